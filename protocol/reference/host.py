@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""Reference host of the Backup Agent Protocol, version 1. Needs nothing but Python 3.11.
+
+A host starts an agent as a child process and talks to it over stdin and stdout. A frame is one
+JSON-RPC 2.0 object on one line; a top-level member "payload": N says that N raw bytes and a line
+feed follow. `encode` and `read_frame` below are all of it. A session goes like this:
+
+    agent -> host    hello          who it is, the versions it speaks, its limits
+    host  -> agent   initialize     the version to speak
+    host  -> agent   target.open    a bucket with its secrets, under a name of the host's choice
+    host  -> agent   backup.upload, .download, .list, .get, .delete: several at once, if you like
+
+Every request ends with exactly one response, a result or an error, and nothing follows it. The
+bytes of a backup travel in `stream.data` notifications that carry the id of their request. Who
+receives them grants credit: `up_to` is how many bytes the sender may have sent in all. So neither
+side has to buffer more than it wants, and a slow transfer never holds up the other requests.
+
+    with contextlib.closing(Agent(["s3-backup-agent", "serve"])) as agent:
+        agent.call("target.open", target="t1", config=config)
+        agent.upload("t1", {"id": "b1", "name": "Nightly", "metadata": {}}, chunks)
+"""
+
+import argparse
+import collections
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import queue
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+MAX_LINE = 65_536  # bytes of a line with its line feed
+MAX_PAYLOAD = 1 << 20
+# All that the agent gets of our env. Secrets travel in target.open only.
+ENVIRONMENT = {"path", "tz", "ssl_cert_file", "ssl_cert_dir", "credentials_directory", "systemroot"}
+ENVIRONMENT |= {"https_proxy", "http_proxy", "all_proxy", "no_proxy"}
+
+Json = dict[str, Any]
+Frame = tuple[Json, bytes | None]
+Bytes = bytes | bytearray | memoryview
+Sink = Callable[[bytes], object]
+
+
+class AgentError(Exception):
+    """An error response, or with a code `agent_...` of our own: there is no agent that works."""
+
+    def __init__(self, message: str, code: str = "agent_protocol", **data: Any) -> None:
+        self.message, self.code, self.kind = message, code, data.get("kind", "internal")
+        self.retryable, self.field = data.get("retryable", False), data.get("field")
+        self.facts: Json = data.get("facts", {})
+        super().__init__(f"{code}: {message}" + (f" (field {self.field})" if self.field else ""))
+
+
+def encode(message: Json, payload: Bytes | None = None) -> list[Bytes]:
+    """The pieces of one frame, to be written one after the other."""
+    head = {"jsonrpc": "2.0", **message} | ({"payload": len(payload)} if payload else {})
+    line = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    if len(line) > MAX_LINE:
+        raise ValueError(f"a message of {len(line)} bytes is longer than {MAX_LINE}")
+    return [line, payload, b"\n"] if payload else [line]
+
+
+def read_frame(stream: IO[bytes]) -> Frame | None:
+    """The next frame, or None at the end. Behind a bad one nothing can be trusted any more."""
+    while (line := stream.readline(MAX_LINE)).isspace():
+        pass
+    if not line:
+        return None
+    message = None
+    with contextlib.suppress(ValueError, RecursionError):
+        message = json.loads(line.decode()) if line.endswith(b"\n") else None
+    if not isinstance(message, dict):
+        raise AgentError(f"not a line with a JSON object: {line[:200]!r}")
+    if (length := message.get("payload")) is None:
+        return message, None
+    if type(length) is not int or not 1 <= length <= MAX_PAYLOAD:
+        raise AgentError(f"a payload of {length!r} bytes")
+    payload = stream.read(length)
+    if len(payload) < length or stream.read(1) != b"\n":
+        raise AgentError("a payload is cut short, or no line feed follows it")
+    return message, payload
+
+
+class Request:
+    """A request on its way: its id, and the inbox for what the agent sends about it."""
+
+    def __init__(self, agent: "Agent", number: int) -> None:
+        self.id, self.answered, self._agent = number, False, agent
+        self.inbox: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+
+    def next(self, timeout: float | None = None) -> Frame:
+        """Waits for the next message. The last one is the result, or is raised as an error."""
+        try:
+            frame = self.inbox.get(timeout=timeout)
+        except queue.Empty:
+            raise AgentError(f"nothing came within {timeout} seconds") from None
+        self.answered = frame is None or "method" not in frame[0]
+        if frame is None:
+            raise self._agent.fault
+        if "error" in frame[0]:
+            error = frame[0]["error"]
+            raise AgentError(error["message"], **error.get("data", {}))
+        return frame
+
+    def result(self) -> Json:
+        """Waits for the result."""
+        while not self.answered:
+            message, _ = self.next()
+        return dict(message["result"])
+
+    def cancel(self, reason: str) -> None:
+        """Unless answered: cancels and waits for the answer, because then all is cleaned up."""
+        with contextlib.suppress(AgentError):
+            if not self.answered:
+                self._agent.notify("cancel", id=self.id, reason=reason)
+            while not self.answered:
+                self.next(timeout=15)
+
+
+class Agent:
+    """A running agent. Its methods may be called from several threads at once."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        env = {k: v for k, v in os.environ.items() if k.lower() in ENVIRONMENT}
+        self._process = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pipesize=1 << 20,  # room for a whole payload; Linux only, ignored elsewhere
+            start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
+        )
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._stdin = self._process.stdin
+        self.fault = AgentError("the agent does not read", "agent_gone", retryable=True)
+        self._write_lock = threading.Lock()  # frames must not mix
+        self._numbers = itertools.count(1)
+        self._requests = {0: Request(self, 0)}  # 0 is ours alone: it waits for the hello
+        self._log = collections.deque[bytes](maxlen=50)
+        pipes = [self._process.stdout, self._process.stderr]
+        self._reader = threading.Thread(target=self._read, args=pipes, daemon=True)
+        self._reader.start()
+        try:
+            self.hello: Json = self._requests[0].next(timeout=10)[0]["params"]
+            if self.hello["protocol"] != "backup-agent" or 1 not in self.hello["versions"]:
+                raise AgentError(f"not an agent of version 1: {self.hello}")
+            self.max_payload: int = min(MAX_PAYLOAD, self.hello["limits"]["max_payload"])
+            client = {"name": "reference-host", "version": "1"}
+            limits = {"max_line": MAX_LINE, "max_payload": MAX_PAYLOAD}
+            self.call("initialize", protocol=1, client=client, limits=limits)
+        except BaseException:
+            self._process.kill()
+            self.close()
+            raise
+
+    def close(self) -> int:
+        """Ends the agent, by force if it takes too long, and returns its exit code."""
+        # Timers, because a write to an agent that hangs would keep this thread from its clock.
+        agent = self._process
+        timers = [threading.Timer(15, agent.terminate), threading.Timer(20, agent.kill)]
+        for timer in timers:
+            timer.start()
+        with contextlib.suppress(AgentError):
+            self.call("shutdown", mode="abort")
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        self._reader.join()
+        for timer in timers:
+            timer.cancel()
+        return agent.wait()
+
+    def _read(self, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        """Sorts messages into inboxes. Never waits for a consumer, so an answer always gets by."""
+        log_reader = threading.Thread(target=self._log.extend, args=[stderr], daemon=True)
+        log_reader.start()
+        message, code = "the agent has ended", "agent_gone"
+        with stdout, stderr:
+            try:
+                while frame := read_frame(stdout):
+                    request = None
+                    match frame[0]:
+                        case {"method": "hello"}:
+                            request = self._requests[0]
+                        case {"method": _, "params": {"id": int(number)}}:
+                            request = self._requests.get(number)
+                        case {"id": int(number)}:
+                            request = self._requests.pop(number, None)
+                    if request:  # if not, its request is done, or it is newer than this program
+                        request.inbox.put(frame)
+            except AgentError as error:
+                message, code = error.message, error.code
+                self._process.kill()
+            message += f", exit code {self._process.wait()}"
+            log_reader.join()
+        log = b"".join(self._log).decode(errors="replace").strip()
+        self.fault = AgentError(f"{message}; its log: {log}", code, retryable=code == "agent_gone")
+        for request in list(self._requests.values()):
+            request.inbox.put(None)
+
+    def send(self, message: Json, payload: Bytes | None = None) -> None:
+        """Writes one frame."""
+        pieces = encode(message, payload)
+        with self._write_lock:
+            try:
+                self._stdin.writelines(pieces)
+                self._stdin.flush()
+            except (OSError, ValueError) as error:
+                self._reader.join(timeout=10)
+                raise self.fault from error
+            except BaseException:
+                self._process.terminate()  # after half a frame it could not read another
+                raise
+
+    def notify(self, method: str, payload: Bytes | None = None, **params: Any) -> None:
+        """Sends a notification; it has no answer."""
+        self.send({"method": method, "params": params}, payload)
+
+    def start(self, method: str, **params: Any) -> Request:
+        """Sends a request and does not wait."""
+        request = Request(self, next(self._numbers))
+        self._requests[request.id] = request
+        self.send({"id": request.id, "method": method, "params": params})
+        return request
+
+    def call(self, method: str, **params: Any) -> Json:
+        """Sends a request and waits for its result."""
+        return self.start(method, **params).result()
+
+    def list(self, target: str, cursor: str | None = None) -> Json:
+        """All pages of `backup.list` in one; `skipped` names what could not be read."""
+        page = self.call("backup.list", target=target, cursor=cursor)
+        if page["next"]:
+            rest = self.list(target, page["next"])
+            page |= {name: page[name] + rest[name] for name in ("backups", "skipped")}
+        return page
+
+    def upload(self, target: str, backup: Json, chunks: Iterable[Bytes], **options: Any) -> Json:
+        """Stores what `chunks` yields as `backup`, a {"id", "name", "metadata"}.
+
+        Nothing is stored when `chunks` raises, or yields less than the option `size` announced.
+        """
+        request = self.start("backup.upload", target=target, backup=backup, **options)
+        try:
+            # The first credit is the go-ahead; until it comes the source is not touched.
+            sent, credit = 0, self._credit(request, 0, 0)
+            for chunk in chunks:
+                rest = memoryview(chunk)
+                while rest:
+                    credit = self._credit(request, sent, credit)
+                    piece = rest[: min(self.max_payload, credit - sent)]
+                    self.notify("stream.data", piece, id=request.id, offset=sent)
+                    sent += len(piece)
+                    rest = rest[len(piece) :]
+            self.notify("stream.end", id=request.id, length=sent)
+            return request.result()
+        except BaseException:
+            request.cancel("source_failed")
+            raise
+
+    def _credit(self, request: Request, sent: int, credit: int) -> int:
+        """Takes in what has come for an upload, and waits while the credit is used up."""
+        while credit <= sent or not request.inbox.empty():
+            message, _ = request.next()
+            if message.get("method") == "stream.credit":
+                credit = max(credit, message["params"]["up_to"])
+            elif request.answered:
+                raise AgentError("a result came before the end of the data")
+        return credit
+
+    def download(self, target: str, backup_id: str, sink: Sink, window: int = 4 << 20) -> Json:
+        """Hands the bytes of a backup to `sink`. They are good only once this returns."""
+        granted, received = window, 0
+        request = self.start("backup.download", target=target, backup_id=backup_id, up_to=granted)
+        try:
+            lengths = []
+            while not request.answered:
+                message, payload = request.next()
+                match message:
+                    case {"method": "stream.begin" | "stream.end", "params": params}:
+                        lengths.append(params["length"])
+                    case {"method": "stream.data", "params": params} if payload:
+                        if params["offset"] != received or received + len(payload) > granted:
+                            raise AgentError(f"data out of turn at byte {received}")
+                        sink(payload)
+                        received += len(payload)
+                        if granted - received <= window - window // 4:
+                            granted = received + window
+                            self.notify("stream.credit", id=request.id, up_to=granted)
+            result: Json = message["result"]
+            if [*lengths, result["length"]] != [received] * 3:
+                raise AgentError(f"{received} bytes came where {lengths} were announced")
+            return result
+        except BaseException:
+            request.cancel("sink_failed")
+            raise
+
+
+def main() -> None:
+    commands = "validate | list | upload FILE | download ID FILE | delete ID"
+    parser = argparse.ArgumentParser(epilog=f"commands: {commands}")
+    parser.add_argument("--config", type=Path, required=True, help="JSON, `config` of target.open")
+    parser.add_argument("--agent", metavar="COMMAND", default="s3-backup-agent serve")
+    parser.add_argument("--metadata", type=Path, help="JSON to store with an upload")
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_intermixed_args()
+    try:
+        config = json.loads(options.config.read_text("utf-8"))
+        metadata = json.loads(options.metadata.read_text("utf-8")) if options.metadata else {}
+        with contextlib.closing(Agent(shlex.split(options.agent))) as agent:
+            agent.call("target.open", target="t1", config=config)
+            match options.command:
+                case ["validate"]:
+                    result = agent.call("target.validate", target="t1", level="write")
+                case ["list"]:
+                    result = agent.list("t1")
+                case ["upload", path]:
+                    name = Path(path).name.removesuffix(".tar")
+                    uid = metadata.get("backup_id") or hashlib.sha256(name.encode()).hexdigest()[:8]
+                    backup = {"id": uid, "name": name, "metadata": metadata}
+                    with Path(path).open("rb") as file:
+                        chunks = iter(lambda: file.read(MAX_PAYLOAD), b"")
+                        result = agent.upload("t1", backup, chunks, size=Path(path).stat().st_size)
+                case ["download", backup_id, path]:
+                    part = Path(f"{path}.part")  # half a backup must not look like a whole one
+                    try:
+                        with part.open("wb") as file:
+                            result = agent.download("t1", backup_id, file.write)
+                        part.replace(path)
+                    finally:
+                        part.unlink(missing_ok=True)
+                case ["delete", backup_id]:
+                    result = agent.call("backup.delete", target="t1", backup_id=backup_id)
+                case _:
+                    parser.error(f"no such command; there are {commands}")
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+        sys.exit(0 if result.get("ok", True) else 1)
+    except (AgentError, OSError, ValueError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

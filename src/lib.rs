@@ -1,0 +1,19 @@
+//! Keeps Home Assistant backups on any S3-compatible storage.
+//!
+//! Bytes come in at one of two doors, the stdio session or the command line, pass the operations,
+//! get a place in the bucket from the store, and leave through the S3 client:
+//!
+//! ```text
+//! main ── cli ──────┐
+//!      └─ session ──┴─► ops ──► store ──► s3
+//! ```
+
+pub mod config;
+pub mod error;
+pub mod ops;
+pub mod progress;
+pub mod protocol;
+pub mod s3;
+pub mod store;
+
+pub use error::{Code, Error, Result};

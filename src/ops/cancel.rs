@@ -1,0 +1,84 @@
+//! The one way in which running operations are told to stop.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Code, Error};
+
+/// Why an operation is to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Whoever asked for it does not want it any more, with the reason given.
+    Asked(Option<String>),
+    /// Its deadline passed.
+    Deadline {
+        /// The deadline.
+        ms: u64,
+    },
+    /// The agent is ending, or its host is gone.
+    Ending,
+    /// The stream that feeds it broke a rule.
+    Stream(Code, String),
+}
+
+/// A shared switch that turns once. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    token: CancellationToken,
+    cause: Arc<OnceLock<Cause>>,
+}
+
+impl Cancel {
+    /// Turns the switch; the first cause counts.
+    pub fn cancel(&self, cause: Cause) {
+        // Only fails when there is a cause already.
+        let _ = self.cause.set(cause);
+        self.token.cancel();
+    }
+
+    /// Ends when the switch is turned.
+    pub async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Whether the switch is turned.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// The error that a stopped operation ends in.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        match self.cause.get() {
+            Some(Cause::Deadline { ms }) => {
+                Error::new(Code::Timeout, format!("the deadline of {ms} ms passed"))
+                    .fact("stage", "deadline")
+                    .fact("ms", *ms)
+            }
+            Some(Cause::Ending) => Error::new(Code::ShuttingDown, "the agent is ending"),
+            Some(Cause::Stream(code, message)) => Error::new(*code, message.clone()),
+            Some(Cause::Asked(Some(reason))) => {
+                Error::new(Code::Cancelled, format!("cancelled by the host: {reason}"))
+                    .fact("reason", reason.as_str())
+            }
+            Some(Cause::Asked(None)) | None => Error::new(Code::Cancelled, "cancelled by the host"),
+        }
+    }
+
+    /// Runs `work`, which may be dropped at any time, unless the switch is turned first.
+    ///
+    /// # Errors
+    /// [`Cancel::error`], or what `work` ends in.
+    pub async fn guard<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.cancelled() => Err(self.error()),
+            done = work => done,
+        }
+    }
+}

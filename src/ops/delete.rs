@@ -1,0 +1,20 @@
+//! Deletes a backup.
+
+use std::sync::Arc;
+
+use super::{Cancel, Target};
+use crate::error::{Code, Error, Result};
+
+/// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
+/// fine. Once begun it goes on even when cancelled, because half a deletion helps nobody.
+///
+/// # Errors
+/// `not_found` when there is no such backup, `access_denied` or `locked` when the storage keeps it.
+pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
+    let name = cancel.guard(target.store.name_of(id)).await?;
+    let target = Arc::clone(target);
+    let removal = tokio::spawn(async move { target.store.remove(&name).await });
+    removal.await.unwrap_or_else(|error| {
+        Err(Error::new(Code::Internal, "deleting the backup failed inside the agent").source(error))
+    })
+}

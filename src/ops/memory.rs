@@ -1,0 +1,74 @@
+//! Who may hold how many bytes: one budget for all transfers of a target.
+//!
+//! The formula: of `memory_budget_bytes`, 16 MiB are set aside for the process itself (code,
+//! runtime, connections, listings); the rest, but at least 24 MiB, is the pool for backup data. A
+//! transfer first reserves what it needs to run at all, and waits in line until it gets that; it
+//! then takes more from what is left, one part at a time, to work on several parts at once. So the
+//! transfers never wait for each other while they hold something.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::MIB;
+use crate::error::{Code, Error, Result};
+
+/// Set aside for the process itself.
+const PROCESS: u64 = 16 * MIB;
+
+/// Smallest pool: one upload that may still become a single request, and its window.
+const SMALLEST_POOL: u64 = 24 * MIB;
+
+/// Bytes that a source may hold ready beside the part being filled.
+pub const WINDOW: u64 = 4 * MIB;
+
+/// The pool of one target, in mebibytes.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pool: Arc<Semaphore>,
+    size: u64,
+}
+
+/// Bytes that may be held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Budget {
+    pub(super) fn new(memory_budget: u64) -> Self {
+        let size = memory_budget.saturating_sub(PROCESS).max(SMALLEST_POOL) / MIB * MIB;
+        let permits = usize::try_from(size / MIB).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { pool: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))), size }
+    }
+
+    /// Waits in line for `bytes`.
+    ///
+    /// # Errors
+    /// `too_large` when the whole pool has less.
+    pub(super) async fn reserve(&self, bytes: u64) -> Result<Reservation> {
+        if bytes > self.size {
+            let needed = bytes.div_ceil(MIB) * MIB + PROCESS;
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("the parts of this backup need a memory budget of {needed} bytes: raise it"),
+            )
+            .field("memory_budget_bytes")
+            .fact("limit", self.size + PROCESS)
+            .fact("needed", needed));
+        }
+        let permit = Arc::clone(&self.pool).acquire_many_owned(permits(bytes)).await;
+        let permit = permit.map_err(|_| Error::new(Code::ShuttingDown, "the agent is ending"))?;
+        Ok(Reservation { _permit: permit })
+    }
+
+    /// Takes `bytes` if they are free and nobody waits.
+    pub(super) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
+        let permit = Arc::clone(&self.pool).try_acquire_many_owned(permits(bytes)).ok()?;
+        Some(Reservation { _permit: permit })
+    }
+}
+
+fn permits(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX)
+}

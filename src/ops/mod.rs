@@ -1,0 +1,58 @@
+//! What can be asked of a target: one file, one verb. Called by both doors, the stdio session and
+//! the command line.
+
+mod cancel;
+mod delete;
+mod download;
+mod list;
+mod memory;
+mod upload;
+mod validate;
+
+use std::sync::Arc;
+
+pub use self::cancel::{Cancel, Cause};
+pub use self::delete::delete;
+pub use self::download::{Download, Sink, download};
+pub use self::list::{get, list};
+pub use self::memory::WINDOW;
+use self::memory::Budget;
+pub use self::upload::{Source, Upload, upload};
+pub use self::validate::validate;
+use crate::config::TargetConfig;
+use crate::error::Result;
+use crate::protocol::TargetFacts;
+use crate::config::Addressing;
+use crate::store::Store;
+
+/// A bucket and prefix with the keys to it, ready for operations.
+#[derive(Debug)]
+pub struct Target {
+    config: TargetConfig,
+    store: Store,
+    budget: Budget,
+}
+
+impl Target {
+    /// Checks the settings as far as that goes without the network.
+    ///
+    /// # Errors
+    /// `invalid_config` or `tls_untrusted`, naming the field.
+    pub fn open(config: TargetConfig) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            store: Store::new(&config)?,
+            budget: Budget::new(config.memory_budget),
+            config,
+        }))
+    }
+
+    /// What is in force, without secrets.
+    #[must_use]
+    pub fn facts(&self) -> TargetFacts {
+        TargetFacts {
+            endpoint: self.config.endpoint.as_str().trim_end_matches('/').to_owned(),
+            region: self.config.region.clone(),
+            addressing: if self.config.path_style { Addressing::Path } else { Addressing::Virtual },
+        }
+    }
+}

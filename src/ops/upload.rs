@@ -1,0 +1,177 @@
+//! Stores a backup: archive, check, metadata, in this order.
+//!
+//! Under 20 MiB the archive is one request; from there on it is a multipart upload of equal parts,
+//! several at once within the memory budget. Whatever stops an upload (cancel, a failing source, a
+//! failing storage, a lost host), it leaves through one path that takes back what was begun.
+
+mod footprint;
+mod parts;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::footprint::Footprint;
+use self::parts::{Archive, Plan};
+use super::{Cancel, Target};
+use crate::error::{Code, Error, Result};
+use crate::progress::{Phase, Progress};
+use crate::protocol::{IfExists, MAX_METADATA, Metadata, NewBackup, Uploaded};
+use crate::store::metadata::Digests;
+
+/// Where the bytes of an upload come from.
+pub trait Source: Send {
+    /// The next bytes, or `None` after the last. The first call says that the upload is ready for
+    /// data; dropping the future loses nothing.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send;
+}
+
+/// What to store.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Identity, wished name and metadata.
+    pub backup: NewBackup,
+    /// Announced length; fewer bytes are refused.
+    pub size: Option<u64>,
+    /// Whether more bytes are refused as well.
+    pub exact: bool,
+    /// What to do when the backup exists.
+    pub if_exists: IfExists,
+}
+
+/// Stores a backup from `source`. It is listed when this has returned, and not before.
+///
+/// # Errors
+/// `already_exists`; `length_mismatch` when the source has fewer bytes than announced, or none;
+/// `too_large`; what the source ends in; every code that a storage or a connection can cause. The
+/// error says whether everything was taken back.
+pub async fn upload(
+    target: &Arc<Target>,
+    request: Upload,
+    source: &mut impl Source,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<Uploaded> {
+    check(&request)?;
+    let mut footprint = Footprint::default();
+    let stored = store(target, &request, source, progress, cancel, &mut footprint).await;
+    let error = match stored {
+        Ok(uploaded) => return Ok(uploaded),
+        Err(error) => error,
+    };
+    progress.enter(Phase::Aborting);
+    match footprint.erase(target).await {
+        // Cancelled too late: the backup was complete.
+        footprint::Erased::Committed(uploaded) => Ok(*uploaded),
+        footprint::Erased::Nothing => Err(error),
+        footprint::Erased::Tried(cleanup) => Err(error.cleanup(cleanup)),
+    }
+}
+
+fn check(request: &Upload) -> Result<()> {
+    let NewBackup { id, metadata, .. } = &request.backup;
+    let invalid = |member: &'static str, message: &str| {
+        Err(Error::new(Code::InvalidParams, message).field(member).fact("member", member))
+    };
+    if id.is_empty() || id.chars().count() > 200 || id.chars().any(char::is_control) {
+        return invalid("backup.id", "the id must have 1 to 200 characters and no control characters");
+    }
+    if metadata.get("backup_id").is_some_and(|given| given.as_str() != Some(id)) {
+        return invalid("backup.metadata", "backup_id in the metadata must be the id of the backup");
+    }
+    if serde_json::to_vec(metadata).map_or(0, |json| json.len()) > MAX_METADATA {
+        return invalid("backup.metadata", "the metadata must not be larger than 32 KiB");
+    }
+    if request.size == Some(0) {
+        return invalid("size", "an empty backup cannot be stored");
+    }
+    Ok(())
+}
+
+async fn store(
+    target: &Arc<Target>,
+    request: &Upload,
+    source: &mut impl Source,
+    progress: &Progress,
+    cancel: &Cancel,
+    footprint: &mut Footprint,
+) -> Result<Uploaded> {
+    let plan = Plan::new(target.config.part_size, request.size)?;
+    progress.enter(Phase::Queued);
+    progress.expect(request.size);
+    let reservation = cancel.guard(target.budget.reserve(plan.reservation())).await?;
+    progress.enter(Phase::Starting);
+    let id = &request.backup.id;
+    let listing = cancel.guard(target.store.listing(true)).await?;
+    let old = listing.find(id).map(|(name, _)| name.to_owned());
+    if request.if_exists == IfExists::Fail && old.is_some() {
+        return Err(Error::new(
+            Code::AlreadyExists,
+            format!("a backup with the id \"{id}\" exists already"),
+        )
+        .fact("backup_id", id.as_str()));
+    }
+    let name = footprint.named(target.store.reserve(&listing, &request.backup.name, id));
+    let archive = Archive {
+        target,
+        bucket: target.store.bucket().reporting_to(progress),
+        key: target.store.layout().archive_key(&name),
+        plan,
+        progress,
+    };
+    let sent = cancel.guard(archive.send(source, request, reservation, footprint)).await?;
+    progress.enter(Phase::Finalizing);
+    let commit = Commit {
+        target: Arc::clone(target),
+        name,
+        id: id.clone(),
+        title: request.backup.name.clone(),
+        metadata: request.backup.metadata.clone(),
+        digests: sent.digests.clone(),
+    };
+    let uploaded = cancel.guard(footprint.commit(commit, sent, &archive.key)).await?;
+    if let Some(old) = old {
+        // The new backup is safe; a leftover of the old one is reported and not a failure.
+        if let Err(error) = target.store.remove(&old).await {
+            tracing::warn!(name = old, %error, "the replaced backup could not be deleted");
+        }
+    }
+    Ok(uploaded)
+}
+
+/// What makes an archive a backup.
+struct Commit {
+    target: Arc<Target>,
+    name: String,
+    id: String,
+    title: String,
+    metadata: Metadata,
+    digests: Digests,
+}
+
+impl Commit {
+    /// Checks what the storage has, then writes the metadata.
+    async fn run(self, etag: String, version_id: Option<String>) -> Result<Uploaded> {
+        let store = &self.target.store;
+        let stored = store.bucket().head(&store.layout().archive_key(&self.name)).await?;
+        if stored.size != self.digests.size {
+            return Err(Error::new(
+                Code::LengthMismatch,
+                format!(
+                    "the storage has {} of the {} bytes that were sent",
+                    stored.size, self.digests.size
+                ),
+            )
+            .fact("expected", self.digests.size)
+            .fact("actual", stored.size));
+        }
+        let backup = store
+            .commit(&self.name, &self.id, &self.title, self.metadata, &self.digests)
+            .await?;
+        Ok(Uploaded {
+            backup: backup.info,
+            etag: Some(etag).filter(|etag| !etag.is_empty()),
+            version_id,
+        })
+    }
+}

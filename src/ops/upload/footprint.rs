@@ -1,0 +1,160 @@
+//! What an upload may have left in the bucket, and taking it back.
+//!
+//! Calls that must not be given up half-way (opening a multipart upload, committing) run as tasks
+//! of their own, so that a cancelled upload can wait for their outcome and then undo it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinHandle};
+
+use super::Commit;
+use super::parts::Sent;
+use crate::error::{Cleanup, Code, Error, Result};
+use crate::ops::Target;
+use crate::protocol::Uploaded;
+use crate::s3::{Bucket, Stored, Upload, Write};
+use crate::store::Reserved;
+
+/// Time for taking back, after which the rest is left to a later clean-up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What may be in the bucket by now.
+#[derive(Default)]
+pub(super) struct Footprint {
+    opening: Option<JoinHandle<Result<Upload>>>,
+    upload: Option<Upload>,
+    committing: Option<JoinHandle<Result<Uploaded>>>,
+    /// In the order in which they are deleted.
+    objects: Vec<String>,
+    /// Kept until everything is taken back, so that no other upload takes the name before.
+    name: Option<Reserved>,
+}
+
+/// How taking back went.
+pub(super) enum Erased {
+    /// There was nothing to take back.
+    Nothing,
+    /// It came too late, the backup is complete.
+    Committed(Box<Uploaded>),
+    /// It was tried.
+    Tried(Cleanup),
+}
+
+fn panicked(error: JoinError) -> Error {
+    Error::new(Code::Internal, "the upload failed inside the agent").source(error)
+}
+
+impl Footprint {
+    /// Keeps the name until the end.
+    pub(super) fn named(&mut self, name: Reserved) -> String {
+        self.name.insert(name).name().to_owned()
+    }
+
+    /// Notes that an object of this key may exist.
+    pub(super) fn may_have(&mut self, key: &str) {
+        self.objects.push(key.to_owned());
+    }
+
+    /// Opens a multipart upload.
+    pub(super) async fn open(
+        &mut self,
+        bucket: &Bucket,
+        key: &str,
+        storage_class: Option<&str>,
+    ) -> Result<Upload> {
+        let (bucket, key) = (bucket.clone(), key.to_owned());
+        let storage_class = storage_class.map(str::to_owned);
+        let opening = self.opening.insert(tokio::spawn(async move {
+            let storage_class = storage_class.as_deref();
+            bucket
+                .create_upload(Write { key: &key, content_type: super::parts::ARCHIVE_TYPE, storage_class })
+                .await
+        }));
+        let opened = opening.await.map_err(panicked);
+        self.opening = None;
+        let upload = opened??;
+        self.upload = Some(upload.clone());
+        Ok(upload)
+    }
+
+    /// Completes the archive and makes it a backup.
+    pub(super) async fn commit(&mut self, commit: Commit, sent: Sent, key: &str) -> Result<Uploaded> {
+        let layout = commit.target.store.layout();
+        let metadata_key = layout.metadata_key(&commit.name);
+        self.objects = vec![metadata_key, key.to_owned()];
+        let upload = self.upload.clone();
+        let key = key.to_owned();
+        let committing = self.committing.insert(tokio::spawn(async move {
+            let Stored { etag, version_id } = match (upload, sent.stored.clone()) {
+                (Some(upload), None) => complete(&commit.target, &upload, &sent, &key).await?,
+                (_, Some(stored)) => stored,
+                (None, None) => return Err(Error::new(Code::Internal, "nothing was sent")),
+            };
+            commit.run(etag, version_id).await
+        }));
+        let committed = committing.await.map_err(panicked);
+        self.committing = None;
+        committed?
+    }
+
+    /// Takes back whatever there may be, within [`PATIENCE`].
+    pub(super) async fn erase(mut self, target: &Arc<Target>) -> Erased {
+        if self.opening.is_none() && self.upload.is_none() && self.objects.is_empty() {
+            return Erased::Nothing;
+        }
+        let target = Arc::clone(target);
+        let work = async move {
+            if let Some(committing) = &mut self.committing
+                && let Ok(Ok(uploaded)) = committing.await
+            {
+                return Erased::Committed(Box::new(uploaded));
+            }
+            let mut clean = true;
+            if let Some(opening) = &mut self.opening
+                && let Ok(Ok(upload)) = opening.await
+            {
+                self.upload = Some(upload);
+            }
+            if let Some(upload) = &self.upload {
+                // Parts that were on their way may arrive after the first abort.
+                for _ in 0..2 {
+                    clean &= report("the upload", upload.abort().await);
+                }
+            }
+            for key in &self.objects {
+                clean &= report(key, target.store.bucket().delete(key).await);
+            }
+            target.store.changed();
+            Erased::Tried(if clean { Cleanup::Complete } else { Cleanup::Failed })
+        };
+        // As a task, so that it goes on when the time is up.
+        match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
+            Ok(Ok(erased)) => erased,
+            Ok(Err(_)) => Erased::Tried(Cleanup::Failed),
+            Err(_) => Erased::Tried(Cleanup::Pending),
+        }
+    }
+}
+
+fn report(what: &str, result: Result<()>) -> bool {
+    if let Err(error) = &result {
+        tracing::warn!(what, %error, "could not be taken back");
+    }
+    result.is_ok()
+}
+
+/// Completes a multipart upload. When the answer is lost, the object itself tells: its name belongs
+/// to this upload alone, so if it is there and has the right size, it is ours.
+async fn complete(target: &Target, upload: &Upload, sent: &Sent, key: &str) -> Result<Stored> {
+    let error = match upload.complete(&sent.parts).await {
+        Ok(stored) => return Ok(stored),
+        Err(error) => error,
+    };
+    match target.store.bucket().head(key).await {
+        Ok(object) if object.size == sent.digests.size => {
+            Ok(Stored { etag: object.etag, version_id: None })
+        }
+        _ => Err(error),
+    }
+}

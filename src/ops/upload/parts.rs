@@ -1,0 +1,320 @@
+//! The bytes of an archive on their way: collected into equal parts, hashed and sent while the next
+//! part fills.
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::footprint::Footprint;
+use super::{Source, Upload as Request};
+use crate::config::{MAX_PART_SIZE, MIB};
+use crate::error::{Code, Error, Result};
+use crate::ops::Target;
+use crate::ops::memory::{Reservation, WINDOW};
+use crate::progress::{Phase, Progress, Waiting};
+use crate::s3::{Bucket, MAX_PARTS, Part, Payload, Sha256Digest, Stored, Upload, Write};
+use crate::store::metadata::Digests;
+
+/// From this many bytes on an archive is sent in parts.
+pub(super) const THRESHOLD: u64 = 20 * MIB;
+
+/// MIME type of an archive.
+pub(super) const ARCHIVE_TYPE: &str = "application/x-tar";
+
+/// Parts sent at the same time, memory permitting.
+const MOST_AT_ONCE: usize = 8;
+
+/// Sizes, decided before the first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    part_size: u64,
+    multipart_at_once: bool,
+}
+
+impl Plan {
+    /// Parts must be equal (Cloudflare R2 and others insist), so their size follows from the
+    /// announced length. A source may turn out a little longer than announced, hence the 5 %.
+    pub(super) fn new(preferred: u64, announced: Option<u64>) -> Result<Self> {
+        let likely = announced.unwrap_or_default();
+        let likely = likely.saturating_add(likely / 20);
+        let needed = likely.div_ceil(MAX_PARTS).div_ceil(MIB) * MIB;
+        if needed > MAX_PART_SIZE {
+            return Err(Error::new(Code::TooLarge, "the backup is larger than S3 can store")
+                .fact("limit", MAX_PART_SIZE.saturating_mul(MAX_PARTS)));
+        }
+        Ok(Self {
+            part_size: preferred.max(needed),
+            multipart_at_once: announced.unwrap_or_default() >= THRESHOLD,
+        })
+    }
+
+    /// Memory without which the upload cannot run: what is collected, and the source's window.
+    pub(super) fn reservation(self) -> u64 {
+        self.part_size.max(THRESHOLD) + WINDOW
+    }
+}
+
+/// An archive that is being sent.
+pub(super) struct Archive<'a> {
+    pub(super) target: &'a Target,
+    pub(super) bucket: Bucket,
+    pub(super) key: String,
+    pub(super) plan: Plan,
+    pub(super) progress: &'a Progress,
+}
+
+/// What was sent: one object, or parts to be completed.
+pub(super) struct Sent {
+    pub(super) stored: Option<Stored>,
+    pub(super) parts: Vec<Part>,
+    pub(super) digests: Digests,
+}
+
+impl Archive<'_> {
+    /// Sends everything that `source` has.
+    pub(super) async fn send(
+        &self,
+        source: &mut impl Source,
+        request: &Request,
+        reservation: Reservation,
+        footprint: &mut Footprint,
+    ) -> Result<Sent> {
+        let mut upload = None;
+        if self.plan.multipart_at_once {
+            upload = Some(self.open(footprint).await?);
+        }
+        self.progress.enter(Phase::Transferring);
+        let mut collected = Collected::default();
+        let mut sending = Sending::default();
+        loop {
+            self.progress.wait_for(Some(Waiting::Host));
+            let next = tokio::select! {
+                biased;
+                Some(sent) = sending.tasks.join_next() => {
+                    sending.done(sent, self.progress)?;
+                    continue;
+                }
+                next = source.next() => next?,
+            };
+            let Some(chunk) = next else { break };
+            collected.push(chunk);
+            check_not_longer(request, collected.seen)?;
+            if upload.is_none() && collected.seen >= THRESHOLD {
+                upload = Some(self.open(footprint).await?);
+            }
+            let Some(upload) = &upload else { continue };
+            while collected.length >= self.plan.part_size {
+                let part = collected.take(self.plan.part_size);
+                self.send_part(upload, part, &mut sending).await?;
+            }
+        }
+        check_not_shorter(request, collected.seen)?;
+        self.progress.expect(Some(collected.seen));
+        self.progress.wait_for(Some(Waiting::Remote));
+        let sent = match upload {
+            None => self.send_whole(collected, footprint).await,
+            Some(upload) => {
+                if collected.length > 0 {
+                    let part = collected.take(collected.length);
+                    self.send_part(&upload, part, &mut sending).await?;
+                }
+                while let Some(sent) = sending.tasks.join_next().await {
+                    sending.done(sent, self.progress)?;
+                }
+                Ok(sending.finish(collected.seen, self.plan.part_size))
+            }
+        };
+        drop(reservation);
+        sent
+    }
+
+    fn write(&self) -> Write<'_> {
+        Write {
+            key: &self.key,
+            content_type: ARCHIVE_TYPE,
+            storage_class: self.target.config.storage_class.as_deref(),
+        }
+    }
+
+    async fn open(&self, footprint: &mut Footprint) -> Result<Upload> {
+        footprint.open(&self.bucket, &self.key, self.write().storage_class).await
+    }
+
+    async fn send_whole(&self, collected: Collected, footprint: &mut Footprint) -> Result<Sent> {
+        let size = collected.length;
+        let payload = Payload::hashed_aside(collected.chunks).await;
+        footprint.may_have(&self.key);
+        let stored = self.bucket.put(self.write(), &payload).await?;
+        self.progress.add(size);
+        let digests = Digests { size, part_size: size, parts: vec![payload.sha256()] };
+        Ok(Sent { stored: Some(stored), parts: Vec::new(), digests })
+    }
+
+    /// Starts to send a part. Waits while there is no memory for collecting the next one.
+    async fn send_part(
+        &self,
+        upload: &Upload,
+        part: Vec<Bytes>,
+        sending: &mut Sending,
+    ) -> Result<()> {
+        sending.count += 1;
+        let number = u16::try_from(sending.count)
+            .ok()
+            .filter(|number| u64::from(*number) <= MAX_PARTS)
+            .ok_or_else(|| {
+                Error::new(
+                    Code::TooLarge,
+                    format!(
+                        "the backup needs more than {MAX_PARTS} parts of {} bytes: announce its \
+                         size, or set larger parts",
+                        self.plan.part_size
+                    ),
+                )
+                .field("part_size_bytes")
+                .fact("limit", self.plan.part_size.saturating_mul(MAX_PARTS))
+            })?;
+        let room = loop {
+            if sending.tasks.len() < MOST_AT_ONCE
+                && let Some(room) = self.target.budget.try_reserve(self.plan.part_size)
+            {
+                break Some(room);
+            }
+            self.progress.wait_for(Some(Waiting::Remote));
+            match sending.tasks.join_next().await {
+                Some(sent) => sending.done(sent, self.progress)?,
+                // Nothing of ours is on its way that could make room.
+                None => break None,
+            }
+        };
+        let in_own_memory = room.is_none();
+        let upload = upload.clone();
+        sending.tasks.spawn(async move {
+            let payload = Payload::hashed_aside(part).await;
+            let stored = upload.send_part(number, &payload).await;
+            drop(room);
+            Ok((stored?, payload.length(), payload.sha256()))
+        });
+        if in_own_memory && let Some(sent) = sending.tasks.join_next().await {
+            sending.done(sent, self.progress)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_not_longer(request: &Request, seen: u64) -> Result<()> {
+    match request.size {
+        Some(announced) if request.exact && seen > announced => Err(Error::new(
+            Code::LengthMismatch,
+            format!("more than the {announced} announced bytes came"),
+        )
+        .fact("expected", announced)
+        .fact("actual", seen)),
+        _ => Ok(()),
+    }
+}
+
+fn check_not_shorter(request: &Request, seen: u64) -> Result<()> {
+    let announced = request.size.unwrap_or(1);
+    if seen >= announced {
+        return Ok(());
+    }
+    let message = match request.size {
+        Some(_) => format!("{seen} bytes came, at least {announced} were announced"),
+        None => "no bytes came: an empty backup cannot be stored".to_owned(),
+    };
+    Err(Error::new(Code::LengthMismatch, message).fact("expected", announced).fact("actual", seen))
+}
+
+/// Bytes that are not on their way yet.
+#[derive(Default)]
+struct Collected {
+    chunks: Vec<Bytes>,
+    /// Bytes in `chunks`.
+    length: u64,
+    /// Bytes that the source has given so far.
+    seen: u64,
+}
+
+impl Collected {
+    fn push(&mut self, chunk: Bytes) {
+        self.length += chunk.len() as u64;
+        self.seen += chunk.len() as u64;
+        self.chunks.push(chunk);
+    }
+
+    /// The first `wanted` bytes; there are at least that many. Splits a chunk, copies nothing.
+    fn take(&mut self, wanted: u64) -> Vec<Bytes> {
+        let mut missing = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let mut taken = Vec::with_capacity(self.chunks.len());
+        let mut rest = Vec::new();
+        for mut chunk in self.chunks.drain(..) {
+            let head = chunk.split_to(missing.min(chunk.len()));
+            missing -= head.len();
+            if !head.is_empty() {
+                taken.push(head);
+            }
+            if !chunk.is_empty() {
+                rest.push(chunk);
+            }
+        }
+        self.chunks = rest;
+        self.length -= wanted;
+        taken
+    }
+}
+
+type SentPart = Result<(Part, u64, Sha256Digest)>;
+
+/// Parts on their way. Dropping this stops them.
+#[derive(Default)]
+struct Sending {
+    tasks: JoinSet<SentPart>,
+    count: u64,
+    parts: Vec<(Part, Sha256Digest)>,
+}
+
+impl Sending {
+    fn done(
+        &mut self,
+        sent: Result<SentPart, tokio::task::JoinError>,
+        progress: &Progress,
+    ) -> Result<()> {
+        let (part, length, digest) = sent.map_err(|error| {
+            Error::new(Code::Internal, "sending a part failed inside the agent").source(error)
+        })??;
+        progress.add(length);
+        self.parts.push((part, digest));
+        Ok(())
+    }
+
+    fn finish(mut self, size: u64, part_size: u64) -> Sent {
+        self.parts.sort_by_key(|(part, _)| part.number);
+        let (parts, digests) = std::mem::take(&mut self.parts).into_iter().unzip();
+        Sent { stored: None, parts, digests: Digests { size, part_size, parts: digests } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_with_the_announced_size_only() {
+        let sizes = |announced| Plan::new(16 * MIB, announced).unwrap().part_size / MIB;
+        assert_eq!(sizes(None), 16);
+        assert_eq!(sizes(Some(140 << 30)), 16);
+        assert_eq!(sizes(Some(1 << 40)), 111);
+        assert_eq!(Plan::new(16 * MIB, Some(u64::MAX)).unwrap_err().code(), Code::TooLarge);
+    }
+
+    #[test]
+    fn parts_are_cut_without_losing_a_byte() {
+        let mut collected = Collected::default();
+        for chunk in [&b"abc"[..], b"defgh", b"i"] {
+            collected.push(Bytes::from_static(chunk));
+        }
+        assert_eq!(collected.take(4).concat(), b"abcd");
+        assert_eq!((collected.length, collected.seen), (5, 9));
+        assert_eq!(collected.take(5).concat(), b"efghi");
+        assert_eq!(collected.length, 0);
+    }
+}

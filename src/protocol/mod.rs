@@ -1,0 +1,55 @@
+//! The messages between a host and the agent, as types. No I/O.
+//!
+//! `protocol/PROTOCOL.md` is the specification. Unknown members are ignored everywhere, so no type
+//! here refuses them.
+
+mod messages;
+
+pub use messages::*;
+
+/// Name of the protocol, as `hello` announces it.
+pub const NAME: &str = "backup-agent";
+
+/// The only version spoken.
+pub const VERSION: u32 = 1;
+
+/// Longest line in bytes, its line feed included. Both sides accept this much.
+pub const MAX_LINE: usize = 65_536;
+
+/// Largest payload in bytes that the agent accepts.
+pub const MAX_PAYLOAD: usize = 1 << 20;
+
+/// Largest payload in bytes that every host accepts.
+pub const SAFE_PAYLOAD: usize = 65_536;
+
+/// Requests that may run at the same time; further ones get `busy`.
+pub const MAX_REQUESTS: usize = 32;
+
+/// Uploads and downloads that may run at the same time; further ones wait.
+pub const MAX_TRANSFERS: usize = 4;
+
+/// Largest metadata of a backup in bytes, as compact JSON.
+pub const MAX_METADATA: usize = 32 << 10;
+
+/// Bytes of backups in one page of a listing, so that its line stays below [`MAX_LINE`].
+pub const PAGE_BYTES: usize = 48 << 10;
+
+/// Deepest nesting of a message.
+pub const MAX_DEPTH: usize = 32;
+
+/// Largest request id: the last integer that every JSON library keeps exact.
+pub const MAX_ID: u64 = (1 << 53) - 1;
+
+/// Integers of JSON-RPC. They carry no meaning beyond the standard's.
+pub mod rpc {
+    /// Not a frame.
+    pub const PARSE_ERROR: i32 = -32700;
+    /// Not a valid request.
+    pub const INVALID_REQUEST: i32 = -32600;
+    /// Unknown method.
+    pub const METHOD_NOT_FOUND: i32 = -32601;
+    /// Parameters of wrong type or value.
+    pub const INVALID_PARAMS: i32 = -32602;
+    /// Every error of an operation.
+    pub const OPERATION: i32 = -32000;
+}

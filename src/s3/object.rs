@@ -1,0 +1,217 @@
+//! Single objects: write, read, look at, delete.
+
+use std::ops::Range;
+
+use aws_sdk_s3::primitives::ByteStreamError;
+use aws_sdk_s3::types::StorageClass;
+use bytes::{Bytes, BytesMut};
+
+use super::error::{Operation, broken, translate};
+use super::list::ObjectInfo;
+use super::payload::Payload;
+use super::{Bucket, SignedPayload};
+use crate::error::{Code, Error, Result};
+
+/// How an object is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// Key of the object.
+    pub key: &'a str,
+    /// MIME type.
+    pub content_type: &'a str,
+    /// Storage class; the bucket's default when missing.
+    pub storage_class: Option<&'a str>,
+}
+
+/// What the storage says of an object that it has just stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Entity tag as sent, quotes included.
+    pub etag: String,
+    /// Version, in a versioned bucket.
+    pub version_id: Option<String>,
+}
+
+/// How often a broken download goes on from where it stopped without having got any further.
+const FRUITLESS_ATTEMPTS: u32 = 4;
+
+impl Bucket {
+    /// Stores an object in one request. Safe to repeat.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn put(&self, write: Write<'_>, payload: &Payload) -> Result<Stored> {
+        let output = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(write.key)
+            .content_type(write.content_type)
+            .set_storage_class(write.storage_class.map(StorageClass::from))
+            .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
+            .body(payload.body())
+            .customize()
+            .interceptor(SignedPayload::of(payload))
+            .send()
+            .await
+            .map_err(|error| translate(Operation::PutObject, &self.context, error))?;
+        Ok(Stored {
+            etag: self.entity_tag(Operation::PutObject, output.e_tag)?,
+            version_id: output.version_id,
+        })
+    }
+
+    /// Every S3 service names what it stored; a web page that answers 200 to anything does not.
+    pub(super) fn entity_tag(&self, operation: Operation, etag: Option<String>) -> Result<String> {
+        etag.filter(|etag| !etag.is_empty()).ok_or_else(|| {
+            let endpoint = &self.context.endpoint;
+            Error::new(
+                Code::InvalidEndpoint,
+                format!("{endpoint} does not answer as an S3 service ({operation:?} without an ETag)"),
+            )
+            .field("endpoint")
+            .fact("reason", "not_s3")
+        })
+    }
+
+    /// Looks at an object without reading it.
+    ///
+    /// # Errors
+    /// `not_found` when it does not exist.
+    pub async fn head(&self, key: &str) -> Result<ObjectInfo> {
+        let output = self
+            .client
+            .head_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| translate(Operation::HeadObject, &self.context, error))?;
+        Ok(ObjectInfo {
+            key: key.to_owned(),
+            size: output
+                .content_length
+                .and_then(|length| u64::try_from(length).ok())
+                .unwrap_or_default(),
+            etag: output.e_tag.unwrap_or_default(),
+        })
+    }
+
+    /// Reads a whole small object.
+    ///
+    /// # Errors
+    /// `not_found`, or `too_large` when it has more than `limit` bytes.
+    pub async fn get(&self, key: &str, limit: u64) -> Result<Bytes> {
+        let mut output = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| translate(Operation::GetObject, &self.context, error))?;
+        let mut content = BytesMut::new();
+        while let Some(chunk) = output.body.next().await {
+            content.extend_from_slice(&chunk.map_err(|error| self.body_broke(error))?);
+            if content.len() as u64 > limit {
+                return Err(Error::new(
+                    Code::TooLarge,
+                    format!("{key} has more than the {limit} bytes that such an object may have"),
+                )
+                .fact("limit", limit));
+            }
+        }
+        Ok(content.freeze())
+    }
+
+    /// Reads `range` of the object as it was when it had the tag `etag`. A broken connection is
+    /// taken up again where it broke.
+    ///
+    /// # Errors
+    /// `changed` when the object is another one by now, `not_found` when it is gone.
+    pub async fn get_range(&self, key: &str, range: Range<u64>, etag: &str) -> Result<Bytes> {
+        let wanted = usize::try_from(range.end.saturating_sub(range.start))
+            .map_err(|_| Error::new(Code::TooLarge, "the range does not fit into memory"))?;
+        let mut content = BytesMut::with_capacity(wanted);
+        let mut fruitless = 0;
+        loop {
+            let before = content.len();
+            let rest = range.start + before as u64..range.end;
+            let broke = match self.read_into(&mut content, wanted, key, rest, etag).await {
+                Ok(()) if content.len() == wanted => return Ok(content.freeze()),
+                Ok(()) => Error::new(Code::NetworkLost, "the storage ended the object too early")
+                    .fact("stage", "http"),
+                Err(error) => error,
+            };
+            fruitless = if content.len() > before { 0 } else { fruitless + 1 };
+            if !broke.code().retryable() || fruitless >= FRUITLESS_ATTEMPTS {
+                return Err(broke);
+            }
+            tracing::info!(key, offset = content.len(), error = %broke, "reading on after a break");
+            let patience = 200_u64 << fruitless;
+            tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(0..patience))).await;
+        }
+    }
+
+    async fn read_into(
+        &self,
+        content: &mut BytesMut,
+        wanted: usize,
+        key: &str,
+        range: Range<u64>,
+        etag: &str,
+    ) -> Result<()> {
+        let mut output = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
+            .set_if_match((!etag.is_empty()).then(|| etag.to_owned()))
+            .send()
+            .await
+            .map_err(|error| translate(Operation::GetObject, &self.context, error))?;
+        // Some servers ignore If-Match.
+        if output.e_tag.as_deref().is_some_and(|now| !etag.is_empty() && now != etag) {
+            return Err(Error::new(
+                Code::Changed,
+                "the object was replaced while it was being read: start again",
+            ));
+        }
+        while let Some(chunk) = output.body.next().await {
+            let chunk = chunk.map_err(|error| self.body_broke(error))?;
+            if content.len() + chunk.len() > wanted {
+                return Err(Error::new(
+                    Code::UnsupportedFeature,
+                    "the storage sent more than the range that was asked for",
+                )
+                .fact("feature", "Range"));
+            }
+            content.extend_from_slice(&chunk);
+        }
+        Ok(())
+    }
+
+    fn body_broke(&self, error: ByteStreamError) -> Error {
+        broken(&self.context, "GetObject", Box::new(error))
+    }
+
+    /// Deletes an object. A missing one counts as deleted, so this is safe to repeat.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause, but never `not_found`.
+    pub async fn delete(&self, key: &str) -> Result<()> {
+        let deleted = self
+            .client
+            .delete_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| translate(Operation::DeleteObject, &self.context, error));
+        match deleted {
+            Err(error) if error.code() != Code::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Bytes on their way to the storage: kept as they came, hashed once, sent again when needed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use sha2::{Digest, Sha256};
+
+use super::tls::hex;
+
+/// SHA-256 of some bytes.
+pub type Sha256Digest = [u8; 32];
+
+/// What one write to the socket takes. Small, so that a slow link shows as slow and not as silent.
+const FRAME: usize = 64 << 10;
+
+/// The bytes of one request with their length and digest. Cloning copies no bytes.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    chunks: Arc<[Bytes]>,
+    length: u64,
+    sha256: Sha256Digest,
+}
+
+impl Payload {
+    /// Hashes `chunks` in the calling thread; right for small bodies.
+    #[must_use]
+    pub fn new(chunks: Vec<Bytes>) -> Self {
+        let mut hasher = Sha256::new();
+        let mut length = 0;
+        for chunk in &chunks {
+            hasher.update(chunk);
+            length += chunk.len() as u64;
+        }
+        Self { chunks: chunks.into(), length, sha256: hasher.finalize().into() }
+    }
+
+    /// Hashes `chunks` on a thread for such work, so that the caller's thread stays responsive.
+    pub async fn hashed_aside(chunks: Vec<Bytes>) -> Self {
+        let work = tokio::task::spawn_blocking(move || Self::new(chunks));
+        match work.await {
+            Ok(payload) => payload,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// SHA-256 over all bytes.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256Digest {
+        self.sha256
+    }
+
+    /// The digest as the signature wants it.
+    pub(super) fn sha256_hex(&self) -> String {
+        hex(&self.sha256)
+    }
+
+    /// A body that the SDK can send any number of times.
+    pub(super) fn body(&self) -> ByteStream {
+        let payload = self.clone();
+        ByteStream::new(SdkBody::retryable(move || {
+            SdkBody::from_body_1_x(Reader {
+                chunks: Arc::clone(&payload.chunks),
+                chunk: 0,
+                offset: 0,
+                left: payload.length,
+            })
+        }))
+    }
+}
+
+struct Reader {
+    chunks: Arc<[Bytes]>,
+    chunk: usize,
+    offset: usize,
+    left: u64,
+}
+
+impl Body for Reader {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        loop {
+            let Some(chunk) = self.chunks.get(self.chunk) else { return Poll::Ready(None) };
+            let end = chunk.len().min(self.offset + FRAME);
+            if self.offset == end {
+                self.chunk += 1;
+                self.offset = 0;
+                continue;
+            }
+            let data = chunk.slice(self.offset..end);
+            self.offset = end;
+            self.left = self.left.saturating_sub(data.len() as u64);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

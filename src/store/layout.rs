@@ -1,0 +1,214 @@
+//! Names and keys: where the objects of a backup lie in the bucket. Pure, no I/O.
+//!
+//! A backup is the pair `<prefix>/backups/<name>.tar` and `<prefix>/backups/<name>.metadata.json`.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Code, Error, Result};
+
+/// Longest object name in bytes. File systems behind some servers take 255 for a file, and the
+/// ending and a mark that keeps names apart come on top.
+const MAX_NAME: usize = 200;
+
+/// Longest prefix in bytes; a whole key may have 1,024.
+const MAX_PREFIX: usize = 700;
+
+const ARCHIVE: &str = ".tar";
+const METADATA: &str = ".metadata.json";
+
+/// The folder of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    folder: String,
+}
+
+/// Which half of a backup a key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half<'a> {
+    /// The archive of this name.
+    Archive(&'a str),
+    /// The metadata document of this name.
+    Metadata(&'a str),
+}
+
+impl Layout {
+    /// The layout under `prefix`. Slashes around it do not count; it may be empty or nested.
+    ///
+    /// # Errors
+    /// `invalid_config` for a prefix that some storage could not keep.
+    pub fn new(prefix: &str) -> Result<Self> {
+        let prefix = prefix.trim().trim_matches('/');
+        let invalid = |message: &str| {
+            Err(Error::new(Code::InvalidConfig, message).field("prefix").fact("field", "prefix"))
+        };
+        if prefix.len() > MAX_PREFIX {
+            return invalid("the prefix must not be longer than 700 bytes");
+        }
+        if prefix.chars().any(|character| character.is_control() || character == '\\') {
+            return invalid("the prefix must not hold backslashes or control characters");
+        }
+        if !prefix.is_empty() && prefix.split('/').any(|part| matches!(part.trim(), "" | "." | "..")) {
+            return invalid(
+                "the prefix must be folder names with single slashes between them, without . and ..",
+            );
+        }
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        Ok(Self { folder: format!("{prefix}{slash}backups/") })
+    }
+
+    /// The folder that holds the backups, with its final slash.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Key of the archive of this name.
+    #[must_use]
+    pub fn archive_key(&self, name: &str) -> String {
+        format!("{}{name}{ARCHIVE}", self.folder)
+    }
+
+    /// Key of the metadata document of this name.
+    #[must_use]
+    pub fn metadata_key(&self, name: &str) -> String {
+        format!("{}{name}{METADATA}", self.folder)
+    }
+
+    /// What `key` names, if it is directly in the folder and one half of a backup.
+    #[must_use]
+    pub fn half<'a>(&self, key: &'a str) -> Option<Half<'a>> {
+        let file = key.strip_prefix(&self.folder)?;
+        if file.contains('/') {
+            return None;
+        }
+        let named = |name: &'a str| (!name.is_empty()).then_some(name);
+        if let Some(name) = file.strip_suffix(METADATA) {
+            return named(name).map(Half::Metadata);
+        }
+        file.strip_suffix(ARCHIVE).and_then(named).map(Half::Archive)
+    }
+}
+
+/// The object names to try for a backup, best first: as wished, then marked with its id, then
+/// numbered. Endless.
+pub fn candidates(wished: &str, id: &str) -> impl Iterator<Item = String> {
+    let plain = safe(wished);
+    let marked = format!("{plain}_{}", mark(id));
+    let numbered = marked.clone();
+    std::iter::once(plain)
+        .chain(std::iter::once(marked))
+        .chain((2..).map(move |number: u32| format!("{numbered}_{number}")))
+}
+
+/// A name that every storage can keep, as like to the wish as possible.
+///
+/// Letters of every script stay. What ends a path, hides a file, breaks XML or a Windows file name
+/// becomes `_`. A shortened name ends in a mark of the whole, so that different wishes stay
+/// different.
+#[must_use]
+pub fn safe(wished: &str) -> String {
+    let wished = wished.trim();
+    let mut name = String::with_capacity(wished.len());
+    let replaced = wished.chars().map(|character| match character {
+        '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
+        character if character.is_control() || is_noncharacter(character) => '_',
+        character => character,
+    });
+    for character in replaced {
+        name.push(character);
+    }
+    let cut = if name.len() > MAX_NAME { cut_at(&name, MAX_NAME - 9) } else { &name };
+    let cut = cut.trim_start_matches('.').trim_end_matches([' ', '.']).trim();
+    if cut.is_empty() {
+        return "backup".to_owned();
+    }
+    if name.len() > MAX_NAME {
+        return format!("{cut}_{}", mark(wished));
+    }
+    cut.to_owned()
+}
+
+/// Not allowed in XML 1.0, in which listings are written, or invisible in a way that misleads.
+fn is_noncharacter(character: char) -> bool {
+    matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+fn cut_at(text: &str, limit: usize) -> &str {
+    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.get(..end).unwrap_or_default()
+}
+
+/// Eight hexadecimal digits that stand for `text`.
+fn mark(text: &str) -> String {
+    Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn slashes_around_a_prefix_do_not_count() {
+        for (prefix, folder) in [
+            ("", "backups/"),
+            ("/", "backups/"),
+            ("ha", "ha/backups/"),
+            ("/ha/", "ha/backups/"),
+            ("home/ha main/", "home/ha main/backups/"),
+        ] {
+            assert_eq!(Layout::new(prefix).unwrap().folder(), folder);
+        }
+    }
+
+    #[test]
+    fn prefixes_that_lead_astray_are_refused() {
+        for prefix in ["..", "a/../b", "a//b", "a/./b", "a\\b", "a\nb", &"x".repeat(701)] {
+            let error = Layout::new(prefix).unwrap_err();
+            assert_eq!((error.code(), error.data().field.as_deref()), (Code::InvalidConfig, Some("prefix")));
+        }
+    }
+
+    #[test]
+    fn only_direct_children_are_halves_of_backups() {
+        let layout = Layout::new("ha").unwrap();
+        assert_eq!(layout.half("ha/backups/a.tar"), Some(Half::Archive("a")));
+        assert_eq!(layout.half("ha/backups/a.b.metadata.json"), Some(Half::Metadata("a.b")));
+        for key in [
+            "ha/backups/x/a.tar", "ha/backups/a.zip", "ha/backups/.tar", "backups/a.tar",
+            "ha/backups/", "ha/backups/a.metadata.json/",
+        ] {
+            assert_eq!(layout.half(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn names_stay_readable() {
+        assert_eq!(safe("Nächtliche Sicherung Büro 🏠"), "Nächtliche Sicherung Büro 🏠");
+        assert_eq!(safe("a/b\\c"), "a_b_c");
+        assert_eq!(safe("../../etc/passwd"), "_.._etc_passwd");
+        assert_eq!(safe(" . "), "backup");
+        assert_eq!(safe("line\nbreak\u{202e}"), "line_break_");
+        let long = safe(&"ü".repeat(300));
+        assert!(long.len() <= MAX_NAME && long.starts_with("üüü"));
+        assert_ne!(long, safe(&"ü".repeat(301)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_leads_to_keys_that_lead_back(wished in ".*", id in ".*") {
+            let layout = Layout::new("p").unwrap();
+            let names: Vec<_> = candidates(&wished, &id).take(4).collect();
+            for name in &names {
+                prop_assert!(!name.is_empty() && name.len() <= 220 && !name.starts_with('.'));
+                prop_assert!(!name.contains(['/', '\\']) && !name.contains(char::is_control));
+                prop_assert_eq!(layout.half(&layout.archive_key(name)), Some(Half::Archive(name)));
+                prop_assert_eq!(layout.half(&layout.metadata_key(name)), Some(Half::Metadata(name)));
+            }
+            let mut distinct = names.clone();
+            distinct.dedup();
+            prop_assert_eq!(distinct.len(), names.len());
+        }
+    }
+}

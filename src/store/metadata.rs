@@ -1,0 +1,211 @@
+//! The `.metadata.json` document: the host's metadata verbatim, plus one member of ours.
+//!
+//! Reading is tolerant: documents that other tools wrote have no member of ours and list all the
+//! same. Writing fills in what readers of this layout rely on.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Code, Error, Result};
+use crate::protocol::Metadata;
+use crate::s3::Sha256Digest;
+
+/// Name of our member.
+const OURS: &str = "s3_backup_agent";
+
+/// Version of our member that this agent writes and reads.
+const FORMAT: u32 = 1;
+
+/// Digests of an archive, part by part, kept since the upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// Length of the archive.
+    pub size: u64,
+    /// Length of every part but the last.
+    pub part_size: u64,
+    /// SHA-256 of each part, in order.
+    pub parts: Vec<Sha256Digest>,
+}
+
+impl Digests {
+    /// The name of the whole that AWS uses for an object in parts: SHA-256 over the digests of the
+    /// parts, in base64, with their number.
+    #[must_use]
+    pub fn composite(&self) -> String {
+        let hash = self.parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part));
+        format!("{}-{}", BASE64_STANDARD.encode(hash.finalize()), self.parts.len())
+    }
+
+    fn fits_together(&self) -> bool {
+        let parts = self.parts.len() as u64;
+        self.part_size > 0 && self.size > 0 && self.size.div_ceil(self.part_size) == parts
+    }
+}
+
+/// A document as read.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// `backup_id` of the metadata.
+    pub id: String,
+    /// `size` of the metadata, if it names one.
+    pub size: Option<u64>,
+    /// Everything but our member.
+    pub metadata: Metadata,
+    /// Our digests; none in a document that another tool wrote.
+    pub digests: Option<Digests>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ours {
+    format: u32,
+    agent: String,
+    size: u64,
+    part_size: u64,
+    sha256: String,
+    parts: Vec<String>,
+}
+
+/// Writes the document of a backup.
+///
+/// Members that readers of this layout rely on and the host left out get neutral values.
+#[must_use]
+pub fn write(mut metadata: Metadata, id: &str, name: &str, digests: &Digests) -> Bytes {
+    metadata.remove(OURS);
+    let neutral = [
+        ("addons", json!([])),
+        ("backup_id", json!(id)),
+        ("date", json!(chrono::Utc::now().to_rfc3339())),
+        ("database_included", json!(false)),
+        ("extra_metadata", json!({})),
+        ("folders", json!([])),
+        ("homeassistant_included", json!(false)),
+        ("homeassistant_version", Value::Null),
+        ("name", json!(name)),
+        ("protected", json!(false)),
+        ("size", json!(digests.size)),
+    ];
+    for (member, value) in neutral {
+        metadata.entry(member).or_insert(value);
+    }
+    let ours = json!(Ours {
+        format: FORMAT,
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        size: digests.size,
+        part_size: digests.part_size,
+        sha256: digests.composite(),
+        parts: digests.parts.iter().map(|part| BASE64_STANDARD.encode(part)).collect(),
+    });
+    metadata.insert(OURS.to_owned(), ours);
+    Bytes::from(Value::Object(metadata).to_string())
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// `corrupt_metadata` when it is not a document of a backup, `unsupported_feature` when a newer
+/// agent wrote it.
+pub fn read(content: &[u8]) -> Result<Document> {
+    let corrupt = |message: &str| Error::new(Code::CorruptMetadata, message);
+    let Ok(Value::Object(mut metadata)) = serde_json::from_slice(content) else {
+        return Err(corrupt("the metadata is not a JSON object"));
+    };
+    let ours = metadata.shift_remove(OURS);
+    let id = match metadata.get("backup_id") {
+        Some(Value::String(id)) if !id.is_empty() => id.clone(),
+        _ => return Err(corrupt("the metadata has no backup_id")),
+    };
+    let size = metadata.get("size").and_then(Value::as_u64);
+    let digests = ours.map(read_ours).transpose()?;
+    Ok(Document { id, size, metadata, digests })
+}
+
+fn read_ours(ours: Value) -> Result<Digests> {
+    let corrupt = || {
+        Error::new(Code::CorruptMetadata, format!("the member {OURS} of the metadata is damaged"))
+    };
+    if ours.get("format").and_then(Value::as_u64).is_some_and(|format| format > u64::from(FORMAT)) {
+        return Err(Error::new(
+            Code::UnsupportedFeature,
+            "a newer version of the agent wrote this backup: update the agent",
+        )
+        .fact("feature", "metadata format"));
+    }
+    let ours: Ours = serde_json::from_value(ours).map_err(|_| corrupt())?;
+    let parts = ours
+        .parts
+        .iter()
+        .map(|part| BASE64_STANDARD.decode(part).ok()?.try_into().ok())
+        .collect::<Option<Vec<Sha256Digest>>>()
+        .ok_or_else(corrupt)?;
+    let digests = Digests { size: ours.size, part_size: ours.part_size, parts };
+    if !digests.fits_together() || digests.composite() != ours.sha256 {
+        return Err(corrupt());
+    }
+    Ok(digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digests() -> Digests {
+        Digests { size: 25, part_size: 10, parts: vec![[1; 32], [2; 32], [3; 32]] }
+    }
+
+    fn object(value: Value) -> Metadata {
+        let Value::Object(map) = value else { panic!("an object") };
+        map
+    }
+
+    #[test]
+    fn what_the_host_gave_comes_back_as_it_was() {
+        let given = object(json!({
+            "name": "Nächtliche Sicherung 🏠", "size": 20480, "backup_id": "b1", "date": "2026-11-20",
+            "extra_metadata": {"instance_id": "x", "nested": [1, 2.5, null]}, "folders": ["share"],
+            "addons": [], "database_included": true, "homeassistant_included": true,
+            "homeassistant_version": "2026.11.0", "protected": true, "unknown": {"z": 1, "a": 2},
+        }));
+        let read = read(&write(given.clone(), "b1", "n", &digests())).unwrap();
+        assert_eq!(Value::Object(read.metadata).to_string(), Value::Object(given).to_string());
+        assert_eq!((read.id.as_str(), read.size), ("b1", Some(20480)));
+        assert_eq!(read.digests, Some(digests()));
+    }
+
+    #[test]
+    fn what_other_readers_rely_on_is_filled_in() {
+        let content = write(Metadata::new(), "b1", "Name", &digests());
+        let value: Value = serde_json::from_slice(&content).unwrap();
+        for member in [
+            "addons", "backup_id", "date", "database_included", "extra_metadata", "folders",
+            "homeassistant_included", "homeassistant_version", "name", "protected", "size",
+        ] {
+            assert!(value.get(member).is_some(), "{member}");
+        }
+        assert_eq!(value.get("size"), Some(&json!(25)));
+    }
+
+    #[test]
+    fn foreign_documents_are_read_and_damaged_ones_named() {
+        let foreign = read(br#"{"backup_id":"f","size":1}"#).unwrap();
+        assert!(foreign.digests.is_none());
+        for content in ["", "[]", "{}", r#"{"backup_id":7}"#, r#"{"backup_id":""}"#, "\u{0}", "{\"a\":"] {
+            assert_eq!(read(content.as_bytes()).unwrap_err().code(), Code::CorruptMetadata, "{content}");
+        }
+        let ours = write(Metadata::new(), "b1", "Name", &digests());
+        let ours = String::from_utf8(ours.to_vec()).unwrap();
+        for (from, to, code) in [
+            ("\"size\":25,\"part_size\":10", "\"size\":25,\"part_size\":11", Code::CorruptMetadata),
+            ("\"size\":25,\"part_size\":10", "\"size\":35,\"part_size\":10", Code::CorruptMetadata),
+            ("\"parts\":[\"A", "\"parts\":[\"B", Code::CorruptMetadata),
+            ("\"format\":1", "\"format\":2", Code::UnsupportedFeature),
+        ] {
+            let damaged = ours.replace(from, to);
+            assert_ne!(damaged, ours);
+            assert_eq!(read(damaged.as_bytes()).unwrap_err().code(), code, "{to}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A *backup* in a bucket: a pair of objects, written archive first and deleted metadata first, so
+//! that the metadata is the record that the backup is whole.
+//!
+//! Owns the listing and its caches. A listing is kept for five minutes and dropped by our own
+//! writes; metadata is kept for as long as its key, entity tag and size stay the same, so that a
+//! fresh listing costs one LIST per 1,000 objects plus what changed.
+
+pub mod layout;
+mod listing;
+pub mod metadata;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use moka::future::Cache;
+
+pub use self::layout::Layout;
+pub use self::listing::{Entry, Listing, StoredBackup};
+use self::listing::{DocumentKey, Summary};
+use self::metadata::{Digests, Document};
+use crate::config::TargetConfig;
+use crate::error::{Code, Error, Result};
+use crate::s3::{Bucket, Payload, Write};
+
+/// How long a listing is good for.
+const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
+
+/// Bytes of metadata kept in memory.
+const DOCUMENTS_BYTES: u64 = 8 << 20;
+
+/// Largest metadata document that is read: the digests of 10,000 parts and the host's own.
+const MAX_DOCUMENT: u64 = 2 << 20;
+
+/// The backups of one target.
+#[derive(Debug)]
+pub struct Store {
+    bucket: Bucket,
+    layout: Layout,
+    listings: Cache<u64, Arc<Listing>>,
+    /// Grows with every change of ours, so that a listing begun before it is never kept as newer.
+    generation: AtomicU64,
+    documents: Cache<DocumentKey, Arc<Summary>>,
+    reserved: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Store {
+    /// The store of a target. Does not use the network.
+    ///
+    /// # Errors
+    /// `invalid_config` for a bad prefix or CA certificate.
+    pub fn new(config: &TargetConfig) -> Result<Self> {
+        Ok(Self {
+            bucket: Bucket::new(config)?,
+            layout: Layout::new(&config.prefix)?,
+            listings: Cache::builder().max_capacity(1).time_to_live(LISTING_LIFETIME).build(),
+            generation: AtomicU64::new(0),
+            documents: Cache::builder()
+                .max_capacity(DOCUMENTS_BYTES)
+                .weigher(|_, summary: &Arc<Summary>| summary.weight())
+                .build(),
+            reserved: Arc::default(),
+        })
+    }
+
+    /// The bucket itself.
+    #[must_use]
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    /// Names and keys of this target.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The listing, at most five minutes old; with `refresh` it is made anew. Callers that ask at
+    /// the same time share one answer.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn listing(&self, refresh: bool) -> Result<Arc<Listing>> {
+        if refresh {
+            self.changed();
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        self.listings
+            .try_get_with(generation, async {
+                Listing::load(&self.bucket, &self.layout, &self.documents).await.map(Arc::new)
+            })
+            .await
+            .map_err(|error: Arc<Error>| Error::clone(&error))
+    }
+
+    /// Forgets the listing, because the bucket has changed.
+    pub fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.listings.invalidate_all();
+    }
+
+    /// The whole backup of this id. Looks again when a kept listing does not have it.
+    ///
+    /// # Errors
+    /// `not_found`, or what is wrong with the backup when it is not whole.
+    pub async fn find(&self, id: &str) -> Result<Arc<StoredBackup>> {
+        let listing = self.listing(false).await?;
+        if let Some((_, Entry::Backup(backup))) = listing.find(id) {
+            return Ok(Arc::clone(backup));
+        }
+        let listing = self.listing(true).await?;
+        match listing.find(id) {
+            Some((_, Entry::Backup(backup))) => Ok(Arc::clone(backup)),
+            Some((_, Entry::Skipped { skipped, .. })) => {
+                Err(Error::new(skipped.code, skipped.message.clone()).fact("backup_id", id))
+            }
+            Some((_, Entry::Archive)) | None => Err(no_such_backup(id)),
+        }
+    }
+
+    /// The name under which the backup of this id lies, even if it is not whole.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn name_of(&self, id: &str) -> Result<String> {
+        if let Some((name, _)) = self.listing(false).await?.find(id) {
+            return Ok(name.to_owned());
+        }
+        let listing = self.listing(true).await?;
+        listing.find(id).map(|(name, _)| name.to_owned()).ok_or_else(|| no_such_backup(id))
+    }
+
+    /// Reads the document of a backup again, with the digests that a listing does not keep.
+    ///
+    /// # Errors
+    /// `not_found` when it was deleted meanwhile, `corrupt_metadata` when it cannot be read.
+    pub async fn document(&self, backup: &StoredBackup) -> Result<Document> {
+        let key = self.layout.metadata_key(&backup.info.name);
+        metadata::read(&self.bucket.get(&key, MAX_DOCUMENT).await?)
+    }
+
+    /// A name for a new backup that no object has and no other upload of ours wants.
+    pub fn reserve(&self, listing: &Listing, wished: &str, id: &str) -> Reserved {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = layout::candidates(wished, id)
+            .find(|name| !listing.has_name(name) && !reserved.contains(name))
+            .unwrap_or_else(|| layout::safe(id));
+        reserved.insert(name.clone());
+        drop(reserved);
+        Reserved { name, reserved: Arc::clone(&self.reserved) }
+    }
+
+    /// Writes the metadata of a backup whose archive is stored: from now on it is listed.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause; the document may be stored all the
+    /// same.
+    pub async fn commit(
+        &self,
+        name: &str,
+        id: &str,
+        title: &str,
+        given: crate::protocol::Metadata,
+        digests: &Digests,
+    ) -> Result<StoredBackup> {
+        let content = metadata::write(given, id, title, digests);
+        let document = metadata::read(&content)?;
+        let write = Write {
+            key: &self.layout.metadata_key(name),
+            content_type: "application/json",
+            storage_class: None,
+        };
+        let stored = self.bucket.put(write, &Payload::new(vec![content])).await;
+        self.changed();
+        stored?;
+        Ok(StoredBackup::new(name, document.into(), digests.size))
+    }
+
+    /// Deletes a backup: the metadata first, so that a half-deleted one is not listed.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        self.changed();
+        let removed = async {
+            self.bucket.delete(&self.layout.metadata_key(name)).await?;
+            self.bucket.delete(&self.layout.archive_key(name)).await
+        };
+        let removed = removed.await;
+        self.changed();
+        removed
+    }
+}
+
+fn no_such_backup(id: &str) -> Error {
+    Error::new(Code::NotFound, format!("there is no backup with the id \"{id}\""))
+        .fact("backup_id", id)
+}
+
+/// A name that belongs to one running upload.
+#[derive(Debug)]
+pub struct Reserved {
+    name: String,
+    reserved: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Reserved {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
