@@ -9,11 +9,15 @@
 //! ```
 
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod error;
+pub mod logging;
 pub mod ops;
 pub mod progress;
 pub mod protocol;
 pub mod s3;
+pub mod session;
 pub mod store;
 
 pub use error::{Code, Error, Result};

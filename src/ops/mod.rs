@@ -2,6 +2,7 @@
 //! the command line.
 
 mod cancel;
+mod chunks;
 mod delete;
 mod download;
 mod list;
@@ -12,6 +13,7 @@ mod validate;
 use std::sync::Arc;
 
 pub use self::cancel::{Cancel, Cause};
+pub use self::chunks::Chunks;
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 pub use self::list::{get, list};

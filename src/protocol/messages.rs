@@ -473,11 +473,15 @@ pub struct ErrorObject {
 
 impl From<&Error> for ErrorObject {
     fn from(error: &Error) -> Self {
-        Self {
-            code: rpc::OPERATION,
-            message: error.message().to_owned(),
-            data: error.data(),
-        }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only the standard's own faults differ")]
+        let code = match error.code() {
+            Code::ParseError => rpc::PARSE_ERROR,
+            Code::InvalidRequest | Code::DuplicateId => rpc::INVALID_REQUEST,
+            Code::MethodNotFound => rpc::METHOD_NOT_FOUND,
+            Code::InvalidParams => rpc::INVALID_PARAMS,
+            _ => rpc::OPERATION,
+        };
+        Self { code, message: error.message().to_owned(), data: error.data() }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) type DocumentKey = (String, String, u64);
 
 /// A document without its digests, which can be long and are only needed for a download.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub(super) struct Summary {
     id: String,
     size: Option<u64>,
     metadata: Metadata,

@@ -8,7 +8,7 @@ use super::footprint::Footprint;
 use super::{Source, Upload as Request};
 use crate::config::{MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
-use crate::ops::Target;
+use crate::ops::{Chunks, Target};
 use crate::ops::memory::{Reservation, WINDOW};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::s3::{Bucket, MAX_PARTS, Part, Payload, Sha256Digest, Stored, Upload, Write};
@@ -83,7 +83,8 @@ impl Archive<'_> {
             upload = Some(self.open(footprint).await?);
         }
         self.progress.enter(Phase::Transferring);
-        let mut collected = Collected::default();
+        let mut collected = Chunks::default();
+        let mut seen = 0;
         let mut sending = Sending::default();
         loop {
             self.progress.wait_for(Some(Waiting::Host));
@@ -96,31 +97,32 @@ impl Archive<'_> {
                 next = source.next() => next?,
             };
             let Some(chunk) = next else { break };
+            seen += chunk.len() as u64;
             collected.push(chunk);
-            check_not_longer(request, collected.seen)?;
-            if upload.is_none() && collected.seen >= THRESHOLD {
+            check_not_longer(request, seen)?;
+            if upload.is_none() && seen >= THRESHOLD {
                 upload = Some(self.open(footprint).await?);
             }
             let Some(upload) = &upload else { continue };
-            while collected.length >= self.plan.part_size {
+            while collected.length() >= self.plan.part_size {
                 let part = collected.take(self.plan.part_size);
                 self.send_part(upload, part, &mut sending).await?;
             }
         }
-        check_not_shorter(request, collected.seen)?;
-        self.progress.expect(Some(collected.seen));
+        check_not_shorter(request, seen)?;
+        self.progress.expect(Some(seen));
         self.progress.wait_for(Some(Waiting::Remote));
         let sent = match upload {
             None => self.send_whole(collected, footprint).await,
             Some(upload) => {
-                if collected.length > 0 {
-                    let part = collected.take(collected.length);
+                if collected.length() > 0 {
+                    let part = collected.take(self.plan.part_size);
                     self.send_part(&upload, part, &mut sending).await?;
                 }
                 while let Some(sent) = sending.tasks.join_next().await {
                     sending.done(sent, self.progress)?;
                 }
-                Ok(sending.finish(collected.seen, self.plan.part_size))
+                Ok(sending.finish(seen, self.plan.part_size))
             }
         };
         drop(reservation);
@@ -139,9 +141,9 @@ impl Archive<'_> {
         footprint.open(&self.bucket, &self.key, self.write().storage_class).await
     }
 
-    async fn send_whole(&self, collected: Collected, footprint: &mut Footprint) -> Result<Sent> {
-        let size = collected.length;
-        let payload = Payload::hashed_aside(collected.chunks).await;
+    async fn send_whole(&self, mut collected: Chunks, footprint: &mut Footprint) -> Result<Sent> {
+        let size = collected.length();
+        let payload = Payload::hashed_aside(collected.take(size)).await;
         footprint.may_have(&self.key);
         let stored = self.bucket.put(self.write(), &payload).await?;
         self.progress.add(size);
@@ -224,44 +226,6 @@ fn check_not_shorter(request: &Request, seen: u64) -> Result<()> {
     Err(Error::new(Code::LengthMismatch, message).fact("expected", announced).fact("actual", seen))
 }
 
-/// Bytes that are not on their way yet.
-#[derive(Default)]
-struct Collected {
-    chunks: Vec<Bytes>,
-    /// Bytes in `chunks`.
-    length: u64,
-    /// Bytes that the source has given so far.
-    seen: u64,
-}
-
-impl Collected {
-    fn push(&mut self, chunk: Bytes) {
-        self.length += chunk.len() as u64;
-        self.seen += chunk.len() as u64;
-        self.chunks.push(chunk);
-    }
-
-    /// The first `wanted` bytes; there are at least that many. Splits a chunk, copies nothing.
-    fn take(&mut self, wanted: u64) -> Vec<Bytes> {
-        let mut missing = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let mut taken = Vec::with_capacity(self.chunks.len());
-        let mut rest = Vec::new();
-        for mut chunk in self.chunks.drain(..) {
-            let head = chunk.split_to(missing.min(chunk.len()));
-            missing -= head.len();
-            if !head.is_empty() {
-                taken.push(head);
-            }
-            if !chunk.is_empty() {
-                rest.push(chunk);
-            }
-        }
-        self.chunks = rest;
-        self.length -= wanted;
-        taken
-    }
-}
-
 type SentPart = Result<(Part, u64, Sha256Digest)>;
 
 /// Parts on their way. Dropping this stops them.
@@ -304,17 +268,5 @@ mod tests {
         assert_eq!(sizes(Some(140 << 30)), 16);
         assert_eq!(sizes(Some(1 << 40)), 111);
         assert_eq!(Plan::new(16 * MIB, Some(u64::MAX)).unwrap_err().code(), Code::TooLarge);
-    }
-
-    #[test]
-    fn parts_are_cut_without_losing_a_byte() {
-        let mut collected = Collected::default();
-        for chunk in [&b"abc"[..], b"defgh", b"i"] {
-            collected.push(Bytes::from_static(chunk));
-        }
-        assert_eq!(collected.take(4).concat(), b"abcd");
-        assert_eq!((collected.length, collected.seen), (5, 9));
-        assert_eq!(collected.take(5).concat(), b"efghi");
-        assert_eq!(collected.length, 0);
     }
 }

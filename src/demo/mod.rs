@@ -1,0 +1,9 @@
+//! What the demo and the tests need and no release binary has: an S3 server and a host.
+//!
+//! Compiled only with the cargo feature `demo`.
+
+mod folder;
+pub mod host;
+mod link;
+pub mod server;
+mod uploads;

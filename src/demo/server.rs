@@ -1,0 +1,109 @@
+//! An S3 server inside this process, over a folder, for the demo and the tests.
+//!
+//! Checks signatures (SigV4, payload digests included) and serves path-style requests over plain
+//! HTTP on the loopback interface. What the calls mean is in `folder`. Stops when dropped, with
+//! every connection. Never meant to keep anybody's data.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Result, s3_error};
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::folder::Folder;
+
+/// A running server.
+#[derive(Debug)]
+pub struct EmbeddedServer {
+    address: SocketAddr,
+    root: PathBuf,
+    serving: AbortHandle,
+}
+
+impl EmbeddedServer {
+    /// Serves the buckets in `folder`, each a folder of its own, to the owner of one pair of keys.
+    /// Unfinished uploads of an earlier server over the same folder are not known to this one.
+    ///
+    /// # Errors
+    /// When `folder` cannot be used, or no port can be opened.
+    pub async fn start(folder: &Path, access_key: &str, secret_key: &str) -> io::Result<Self> {
+        let root = folder.canonicalize()?;
+        let mut builder = S3ServiceBuilder::new(Folder::new(root.clone())?);
+        builder.set_auth(Owner {
+            access_key: access_key.to_owned(),
+            secret_key: SecretKey::from(secret_key),
+        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let serving = tokio::spawn(serve(listener, builder.build())).abort_handle();
+        Ok(Self { address, root, serving })
+    }
+
+    /// Scheme, host and port.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Makes an empty bucket.
+    ///
+    /// # Errors
+    /// When it exists, or the folder cannot be written.
+    pub fn create_bucket(&self, name: &str) -> io::Result<()> {
+        std::fs::create_dir(self.root.join(name))
+    }
+}
+
+impl Drop for EmbeddedServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Aborting this future ends the connections too, because they live in it.
+async fn serve(listener: TcpListener, service: S3Service) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => {
+                    // Without it small answers wait for delayed acknowledgements, 40 ms each.
+                    let _ = socket.set_nodelay(true);
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(TokioIo::new(socket), service.clone());
+                    connections.spawn(connection);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the embedded server cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// The one who may do everything.
+struct Owner {
+    access_key: String,
+    secret_key: SecretKey,
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Owner {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key == self.access_key {
+            Ok(self.secret_key.clone())
+        } else {
+            Err(s3_error!(InvalidAccessKeyId, "The access key id is unknown."))
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Stub.
+use crate::protocol::LogLevel;
+/// Sets.
+pub fn set_level(_level: LogLevel) {}

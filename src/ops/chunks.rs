@@ -1,0 +1,118 @@
+//! A queue of bytes that keeps large chunks as they came and glues tiny ones together, so that a
+//! source of single bytes costs no more memory than any other.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Chunks below this are glued.
+const TINY: usize = 16 << 10;
+
+/// Size of the pieces that tiny chunks are glued to.
+const GLUED: usize = 64 << 10;
+
+/// Bytes in order.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    full: VecDeque<Bytes>,
+    tail: BytesMut,
+    length: u64,
+}
+
+impl Chunks {
+    /// Adds bytes at the end.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.length += chunk.len() as u64;
+        if chunk.len() < TINY {
+            if self.tail.capacity() - self.tail.len() < chunk.len() {
+                self.close_tail();
+                self.tail = BytesMut::with_capacity(GLUED);
+            }
+            self.tail.extend_from_slice(&chunk);
+            return;
+        }
+        self.close_tail();
+        self.full.push_back(chunk);
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.full.push_back(self.tail.split().freeze());
+        }
+    }
+
+    /// Bytes in the queue.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Takes some bytes from the start.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        if self.full.is_empty() {
+            self.close_tail();
+        }
+        let chunk = self.full.pop_front()?;
+        self.length -= chunk.len() as u64;
+        Some(chunk)
+    }
+
+    /// Takes exactly `wanted` bytes, or all if there are fewer. Splits chunks, copies nothing.
+    pub fn take(&mut self, wanted: u64) -> Vec<Bytes> {
+        let mut taken = Vec::new();
+        let mut missing = usize::try_from(wanted).unwrap_or(usize::MAX);
+        while missing > 0
+            && let Some(mut chunk) = self.pop()
+        {
+            if chunk.len() > missing {
+                let rest = chunk.split_off(missing);
+                self.length += rest.len() as u64;
+                self.full.push_front(rest);
+            }
+            missing -= chunk.len();
+            taken.push(chunk);
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_come_out_as_they_went_in(
+            sizes in prop::collection::vec(0_usize..40_000, 0..40), cut in 1_u64..100_000,
+        ) {
+            let mut chunks = Chunks::default();
+            let mut expected = Vec::new();
+            for (index, size) in sizes.iter().enumerate() {
+                let chunk = vec![u8::try_from(index).unwrap(); *size];
+                expected.extend_from_slice(&chunk);
+                chunks.push(Bytes::from(chunk));
+            }
+            prop_assert_eq!(chunks.length(), expected.len() as u64);
+            let mut got = Vec::new();
+            while chunks.length() > 0 {
+                let want = cut.min(chunks.length());
+                let taken = chunks.take(cut).concat();
+                prop_assert_eq!(taken.len() as u64, want);
+                got.extend_from_slice(&taken);
+            }
+            prop_assert!(got == expected && chunks.pop().is_none());
+        }
+    }
+
+    #[test]
+    fn single_bytes_are_glued() {
+        let mut chunks = Chunks::default();
+        for _ in 0..200_000 {
+            chunks.push(Bytes::from_static(b"x"));
+        }
+        assert!(chunks.full.len() <= 4);
+        assert_eq!(chunks.take(200_000).len(), 4);
+    }
+}

@@ -1,0 +1,355 @@
+//! Bytes to frames and back: one JSON object per line, and raw bytes behind a line that announces
+//! them. The only file that touches the standard streams of `serve`.
+//!
+//! One thread reads and one writes, with blocking calls: asynchronous standard streams cannot be
+//! cancelled. The writer sends answers before stream data. Standard output itself is moved out of
+//! reach, so that a stray print lands on standard error and not between two frames.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Code, Error};
+use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
+
+/// A frame of the host, taken apart as far as every message needs it.
+#[derive(Debug)]
+pub struct Frame {
+    /// The message.
+    pub message: Message,
+    /// The bytes behind it.
+    pub payload: Option<Bytes>,
+}
+
+/// The members of a JSON-RPC object.
+#[derive(Debug, Default, Deserialize)]
+pub struct Message {
+    /// Id of a request.
+    pub id: Option<Box<RawValue>>,
+    /// Name of the method.
+    pub method: Option<Box<RawValue>>,
+    /// Parameters.
+    pub params: Option<Box<RawValue>>,
+    payload: Option<Box<RawValue>>,
+}
+
+/// What the reader found.
+#[derive(Debug)]
+pub enum Input {
+    /// A frame.
+    Frame(Frame),
+    /// A JSON array: a well-formed frame, but no message of this protocol.
+    Batch,
+    /// The input is over.
+    End,
+    /// The input makes no sense from here on.
+    Broken(Error),
+}
+
+/// Reads frames from `R`.
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: R,
+    line: Vec<u8>,
+    lines: u64,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// A reader at the start of the stream.
+    pub fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), lines: 0 }
+    }
+
+    /// The next frame. After [`Input::End`] or [`Input::Broken`] there is nothing more to read.
+    pub fn next(&mut self) -> Input {
+        self.read().unwrap_or_else(|why| {
+            Input::Broken(
+                Error::new(Code::ParseError, format!("{why} (line {})", self.lines))
+                    .fact("line", self.lines),
+            )
+        })
+    }
+
+    fn read(&mut self) -> Result<Input, String> {
+        loop {
+            self.line.clear();
+            let limit = MAX_LINE as u64 + 1;
+            let read = self.input.by_ref().take(limit).read_until(b'\n', &mut self.line);
+            read.map_err(|error| format!("cannot read: {error}"))?;
+            if self.line.is_empty() {
+                return Ok(Input::End);
+            }
+            self.lines += 1;
+            if self.line.len() > MAX_LINE {
+                return Err(format!("the line has more than {MAX_LINE} bytes"));
+            }
+            if self.line.pop() != Some(b'\n') {
+                return Err("the input ends inside a line".to_owned());
+            }
+            if !self.line.iter().all(|byte| *byte == b'\r') {
+                break;
+            }
+        }
+        let text = std::str::from_utf8(&self.line).map_err(|_| "the line is not UTF-8".to_owned())?;
+        if !shallow(text) {
+            return Err(format!("the JSON is nested deeper than {MAX_DEPTH}"));
+        }
+        match text.trim_start().as_bytes().first() {
+            Some(b'{') => {}
+            Some(b'[') if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
+                return Ok(Input::Batch);
+            }
+            _ => return Err("the line is not a JSON object".to_owned()),
+        }
+        let message: Message =
+            serde_json::from_str(text).map_err(|_| "the line is not valid JSON".to_owned())?;
+        let payload = match &message.payload {
+            None => None,
+            Some(length) => Some(self.payload(length.get())?),
+        };
+        Ok(Input::Frame(Frame { message, payload }))
+    }
+
+    fn payload(&mut self, length: &str) -> Result<Bytes, String> {
+        let length = length
+            .parse::<usize>()
+            .ok()
+            .filter(|length| (1..=MAX_PAYLOAD).contains(length))
+            .ok_or_else(|| format!("the payload must have 1 to {MAX_PAYLOAD} bytes"))?;
+        let mut bytes = Vec::with_capacity(length);
+        let read = self.input.by_ref().take(length as u64).read_to_end(&mut bytes);
+        if read.map_err(|error| format!("cannot read: {error}"))? < length {
+            return Err("the input ends inside a payload".to_owned());
+        }
+        let mut end = [0];
+        match self.input.read_exact(&mut end) {
+            Ok(()) if end == *b"\n" => Ok(bytes.into()),
+            Ok(()) => Err("the payload is not followed by a line feed: its length is wrong".to_owned()),
+            Err(_) => Err("the input ends behind a payload".to_owned()),
+        }
+    }
+}
+
+/// Whether brackets outside of strings are nested at most [`MAX_DEPTH`] deep.
+fn shallow(text: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+    }
+    true
+}
+
+/// A frame on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    line: Vec<u8>,
+    payload: Option<Bytes>,
+}
+
+impl Outgoing {
+    /// A frame of this line, without its line feed, and these bytes behind it.
+    pub fn new(mut line: Vec<u8>, payload: Option<Bytes>) -> Self {
+        line.push(b'\n');
+        Self { line, payload }
+    }
+
+    fn write(&self, output: &mut impl Write) -> io::Result<()> {
+        let payload = self.payload.as_deref().unwrap_or_default();
+        let end: &[u8] = if self.payload.is_some() { b"\n" } else { b"" };
+        let mut slices = [IoSlice::new(&self.line), IoSlice::new(payload), IoSlice::new(end)];
+        let mut slices = &mut slices[..];
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            match output.write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut slices, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        output.flush()
+    }
+}
+
+/// Answers and notifications that may wait to be written.
+const CONTROL_QUEUE: usize = 256;
+
+/// Data frames that may wait to be written.
+const DATA_QUEUE: usize = 4;
+
+/// Frames read ahead.
+const INPUT_QUEUE: usize = 2;
+
+/// The two queues to the writer. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// Goes first.
+    pub control: mpsc::Sender<Outgoing>,
+    /// Stream data, and whatever must not overtake it.
+    pub data: mpsc::Sender<Outgoing>,
+}
+
+/// The standard streams, being read and written.
+#[derive(Debug)]
+pub struct Streams {
+    /// What the host says.
+    pub input: mpsc::Receiver<Input>,
+    /// Where answers go.
+    pub queues: Queues,
+    /// Ends when everything is written and all queues are dropped, or when the host is gone.
+    pub written: oneshot::Receiver<io::Result<()>>,
+}
+
+/// Takes over the standard streams.
+///
+/// # Errors
+/// When they are closed.
+pub fn open() -> io::Result<Streams> {
+    let (stdin, mut stdout) = private_streams()?;
+    let (input_sender, input) = mpsc::channel(INPUT_QUEUE);
+    let (control, mut control_receiver) = mpsc::channel::<Outgoing>(CONTROL_QUEUE);
+    let (data, mut data_receiver) = mpsc::channel::<Outgoing>(DATA_QUEUE);
+    let (written_sender, written) = oneshot::channel();
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        let mut reader = Reader::new(BufReader::with_capacity(64 << 10, stdin));
+        loop {
+            let next = reader.next();
+            let last = matches!(next, Input::End | Input::Broken(_));
+            if input_sender.blocking_send(next).is_err() || last {
+                return;
+            }
+        }
+    })?;
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+        let result = loop {
+            let next = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    Some(frame) = control_receiver.recv() => Some(frame),
+                    Some(frame) = data_receiver.recv() => Some(frame),
+                    else => None,
+                }
+            });
+            let Some(frame) = next else { break Ok(()) };
+            if let Err(error) = frame.write(&mut stdout) {
+                break Err(error);
+            }
+        };
+        // Nobody listens any more when the session has given up waiting.
+        let _ = written_sender.send(result);
+    })?;
+    Ok(Streams { input, queues: Queues { control, data }, written })
+}
+
+/// Private copies of standard input and output, with pipes made large. What else writes to standard
+/// output from now on reaches standard error.
+#[cfg(unix)]
+fn private_streams() -> io::Result<(File, File)> {
+    use rustix::io::fcntl_dupfd_cloexec;
+    let stdin = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let stdout = fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    #[cfg(target_os = "linux")]
+    for end in [&stdin, &stdout] {
+        // Fails where they are no pipes or the user's pipes are used up; it is only faster.
+        let _ = rustix::pipe::fcntl_setpipe_size(end, 1 << 20);
+    }
+    Ok((stdin.into(), stdout.into()))
+}
+
+#[cfg(windows)]
+fn private_streams() -> io::Result<(File, File)> {
+    use std::os::windows::io::AsHandle;
+    let stdin = io::stdin().as_handle().try_clone_to_owned()?;
+    let stdout = io::stdout().as_handle().try_clone_to_owned()?;
+    Ok((stdin.into(), stdout.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(bytes: &[u8]) -> (Vec<(String, Vec<u8>)>, Input) {
+        let mut reader = Reader::new(bytes);
+        let mut found = Vec::new();
+        loop {
+            match reader.next() {
+                Input::Frame(Frame { message, payload }) => found.push((
+                    message.method.map(|method| method.get().to_owned()).unwrap_or_default(),
+                    payload.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+                )),
+                other => return (found, other),
+            }
+        }
+    }
+
+    #[test]
+    fn lines_and_payloads_are_taken_apart() {
+        let input = b"\n\r\n{\"method\":\"a\"}\r\n{\"payload\":3,\"method\":\"b\"}\n{\n}\n{\"method\":\"c\"}\n";
+        let (found, end) = frames(input);
+        let expected = [("\"a\"", &b""[..]), ("\"b\"", b"{\n}"), ("\"c\"", b"")];
+        let expected: Vec<_> =
+            expected.iter().map(|(method, bytes)| ((*method).to_owned(), bytes.to_vec())).collect();
+        assert_eq!(found, expected);
+        assert!(matches!(end, Input::End));
+    }
+
+    #[test]
+    fn what_is_no_frame_ends_the_input() {
+        let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(40), "]".repeat(40));
+        let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(MAX_LINE));
+        for input in [
+            "hello\n", "{\"method\":1", "{}", "7\n", "\"x\"\n", "{\"payload\":0}\n", "{\"payload\":-1}\n",
+            "{\"payload\":1048577}\n", "{\"payload\":\"1\"}\n", "{\"payload\":1.0}\n", "{\"payload\":2}\nab",
+            "{\"payload\":2}\nabc", "{\"payload\":2}\na", "{\"id\":1,\"id\":2}\n", "[1,\n", &deep, &long,
+        ] {
+            let (found, end) = frames(input.as_bytes());
+            assert!(found.is_empty() && matches!(end, Input::Broken(_)), "{input:.40}: {end:?}");
+        }
+        assert!(matches!(frames(b"{\"a\":\"\xff\"}\n").1, Input::Broken(_)));
+    }
+
+    #[test]
+    fn the_longest_line_is_accepted() {
+        let fill = MAX_LINE - "{\"method\":\"\"}\n".len();
+        let line = format!("{{\"method\":\"{}\"}}\n", "x".repeat(fill));
+        assert_eq!(line.len(), MAX_LINE);
+        assert_eq!(frames(line.as_bytes()).0.len(), 1);
+        let longer = line.replacen('x', "xx", 1);
+        assert!(matches!(frames(longer.as_bytes()).1, Input::Broken(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_upsets_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            frames(&bytes);
+        }
+
+        #[test]
+        fn what_is_written_reads_back(payload in prop::collection::vec(any::<u8>(), 1..3000)) {
+            let line = format!("{{\"method\":\"m\",\"payload\":{}}}", payload.len());
+            let mut bytes = Vec::new();
+            Outgoing::new(line.into_bytes(), Some(payload.clone().into())).write(&mut bytes).unwrap();
+            let (found, end) = frames(&bytes);
+            prop_assert_eq!(found, vec![("\"m\"".to_owned(), payload)]);
+            prop_assert!(matches!(end, Input::End));
+        }
+    }
+}

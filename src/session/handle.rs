@@ -1,0 +1,175 @@
+//! One `match`: a request becomes a call of an operation and its result an answer. Translates,
+//! decides nothing.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use super::outbox::{Answer, Outbox, answer};
+use super::stream::{Inbound, InboundSource, OutboundSink};
+use crate::error::{Code, Error, Result};
+use crate::ops::{self, Cancel, Target};
+use crate::progress::Progress;
+use crate::protocol::{
+    BackupRef, Common, Deleted, Download, Got, List, Listed, PAGE_BYTES, Upload, Validate,
+};
+use crate::store::{Entry, Listing};
+
+/// Reads parameters, naming the member that is wrong.
+///
+/// # Errors
+/// `invalid_params`. The value itself is never repeated, because it may be a secret.
+pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> {
+    let mut json = serde_json::Deserializer::from_str(params.map_or("{}", RawValue::get));
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.inner().to_string();
+        // "missing field `x`" names a member of the protocol; other texts may quote the value.
+        let missing = cause
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split_once('`'))
+            .map(|(name, _)| name.to_owned());
+        let (member, problem) = match missing {
+            Some(name) if path == "." => (name, "is missing"),
+            Some(name) => (format!("{path}.{name}"), "is missing"),
+            None if path == "." => ("params".to_owned(), "must be an object of the right shape"),
+            None => (path, "has a wrong type or value"),
+        };
+        Error::new(Code::InvalidParams, format!("the member \"{member}\" {problem}"))
+            .fact("member", member)
+    })
+}
+
+/// A request on a target, ready to run.
+pub(super) enum Work {
+    Validate(Validate),
+    Upload(Upload, Arc<Inbound>),
+    Download(Download, watch::Receiver<u64>),
+    List(List),
+    Get(BackupRef),
+    Delete(BackupRef),
+}
+
+impl Work {
+    pub(super) fn target(&self) -> &str {
+        match self {
+            Self::Validate(request) => &request.target,
+            Self::Upload(request, _) => &request.target,
+            Self::Download(request, _) => &request.target,
+            Self::List(request) => &request.target,
+            Self::Get(request) | Self::Delete(request) => &request.target,
+        }
+    }
+
+    pub(super) fn common(&self) -> Common {
+        match self {
+            Self::Validate(request) => request.common,
+            Self::Upload(request, _) => request.common,
+            Self::Download(request, _) => request.common,
+            Self::List(request) => request.common,
+            Self::Get(request) | Self::Delete(request) => request.common,
+        }
+    }
+
+    /// Whether it moves the bytes of a backup.
+    pub(super) fn is_transfer(&self) -> bool {
+        match self {
+            Self::Upload(..) | Self::Download(..) => true,
+            Self::Validate(_) | Self::List(_) | Self::Get(_) | Self::Delete(_) => false,
+        }
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn run(self, context: Context) -> Answer {
+        let Context { id, target, outbox, progress, cancel, max_payload } = context;
+        match self {
+            Self::Validate(request) => {
+                answer(&ops::validate(&target, request.level, &cancel).await?)
+            }
+            Self::Upload(request, inbound) => {
+                let mut source = InboundSource { id, inbound, outbox };
+                let upload = ops::Upload {
+                    backup: request.backup,
+                    size: request.size,
+                    exact: request.exact,
+                    if_exists: request.if_exists,
+                };
+                answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
+            }
+            Self::Download(request, credit) => {
+                let mut sink = OutboundSink { id, outbox, credit, max_payload, sent: 0 };
+                let download = ops::Download { id: request.backup_id, offset: request.offset };
+                let done =
+                    ops::download(&target, download, &mut sink, &progress, &cancel).await?;
+                sink.end().await;
+                answer(&done)
+            }
+            Self::List(request) => {
+                let cursor = request.cursor.as_deref();
+                // A later page comes from the listing of the first one, as long as that is kept.
+                let refresh = request.refresh && cursor.is_none();
+                let listing = ops::list(&target, refresh, &cancel).await?;
+                answer(&page(&listing, cursor, request.page_size)?)
+            }
+            Self::Get(request) => {
+                let backup = ops::get(&target, &request.backup_id, &cancel).await?;
+                answer(&Got { backup: backup.info.clone() })
+            }
+            Self::Delete(request) => {
+                ops::delete(&target, &request.backup_id, &cancel).await?;
+                answer(&Deleted { deleted: true })
+            }
+        }
+    }
+}
+
+/// What a request runs with.
+pub(super) struct Context {
+    pub(super) id: u64,
+    pub(super) target: Arc<Target>,
+    pub(super) outbox: Outbox,
+    pub(super) progress: Progress,
+    pub(super) cancel: Cancel,
+    /// Largest payload that the host takes.
+    pub(super) max_payload: usize,
+}
+
+/// The entries behind `cursor`, as many as fit.
+fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<Listed> {
+    use std::ops::Bound;
+    let size = size.unwrap_or(1000);
+    if !(1..=1000).contains(&size) {
+        return Err(Error::new(Code::InvalidParams, "the member \"page_size\" must be 1 to 1000")
+            .fact("member", "page_size"));
+    }
+    let mut listed = Listed { backups: Vec::new(), next: None, skipped: Vec::new() };
+    let mut bytes = 0;
+    let mut last: Option<&String> = None;
+    let start = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+    for (name, entry) in listing.entries.range::<str, _>((start, Bound::Unbounded)) {
+        let length = match entry {
+            Entry::Backup(backup) => json_length(&backup.info),
+            Entry::Skipped { skipped, .. } => json_length(skipped),
+            Entry::Archive => continue,
+        };
+        let count = listed.backups.len() + listed.skipped.len();
+        if count == size || (count > 0 && bytes + length > PAGE_BYTES) {
+            listed.next = last.cloned();
+            break;
+        }
+        bytes += length + 1;
+        last = Some(name);
+        match entry {
+            Entry::Backup(backup) => listed.backups.push(backup.info.clone()),
+            Entry::Skipped { skipped, .. } => listed.skipped.push(skipped.clone()),
+            Entry::Archive => {}
+        }
+    }
+    Ok(listed)
+}
+
+fn json_length(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |json| json.len())
+}

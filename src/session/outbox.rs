@@ -1,0 +1,104 @@
+//! Messages of the agent: how they are put into frames and which queue they take.
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::frame::{Outgoing, Queues};
+use crate::error::{Code, Error, Result};
+use crate::protocol::{ErrorObject, MAX_LINE};
+
+#[derive(Serialize)]
+struct Notification<'a, P> {
+    jsonrpc: &'static str,
+    method: &'a str,
+    params: &'a P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Response<R> {
+    jsonrpc: &'static str,
+    id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<R>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorObject>,
+}
+
+/// An answer of any kind.
+pub(super) type Answer = Result<Box<serde_json::value::RawValue>>;
+
+/// Puts a result into an answer.
+pub(super) fn answer(result: &impl Serialize) -> Answer {
+    serde_json::value::to_raw_value(result)
+        .map_err(|error| Error::new(Code::Internal, "the answer cannot be written").source(error))
+}
+
+fn notification(method: &str, params: &impl Serialize, payload: Option<Bytes>) -> Outgoing {
+    let length = payload.as_ref().map(Bytes::len);
+    let message = Notification { jsonrpc: "2.0", method, params, payload: length };
+    Outgoing::new(serde_json::to_vec(&message).unwrap_or_default(), payload)
+}
+
+fn response(id: Option<u64>, answer: Answer) -> Outgoing {
+    let put = |answer: Answer| {
+        let (result, error) = match answer {
+            Ok(result) => (Some(result), None),
+            Err(error) => (None, Some(ErrorObject::from(&error))),
+        };
+        serde_json::to_vec(&Response { jsonrpc: "2.0", id, result, error }).unwrap_or_default()
+    };
+    let line = put(answer);
+    if line.len() < MAX_LINE {
+        return Outgoing::new(line, None);
+    }
+    Outgoing::new(put(Err(Error::new(Code::TooLarge, "the answer does not fit into a line"))), None)
+}
+
+/// Where the session's messages go. Sending to a host that is gone does nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox(pub(super) Queues);
+
+impl Outbox {
+    /// Sends a notification as soon as possible.
+    pub(super) async fn notify(&self, method: &str, params: &impl Serialize) {
+        let _ = self.0.control.send(notification(method, params, None)).await;
+    }
+
+    /// Sends a notification unless the host is slow to read.
+    pub(super) fn notify_if_free(&self, method: &str, params: &impl Serialize) {
+        let _ = self.0.control.try_send(notification(method, params, None));
+    }
+
+    /// Waits for a place among the answers; none when the host is gone.
+    pub(super) async fn reserve(&self) -> Option<Place<'_>> {
+        self.0.control.reserve().await.ok().map(Place)
+    }
+
+    /// Sends stream data, in line behind what was sent this way before.
+    pub(super) async fn data(&self, method: &str, params: &impl Serialize, bytes: Option<Bytes>) {
+        let _ = self.0.data.send(notification(method, params, bytes)).await;
+    }
+
+    /// Answers a request as soon as possible.
+    pub(super) async fn respond(&self, id: Option<u64>, answer: Answer) {
+        let _ = self.0.control.send(response(id, answer)).await;
+    }
+
+    /// Answers a request that had a stream, behind its data.
+    pub(super) async fn respond_after_data(&self, id: u64, answer: Answer) {
+        let _ = self.0.data.send(response(Some(id), answer)).await;
+    }
+}
+
+/// A free place in the queue.
+pub(super) struct Place<'a>(mpsc::Permit<'a, Outgoing>);
+
+impl Place<'_> {
+    /// Uses it.
+    pub(super) fn notify(self, method: &str, params: &impl Serialize) {
+        self.0.send(notification(method, params, None));
+    }
+}

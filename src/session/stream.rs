@@ -1,0 +1,173 @@
+//! Streams of bytes with credit: the consumer says how far the producer may send, so that a slow
+//! consumer never blocks another request and memory stays bounded.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+use super::outbox::Outbox;
+use crate::error::{Code, Error, Result};
+use crate::ops::{Cancel, Cause, Chunks, Sink, Source, WINDOW};
+use crate::protocol::{Backup, StreamBegin, StreamCredit, StreamData, StreamEnd};
+
+/// The host's end of an upload: what it has sent and was allowed to send.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    state: Mutex<Received>,
+    arrived: Notify,
+    cancel: Cancel,
+}
+
+#[derive(Debug, Default)]
+struct Received {
+    chunks: Chunks,
+    /// Bytes that came.
+    received: u64,
+    /// Bytes that may come.
+    granted: u64,
+    /// Bytes that were handed on.
+    taken: u64,
+    ended: bool,
+}
+
+impl Inbound {
+    pub(super) fn new(cancel: Cancel) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), arrived: Notify::new(), cancel })
+    }
+
+    fn state(&self) -> MutexGuard<'_, Received> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn violated(&self, code: Code, message: String) {
+        self.cancel.cancel(Cause::Stream(code, message));
+    }
+
+    /// Takes a data frame.
+    pub(super) fn data(&self, offset: u64, payload: Option<Bytes>) {
+        let mut state = self.state();
+        let Some(payload) = payload else {
+            return self.violated(Code::StreamViolation, "stream.data came without bytes".to_owned());
+        };
+        if state.ended {
+            return self.violated(Code::StreamViolation, "data came after stream.end".to_owned());
+        }
+        if offset != state.received {
+            let message = format!("data came at offset {offset} instead of {}", state.received);
+            return self.violated(Code::StreamViolation, message);
+        }
+        let received = state.received + payload.len() as u64;
+        if received > state.granted {
+            let message = format!("{received} bytes came, only {} were granted", state.granted);
+            return self.violated(Code::FlowViolation, message);
+        }
+        state.received = received;
+        state.chunks.push(payload);
+        self.arrived.notify_one();
+    }
+
+    /// Takes the end of the stream.
+    pub(super) fn end(&self, length: u64) {
+        let mut state = self.state();
+        if state.ended {
+            return self.violated(Code::StreamViolation, "stream.end came twice".to_owned());
+        }
+        if length != state.received {
+            let message =
+                format!("stream.end names {length} bytes, but {} came", state.received);
+            return self.violated(Code::LengthMismatch, message);
+        }
+        state.ended = true;
+        self.arrived.notify_one();
+    }
+}
+
+/// The agent's end of an upload.
+pub(super) struct InboundSource {
+    pub(super) id: u64,
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) outbox: Outbox,
+}
+
+impl Source for InboundSource {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            self.grant().await;
+            {
+                let mut state = self.inbound.state();
+                if let Some(chunk) = state.chunks.pop() {
+                    state.taken += chunk.len() as u64;
+                    return Ok(Some(chunk));
+                }
+                if state.ended {
+                    return Ok(None);
+                }
+            }
+            self.inbound.arrived.notified().await;
+        }
+    }
+}
+
+impl InboundSource {
+    /// Tops the window up when a quarter of it is used.
+    async fn grant(&self) {
+        let wanted = |state: &Received| {
+            let low = !state.ended && state.granted < state.taken + WINDOW / 4 * 3;
+            low.then_some(state.taken + WINDOW)
+        };
+        if wanted(&self.inbound.state()).is_none() {
+            return;
+        }
+        // A place in the queue first: nothing is lost when this future is dropped while it waits.
+        let Some(place) = self.outbox.reserve().await else { return };
+        let mut state = self.inbound.state();
+        if let Some(up_to) = wanted(&state) {
+            state.granted = up_to;
+            place.notify("stream.credit", &StreamCredit { id: self.id, up_to });
+        }
+    }
+}
+
+/// The agent's end of a download.
+pub(super) struct OutboundSink {
+    pub(super) id: u64,
+    pub(super) outbox: Outbox,
+    /// Bytes that the host allows so far.
+    pub(super) credit: watch::Receiver<u64>,
+    pub(super) max_payload: usize,
+    pub(super) sent: u64,
+}
+
+impl OutboundSink {
+    /// Says that everything was sent.
+    pub(super) async fn end(&self) {
+        let end = StreamEnd { id: self.id, length: self.sent };
+        self.outbox.data("stream.end", &end, None).await;
+    }
+}
+
+impl Sink for OutboundSink {
+    async fn begin(&mut self, backup: &Backup, offset: u64, length: u64) -> Result<()> {
+        let begin = StreamBegin { id: self.id, length, offset, backup: backup.clone() };
+        self.outbox.data("stream.begin", &begin, None).await;
+        Ok(())
+    }
+
+    async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            let sent = self.sent;
+            let up_to = *self
+                .credit
+                .wait_for(|up_to| *up_to > sent)
+                .await
+                .map_err(|_| Error::new(Code::ShuttingDown, "the agent is ending"))?;
+            let granted = usize::try_from(up_to - sent).unwrap_or(usize::MAX);
+            let frame = bytes.split_to(bytes.len().min(granted).min(self.max_payload));
+            self.sent += frame.len() as u64;
+            let data = StreamData { id: self.id, offset: sent };
+            self.outbox.data("stream.data", &data, Some(frame)).await;
+        }
+        Ok(())
+    }
+}

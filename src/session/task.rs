@@ -1,0 +1,152 @@
+//! One running request: its place among the transfers, its deadline, its progress, and its one
+//! answer, even when it panics.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::handle::{Context, Work};
+use super::outbox::{Answer, Outbox};
+use super::running::Table;
+use crate::error::{Code, Error, Result};
+use crate::ops::{Cancel, Cause, Target};
+use crate::progress::{Phase, Progress, Snapshot};
+use crate::protocol::{Common, ProgressReport};
+
+/// Progress is sent at least this often, even when nothing moved.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// When a request is given up and how often it tells how far it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    deadline_ms: Option<u64>,
+    progress: Option<Duration>,
+}
+
+impl Pace {
+    pub(super) fn new(common: Common) -> Result<Self> {
+        if common.progress_ms.is_some_and(|ms| !(100..=60_000).contains(&ms)) {
+            return Err(Error::new(
+                Code::InvalidParams,
+                "the member \"progress_ms\" must be 100 to 60000",
+            )
+            .fact("member", "progress_ms"));
+        }
+        Ok(Self {
+            deadline_ms: common.deadline_ms,
+            progress: common.progress_ms.map(Duration::from_millis),
+        })
+    }
+}
+
+/// A request about to run.
+pub(super) struct Task {
+    pub(super) id: u64,
+    pub(super) target: Arc<Target>,
+    pub(super) outbox: Outbox,
+    pub(super) cancel: Cancel,
+    pub(super) max_payload: usize,
+    pub(super) transfers: Arc<Semaphore>,
+    pub(super) table: Table,
+}
+
+impl Task {
+    /// Runs the request and answers it.
+    pub(super) async fn run(self, work: Work, pace: Pace) {
+        let Self { id, target, outbox, cancel, max_payload, transfers, table } = self;
+        let has_stream = work.is_transfer();
+        let progress = Progress::default();
+        let context = Context {
+            id,
+            target,
+            outbox: outbox.clone(),
+            progress: progress.clone(),
+            cancel: cancel.clone(),
+            max_payload,
+        };
+        if !has_stream {
+            progress.enter(Phase::Starting);
+        }
+        let turn = cancel.clone();
+        let running = async move {
+            let _place = match has_stream {
+                true => Some(turn.guard(async { Ok(transfers.acquire_owned().await) }).await?),
+                false => None,
+            };
+            work.run(context).await
+        };
+        let running = AssertUnwindSafe(running).catch_unwind();
+        let answer = accompany(running, id, pace, &progress, &cancel, &outbox).await;
+        let answer = answer.unwrap_or_else(|_| {
+            Err(Error::new(Code::Internal, "the request failed inside the agent: see its log"))
+        });
+        if let Err(error) = &answer {
+            tracing::info!(id, code = error.code().as_str(), %error, "a request failed");
+        }
+        table.remove(id);
+        if has_stream {
+            outbox.respond_after_data(id, answer).await;
+        } else {
+            outbox.respond(Some(id), answer).await;
+        }
+    }
+}
+
+type Outcome = std::result::Result<Answer, Box<dyn std::any::Any + Send>>;
+
+/// Waits for the request, and meanwhile watches the deadline and tells the host how far it is.
+async fn accompany(
+    running: impl Future<Output = Outcome>,
+    id: u64,
+    pace: Pace,
+    progress: &Progress,
+    cancel: &Cancel,
+    outbox: &Outbox,
+) -> Outcome {
+    tokio::pin!(running);
+    let start = Instant::now();
+    let mut deadline = pace.deadline_ms.map(|ms| (start + Duration::from_millis(ms), ms));
+    let mut next = pace.progress.map(|pause| start + pause);
+    let mut told: Option<(Instant, Snapshot)> = None;
+    let report = |snapshot: &Snapshot| ProgressReport { id, snapshot: snapshot.clone() };
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut running => {
+                if pace.progress.is_some() && matches!(outcome, Ok(Ok(_))) {
+                    outbox.notify("progress", &report(&progress.snapshot())).await;
+                }
+                return outcome;
+            }
+            () = at(deadline.map(|(when, _)| when)) => {
+                if let Some((_, ms)) = deadline.take() {
+                    cancel.cancel(Cause::Deadline { ms });
+                }
+            }
+            () = at(next) => {
+                let now = Instant::now();
+                next = pace.progress.map(|pause| now + pause);
+                let snapshot = progress.snapshot();
+                let news = told.as_ref().is_none_or(|(when, before)| {
+                    *before != snapshot || now.duration_since(*when) >= HEARTBEAT
+                });
+                if news {
+                    outbox.notify_if_free("progress", &report(&snapshot));
+                    told = Some((now, snapshot));
+                }
+            }
+        }
+    }
+}
+
+/// Ends at that moment, or never.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
