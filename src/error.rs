@@ -425,6 +425,12 @@ impl std::error::Error for Error {
     }
 }
 
+/// The error for memory that the system does not give.
+#[must_use]
+pub fn no_memory(error: std::io::Error) -> Error {
+    Error::new(Code::Busy, "this machine has no memory left for the transfer").source(error)
+}
+
 /// Text from outside: without control characters and at most 2 KiB, so that it can stand in a
 /// log line, a terminal or a page.
 #[must_use]

@@ -8,6 +8,7 @@
 //!      └─ session ──┴─► ops ──► store ──► s3
 //! ```
 
+pub mod blocks;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -110,7 +110,6 @@ class Request:
         return frame
 
     def result(self) -> Json:
-        """Waits for the result."""
         while not self.answered:
             message, _ = self.next()
         return dict(message["result"])
@@ -169,13 +168,14 @@ class Agent:
         for timer in timers:
             timer.start()
         with contextlib.suppress(AgentError):
-            self.call("shutdown", mode="abort")
+            self.start("shutdown", mode="abort").next(timeout=10)
         with contextlib.suppress(OSError):
             self._stdin.close()
-        self._reader.join()
+        exit_code = agent.wait()
+        self._reader.join(timeout=5)
         for timer in timers:
             timer.cancel()
-        return agent.wait()
+        return exit_code
 
     def _read(self, stdout: IO[bytes], stderr: IO[bytes]) -> None:
         """Sorts messages into inboxes. Never waits for a consumer, so an answer always gets by."""

@@ -3,41 +3,59 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+
+use crate::blocks::{BLOCK, Block, Pool};
+use crate::error::{Result, no_memory};
 
 /// Chunks below this are glued.
-const TINY: usize = 16 << 10;
-
-/// Size of the pieces that tiny chunks are glued to.
-const GLUED: usize = 64 << 10;
+const TINY: usize = BLOCK / 2;
 
 /// Bytes in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Chunks {
+    pool: Pool,
     full: VecDeque<Bytes>,
-    tail: BytesMut,
+    tail: Option<Block>,
     length: u64,
 }
 
 impl Chunks {
+    /// An empty queue that glues in blocks of `pool`.
+    #[must_use]
+    pub fn new(pool: &Pool) -> Self {
+        Self { pool: pool.clone(), full: VecDeque::new(), tail: None, length: 0 }
+    }
+
     /// Adds bytes at the end.
-    pub fn push(&mut self, chunk: Bytes) {
+    ///
+    /// # Errors
+    /// `busy` when the machine has no memory left.
+    pub fn push(&mut self, chunk: Bytes) -> Result<()> {
         self.length += chunk.len() as u64;
-        if chunk.len() < TINY {
-            if self.tail.capacity() - self.tail.len() < chunk.len() {
-                self.close_tail();
-                self.tail = BytesMut::with_capacity(GLUED);
-            }
-            self.tail.extend_from_slice(&chunk);
-            return;
+        if chunk.len() >= TINY {
+            self.close_tail();
+            self.full.push_back(chunk);
+            return Ok(());
         }
-        self.close_tail();
-        self.full.push_back(chunk);
+        let mut rest = chunk.as_ref();
+        while !rest.is_empty() {
+            let tail = match &mut self.tail {
+                Some(tail) => tail,
+                None => self.tail.insert(self.pool.take().map_err(no_memory)?),
+            };
+            let written = tail.fill(rest);
+            rest = rest.get(written..).unwrap_or_default();
+            if tail.len() == BLOCK {
+                self.close_tail();
+            }
+        }
+        Ok(())
     }
 
     fn close_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.full.push_back(self.tail.split().freeze());
+        if let Some(tail) = self.tail.take() {
+            self.full.push_back(tail.freeze());
         }
     }
 
@@ -87,12 +105,12 @@ mod tests {
         fn bytes_come_out_as_they_went_in(
             sizes in prop::collection::vec(0_usize..40_000, 0..40), cut in 1_u64..100_000,
         ) {
-            let mut chunks = Chunks::default();
+            let mut chunks = Chunks::new(&Pool::default());
             let mut expected = Vec::new();
             for (index, size) in sizes.iter().enumerate() {
                 let chunk = vec![u8::try_from(index).unwrap(); *size];
                 expected.extend_from_slice(&chunk);
-                chunks.push(Bytes::from(chunk));
+                chunks.push(Bytes::from(chunk)).unwrap();
             }
             prop_assert_eq!(chunks.length(), expected.len() as u64);
             let mut got = Vec::new();
@@ -108,9 +126,9 @@ mod tests {
 
     #[test]
     fn single_bytes_are_glued() {
-        let mut chunks = Chunks::default();
+        let mut chunks = Chunks::new(&Pool::default());
         for _ in 0..200_000 {
-            chunks.push(Bytes::from_static(b"x"));
+            chunks.push(Bytes::from_static(b"x")).unwrap();
         }
         assert!(chunks.full.len() <= 4);
         assert_eq!(chunks.take(200_000).len(), 4);

@@ -21,10 +21,10 @@ pub use self::memory::WINDOW;
 use self::memory::Budget;
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
-use crate::config::TargetConfig;
+use crate::blocks::Pool;
+use crate::config::{Addressing, TargetConfig};
 use crate::error::Result;
 use crate::protocol::TargetFacts;
-use crate::config::Addressing;
 use crate::store::Store;
 
 /// A bucket and prefix with the keys to it, ready for operations.
@@ -33,6 +33,7 @@ pub struct Target {
     config: TargetConfig,
     store: Store,
     budget: Budget,
+    pool: Pool,
 }
 
 impl Target {
@@ -44,6 +45,7 @@ impl Target {
         Ok(Arc::new(Self {
             store: Store::new(&config)?,
             budget: Budget::new(config.memory_budget),
+            pool: Pool::default(),
             config,
         }))
     }

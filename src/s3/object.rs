@@ -10,7 +10,8 @@ use super::error::{Operation, broken, translate};
 use super::list::ObjectInfo;
 use super::payload::Payload;
 use super::{Bucket, SignedPayload};
-use crate::error::{Code, Error, Result};
+use crate::blocks::Filled;
+use crate::error::{Code, Error, Result, no_memory};
 
 /// How an object is stored.
 #[derive(Clone, Copy, Debug)]
@@ -124,21 +125,27 @@ impl Bucket {
         Ok(content.freeze())
     }
 
-    /// Reads `range` of the object as it was when it had the tag `etag`. A broken connection is
-    /// taken up again where it broke.
+    /// Reads `range` of the object as it was when it had the tag `etag` into `content`, in place of
+    /// what is there. A broken connection is taken up again where it broke.
     ///
     /// # Errors
     /// `changed` when the object is another one by now, `not_found` when it is gone.
-    pub async fn get_range(&self, key: &str, range: Range<u64>, etag: &str) -> Result<Bytes> {
+    pub async fn get_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        etag: &str,
+        content: &mut Filled,
+    ) -> Result<()> {
         let wanted = usize::try_from(range.end.saturating_sub(range.start))
             .map_err(|_| Error::new(Code::TooLarge, "the range does not fit into memory"))?;
-        let mut content = BytesMut::with_capacity(wanted);
+        content.clear();
         let mut fruitless = 0;
         loop {
             let before = content.len();
             let rest = range.start + before as u64..range.end;
-            let broke = match self.read_into(&mut content, wanted, key, rest, etag).await {
-                Ok(()) if content.len() == wanted => return Ok(content.freeze()),
+            let broke = match self.read_into(content, wanted, key, rest, etag).await {
+                Ok(()) if content.len() == wanted => return Ok(()),
                 Ok(()) => Error::new(Code::NetworkLost, "the storage ended the object too early")
                     .fact("stage", "http"),
                 Err(error) => error,
@@ -155,7 +162,7 @@ impl Bucket {
 
     async fn read_into(
         &self,
-        content: &mut BytesMut,
+        content: &mut Filled,
         wanted: usize,
         key: &str,
         range: Range<u64>,
@@ -187,7 +194,7 @@ impl Bucket {
                 )
                 .fact("feature", "Range"));
             }
-            content.extend_from_slice(&chunk);
+            content.push(&chunk).map_err(no_memory)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::blocks::{Filled, Pool};
 use crate::error::{Code, Error};
 use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 
@@ -21,8 +22,8 @@ use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 pub struct Frame {
     /// The message.
     pub message: Message,
-    /// The bytes behind it.
-    pub payload: Option<Bytes>,
+    /// The bytes behind it, in pieces.
+    pub payload: Option<Vec<Bytes>>,
 }
 
 /// The members of a JSON-RPC object.
@@ -54,6 +55,7 @@ pub enum Input {
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
+    pool: Pool,
     line: Vec<u8>,
     lines: u64,
 }
@@ -61,7 +63,7 @@ pub struct Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// A reader at the start of the stream.
     pub fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), lines: 0 }
+        Self { input, pool: Pool::default(), line: Vec::new(), lines: 0 }
     }
 
     /// The next frame. After [`Input::End`] or [`Input::Broken`] there is nothing more to read.
@@ -114,20 +116,20 @@ impl<R: BufRead> Reader<R> {
         Ok(Input::Frame(Frame { message, payload }))
     }
 
-    fn payload(&mut self, length: &str) -> Result<Bytes, String> {
+    fn payload(&mut self, length: &str) -> Result<Vec<Bytes>, String> {
         let length = length
             .parse::<usize>()
             .ok()
             .filter(|length| (1..=MAX_PAYLOAD).contains(length))
             .ok_or_else(|| format!("the payload must have 1 to {MAX_PAYLOAD} bytes"))?;
-        let mut bytes = Vec::with_capacity(length);
-        let read = self.input.by_ref().take(length as u64).read_to_end(&mut bytes);
-        if read.map_err(|error| format!("cannot read: {error}"))? < length {
-            return Err("the input ends inside a payload".to_owned());
-        }
+        let mut bytes = Filled::new(&self.pool);
+        bytes.read_exact(&mut self.input, length).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the input ends inside a payload".to_owned(),
+            _ => format!("cannot read: {error}"),
+        })?;
         let mut end = [0];
         match self.input.read_exact(&mut end) {
-            Ok(()) if end == *b"\n" => Ok(bytes.into()),
+            Ok(()) if end == *b"\n" => Ok(bytes.into_bytes(0)),
             Ok(()) => Err("the payload is not followed by a line feed: its length is wrong".to_owned()),
             Err(_) => Err("the input ends behind a payload".to_owned()),
         }
@@ -157,22 +159,24 @@ fn shallow(text: &str) -> bool {
 #[derive(Debug)]
 pub struct Outgoing {
     line: Vec<u8>,
-    payload: Option<Bytes>,
+    payload: Vec<Bytes>,
 }
 
 impl Outgoing {
-    /// A frame of this line, without its line feed, and these bytes behind it.
-    pub fn new(mut line: Vec<u8>, payload: Option<Bytes>) -> Self {
+    /// A frame of this line, without its line feed, and these bytes behind it, if there are any.
+    pub fn new(mut line: Vec<u8>, payload: Vec<Bytes>) -> Self {
         line.push(b'\n');
         Self { line, payload }
     }
 
     fn write(&self, output: &mut impl Write) -> io::Result<()> {
-        let payload = self.payload.as_deref().unwrap_or_default();
-        let end: &[u8] = if self.payload.is_some() { b"\n" } else { b"" };
-        let mut slices = [IoSlice::new(&self.line), IoSlice::new(payload), IoSlice::new(end)];
-        let mut slices = &mut slices[..];
-        IoSlice::advance_slices(&mut slices, 0);
+        let mut slices = Vec::with_capacity(self.payload.len() + 2);
+        slices.push(IoSlice::new(&self.line));
+        slices.extend(self.payload.iter().map(|piece| IoSlice::new(piece)));
+        if !self.payload.is_empty() {
+            slices.push(IoSlice::new(b"\n"));
+        }
+        let mut slices = slices.as_mut_slice();
         while !slices.is_empty() {
             match output.write_vectored(slices) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -293,7 +297,7 @@ mod tests {
             match reader.next() {
                 Input::Frame(Frame { message, payload }) => found.push((
                     message.method.map(|method| method.get().to_owned()).unwrap_or_default(),
-                    payload.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+                    payload.map(|bytes| bytes.concat()).unwrap_or_default(),
                 )),
                 other => return (found, other),
             }
@@ -346,7 +350,7 @@ mod tests {
         fn what_is_written_reads_back(payload in prop::collection::vec(any::<u8>(), 1..3000)) {
             let line = format!("{{\"method\":\"m\",\"payload\":{}}}", payload.len());
             let mut bytes = Vec::new();
-            Outgoing::new(line.into_bytes(), Some(payload.clone().into())).write(&mut bytes).unwrap();
+            Outgoing::new(line.into_bytes(), vec![payload.clone().into()]).write(&mut bytes).unwrap();
             let (found, end) = frames(&bytes);
             prop_assert_eq!(found, vec![("\"m\"".to_owned(), payload)]);
             prop_assert!(matches!(end, Input::End));

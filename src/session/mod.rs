@@ -233,7 +233,7 @@ impl Session {
         }
     }
 
-    fn notification(&self, method: &str, params: Option<&RawValue>, payload: Option<bytes::Bytes>) {
+    fn notification(&self, method: &str, params: Option<&RawValue>, payload: Option<Vec<bytes::Bytes>>) {
         let handled = match method {
             "cancel" => read::<protocol::Cancel>(params).map(|cancel| {
                 self.table.with(cancel.id, |running| {

@@ -36,8 +36,8 @@ pub(super) fn answer(result: &impl Serialize) -> Answer {
         .map_err(|error| Error::new(Code::Internal, "the answer cannot be written").source(error))
 }
 
-fn notification(method: &str, params: &impl Serialize, payload: Option<Bytes>) -> Outgoing {
-    let length = payload.as_ref().map(Bytes::len);
+fn notification(method: &str, params: &impl Serialize, payload: Vec<Bytes>) -> Outgoing {
+    let length = (!payload.is_empty()).then(|| payload.iter().map(Bytes::len).sum());
     let message = Notification { jsonrpc: "2.0", method, params, payload: length };
     Outgoing::new(serde_json::to_vec(&message).unwrap_or_default(), payload)
 }
@@ -52,9 +52,9 @@ fn response(id: Option<u64>, answer: Answer) -> Outgoing {
     };
     let line = put(answer);
     if line.len() < MAX_LINE {
-        return Outgoing::new(line, None);
+        return Outgoing::new(line, Vec::new());
     }
-    Outgoing::new(put(Err(Error::new(Code::TooLarge, "the answer does not fit into a line"))), None)
+    Outgoing::new(put(Err(Error::new(Code::TooLarge, "the answer does not fit into a line"))), Vec::new())
 }
 
 /// Where the session's messages go. Sending to a host that is gone does nothing.
@@ -64,12 +64,12 @@ pub(super) struct Outbox(pub(super) Queues);
 impl Outbox {
     /// Sends a notification as soon as possible.
     pub(super) async fn notify(&self, method: &str, params: &impl Serialize) {
-        let _ = self.0.control.send(notification(method, params, None)).await;
+        let _ = self.0.control.send(notification(method, params, Vec::new())).await;
     }
 
     /// Sends a notification unless the host is slow to read.
     pub(super) fn notify_if_free(&self, method: &str, params: &impl Serialize) {
-        let _ = self.0.control.try_send(notification(method, params, None));
+        let _ = self.0.control.try_send(notification(method, params, Vec::new()));
     }
 
     /// Waits for a place among the answers; none when the host is gone.
@@ -78,7 +78,7 @@ impl Outbox {
     }
 
     /// Sends stream data, in line behind what was sent this way before.
-    pub(super) async fn data(&self, method: &str, params: &impl Serialize, bytes: Option<Bytes>) {
+    pub(super) async fn data(&self, method: &str, params: &impl Serialize, bytes: Vec<Bytes>) {
         let _ = self.0.data.send(notification(method, params, bytes)).await;
     }
 
@@ -99,6 +99,6 @@ pub(super) struct Place<'a>(mpsc::Permit<'a, Outgoing>);
 impl Place<'_> {
     /// Uses it.
     pub(super) fn notify(self, method: &str, params: &impl Serialize) {
-        self.0.send(notification(method, params, None));
+        self.0.send(notification(method, params, Vec::new()));
     }
 }

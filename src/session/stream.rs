@@ -1,12 +1,14 @@
 //! Streams of bytes with credit: the consumer says how far the producer may send, so that a slow
 //! consumer never blocks another request and memory stays bounded.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::outbox::Outbox;
+use crate::blocks::Pool;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause, Chunks, Sink, Source, WINDOW};
 use crate::protocol::{Backup, StreamBegin, StreamCredit, StreamData, StreamEnd};
@@ -19,7 +21,7 @@ pub(super) struct Inbound {
     cancel: Cancel,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Received {
     chunks: Chunks,
     /// Bytes that came.
@@ -33,7 +35,14 @@ struct Received {
 
 impl Inbound {
     pub(super) fn new(cancel: Cancel) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), arrived: Notify::new(), cancel })
+        let state = Received {
+            chunks: Chunks::new(&Pool::default()),
+            received: 0,
+            granted: 0,
+            taken: 0,
+            ended: false,
+        };
+        Arc::new(Self { state: Mutex::new(state), arrived: Notify::new(), cancel })
     }
 
     fn state(&self) -> MutexGuard<'_, Received> {
@@ -45,7 +54,7 @@ impl Inbound {
     }
 
     /// Takes a data frame.
-    pub(super) fn data(&self, offset: u64, payload: Option<Bytes>) {
+    pub(super) fn data(&self, offset: u64, payload: Option<Vec<Bytes>>) {
         let mut state = self.state();
         let Some(payload) = payload else {
             return self.violated(Code::StreamViolation, "stream.data came without bytes".to_owned());
@@ -57,13 +66,18 @@ impl Inbound {
             let message = format!("data came at offset {offset} instead of {}", state.received);
             return self.violated(Code::StreamViolation, message);
         }
-        let received = state.received + payload.len() as u64;
+        let length: u64 = payload.iter().map(|piece| piece.len() as u64).sum();
+        let received = state.received + length;
         if received > state.granted {
             let message = format!("{received} bytes came, only {} were granted", state.granted);
             return self.violated(Code::FlowViolation, message);
         }
         state.received = received;
-        state.chunks.push(payload);
+        for piece in payload {
+            if let Err(error) = state.chunks.push(piece) {
+                return self.violated(error.code(), error.message().to_owned());
+            }
+        }
         self.arrived.notify_one();
     }
 
@@ -143,19 +157,20 @@ impl OutboundSink {
     /// Says that everything was sent.
     pub(super) async fn end(&self) {
         let end = StreamEnd { id: self.id, length: self.sent };
-        self.outbox.data("stream.end", &end, None).await;
+        self.outbox.data("stream.end", &end, Vec::new()).await;
     }
 }
 
 impl Sink for OutboundSink {
     async fn begin(&mut self, backup: &Backup, offset: u64, length: u64) -> Result<()> {
         let begin = StreamBegin { id: self.id, length, offset, backup: backup.clone() };
-        self.outbox.data("stream.begin", &begin, None).await;
+        self.outbox.data("stream.begin", &begin, Vec::new()).await;
         Ok(())
     }
 
-    async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
-        while !bytes.is_empty() {
+    async fn write(&mut self, bytes: Vec<Bytes>) -> Result<()> {
+        let mut waiting = VecDeque::from(bytes);
+        while !waiting.is_empty() {
             let sent = self.sent;
             let up_to = *self
                 .credit
@@ -163,11 +178,28 @@ impl Sink for OutboundSink {
                 .await
                 .map_err(|_| Error::new(Code::ShuttingDown, "the agent is ending"))?;
             let granted = usize::try_from(up_to - sent).unwrap_or(usize::MAX);
-            let frame = bytes.split_to(bytes.len().min(granted).min(self.max_payload));
-            self.sent += frame.len() as u64;
+            let frame = cut(&mut waiting, granted.min(self.max_payload));
+            self.sent += frame.iter().map(|piece| piece.len() as u64).sum::<u64>();
             let data = StreamData { id: self.id, offset: sent };
-            self.outbox.data("stream.data", &data, Some(frame)).await;
+            self.outbox.data("stream.data", &data, frame).await;
         }
         Ok(())
     }
+}
+
+/// Takes at most `limit` bytes from the start. Splits a piece, copies nothing.
+fn cut(waiting: &mut VecDeque<Bytes>, limit: usize) -> Vec<Bytes> {
+    let mut taken = Vec::new();
+    let mut room = limit;
+    while room > 0
+        && let Some(piece) = waiting.front_mut()
+    {
+        let head = piece.split_to(piece.len().min(room));
+        if piece.is_empty() {
+            waiting.pop_front();
+        }
+        room -= head.len();
+        taken.push(head);
+    }
+    taken
 }

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # What the server scripts share. They define launch(), which starts the server with `run`.
 
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bucket=s3-backup-agent-test
+dir= # set by main
 
 # Free ports below the range from which the system picks ports for outgoing connections.
 free_ports() {

@@ -4,9 +4,8 @@
 #   garage.sh stop DIR    stops it and waits until it is gone
 # The program is $GARAGE_BIN, or garage from PATH.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=common.sh
-. "$here/common.sh"
+# shellcheck source=tests/servers/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 garage() { "${GARAGE_BIN:-garage}" -c "$dir/garage.toml" "$@"; }
 
@@ -33,10 +32,12 @@ EOF
     run "${GARAGE_BIN:-garage}" -c "$dir/garage.toml" server
     await garage status
     node=$(garage node id -q | cut -d@ -f1)
-    garage layout assign -z dc1 -c 100G "$node"
-    garage layout apply --version 1
-    garage key import --yes -n admin "$key" "$secret"
-    garage key allow --create-bucket admin
+    {
+        garage layout assign -z dc1 -c 100G "$node"
+        garage layout apply --version 1
+        garage key import --yes -n admin "$key" "$secret"
+        garage key allow --create-bucket admin
+    } >>"$dir/log"
 }
 
 main "$@"

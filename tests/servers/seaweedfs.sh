@@ -4,9 +4,8 @@
 #   seaweedfs.sh stop DIR    stops it and waits until it is gone
 # The program is $WEED_BIN, or weed from PATH.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=common.sh
-. "$here/common.sh"
+# shellcheck source=tests/servers/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 launch() {
     local ports

@@ -83,7 +83,7 @@ impl Archive<'_> {
             upload = Some(self.open(footprint).await?);
         }
         self.progress.enter(Phase::Transferring);
-        let mut collected = Chunks::default();
+        let mut collected = Chunks::new(&self.target.pool);
         let mut seen = 0;
         let mut sending = Sending::default();
         loop {
@@ -98,7 +98,7 @@ impl Archive<'_> {
             };
             let Some(chunk) = next else { break };
             seen += chunk.len() as u64;
-            collected.push(chunk);
+            collected.push(chunk)?;
             check_not_longer(request, seen)?;
             if upload.is_none() && seen >= THRESHOLD {
                 upload = Some(self.open(footprint).await?);

@@ -1,0 +1,249 @@
+//! Memory for the bytes of backups: blocks of 64 KiB mapped from the system, used again while a
+//! transfer runs, and given back when it ends.
+//!
+//! An allocator keeps what it once got, scattered over the threads that freed it; after a few large
+//! transfers an agent that does nothing would hold a hundred megabytes. Here the memory in use plus
+//! the spare never exceeds what was in use at the peak, and falls to nothing when nothing is in use.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use memmap2::MmapMut;
+
+/// Bytes of a block. Small enough that a block that is not full wastes little, large enough that
+/// there are not too many.
+pub const BLOCK: usize = 64 << 10;
+
+/// Where blocks come from and go back to. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Pool(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    used: usize,
+    spare: Vec<MmapMut>,
+}
+
+impl Pool {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty block.
+    ///
+    /// # Errors
+    /// When the system has no memory left.
+    pub fn take(&self) -> io::Result<Block> {
+        let mut counts = self.counts();
+        let map = match counts.spare.pop() {
+            Some(map) => map,
+            None => MmapMut::map_anon(BLOCK)?,
+        };
+        counts.used += 1;
+        drop(counts);
+        Ok(Block { map: Some(map), filled: 0, pool: self.clone() })
+    }
+}
+
+/// A block that is being filled.
+#[derive(Debug)]
+pub struct Block {
+    /// Only empty while it is dropped.
+    map: Option<MmapMut>,
+    filled: usize,
+    pool: Pool,
+}
+
+impl Block {
+    /// The part that is not filled yet.
+    pub fn rest(&mut self) -> &mut [u8] {
+        let filled = self.filled;
+        self.map.as_mut().and_then(|map| map.get_mut(filled..)).unwrap_or_default()
+    }
+
+    /// Counts bytes that were written to the start of the rest.
+    pub fn advance(&mut self, bytes: usize) {
+        self.filled = BLOCK.min(self.filled + bytes);
+    }
+
+    /// Copies as much as fits; says how much that was.
+    pub fn fill(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(BLOCK - self.filled);
+        if let (Some(to), Some(from)) = (self.rest().get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.filled += count;
+        count
+    }
+
+    /// Bytes filled so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether nothing is filled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// What was filled, to be shared; the block is free again when nobody needs it any more.
+    #[must_use]
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        self.map.as_ref().and_then(|map| map.get(..self.filled)).unwrap_or_default()
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let Some(map) = self.map.take() else { return };
+        let mut counts = self.pool.counts();
+        counts.used = counts.used.saturating_sub(1);
+        let keep = counts.used;
+        counts.spare.push(map);
+        // No more spare than used; nothing at all when nothing is used.
+        let surplus = if counts.spare.len() > keep { counts.spare.split_off(keep) } else { Vec::new() };
+        drop(counts);
+        drop(surplus);
+    }
+}
+
+/// Bytes in blocks, filled from the start.
+#[derive(Debug)]
+pub struct Filled {
+    pool: Pool,
+    blocks: Vec<Block>,
+}
+
+impl Filled {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(pool: &Pool) -> Self {
+        Self { pool: pool.clone(), blocks: Vec::new() }
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        // All blocks but the last are full.
+        let full = self.blocks.len().saturating_sub(1) * BLOCK;
+        full + self.blocks.last().map_or(0, Block::len)
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets all bytes.
+    pub fn clear(&mut self) {
+        self.blocks.clear();
+    }
+
+    /// Copies bytes to the end.
+    ///
+    /// # Errors
+    /// When the system has no memory left.
+    pub fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = self.last()?.fill(bytes);
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// The block that has room for more.
+    fn last(&mut self) -> io::Result<&mut Block> {
+        if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
+            self.blocks.push(self.pool.take()?);
+        }
+        self.blocks.last_mut().ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Reads exactly `length` bytes to the end.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when there are fewer, and what the input ends in.
+    pub fn read_exact(&mut self, input: &mut impl io::Read, mut length: usize) -> io::Result<()> {
+        while length > 0 {
+            let block = self.last()?;
+            let rest = block.rest();
+            let wanted = rest.len().min(length);
+            input.read_exact(rest.get_mut(..wanted).unwrap_or_default())?;
+            block.advance(wanted);
+            length -= wanted;
+        }
+        Ok(())
+    }
+
+    /// The bytes, block by block.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.blocks.iter().map(AsRef::as_ref)
+    }
+
+    /// The bytes from `skip` on, to be shared.
+    #[must_use]
+    pub fn into_bytes(self, skip: usize) -> Vec<Bytes> {
+        let mut skip = skip;
+        let mut shared = Vec::with_capacity(self.blocks.len());
+        for block in self.blocks {
+            let mut bytes = block.freeze();
+            let cut = skip.min(bytes.len());
+            skip -= cut;
+            let bytes = bytes.split_off(cut);
+            if !bytes.is_empty() {
+                shared.push(bytes);
+            }
+        }
+        shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in() {
+        let pool = Pool::default();
+        let input: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+        let mut filled = Filled::new(&pool);
+        filled.push(&input[..3]).unwrap();
+        filled.read_exact(&mut &input[3..150_000], 149_997).unwrap();
+        filled.push(&input[150_000..]).unwrap();
+        assert_eq!(filled.len(), input.len());
+        assert_eq!(filled.slices().collect::<Vec<_>>().concat(), input);
+        assert_eq!(filled.into_bytes(70_000).concat(), input[70_000..]);
+    }
+
+    #[test]
+    fn an_end_too_early_is_an_error() {
+        let mut filled = Filled::new(&Pool::default());
+        let error = filled.read_exact(&mut &b"abc"[..], 4).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn spare_blocks_are_used_again_and_none_is_kept_at_rest() {
+        let pool = Pool::default();
+        let mut blocks: Vec<_> = (0..10).map(|_| pool.take().unwrap()).collect();
+        blocks.truncate(6);
+        assert_eq!((pool.counts().used, pool.counts().spare.len()), (6, 4));
+        blocks.push(pool.take().unwrap());
+        assert_eq!((pool.counts().used, pool.counts().spare.len()), (7, 3));
+        let shared = pool.take().unwrap().freeze();
+        blocks.clear();
+        assert_eq!((pool.counts().used, pool.counts().spare.len()), (1, 1));
+        drop(shared);
+        assert_eq!((pool.counts().used, pool.counts().spare.len()), (0, 0));
+    }
+}

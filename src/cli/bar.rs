@@ -1,0 +1,74 @@
+//! A progress bar on stderr, where that is a terminal; nothing elsewhere.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use crate::progress::{Phase, Progress, Snapshot};
+
+/// Time between two looks at the progress.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Shows how far `work` is until it ends. `verb` says what moves, such as `Uploading`.
+pub async fn during<T>(
+    progress: &Progress,
+    verb: &'static str,
+    work: impl Future<Output = T>,
+) -> T {
+    let bar = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
+    bar.set_style(style("{spinner} {msg}"));
+    let draw = async {
+        let mut ticks = tokio::time::interval(TICK);
+        let mut transferring = false;
+        loop {
+            ticks.tick().await;
+            let snapshot = progress.snapshot();
+            if snapshot.phase == Phase::Transferring && !transferring {
+                transferring = true;
+                // The time before the first byte says nothing about the rate.
+                bar.reset_elapsed();
+                bar.reset_eta();
+                bar.set_style(style(match snapshot.total {
+                    Some(_) => {
+                        "{msg} {bar:28.cyan/dim} {bytes:>10} of {total_bytes}  {bytes_per_sec}  \
+                         {eta} left"
+                    }
+                    None => "{spinner} {msg} {bytes}  {bytes_per_sec}  {elapsed}",
+                }));
+            }
+            show(&bar, &snapshot, verb);
+        }
+    };
+    let done = tokio::select! {
+        biased;
+        done = work => done,
+        never = draw => never,
+    };
+    bar.finish_and_clear();
+    done
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
+}
+
+fn show(bar: &ProgressBar, snapshot: &Snapshot, verb: &'static str) {
+    if let Some(total) = snapshot.total {
+        bar.set_length(total);
+    }
+    bar.set_position(snapshot.done);
+    let what = match snapshot.phase {
+        Phase::Queued | Phase::Starting => "Connecting",
+        Phase::Transferring => verb,
+        Phase::Finalizing => "Finishing",
+        Phase::Verifying => "Checking",
+        Phase::Aborting => "Cleaning up",
+    };
+    bar.set_message(match snapshot.retries {
+        0 => what.to_owned(),
+        1 => format!("{what} (1 retry)"),
+        retries => format!("{what} ({retries} retries)"),
+    });
+    bar.tick();
+}

@@ -1,0 +1,94 @@
+//! What the program tells its caller with one number.
+//!
+//! Scripts rely on these numbers: they are added, never changed.
+
+use crate::error::{Code, Error, Kind};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything asked for is done.
+    Done = 0,
+    /// Nothing was done, because the question was not answered with yes.
+    Declined = 1,
+    /// There is no such backup or bucket.
+    NotFound = 3,
+    /// The state of the storage forbids it.
+    Conflict = 4,
+    /// A setting is wrong.
+    Settings = 5,
+    /// The storage cannot be reached or trusted.
+    Connect = 6,
+    /// The keys are refused or lack a right.
+    Access = 7,
+    /// Bytes are missing or damaged.
+    Integrity = 8,
+    /// The storage fails, or a limit is reached.
+    Storage = 9,
+    /// The command line is wrong.
+    Usage = 64,
+    /// A fault of the agent.
+    Internal = 70,
+    /// A local file or folder cannot be read or written.
+    LocalIo = 74,
+    /// Stopped by a signal.
+    Interrupted = 130,
+}
+
+/// Every number with its meaning, for people.
+pub const TABLE: &[(Exit, &str)] = &[
+    (Exit::Done, "done"),
+    (Exit::Declined, "nothing done: the question was not answered with yes"),
+    (Exit::NotFound, "there is no such backup or bucket"),
+    (Exit::Conflict, "the backup exists already, or was changed meanwhile"),
+    (Exit::Settings, "a setting is wrong"),
+    (Exit::Connect, "the storage cannot be reached, or its certificate is not trusted"),
+    (Exit::Access, "the keys are refused, or lack a right"),
+    (Exit::Integrity, "bytes are missing or damaged"),
+    (Exit::Storage, "the storage fails or is full, or a limit is reached: try again later"),
+    (Exit::Usage, "the command line is wrong"),
+    (Exit::Internal, "a fault of this program"),
+    (Exit::LocalIo, "a local file or folder cannot be read or written"),
+    (Exit::Interrupted, "interrupted, and cleaned up"),
+];
+
+impl Exit {
+    /// The end of a command that failed.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        match error.code() {
+            Code::LocalIo => Self::LocalIo,
+            code => Self::of_kind(code.kind()),
+        }
+    }
+
+    /// The end of a command that failed for this cause.
+    #[must_use]
+    pub fn of_kind(kind: Kind) -> Self {
+        match kind {
+            Kind::NotFound => Self::NotFound,
+            Kind::Conflict => Self::Conflict,
+            Kind::Config => Self::Settings,
+            Kind::Connect => Self::Connect,
+            Kind::Auth | Kind::Permission => Self::Access,
+            Kind::Integrity => Self::Integrity,
+            Kind::Transient | Kind::Limit => Self::Storage,
+            Kind::Protocol => Self::Usage,
+            Kind::Internal => Self::Internal,
+            Kind::Cancelled => Self::Interrupted,
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.number())
+    }
+}

@@ -1,0 +1,166 @@
+//! What people and scripts see: results on stdout, errors on stderr, or both as JSON on stdout.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use clap::CommandFactory as _;
+use console::style;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::Cli;
+use super::settings::SECRET;
+use crate::error::{Cleanup, Code, Error, ErrorData, Kind, Result, Upstream, clean};
+use crate::protocol::{CheckError, ErrorObject};
+
+/// Prints a line or more on stdout. A reader that went away is no failure: what was asked for is
+/// done.
+///
+/// # Errors
+/// `local_io`.
+pub(super) fn say(text: impl AsRef<str>) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{}", text.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Code::LocalIo, format!("cannot write to stdout: {error}")).source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a result as JSON, with the members that the protocol gives it.
+///
+/// # Errors
+/// `local_io`.
+pub(super) fn say_json(result: &impl Serialize) -> Result<()> {
+    say(serde_json::to_string(result).map_err(|error| {
+        Error::new(Code::Internal, "the result cannot be written as JSON").source(error)
+    })?)
+}
+
+/// Tells on stderr what is going on, for people.
+pub(super) fn note(text: impl AsRef<str>) {
+    // Nobody to tell when stderr is gone.
+    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+}
+
+/// Reports why a command failed.
+pub(super) fn report(error: &Error, json: bool, verbose: bool) {
+    if json {
+        // The exit code says that it failed, even if this cannot be said.
+        let _ = say_json(&json!({ "error": ErrorObject::from(error) }));
+        return;
+    }
+    let data = error.data();
+    let mut text = match data.kind {
+        Kind::Cancelled => format!("{}: stopped", label()),
+        _ => format!("{}: {}", label(), error.message()),
+    };
+    text.push_str(&details(&data, 2));
+    if verbose {
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let _ = write!(text, "\n  because: {}", clean(&inner.to_string()));
+            cause = inner.source();
+        }
+    }
+    note(text);
+}
+
+fn label() -> impl std::fmt::Display {
+    style("error").red().bold().for_stderr()
+}
+
+/// The error of one check, below the line of that check.
+pub(super) fn check_error(error: &CheckError) -> String {
+    format!("\n      {}{}", error.message, details(&error.data, 6))
+}
+
+/// The lines below an error: what to change, what the storage said, what may be left.
+fn details(data: &ErrorData, indent: usize) -> String {
+    let mut lines = Vec::new();
+    if let Some(field) = &data.field {
+        lines.push(match option_of(field) {
+            Some(option) => format!("field: {field} ({option})"),
+            None => format!("field: {field}"),
+        });
+    }
+    if let Some(upstream) = &data.upstream {
+        lines.push(format!("the storage said: {}", quote(upstream)));
+    }
+    match data.cleanup {
+        Some(Cleanup::Complete) => lines.push("nothing is left in the bucket".to_owned()),
+        Some(Cleanup::Pending | Cleanup::Failed) => lines.push(
+            "cleaning up did not end well: the bucket may hold the rest of this upload".to_owned(),
+        ),
+        None => {}
+    }
+    let indent = " ".repeat(indent);
+    lines.iter().map(|line| format!("\n{indent}{line}")).collect()
+}
+
+fn quote(upstream: &Upstream) -> String {
+    let mut text = upstream.status.to_string();
+    if let Some(code) = &upstream.code {
+        let _ = write!(text, " {}", clean(code));
+    }
+    if let Some(message) = &upstream.message {
+        let _ = write!(text, ": {}", clean(message));
+    }
+    let _ = write!(text, " ({}", upstream.operation);
+    if let Some(id) = &upstream.request_id {
+        let _ = write!(text, ", request id {}", clean(id));
+    }
+    text.push(')');
+    text
+}
+
+/// How a setting of the protocol is given on the command line.
+fn option_of(field: &str) -> Option<String> {
+    match field {
+        "secret_access_key" => return Some(format!("{SECRET} or --secret-access-key-file")),
+        "session_token" => return Some("S3_BACKUP_AGENT_SESSION_TOKEN or --session-token-file".to_owned()),
+        "ca_certificate" => return Some("--ca-file".to_owned()),
+        "verify_tls" => return Some("--insecure-skip-tls-verify".to_owned()),
+        _ => {}
+    }
+    let flag = field.rsplit('.').next()?.replace('_', "-");
+    let command = Cli::command();
+    let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let argument = arguments.find(|argument| argument.get_long() == Some(&flag))?;
+    Some(match argument.get_env().and_then(|name| name.to_str()) {
+        Some(environment) => format!("--{flag} or {environment}"),
+        None => format!("--{flag}"),
+    })
+}
+
+/// Bytes for people.
+pub(super) fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+/// A text member of metadata, safe for a terminal.
+pub(super) fn text(metadata: &Map<String, Value>, member: &str) -> Option<String> {
+    metadata.get(member).and_then(Value::as_str).map(clean).filter(|text| !text.is_empty())
+}
+
+/// The moment a backup was made, in local time: `2026-11-20 04:32`.
+pub(super) fn date(metadata: &Map<String, Value>) -> String {
+    let given = text(metadata, "date");
+    let local = given.as_deref().and_then(moment).map(|moment| moment.with_timezone(&chrono::Local));
+    match (local, given) {
+        (Some(local), _) => local.format("%Y-%m-%d %H:%M").to_string(),
+        (None, Some(given)) => given,
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// Reads an ISO 8601 date; without an offset it counts as UTC.
+pub(super) fn moment(date: &str) -> Option<chrono::DateTime<chrono::FixedOffset>> {
+    let with_offset = chrono::DateTime::parse_from_rfc3339(date).ok();
+    with_offset.or_else(|| {
+        let naive = chrono::NaiveDateTime::parse_from_str(date, "%Y-%m-%dT%H:%M:%S%.f");
+        naive.ok().map(|naive| naive.and_utc().fixed_offset())
+    })
+}

@@ -1,0 +1,259 @@
+//! Where a target's settings come from: flags, our environment, then the names that AWS tools use.
+//!
+//! The keys are one set from one place, so that a key of ours is never tried with a secret meant
+//! for somebody else. The secret itself is no flag, because others can read those.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
+
+use crate::config::{Addressing, Secret, SecretSource, TargetSettings};
+use crate::error::{Code, Error, Result};
+use crate::ops::Target;
+
+/// Our secret's place in the environment.
+pub(super) const SECRET: &str = "S3_BACKUP_AGENT_SECRET_ACCESS_KEY";
+const TOKEN: &str = "S3_BACKUP_AGENT_SESSION_TOKEN";
+
+/// Where the backups are, and how to get in.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Storage")]
+pub struct TargetOptions {
+    /// Address of the S3 service, such as `https://s3.example.org`. Default: AWS in the region.
+    #[arg(long, value_name = "URL", env = "S3_BACKUP_AGENT_ENDPOINT", hide_env_values = true)]
+    endpoint: Option<String>,
+
+    /// Region of the bucket. Default: from an AWS endpoint, else `us-east-1`.
+    #[arg(long, env = "S3_BACKUP_AGENT_REGION", hide_env_values = true)]
+    region: Option<String>,
+
+    /// Name of the bucket.
+    #[arg(long, env = "S3_BACKUP_AGENT_BUCKET", hide_env_values = true)]
+    bucket: Option<String>,
+
+    /// Folder in the bucket in which `backups/` lies. Default: none.
+    #[arg(long, env = "S3_BACKUP_AGENT_PREFIX", hide_env_values = true)]
+    prefix: Option<String>,
+
+    /// Access key id. Its secret comes from the environment or a file, or is asked for.
+    #[arg(long, value_name = "ID", env = "S3_BACKUP_AGENT_ACCESS_KEY_ID", hide_env_values = true)]
+    access_key_id: Option<String>,
+
+    /// File that holds the secret access key. Default: `S3_BACKUP_AGENT_SECRET_ACCESS_KEY`, else you
+    /// are asked.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "S3_BACKUP_AGENT_SECRET_ACCESS_KEY_FILE",
+        hide_env_values = true
+    )]
+    secret_access_key_file: Option<PathBuf>,
+
+    /// File that holds the session token of temporary keys. Default:
+    /// `S3_BACKUP_AGENT_SESSION_TOKEN`, else none.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "S3_BACKUP_AGENT_SESSION_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    session_token_file: Option<PathBuf>,
+
+    /// Whether the bucket is named in the path or in the host name. Default: what fits the
+    /// endpoint.
+    #[arg(long, value_enum, env = "S3_BACKUP_AGENT_ADDRESSING", hide_env_values = true)]
+    addressing: Option<Style>,
+
+    /// File with certificates (PEM) to trust besides those of the system.
+    #[arg(long, value_name = "PATH", env = "S3_BACKUP_AGENT_CA_FILE", hide_env_values = true)]
+    ca_file: Option<PathBuf>,
+
+    /// Accept any certificate. Anybody on the way can then read and change your backups.
+    #[arg(
+        long,
+        env = "S3_BACKUP_AGENT_INSECURE_SKIP_TLS_VERIFY",
+        hide_env_values = true,
+        value_parser = BoolishValueParser::new()
+    )]
+    insecure_skip_tls_verify: bool,
+
+    /// Storage class of the archives, such as `STANDARD_IA`. Default: the bucket's.
+    #[arg(long, value_name = "CLASS", env = "S3_BACKUP_AGENT_STORAGE_CLASS", hide_env_values = true)]
+    storage_class: Option<String>,
+
+    /// Size of the parts of an upload. Default: 16777216 (16 MiB), less with a small budget.
+    #[arg(long, value_name = "BYTES", env = "S3_BACKUP_AGENT_PART_SIZE_BYTES", hide_env_values = true)]
+    part_size_bytes: Option<u64>,
+
+    /// Memory that the program may take. Default: 100663296 (96 MiB).
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "S3_BACKUP_AGENT_MEMORY_BUDGET_BYTES",
+        hide_env_values = true
+    )]
+    memory_budget_bytes: Option<u64>,
+}
+
+/// [`Addressing`] as a flag.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Style {
+    Auto,
+    Path,
+    Virtual,
+}
+
+/// The secret and what goes with it, all from one place.
+#[derive(Debug, Default)]
+struct Keys {
+    access_key_id: Option<String>,
+    secret: Option<SecretSource>,
+    token: Option<SecretSource>,
+}
+
+impl TargetOptions {
+    /// Opens the target, asking for the secret where somebody can answer. Does not use the network.
+    ///
+    /// # Errors
+    /// Every code of a wrong setting.
+    pub fn open(self) -> Result<Arc<Target>> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let mut settings = self.settings(&environment)?;
+        if settings.secret_access_key.is_none() {
+            // Asked last: nobody should type a secret to hear that the bucket is missing.
+            let mut probe = settings.clone();
+            probe.secret_access_key = Some(SecretSource::Inline(Secret::from("-".to_owned())));
+            probe.check()?;
+            settings.secret_access_key = Some(ask(settings.access_key_id.as_deref(), &environment)?);
+        }
+        Target::open(settings.check()?)
+    }
+
+    fn settings(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<TargetSettings> {
+        let first = |names: &[&str]| names.iter().find_map(|name| environment(name));
+        let keys = self.keys(environment);
+        let ca_file = self.ca_file.or_else(|| environment("AWS_CA_BUNDLE").map(PathBuf::from));
+        let ca_certificate = ca_file.map(|path| {
+            std::fs::read_to_string(&path).map_err(|error| {
+                let message = format!("cannot read the certificates in {}: {error}", path.display());
+                Error::new(Code::InvalidConfig, message).field("ca_file").source(error)
+            })
+        });
+        Ok(TargetSettings {
+            kind: None,
+            endpoint: self
+                .endpoint
+                .or_else(|| first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])),
+            region: self.region.or_else(|| first(&["AWS_REGION", "AWS_DEFAULT_REGION"])),
+            bucket: self.bucket,
+            prefix: self.prefix,
+            access_key_id: keys.access_key_id,
+            secret_access_key: keys.secret,
+            session_token: keys.token,
+            addressing: self.addressing.map(|style| match style {
+                Style::Auto => Addressing::Auto,
+                Style::Path => Addressing::Path,
+                Style::Virtual => Addressing::Virtual,
+            }),
+            ca_certificate: ca_certificate.transpose()?,
+            verify_tls: Some(!self.insecure_skip_tls_verify),
+            storage_class: self.storage_class,
+            part_size_bytes: self.part_size_bytes,
+            memory_budget_bytes: self.memory_budget_bytes,
+        })
+    }
+
+    fn keys(&self, environment: &dyn Fn(&str) -> Option<String>) -> Keys {
+        let inline = |name: &str| environment(name).map(|text| SecretSource::Inline(text.into()));
+        let file = |path: &Option<PathBuf>| path.clone().map(|file| SecretSource::File { file });
+        let ours = Keys {
+            access_key_id: self.access_key_id.clone(),
+            secret: file(&self.secret_access_key_file).or_else(|| inline(SECRET)),
+            token: file(&self.session_token_file).or_else(|| inline(TOKEN)),
+        };
+        if ours.access_key_id.is_some() || ours.secret.is_some() || ours.token.is_some() {
+            return ours;
+        }
+        Keys {
+            access_key_id: environment("AWS_ACCESS_KEY_ID"),
+            secret: inline("AWS_SECRET_ACCESS_KEY"),
+            token: inline("AWS_SESSION_TOKEN"),
+        }
+    }
+}
+
+fn ask(
+    access_key_id: Option<&str>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<SecretSource> {
+    let missing = || {
+        let unused = match environment("AWS_SECRET_ACCESS_KEY") {
+            Some(_) => "; AWS_SECRET_ACCESS_KEY only goes with AWS_ACCESS_KEY_ID",
+            None => "",
+        };
+        let message = format!(
+            "the secret access key is missing: set {SECRET}, or name a file that holds it with \
+             --secret-access-key-file{unused}"
+        );
+        Error::new(Code::InvalidConfig, message).field("secret_access_key")
+    };
+    if !std::io::stderr().is_terminal() {
+        return Err(missing());
+    }
+    let question = format!("Secret access key of {}: ", access_key_id.unwrap_or_default());
+    let answer = rpassword::prompt_password(question).map_err(|error| missing().source(error))?;
+    Ok(SecretSource::Inline(Secret::from(answer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys_of(options: &TargetOptions, environment: &[(&str, &str)]) -> (String, String) {
+        let keys = options.keys(&|name| {
+            let found = environment.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        let secret = match keys.secret {
+            Some(SecretSource::Inline(secret)) => secret.expose().to_owned(),
+            Some(SecretSource::File { file }) => file.display().to_string(),
+            Some(SecretSource::Credential { .. }) | None => String::new(),
+        };
+        (keys.access_key_id.unwrap_or_default(), secret)
+    }
+
+    #[test]
+    fn keys_come_from_one_place() {
+        let aws = [("AWS_ACCESS_KEY_ID", "aws"), ("AWS_SECRET_ACCESS_KEY", "aws secret")];
+        let own = TargetOptions {
+            access_key_id: Some("own".to_owned()),
+            ..TargetOptions::default()
+        };
+        let none = TargetOptions::default();
+        assert_eq!(keys_of(&none, &aws), ("aws".to_owned(), "aws secret".to_owned()));
+        assert_eq!(keys_of(&own, &aws), ("own".to_owned(), String::new()));
+        let both = [&aws[..], &[(SECRET, "own secret")]].concat();
+        assert_eq!(keys_of(&own, &both), ("own".to_owned(), "own secret".to_owned()));
+        assert_eq!(keys_of(&none, &both), (String::new(), "own secret".to_owned()));
+        let file = TargetOptions {
+            secret_access_key_file: Some("/run/secret".into()),
+            ..TargetOptions::default()
+        };
+        assert_eq!(keys_of(&file, &both).1, "/run/secret");
+    }
+
+    #[test]
+    fn our_names_come_before_those_of_aws() {
+        let environment = |name: &str| Some(format!("value of {name}"));
+        let options = TargetOptions {
+            region: Some("ours".to_owned()),
+            ca_file: Some("/dev/null".into()),
+            ..TargetOptions::default()
+        };
+        let settings = options.settings(&environment).unwrap();
+        assert_eq!(settings.region.as_deref(), Some("ours"));
+        assert_eq!(settings.endpoint.as_deref(), Some("value of AWS_ENDPOINT_URL_S3"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Lines on their way to a reader that may be slow or absent.
+//!
+//! A thread of its own writes them, so that nobody else ever waits for stderr. The queue is
+//! bounded; what does not fit is dropped and counted.
+
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Lines that wait for the reader of stderr.
+const WAITING_LINES: usize = 256;
+
+/// How long the end of the program waits for the last lines to leave.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// The queue and the thread that empties it.
+#[derive(Debug)]
+pub(super) struct Queue {
+    messages: SyncSender<Message>,
+    dropped: AtomicU64,
+}
+
+impl Queue {
+    pub(super) fn start() -> Self {
+        let (messages, waiting) = sync_channel(WAITING_LINES);
+        // Without the thread every line counts as dropped.
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || drain(&waiting));
+        Self { messages, dropped: AtomicU64::new(0) }
+    }
+
+    /// Adds a line that stands for `count` lines, should it be dropped.
+    pub(super) fn push(&self, line: Vec<u8>, count: u64) {
+        if self.messages.try_send(Message::Line(line)).is_err() {
+            self.dropped.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many lines were dropped since the last call, if any.
+    pub(super) fn take_dropped(&self) -> Option<u64> {
+        Some(self.dropped.swap(0, Ordering::Relaxed)).filter(|dropped| *dropped > 0)
+    }
+
+    /// Waits until all lines are written. Gives up when nobody reads.
+    pub(super) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.messages.try_send(Message::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+fn drain(waiting: &Receiver<Message>) {
+    for message in waiting {
+        // Where nobody listens there is nobody to tell.
+        match message {
+            Message::Line(line) => drop(io::stderr().write_all(&line)),
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_nobody_reads_are_counted() {
+        let (messages, waiting) = sync_channel(2);
+        let queue = Queue { messages, dropped: AtomicU64::new(0) };
+        for _ in 0..5 {
+            queue.push(b"line\n".to_vec(), 1);
+        }
+        assert_eq!(waiting.try_iter().count(), 2);
+        assert_eq!(queue.take_dropped(), Some(3));
+        assert_eq!(queue.take_dropped(), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! What a download fetches, and in which pieces; each is checked before anybody sees it.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::blocks::Filled;
+use crate::config::MIB;
+use crate::error::{Code, Error, Result};
+use crate::s3::{Bucket, ObjectInfo, Sha256Digest};
+use crate::store::metadata::Digests;
+
+/// Piece size for archives without digests. Smaller than a part, because nothing has to be checked
+/// as a whole, so that the first bytes come sooner.
+const PIECE: u64 = 8 * MIB;
+
+/// The pieces of one download.
+pub(super) struct Plan {
+    archive: ObjectInfo,
+    digests: Option<Digests>,
+    offset: u64,
+    piece: u64,
+}
+
+impl Plan {
+    pub(super) fn new(archive: ObjectInfo, digests: Option<Digests>, offset: u64) -> Result<Self> {
+        if offset > archive.size {
+            return Err(Error::new(
+                Code::InvalidParams,
+                format!("the offset {offset} lies behind the end of the archive ({})", archive.size),
+            )
+            .field("offset")
+            .fact("member", "offset"));
+        }
+        if let Some(digests) = &digests
+            && digests.size != archive.size
+        {
+            return Err(Error::new(
+                Code::LengthMismatch,
+                format!(
+                    "the archive has {} bytes instead of {}: it was damaged or replaced",
+                    archive.size, digests.size
+                ),
+            )
+            .fact("expected", digests.size)
+            .fact("actual", archive.size));
+        }
+        let piece = digests.as_ref().map_or(PIECE, |digests| digests.part_size);
+        Ok(Self { archive, digests, offset, piece })
+    }
+
+    /// Whether there are digests to check against.
+    pub(super) fn is_verified(&self) -> bool {
+        self.digests.is_some()
+    }
+
+    /// Bytes to be delivered.
+    pub(super) fn length(&self) -> u64 {
+        self.archive.size - self.offset
+    }
+
+    /// Bytes of the largest piece.
+    pub(super) fn largest_piece(&self) -> u64 {
+        self.piece.min(self.archive.size)
+    }
+
+    /// Number of pieces; the first one holds the byte at the offset.
+    pub(super) fn pieces(&self) -> u64 {
+        self.archive.size.div_ceil(self.piece) - self.first()
+    }
+
+    fn first(&self) -> u64 {
+        self.offset / self.piece
+    }
+
+    fn range(&self, number: u64) -> Range<u64> {
+        let start = number * self.piece;
+        start..self.archive.size.min(start + self.piece)
+    }
+
+    /// Fetches the piece `index` of those to be delivered, checks it, and leaves out what lies
+    /// before the offset.
+    pub(super) async fn fetch(
+        &self,
+        bucket: &Bucket,
+        index: u64,
+        mut content: Filled,
+    ) -> Result<Vec<Bytes>> {
+        let number = self.first() + index;
+        let range = self.range(number);
+        let (key, etag) = (self.archive.key.as_str(), self.archive.etag.as_str());
+        let Some(digests) = &self.digests else {
+            let start = range.start.max(self.offset);
+            bucket.get_range(key, start..range.end, etag, &mut content).await?;
+            return Ok(content.into_bytes(0));
+        };
+        let expected = usize::try_from(number).ok().and_then(|number| digests.parts.get(number));
+        let skip = usize::try_from(self.offset.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let mut tries = 0;
+        loop {
+            bucket.get_range(key, range.clone(), etag, &mut content).await?;
+            let actual;
+            (content, actual) = hash_aside(content).await?;
+            if Some(&actual) == expected {
+                return Ok(content.into_bytes(skip));
+            }
+            tries += 1;
+            tracing::warn!(key, part = number + 1, "a part differs from its digest");
+            if tries == 2 {
+                return Err(Error::new(
+                    Code::IntegrityMismatch,
+                    format!("part {} of the backup is damaged in the storage", number + 1),
+                )
+                .fact("where", "part")
+                .fact("part", number + 1)
+                .fact("offset", range.start)
+                .fact("algorithm", "sha256"));
+            }
+        }
+    }
+}
+
+async fn hash_aside(content: Filled) -> Result<(Filled, Sha256Digest)> {
+    let work = tokio::task::spawn_blocking(move || {
+        let hash = content.slices().fold(Sha256::new(), |hash, slice| hash.chain_update(slice));
+        (content, hash.finalize().into())
+    });
+    work.await.map_err(|error| {
+        Error::new(Code::Internal, "hashing failed inside the agent").source(error)
+    })
+}

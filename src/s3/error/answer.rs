@@ -1,0 +1,145 @@
+//! The answer of a storage that refuses: its status, its headers, its error document.
+//!
+//! The only place that reads S3's error documents. Everything in them is untrusted: what goes on
+//! from here has no control characters and a limited length.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use chrono::{DateTime, Utc};
+
+use super::rules::Rules;
+use super::{Context, Operation};
+use crate::error::{Error, Upstream, clean};
+
+/// An HTTP answer that reports a failure.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header names in lower case, with their values.
+    pub headers: Vec<(String, String)>,
+    /// The body, as text.
+    pub body: String,
+}
+
+impl Answer {
+    pub(super) fn read(response: &HttpResponse) -> Self {
+        let body = response.body().bytes().unwrap_or_default();
+        let body = body.get(..body.len().min(64 << 10)).unwrap_or_default();
+        Self {
+            status: response.status().as_u16(),
+            headers: response
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                .collect(),
+            body: String::from_utf8_lossy(body).into_owned(),
+        }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether there is no body at all.
+    pub(super) fn is_silent(&self) -> bool {
+        self.body.trim().is_empty()
+    }
+
+    /// Whether the body is for a person or another program: HTML, JSON or plain text.
+    pub(super) fn is_page(&self) -> bool {
+        let body = self.body.trim_start_matches('\u{feff}').trim_start();
+        let start: String = body.chars().take(512).collect::<String>().to_ascii_lowercase();
+        !body.is_empty()
+            && (!start.starts_with('<') || start.contains("<!doctype html") || start.contains("<html"))
+    }
+
+    /// Whether the body is something else than what S3 says when it refuses.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_page() || (!self.is_silent() && !self.body.contains("<Error"))
+    }
+
+    /// The clock of whoever answered.
+    pub(super) fn date(&self) -> Option<DateTime<Utc>> {
+        let date = DateTime::parse_from_rfc2822(self.header("date")?).ok()?;
+        Some(date.with_timezone(&Utc))
+    }
+}
+
+/// The members of an error document.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) bucket: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
+    pub(super) server_time: Option<DateTime<Utc>>,
+    pub(super) storage_class: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Document {
+    fn read(answer: &Answer) -> Self {
+        let body = answer.body.trim_start_matches('\u{feff}').trim();
+        let tree = roxmltree::Document::parse(body).ok();
+        let text = |name: &str| {
+            tree.as_ref()?
+                .descendants()
+                .find(|node| node.tag_name().name() == name)
+                .and_then(|node| node.text())
+                .map(clean)
+                .filter(|text| !text.is_empty())
+        };
+        Self {
+            // HEAD has no body; MinIO says it in a header.
+            code: text("Code")
+                .or_else(|| answer.header("x-minio-error-code").map(clean))
+                .map(|code| shortened(&code, 64))
+                .unwrap_or_default(),
+            message: text("Message")
+                .or_else(|| answer.header("x-minio-error-desc").map(clean))
+                .unwrap_or_default(),
+            bucket: text("BucketName"),
+            region: text("Region")
+                .or_else(|| answer.header("x-amz-bucket-region").map(clean))
+                .filter(|region| is_region(region)),
+            endpoint: text("Endpoint").map(|endpoint| shortened(&endpoint, 160)),
+            server_time: text("ServerTime")
+                .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+                .map(|time| time.with_timezone(&Utc)),
+            storage_class: text("StorageClass").map(|class| shortened(&class, 64)),
+            request_id: text("RequestId")
+                .or_else(|| answer.header("x-amz-request-id").map(clean))
+                .map(|id| shortened(&id, 128)),
+        }
+    }
+}
+
+/// Gives the answer of a storage its meaning.
+#[must_use]
+pub fn classify(operation: Operation, context: &Context, answer: &Answer) -> Error {
+    let document = Document::read(answer);
+    let error = Rules { operation, context, answer, document: &document }.apply();
+    error.upstream(Upstream {
+        service: "s3".to_owned(),
+        operation: operation.name().to_owned(),
+        status: answer.status,
+        code: Some(document.code).filter(|code| !code.is_empty()),
+        message: Some(document.message).filter(|message| !message.is_empty()),
+        request_id: document.request_id,
+    })
+}
+
+/// Whether a text from outside can be the name of a region.
+pub(super) fn is_region(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
+}
+
+/// The start of a text, with a mark where the rest is missing.
+pub(super) fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,163 @@
+//! The embedded server answers as AWS does wherever the agent looks.
+//!
+//! Through our own client, with an independent one looking at what is left.
+
+use bytes::Bytes;
+use s3_backup_agent::Code;
+use s3_backup_agent::s3::{Bucket, Payload, Write};
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+
+use crate::support::{Noise, TestServer, agent_command};
+
+const MIB: usize = 1 << 20;
+
+fn write(key: &str) -> Write<'_> {
+    Write { key, content_type: "application/x-tar", storage_class: None }
+}
+
+fn payload(content: &[u8]) -> Payload {
+    Payload::new(vec![Bytes::copy_from_slice(content)])
+}
+
+#[tokio::test]
+async fn objects_are_written_read_listed_and_deleted() {
+    let server = TestServer::start().await;
+    let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
+    let key = |name: &str| format!("{}/{name}", server.prefix).trim_start_matches('/').to_owned();
+
+    let stored = bucket.put(write(&key("backups/a.tar")), &payload(b"hello world")).await.unwrap();
+    assert_eq!(server.get(&key("backups/a.tar")).await.unwrap(), b"hello world");
+    server.put(&key("backups/b.tar"), *b"b").await;
+    server.put(&key("backups/deeper/c.tar"), *b"c").await;
+
+    let page = bucket.list(&key("backups/"), None).await.unwrap();
+    let names: Vec<_> = page.objects.iter().map(|object| object.key.clone()).collect();
+    assert_eq!(names, [key("backups/a.tar"), key("backups/b.tar")]);
+    assert_eq!((page.objects[0].size, &page.objects[0].etag), (11, &stored.etag));
+    assert_eq!(page.next, None);
+
+    let head = bucket.head(&key("backups/a.tar")).await.unwrap();
+    assert_eq!((head.size, &head.etag), (11, &stored.etag));
+    assert_eq!(bucket.get(&key("backups/a.tar"), 100).await.unwrap(), "hello world");
+    let mut read = Vec::new();
+    bucket.get_range(&key("backups/a.tar"), 6..11, &stored.etag, &mut read).await.unwrap();
+    assert_eq!(read, b"world");
+
+    server.put(&key("backups/a.tar"), *b"another one").await;
+    let read = bucket.get_range(&key("backups/a.tar"), 6..11, &stored.etag, &mut read).await;
+    assert_eq!(read.unwrap_err().code(), Code::Changed);
+
+    for _ in 0..2 {
+        bucket.delete(&key("backups/a.tar")).await.unwrap();
+    }
+    let error = bucket.get(&key("backups/a.tar"), 100).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    let error = bucket.head(&key("backups/a.tar")).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    server.delete(&key("backups/b.tar")).await;
+    assert_eq!(server.objects().await, [(key("backups/deeper/c.tar"), 1)]);
+}
+
+#[tokio::test]
+async fn multipart_uploads_are_listed_completed_and_aborted() {
+    let server = TestServer::start().await;
+    let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
+    let key = format!("{}/x.tar", server.prefix).trim_start_matches('/').to_owned();
+    let mut data = Noise::new(1, 11 * MIB as u64);
+    let parts = [data.bytes(5 * MIB), data.bytes(5 * MIB), data.bytes(MIB)].map(|it| payload(&it));
+
+    let abandoned = bucket.create_upload(write(&key)).await.unwrap();
+    let upload = bucket.create_upload(write(&key)).await.unwrap();
+    let open = bucket.open_uploads(&key).await.unwrap();
+    assert_eq!(open.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), [&key, &key]);
+    assert_eq!(bucket.open_uploads(&format!("{key}z")).await.unwrap(), []);
+    assert_eq!(server.open_uploads().await.len(), 2);
+    assert_eq!(server.objects().await, []);
+
+    let mut sent = Vec::new();
+    for (number, part) in (1..).zip(&parts) {
+        abandoned.send_part(number, part).await.unwrap();
+        sent.push(upload.send_part(number, part).await.unwrap());
+    }
+    let small_first = [sent[2].clone(), sent[1].clone()];
+    upload.complete(&small_first).await.unwrap_err();
+    let mut swapped = sent.clone();
+    swapped[0].etag = sent[1].etag.clone();
+    let error = upload.complete(&swapped).await.unwrap_err();
+    assert_eq!(error.code(), Code::LengthMismatch);
+
+    let stored = upload.complete(&sent).await.unwrap();
+    assert!(stored.etag.ends_with("-3\""), "{}", stored.etag);
+    let middle = 4 * MIB as u64..7 * MIB as u64;
+    let mut read = Vec::new();
+    bucket.get_range(&key, middle.clone(), &stored.etag, &mut read).await.unwrap();
+    assert!(read == Noise::new(1, middle.end).from(middle.start).bytes(3 * MIB));
+
+    abandoned.abort().await.unwrap();
+    abandoned.abort().await.unwrap();
+    assert_eq!(server.open_uploads().await, []);
+    let error = abandoned.send_part(1, &parts[2]).await.unwrap_err();
+    assert_eq!(error.code(), Code::Changed);
+    assert_eq!(server.objects().await, [(key, 11 * MIB as u64)]);
+}
+
+#[tokio::test]
+async fn a_long_listing_comes_in_pages() {
+    let server = TestServer::start().await;
+    let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
+    let folder = format!("{}/backups/", server.prefix).trim_start_matches('/').to_owned();
+    for number in 0..1005 {
+        server.put(&format!("{folder}{number:04}"), *b"x").await;
+    }
+    let first = bucket.list(&folder, None).await.unwrap();
+    assert_eq!(first.objects.len(), 1000);
+    let second = bucket.list(&folder, first.next).await.unwrap();
+    assert_eq!((second.objects.len(), second.next), (5, None));
+    assert_eq!(second.objects[4].key, format!("{folder}1004"));
+}
+
+#[tokio::test]
+async fn wrong_keys_and_buckets_are_refused() {
+    let server = TestServer::start().await;
+    let prober = |changes| Bucket::for_probing(&server.target(changes)).unwrap();
+
+    let wrong_secret = prober(json!({"secret_access_key": "wrong"}));
+    let error = wrong_secret.probe_list("").await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidCredentials);
+    let unknown_key = prober(json!({"access_key_id": "AKIAUNKNOWN"}));
+    let error = unknown_key.probe_list("").await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidCredentials);
+
+    let nowhere = prober(json!({"bucket": format!("{}-not", server.bucket)}));
+    let refusals = [
+        nowhere.probe_list("").await.unwrap_err(),
+        nowhere.get("k", 1).await.unwrap_err(),
+        nowhere.put(write("k"), &payload(&[0; MIB])).await.unwrap_err(),
+        nowhere.delete("k").await.unwrap_err(),
+        nowhere.create_upload(write("k")).await.unwrap_err(),
+        nowhere.open_uploads("").await.unwrap_err(),
+    ];
+    for error in refusals {
+        assert_eq!(error.code(), Code::BucketNotFound, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_program_starts() {
+    let server = TestServer::start().await;
+    let mut command = tokio::process::Command::new(agent_command());
+    let ended = command.arg("--version").env_clear().envs(server.env()).output().await.unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn noise_is_the_same_however_it_is_read() {
+    let whole = Noise::new(7, 100_003).bytes(usize::MAX.min(200_000));
+    assert_eq!(whole.len(), 100_003);
+    let mut streamed = Vec::new();
+    Noise::new(7, 100_003).read_to_end(&mut streamed).await.unwrap();
+    assert!(whole == streamed);
+    assert!(whole[777..] == Noise::new(7, 100_003).from(777).bytes(200_000));
+    assert!(whole != Noise::new(8, 100_003).bytes(200_000));
+}

@@ -1,0 +1,12 @@
+//! The integration tests: one binary, one file for each behaviour.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
+
+mod embedded_server;
+mod s3_answers;
+mod support;

@@ -1,0 +1,301 @@
+//! What the tests stand on: a storage, a look into it that does not use our S3 code, and data.
+//!
+//! The storage is the embedded server, or with `TEST_S3_SERVER=external` the one that
+//! `TEST_S3_ENDPOINT`, `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY`
+//! name. Each test has a bucket of its own, or with `TEST_S3_CREATE_BUCKETS=0` a prefix of its own
+//! in `TEST_S3_BUCKET`, and takes away what it left there.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use s3_backup_agent::config::{TargetConfig, TargetSettings};
+use s3_backup_agent::demo::server::EmbeddedServer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// The program under test.
+pub(crate) fn agent_command() -> PathBuf {
+    env!("CARGO_BIN_EXE_s3-backup-agent").into()
+}
+
+/// A storage with a place that belongs to one test.
+#[derive(Debug)]
+pub(crate) struct TestServer {
+    pub(crate) bucket: String,
+    /// Empty, or the folder that belongs to the test, without slash.
+    pub(crate) prefix: String,
+    place: Place,
+    client: Client,
+    embedded: Option<(EmbeddedServer, TempDir)>,
+}
+
+/// A service and the keys to it.
+#[derive(Clone, Debug)]
+struct Place {
+    endpoint: String,
+    region: String,
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+impl Place {
+    fn from_environment() -> Self {
+        let variable = |name: &str| {
+            std::env::var(name).unwrap_or_else(|_| panic!("TEST_S3_SERVER=external needs {name}"))
+        };
+        Self {
+            endpoint: variable("TEST_S3_ENDPOINT"),
+            region: variable("TEST_S3_REGION"),
+            access_key_id: variable("TEST_S3_ACCESS_KEY_ID"),
+            secret_access_key: variable("TEST_S3_SECRET_ACCESS_KEY"),
+        }
+    }
+
+    fn client(&self) -> Client {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let keys =
+            Credentials::new(&self.access_key_id, &self.secret_access_key, None, None, "tests");
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .endpoint_url(&self.endpoint)
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(keys)
+            .force_path_style(true)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .http_client(http)
+            .build();
+        Client::from_conf(config)
+    }
+
+    async fn create_bucket(&self, client: &Client, bucket: &str) {
+        let constraint = self.endpoint.contains("amazonaws.com").then(|| {
+            let region = BucketLocationConstraint::from(self.region.as_str());
+            CreateBucketConfiguration::builder().location_constraint(region).build()
+        });
+        let create = client.create_bucket().bucket(bucket);
+        let created = create.set_create_bucket_configuration(constraint).send().await;
+        created.unwrap_or_else(|error| panic!("{}", DisplayErrorContext(error)));
+    }
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        let own = format!("test-{:016x}", fastrand::u64(..));
+        if std::env::var("TEST_S3_SERVER").as_deref() != Ok("external") {
+            return Self::embedded(own).await;
+        }
+        let place = Place::from_environment();
+        let client = place.client();
+        let shared = std::env::var("TEST_S3_BUCKET").ok();
+        let (bucket, prefix) = match shared {
+            Some(shared) if std::env::var("TEST_S3_CREATE_BUCKETS").as_deref() == Ok("0") => {
+                (shared, own)
+            }
+            _ => {
+                place.create_bucket(&client, &own).await;
+                (own, String::new())
+            }
+        };
+        Self { bucket, prefix, place, client, embedded: None }
+    }
+
+    async fn embedded(bucket: String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place {
+            endpoint: String::new(),
+            region: "us-east-1".to_owned(),
+            access_key_id: "AKIATESTS".to_owned(),
+            secret_access_key: format!("{:032x}", fastrand::u128(..)),
+        };
+        let server =
+            EmbeddedServer::start(folder.path(), &place.access_key_id, &place.secret_access_key);
+        let server = server.await.unwrap();
+        server.create_bucket(&bucket).unwrap();
+        let place = Place { endpoint: server.endpoint(), ..place };
+        let (prefix, client) = (String::new(), place.client());
+        Self { bucket, prefix, place, client, embedded: Some((server, folder)) }
+    }
+
+    /// The `config` of `target.open`.
+    pub(crate) fn config(&self) -> Value {
+        json!({
+            "type": "s3", "endpoint": self.place.endpoint, "region": self.place.region,
+            "bucket": self.bucket, "prefix": self.prefix,
+            "access_key_id": self.place.access_key_id,
+            "secret_access_key": self.place.secret_access_key,
+        })
+    }
+
+    /// The same as our own code reads it, with changes.
+    pub(crate) fn target(&self, changes: Value) -> TargetConfig {
+        let mut config = self.config();
+        config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        serde_json::from_value::<TargetSettings>(config).unwrap().check().unwrap()
+    }
+
+    /// The same for the command line.
+    pub(crate) fn env(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("ENDPOINT", &self.place.endpoint),
+            ("REGION", &self.place.region),
+            ("BUCKET", &self.bucket),
+            ("PREFIX", &self.prefix),
+            ("ACCESS_KEY_ID", &self.place.access_key_id),
+            ("SECRET_ACCESS_KEY", &self.place.secret_access_key),
+        ];
+        pairs.map(|(name, value)| (format!("S3_BACKUP_AGENT_{name}"), value.clone())).to_vec()
+    }
+
+    /// Key and size of everything in the test's place, in the order of the keys.
+    pub(crate) async fn objects(&self) -> Vec<(String, u64)> {
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix);
+        let mut pages = list.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.unwrap_or_else(|error| panic!("{}", DisplayErrorContext(error)));
+            found.extend(page.contents().iter().map(|object| {
+                let size = u64::try_from(object.size().unwrap()).unwrap();
+                (object.key().unwrap().to_owned(), size)
+            }));
+        }
+        found
+    }
+
+    /// Key and id of every unfinished upload in the test's place.
+    pub(crate) async fn open_uploads(&self) -> Vec<(String, String)> {
+        let list = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(&self.prefix);
+        let uploads = list.send().await;
+        let uploads = uploads.unwrap_or_else(|error| panic!("{}", DisplayErrorContext(error)));
+        let named = uploads.uploads().iter();
+        named.map(|it| (it.key().unwrap().to_owned(), it.upload_id().unwrap().to_owned())).collect()
+    }
+
+    pub(crate) async fn put(&self, key: &str, content: impl Into<Vec<u8>>) {
+        let put = self.client.put_object().bucket(&self.bucket).key(key);
+        put.body(content.into().into()).send().await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {
+        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(object) => Some(object.body.collect().await.unwrap().to_vec()),
+            Err(error) if error.code() == Some("NoSuchKey") => None,
+            Err(error) => panic!("{}", DisplayErrorContext(error)),
+        }
+    }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        self.client.delete_object().bucket(&self.bucket).key(key).send().await.unwrap();
+    }
+
+    async fn clean(&self) {
+        for (key, id) in self.open_uploads().await {
+            let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
+            let _ = abort.key(key).upload_id(id).send().await;
+        }
+        for (key, _) in self.objects().await {
+            self.delete(&key).await;
+        }
+        if self.prefix.is_empty() {
+            let _ = self.client.delete_bucket().bucket(&self.bucket).send().await;
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if self.embedded.is_some() {
+            return;
+        }
+        // The test's own runtime cannot be waited for here.
+        let server = Self {
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            place: self.place.clone(),
+            client: self.place.client(),
+            embedded: None,
+        };
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(server.clean());
+            std::mem::forget(server);
+        });
+        let _ = cleaning.join();
+    }
+}
+
+/// Bytes that look random, any part of which can be made again without the rest.
+#[derive(Clone, Debug)]
+pub(crate) struct Noise {
+    seed: u64,
+    position: u64,
+    end: u64,
+}
+
+impl Noise {
+    pub(crate) fn new(seed: u64, length: u64) -> Self {
+        Self { seed, position: 0, end: length }
+    }
+
+    /// The same from `position` on.
+    pub(crate) fn from(mut self, position: u64) -> Self {
+        self.position = position.min(self.end);
+        self
+    }
+
+    /// The next `length` bytes, or what is left.
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let filled = self.fill(&mut bytes);
+        bytes.truncate(filled);
+        bytes
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let wanted = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let wanted = wanted.min(buffer.len());
+        let mut filled = 0;
+        while filled < wanted {
+            let word = self.word(self.position / 8).to_le_bytes();
+            let start = usize::try_from(self.position % 8).unwrap();
+            let part = (8 - start).min(wanted - filled);
+            buffer[filled..filled + part].copy_from_slice(&word[start..start + part]);
+            filled += part;
+            self.position += part as u64;
+        }
+        wanted
+    }
+
+    /// SplitMix64 of the seed and the position.
+    fn word(&self, index: u64) -> u64 {
+        let mut word = self.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+}
+
+impl AsyncRead for Noise {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let filled = self.fill(buffer.initialize_unfilled());
+        buffer.advance(filled);
+        Poll::Ready(Ok(()))
+    }
+}
