@@ -110,7 +110,8 @@ impl Drop for Block {
         let keep = counts.used;
         counts.spare.push(map);
         // No more spare than used; nothing at all when nothing is used.
-        let surplus = if counts.spare.len() > keep { counts.spare.split_off(keep) } else { Vec::new() };
+        let surplus =
+            if counts.spare.len() > keep { counts.spare.split_off(keep) } else { Vec::new() };
         drop(counts);
         drop(surplus);
     }
@@ -232,18 +233,23 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
+    fn counts(pool: &Pool) -> (usize, usize) {
+        let counts = pool.counts();
+        (counts.used, counts.spare.len())
+    }
+
     #[test]
     fn spare_blocks_are_used_again_and_none_is_kept_at_rest() {
         let pool = Pool::default();
         let mut blocks: Vec<_> = (0..10).map(|_| pool.take().unwrap()).collect();
         blocks.truncate(6);
-        assert_eq!((pool.counts().used, pool.counts().spare.len()), (6, 4));
+        assert_eq!(counts(&pool), (6, 4));
         blocks.push(pool.take().unwrap());
-        assert_eq!((pool.counts().used, pool.counts().spare.len()), (7, 3));
+        assert_eq!(counts(&pool), (7, 3));
         let shared = pool.take().unwrap().freeze();
         blocks.clear();
-        assert_eq!((pool.counts().used, pool.counts().spare.len()), (1, 1));
+        assert_eq!(counts(&pool), (1, 1));
         drop(shared);
-        assert_eq!((pool.counts().used, pool.counts().spare.len()), (0, 0));
+        assert_eq!(counts(&pool), (0, 0));
     }
 }

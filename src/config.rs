@@ -258,7 +258,10 @@ fn invalid_endpoint(reason: &'static str, message: impl Into<String>) -> Error {
 fn parse_endpoint(text: &str, bucket: &str) -> Result<Url> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(invalid_endpoint("scheme", "the endpoint is empty: enter https:// and the host"));
+        return Err(invalid_endpoint(
+            "scheme",
+            "the endpoint is empty: enter https:// and the host",
+        ));
     }
     if !text.contains("://") {
         return Err(invalid_endpoint(
@@ -319,9 +322,9 @@ fn aws_endpoint(region: Option<&str>) -> Result<Url> {
 }
 
 fn is_aws(endpoint: &Url) -> bool {
-    endpoint.host_str().is_some_and(|host| {
-        host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
-    })
+    endpoint
+        .host_str()
+        .is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
 }
 
 /// The region in `s3.REGION.amazonaws.com`.
@@ -489,7 +492,8 @@ mod tests {
 
     #[test]
     fn bucket_names_are_checked() {
-        for bucket in ["", "ab", "My-Bucket", "a/b/c", "-abc", "abc.", "a..b", "10.0.0.1", "bück"] {
+        for bucket in ["", "ab", "My-Bucket", "a/b/c", "-abc", "abc.", "a..b", "10.0.0.1", "bück"]
+        {
             let mut given = settings();
             given.bucket = Some(bucket.to_owned());
             assert_eq!(

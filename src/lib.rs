@@ -9,6 +9,7 @@
 //! ```
 
 pub mod blocks;
+pub mod cli;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

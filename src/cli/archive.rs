@@ -19,8 +19,8 @@ const MAX_BACKUP_JSON: u64 = 4 << 20;
 /// Two blocks of zeros end a tar.
 const BLOCK: u64 = 512;
 
-/// What a file is.
-pub(super) enum Kind {
+/// What a file holds.
+pub(super) enum Content {
     /// A whole backup of Home Assistant, with what its `backup.json` says.
     Backup(Metadata),
     /// Says that it is a backup of Home Assistant, and is not a whole one.
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 ///
 /// # Errors
 /// `local_io` when it cannot be read.
-pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Kind> {
+pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Content> {
     let mut json = None;
     let scanned = scan(file, size, &mut json);
     file.rewind().map_err(|error| {
@@ -44,8 +44,8 @@ pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Kind> {
     let shown = path.display();
     Ok(match (scanned, json) {
         (Ok(Scan::Whole), Some(json)) => match metadata(&json, size) {
-            Some(metadata) => Kind::Backup(metadata),
-            None => Kind::DamagedBackup(Error::new(
+            Some(metadata) => Content::Backup(metadata),
+            None => Content::DamagedBackup(Error::new(
                 Code::CorruptMetadata,
                 format!(
                     "the backup.json in {shown} is damaged: give the backup a --name to store the \
@@ -63,12 +63,12 @@ pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Kind> {
             )
             .fact("expected", needed)
             .fact("actual", size);
-            if json.is_some() { Kind::DamagedBackup(error) } else { Kind::DamagedTar(error) }
+            if json.is_some() { Content::DamagedBackup(error) } else { Content::DamagedTar(error) }
         }
-        (Err(damage), Some(_)) => Kind::DamagedBackup(damaged(path, damage)),
-        (Ok(Scan::Damaged(damage)), None) => Kind::DamagedTar(damaged(path, damage)),
-        (Ok(Scan::Damaged(damage)), Some(_)) => Kind::DamagedBackup(damaged(path, damage)),
-        (Ok(Scan::Whole) | Err(_), None) => Kind::Other,
+        (Err(damage), Some(_)) => Content::DamagedBackup(damaged(path, damage)),
+        (Ok(Scan::Damaged(damage)), None) => Content::DamagedTar(damaged(path, damage)),
+        (Ok(Scan::Damaged(damage)), Some(_)) => Content::DamagedBackup(damaged(path, damage)),
+        (Ok(Scan::Whole) | Err(_), None) => Content::Other,
     })
 }
 
@@ -80,7 +80,9 @@ fn damaged(path: &Path, damage: std::io::Error) -> Error {
 enum Scan {
     Whole,
     /// Shorter than its headers say.
-    CutOff { needed: u64 },
+    CutOff {
+        needed: u64,
+    },
     /// Begins as a tar and does not go on as one.
     Damaged(std::io::Error),
 }
@@ -97,11 +99,17 @@ fn scan(file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Result<S
         let mut entry = match entry {
             Ok(entry) => entry,
             Err(error) if end == 0 => return Err(error),
-            Err(_) if size < end + 2 * BLOCK => return Ok(Scan::CutOff { needed: end + 2 * BLOCK }),
+            Err(_) if size < end + 2 * BLOCK => {
+                return Ok(Scan::CutOff { needed: end + 2 * BLOCK });
+            }
             Err(error) => return Ok(Scan::Damaged(error)),
         };
-        let content = entry.header().entry_size()?;
-        end = entry.raw_file_position().saturating_add(content).div_ceil(BLOCK).saturating_mul(BLOCK);
+        // Only the header of a sparse file says how much of it is stored; that of a large file
+        // may say nothing, because its size stands in an extension.
+        let sparse = entry.header().entry_type().is_gnu_sparse();
+        let content = if sparse { entry.header().entry_size()? } else { entry.size() };
+        end =
+            entry.raw_file_position().saturating_add(content).div_ceil(BLOCK).saturating_mul(BLOCK);
         let name = entry.path_bytes();
         if matches!(name.as_ref(), b"./backup.json" | b"backup.json") && json.is_none() {
             let mut content = Vec::new();

@@ -48,6 +48,11 @@ pub async fn during<T>(
     done
 }
 
+/// Shows that something goes on until `work` ends.
+pub(super) async fn waiting<T>(work: impl Future<Output = T>) -> T {
+    during(&Progress::default(), "", work).await
+}
+
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template);
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")

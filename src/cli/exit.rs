@@ -57,10 +57,8 @@ impl Exit {
     /// The end of a command that failed.
     #[must_use]
     pub fn of(error: &Error) -> Self {
-        match error.code() {
-            Code::LocalIo => Self::LocalIo,
-            code => Self::of_kind(code.kind()),
-        }
+        let code = error.code();
+        if code == Code::LocalIo { Self::LocalIo } else { Self::of_kind(code.kind()) }
     }
 
     /// The end of a command that failed for this cause.

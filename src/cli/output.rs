@@ -19,7 +19,7 @@ use crate::protocol::{CheckError, ErrorObject};
 ///
 /// # Errors
 /// `local_io`.
-pub(super) fn say(text: impl AsRef<str>) -> Result<()> {
+pub fn say(text: impl AsRef<str>) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{}", text.as_ref()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -40,7 +40,7 @@ pub(super) fn say_json(result: &impl Serialize) -> Result<()> {
 }
 
 /// Tells on stderr what is going on, for people.
-pub(super) fn note(text: impl AsRef<str>) {
+pub fn note(text: impl AsRef<str>) {
     // Nobody to tell when stderr is gone.
     let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
@@ -53,10 +53,9 @@ pub(super) fn report(error: &Error, json: bool, verbose: bool) {
         return;
     }
     let data = error.data();
-    let mut text = match data.kind {
-        Kind::Cancelled => format!("{}: stopped", label()),
-        _ => format!("{}: {}", label(), error.message()),
-    };
+    // "Cancelled by the host" is for hosts.
+    let what = if data.kind == Kind::Cancelled { "stopped" } else { error.message() };
+    let mut text = format!("{}: {what}", label());
     text.push_str(&details(&data, 2));
     if verbose {
         let mut cause = error.source();
@@ -120,7 +119,9 @@ fn quote(upstream: &Upstream) -> String {
 fn option_of(field: &str) -> Option<String> {
     match field {
         "secret_access_key" => return Some(format!("{SECRET} or --secret-access-key-file")),
-        "session_token" => return Some("S3_BACKUP_AGENT_SESSION_TOKEN or --session-token-file".to_owned()),
+        "session_token" => {
+            return Some("S3_BACKUP_AGENT_SESSION_TOKEN or --session-token-file".to_owned());
+        }
         "ca_certificate" => return Some("--ca-file".to_owned()),
         "verify_tls" => return Some("--insecure-skip-tls-verify".to_owned()),
         _ => {}
@@ -135,8 +136,9 @@ fn option_of(field: &str) -> Option<String> {
     })
 }
 
-/// Bytes for people.
-pub(super) fn bytes(count: u64) -> String {
+/// Bytes for people: `20.00 KiB`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
 
@@ -148,7 +150,8 @@ pub(super) fn text(metadata: &Map<String, Value>, member: &str) -> Option<String
 /// The moment a backup was made, in local time: `2026-11-20 04:32`.
 pub(super) fn date(metadata: &Map<String, Value>) -> String {
     let given = text(metadata, "date");
-    let local = given.as_deref().and_then(moment).map(|moment| moment.with_timezone(&chrono::Local));
+    let local =
+        given.as_deref().and_then(moment).map(|moment| moment.with_timezone(&chrono::Local));
     match (local, given) {
         (Some(local), _) => local.format("%Y-%m-%d %H:%M").to_string(),
         (None, Some(given)) => given,

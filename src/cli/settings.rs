@@ -80,11 +80,21 @@ pub struct TargetOptions {
     insecure_skip_tls_verify: bool,
 
     /// Storage class of the archives, such as `STANDARD_IA`. Default: the bucket's.
-    #[arg(long, value_name = "CLASS", env = "S3_BACKUP_AGENT_STORAGE_CLASS", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "CLASS",
+        env = "S3_BACKUP_AGENT_STORAGE_CLASS",
+        hide_env_values = true
+    )]
     storage_class: Option<String>,
 
     /// Size of the parts of an upload. Default: 16777216 (16 MiB), less with a small budget.
-    #[arg(long, value_name = "BYTES", env = "S3_BACKUP_AGENT_PART_SIZE_BYTES", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "S3_BACKUP_AGENT_PART_SIZE_BYTES",
+        hide_env_values = true
+    )]
     part_size_bytes: Option<u64>,
 
     /// Memory that the program may take. Default: 100663296 (96 MiB).
@@ -126,7 +136,8 @@ impl TargetOptions {
             let mut probe = settings.clone();
             probe.secret_access_key = Some(SecretSource::Inline(Secret::from("-".to_owned())));
             probe.check()?;
-            settings.secret_access_key = Some(ask(settings.access_key_id.as_deref(), &environment)?);
+            settings.secret_access_key =
+                Some(ask(settings.access_key_id.as_deref(), &environment)?);
         }
         Target::open(settings.check()?)
     }
@@ -137,15 +148,14 @@ impl TargetOptions {
         let ca_file = self.ca_file.or_else(|| environment("AWS_CA_BUNDLE").map(PathBuf::from));
         let ca_certificate = ca_file.map(|path| {
             std::fs::read_to_string(&path).map_err(|error| {
-                let message = format!("cannot read the certificates in {}: {error}", path.display());
+                let message =
+                    format!("cannot read the certificates in {}: {error}", path.display());
                 Error::new(Code::InvalidConfig, message).field("ca_file").source(error)
             })
         });
         Ok(TargetSettings {
             kind: None,
-            endpoint: self
-                .endpoint
-                .or_else(|| first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])),
+            endpoint: self.endpoint.or_else(|| first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])),
             region: self.region.or_else(|| first(&["AWS_REGION", "AWS_DEFAULT_REGION"])),
             bucket: self.bucket,
             prefix: self.prefix,
@@ -227,10 +237,8 @@ mod tests {
     #[test]
     fn keys_come_from_one_place() {
         let aws = [("AWS_ACCESS_KEY_ID", "aws"), ("AWS_SECRET_ACCESS_KEY", "aws secret")];
-        let own = TargetOptions {
-            access_key_id: Some("own".to_owned()),
-            ..TargetOptions::default()
-        };
+        let own =
+            TargetOptions { access_key_id: Some("own".to_owned()), ..TargetOptions::default() };
         let none = TargetOptions::default();
         assert_eq!(keys_of(&none, &aws), ("aws".to_owned(), "aws secret".to_owned()));
         assert_eq!(keys_of(&own, &aws), ("own".to_owned(), String::new()));

@@ -34,7 +34,8 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(root: PathBuf) -> io::Result<Self> {
-        let files = FileSystem::new(&root).map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let files =
+            FileSystem::new(&root).map_err(|error| io::Error::other(format!("{error:?}")))?;
         Ok(Self { files, root, uploads: Uploads::default() })
     }
 

@@ -126,7 +126,12 @@ impl Host {
     ///
     /// # Errors
     /// When the agent does not read any more.
-    pub async fn notify(&self, method: &str, params: Value, payload: Option<&[u8]>) -> io::Result<()> {
+    pub async fn notify(
+        &self,
+        method: &str,
+        params: Value,
+        payload: Option<&[u8]>,
+    ) -> io::Result<()> {
         let mut message = json!({"jsonrpc": "2.0", "method": method, "params": params});
         if let (Some(payload), Some(members)) = (payload, message.as_object_mut()) {
             members.insert("payload".to_owned(), json!(payload.len()));
@@ -195,7 +200,8 @@ impl Host {
                     Ok(_) => Ok(()),
                     Err(_) => {
                         ended = true;
-                        self.notify("cancel", json!({"id": id, "reason": "source_failed"}), None).await
+                        self.notify("cancel", json!({"id": id, "reason": "source_failed"}), None)
+                            .await
                     }
                 }
             } else {

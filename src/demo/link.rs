@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdout};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, error::TryRecvError, unbounded_channel};
+use tokio::sync::mpsc::{
+    UnboundedReceiver, UnboundedSender, error::TryRecvError, unbounded_channel,
+};
 
 use crate::error::{ErrorData, Kind};
 use crate::protocol::{self, ErrorObject};
@@ -80,10 +82,12 @@ impl Link {
     }
 
     pub(super) fn fault(&self, code: &str, message: &str) -> Box<ErrorObject> {
-        let last = lock(&self.log).back().cloned().unwrap_or_default();
+        let log = lock(&self.log);
+        let said =
+            log.back().map(|line| format!("; its log ends with: {line}")).unwrap_or_default();
         Box::new(ErrorObject {
             code: protocol::rpc::OPERATION,
-            message: format!("{message}; the last line of its log: {last:?}"),
+            message: format!("{message}{said}"),
             data: ErrorData {
                 code: code.to_owned(),
                 kind: Kind::Internal,
@@ -155,9 +159,8 @@ async fn read_frame(stdout: &mut BufReader<ChildStdout>) -> io::Result<Option<(u
     if line.last() != Some(&b'\n') {
         return Err(invalid(format!("a line that does not end after {} bytes", line.len())));
     }
-    let message: Message = serde_json::from_slice(&line).map_err(|error| {
-        invalid(format!("{error} in {:?}", String::from_utf8_lossy(&line)))
-    })?;
+    let message: Message = serde_json::from_slice(&line)
+        .map_err(|error| invalid(format!("{error} in {:?}", String::from_utf8_lossy(&line))))?;
     let mut payload = None;
     if let Some(length) = message.payload {
         if length > protocol::MAX_PAYLOAD {
@@ -229,4 +232,3 @@ impl Drop for Request {
         }
     }
 }
-

@@ -5,5 +5,7 @@
 mod folder;
 pub mod host;
 mod link;
+pub mod run;
+mod sample;
 pub mod server;
 mod uploads;

@@ -65,7 +65,13 @@ impl Uploads {
     }
 
     /// Notes a part that came. The last one of a number counts.
-    pub(super) fn add(&self, id: &str, number: i32, tag: Option<ETag>, size: Option<i64>) -> S3Result<()> {
+    pub(super) fn add(
+        &self,
+        id: &str,
+        number: i32,
+        tag: Option<ETag>,
+        size: Option<i64>,
+    ) -> S3Result<()> {
         let part = Part {
             e_tag: tag,
             last_modified: Some(SystemTime::now().into()),
@@ -83,7 +89,10 @@ impl Uploads {
     }
 
     pub(super) fn parts(&self, id: &str) -> Vec<Part> {
-        self.table().get(id).map(|upload| upload.parts.values().cloned().collect()).unwrap_or_default()
+        self.table()
+            .get(id)
+            .map(|upload| upload.parts.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Whether the upload can be completed as asked for.
@@ -121,7 +130,8 @@ impl Uploads {
             .filter(|(_, upload)| upload.bucket == input.bucket && upload.key.starts_with(prefix))
             .filter(|(id, upload)| {
                 upload.key.as_str() > key_marker
-                    || upload.key == key_marker && id_marker.is_some_and(|marker| id.as_str() > marker)
+                    || upload.key == key_marker
+                        && id_marker.is_some_and(|marker| id.as_str() > marker)
             })
             .map(|(id, upload)| MultipartUpload {
                 initiated: Some(upload.since.into()),

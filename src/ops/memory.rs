@@ -51,7 +51,9 @@ impl Budget {
             let needed = bytes.div_ceil(MIB) * MIB + PROCESS;
             return Err(Error::new(
                 Code::TooLarge,
-                format!("the parts of this backup need a memory budget of {needed} bytes: raise it"),
+                format!(
+                    "the parts of this backup need a memory budget of {needed} bytes: raise it"
+                ),
             )
             .field("memory_budget_bytes")
             .fact("limit", self.size + PROCESS)

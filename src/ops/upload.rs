@@ -74,10 +74,16 @@ fn check(request: &Upload) -> Result<()> {
         Err(Error::new(Code::InvalidParams, message).field(member).fact("member", member))
     };
     if id.is_empty() || id.chars().count() > 200 || id.chars().any(char::is_control) {
-        return invalid("backup.id", "the id must have 1 to 200 characters and no control characters");
+        return invalid(
+            "backup.id",
+            "the id must have 1 to 200 characters and no control characters",
+        );
     }
     if metadata.get("backup_id").is_some_and(|given| given.as_str() != Some(id)) {
-        return invalid("backup.metadata", "backup_id in the metadata must be the id of the backup");
+        return invalid(
+            "backup.metadata",
+            "backup_id in the metadata must be the id of the backup",
+        );
     }
     if serde_json::to_vec(metadata).map_or(0, |json| json.len()) > MAX_METADATA {
         return invalid("backup.metadata", "the metadata must not be larger than 32 KiB");
@@ -165,9 +171,8 @@ impl Commit {
             .fact("expected", self.digests.size)
             .fact("actual", stored.size));
         }
-        let backup = store
-            .commit(&self.name, &self.id, &self.title, self.metadata, &self.digests)
-            .await?;
+        let backup =
+            store.commit(&self.name, &self.id, &self.title, self.metadata, &self.digests).await?;
         Ok(Uploaded {
             backup: backup.info,
             etag: Some(etag).filter(|etag| !etag.is_empty()),

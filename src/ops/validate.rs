@@ -84,7 +84,12 @@ impl Ladder<'_> {
     }
 
     fn skip(&mut self, name: &str) {
-        self.checks.push(Check { name: name.to_owned(), status: Status::Skipped, ms: 0, error: None });
+        self.checks.push(Check {
+            name: name.to_owned(),
+            status: Status::Skipped,
+            ms: 0,
+            error: None,
+        });
     }
 }
 

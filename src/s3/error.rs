@@ -1,9 +1,10 @@
 //! From how a call of the S3 API fails to one of our codes.
 //!
 //! Owns the translation of broken connections; what a storage answers is read in `answer` and
-//! given its meaning in `rules`.
+//! given its meaning in `rules` and `place`.
 
 mod answer;
+mod place;
 mod rules;
 
 use std::error::Error as StdError;
@@ -135,6 +136,7 @@ where
         }
     }
     let what = operation.name();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
     match error {
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => {
             broken(context, what, Box::new(error))
@@ -208,10 +210,11 @@ fn not_connected(endpoint: &str, source: Box<dyn StdError + Send + Sync>) -> Err
         }
         _ => "check host and port",
     };
-    let mut error = Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}: {reason}"))
-        .field("endpoint")
-        .fact("stage", "tcp")
-        .fact("host", endpoint);
+    let mut error =
+        Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}: {reason}"))
+            .field("endpoint")
+            .fact("stage", "tcp")
+            .fact("host", endpoint);
     if let Some(io) = io {
         error = error.fact("os_error", io.to_string());
     }

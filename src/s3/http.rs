@@ -29,9 +29,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector as TcpConnector};
-use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, Error as PoolError};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -123,9 +123,7 @@ fn empty_tls() -> rustls::ClientConfig {
     rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)
         .map(|builder| {
-            builder
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth()
+            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
         })
         .unwrap_or_else(|_| unreachable!("ring supports the default versions"))
 }
@@ -153,9 +151,8 @@ impl HttpConnector for LimitedPool {
         let Pool { client, proxy_authorization } = self.pool.clone();
         let limit = self.limit;
         HttpConnectorFuture::new(async move {
-            let mut request = request
-                .try_into_http1x()
-                .map_err(|error| ConnectorError::user(Box::new(error)))?;
+            let mut request =
+                request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
             if let Some(value) = proxy_authorization {
                 request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, value);
             }
@@ -166,8 +163,8 @@ impl HttpConnector for LimitedPool {
                 .await
                 .map_err(|stall| ConnectorError::timeout(Box::new(stall)))?
                 .map_err(connector_error)?;
-            let response = response
-                .map(|body| SdkBody::from_body_1_x(Limited { body, limit, silence: None }));
+            let response =
+                response.map(|body| SdkBody::from_body_1_x(Limited { body, limit, silence: None }));
             HttpResponse::try_from(response)
                 .map_err(|error| ConnectorError::other(Box::new(error), None))
         })
@@ -300,9 +297,15 @@ struct Connector {
 enum Route {
     Direct,
     /// `https` through a proxy: CONNECT.
-    Tunnel { proxy: Uri, authorization: Option<HeaderValue> },
+    Tunnel {
+        proxy: Uri,
+        authorization: Option<HeaderValue>,
+    },
     /// `http` through a proxy: the whole URI in the request line.
-    Forward { proxy: Uri, authorization: Option<HeaderValue> },
+    Forward {
+        proxy: Uri,
+        authorization: Option<HeaderValue>,
+    },
 }
 
 impl Connector {
@@ -340,10 +343,12 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, destination: Uri) -> Self::Future {
         let mut tcp = self.tcp.clone();
-        let through = |proxy: Uri| move |source: BoxError| -> BoxError {
-            let proxy = proxy.authority().map(ToString::to_string).unwrap_or_default();
-            let host = proxy.rsplit('@').next().unwrap_or_default().to_owned();
-            Box::new(ProxyFault { proxy: host, source })
+        let through = |proxy: Uri| {
+            move |source: BoxError| -> BoxError {
+                let proxy = proxy.authority().map(ToString::to_string).unwrap_or_default();
+                let host = proxy.rsplit('@').next().unwrap_or_default().to_owned();
+                Box::new(ProxyFault { proxy: host, source })
+            }
         };
         match self.route.clone() {
             Route::Direct => Box::pin(async move {
@@ -355,10 +360,8 @@ impl Service<Uri> for Connector {
                 if let Some(value) = authorization {
                     tunnel = tunnel.with_auth(value);
                 }
-                let io = tunnel
-                    .call(destination)
-                    .await
-                    .map_err(|error| through(proxy)(error.into()))?;
+                let io =
+                    tunnel.call(destination).await.map_err(|error| through(proxy)(error.into()))?;
                 Ok(Routed { io, proxied: false })
             }),
             Route::Forward { proxy, .. } => Box::pin(async move {

@@ -91,7 +91,9 @@ impl Bucket {
                 .set_upload_id_marker(id_marker.take())
                 .send()
                 .await
-                .map_err(|error| translate(Operation::ListMultipartUploads, &self.context, error))?;
+                .map_err(|error| {
+                    translate(Operation::ListMultipartUploads, &self.context, error)
+                })?;
             for upload in output.uploads.unwrap_or_default() {
                 if let (Some(key), Some(id)) = (upload.key, upload.upload_id) {
                     found.push(OpenUpload { key, id });

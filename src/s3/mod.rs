@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_runtime::auth::PayloadSigningOverride;
-use aws_sdk_s3::config::{
-    AppName, BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
-};
 use aws_sdk_s3::config::interceptors::{
     BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{
+    AppName, BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
+};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 
@@ -157,9 +157,7 @@ impl Intercept for SignedPayload {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
-        config
-            .interceptor_state()
-            .store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
+        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
         Ok(())
     }
 }

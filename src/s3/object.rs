@@ -68,7 +68,9 @@ impl Bucket {
             let endpoint = &self.context.endpoint;
             Error::new(
                 Code::InvalidEndpoint,
-                format!("{endpoint} does not answer as an S3 service ({operation:?} without an ETag)"),
+                format!(
+                    "{endpoint} does not answer as an S3 service ({operation:?} without an ETag)"
+                ),
             )
             .field("endpoint")
             .fact("reason", "not_s3")

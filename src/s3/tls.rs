@@ -11,7 +11,10 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::FromDer;
 
@@ -36,7 +39,8 @@ pub(super) struct UntrustedCertificate {
 /// `invalid_config` when `ca_certificate` holds no certificate.
 pub(super) fn client_config(config: &TargetConfig) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
-    let internal = |error: rustls::Error| Error::new(Code::Internal, "TLS is unusable").source(error);
+    let internal =
+        |error: rustls::Error| Error::new(Code::Internal, "TLS is unusable").source(error);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(internal)?;
@@ -175,7 +179,8 @@ fn refused(certificate: &CertificateDer<'_>, cause: &CertificateError) -> rustls
         CertificateError::UnknownIssuer => "unknown_issuer",
         _ => "invalid",
     };
-    let untrusted = UntrustedCertificate { reason, subject, issuer, sha256: hex(&Sha256::digest(certificate)) };
+    let untrusted =
+        UntrustedCertificate { reason, subject, issuer, sha256: hex(&Sha256::digest(certificate)) };
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted))))
 }
 

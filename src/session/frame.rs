@@ -96,7 +96,8 @@ impl<R: BufRead> Reader<R> {
                 break;
             }
         }
-        let text = std::str::from_utf8(&self.line).map_err(|_| "the line is not UTF-8".to_owned())?;
+        let text =
+            std::str::from_utf8(&self.line).map_err(|_| "the line is not UTF-8".to_owned())?;
         if !shallow(text) {
             return Err(format!("the JSON is nested deeper than {MAX_DEPTH}"));
         }
@@ -130,7 +131,9 @@ impl<R: BufRead> Reader<R> {
         let mut end = [0];
         match self.input.read_exact(&mut end) {
             Ok(()) if end == *b"\n" => Ok(bytes.into_bytes(0)),
-            Ok(()) => Err("the payload is not followed by a line feed: its length is wrong".to_owned()),
+            Ok(()) => {
+                Err("the payload is not followed by a line feed: its length is wrong".to_owned())
+            }
             Err(_) => Err("the input ends behind a payload".to_owned()),
         }
     }
@@ -320,9 +323,23 @@ mod tests {
         let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(40), "]".repeat(40));
         let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(MAX_LINE));
         for input in [
-            "hello\n", "{\"method\":1", "{}", "7\n", "\"x\"\n", "{\"payload\":0}\n", "{\"payload\":-1}\n",
-            "{\"payload\":1048577}\n", "{\"payload\":\"1\"}\n", "{\"payload\":1.0}\n", "{\"payload\":2}\nab",
-            "{\"payload\":2}\nabc", "{\"payload\":2}\na", "{\"id\":1,\"id\":2}\n", "[1,\n", &deep, &long,
+            "hello\n",
+            "{\"method\":1",
+            "{}",
+            "7\n",
+            "\"x\"\n",
+            "{\"payload\":0}\n",
+            "{\"payload\":-1}\n",
+            "{\"payload\":1048577}\n",
+            "{\"payload\":\"1\"}\n",
+            "{\"payload\":1.0}\n",
+            "{\"payload\":2}\nab",
+            "{\"payload\":2}\nabc",
+            "{\"payload\":2}\na",
+            "{\"id\":1,\"id\":2}\n",
+            "[1,\n",
+            &deep,
+            &long,
         ] {
             let (found, end) = frames(input.as_bytes());
             assert!(found.is_empty() && matches!(end, Input::Broken(_)), "{input:.40}: {end:?}");

@@ -101,8 +101,7 @@ impl Work {
             Self::Download(request, credit) => {
                 let mut sink = OutboundSink { id, outbox, credit, max_payload, sent: 0 };
                 let download = ops::Download { id: request.backup_id, offset: request.offset };
-                let done =
-                    ops::download(&target, download, &mut sink, &progress, &cancel).await?;
+                let done = ops::download(&target, download, &mut sink, &progress, &cancel).await?;
                 sink.end().await;
                 answer(&done)
             }

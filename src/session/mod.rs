@@ -110,7 +110,9 @@ pub async fn serve() -> End {
 fn protect_process() {
     #[cfg(target_os = "linux")]
     {
-        use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+        use rustix::process::{
+            DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
+        };
         // A system that forbids either leaves things as they were.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
@@ -233,7 +235,12 @@ impl Session {
         }
     }
 
-    fn notification(&self, method: &str, params: Option<&RawValue>, payload: Option<Vec<bytes::Bytes>>) {
+    fn notification(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        payload: Option<Vec<bytes::Bytes>>,
+    ) {
         let handled = match method {
             "cancel" => read::<protocol::Cancel>(params).map(|cancel| {
                 self.table.with(cancel.id, |running| {
@@ -330,8 +337,11 @@ impl Session {
             "backup.delete" => Work::Delete(read(params)?),
             "backup.upload" | "backup.download" => return self.start_transfer(id, method, params),
             _ => {
-                return Err(Error::new(Code::MethodNotFound, format!("unknown method \"{method}\""))
-                    .fact("method", method));
+                return Err(Error::new(
+                    Code::MethodNotFound,
+                    format!("unknown method \"{method}\""),
+                )
+                .fact("method", method));
             }
         };
         let running = Running { cancel: Cancel::default(), inbound: None, credit: None };
@@ -365,8 +375,11 @@ impl Session {
             .fact("supported", crate::error::Fact::Numbers(supported)));
         }
         let wrong = |member: &'static str| {
-            Error::new(Code::InvalidParams, format!("the member \"{member}\" must be at least 65536"))
-                .fact("member", member)
+            Error::new(
+                Code::InvalidParams,
+                format!("the member \"{member}\" must be at least 65536"),
+            )
+            .fact("member", member)
         };
         if request.limits.max_line.is_some_and(|limit| limit < MAX_LINE) {
             return Err(wrong("limits.max_line"));

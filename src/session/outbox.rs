@@ -54,7 +54,10 @@ fn response(id: Option<u64>, answer: Answer) -> Outgoing {
     if line.len() < MAX_LINE {
         return Outgoing::new(line, Vec::new());
     }
-    Outgoing::new(put(Err(Error::new(Code::TooLarge, "the answer does not fit into a line"))), Vec::new())
+    Outgoing::new(
+        put(Err(Error::new(Code::TooLarge, "the answer does not fit into a line"))),
+        Vec::new(),
+    )
 }
 
 /// Where the session's messages go. Sending to a host that is gone does nothing.

@@ -57,7 +57,8 @@ impl Inbound {
     pub(super) fn data(&self, offset: u64, payload: Option<Vec<Bytes>>) {
         let mut state = self.state();
         let Some(payload) = payload else {
-            return self.violated(Code::StreamViolation, "stream.data came without bytes".to_owned());
+            return self
+                .violated(Code::StreamViolation, "stream.data came without bytes".to_owned());
         };
         if state.ended {
             return self.violated(Code::StreamViolation, "data came after stream.end".to_owned());
@@ -88,8 +89,7 @@ impl Inbound {
             return self.violated(Code::StreamViolation, "stream.end came twice".to_owned());
         }
         if length != state.received {
-            let message =
-                format!("stream.end names {length} bytes, but {} came", state.received);
+            let message = format!("stream.end names {length} bytes, but {} came", state.received);
             return self.violated(Code::LengthMismatch, message);
         }
         state.ended = true;

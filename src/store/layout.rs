@@ -47,7 +47,9 @@ impl Layout {
         if prefix.chars().any(|character| character.is_control() || character == '\\') {
             return invalid("the prefix must not hold backslashes or control characters");
         }
-        if !prefix.is_empty() && prefix.split('/').any(|part| matches!(part.trim(), "" | "." | "..")) {
+        if !prefix.is_empty()
+            && prefix.split('/').any(|part| matches!(part.trim(), "" | "." | ".."))
+        {
             return invalid(
                 "the prefix must be folder names with single slashes between them, without . and ..",
             );
@@ -166,7 +168,10 @@ mod tests {
     fn prefixes_that_lead_astray_are_refused() {
         for prefix in ["..", "a/../b", "a//b", "a/./b", "a\\b", "a\nb", &"x".repeat(701)] {
             let error = Layout::new(prefix).unwrap_err();
-            assert_eq!((error.code(), error.data().field.as_deref()), (Code::InvalidConfig, Some("prefix")));
+            assert_eq!(
+                (error.code(), error.data().field.as_deref()),
+                (Code::InvalidConfig, Some("prefix"))
+            );
         }
     }
 
@@ -176,8 +181,12 @@ mod tests {
         assert_eq!(layout.half("ha/backups/a.tar"), Some(Half::Archive("a")));
         assert_eq!(layout.half("ha/backups/a.b.metadata.json"), Some(Half::Metadata("a.b")));
         for key in [
-            "ha/backups/x/a.tar", "ha/backups/a.zip", "ha/backups/.tar", "backups/a.tar",
-            "ha/backups/", "ha/backups/a.metadata.json/",
+            "ha/backups/x/a.tar",
+            "ha/backups/a.zip",
+            "ha/backups/.tar",
+            "backups/a.tar",
+            "ha/backups/",
+            "ha/backups/a.metadata.json/",
         ] {
             assert_eq!(layout.half(key), None, "{key}");
         }
@@ -203,8 +212,9 @@ mod tests {
             for name in &names {
                 prop_assert!(!name.is_empty() && name.len() <= 220 && !name.starts_with('.'));
                 prop_assert!(!name.contains(['/', '\\']) && !name.contains(char::is_control));
-                prop_assert_eq!(layout.half(&layout.archive_key(name)), Some(Half::Archive(name)));
-                prop_assert_eq!(layout.half(&layout.metadata_key(name)), Some(Half::Metadata(name)));
+                let (archive, metadata) = (layout.archive_key(name), layout.metadata_key(name));
+                prop_assert_eq!(layout.half(&archive), Some(Half::Archive(name.as_str())));
+                prop_assert_eq!(layout.half(&metadata), Some(Half::Metadata(name.as_str())));
             }
             let mut distinct = names.clone();
             distinct.dedup();

@@ -153,15 +153,17 @@ impl Listing {
         };
         if let Some(id) = id {
             let first = self.by_id.get(&id).cloned();
-            let first_is_whole = first.as_ref().is_some_and(|first| {
-                matches!(self.entries.get(first), Some(Entry::Backup(_)))
-            });
+            let first_is_whole = first
+                .as_ref()
+                .is_some_and(|first| matches!(self.entries.get(first), Some(Entry::Backup(_))));
             match first {
                 Some(first) if first_is_whole => {
                     if matches!(entry, Entry::Backup(_)) {
                         let error = Error::new(
                             Code::AlreadyExists,
-                            format!("the backup \"{first}\" has the same id: delete one of the two"),
+                            format!(
+                                "the backup \"{first}\" has the same id: delete one of the two"
+                            ),
                         );
                         entry = skip(&layout.metadata_key(&name), None, &error);
                     }
@@ -176,11 +178,8 @@ impl Listing {
 }
 
 fn skip(key: &str, id: Option<String>, error: &Error) -> Entry {
-    let skipped = Skipped {
-        key: key.to_owned(),
-        code: error.code(),
-        message: error.message().to_owned(),
-    };
+    let skipped =
+        Skipped { key: key.to_owned(), code: error.code(), message: error.message().to_owned() };
     Entry::Skipped { id, skipped }
 }
 
@@ -238,7 +237,8 @@ impl Pair {
         };
         let id = Some(summary.id.clone());
         let Some(archive) = self.archive else {
-            let error = Error::new(Code::NotFound, "the archive that belongs to this metadata is missing");
+            let error =
+                Error::new(Code::NotFound, "the archive that belongs to this metadata is missing");
             return Ok(Some(skip(&metadata.key, id, &error)));
         };
         if let Some(recorded) = summary.recorded_size

@@ -180,8 +180,17 @@ mod tests {
         let content = write(Metadata::new(), "b1", "Name", &digests());
         let value: Value = serde_json::from_slice(&content).unwrap();
         for member in [
-            "addons", "backup_id", "date", "database_included", "extra_metadata", "folders",
-            "homeassistant_included", "homeassistant_version", "name", "protected", "size",
+            "addons",
+            "backup_id",
+            "date",
+            "database_included",
+            "extra_metadata",
+            "folders",
+            "homeassistant_included",
+            "homeassistant_version",
+            "name",
+            "protected",
+            "size",
         ] {
             assert!(value.get(member).is_some(), "{member}");
         }
@@ -192,13 +201,19 @@ mod tests {
     fn foreign_documents_are_read_and_damaged_ones_named() {
         let foreign = read(br#"{"backup_id":"f","size":1}"#).unwrap();
         assert!(foreign.digests.is_none());
-        for content in ["", "[]", "{}", r#"{"backup_id":7}"#, r#"{"backup_id":""}"#, "\u{0}", "{\"a\":"] {
-            assert_eq!(read(content.as_bytes()).unwrap_err().code(), Code::CorruptMetadata, "{content}");
+        for content in
+            ["", "[]", "{}", r#"{"backup_id":7}"#, r#"{"backup_id":""}"#, "\u{0}", "{\"a\":"]
+        {
+            assert_eq!(
+                read(content.as_bytes()).unwrap_err().code(),
+                Code::CorruptMetadata,
+                "{content}"
+            );
         }
         let ours = write(Metadata::new(), "b1", "Name", &digests());
         let ours = String::from_utf8(ours.to_vec()).unwrap();
         for (from, to, code) in [
-            ("\"size\":25,\"part_size\":10", "\"size\":25,\"part_size\":11", Code::CorruptMetadata),
+            ("\"size\":25,\"part_size\":10", "\"size\":25,\"part_size\":5", Code::CorruptMetadata),
             ("\"size\":25,\"part_size\":10", "\"size\":35,\"part_size\":10", Code::CorruptMetadata),
             ("\"parts\":[\"A", "\"parts\":[\"B", Code::CorruptMetadata),
             ("\"format\":1", "\"format\":2", Code::UnsupportedFeature),

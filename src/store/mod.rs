@@ -17,8 +17,8 @@ use std::time::Duration;
 use moka::future::Cache;
 
 pub use self::layout::Layout;
-pub use self::listing::{Entry, Listing, StoredBackup};
 use self::listing::{DocumentKey, Summary};
+pub use self::listing::{Entry, Listing, StoredBackup};
 use self::metadata::{Digests, Document};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};

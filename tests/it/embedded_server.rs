@@ -4,11 +4,14 @@
 
 use bytes::Bytes;
 use s3_backup_agent::Code;
+use s3_backup_agent::demo::server::EmbeddedServer;
 use s3_backup_agent::s3::{Bucket, Payload, Write};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 
-use crate::support::{Noise, TestServer, agent_command};
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
 
 const MIB: usize = 1 << 20;
 
@@ -22,55 +25,53 @@ fn payload(content: &[u8]) -> Payload {
 
 #[tokio::test]
 async fn objects_are_written_read_listed_and_deleted() {
-    let server = TestServer::start().await;
+    let server = TestServer::embedded().await;
     let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
-    let key = |name: &str| format!("{}/{name}", server.prefix).trim_start_matches('/').to_owned();
 
-    let stored = bucket.put(write(&key("backups/a.tar")), &payload(b"hello world")).await.unwrap();
-    assert_eq!(server.get(&key("backups/a.tar")).await.unwrap(), b"hello world");
-    server.put(&key("backups/b.tar"), *b"b").await;
-    server.put(&key("backups/deeper/c.tar"), *b"c").await;
+    let stored = bucket.put(write("backups/a.tar"), &payload(b"hello world")).await.unwrap();
+    assert_eq!(server.get("backups/a.tar").await.unwrap(), b"hello world");
+    server.put("backups/b.tar", *b"b").await;
+    server.put("backups/deeper/c.tar", *b"c").await;
 
-    let page = bucket.list(&key("backups/"), None).await.unwrap();
-    let names: Vec<_> = page.objects.iter().map(|object| object.key.clone()).collect();
-    assert_eq!(names, [key("backups/a.tar"), key("backups/b.tar")]);
+    let page = bucket.list("backups/", None).await.unwrap();
+    let names: Vec<_> = page.objects.iter().map(|object| object.key.as_str()).collect();
+    assert_eq!(names, ["backups/a.tar", "backups/b.tar"]);
     assert_eq!((page.objects[0].size, &page.objects[0].etag), (11, &stored.etag));
     assert_eq!(page.next, None);
 
-    let head = bucket.head(&key("backups/a.tar")).await.unwrap();
+    let head = bucket.head("backups/a.tar").await.unwrap();
     assert_eq!((head.size, &head.etag), (11, &stored.etag));
-    assert_eq!(bucket.get(&key("backups/a.tar"), 100).await.unwrap(), "hello world");
-    let mut read = Vec::new();
-    bucket.get_range(&key("backups/a.tar"), 6..11, &stored.etag, &mut read).await.unwrap();
-    assert_eq!(read, b"world");
+    assert_eq!(bucket.get("backups/a.tar", 100).await.unwrap(), "hello world");
+    let read = server.get_range("backups/a.tar", 6..11, &stored.etag).await;
+    assert_eq!(read.as_deref(), Ok(&b"world"[..]));
 
-    server.put(&key("backups/a.tar"), *b"another one").await;
-    let read = bucket.get_range(&key("backups/a.tar"), 6..11, &stored.etag, &mut read).await;
-    assert_eq!(read.unwrap_err().code(), Code::Changed);
+    server.put("backups/a.tar", *b"another one").await;
+    let read = server.get_range("backups/a.tar", 6..11, &stored.etag).await;
+    assert_eq!(read, Err("PreconditionFailed".to_owned()));
 
     for _ in 0..2 {
-        bucket.delete(&key("backups/a.tar")).await.unwrap();
+        bucket.delete("backups/a.tar").await.unwrap();
     }
-    let error = bucket.get(&key("backups/a.tar"), 100).await.unwrap_err();
+    let error = bucket.get("backups/a.tar", 100).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
-    let error = bucket.head(&key("backups/a.tar")).await.unwrap_err();
+    let error = bucket.head("backups/a.tar").await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
-    server.delete(&key("backups/b.tar")).await;
-    assert_eq!(server.objects().await, [(key("backups/deeper/c.tar"), 1)]);
+    server.delete("backups/b.tar").await;
+    assert_eq!(server.objects().await, [("backups/deeper/c.tar".to_owned(), 1)]);
 }
 
 #[tokio::test]
 async fn multipart_uploads_are_listed_completed_and_aborted() {
-    let server = TestServer::start().await;
+    let server = TestServer::embedded().await;
     let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
-    let key = format!("{}/x.tar", server.prefix).trim_start_matches('/').to_owned();
+    let key = "backups/x.tar";
     let mut data = Noise::new(1, 11 * MIB as u64);
     let parts = [data.bytes(5 * MIB), data.bytes(5 * MIB), data.bytes(MIB)].map(|it| payload(&it));
 
-    let abandoned = bucket.create_upload(write(&key)).await.unwrap();
-    let upload = bucket.create_upload(write(&key)).await.unwrap();
-    let open = bucket.open_uploads(&key).await.unwrap();
-    assert_eq!(open.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), [&key, &key]);
+    let abandoned = bucket.create_upload(write(key)).await.unwrap();
+    let upload = bucket.create_upload(write(key)).await.unwrap();
+    let open = bucket.open_uploads(key).await.unwrap();
+    assert_eq!(open.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), [key, key]);
     assert_eq!(bucket.open_uploads(&format!("{key}z")).await.unwrap(), []);
     assert_eq!(server.open_uploads().await.len(), 2);
     assert_eq!(server.objects().await, []);
@@ -90,8 +91,7 @@ async fn multipart_uploads_are_listed_completed_and_aborted() {
     let stored = upload.complete(&sent).await.unwrap();
     assert!(stored.etag.ends_with("-3\""), "{}", stored.etag);
     let middle = 4 * MIB as u64..7 * MIB as u64;
-    let mut read = Vec::new();
-    bucket.get_range(&key, middle.clone(), &stored.etag, &mut read).await.unwrap();
+    let read = server.get_range(key, middle.clone(), &stored.etag).await.unwrap();
     assert!(read == Noise::new(1, middle.end).from(middle.start).bytes(3 * MIB));
 
     abandoned.abort().await.unwrap();
@@ -99,27 +99,27 @@ async fn multipart_uploads_are_listed_completed_and_aborted() {
     assert_eq!(server.open_uploads().await, []);
     let error = abandoned.send_part(1, &parts[2]).await.unwrap_err();
     assert_eq!(error.code(), Code::Changed);
-    assert_eq!(server.objects().await, [(key, 11 * MIB as u64)]);
+    assert_eq!(server.objects().await, [(key.to_owned(), 11 * MIB as u64)]);
 }
 
 #[tokio::test]
 async fn a_long_listing_comes_in_pages() {
-    let server = TestServer::start().await;
+    let server = TestServer::embedded().await;
     let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
-    let folder = format!("{}/backups/", server.prefix).trim_start_matches('/').to_owned();
+    let folder = "backups/";
     for number in 0..1005 {
         server.put(&format!("{folder}{number:04}"), *b"x").await;
     }
-    let first = bucket.list(&folder, None).await.unwrap();
+    let first = bucket.list(folder, None).await.unwrap();
     assert_eq!(first.objects.len(), 1000);
-    let second = bucket.list(&folder, first.next).await.unwrap();
+    let second = bucket.list(folder, first.next).await.unwrap();
     assert_eq!((second.objects.len(), second.next), (5, None));
     assert_eq!(second.objects[4].key, format!("{folder}1004"));
 }
 
 #[tokio::test]
 async fn wrong_keys_and_buckets_are_refused() {
-    let server = TestServer::start().await;
+    let server = TestServer::embedded().await;
     let prober = |changes| Bucket::for_probing(&server.target(changes)).unwrap();
 
     let wrong_secret = prober(json!({"secret_access_key": "wrong"}));
@@ -144,6 +144,26 @@ async fn wrong_keys_and_buckets_are_refused() {
 }
 
 #[tokio::test]
+async fn a_payload_that_is_not_the_signed_one_is_refused() {
+    let server = TestServer::embedded().await;
+    for code in server.put_damaged("damaged").await {
+        assert_eq!(code, "XAmzContentSHA256Mismatch");
+    }
+    assert_eq!(server.objects().await, []);
+}
+
+#[tokio::test]
+async fn a_dropped_server_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = EmbeddedServer::start(folder.path(), "key", "secret").await.unwrap();
+    let address = server.endpoint().trim_start_matches("http://").to_owned();
+    let mut open = TcpStream::connect(&address).await.unwrap();
+    drop(server);
+    assert_eq!(open.read(&mut [0]).await.unwrap_or_default(), 0);
+    assert!(TcpStream::connect(&address).await.is_err());
+}
+
+#[tokio::test]
 async fn the_program_starts() {
     let server = TestServer::start().await;
     let mut command = tokio::process::Command::new(agent_command());
@@ -153,7 +173,7 @@ async fn the_program_starts() {
 
 #[tokio::test]
 async fn noise_is_the_same_however_it_is_read() {
-    let whole = Noise::new(7, 100_003).bytes(usize::MAX.min(200_000));
+    let whole = Noise::new(7, 100_003).bytes(200_000);
     assert_eq!(whole.len(), 100_003);
     let mut streamed = Vec::new();
     Noise::new(7, 100_003).read_to_end(&mut streamed).await.unwrap();

@@ -7,6 +7,10 @@
     reason = "a test that fails panics"
 )]
 
+mod arrows;
+mod cli;
+mod e2e;
 mod embedded_server;
+mod noise;
 mod s3_answers;
 mod support;

@@ -360,15 +360,18 @@ fn every_recorded_answer_gets_its_meaning() {
         let (status, headers, body) = row.answer;
         let (code, field, facts) = row.means;
         let context = context(row.endpoint, row.region);
-        let body = body.replace("</Error>", &format!("<StringToSign>{ECHO}</StringToSign></Error>"));
+        let body =
+            body.replace("</Error>", &format!("<StringToSign>{ECHO}</StringToSign></Error>"));
         let error = classify(row.operation, &context, &answer(status, headers, &body));
         assert_presentable(row.who, &error);
         let data = error.data();
         let same_facts = facts.iter().all(|(name, value)| {
             error.facts().get(name).is_some_and(|fact| fact.to_string() == *value)
         });
-        if error.code() != code || data.field.as_deref().unwrap_or_default() != field || !same_facts {
-            wrong.push(format!("{}: wanted {code}, \"{field}\", {facts:?}, got {error:?}", row.who));
+        if error.code() != code || data.field.as_deref().unwrap_or_default() != field || !same_facts
+        {
+            wrong
+                .push(format!("{}: wanted {code}, \"{field}\", {facts:?}, got {error:?}", row.who));
         }
         let upstream = data.upstream.unwrap();
         assert_eq!((upstream.status, upstream.operation), (status, format!("{:?}", row.operation)));
@@ -380,7 +383,10 @@ fn every_recorded_answer_gets_its_meaning() {
 /// An answer of a storage whose clock is `ahead` seconds before ours.
 fn at(ahead: i64) -> (String, String) {
     let now = chrono::Utc::now() + chrono::Duration::seconds(ahead);
-    (now.format("%Y-%m-%dT%H:%M:%SZ").to_string(), now.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    (
+        now.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        now.format("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+    )
 }
 
 #[test]
@@ -390,15 +396,24 @@ fn a_wrong_clock_is_recognised_whatever_the_storage_calls_it() {
     for (who, status, body) in [
         ("AWS", 403, with_time.as_str()),
         ("MinIO, SeaweedFS, radosgw, s3s", 403, skewed),
-        ("Garage", 400, "<Error><Code>InvalidRequest</Code><Message>Bad request: Date is too old</Message><Region>garage</Region></Error>"),
-        ("Cloudflare R2", 400, "<Error><Code>ExpiredRequest</Code><Message>Request has expired</Message></Error>"),
+        (
+            "Garage",
+            400,
+            "<Error><Code>InvalidRequest</Code><Message>Bad request: Date is too old</Message><Region>garage</Region></Error>",
+        ),
+        (
+            "Cloudflare R2",
+            400,
+            "<Error><Code>ExpiredRequest</Code><Message>Request has expired</Message></Error>",
+        ),
         ("rclone", 400, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"),
         ("Oracle", 403, "<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>"),
     ] {
         for (ahead, words) in [(2850, "47 minutes behind"), (-90_000, "25 hours ahead of")] {
             let (iso, http) = at(ahead);
             // AWS says it twice; the document wins over the header.
-            let headers = if body.contains("TIME") { vec![] } else { vec![("date", http.as_str())] };
+            let headers =
+                if body.contains("TIME") { vec![] } else { vec![("date", http.as_str())] };
             let error = classify(
                 ListObjectsV2,
                 &context("https://s3.example.org", "us-east-1"),
@@ -416,10 +431,9 @@ fn a_wrong_clock_is_recognised_whatever_the_storage_calls_it() {
 #[test]
 fn a_right_clock_is_not_blamed() {
     let (_, now) = at(-30);
-    for (status, code, meaning) in [
-        (403, "SignatureDoesNotMatch", InvalidCredentials),
-        (403, "AccessDenied", AccessDenied),
-    ] {
+    for (status, code, meaning) in
+        [(403, "SignatureDoesNotMatch", InvalidCredentials), (403, "AccessDenied", AccessDenied)]
+    {
         let body = format!("<Error><Code>{code}</Code></Error>");
         let answer = answer(status, &[("date", &now)], &body);
         let error = classify(PutObject, &context("https://s3.example.org", "us-east-1"), &answer);
@@ -473,9 +487,16 @@ fn deep_and_long_documents_are_survived() {
 
 fn operations() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        Just(ListObjectsV2), Just(GetObject), Just(HeadObject), Just(PutObject), Just(DeleteObject),
-        Just(CreateMultipartUpload), Just(UploadPart), Just(CompleteMultipartUpload),
-        Just(AbortMultipartUpload), Just(ListMultipartUploads),
+        Just(ListObjectsV2),
+        Just(GetObject),
+        Just(HeadObject),
+        Just(PutObject),
+        Just(DeleteObject),
+        Just(CreateMultipartUpload),
+        Just(UploadPart),
+        Just(CompleteMultipartUpload),
+        Just(AbortMultipartUpload),
+        Just(ListMultipartUploads),
     ]
 }
 

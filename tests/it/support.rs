@@ -1,28 +1,28 @@
-//! What the tests stand on: a storage, a look into it that does not use our S3 code, and data.
+//! What the tests stand on: a storage, and a look into it that does not use our S3 code.
 //!
 //! The storage is the embedded server, or with `TEST_S3_SERVER=external` the one that
 //! `TEST_S3_ENDPOINT`, `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY`
 //! name. Each test has a bucket of its own, or with `TEST_S3_CREATE_BUCKETS=0` a prefix of its own
 //! in `TEST_S3_BUCKET`, and takes away what it left there.
 
-use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use aws_credential_types::Credentials;
+use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, RuntimeComponents,
 };
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_s3::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use s3_backup_agent::config::{TargetConfig, TargetSettings};
 use s3_backup_agent::demo::server::EmbeddedServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, ReadBuf};
 
 /// The program under test.
 pub(crate) fn agent_command() -> PathBuf {
@@ -94,10 +94,10 @@ impl Place {
 
 impl TestServer {
     pub(crate) async fn start() -> Self {
-        let own = format!("test-{:016x}", fastrand::u64(..));
         if std::env::var("TEST_S3_SERVER").as_deref() != Ok("external") {
-            return Self::embedded(own).await;
+            return Self::embedded().await;
         }
+        let own = unused_name();
         let place = Place::from_environment();
         let client = place.client();
         let shared = std::env::var("TEST_S3_BUCKET").ok();
@@ -113,7 +113,9 @@ impl TestServer {
         Self { bucket, prefix, place, client, embedded: None }
     }
 
-    async fn embedded(bucket: String) -> Self {
+    /// On the embedded server, whatever the environment says.
+    pub(crate) async fn embedded() -> Self {
+        let bucket = unused_name();
         let folder = tempfile::tempdir().unwrap();
         let place = Place {
             endpoint: String::new(),
@@ -197,8 +199,34 @@ impl TestServer {
         }
     }
 
+    /// A part of an object as long as it has this tag, or the code of the refusal.
+    pub(crate) async fn get_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        etag: &str,
+    ) -> Result<Vec<u8>, String> {
+        let get = self.client.get_object().bucket(&self.bucket).key(key).if_match(etag);
+        match get.range(format!("bytes={}-{}", range.start, range.end - 1)).send().await {
+            Ok(object) => Ok(object.body.collect().await.unwrap().to_vec()),
+            Err(error) => Err(error.code().unwrap_or_default().to_owned()),
+        }
+    }
+
     pub(crate) async fn delete(&self, key: &str) {
         self.client.delete_object().bucket(&self.bucket).key(key).send().await.unwrap();
+    }
+
+    /// Sends an object and a part that are not what their signatures say; the codes of the answers.
+    pub(crate) async fn put_damaged(&self, key: &str) -> [String; 2] {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).body(b"x".to_vec().into());
+        let put = put.customize().interceptor(SignedForOther).send().await.unwrap_err();
+        let create = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
+        let id = create.send().await.unwrap().upload_id.unwrap();
+        let part = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(&id);
+        let part = part.part_number(1).body(b"x".to_vec().into()).customize();
+        let part = part.interceptor(SignedForOther).send().await.unwrap_err();
+        [put.code(), part.code()].map(|code| code.unwrap_or_default().to_owned())
     }
 
     async fn clean(&self) {
@@ -237,65 +265,27 @@ impl Drop for TestServer {
     }
 }
 
-/// Bytes that look random, any part of which can be made again without the rest.
-#[derive(Clone, Debug)]
-pub(crate) struct Noise {
-    seed: u64,
-    position: u64,
-    end: u64,
+fn unused_name() -> String {
+    format!("test-{:016x}", fastrand::u64(..))
 }
 
-impl Noise {
-    pub(crate) fn new(seed: u64, length: u64) -> Self {
-        Self { seed, position: 0, end: length }
+/// Signs the digest of other bytes than those that are sent.
+#[derive(Debug)]
+struct SignedForOther;
+
+impl Intercept for SignedForOther {
+    fn name(&self) -> &'static str {
+        "SignedForOther"
     }
 
-    /// The same from `position` on.
-    pub(crate) fn from(mut self, position: u64) -> Self {
-        self.position = position.min(self.end);
-        self
-    }
-
-    /// The next `length` bytes, or what is left.
-    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        let filled = self.fill(&mut bytes);
-        bytes.truncate(filled);
-        bytes
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> usize {
-        let wanted = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
-        let wanted = wanted.min(buffer.len());
-        let mut filled = 0;
-        while filled < wanted {
-            let word = self.word(self.position / 8).to_le_bytes();
-            let start = usize::try_from(self.position % 8).unwrap();
-            let part = (8 - start).min(wanted - filled);
-            buffer[filled..filled + part].copy_from_slice(&word[start..start + part]);
-            filled += part;
-            self.position += part as u64;
-        }
-        wanted
-    }
-
-    /// SplitMix64 of the seed and the position.
-    fn word(&self, index: u64) -> u64 {
-        let mut word = self.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-}
-
-impl AsyncRead for Noise {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let filled = self.fill(buffer.initialize_unfilled());
-        buffer.advance(filled);
-        Poll::Ready(Ok(()))
+    fn modify_before_signing(
+        &self,
+        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let digest = PayloadSigningOverride::Precomputed("0".repeat(64));
+        config.interceptor_state().store_put(digest);
+        Ok(())
     }
 }

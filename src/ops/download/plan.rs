@@ -28,7 +28,10 @@ impl Plan {
         if offset > archive.size {
             return Err(Error::new(
                 Code::InvalidParams,
-                format!("the offset {offset} lies behind the end of the archive ({})", archive.size),
+                format!(
+                    "the offset {offset} lies behind the end of the archive ({})",
+                    archive.size
+                ),
             )
             .field("offset")
             .fact("member", "offset"));

@@ -68,7 +68,11 @@ impl Footprint {
         let opening = self.opening.insert(tokio::spawn(async move {
             let storage_class = storage_class.as_deref();
             bucket
-                .create_upload(Write { key: &key, content_type: super::parts::ARCHIVE_TYPE, storage_class })
+                .create_upload(Write {
+                    key: &key,
+                    content_type: super::parts::ARCHIVE_TYPE,
+                    storage_class,
+                })
                 .await
         }));
         let opened = opening.await.map_err(panicked);
@@ -79,7 +83,12 @@ impl Footprint {
     }
 
     /// Completes the archive and makes it a backup.
-    pub(super) async fn commit(&mut self, commit: Commit, sent: Sent, key: &str) -> Result<Uploaded> {
+    pub(super) async fn commit(
+        &mut self,
+        commit: Commit,
+        sent: Sent,
+        key: &str,
+    ) -> Result<Uploaded> {
         let layout = commit.target.store.layout();
         let metadata_key = layout.metadata_key(&commit.name);
         self.objects = vec![metadata_key, key.to_owned()];

@@ -50,7 +50,9 @@ impl Answer {
         let body = self.body.trim_start_matches('\u{feff}').trim_start();
         let start: String = body.chars().take(512).collect::<String>().to_ascii_lowercase();
         !body.is_empty()
-            && (!start.starts_with('<') || start.contains("<!doctype html") || start.contains("<html"))
+            && (!start.starts_with('<')
+                || start.contains("<!doctype html")
+                || start.contains("<html"))
     }
 
     /// Whether the body is something else than what S3 says when it refuses.

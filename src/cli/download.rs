@@ -1,0 +1,226 @@
+//! `download`: brings a backup back into a file or stream.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bytes::Bytes;
+use clap::Args;
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+
+use super::output::{bytes, note, say, say_json};
+use super::part_file::{PartFile, unwritable};
+use super::{Common, Context, bar, find};
+use crate::error::{Code, Error, Result};
+use crate::ops::{self, Sink};
+use crate::progress::Progress;
+use crate::protocol::{Backup, Downloaded};
+
+/// Brings a backup back.
+#[derive(Args, Clone, Debug)]
+pub struct Download {
+    /// Id or name of the backup.
+    id: String,
+
+    /// File or folder to write to, or `-` for standard output. Default: the current folder.
+    #[arg(long, short, value_name = "PATH")]
+    output: Option<PathBuf>,
+
+    /// Overwrite an existing file.
+    #[arg(long, short)]
+    force: bool,
+
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+pub(super) enum Destination {
+    /// Standard output.
+    Stdout,
+    /// Something that is written to as it is, such as a device or a pipe.
+    Device(PathBuf),
+    /// A file of this name, or of the backup's, that appears when it is complete.
+    File {
+        /// The folder it appears in.
+        folder: PathBuf,
+        /// Its name, if it was given.
+        name: Option<PathBuf>,
+    },
+}
+
+impl Download {
+    /// Finds out where to write to. Does not use the network, changes nothing.
+    ///
+    /// # Errors
+    /// `local_io` when that cannot work, `invalid_params` when the request contradicts itself.
+    pub(super) fn prepare(&self) -> Result<Destination> {
+        let Some(output) = &self.output else {
+            return Ok(Destination::File { folder: PathBuf::from("."), name: None });
+        };
+        if output.as_os_str() == "-" {
+            return self.prepare_stdout();
+        }
+        let ends_in_slash = output.as_os_str().as_encoded_bytes().ends_with(b"/");
+        match output.metadata() {
+            Ok(there) if there.is_dir() => {
+                Ok(Destination::File { folder: output.clone(), name: None })
+            }
+            Ok(there) if !there.is_file() => Ok(Destination::Device(output.clone())),
+            Ok(_) if ends_in_slash => Err(unwritable(output, io::ErrorKind::NotADirectory.into())),
+            Ok(_) | Err(_) => {
+                let (folder, name) = match (ends_in_slash, output.parent(), output.file_name()) {
+                    (false, Some(folder), Some(name)) => (folder, Some(PathBuf::from(name))),
+                    _ => (output.as_path(), None),
+                };
+                let here = folder.as_os_str().is_empty();
+                let folder = if here { Path::new(".") } else { folder };
+                let kind = folder.metadata().map_err(|error| unwritable(folder, error))?;
+                if !kind.is_dir() {
+                    return Err(unwritable(folder, io::ErrorKind::NotADirectory.into()));
+                }
+                self.check_free(output)?;
+                Ok(Destination::File { folder: folder.to_owned(), name })
+            }
+        }
+    }
+
+    fn prepare_stdout(&self) -> Result<Destination> {
+        let refuse = |message: &str| {
+            Err(Error::new(Code::InvalidParams, message).field("output").fact("member", "output"))
+        };
+        if self.common.json {
+            return refuse(
+                "--json prints to standard output, where the backup goes: leave one of them out",
+            );
+        }
+        if io::stdout().is_terminal() && !self.force {
+            return refuse(
+                "a backup is not for a terminal: send standard output to a file or program",
+            );
+        }
+        Ok(Destination::Stdout)
+    }
+
+    fn check_free(&self, path: &Path) -> Result<()> {
+        if self.force || !path.try_exists().unwrap_or(false) {
+            return Ok(());
+        }
+        let message =
+            format!("{} exists: choose another name, or overwrite it with --force", path.display());
+        Err(Error::new(Code::LocalIo, message).field("output"))
+    }
+
+    /// Opens the destination, so that what cannot be written is known before the transfer begins.
+    fn open(&self, destination: Destination, backup: &Backup) -> Result<Landing> {
+        let (folder, name) = match destination {
+            Destination::Stdout => {
+                return Ok(Landing::Stream(
+                    Box::new(tokio::io::stdout()),
+                    "standard output".into(),
+                ));
+            }
+            Destination::Device(path) => {
+                let device = std::fs::OpenOptions::new().write(true).open(&path);
+                let device = device.map_err(|error| unwritable(&path, error))?;
+                return Ok(Landing::Stream(Box::new(tokio::fs::File::from_std(device)), path));
+            }
+            Destination::File { folder, name } => (folder, name),
+        };
+        let name = name.unwrap_or_else(|| file_name(&backup.name));
+        let path = folder.join(name);
+        self.check_free(&path)?;
+        Ok(Landing::File(PartFile::create(path)?))
+    }
+}
+
+/// Names in the bucket may come from other tools, and hold what a file name must not.
+fn file_name(name: &str) -> PathBuf {
+    let forbidden = |letter: char| letter.is_control() || matches!(letter, '/' | '\\' | ':');
+    format!("{}.tar", name.replace(forbidden, "_")).into()
+}
+
+/// An open destination.
+enum Landing {
+    Stream(Box<dyn tokio::io::AsyncWrite + Send + Unpin>, PathBuf),
+    File(PartFile),
+}
+
+impl Sink for Landing {
+    async fn begin(&mut self, _: &Backup, _: u64, length: u64) -> Result<()> {
+        match self {
+            Self::Stream(..) => Ok(()),
+            Self::File(file) => file.check_room(length),
+        }
+    }
+
+    async fn write(&mut self, bytes: Vec<Bytes>) -> Result<()> {
+        for bytes in bytes {
+            match self {
+                Self::Stream(stream, path) => {
+                    let written = stream.write_all(&bytes).await;
+                    written.map_err(|error| unwritable(path, error))?;
+                }
+                Self::File(file) => file.write(&bytes).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Landing {
+    /// Makes sure that everything is where it belongs. Says where that is.
+    async fn finish(self, overwrite: bool) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Stream(mut stream, path) => {
+                stream.flush().await.map_err(|error| unwritable(&path, error))?;
+                Ok(None)
+            }
+            Self::File(file) => file.finish(overwrite).await.map(Some),
+        }
+    }
+}
+
+/// Downloads what was asked for.
+///
+/// # Errors
+/// As [`ops::download`]; `local_io`.
+pub(super) async fn run(
+    context: &Context,
+    options: &Download,
+    destination: Destination,
+) -> Result<()> {
+    let started = Instant::now();
+    let backup = find::backup(context, &options.id).await?;
+    let mut landing = options.open(destination, &backup)?;
+    let progress = Progress::default();
+    let request = ops::Download { id: backup.id.clone(), offset: 0 };
+    let work = async {
+        let done =
+            ops::download(&context.target, request, &mut landing, &progress, &context.cancel)
+                .await?;
+        let path = context.cancel.guard(landing.finish(options.force)).await?;
+        Ok::<_, Error>((done, path))
+    };
+    let (done, path) = bar::during(&progress, "Downloading", work).await?;
+    let Downloaded { length, verified } = done;
+    if context.json {
+        return say_json(&json!({"length": length, "verified": verified, "path": path}));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let checked = match verified {
+        true => "every byte verified",
+        false => "length checked; stored by a program that keeps no checksums",
+    };
+    match path {
+        Some(path) => {
+            say(format!("{}\n  {} in {seconds:.1} s, {checked}", path.display(), bytes(length)))
+        }
+        None => {
+            note(format!("{} in {seconds:.1} s, {checked}", bytes(length)));
+            Ok(())
+        }
+    }
+}

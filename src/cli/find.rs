@@ -1,0 +1,43 @@
+//! Which backup somebody means who gives an id or a name.
+
+use super::Context;
+use crate::error::{Code, Error, Result};
+use crate::ops;
+use crate::protocol::Backup;
+
+/// The backup with this id, else the only one with this name.
+///
+/// # Errors
+/// `not_found`; `invalid_params` when several have the name.
+pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
+    let error = match ops::get(&context.target, wanted, &context.cancel).await {
+        Ok(backup) => return Ok(backup.info.clone()),
+        Err(error) if error.code() == Code::NotFound => error,
+        Err(error) => return Err(error),
+    };
+    let listing = ops::list(&context.target, false, &context.cancel).await?;
+    let named: Vec<_> = listing.backups().filter(|backup| has_name(&backup.info, wanted)).collect();
+    match named.as_slice() {
+        [] if listing.find(wanted).is_some() => Err(error),
+        [] => Err(Error::new(
+            Code::NotFound,
+            format!("there is no backup with the id or name \"{wanted}\""),
+        )
+        .fact("backup_id", wanted)),
+        [backup] => Ok(backup.info.clone()),
+        several => {
+            let ids: Vec<_> = several.iter().map(|backup| backup.info.id.as_str()).collect();
+            let message = format!(
+                "{} backups are called \"{wanted}\": give one of their ids, {}",
+                ids.len(),
+                ids.join(", ")
+            );
+            Err(Error::new(Code::InvalidParams, message).field("id").fact("member", "id"))
+        }
+    }
+}
+
+fn has_name(backup: &Backup, wanted: &str) -> bool {
+    let title = backup.metadata.get("name").and_then(serde_json::Value::as_str);
+    title == Some(wanted) || backup.name == wanted.strip_suffix(".tar").unwrap_or(wanted)
+}

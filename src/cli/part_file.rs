@@ -1,0 +1,143 @@
+//! A file that appears under its name only when it is complete.
+//!
+//! Until then it is a hidden file beside it, which goes away whatever happens short of a crash.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::error::{Code, Error, Result};
+
+/// A file that is being written.
+pub(super) struct PartFile {
+    file: tokio::fs::File,
+    /// Where it is now.
+    part: PathBuf,
+    /// Where it is to appear.
+    path: PathBuf,
+}
+
+impl PartFile {
+    /// Creates the hidden file.
+    ///
+    /// # Errors
+    /// `local_io`.
+    pub(super) fn create(path: PathBuf) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The longest name that file systems take is 255 bytes.
+        let name: String = name.chars().take(if name.len() > 230 { 50 } else { 230 }).collect();
+        let part = path.with_file_name(format!(".{name}.part-{:08x}", fastrand::u32(..)));
+        let file = File::create_new(&part).map_err(|error| unwritable(&path, error))?;
+        Ok(Self { file: file.into(), part, path })
+    }
+
+    /// Whether the disk has room for so many bytes.
+    ///
+    /// # Errors
+    /// `local_io`.
+    pub(super) fn check_room(&self, needed: u64) -> Result<()> {
+        let Some(free) = free_bytes(folder_of(&self.path)).filter(|free| *free < needed) else {
+            return Ok(());
+        };
+        let message = format!(
+            "{} has {} free and {} are needed: free some space, or write elsewhere with -o",
+            folder_of(&self.path).display(),
+            indicatif::HumanBytes(free),
+            indicatif::HumanBytes(needed),
+        );
+        Err(Error::new(Code::LocalIo, message)
+            .field("output")
+            .fact("needed", needed)
+            .fact("free", free))
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// `local_io`, perhaps of bytes given before.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).await.map_err(|error| unwritable(&self.path, error))
+    }
+
+    /// Makes it safe from a power cut, then lets it appear. Replaces another file of this name only
+    /// with `overwrite`.
+    ///
+    /// # Errors
+    /// `local_io`.
+    pub(super) async fn finish(mut self, overwrite: bool) -> Result<PathBuf> {
+        let safe = async {
+            self.file.flush().await?;
+            self.file.sync_all().await?;
+            if overwrite {
+                fs::rename(&self.part, &self.path)?;
+            } else {
+                appear(&self.part, &self.path)?;
+            }
+            // Keeps the name as well; not every file system can.
+            let _ = File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all());
+            Ok(())
+        };
+        safe.await.map_err(|error| unwritable(&self.path, error))?;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        // Fails when it has got its name.
+        let _ = fs::remove_file(&self.part);
+    }
+}
+
+/// Gives the file its name unless that is taken, in one step where the file system knows links.
+fn appear(part: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(part, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if path.try_exists()? => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(part, path),
+        Ok(()) => fs::remove_file(part),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(unix)]
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(folder).ok()?;
+    // Some network file systems have no idea and say zero to everything.
+    (space.f_blocks > 0).then(|| space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_: &Path) -> Option<u64> {
+    None
+}
+
+/// `local_io` for something that cannot be written, with what to do about it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "most kinds of errors have no remedy to name")]
+pub(super) fn unwritable(path: &Path, error: io::Error) -> Error {
+    let shown = path.display();
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("cannot write {shown}: {error}; create the folder, or write elsewhere with -o")
+        }
+        io::ErrorKind::NotADirectory => {
+            format!("{shown} is no folder: write elsewhere with -o")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            format!("cannot write {shown}: {error}; write elsewhere with -o")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            format!("cannot write {shown}: {error}; free some space, or write elsewhere with -o")
+        }
+        io::ErrorKind::AlreadyExists => {
+            format!("{shown} exists: choose another name, or overwrite it with --force")
+        }
+        _ => format!("cannot write {shown}: {error}"),
+    };
+    Error::new(Code::LocalIo, message).field("output").source(error)
+}

@@ -1,0 +1,235 @@
+//! Where the bytes of an upload come from: a file, another stream, or a folder packed on the way.
+//!
+//! A thread of its own reads, because reading a file blocks. It hands over chunks through a bounded
+//! channel and says when it is done: a thread that dies is never taken for the end of the data.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::folder;
+use crate::error::{Code, Error, Result};
+use crate::ops::Source;
+
+/// Bytes handed over at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Chunks that wait. With the one being read and the one being taken they stay within the window
+/// that the memory budget has for a source.
+const WAITING: usize = 2;
+
+/// What is read.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A file that must have exactly this many bytes: one that shrinks or grows meanwhile is being
+    /// written by somebody, and what was read of it is no backup.
+    File {
+        /// The open file.
+        file: File,
+        /// For messages.
+        path: PathBuf,
+        /// Its length when it was opened.
+        size: u64,
+    },
+    /// A pipe or device, to its end.
+    Stream {
+        /// The open pipe or device.
+        file: File,
+        /// For messages.
+        path: PathBuf,
+    },
+    /// Standard input, to its end.
+    Stdin,
+    /// A folder, packed into a tar.
+    Folder(PathBuf),
+}
+
+impl Input {
+    /// Its length, if that is known.
+    #[must_use]
+    pub(super) fn size(&self) -> Option<u64> {
+        match self {
+            Self::File { size, .. } => Some(*size),
+            Self::Stream { .. } | Self::Stdin | Self::Folder(_) => None,
+        }
+    }
+
+    fn read(self, pipe: &mut Pipe) -> Result<()> {
+        match self {
+            Self::File { mut file, path, size } => {
+                let read = pipe.copy(&mut Read::by_ref(&mut file).take(size), &path)?;
+                let more = file.read(&mut [0]).map_err(|error| unreadable(&path, error))?;
+                match (read < size, more > 0) {
+                    (true, _) => Err(changed(&path, "shrank", size, read)),
+                    (_, true) => Err(changed(&path, "grew", size, size + 1)),
+                    (false, false) => Ok(()),
+                }
+            }
+            Self::Stream { mut file, path } => pipe.copy(&mut file, &path).map(drop),
+            Self::Stdin => {
+                pipe.copy(&mut io::stdin().lock(), Path::new("standard input")).map(drop)
+            }
+            Self::Folder(path) => folder::pack(&path, pipe),
+        }
+    }
+}
+
+/// `local_io` for something that cannot be read.
+pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
+    Error::new(Code::LocalIo, format!("cannot read {}: {error}", path.display())).source(error)
+}
+
+/// `length_mismatch` for a file that changed while it was read.
+pub(super) fn changed(path: &Path, how: &str, expected: u64, actual: u64) -> Error {
+    let message =
+        format!("{} {how} while it was read: wait until nobody writes it any more", path.display());
+    Error::new(Code::LengthMismatch, message).fact("expected", expected).fact("actual", actual)
+}
+
+/// What comes out of the reading thread.
+enum Piece {
+    Data(Bytes),
+    End,
+}
+
+/// An [`Input`] as the source of an upload. Reads nothing before the first call.
+pub(super) struct Feed {
+    input: Option<(Input, Sender<Result<Piece>>)>,
+    pieces: Receiver<Result<Piece>>,
+}
+
+impl Feed {
+    pub(super) fn new(input: Input) -> Self {
+        let (sender, pieces) = channel(WAITING);
+        Self { input: Some((input, sender)), pieces }
+    }
+}
+
+impl Source for Feed {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Some((input, pieces)) = self.input.take() {
+            // Not one of the runtime's threads: one that waits for a terminal never ends.
+            let thread = std::thread::Builder::new().name("source".to_owned());
+            let started = thread.spawn(move || {
+                let mut pipe = Pipe { pieces: pieces.clone(), filling: Vec::new() };
+                let last = input.read(&mut pipe).and_then(|()| pipe.flush()).map(|()| Piece::End);
+                // Nobody is left to tell when the upload was given up.
+                let _ = pieces.blocking_send(last);
+            });
+            started.map_err(|error| {
+                Error::new(Code::Internal, "cannot start to read the backup").source(error)
+            })?;
+        }
+        match self.pieces.recv().await {
+            Some(Ok(Piece::Data(bytes))) => Ok(Some(bytes)),
+            Some(Ok(Piece::End)) => {
+                self.pieces.close();
+                Ok(None)
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(Error::new(Code::Internal, "reading the backup failed inside the agent")),
+        }
+    }
+}
+
+/// The reading thread's end of the channel.
+pub(super) struct Pipe {
+    pieces: Sender<Result<Piece>>,
+    filling: Vec<u8>,
+}
+
+impl Pipe {
+    /// Hands over everything that `from` has; says how much that was.
+    ///
+    /// # Errors
+    /// `local_io`, naming `path`.
+    fn copy(&mut self, from: &mut impl Read, path: &Path) -> Result<u64> {
+        let mut copied = 0;
+        loop {
+            let room = CHUNK - self.filling.len();
+            self.filling.reserve_exact(room);
+            let read = from.take(room as u64).read_to_end(&mut self.filling);
+            match read.map_err(|error| unreadable(path, error))? {
+                0 => return Ok(copied),
+                read => copied += read as u64,
+            }
+            if self.filling.len() == CHUNK {
+                self.flush()?;
+            }
+        }
+    }
+
+    /// Hands over what is collected.
+    fn flush(&mut self) -> Result<()> {
+        if self.filling.is_empty() {
+            return Ok(());
+        }
+        let chunk = Bytes::from(std::mem::take(&mut self.filling));
+        self.pieces
+            .blocking_send(Ok(Piece::Data(chunk)))
+            .map_err(|_| Error::new(Code::Cancelled, "the upload was given up"))
+    }
+}
+
+impl io::Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = CHUNK - self.filling.len();
+        let (taken, _) = bytes.split_at(room.min(bytes.len()));
+        if self.filling.capacity() == 0 {
+            self.filling.reserve_exact(CHUNK);
+        }
+        self.filling.extend_from_slice(taken);
+        if self.filling.len() == CHUNK {
+            Self::flush(self).map_err(io::Error::other)?;
+        }
+        Ok(taken.len())
+    }
+
+    /// Does nothing: a chunk leaves when it is full or the last one.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn drain(input: Input) -> Result<Vec<u8>> {
+        let mut feed = Feed::new(input);
+        let mut all = Vec::new();
+        while let Some(bytes) = feed.next().await? {
+            assert!(bytes.len() <= CHUNK);
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
+    }
+
+    fn file(content: &[u8], size: u64) -> (tempfile::TempDir, Input) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("backup.tar");
+        std::fs::write(&path, content).unwrap();
+        let input = Input::File { file: File::open(&path).unwrap(), path, size };
+        (folder, input)
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_whole() {
+        let content: Vec<u8> = (0..3 * CHUNK + 5).map(|byte| (byte % 251) as u8).collect();
+        let (_folder, input) = file(&content, content.len() as u64);
+        assert!(drain(input).await.unwrap() == content);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changes_is_refused() {
+        for (size, how) in [(4, "grew"), (6, "shrank")] {
+            let (_folder, input) = file(b"12345", size);
+            let error = drain(input).await.unwrap_err();
+            assert_eq!(error.code(), Code::LengthMismatch);
+            assert!(error.message().contains(how), "{}", error.message());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The rooms of the house and who may call whom: nobody calls upwards or sideways.
+//!
+//! Reads the sources. `ROOMS` says which rooms and `CRATES` which other crates a room may use;
+//! everything that is not said there is refused. Unit tests inside the sources are not looked at.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Rooms that all others may use, and that use only what the table says.
+const LEAVES: [&str; 5] = ["error", "config", "progress", "logging", "blocks"];
+
+/// A room and the rooms that it may use, besides itself and the leaves.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("main", &["cli", "session", "protocol", "demo"]),
+    ("cli", &["ops", "protocol", "demo"]),
+    ("cli/serve", &["cli", "session", "protocol"]),
+    ("session", &["ops", "protocol"]),
+    ("ops", &["store", "s3", "protocol"]),
+    ("store", &["s3", "protocol"]),
+    ("s3", &[]),
+    ("protocol", &[]),
+    ("demo", &["cli", "session", "ops", "store", "s3", "protocol"]),
+];
+
+/// A leaf and the rooms that it may use.
+const LEAF_ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("config", &["error"]),
+    ("progress", &[]),
+    ("blocks", &["error"]),
+    ("logging", &["config", "error", "protocol"]),
+];
+
+/// Other crates, by the start of their name, and the only rooms that may use them.
+const CRATES: &[(&str, &[&str])] = &[
+    ("anyhow", &["main", "cli", "cli/serve", "demo"]),
+    ("aws_", &["s3"]),
+    ("clap", &["main", "cli", "cli/serve"]),
+    ("hyper", &["s3", "demo"]),
+    ("indicatif", &["cli", "cli/serve"]),
+    ("rpassword", &["cli", "cli/serve"]),
+    ("rustls", &["s3"]),
+    ("s3s", &["demo"]),
+];
+
+/// The only places where JSON of any shape is carried or made.
+const JSON: &[&str] =
+    &["protocol", "session", "cli", "cli/serve", "demo", "logging", "store/metadata"];
+
+#[test]
+fn nobody_calls_upwards_or_sideways() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = sources(&root);
+    assert!(files.len() > 20, "only {} files in {}", files.len(), root.display());
+    let breaches: Vec<_> = files.iter().flat_map(|(file, text)| breaches(file, text)).collect();
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn a_wrong_arrow_is_seen() {
+    for (file, line) in [
+        ("s3/list.rs", "use crate::store::Layout;"),
+        ("s3/error/rules.rs", "let it = crate::protocol::NAME;"),
+        ("store/mod.rs", "use crate::{error::Code, ops::Target};"),
+        ("store/mod.rs", "use crate::{\n    error::Code,\n    session,\n};"),
+        ("ops/list.rs", "use crate::session::frame::Frame;"),
+        ("ops/list.rs", "use super::super::session::frame::Frame;"),
+        ("session/mod.rs", "use crate::cli::Options;"),
+        ("session/handle.rs", "use crate::store::Store;"),
+        ("cli/list.rs", "use crate::session;"),
+        ("cli/list.rs", "use crate::s3::Bucket;"),
+        ("protocol/messages.rs", "use crate::ops::Context;"),
+        ("error.rs", "use crate::config::Secret;"),
+        ("progress.rs", "use crate::ops::Context;"),
+        ("ops/upload.rs", "use crate::demo::host::Host;"),
+        ("main.rs", "use s3_backup_agent::store::Store;"),
+        ("attic.rs", "fn nothing() {}"),
+        ("ops/upload.rs", "use anyhow::Result;"),
+        ("store/mod.rs", "let key = aws_sdk_s3::primitives::Blob::new(b\"\");"),
+        ("session/mod.rs", "use clap::Parser;"),
+        ("ops/mod.rs", "use hyper_util::rt::TokioIo;"),
+        ("s3/mod.rs", "use s3s::S3;"),
+        ("ops/list.rs", "use serde_json::{Map, Value};"),
+        ("store/layout.rs", "fn of(it: &serde_json::Value) {}"),
+    ] {
+        assert_eq!(breaches(file, line).len(), 1, "{file}: {line}: {:?}", breaches(file, line));
+    }
+}
+
+#[test]
+fn right_arrows_are_left_alone() {
+    for (file, line) in [
+        ("main.rs", "use s3_backup_agent::{cli, session::serve};"),
+        ("cli/serve.rs", "use crate::session::serve;"),
+        ("cli/mod.rs", "use crate::demo::server::EmbeddedServer;\nuse crate::ops::Target;"),
+        ("ops/upload.rs", "use crate::{Code, Error, Result};\nuse crate::store::Store;"),
+        ("s3/object.rs", "use super::error::translate;\nuse crate::error::Code;"),
+        ("s3/error/rules.rs", "use super::super::http::StallFault;"),
+        ("store/mod.rs", "// As crate::session says.\nuse crate::s3::Bucket;"),
+        ("ops/mod.rs", "#[cfg(test)]\nmod tests {\n    use crate::demo::host::Host;\n}"),
+        ("store/metadata.rs", "use serde_json::{Map, Value};"),
+        ("ops/mod.rs", "let text = serde_json::to_string(&it);"),
+    ] {
+        assert_eq!(breaches(file, line), Vec::<String>::new(), "{file}: {line}");
+    }
+}
+
+/// Every file below the folder, named from there, with its text.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().replace('\\', "/");
+                found.push((name, std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    found.retain(|(name, _)| name != "lib.rs");
+    found
+}
+
+fn breaches(file: &str, source: &str) -> Vec<String> {
+    let modules = file.trim_end_matches(".rs").trim_end_matches("/mod");
+    let top = modules.split('/').next().unwrap_or_default();
+    let room = if modules.starts_with("cli/serve") { "cli/serve" } else { top };
+    let mut rules = ROOMS.iter().chain(LEAF_ROOMS);
+    let Some((_, rooms)) = rules.find(|(name, _)| *name == room) else {
+        return vec![format!("{file}: the room \"{room}\" is not in the table")];
+    };
+    let code = code_of(source);
+    let mut found = Vec::new();
+    for used in rooms_used(&code, modules.split('/').count()) {
+        let leaf = LEAVES.contains(&used.as_str()) && !LEAVES.contains(&room);
+        if used != top && !leaf && !rooms.contains(&used.as_str()) {
+            found.push(format!("{file}: {room} must not use {used}"));
+        }
+    }
+    for (name, allowed) in CRATES {
+        if !allowed.contains(&room) && uses_crate(&code, name) {
+            found.push(format!("{file}: {room} must not use the crate {name}"));
+        }
+    }
+    if !JSON.contains(&room) && !JSON.contains(&modules) && uses_json_value(&code) {
+        found.push(format!("{file}: serde_json::Value does not belong here"));
+    }
+    found
+}
+
+/// The source without comments and unit tests.
+fn code_of(source: &str) -> String {
+    let code = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The rooms that the code of a file `depth` modules below the root names.
+fn rooms_used(code: &str, depth: usize) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    let up = "super::".repeat(depth);
+    for start in ["crate::", "s3_backup_agent::", up.as_str()] {
+        for (at, _) in code.match_indices(start) {
+            if !code[..at]
+                .ends_with(|letter: char| letter.is_alphanumeric() || "_:$".contains(letter))
+            {
+                used.extend(first_names(&code[at + start.len()..]));
+            }
+        }
+    }
+    // What the root exports again comes from `error`.
+    used.into_iter().map(|name| if is_type(&name) { "error".to_owned() } else { name }).collect()
+}
+
+fn is_type(name: &str) -> bool {
+    name.starts_with(|letter: char| letter.is_uppercase())
+}
+
+/// `a` of `a::b`, `a` and `c` of `{a::b, c}`.
+fn first_names(path: &str) -> Vec<String> {
+    let name = |text: &str| {
+        let text = text.trim_start();
+        let end = text.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        text[..end.unwrap_or(text.len())].to_owned()
+    };
+    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
+    let (mut names, mut depth, mut item) = (Vec::new(), 0, String::new());
+    for letter in group.chars() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(name(&std::mem::take(&mut item))),
+            letter => item.push(letter),
+        }
+    }
+    names.push(name(&item));
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// Whether the code names a crate that begins so.
+fn uses_crate(code: &str, start: &str) -> bool {
+    code.match_indices(start).any(|(at, _)| {
+        let rest = &code[at..];
+        let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        let exact = start.ends_with('_') || rest[start.len()..].starts_with(['_', ':', ';', ' ']);
+        let free = !code[..at]
+            .ends_with(|letter: char| letter.is_alphanumeric() || "_:.\"".contains(letter));
+        free && exact
+            && end.is_some_and(|end| rest[end..].starts_with("::") || rest[end..].starts_with(';'))
+    })
+}
+
+fn uses_json_value(code: &str) -> bool {
+    code.match_indices("serde_json::").any(|(at, start)| {
+        let rest = &code[at + start.len()..];
+        let names = first_names(rest);
+        names.iter().any(|name| name == "Value") || rest.starts_with("value::Value")
+    })
+}

@@ -1,0 +1,170 @@
+//! The command line, as people and scripts meet it: the real program, its output and exit code, and
+//! what is left in the bucket and on the disk.
+
+mod bad_input;
+mod bad_output;
+mod interrupt;
+mod surface;
+mod there_and_back;
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::support::{TestServer, agent_command};
+
+/// The backups that a real Home Assistant made: file name without ending, id, name, encrypted.
+const REAL: [(&str, &str, &str, bool); 2] = [
+    (
+        "Automatic_backup_2026.11.0_2026-11-20_04.32_33282898",
+        "b52acd05",
+        "Automatic backup 2026.11.0",
+        false,
+    ),
+    (
+        "Nächtliche_Sicherung_Büro_🏠_2026-11-20_04.32_33526654",
+        "f70bff2b",
+        "Nächtliche Sicherung Büro 🏠",
+        true,
+    ),
+];
+
+fn real_backup(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.tar"))
+}
+
+/// A shell of somebody who uses the program: an environment and a folder.
+struct Shell {
+    env: Vec<(String, String)>,
+    folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Shell {
+    fn of(server: &TestServer) -> Self {
+        Self::with(server.env())
+    }
+
+    fn with(env: Vec<(String, String)>) -> Self {
+        Self { env, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// The same with another value of one of our variables.
+    fn set(&self, name: &str, value: &str) -> Self {
+        let mut shell = self.without(name);
+        shell.env.push((format!("S3_BACKUP_AGENT_{name}"), value.to_owned()));
+        shell
+    }
+
+    fn without(&self, name: &str) -> Self {
+        let name = format!("S3_BACKUP_AGENT_{name}");
+        Self::with(self.env.iter().filter(|(other, _)| *other != name).cloned().collect())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Names of everything in the folder, hidden files as well.
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+
+    fn command(&self, arguments: &[&dyn AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(agent_command());
+        command.env_clear().envs(self.env.iter().cloned()).current_dir(self.folder.path());
+        command.args(arguments.iter().map(|argument| argument.as_ref()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
+        self.end(self.command(arguments)).await
+    }
+
+    /// Runs a command and checks what holds for all of them: no secret is ever shown.
+    async fn end(&self, mut command: Command) -> Ran {
+        let output = command.output().await.unwrap();
+        let text = |bytes| String::from_utf8_lossy(&Vec::<u8>::clone(bytes)).into_owned();
+        let ran = Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        };
+        for (name, value) in &self.env {
+            let secret = name.ends_with("SECRET_ACCESS_KEY") && value.trim().len() > 3;
+            assert!(!secret || !ran.stdout.contains(value), "{ran:?}");
+            assert!(!secret || !ran.stderr.contains(value), "{ran:?}");
+        }
+        ran
+    }
+
+    /// Runs a command as somebody who is not root, because root may read and write everything.
+    async fn run_as_nobody(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
+        let mut command = self.command(arguments);
+        if rustix::process::geteuid().is_root() {
+            let program = self.path("agent");
+            std::fs::copy(agent_command(), &program).unwrap();
+            std::fs::set_permissions(self.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            command = Command::new(&program);
+            command.env_clear().envs(self.env.iter().cloned()).current_dir(self.folder.path());
+            command.args(arguments.iter().map(|argument| argument.as_ref()));
+            command.uid(65534).gid(65534);
+        }
+        self.end(command).await
+    }
+
+    async fn run_with_input(&self, arguments: &[&dyn AsRef<OsStr>], input: &[u8]) -> Ran {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Ran {
+    /// The JSON on stdout of a command that ended like this.
+    fn json(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+
+    /// The error of a command that failed so, which `--json` printed.
+    fn error(&self, exit: i32, code: &str) -> Value {
+        let json = self.json(exit);
+        assert_eq!(json["error"]["data"]["code"], code, "{self:?}");
+        json["error"].clone()
+    }
+}

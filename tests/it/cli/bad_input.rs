@@ -1,0 +1,223 @@
+//! Wrong settings and unusable input: a sentence that helps, a stable code, the right exit code, and
+//! nothing left behind.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use super::{REAL, Shell, real_backup};
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_named() {
+    let server = TestServer::embedded().await;
+    let shell = Shell::of(&server);
+    for (name, value, code, field, words) in [
+        (
+            "ENDPOINT",
+            "s3.example.org",
+            "invalid_endpoint",
+            "endpoint",
+            "write https://s3.example.org",
+        ),
+        (
+            "ENDPOINT",
+            "https://s3.example.org/b",
+            "invalid_endpoint",
+            "endpoint",
+            "fields of their own",
+        ),
+        ("BUCKET", "My_Bucket", "invalid_bucket_name", "bucket", "lower-case"),
+        ("BUCKET", "", "invalid_bucket_name", "bucket", "missing"),
+        ("ACCESS_KEY_ID", " AK", "invalid_config", "access_key_id", "before or after"),
+        ("ACCESS_KEY_ID", "  ", "invalid_config", "access_key_id", "blank"),
+        ("SECRET_ACCESS_KEY", "secret\t", "invalid_config", "secret_access_key", "before or after"),
+        ("PREFIX", "../x", "invalid_config", "prefix", "without . and .."),
+        ("REGION", "eu central", "invalid_config", "region", "letters, digits"),
+        ("CA_FILE", "/no/such/file", "invalid_config", "ca_file", "/no/such/file"),
+        ("PART_SIZE_BYTES", "1", "invalid_config", "part_size_bytes", "5 MiB"),
+    ] {
+        let shell = shell.set(name, value);
+        let error = shell.run(&[&"list", &"--json"]).await.error(5, code);
+        assert_eq!(error["data"]["field"], field, "{error}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{error}");
+        let ran = shell.run(&[&"list"]).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{ran:?}");
+        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(words), "{ran:?}");
+        let option = if field == "secret_access_key" { "secret-access-key-file" } else { field };
+        assert!(ran.stderr.contains(&format!("--{}", option.replace('_', "-"))), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_one_set_from_one_place() {
+    let server = TestServer::embedded().await;
+    let mut shell = Shell::of(&server);
+    let secret =
+        shell.env.iter().find(|(name, _)| name.ends_with("SECRET_ACCESS_KEY")).unwrap().1.clone();
+    shell = shell.without("SECRET_ACCESS_KEY");
+    shell.env.push(("AWS_ACCESS_KEY_ID".to_owned(), "AKIATESTS".to_owned()));
+    shell.env.push(("AWS_SECRET_ACCESS_KEY".to_owned(), secret.clone()));
+    let error = shell.run(&[&"list", &"--json"]).await.error(5, "invalid_config");
+    let message = error["message"].as_str().unwrap();
+    for way in [
+        "S3_BACKUP_AGENT_SECRET_ACCESS_KEY",
+        "--secret-access-key-file",
+        "only goes with AWS_ACCESS_KEY_ID",
+    ] {
+        assert!(message.contains(way), "{message}");
+    }
+    let file = shell.write("secret", format!("{secret}\n"));
+    shell.run(&[&"list", &"--json", &"--secret-access-key-file", &file]).await.json(0);
+
+    let mut aws = shell.without("ACCESS_KEY_ID").without("ENDPOINT").without("REGION");
+    let endpoint = shell.env.iter().find(|(name, _)| name.ends_with("ENDPOINT")).unwrap().1.clone();
+    aws.env.push(("AWS_ENDPOINT_URL_S3".to_owned(), endpoint));
+    aws.env.push(("AWS_REGION".to_owned(), "us-east-1".to_owned()));
+    aws.run(&[&"list", &"--json"]).await.json(0);
+
+    let ran = shell.run(&[&"list", &"--secret-access-key", &"x"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_storage_that_refuses_is_quoted() {
+    let server = TestServer::embedded().await;
+    let shell = Shell::of(&server);
+    let input = shell.write("x.bin", "x");
+    let upload: [&dyn AsRef<std::ffi::OsStr>; 5] = [&"upload", &input, &"--name", &"x", &"--json"];
+    for (name, value, exit, code) in [
+        ("SECRET_ACCESS_KEY", "this is not it".replace(' ', "-"), 7, "invalid_credentials"),
+        ("ACCESS_KEY_ID", "nobody".to_owned(), 7, "invalid_credentials"),
+        ("BUCKET", "no-such-bucket".to_owned(), 3, "bucket_not_found"),
+        ("ENDPOINT", unused_address(), 6, "cannot_connect"),
+        ("ENDPOINT", "http://host.invalid".to_owned(), 6, "cannot_connect"),
+        (
+            "ENDPOINT",
+            says("200 OK", "text/html", "<html>Welcome to the console</html>"),
+            5,
+            "invalid_endpoint",
+        ),
+        ("ENDPOINT", says("400 Bad Request", "application/xml", WRONG_REGION), 5, "wrong_region"),
+    ] {
+        let shell = shell.set(name, &value);
+        let ran = shell.run(&upload).await;
+        ran.error(exit, code);
+        let validated = shell.run(&[&"validate", &"--json"]).await.json(exit);
+        assert_eq!(validated["ok"], false);
+        let failed = &validated["checks"][0];
+        assert_eq!((&failed["status"], &failed["error"]["code"]), (&"failed".into(), &code.into()));
+        let ran = shell.run(&[&"validate"]).await;
+        assert!(
+            ran.stdout.contains("✗ list") && ran.stdout.contains("- delete     not tried"),
+            "{ran:?}"
+        );
+    }
+    assert_eq!(server.objects().await, []);
+    let ran = shell.set("BUCKET", "no-such-bucket").run(&[&"list"]).await;
+    assert!(ran.stderr.contains("\n  the storage said: 404 NoSuchBucket"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("\n  field: bucket (--bucket or S3_BACKUP_AGENT_BUCKET)"),
+        "{ran:?}"
+    );
+}
+
+const WRONG_REGION: &str = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The region \
+    'us-east-1' is wrong; expecting 'eu-central-1'</Message><Region>eu-central-1</Region></Error>";
+
+fn unused_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// The address of a server that answers everything with this.
+fn says(status: &'static str, kind: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 8192];
+            let _ = std::io::Read::read(&mut connection, &mut request);
+            let _ = write!(
+                connection,
+                "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn input_that_is_no_backup_is_refused_before_anything_is_sent() {
+    // Nothing answers there, so that any use of the network would show.
+    let server = TestServer::embedded().await;
+    let shell = Shell::of(&server).set("ENDPOINT", &unused_address());
+    let whole = std::fs::read(real_backup(REAL[0].0)).unwrap();
+    let end = 1024 + 512 + 11477_usize.next_multiple_of(512);
+    for length in [513, 700, 829, 1000, 1024, 1100, 1536, 5000, end - 1, end, end + 300, end + 1023]
+    {
+        let cut = shell.write("cut.tar", &whole[..length]);
+        for more in [&[][..], &["--name", "x"]] {
+            let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"upload", &cut, &"--json"];
+            arguments.extend(more.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>));
+            let error = shell.run(&arguments).await.error(8, "length_mismatch");
+            let message = error["message"].as_str().unwrap();
+            assert!(
+                message.contains("cut.tar is cut off") && message.contains("again"),
+                "{message}"
+            );
+        }
+    }
+    let mut damaged = whole.clone();
+    damaged[1030] ^= 1;
+    let damaged = shell.write("damaged.tar", damaged);
+    shell.run(&[&"upload", &damaged, &"--json"]).await.error(8, "integrity_mismatch");
+    let mut unreadable = whole.clone();
+    unreadable[512] = b'!';
+    let unreadable = shell.write("unreadable.tar", unreadable);
+    shell.run(&[&"upload", &unreadable, &"--json"]).await.error(8, "corrupt_metadata");
+
+    let empty = shell.write("empty.tar", "");
+    let error = shell.run(&[&"upload", &empty, &"--json"]).await.error(8, "length_mismatch");
+    assert!(error["message"].as_str().unwrap().contains("is empty"), "{error}");
+    let text = shell.write("notes.txt", "notes");
+    let zeros = shell.write("zeros", vec![0; 4096]);
+    for file in [&text, &zeros] {
+        let error = shell.run(&[&"upload", file, &"--json"]).await.error(64, "invalid_params");
+        assert!(error["message"].as_str().unwrap().contains("--name"), "{error}");
+        assert_eq!(error["data"]["field"], "name");
+    }
+    shell.run(&[&"upload", &"-", &"--json"]).await.error(64, "invalid_params");
+    shell.run(&[&"upload", &"missing.tar", &"--json"]).await.error(74, "local_io");
+    let list = shell.write("list.json", "[1]");
+    let upload: [&dyn AsRef<std::ffi::OsStr>; 7] =
+        [&"upload", &text, &"--name", &"x", &"--metadata", &list, &"--json"];
+    shell.run(&upload).await.error(64, "invalid_params");
+}
+
+#[tokio::test]
+async fn input_that_turns_out_bad_leaves_nothing() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let empty: [&dyn AsRef<std::ffi::OsStr>; 5] = [&"upload", &"-", &"--name", &"x", &"--json"];
+    let ran = shell.run_with_input(&empty, b"").await;
+    ran.error(8, "length_mismatch");
+
+    let folder = shell.path("folder");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("a"), vec![1; 22 << 20]).unwrap();
+    std::fs::write(folder.join("b"), "private").unwrap();
+    std::fs::set_permissions(folder.join("b"), PermissionsExt::from_mode(0)).unwrap();
+    let ran = shell.run_as_nobody(&[&"upload", &folder, &"--json"]).await;
+    let error = ran.error(74, "local_io");
+    assert!(error["message"].as_str().unwrap().contains("folder/b: Permission denied"), "{error}");
+    assert_eq!(error["data"]["cleanup"], "complete");
+
+    let ran = shell.run(&[&"upload", &folder, &"--id", &"", &"--json"]).await;
+    let error = ran.error(64, "invalid_params");
+    assert_eq!(error["data"]["field"], "backup.id");
+    assert_eq!(server.objects().await, []);
+    assert_eq!(server.open_uploads().await, []);
+}

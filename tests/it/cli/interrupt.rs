@@ -1,0 +1,130 @@
+//! Ctrl-C and SIGTERM in the middle: exit code 130, and nothing left in the bucket or on the disk.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Child;
+
+use super::{Ran, Shell};
+use crate::support::TestServer;
+
+fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+async fn end(child: Child) -> Ran {
+    let output = child.wait_with_output().await.unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Looks again and again until it is so.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    while !is_so().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_taken_back() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut command = shell.command(&[&"upload", &"-", &"--name", &"x"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&vec![1; 40 << 20]).await.unwrap();
+        until(async || !server.open_uploads().await.is_empty()).await;
+        send(&child, signal);
+        let ran = end(child).await;
+        drop(stdin);
+        assert_eq!((ran.code, ran.stdout.as_str()), (130, ""), "{ran:?}");
+        assert!(ran.stderr.contains("error: stopped\n  nothing is left in the bucket"), "{ran:?}");
+        assert_eq!(server.open_uploads().await, []);
+        assert_eq!(server.objects().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_download_leaves_no_file() {
+    let server = TestServer::embedded().await;
+    let shell = Shell::of(&server);
+    shell.write("large", vec![1; 30 << 20]);
+    shell.run(&[&"upload", &"large", &"--name", &"x", &"--id", &"x", &"--json"]).await.json(0);
+    std::fs::remove_file(shell.path("large")).unwrap();
+    let endpoint = shell.env.iter().find(|(name, _)| name.ends_with("ENDPOINT")).unwrap().1.clone();
+    let slow = shell.set("ENDPOINT", &stalling(endpoint, 20 << 20).await.endpoint);
+    for signal in [Signal::INT, Signal::TERM] {
+        let child = slow.command(&[&"download", &"x"]).spawn().unwrap();
+        until(async || !slow.files().is_empty()).await;
+        assert!(
+            slow.files().iter().all(|name| name.starts_with(".x.tar.part-")),
+            "{:?}",
+            slow.files()
+        );
+        send(&child, signal);
+        let ran = end(child).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (130, ""), "{ran:?}");
+        assert!(ran.stderr.contains("error: stopped"), "{ran:?}");
+        assert_eq!(slow.files(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn the_second_signal_ends_it_at_once() {
+    let server = TestServer::embedded().await;
+    let shell = Shell::of(&server);
+    let endpoint = shell.env.iter().find(|(name, _)| name.ends_with("ENDPOINT")).unwrap().1.clone();
+    let way = stalling(endpoint, 0).await;
+    let mute = shell.set("ENDPOINT", &way.endpoint);
+    let mut child = mute.command(&[&"validate"]).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    until(async || way.connections.load(Ordering::Relaxed) > 0).await;
+    send(&child, Signal::INT);
+    let mut said = vec![0; 10];
+    stderr.read_exact(&mut said).await.unwrap();
+    send(&child, Signal::INT);
+    assert_eq!(child.wait().await.unwrap().code(), Some(130));
+}
+
+/// A way to a server.
+struct Way {
+    endpoint: String,
+    connections: Arc<AtomicUsize>,
+}
+
+/// A way to the endpoint on which each connection falls silent after so many bytes of answers.
+async fn stalling(endpoint: String, most: u64) -> Way {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(endpoint.trim_start_matches("http://")).await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let (mut from_agent, to_agent) = near.into_split();
+                let (from_server, mut to_server) = far.into_split();
+                let (mut from_server, mut to_agent) = (from_server.take(most), to_agent);
+                let forth = tokio::io::copy(&mut from_agent, &mut to_server);
+                let back = async {
+                    let _ = tokio::io::copy(&mut from_server, &mut to_agent).await;
+                    std::future::pending::<()>().await;
+                };
+                tokio::join!(back, forth)
+            });
+        }
+    });
+    Way { endpoint: format!("http://{address}"), connections }
+}

@@ -1,0 +1,117 @@
+//! Help, completions, man pages, usage errors and logs.
+
+use std::ffi::OsStr;
+
+use super::Shell;
+
+const COMMANDS: [&str; 10] = [
+    "serve",
+    "validate",
+    "upload",
+    "list",
+    "info",
+    "download",
+    "delete",
+    "demo",
+    "completions",
+    "man",
+];
+
+fn shell() -> Shell {
+    Shell::with(vec![("S3_BACKUP_AGENT_SECRET_ACCESS_KEY".to_owned(), "c4n4ry".to_owned())])
+}
+
+#[tokio::test]
+async fn every_command_explains_itself_with_examples() {
+    let shell = shell();
+    let whole = shell.run(&[&"--help"]).await;
+    assert_eq!((whole.code, whole.stderr.as_str()), (0, ""));
+    for number in ["  0  done", " 64  the command line is wrong", "130  interrupted"] {
+        assert!(whole.stdout.contains(number), "{whole:?}");
+    }
+    for command in COMMANDS {
+        assert!(whole.stdout.contains(&format!("\n  {command}")), "{command}");
+        let help = shell.run(&[&command, &"--help"]).await;
+        assert_eq!(help.code, 0);
+        assert!(
+            help.stdout.contains(&format!("Examples:\n  s3-backup-agent {command}"))
+                || help.stdout.contains(&format!("\n  s3-backup-agent {command}")),
+            "{help:?}"
+        );
+        let page = shell.run(&[&"man", &command]).await;
+        assert_eq!(page.code, 0);
+        assert!(page.stdout.contains(&format!(".TH s3-backup-agent-{command} 1")), "{page:?}");
+        assert!(page.stdout.contains(".SH EXAMPLES\n"), "{page:?}");
+    }
+    let page = shell.run(&[&"man"]).await.stdout;
+    for section in ["NAME", "SYNOPSIS", "KEYS", "\"EXIT CODES\""] {
+        assert!(page.contains(&format!(".SH {section}\n")), "{section}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn shells_complete_the_command_line() {
+    for name in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = shell().run(&[&"completions", &name]).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        assert!(ran.stdout.contains("secret-access-key-file"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_ends_with_64() {
+    let shell = shell();
+    let wrong: &[&[&dyn AsRef<OsStr>]] = &[
+        &[],
+        &[&"backup"],
+        &[&"upload"],
+        &[&"list", &"--colour"],
+        &[&"list", &"--addressing", &"sideways"],
+        &[&"list", &"--part-size-bytes", &"16M"],
+        &[&"serve", &"--bucket", &"b"],
+        &[&"serve", &"now"],
+        &[&"demo", &"--size", &"much"],
+        &[&"man", &"nothing"],
+    ];
+    for arguments in wrong {
+        let ran = shell.run(arguments).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{ran:?}");
+        assert!(!ran.stderr.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn versions_are_told() {
+    let ran = shell().run(&[&"--version"]).await;
+    assert_eq!(ran.stdout, format!("s3-backup-agent {}\n", env!("CARGO_PKG_VERSION")));
+    let ran = shell().run(&[&"serve", &"--protocol"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "backup-agent 1\n"));
+}
+
+#[tokio::test]
+async fn more_is_said_on_demand() {
+    let mut shell = shell();
+    shell.env.extend([
+        ("S3_BACKUP_AGENT_ENDPOINT".to_owned(), "https://127.0.0.1:1".to_owned()),
+        ("S3_BACKUP_AGENT_BUCKET".to_owned(), "bucket".to_owned()),
+        ("S3_BACKUP_AGENT_ACCESS_KEY_ID".to_owned(), "key".to_owned()),
+        ("S3_BACKUP_AGENT_INSECURE_SKIP_TLS_VERIFY".to_owned(), "yes".to_owned()),
+    ]);
+    let ran = shell.run(&[&"validate", &"--level", &"read"]).await;
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert!(ran.stderr.starts_with("warning: certificates are not checked"), "{ran:?}");
+    let ran = shell.run(&[&"list"]).await;
+    assert!(ran.stderr.contains("\nerror: ") && !ran.stderr.contains("because"), "{ran:?}");
+    let ran = shell.run(&[&"list", &"-v"]).await;
+    assert!(ran.stderr.contains("\n  because: "), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_demo_passes() {
+    for arguments in [&["demo"][..], &["demo", "--size", "25M"]] {
+        let arguments: Vec<_> = arguments.iter().map(|it| it as &dyn AsRef<OsStr>).collect();
+        let ran = shell().run(&arguments).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        assert!(ran.stdout.lines().last().unwrap().starts_with("Demo passed: "), "{ran:?}");
+    }
+}

@@ -1,0 +1,46 @@
+//! Downloads that begin in the middle or are given up.
+
+use serde_json::json;
+
+use super::streams::next;
+use super::{code, connect, store};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn a_download_may_begin_anywhere() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let size = 40_u64 << 20;
+    store(&host, "o", 2, size).await;
+    for offset in [0, 1, 16 << 20, (16 << 20) + 5, size - 1, size] {
+        let mut content = Vec::new();
+        let extra = json!({"offset": offset});
+        let result = host
+            .download("t1", "o", extra, 1 << 20, |bytes| content.extend_from_slice(bytes))
+            .await
+            .unwrap();
+        assert_eq!(result, json!({"length": size - offset, "verified": true}));
+        let expected = Noise::new(2, size).from(offset).bytes(usize::try_from(size).unwrap());
+        assert!(content == expected, "from {offset}");
+    }
+    let beyond = host.download("t1", "o", json!({"offset": size + 1}), 1, |_| {}).await;
+    assert_eq!(code(beyond), "invalid_params");
+}
+
+#[tokio::test]
+async fn a_cancelled_download_is_answered_and_the_session_goes_on() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    store(&host, "c", 2, 40 << 20).await;
+    for up_to in [0, 1, 5 << 20, 100 << 20] {
+        let params = json!({"target": "t1", "backup_id": "c", "up_to": up_to});
+        let mut request = host.start("backup.download", params).await.unwrap();
+        next(&mut request, "stream.begin").await;
+        host.notify("cancel", json!({"id": request.id}), None).await.unwrap();
+        // With credit for everything it may have been complete before.
+        let answer = request.response().await;
+        assert!(matches!(code(answer).as_str(), "cancelled") || up_to > 40 << 20);
+    }
+    host.call("ping", json!({})).await.unwrap();
+}

@@ -1,0 +1,145 @@
+//! Objects that other tools, accidents or attackers left in the folder.
+
+use serde_json::{Value, json};
+
+use super::{backup, code, connect, fetch, ids};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+fn folder(server: &TestServer) -> String {
+    match server.prefix.as_str() {
+        "" => "backups/".to_owned(),
+        prefix => format!("{prefix}/backups/"),
+    }
+}
+
+#[tokio::test]
+async fn backups_of_other_tools_list_restore_and_delete() {
+    let server = TestServer::start().await;
+    let folder = folder(&server);
+    let size = 17 << 20;
+    let content = Noise::new(5, size).bytes(usize::try_from(size).unwrap());
+    let metadata = json!({
+        "addons": [], "backup_id": "f1", "date": "2026-01-01T00:00:00+00:00",
+        "database_included": true, "extra_metadata": {}, "folders": [],
+        "homeassistant_included": true, "homeassistant_version": "2026.1.0", "name": "Foreign",
+        "protected": false, "size": size,
+    });
+    server.put(&format!("{folder}Foreign_2026.tar"), content.clone()).await;
+    server.put(&format!("{folder}Foreign_2026.metadata.json"), metadata.to_string()).await;
+    let host = connect(&server).await;
+    let got = host.call("backup.get", json!({"target": "t1", "backup_id": "f1"})).await.unwrap();
+    let expected = json!({
+        "id": "f1", "name": "Foreign_2026", "size": size, "stored_size": size, "verifiable": false,
+        "metadata": metadata,
+    });
+    assert_eq!(got["backup"], expected);
+    let (bytes, result) = fetch(&host, "f1").await;
+    assert!(bytes == content);
+    assert_eq!(result, json!({"length": size, "verified": false}));
+    host.call("backup.delete", json!({"target": "t1", "backup_id": "f1"})).await.unwrap();
+    super::assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn what_is_no_whole_backup_is_skipped_and_said() {
+    let server = TestServer::start().await;
+    let folder = folder(&server);
+    let host = connect(&server).await;
+    host.upload("t1", backup("good"), json!({}), &b"good"[..]).await.unwrap();
+    for (name, content) in [
+        ("broken.metadata.json", "{not json"),
+        ("broken.tar", "x"),
+        ("lone.metadata.json", r#"{"backup_id":"lone"}"#),
+        ("twin.metadata.json", r#"{"backup_id":"good"}"#),
+        ("twin.tar", "x"),
+        ("orphan.tar", "an upload that still runs"),
+        ("readme.txt", "hello"),
+        ("deeper/x.tar", "x"),
+        ("deeper/x.metadata.json", r#"{"backup_id":"deeper"}"#),
+    ] {
+        server.put(&format!("{folder}{name}"), content).await;
+    }
+    server.put(&format!("{folder}huge.metadata.json"), vec![b' '; 3 << 20]).await;
+    server.put(&format!("{folder}huge.tar"), "x").await;
+    let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["backups"][0]["id"], "good");
+    let skipped: Vec<(String, String)> = listed["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            assert!(!entry["message"].as_str().unwrap().is_empty());
+            let text = |member: &str| entry[member].as_str().unwrap().to_owned();
+            (text("key").strip_prefix(&folder).unwrap().to_owned(), text("code"))
+        })
+        .collect();
+    let expected = [
+        ("broken.metadata.json", "corrupt_metadata"),
+        ("huge.metadata.json", "too_large"),
+        ("lone.metadata.json", "not_found"),
+        ("twin.metadata.json", "already_exists"),
+    ];
+    assert_eq!(skipped, expected.map(|(key, code)| (key.to_owned(), code.to_owned())));
+    let lone = json!({"target": "t1", "backup_id": "lone", "up_to": 10});
+    assert_eq!(code(host.call("backup.download", lone.clone()).await), "not_found");
+    // A missing archive does not keep the rest from being deleted.
+    host.call("backup.delete", lone).await.unwrap();
+    let left = server.objects().await;
+    assert!(!left.iter().any(|(key, _)| key.contains("lone")), "{left:?}");
+    assert_eq!(ids(&host).await, ["good"]);
+}
+
+#[tokio::test]
+async fn an_archive_that_was_cut_is_not_offered() {
+    let server = TestServer::start().await;
+    let folder = folder(&server);
+    let host = connect(&server).await;
+    host.upload("t1", backup("cut"), json!({}), &b"0123456789"[..]).await.unwrap();
+    server.put(&format!("{folder}Backup cut.tar"), "01234").await;
+    assert_eq!(ids(&host).await, Vec::<String>::new());
+    let get = json!({"target": "t1", "backup_id": "cut", "up_to": 10});
+    for method in ["backup.get", "backup.download"] {
+        assert_eq!(code(host.call(method, get.clone()).await), "length_mismatch");
+    }
+}
+
+#[tokio::test]
+async fn no_damaged_byte_is_delivered() {
+    let server = TestServer::start().await;
+    let key = format!("{}Backup rot.tar", folder(&server));
+    let host = connect(&server).await;
+    let size = 40 << 20;
+    let mut content = Noise::new(6, size).bytes(usize::try_from(size).unwrap());
+    host.upload("t1", backup("rot"), json!({}), content.as_slice()).await.unwrap();
+    // One bit in the second part.
+    let damaged = (16 << 20) + 7;
+    content[damaged] ^= 1;
+    server.put(&key, content.clone()).await;
+    let mut received = 0;
+    let answer = host
+        .download("t1", "rot", json!({}), 4 << 20, |bytes| {
+            assert!(bytes == &content[received..received + bytes.len()]);
+            received += bytes.len();
+        })
+        .await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.data.code, "integrity_mismatch");
+    assert_eq!(serde_json::to_value(&error.data.facts["part"]).unwrap(), json!(2));
+    assert_eq!(received, 16 << 20);
+}
+
+#[tokio::test]
+async fn metadata_with_a_tampered_digest_is_refused() {
+    let server = TestServer::start().await;
+    let key = format!("{}Backup t.metadata.json", folder(&server));
+    let host = connect(&server).await;
+    host.upload("t1", backup("t"), json!({}), &b"content"[..]).await.unwrap();
+    let mut document: Value = serde_json::from_slice(&server.get(&key).await.unwrap()).unwrap();
+    document["s3_backup_agent"]["parts"][0] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    server.put(&key, document.to_string()).await;
+    let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
+    assert_eq!(listed["backups"], json!([]));
+    assert_eq!(listed["skipped"][0]["code"], "corrupt_metadata");
+}

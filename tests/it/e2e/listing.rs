@@ -1,0 +1,74 @@
+//! Listings: pages, many backups, and when the storage is asked again.
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use super::{backup, connect, ids};
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn more_backups_than_one_answer_of_the_storage_holds_are_listed() {
+    let server = TestServer::start().await;
+    let folder = match server.prefix.as_str() {
+        "" => "backups/".to_owned(),
+        prefix => format!("{prefix}/backups/"),
+    };
+    let count = 1010;
+    futures_util::stream::iter(0..count)
+        .for_each_concurrent(16, |index| {
+            let (server, folder) = (&server, &folder);
+            async move {
+                let metadata = json!({"backup_id": format!("b{index}"), "note": "x".repeat(100)});
+                server.put(&format!("{folder}n{index:04}.tar"), "x").await;
+                server
+                    .put(&format!("{folder}n{index:04}.metadata.json"), metadata.to_string())
+                    .await;
+            }
+        })
+        .await;
+    let host = connect(&server).await;
+    let (mut cursor, mut names, mut pages) = (Value::Null, Vec::new(), 0);
+    loop {
+        let mut params = json!({"target": "t1"});
+        if !cursor.is_null() {
+            params["cursor"] = cursor;
+        }
+        let page = host.call("backup.list", params).await.unwrap();
+        assert!(page.to_string().len() < 60_000);
+        for backup in page["backups"].as_array().unwrap() {
+            names.push(backup["name"].as_str().unwrap().to_owned());
+        }
+        pages += 1;
+        cursor = page["next"].clone();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    let expected: Vec<String> = (0..count).map(|index| format!("n{index:04}")).collect();
+    assert_eq!(names, expected);
+    assert!(pages > 1);
+    let small = host.call("backup.list", json!({"target": "t1", "page_size": 3})).await.unwrap();
+    assert_eq!(small["backups"].as_array().unwrap().len(), 3);
+    assert_eq!(small["next"], "n0002");
+}
+
+#[tokio::test]
+async fn a_listing_is_kept_until_we_change_something_or_are_asked() {
+    let server = TestServer::start().await;
+    let (one, other) = (connect(&server).await, connect(&server).await);
+    let kept = async |host: &s3_backup_agent::demo::host::Host| {
+        let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+        listed["backups"].as_array().unwrap().len()
+    };
+    assert_eq!(kept(&one).await, 0);
+    other.upload("t1", backup("a"), json!({}), &b"a"[..]).await.unwrap();
+    assert_eq!(kept(&one).await, 0, "kept for five minutes");
+    assert_eq!(ids(&one).await, ["a"], "refreshed on request");
+    one.upload("t1", backup("b"), json!({}), &b"b"[..]).await.unwrap();
+    assert_eq!(kept(&one).await, 2, "dropped by an upload");
+    one.call("backup.delete", json!({"target": "t1", "backup_id": "a"})).await.unwrap();
+    assert_eq!(kept(&one).await, 1, "dropped by a deletion");
+    // A backup that is not in a kept listing is looked for all the same.
+    other.upload("t1", backup("c"), json!({}), &b"c"[..]).await.unwrap();
+    one.call("backup.get", json!({"target": "t1", "backup_id": "c"})).await.unwrap();
+}

@@ -1,0 +1,43 @@
+//! Memory stays within the budget, whatever the size of a backup.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{backup, connect};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+/// A figure of `/proc/PID/status`, in bytes.
+fn status(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+#[tokio::test]
+async fn a_gibibyte_up_and_down_takes_at_most_the_default_budget() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let (pid, size) = (host.pid().unwrap(), 1 << 30);
+    let noise = Noise::new(8, size);
+    host.upload("t1", backup("large"), json!({"size": size}), noise.clone()).await.unwrap();
+    let peak_up = status(pid, "VmHWM");
+    let mut hash = Sha256::new();
+    let result =
+        host.download("t1", "large", json!({}), 4 << 20, |bytes| hash.update(bytes)).await.unwrap();
+    assert_eq!(result["length"], size);
+    let (peak, after) = (status(pid, "VmHWM"), status(pid, "VmRSS"));
+    let mib = |bytes: u64| bytes >> 20;
+    println!("peak {} MiB up, {} MiB in all, {} MiB after", mib(peak_up), mib(peak), mib(after));
+    assert!(mib(peak) <= 96, "peak of {} MiB", mib(peak));
+    assert!(mib(after) <= 40, "{} MiB are kept afterwards", mib(after));
+    let (mut expected, mut noise) = (Sha256::new(), noise);
+    loop {
+        let bytes = noise.bytes(1 << 20);
+        if bytes.is_empty() {
+            break;
+        }
+        expected.update(bytes);
+    }
+    assert_eq!(hash.finalize(), expected.finalize());
+}

@@ -1,0 +1,73 @@
+//! The real agent against a real storage, through the protocol: each test checks the answers and
+//! what is left in the bucket. The same tests run on the embedded server and on others.
+
+mod download;
+mod exists;
+mod foreign;
+mod listing;
+mod memory;
+mod round_trip;
+mod stops;
+mod streams;
+mod validate;
+
+use s3_backup_agent::demo::host::Host;
+use serde_json::{Value, json};
+
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
+
+/// A session with the target `t1` open.
+async fn connect(server: &TestServer) -> Host {
+    connect_with(server, json!({})).await
+}
+
+/// The same with changed settings.
+async fn connect_with(server: &TestServer, changes: Value) -> Host {
+    let host = Host::launch(agent_command(), &["serve"], &[]).await.unwrap();
+    let mut config = server.config();
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
+    host
+}
+
+/// A backup with this id, and nothing remarkable otherwise.
+fn backup(id: &str) -> Value {
+    json!({"id": id, "name": format!("Backup {id}"), "metadata": {"backup_id": id}})
+}
+
+/// Stores noise of this seed and length.
+async fn store(host: &Host, id: &str, seed: u64, length: u64) -> Value {
+    host.upload("t1", backup(id), json!({"size": length}), Noise::new(seed, length)).await.unwrap()
+}
+
+/// The whole content of a backup.
+async fn fetch(host: &Host, id: &str) -> (Vec<u8>, Value) {
+    let mut content = Vec::new();
+    let result = host
+        .download("t1", id, json!({}), 4 << 20, |bytes| content.extend_from_slice(bytes))
+        .await
+        .unwrap();
+    (content, result)
+}
+
+/// Ids of all backups, freshly looked up.
+async fn ids(host: &Host) -> Vec<String> {
+    let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
+    let backups = listed["backups"].as_array().unwrap();
+    backups.iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The code of an error.
+fn code(answer: Result<Value, Box<s3_backup_agent::protocol::ErrorObject>>) -> String {
+    match answer {
+        Ok(result) => format!("no error but {result}"),
+        Err(error) => error.data.code,
+    }
+}
+
+/// Asserts that the bucket has neither objects nor unfinished uploads.
+async fn assert_empty(server: &TestServer) {
+    assert_eq!(server.objects().await, []);
+    assert_eq!(server.open_uploads().await, []);
+}

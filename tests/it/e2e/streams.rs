@@ -1,0 +1,186 @@
+//! Credit: nobody sends more than allowed, and nobody is held up by somebody else's stream.
+
+use std::time::{Duration, Instant};
+
+use s3_backup_agent::demo::host::{Event, Host, Request};
+use serde_json::{Value, json};
+
+use super::{backup, code, connect, store};
+use crate::support::TestServer;
+
+/// Waits for the next notification of this method.
+pub(super) async fn next(request: &mut Request, wanted: &str) -> (Value, Option<bytes::Bytes>) {
+    loop {
+        match request.next_event().await.expect("the agent is there") {
+            Event::Notification { method, params, payload } if method == wanted => {
+                return (params, payload);
+            }
+            Event::Notification { .. } => {}
+            Event::Response(answer) => panic!("answered before {wanted}: {answer:?}"),
+        }
+    }
+}
+
+/// Starts an upload and waits for the go-ahead.
+pub(super) async fn begin_upload(host: &Host, id: &str, extra: Value) -> (Request, u64) {
+    let mut params = json!({"target": "t1", "backup": backup(id)});
+    params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let mut request = host.start("backup.upload", params).await.unwrap();
+    let (credit, _) = next(&mut request, "stream.credit").await;
+    (request, credit["up_to"].as_u64().unwrap())
+}
+
+async fn send(host: &Host, request: &Request, offset: u64, bytes: &[u8]) {
+    let params = json!({"id": request.id, "offset": offset});
+    host.notify("stream.data", params, Some(bytes)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_while_a_download_waits_for_credit() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    store(&host, "slow", 4, 40 << 20).await;
+    let params = json!({"target": "t1", "backup_id": "slow", "up_to": 1000});
+    let mut download = host.start("backup.download", params).await.unwrap();
+    let (begin, _) = next(&mut download, "stream.begin").await;
+    assert_eq!((&begin["length"], &begin["offset"]), (&json!(40 << 20), &json!(0)));
+    let (_, payload) = next(&mut download, "stream.data").await;
+    assert_eq!(payload.unwrap().len(), 1000);
+    for _ in 0..20 {
+        let start = Instant::now();
+        host.call("ping", json!({})).await.unwrap();
+        assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    }
+    // Other requests are not held up either.
+    host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+    let more = json!({"id": download.id, "up_to": 1500});
+    host.notify("stream.credit", more, None).await.unwrap();
+    let (params, payload) = next(&mut download, "stream.data").await;
+    assert_eq!((params["offset"].as_u64(), payload.unwrap().len()), (Some(1000), 500));
+    host.notify("cancel", json!({"id": download.id}), None).await.unwrap();
+    assert_eq!(code(download.response().await), "cancelled");
+}
+
+#[tokio::test]
+async fn data_must_follow_on_and_stay_within_the_credit() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let cases: [(&str, &[(u64, usize)], &str); 4] = [
+        ("gap", &[(0, 3), (4, 1)], "stream_violation"),
+        ("overlap", &[(0, 3), (2, 1)], "stream_violation"),
+        ("start", &[(1, 1)], "stream_violation"),
+        (
+            "flow",
+            &[
+                (0, 1 << 20),
+                (1 << 20, 1 << 20),
+                (2 << 20, 1 << 20),
+                (3 << 20, 1 << 20),
+                (4 << 20, 1 << 20),
+                (5 << 20, 1 << 20),
+                (6 << 20, 1 << 20),
+                (7 << 20, 1 << 20),
+                (8 << 20, 1 << 20),
+            ],
+            "flow_violation",
+        ),
+    ];
+    for (id, frames, expected) in cases {
+        let (mut request, credit) = begin_upload(&host, id, json!({})).await;
+        assert_eq!(credit, 4 << 20);
+        if id == "flow" {
+            // All at once, so that no further credit can be given in between.
+            let mut raw = Vec::new();
+            for (offset, length) in frames {
+                let line = json!({"jsonrpc": "2.0", "method": "stream.data",
+                    "params": {"id": request.id, "offset": offset}, "payload": length});
+                raw.extend_from_slice(format!("{line}\n").as_bytes());
+                raw.extend(std::iter::repeat_n(b'x', *length));
+                raw.push(b'\n');
+            }
+            host.raw_write(&raw).await.unwrap();
+        } else {
+            for (offset, length) in frames {
+                send(&host, &request, *offset, &vec![b'x'; *length]).await;
+            }
+        }
+        assert_eq!(code(request.response().await), expected, "{id}");
+    }
+    let (mut request, _) = begin_upload(&host, "end", json!({})).await;
+    send(&host, &request, 0, b"abc").await;
+    host.notify("stream.end", json!({"id": request.id, "length": 4}), None).await.unwrap();
+    assert_eq!(code(request.response().await), "length_mismatch");
+    let params = json!({"target": "t1", "backup_id": "none", "up_to": 0});
+    drop(host.start("backup.download", params).await.unwrap());
+    host.call("ping", json!({})).await.unwrap();
+    super::assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn late_messages_for_an_answered_request_are_dropped() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let (mut request, _) = begin_upload(&host, "late", json!({})).await;
+    send(&host, &request, 0, b"half").await;
+    host.notify("cancel", json!({"id": request.id, "reason": "user"}), None).await.unwrap();
+    let error = request.response().await.unwrap_err();
+    assert_eq!(error.data.code, "cancelled");
+    assert_eq!(serde_json::to_value(&error.data.facts["reason"]).unwrap(), "user");
+    send(&host, &request, 4, b"late").await;
+    host.notify("stream.end", json!({"id": request.id, "length": 8}), None).await.unwrap();
+    host.notify("stream.credit", json!({"id": request.id, "up_to": 8}), None).await.unwrap();
+    host.notify("cancel", json!({"id": request.id}), None).await.unwrap();
+    host.notify("cancel", json!({"id": 4711}), None).await.unwrap();
+    host.call("ping", json!({})).await.unwrap();
+    super::assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn single_bytes_make_a_backup_too() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let (mut request, _) = begin_upload(&host, "tiny", json!({})).await;
+    let content: Vec<u8> = (0..3000_u32).map(|index| (index % 251) as u8).collect();
+    for (offset, byte) in (0..).zip(&content) {
+        send(&host, &request, offset, &[*byte]).await;
+    }
+    host.notify("stream.end", json!({"id": request.id, "length": 3000}), None).await.unwrap();
+    request.response().await.unwrap();
+    assert_eq!(super::fetch(&host, "tiny").await.0, content);
+}
+
+#[tokio::test]
+async fn progress_counts_what_is_safe_and_ends_complete() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let (size, block) = (48_u64 << 20, vec![7_u8; 1 << 20]);
+    let (mut request, mut credit) =
+        begin_upload(&host, "progress", json!({"size": size, "progress_ms": 100})).await;
+    let (mut offset, mut reports) = (0, Vec::new());
+    let answer = loop {
+        if offset < size && offset + (1 << 20) <= credit {
+            send(&host, &request, offset, &block).await;
+            offset += 1 << 20;
+            if offset == size {
+                host.notify("stream.end", json!({"id": request.id, "length": size}), None)
+                    .await
+                    .unwrap();
+            }
+            continue;
+        }
+        match request.next_event().await.unwrap() {
+            Event::Response(answer) => break answer,
+            Event::Notification { method, params, .. } if method == "progress" => {
+                reports.push(params);
+            }
+            Event::Notification { params, .. } => credit = params["up_to"].as_u64().unwrap(),
+        }
+    };
+    answer.unwrap();
+    let done: Vec<u64> = reports.iter().map(|report| report["done"].as_u64().unwrap()).collect();
+    assert!(done.is_sorted(), "{done:?}");
+    assert_eq!(reports.last().unwrap()["done"], size);
+    assert_eq!(reports.last().unwrap()["total"], size);
+    // Only whole parts, never what is merely on its way.
+    assert!(done.iter().all(|done| done % (16 << 20) == 0), "{done:?}");
+}
