@@ -9,10 +9,10 @@ use clap::Args;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use super::output::{bytes, note, say, say_json};
+use super::output::{bytes, note, say, say_json, text};
 use super::part_file::{PartFile, unwritable};
 use super::{Common, Context, bar, find};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, clean};
 use crate::ops::{self, Sink};
 use crate::progress::Progress;
 use crate::protocol::{Backup, Downloaded};
@@ -193,14 +193,14 @@ pub(super) async fn run(
     destination: Destination,
 ) -> Result<()> {
     let started = Instant::now();
-    let backup = find::backup(context, &options.id).await?;
+    let backup = bar::waiting(find::backup(context, &options.id)).await?;
     let mut landing = options.open(destination, &backup)?;
     let progress = Progress::default();
     let request = ops::Download { id: backup.id.clone(), offset: 0 };
     let work = async {
-        let done =
-            ops::download(&context.target, request, &mut landing, &progress, &context.cancel)
-                .await?;
+        let transfer =
+            ops::download(&context.target, request, &mut landing, &progress, &context.cancel);
+        let done = Box::pin(transfer).await?;
         let path = context.cancel.guard(landing.finish(options.force)).await?;
         Ok::<_, Error>((done, path))
     };
@@ -209,17 +209,20 @@ pub(super) async fn run(
     if context.json {
         return say_json(&json!({"length": length, "verified": verified, "path": path}));
     }
-    let seconds = started.elapsed().as_secs_f64();
     let checked = match verified {
         true => "every byte verified",
-        false => "length checked; stored by a program that keeps no checksums",
+        false => "length checked (no checksums were stored with it)",
     };
+    let name = text(&backup.metadata, "name").unwrap_or_else(|| clean(&backup.name));
+    let done = format!(
+        "Downloaded {name} ({}) in {:.1} s, {checked}.",
+        bytes(length),
+        started.elapsed().as_secs_f64()
+    );
     match path {
-        Some(path) => {
-            say(format!("{}\n  {} in {seconds:.1} s, {checked}", path.display(), bytes(length)))
-        }
+        Some(path) => say(format!("{done}\n  file  {}", path.display())),
         None => {
-            note(format!("{} in {seconds:.1} s, {checked}", bytes(length)));
+            note(done);
             Ok(())
         }
     }

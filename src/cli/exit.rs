@@ -32,6 +32,8 @@ pub enum Exit {
     Internal = 70,
     /// A local file or folder cannot be read or written.
     LocalIo = 74,
+    /// The host broke the protocol.
+    Protocol = 76,
     /// Stopped by a signal.
     Interrupted = 130,
 }
@@ -50,6 +52,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Usage, "the command line is wrong"),
     (Exit::Internal, "a fault of this program"),
     (Exit::LocalIo, "a local file or folder cannot be read or written"),
+    (Exit::Protocol, "the host broke the protocol (only of serve)"),
     (Exit::Interrupted, "interrupted, and cleaned up"),
 ];
 

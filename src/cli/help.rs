@@ -183,12 +183,14 @@ pub(super) fn man(options: &Page) -> Result<()> {
     let page = render(page, &sections).map_err(|error| {
         Error::new(Code::Internal, "the man page cannot be written").source(error)
     })?;
-    say(String::from_utf8_lossy(&page).trim_end())
+    say(page)
 }
 
-fn render(command: Command, sections: &[String]) -> io::Result<Vec<u8>> {
+fn render(command: Command, sections: &[String]) -> io::Result<String> {
     let has_commands = command.has_subcommands();
-    let man = Man::new(command);
+    let man = Man::new(command)
+        .source(concat!("s3-backup-agent ", env!("CARGO_PKG_VERSION")))
+        .manual("User Commands");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -201,17 +203,24 @@ fn render(command: Command, sections: &[String]) -> io::Result<Vec<u8>> {
     for section in sections {
         section_of(section).to_writer(&mut page)?;
     }
-    Ok(page)
+    // Each of these pieces defines the apostrophe anew.
+    let page = String::from_utf8_lossy(&page);
+    Ok(format!("{APOSTROPHE}{}", page.replace(APOSTROPHE, "").trim_end()))
 }
 
-/// Sections as they stand in help: a line that ends in a colon is a heading, indented lines keep
-/// their breaks.
+/// How roff is told what an apostrophe is.
+const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+
+/// Sections as they stand in help: a line that ends in a colon is a heading. Lines keep their
+/// breaks.
 fn section_of(text: &str) -> Roff {
     let mut roff = Roff::new();
-    for paragraph in text.split("\n\n") {
+    for (index, paragraph) in text.split("\n\n").enumerate() {
         let mut lines = paragraph.lines().peekable();
         if let Some(heading) = lines.next_if(|line| line.ends_with(':') && !line.starts_with(' ')) {
             roff.control("SH", [heading.trim_end_matches(':').to_uppercase().as_str()]);
+        } else if index == 0 {
+            roff.control("SH", ["NOTES"]);
         } else {
             roff.control("PP", []);
         }

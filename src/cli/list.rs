@@ -35,7 +35,7 @@ pub struct Info {
 /// # Errors
 /// As [`ops::list`].
 pub(super) async fn list(context: &Context) -> Result<()> {
-    let work = ops::list(&context.target, false, &context.cancel);
+    let work = Box::pin(ops::list(&context.target, false, &context.cancel));
     let listing = bar::waiting(work).await?;
     let (mut backups, skipped) = take_apart(&listing);
     if context.json {

@@ -63,7 +63,13 @@ pub struct TargetOptions {
 
     /// Whether the bucket is named in the path or in the host name. Default: what fits the
     /// endpoint.
-    #[arg(long, value_enum, env = "S3_BACKUP_AGENT_ADDRESSING", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "STYLE",
+        value_enum,
+        env = "S3_BACKUP_AGENT_ADDRESSING",
+        hide_env_values = true
+    )]
     addressing: Option<Style>,
 
     /// File with certificates (PEM) to trust besides those of the system.

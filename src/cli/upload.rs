@@ -37,7 +37,7 @@ pub struct Upload {
     metadata: Option<PathBuf>,
 
     /// What to do when there is a backup with this id.
-    #[arg(long, value_enum, default_value_t = Existing::Fail)]
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t = Existing::Fail)]
     if_exists: Existing,
 
     #[command(flatten)]
@@ -185,7 +185,7 @@ pub(super) async fn run(context: &Context, ready: Ready) -> Result<()> {
     let progress = Progress::default();
     let mut feed = Feed::new(ready.input);
     let work = ops::upload(&context.target, ready.request, &mut feed, &progress, &context.cancel);
-    let uploaded = bar::during(&progress, "Uploading", work).await?;
+    let uploaded = bar::during(&progress, "Uploading", Box::pin(work)).await?;
     if context.json {
         return say_json(&uploaded);
     }

@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, options: &Validate) -> Result<Exit> {
         Depth::Read => Level::Read,
         Depth::Write => Level::Write,
     };
-    let work = ops::validate(&context.target, level, &context.cancel);
+    let work = Box::pin(ops::validate(&context.target, level, &context.cancel));
     let validated = bar::waiting(work).await?;
     let exit = exit_of(&validated);
     if context.json {

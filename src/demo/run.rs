@@ -40,7 +40,8 @@ pub enum Show {
 /// # Errors
 /// What went wrong, also when the bytes that came back are other ones.
 pub async fn run(show: Show, cancel: &Cancel) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|error| {
+    let folder = tempfile::Builder::new().prefix("s3-backup-agent-demo-").tempdir();
+    let folder = folder.map_err(|error| {
         Error::new(Code::LocalIo, format!("cannot make a temporary folder: {error}")).source(error)
     })?;
     let storage = Storage::start(folder.path()).await?;
@@ -106,7 +107,11 @@ fn program() -> Result<std::path::PathBuf> {
 
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+    let path = path.display().to_string();
+    if path.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-+".contains(letter)) {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 async fn there_and_back(storage: &Storage, sample: &Sample) -> Result<()> {

@@ -100,10 +100,28 @@ async fn more_is_said_on_demand() {
     let ran = shell.run(&[&"validate", &"--level", &"read"]).await;
     assert_eq!(ran.code, 6, "{ran:?}");
     assert!(ran.stderr.starts_with("warning: certificates are not checked"), "{ran:?}");
-    let ran = shell.run(&[&"list"]).await;
-    assert!(ran.stderr.contains("\nerror: ") && !ran.stderr.contains("because"), "{ran:?}");
-    let ran = shell.run(&[&"list", &"-v"]).await;
-    assert!(ran.stderr.contains("\n  because: "), "{ran:?}");
+    let missing: [&dyn AsRef<OsStr>; 3] = [&"list", &"--ca-file", &"/no/such/file"];
+    let ran = shell.run(&missing).await;
+    assert!(ran.stderr.starts_with("error: ") && !ran.stderr.contains("because"), "{ran:?}");
+    let ran = shell.run(&[&missing[..], &[&"-v"]].concat()).await;
+    assert!(ran.stderr.contains("\n  because: No such file"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn hosts_get_logs_as_json() {
+    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocol":1}}"#;
+    let open = r#"{"jsonrpc":"2.0","id":2,"method":"target.open","params":{"target":"t","config":
+        {"bucket":"bucket","access_key_id":"a","secret_access_key":"c4n4ry","verify_tls":false}}}"#;
+    let input = format!("{hello}\n{}\n", open.replace('\n', ""));
+    let ran = shell().run_with_input(&[&"serve"], input.as_bytes()).await;
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 3), "{ran:?}");
+    let line: serde_json::Value = serde_json::from_str(ran.stderr.lines().next().unwrap()).unwrap();
+    assert_eq!(line["level"], "warning");
+    assert!(line["msg"].as_str().unwrap().starts_with("certificates are not checked"), "{line}");
+    assert!(
+        line["ts"].as_str().unwrap().ends_with('Z') && !ran.stderr.contains("c4n4ry"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
