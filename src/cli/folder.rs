@@ -113,3 +113,28 @@ impl Read for Whole<'_> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_shrinks_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "12345").unwrap();
+        for (size, is_whole) in [(4, true), (5, true), (6, false)] {
+            let file = File::open(&path).unwrap();
+            let mut content = Whole { file, path: &path, size, left: size };
+            let mut read = Vec::new();
+            match content.read_to_end(&mut read) {
+                Ok(length) => assert!(is_whole && length as u64 == size),
+                Err(error) => {
+                    let error = cause(folder.path(), error);
+                    assert!(!is_whole && error.code() == Code::LengthMismatch);
+                    assert!(error.message().contains("log shrank"), "{}", error.message());
+                }
+            }
+        }
+    }
+}

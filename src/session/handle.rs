@@ -22,7 +22,13 @@ use crate::store::{Entry, Listing};
 /// # Errors
 /// `invalid_params`. The value itself is never repeated, because it may be a secret.
 pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> {
-    let mut json = serde_json::Deserializer::from_str(params.map_or("{}", RawValue::get));
+    let params = params.map_or("{}", RawValue::get);
+    if !params.starts_with('{') {
+        // Positional parameters of JSON-RPC, which this protocol does not have.
+        return Err(Error::new(Code::InvalidParams, "the member \"params\" must be an object")
+            .fact("member", "params"));
+    }
+    let mut json = serde_json::Deserializer::from_str(params);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.inner().to_string();

@@ -12,5 +12,6 @@ mod cli;
 mod e2e;
 mod embedded_server;
 mod noise;
+mod protocol;
 mod s3_answers;
 mod support;

@@ -211,7 +211,7 @@ async fn input_that_turns_out_bad_leaves_nothing() {
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("a"), vec![1; 22 << 20]).unwrap();
     std::fs::write(folder.join("b"), "private").unwrap();
-    std::fs::set_permissions(folder.join("b"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(folder.join("b"), PermissionsExt::from_mode(0o000)).unwrap();
     let ran = shell.run_as_nobody(&[&"upload", &folder, &"--json"]).await;
     let error = ran.error(74, "local_io");
     assert!(error["message"].as_str().unwrap().contains("folder/b: Permission denied"), "{error}");

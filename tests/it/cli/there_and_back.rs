@@ -128,6 +128,31 @@ async fn any_file_can_be_stored_under_a_name() {
 }
 
 #[tokio::test]
+async fn what_a_backup_says_of_itself_can_be_overruled() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    shell.write("more.json", br#"{"folders": ["media"], "name": "Not this"}"#);
+    let file = real_backup(REAL[0].0);
+    let upload: [&dyn AsRef<std::ffi::OsStr>; 9] = [
+        &"upload",
+        &file,
+        &"--name",
+        &"Mine",
+        &"--id",
+        &"m",
+        &"--metadata",
+        &"more.json",
+        &"--json",
+    ];
+    let backup = shell.run(&upload).await.json(0)["backup"].take();
+    assert_eq!((&backup["id"], &backup["name"]), (&json!("m"), &json!("Mine")));
+    let metadata = &backup["metadata"];
+    assert_eq!((&metadata["backup_id"], &metadata["name"]), (&json!("m"), &json!("Mine")));
+    assert_eq!(metadata["folders"], json!(["media"]));
+    assert_eq!(metadata["homeassistant_version"], json!("2026.11.0"));
+}
+
+#[tokio::test]
 async fn a_stream_is_stored_to_its_end() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);

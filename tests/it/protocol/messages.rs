@@ -1,0 +1,143 @@
+//! Handshake, order, parameters and limits.
+
+use s3_backup_agent::demo::host::Event;
+use serde_json::{Value, json};
+
+use super::{anonymous, code, config, greeted, session};
+
+#[tokio::test]
+async fn hello_says_what_the_agent_can() {
+    let host = greeted().await;
+    let hello = serde_json::to_value(host.hello()).unwrap();
+    assert_eq!((&hello["protocol"], &hello["versions"]), (&json!("backup-agent"), &json!([1])));
+    assert_eq!(hello["agent"], json!({"name": "s3-backup-agent", "version": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(
+        hello["limits"],
+        json!({"max_line": 65536, "max_payload": 1_048_576, "max_requests": 32, "max_transfers": 4})
+    );
+}
+
+#[tokio::test]
+async fn initialize_comes_first_and_once() {
+    let host = greeted().await;
+    for method in ["ping", "backup.list", "target.open", "shutdown"] {
+        assert_eq!(code(host.call(method, json!({})).await), "not_initialized");
+    }
+    let refused = host.call("initialize", json!({"protocol": 3})).await.unwrap_err();
+    assert_eq!((refused.code, refused.data.code.as_str()), (-32000, "unsupported_protocol"));
+    assert_eq!(serde_json::to_value(&refused.data.facts["supported"]).unwrap(), json!([1]));
+    for (params, member) in [
+        (json!({}), "protocol"),
+        (json!({"protocol": "1"}), "protocol"),
+        (json!({"protocol": 1, "limits": {"max_payload": 1000}}), "limits.max_payload"),
+        (json!({"protocol": 1, "limits": {"max_line": 10}}), "limits.max_line"),
+        (json!({"protocol": 1, "log_level": "loud"}), "log_level"),
+        (json!([1]), "params"),
+    ] {
+        let error = host.call("initialize", params.clone()).await.unwrap_err();
+        assert_eq!((error.code, error.data.code.as_str()), (-32602, "invalid_params"), "{params}");
+        let named = serde_json::to_value(&error.data.facts["member"]).unwrap();
+        assert!(member == "params" || named == member, "{params}: {named}");
+    }
+    host.call("initialize", json!({"protocol": 1})).await.unwrap();
+    assert_eq!(code(host.call("initialize", json!({"protocol": 1})).await), "invalid_request");
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_named_and_never_repeated() {
+    let host = session().await;
+    let open = |config: Value| json!({"target": "t1", "config": config});
+    let upload = |backup: Value| json!({"target": "t1", "backup": backup});
+    host.call("target.open", open(config(json!({})))).await.unwrap();
+    for (method, params, member) in [
+        ("target.open", json!({"config": {}}), "target"),
+        ("target.open", json!({"target": "t1"}), "config"),
+        ("target.open", json!({"target": 5, "config": {}}), "target"),
+        ("target.open", open(config(json!({"secret_access_key": 471_147}))), "config.secret_access_key"),
+        ("target.open", open(config(json!({"verify_tls": "yes-471147"}))), "config.verify_tls"),
+        ("target.open", open(config(json!({"part_size_bytes": -471_147}))), "config.part_size_bytes"),
+        ("target.open", open(config(json!({"addressing": "471147"}))), "config.addressing"),
+        ("target.open", json!({"target": "", "config": config(json!({}))}), "target"),
+        ("target.validate", json!({"target": "t1", "level": "deep"}), "level"),
+        ("backup.list", json!({}), "target"),
+        ("backup.list", json!({"target": "t1", "page_size": "x"}), "page_size"),
+        ("backup.get", json!({"target": "t1"}), "backup_id"),
+        ("backup.download", json!({"target": "t1", "backup_id": "b"}), "up_to"),
+        ("backup.upload", json!({"target": "t1"}), "backup"),
+        ("backup.upload", upload(json!({"name": "n"})), "backup.id"),
+        ("backup.upload", upload(json!({"id": "b"})), "backup.name"),
+        ("backup.upload", upload(json!({"id": "b", "name": "n", "metadata": []})), "backup.metadata"),
+        ("backup.upload", upload(json!({"id": "", "name": "n"})), "backup.id"),
+        ("backup.upload", upload(json!({"id": "x".repeat(201), "name": "n"})), "backup.id"),
+        ("backup.upload", upload(json!({"id": "b", "name": "n", "metadata": {"backup_id": "c"}})), "backup.metadata"),
+        ("backup.upload", upload(json!({"id": "b", "name": "n", "metadata": {"x": "y".repeat(33_000)}})), "backup.metadata"),
+        ("backup.upload", json!({"target": "t1", "backup": {"id": "b", "name": "n"}, "progress_ms": 1}), "progress_ms"),
+        ("backup.upload", json!({"target": "t1", "backup": {"id": "b", "name": "n"}, "if_exists": "perhaps"}), "if_exists"),
+    ] {
+        let error = host.call(method, params.clone()).await.unwrap_err();
+        let answer = serde_json::to_value(&error).unwrap();
+        assert_eq!(error.data.code, "invalid_params", "{method} {params}: {answer}");
+        assert_eq!(error.code, -32602);
+        assert_eq!(answer["data"]["facts"]["member"], member, "{method} {params}");
+        assert!(!answer.to_string().contains("471147"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn targets_are_opened_replaced_and_closed() {
+    let host = session().await;
+    for method in ["backup.list", "target.validate", "target.close"] {
+        assert_eq!(code(host.call(method, json!({"target": "t1"})).await), "target_unknown");
+    }
+    let open = json!({"target": "t1", "config": config(json!({}))});
+    assert_eq!(host.call("target.open", open.clone()).await.unwrap(), json!({"target": "t1"}));
+    host.call("target.open", open).await.unwrap();
+    host.call("target.close", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(code(host.call("target.close", json!({"target": "t1"})).await), "target_unknown");
+}
+
+#[tokio::test]
+async fn an_id_that_is_running_cannot_be_used_again() {
+    let server = crate::support::TestServer::embedded().await;
+    let mut host = session().await;
+    host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    let backup = json!({"id": "b", "name": "n"});
+    let params = json!({"target": "t1", "backup": backup});
+    let request = host.start("backup.upload", params).await.unwrap();
+    let again = json!({"jsonrpc": "2.0", "id": request.id, "method": "ping"});
+    host.raw_write(format!("{again}\n").as_bytes()).await.unwrap();
+    assert_eq!(anonymous(&mut host).await, (-32600, "duplicate_id".to_owned()));
+    assert_eq!(host.wait().await.unwrap().code(), Some(76));
+    assert_eq!(server.open_uploads().await, []);
+}
+
+#[tokio::test]
+async fn more_requests_than_fit_are_refused_and_more_transfers_wait() {
+    let server = crate::support::TestServer::embedded().await;
+    let host = session().await;
+    host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    let mut running = Vec::new();
+    for index in 0..32 {
+        let backup = json!({"id": format!("b{index}"), "name": "n"});
+        let params = json!({"target": "t1", "backup": backup, "progress_ms": 100});
+        running.push(host.start("backup.upload", params).await.unwrap());
+    }
+    let busy = host.call("backup.list", json!({"target": "t1"})).await.unwrap_err();
+    assert_eq!((busy.data.code.as_str(), busy.data.retryable), ("busy", true));
+    host.call("ping", json!({})).await.unwrap();
+    // The last one is told to be in line, and can be cancelled there.
+    let last = running.last_mut().unwrap();
+    loop {
+        match last.next_event().await.unwrap() {
+            Event::Notification { method, params, .. } if method == "progress" => {
+                assert_eq!(params["phase"], "queued");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let id = last.id;
+    host.notify("cancel", json!({"id": id}), None).await.unwrap();
+    assert_eq!(code(last.response().await), "cancelled");
+    host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+}

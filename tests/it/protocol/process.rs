@@ -1,0 +1,91 @@
+//! The process around the session: its log, its secrets, its end.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use super::{config, session};
+use crate::support::agent_command;
+
+#[tokio::test]
+async fn secrets_stay_out_of_arguments_environment_and_log() {
+    let mut host = session().await;
+    let open = json!({"target": "t1", "config": config(json!({}))});
+    host.call("target.open", open).await.unwrap();
+    let failed = host.call("backup.list", json!({"target": "t1"})).await.unwrap_err();
+    assert_eq!(failed.data.code, "cannot_connect");
+    assert!(!serde_json::to_string(&failed).unwrap().contains("canary"));
+    let pid = host.pid().unwrap();
+    for file in ["cmdline", "environ"] {
+        let content = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
+        assert!(!String::from_utf8_lossy(&content).contains("canary"));
+    }
+    host.close_stdin().await;
+    host.wait().await.unwrap();
+    let log = host.stderr_lines();
+    assert!(!log.join("\n").contains("canary"), "{log:?}");
+    for line in &log {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["ts"].is_string() && line["level"].is_string() && line["msg"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_stops_reading_and_goes_away_ends_the_agent() {
+    let mut child = tokio::process::Command::new(agent_command())
+        .arg("serve")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let mut lines = BufReader::new(stdout).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("hello"));
+    drop(lines);
+    let request = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocol\":1}}\n";
+    stdin.write_all(request.as_bytes()).await.unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(10), child.wait()).await.unwrap();
+    assert_eq!(status.unwrap().code(), Some(74));
+}
+
+#[tokio::test]
+async fn a_full_error_stream_does_not_hold_up_the_agent() {
+    let mut child = tokio::process::Command::new(agent_command())
+        .arg("serve")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next_line().await.unwrap();
+    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocol": 1, "log_level": "debug"}});
+    stdin.write_all(format!("{initialize}\n").as_bytes()).await.unwrap();
+    lines.next_line().await.unwrap();
+    // Each of these is worth a warning, and nobody reads standard error.
+    let noise = "{\"jsonrpc\":\"2.0\",\"method\":\"stream.data\",\"params\":{\"id\":\"x\"}}\n";
+    for _ in 0..200 {
+        stdin.write_all(noise.repeat(50).as_bytes()).await.unwrap();
+    }
+    stdin.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}\n").await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
+    assert!(answer.unwrap().unwrap().unwrap().contains("\"result\":{}"));
+    drop(stdin);
+    let status = tokio::time::timeout(Duration::from_secs(10), child.wait()).await.unwrap();
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_signal_at_rest_ends_the_agent() {
+    let mut host = session().await;
+    let pid = host.pid().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let status = tokio::time::timeout(Duration::from_secs(10), host.wait()).await.unwrap();
+    assert_eq!(status.unwrap().code(), Some(0));
+}
