@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn bytes_come_out_as_they_went_in() {
         let pool = Pool::default();
-        let input: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+        let input: Vec<u8> =
+            (0..200_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
         let mut filled = Filled::new(&pool);
         filled.push(&input[..3]).unwrap();
         filled.read_exact(&mut &input[3..150_000], 149_997).unwrap();

@@ -9,9 +9,8 @@ use serde_json::Value;
 use super::output::{bytes, date, moment, say, say_json, text};
 use super::{Common, Context, bar, find};
 use crate::error::{Result, clean};
-use crate::ops;
+use crate::ops::{self, Entry, Listing};
 use crate::protocol::{Backup, Got, Listed, Skipped};
-use crate::store::{Entry, Listing};
 
 /// Lists the backups, newest first.
 #[derive(Args, Clone, Debug)]

@@ -218,7 +218,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_comes_whole() {
-        let content: Vec<u8> = (0..3 * CHUNK + 5).map(|byte| (byte % 251) as u8).collect();
+        let content: Vec<u8> =
+            (0..3 * CHUNK + 5).map(|byte| u8::try_from(byte % 251).unwrap()).collect();
         let (_folder, input) = file(&content, content.len() as u64);
         assert!(drain(input).await.unwrap() == content);
     }

@@ -26,6 +26,7 @@ use crate::config::{Addressing, TargetConfig};
 use crate::error::Result;
 use crate::protocol::TargetFacts;
 use crate::store::Store;
+pub use crate::store::{Entry, Listing};
 
 /// A bucket and prefix with the keys to it, ready for operations.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! Listings of objects and of unfinished uploads.
 
+use futures_util::FutureExt;
+
 use super::Bucket;
 use super::error::{Operation, translate};
 use super::multipart::OpenUpload;
@@ -39,6 +41,7 @@ impl Bucket {
             .delimiter("/")
             .set_continuation_token(next)
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::ListObjectsV2, &self.context, error))?;
         let objects = output
@@ -69,6 +72,7 @@ impl Bucket {
             .prefix(folder)
             .max_keys(1)
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::ListObjectsV2, &self.context, error))?;
         Ok(())
@@ -90,6 +94,7 @@ impl Bucket {
                 .set_key_marker(key_marker.take())
                 .set_upload_id_marker(id_marker.take())
                 .send()
+                .boxed()
                 .await
                 .map_err(|error| {
                     translate(Operation::ListMultipartUploads, &self.context, error)

@@ -41,6 +41,13 @@ use crate::progress::Progress;
 /// How often one call is tried, the first time included.
 const ATTEMPTS: u32 = 5;
 
+/// Pause before the second try; it doubles with each further one, and a random part of it is used.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE)
+}
+
 /// One bucket, reached with one set of credentials. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -56,7 +63,7 @@ impl Bucket {
     /// `invalid_config` for an unusable CA certificate, `tls_untrusted` when there are no trusted
     /// certificates at all.
     pub fn new(config: &TargetConfig) -> Result<Self> {
-        Self::with_retries(config, RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        Self::with_retries(config, retries())
     }
 
     /// The same without repeating anything, to see each answer as it is.

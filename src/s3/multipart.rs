@@ -3,6 +3,8 @@
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 
+use futures_util::FutureExt;
+
 use super::error::{Operation, translate};
 use super::object::{Stored, Write};
 use super::payload::Payload;
@@ -53,6 +55,7 @@ impl Bucket {
             .content_type(write.content_type)
             .set_storage_class(write.storage_class.map(StorageClass::from))
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::CreateMultipartUpload, &self.context, error))?;
         Ok(Upload {
@@ -81,6 +84,7 @@ impl Upload {
             .customize()
             .interceptor(SignedPayload::of(payload))
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::UploadPart, context, error))?;
         let etag = self.bucket.entity_tag(Operation::UploadPart, output.e_tag)?;
@@ -114,6 +118,7 @@ impl Upload {
             .customize()
             .config_override(patient)
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::CompleteMultipartUpload, context, error))?;
         Ok(Stored { etag: output.e_tag.unwrap_or_default(), version_id: output.version_id })
@@ -131,6 +136,7 @@ impl Upload {
             .key(&self.key)
             .upload_id(&self.id)
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::AbortMultipartUpload, context, error));
         match aborted {

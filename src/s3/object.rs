@@ -5,6 +5,7 @@ use std::ops::Range;
 use aws_sdk_s3::primitives::ByteStreamError;
 use aws_sdk_s3::types::StorageClass;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 
 use super::error::{Operation, broken, translate};
 use super::list::ObjectInfo;
@@ -54,6 +55,7 @@ impl Bucket {
             .customize()
             .interceptor(SignedPayload::of(payload))
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::PutObject, &self.context, error))?;
         Ok(Stored {
@@ -88,6 +90,7 @@ impl Bucket {
             .bucket(&self.name)
             .key(key)
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::HeadObject, &self.context, error))?;
         Ok(ObjectInfo {
@@ -111,6 +114,7 @@ impl Bucket {
             .bucket(&self.name)
             .key(key)
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::GetObject, &self.context, error))?;
         let mut content = BytesMut::new();
@@ -178,6 +182,7 @@ impl Bucket {
             .range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
             .set_if_match((!etag.is_empty()).then(|| etag.to_owned()))
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::GetObject, &self.context, error))?;
         // Some servers ignore If-Match.
@@ -216,6 +221,7 @@ impl Bucket {
             .bucket(&self.name)
             .key(key)
             .send()
+            .boxed()
             .await
             .map_err(|error| translate(Operation::DeleteObject, &self.context, error));
         match deleted {

@@ -132,9 +132,11 @@ impl ServerCertVerifier for Verifier {
                 now,
             )
         };
-        verdict.map_err(|error| match error {
-            rustls::Error::InvalidCertificate(cause) => refused(end_entity, &cause),
-            other => other,
+        verdict.map_err(|error| {
+            if let rustls::Error::InvalidCertificate(cause) = &error {
+                return refused(end_entity, cause);
+            }
+            error
         })
     }
 

@@ -66,9 +66,9 @@ impl<R: BufRead> Reader<R> {
         Self { input, pool: Pool::default(), line: Vec::new(), lines: 0 }
     }
 
-    /// The next frame. After [`Input::End`] or [`Input::Broken`] there is nothing more to read.
-    pub fn next(&mut self) -> Input {
-        self.read().unwrap_or_else(|why| {
+    /// Reads the next frame. After [`Input::End`] or [`Input::Broken`] there is nothing more to read.
+    pub fn read(&mut self) -> Input {
+        self.try_read().unwrap_or_else(|why| {
             Input::Broken(
                 Error::new(Code::ParseError, format!("{why} (line {})", self.lines))
                     .fact("line", self.lines),
@@ -76,7 +76,7 @@ impl<R: BufRead> Reader<R> {
         })
     }
 
-    fn read(&mut self) -> Result<Input, String> {
+    fn try_read(&mut self) -> Result<Input, String> {
         loop {
             self.line.clear();
             let limit = MAX_LINE as u64 + 1;
@@ -124,9 +124,11 @@ impl<R: BufRead> Reader<R> {
             .filter(|length| (1..=MAX_PAYLOAD).contains(length))
             .ok_or_else(|| format!("the payload must have 1 to {MAX_PAYLOAD} bytes"))?;
         let mut bytes = Filled::new(&self.pool);
-        bytes.read_exact(&mut self.input, length).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => "the input ends inside a payload".to_owned(),
-            _ => format!("cannot read: {error}"),
+        bytes.read_exact(&mut self.input, length).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return "the input ends inside a payload".to_owned();
+            }
+            format!("cannot read: {error}")
         })?;
         let mut end = [0];
         match self.input.read_exact(&mut end) {
@@ -234,7 +236,7 @@ pub fn open() -> io::Result<Streams> {
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut reader = Reader::new(BufReader::with_capacity(64 << 10, stdin));
         loop {
-            let next = reader.next();
+            let next = reader.read();
             let last = matches!(next, Input::End | Input::Broken(_));
             if input_sender.blocking_send(next).is_err() || last {
                 return;
@@ -297,12 +299,12 @@ mod tests {
         let mut reader = Reader::new(bytes);
         let mut found = Vec::new();
         loop {
-            match reader.next() {
+            match reader.read() {
                 Input::Frame(Frame { message, payload }) => found.push((
                     message.method.map(|method| method.get().to_owned()).unwrap_or_default(),
                     payload.map(|bytes| bytes.concat()).unwrap_or_default(),
                 )),
-                other => return (found, other),
+                end @ (Input::Batch | Input::End | Input::Broken(_)) => return (found, end),
             }
         }
     }

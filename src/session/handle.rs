@@ -10,12 +10,11 @@ use tokio::sync::watch;
 use super::outbox::{Answer, Outbox, answer};
 use super::stream::{Inbound, InboundSource, OutboundSink};
 use crate::error::{Code, Error, Result};
-use crate::ops::{self, Cancel, Target};
+use crate::ops::{self, Cancel, Entry, Listing, Target};
 use crate::progress::Progress;
 use crate::protocol::{
     BackupRef, Common, Deleted, Download, Got, List, Listed, PAGE_BYTES, Upload, Validate,
 };
-use crate::store::{Entry, Listing};
 
 /// Reads parameters, naming the member that is wrong.
 ///

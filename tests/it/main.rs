@@ -4,7 +4,10 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that fails panics"
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test that fails panics, and may print figures"
 )]
 
 mod arrows;

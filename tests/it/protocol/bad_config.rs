@@ -8,12 +8,27 @@ use super::{config, session};
 async fn bad_settings_name_the_field_and_the_remedy() {
     let host = session().await;
     for (changes, code, field, remedy) in [
-        (json!({"endpoint": "s3.example.org"}), "invalid_endpoint", "endpoint", "https://s3.example.org"),
+        (
+            json!({"endpoint": "s3.example.org"}),
+            "invalid_endpoint",
+            "endpoint",
+            "https://s3.example.org",
+        ),
         (json!({"endpoint": ""}), "invalid_endpoint", "endpoint", "https://"),
         (json!({"endpoint": "ftp://x.org"}), "invalid_endpoint", "endpoint", "https://"),
         (json!({"endpoint": "https://x.org/bucket"}), "invalid_endpoint", "endpoint", "bucket"),
-        (json!({"endpoint": "https://bucket.s3.example.org"}), "invalid_endpoint", "endpoint", "https://s3.example.org"),
-        (json!({"endpoint": "https://u:SK-canary-4711@x.org"}), "invalid_endpoint", "endpoint", "remove"),
+        (
+            json!({"endpoint": "https://bucket.s3.example.org"}),
+            "invalid_endpoint",
+            "endpoint",
+            "https://s3.example.org",
+        ),
+        (
+            json!({"endpoint": "https://u:SK-canary-4711@x.org"}),
+            "invalid_endpoint",
+            "endpoint",
+            "remove",
+        ),
         (json!({"bucket": "Bad_Bucket"}), "invalid_bucket_name", "bucket", "lower-case"),
         (json!({"bucket": "my/bucket"}), "invalid_bucket_name", "bucket", "prefix"),
         (json!({"bucket": ""}), "invalid_bucket_name", "bucket", "missing"),
@@ -23,13 +38,33 @@ async fn bad_settings_name_the_field_and_the_remedy() {
         (json!({"access_key_id": ""}), "invalid_config", "access_key_id", "missing"),
         (json!({"access_key_id": " AK"}), "invalid_config", "access_key_id", "remove"),
         (json!({"secret_access_key": "   "}), "invalid_config", "secret_access_key", "blank"),
-        (json!({"secret_access_key": "SK-canary-4711\n"}), "invalid_config", "secret_access_key", "remove"),
-        (json!({"secret_access_key": {"file": "/no/such/file"}}), "invalid_config", "secret_access_key", "/no/such/file"),
-        (json!({"secret_access_key": {"credential": "../x"}}), "invalid_config", "secret_access_key", "CREDENTIALS_DIRECTORY"),
+        (
+            json!({"secret_access_key": "SK-canary-4711\n"}),
+            "invalid_config",
+            "secret_access_key",
+            "remove",
+        ),
+        (
+            json!({"secret_access_key": {"file": "/no/such/file"}}),
+            "invalid_config",
+            "secret_access_key",
+            "/no/such/file",
+        ),
+        (
+            json!({"secret_access_key": {"credential": "../x"}}),
+            "invalid_config",
+            "secret_access_key",
+            "CREDENTIALS_DIRECTORY",
+        ),
         (json!({"part_size_bytes": 1}), "invalid_config", "part_size_bytes", "5 MiB"),
         (json!({"memory_budget_bytes": 1}), "invalid_config", "memory_budget_bytes", "32 MiB"),
         (json!({"type": "ftp"}), "invalid_config", "type", "s3"),
-        (json!({"endpoint": "https://x.org", "ca_certificate": "nonsense"}), "invalid_config", "ca_certificate", "BEGIN CERTIFICATE"),
+        (
+            json!({"endpoint": "https://x.org", "ca_certificate": "nonsense"}),
+            "invalid_config",
+            "ca_certificate",
+            "BEGIN CERTIFICATE",
+        ),
     ] {
         let params = json!({"target": "t1", "config": config(changes.clone())});
         let error = host.call("target.open", params).await.unwrap_err();

@@ -67,7 +67,8 @@ async fn unknown_things_are_tolerated() {
 #[tokio::test]
 async fn frames_may_come_in_pieces_or_glued_together() {
     let host = greeted().await;
-    let initialize = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocol\":1}}\r\n";
+    let initialize =
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocol\":1}}\r\n";
     let mut first = host.listen(1);
     for byte in initialize.bytes() {
         host.raw_write(&[byte]).await.unwrap();
@@ -96,7 +97,8 @@ async fn the_end_of_input_at_any_byte_ends_the_agent() {
         let head = &transcript.as_bytes()[..cut];
         host.raw_write(head).await.unwrap();
         host.close_stdin().await;
-        let between = head.is_empty() || head.ends_with(b"\n") && !head.ends_with(b"payload\":5}\n");
+        let between =
+            head.is_empty() || head.ends_with(b"\n") && !head.ends_with(b"payload\":5}\n");
         let status = host.wait().await.unwrap().code();
         assert_eq!(status, Some(if between { 0 } else { 76 }), "cut at {cut}");
     }

@@ -10,7 +10,10 @@ async fn hello_says_what_the_agent_can() {
     let host = greeted().await;
     let hello = serde_json::to_value(host.hello()).unwrap();
     assert_eq!((&hello["protocol"], &hello["versions"]), (&json!("backup-agent"), &json!([1])));
-    assert_eq!(hello["agent"], json!({"name": "s3-backup-agent", "version": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(
+        hello["agent"],
+        json!({"name": "s3-backup-agent", "version": env!("CARGO_PKG_VERSION")})
+    );
     assert_eq!(
         hello["limits"],
         json!({"max_line": 65536, "max_payload": 1_048_576, "max_requests": 32, "max_transfers": 4})
@@ -53,9 +56,17 @@ async fn wrong_parameters_are_named_and_never_repeated() {
         ("target.open", json!({"config": {}}), "target"),
         ("target.open", json!({"target": "t1"}), "config"),
         ("target.open", json!({"target": 5, "config": {}}), "target"),
-        ("target.open", open(config(json!({"secret_access_key": 471_147}))), "config.secret_access_key"),
+        (
+            "target.open",
+            open(config(json!({"secret_access_key": 471_147}))),
+            "config.secret_access_key",
+        ),
         ("target.open", open(config(json!({"verify_tls": "yes-471147"}))), "config.verify_tls"),
-        ("target.open", open(config(json!({"part_size_bytes": -471_147}))), "config.part_size_bytes"),
+        (
+            "target.open",
+            open(config(json!({"part_size_bytes": -471_147}))),
+            "config.part_size_bytes",
+        ),
         ("target.open", open(config(json!({"addressing": "471147"}))), "config.addressing"),
         ("target.open", json!({"target": "", "config": config(json!({}))}), "target"),
         ("target.validate", json!({"target": "t1", "level": "deep"}), "level"),
@@ -66,13 +77,33 @@ async fn wrong_parameters_are_named_and_never_repeated() {
         ("backup.upload", json!({"target": "t1"}), "backup"),
         ("backup.upload", upload(json!({"name": "n"})), "backup.id"),
         ("backup.upload", upload(json!({"id": "b"})), "backup.name"),
-        ("backup.upload", upload(json!({"id": "b", "name": "n", "metadata": []})), "backup.metadata"),
+        (
+            "backup.upload",
+            upload(json!({"id": "b", "name": "n", "metadata": []})),
+            "backup.metadata",
+        ),
         ("backup.upload", upload(json!({"id": "", "name": "n"})), "backup.id"),
         ("backup.upload", upload(json!({"id": "x".repeat(201), "name": "n"})), "backup.id"),
-        ("backup.upload", upload(json!({"id": "b", "name": "n", "metadata": {"backup_id": "c"}})), "backup.metadata"),
-        ("backup.upload", upload(json!({"id": "b", "name": "n", "metadata": {"x": "y".repeat(33_000)}})), "backup.metadata"),
-        ("backup.upload", json!({"target": "t1", "backup": {"id": "b", "name": "n"}, "progress_ms": 1}), "progress_ms"),
-        ("backup.upload", json!({"target": "t1", "backup": {"id": "b", "name": "n"}, "if_exists": "perhaps"}), "if_exists"),
+        (
+            "backup.upload",
+            upload(json!({"id": "b", "name": "n", "metadata": {"backup_id": "c"}})),
+            "backup.metadata",
+        ),
+        (
+            "backup.upload",
+            upload(json!({"id": "b", "name": "n", "metadata": {"x": "y".repeat(33_000)}})),
+            "backup.metadata",
+        ),
+        (
+            "backup.upload",
+            json!({"target": "t1", "backup": {"id": "b", "name": "n"}, "progress_ms": 1}),
+            "progress_ms",
+        ),
+        (
+            "backup.upload",
+            json!({"target": "t1", "backup": {"id": "b", "name": "n"}, "if_exists": "perhaps"}),
+            "if_exists",
+        ),
     ] {
         let error = host.call(method, params.clone()).await.unwrap_err();
         let answer = serde_json::to_value(&error).unwrap();
@@ -127,14 +158,11 @@ async fn more_requests_than_fit_are_refused_and_more_transfers_wait() {
     host.call("ping", json!({})).await.unwrap();
     // The last one is told to be in line, and can be cancelled there.
     let last = running.last_mut().unwrap();
-    loop {
-        match last.next_event().await.unwrap() {
-            Event::Notification { method, params, .. } if method == "progress" => {
-                assert_eq!(params["phase"], "queued");
-                break;
-            }
-            other => panic!("{other:?}"),
+    match last.next_event().await.unwrap() {
+        Event::Notification { method, params, .. } => {
+            assert_eq!((method.as_str(), &params["phase"]), ("progress", &json!("queued")));
         }
+        Event::Response(answer) => panic!("{answer:?}"),
     }
     let id = last.id;
     host.notify("cancel", json!({"id": id}), None).await.unwrap();

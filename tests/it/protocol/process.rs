@@ -46,7 +46,8 @@ async fn a_host_that_stops_reading_and_goes_away_ends_the_agent() {
     let mut lines = BufReader::new(stdout).lines();
     assert!(lines.next_line().await.unwrap().unwrap().contains("hello"));
     drop(lines);
-    let request = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocol\":1}}\n";
+    let request =
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocol\":1}}\n";
     stdin.write_all(request.as_bytes()).await.unwrap();
     let status = tokio::time::timeout(Duration::from_secs(10), child.wait()).await.unwrap();
     assert_eq!(status.unwrap().code(), Some(74));
