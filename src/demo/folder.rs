@@ -2,14 +2,12 @@
 //!
 //! Promises the answers of AWS to every call that the agent makes, where s3s-fs gives others:
 //! missing buckets, listings with entity tags, `If-Match` on reads, unfinished uploads, the checks
-//! of `CompleteMultipartUpload`, refused payloads. Conditional writes are not atomic, and keys are
-//! limited to about 120 characters.
+//! of `CompleteMultipartUpload`, refused payloads, long keys. Conditional writes are not atomic, and
+//! what lies between two slashes of a key is limited to 255 bytes.
 
 use std::io::{self, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
 use http::StatusCode;
 use s3s::dto::*;
@@ -19,6 +17,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
+use super::place::Place;
 use super::uploads::{Unfinished, Uploads};
 
 /// What one read of a file takes.
@@ -44,11 +43,19 @@ impl Folder {
         if path.is_dir() { Ok(path) } else { Err(s3_error!(NoSuchBucket, "No such bucket.")) }
     }
 
-    fn object(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
+    /// Where an object of this key lies, if it exists.
+    fn path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
         let bucket = self.bucket(bucket)?;
         let plain = Path::new(key).components().all(|part| matches!(part, Component::Normal(_)));
-        let path = bucket.join(key);
-        if plain && path.is_file() { Ok(path) } else { Err(s3_error!(NoSuchKey, "No such key.")) }
+        plain.then(|| bucket.join(key)).ok_or_else(|| s3_error!(InvalidArgument, "No path."))
+    }
+
+    fn object(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
+        let path = self.path(bucket, key).ok().filter(|path| path.is_file());
+        path.ok_or_else(|| match self.bucket(bucket) {
+            Ok(_) => s3_error!(NoSuchKey, "No such key."),
+            Err(refusal) => refusal,
+        })
     }
 
     /// The entity tag, from where s3s-fs keeps it.
@@ -57,8 +64,8 @@ impl Folder {
         struct Kept {
             e_tag: String,
         }
-        let [bucket, key] = [bucket, key].map(|name| URL_SAFE_NO_PAD.encode(name));
-        let path = self.root.join(format!(".bucket-{bucket}.object-{key}.internal.json"));
+        let name = Place::of(bucket, key).file_name();
+        let path = self.root.join(format!("{name}.internal.json"));
         let kept: Kept = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         Some(ETag::Strong(kept.e_tag))
     }
@@ -72,6 +79,14 @@ impl Folder {
             _ => Ok(()),
         }
     }
+}
+
+/// Puts the place of an object into a request in place of its bucket and key.
+fn redirect(bucket: &mut String, key: &mut String) -> Place {
+    let place = Place::of(bucket, key);
+    bucket.clone_from(&place.bucket);
+    key.clone_from(&place.key);
+    place
 }
 
 /// Reads the rest of a refused request, so that the client gets to see the refusal.

@@ -5,6 +5,7 @@
 mod folder;
 pub mod host;
 mod link;
+mod place;
 pub mod run;
 mod sample;
 pub mod server;
