@@ -32,9 +32,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.context("cannot start the threads of the agent")?;
-    let exit = match &cli.command {
-        Command::Serve(options) => serve(&runtime, options)?,
-        command => cli::run(&runtime, command, cli.verbose > 0).into(),
+    let exit = if let Command::Serve(options) = &cli.command {
+        serve(&runtime, options)?
+    } else {
+        cli::run(&runtime, &cli.command, cli.verbose > 0).into()
     };
     // A thread that waits for a slow disk or terminal must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -51,11 +51,9 @@ impl Folder {
     }
 
     fn object(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
+        self.bucket(bucket)?;
         let path = self.path(bucket, key).ok().filter(|path| path.is_file());
-        path.ok_or_else(|| match self.bucket(bucket) {
-            Ok(_) => s3_error!(NoSuchKey, "No such key."),
-            Err(refusal) => refusal,
-        })
+        path.ok_or_else(|| s3_error!(NoSuchKey, "No such key."))
     }
 
     /// The entity tag, from where s3s-fs keeps it.
@@ -79,14 +77,6 @@ impl Folder {
             _ => Ok(()),
         }
     }
-}
-
-/// Puts the place of an object into a request in place of its bucket and key.
-fn redirect(bucket: &mut String, key: &mut String) -> Place {
-    let place = Place::of(bucket, key);
-    bucket.clone_from(&place.bucket);
-    key.clone_from(&place.key);
-    place
 }
 
 /// Reads the rest of a refused request, so that the client gets to see the refusal.
@@ -150,18 +140,20 @@ impl S3 for Folder {
 
     async fn head_object(
         &self,
-        request: S3Request<HeadObjectInput>,
+        mut request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         self.object(&request.input.bucket, &request.input.key)?;
+        Place::redirect(&mut request.input.bucket, &mut request.input.key);
         self.files.head_object(request).await
     }
 
     async fn get_object(
         &self,
-        request: S3Request<GetObjectInput>,
+        mut request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let path = self.object(&request.input.bucket, &request.input.key)?;
         self.check_condition(&request.input)?;
+        Place::redirect(&mut request.input.bucket, &mut request.input.key);
         let range = request.input.range;
         let mut response = self.files.get_object(request).await?;
         // s3s-fs reads 4 KiB at a time.
@@ -183,18 +175,26 @@ impl S3 for Folder {
         &self,
         mut request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        if let Err(refusal) = self.bucket(&request.input.bucket) {
-            return Err(drained(refusal, request.input.body.take()).await);
-        }
-        self.files.put_object(request).await.map_err(payload_fault)
+        let path = match self.path(&request.input.bucket, &request.input.key) {
+            Ok(path) => path,
+            Err(refusal) => return Err(drained(refusal, request.input.body.take()).await),
+        };
+        let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        let response = self.files.put_object(request).await.map_err(payload_fault)?;
+        place.show(&self.root, &path).map_err(S3Error::internal_error)?;
+        Ok(response)
     }
 
     async fn delete_object(
         &self,
-        request: S3Request<DeleteObjectInput>,
+        mut request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         match self.object(&request.input.bucket, &request.input.key) {
-            Ok(_) => self.files.delete_object(request).await,
+            Ok(path) => {
+                std::fs::remove_file(path).map_err(S3Error::internal_error)?;
+                Place::redirect(&mut request.input.bucket, &mut request.input.key);
+                self.files.delete_object(request).await
+            }
             Err(error) if *error.code() == S3ErrorCode::NoSuchKey => {
                 Ok(S3Response::new(DeleteObjectOutput::default()))
             }
@@ -204,16 +204,19 @@ impl S3 for Folder {
 
     async fn create_multipart_upload(
         &self,
-        request: S3Request<CreateMultipartUploadInput>,
+        mut request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        let CreateMultipartUploadInput { bucket, storage_class, .. } = &request.input;
-        self.bucket(bucket)?;
+        let CreateMultipartUploadInput { bucket, key, storage_class, .. } = &request.input;
+        self.path(bucket, key)?;
         let known = [StorageClass::STANDARD, StorageClass::REDUCED_REDUNDANCY];
         if storage_class.as_ref().is_some_and(|class| !known.contains(&class.as_str())) {
             return Err(s3_error!(InvalidStorageClass, "No such storage class."));
         }
         let upload = Unfinished::from(&request.input);
-        let response = self.files.create_multipart_upload(request).await?;
+        let names = (Some(bucket.clone()), Some(key.clone()));
+        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        let mut response = self.files.create_multipart_upload(request).await?;
+        (response.output.bucket, response.output.key) = names;
         let id = response.output.upload_id.clone().unwrap_or_default();
         self.uploads.begin(id, upload);
         Ok(response)
@@ -254,24 +257,32 @@ impl S3 for Folder {
 
     async fn complete_multipart_upload(
         &self,
-        request: S3Request<CompleteMultipartUploadInput>,
+        mut request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        self.bucket(&request.input.bucket)?;
+        let CompleteMultipartUploadInput { bucket, key, upload_id, .. } = &request.input;
+        let path = self.path(bucket, key)?;
         self.uploads.check_completion(&request.input)?;
-        let id = request.input.upload_id.clone();
-        let response = self.files.complete_multipart_upload(request).await?;
+        let (id, names) = (upload_id.clone(), (Some(bucket.clone()), Some(key.clone())));
+        let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        let mut response = self.files.complete_multipart_upload(request).await?;
+        if let Some(done) = response.output.future.take() {
+            response.output = done.await?;
+        }
+        (response.output.bucket, response.output.key) = names;
+        place.show(&self.root, &path).map_err(S3Error::internal_error)?;
         self.uploads.end(&id);
         Ok(response)
     }
 
     async fn abort_multipart_upload(
         &self,
-        request: S3Request<AbortMultipartUploadInput>,
+        mut request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let AbortMultipartUploadInput { bucket, key, upload_id, .. } = &request.input;
         self.bucket(bucket)?;
         self.uploads.check(bucket, key, upload_id)?;
         self.uploads.end(upload_id);
+        Place::redirect(&mut request.input.bucket, &mut request.input.key);
         self.files.abort_multipart_upload(request).await
     }
 

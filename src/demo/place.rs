@@ -34,6 +34,14 @@ impl Place {
         Self { bucket: LONG.to_owned(), key: URL_SAFE_NO_PAD.encode(digest) }
     }
 
+    /// Puts the place of an object into a request in place of its bucket and key.
+    pub(super) fn redirect(bucket: &mut String, key: &mut String) -> Self {
+        let place = Self::of(bucket, key);
+        bucket.clone_from(&place.bucket);
+        key.clone_from(&place.key);
+        place
+    }
+
     /// The start of the names of the files that s3s-fs keeps beside the object.
     pub(super) fn file_name(&self) -> String {
         let [bucket, key] = [&self.bucket, &self.key].map(|name| URL_SAFE_NO_PAD.encode(name));

@@ -1,10 +1,15 @@
 //! The one way in which running operations are told to stop.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Code, Error};
+
+/// How long an operation that was told to stop may go on, to leave things in order.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why an operation is to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +70,25 @@ impl Cancel {
             }
             Some(Cause::Asked(None)) | None => Error::new(Code::Cancelled, "cancelled by the host"),
         }
+    }
+
+    /// Waits for a task that is better not given up half-way. When the switch is turned it has
+    /// [`PATIENCE`] left; it goes on after that, but nobody waits for it.
+    ///
+    /// # Errors
+    /// [`Cancel::error`], or what the task ends in.
+    pub async fn finish<T>(&self, mut task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
+        let done = tokio::select! {
+            biased;
+            done = &mut task => done,
+            () = self.cancelled() => match tokio::time::timeout(PATIENCE, task).await {
+                Ok(done) => done,
+                Err(_) => return Err(self.error()),
+            },
+        };
+        done.unwrap_or_else(|error| {
+            Err(Error::new(Code::Internal, "the request failed inside the agent").source(error))
+        })
     }
 
     /// Runs `work`, which may be dropped at any time, unless the switch is turned first.

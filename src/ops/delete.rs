@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Cancel, Target};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
 /// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
 /// fine. Once begun it goes on even when cancelled, because half a deletion helps nobody.
@@ -13,8 +13,5 @@ use crate::error::{Code, Error, Result};
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
     let name = cancel.guard(target.store.name_of(id)).await?;
     let target = Arc::clone(target);
-    let removal = tokio::spawn(async move { target.store.remove(&name).await });
-    removal.await.unwrap_or_else(|error| {
-        Err(Error::new(Code::Internal, "deleting the backup failed inside the agent").source(error))
-    })
+    cancel.finish(tokio::spawn(async move { target.store.remove(&name).await })).await
 }

@@ -73,7 +73,7 @@ async fn fetch(
         false => None,
     };
     let bucket = target.store.bucket().reporting_to(progress);
-    let archive = bucket.head(&target.store.layout().archive_key(&backup.info.name)).await?;
+    let archive = target.store.archive(&backup).await?;
     let plan = Plan::new(archive, digests, request.offset)?;
     progress.enter(Phase::Queued);
     let reservation = target.budget.reserve(plan.largest_piece() + WINDOW).await?;

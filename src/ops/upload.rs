@@ -117,7 +117,7 @@ async fn store(
         )
         .fact("backup_id", id.as_str()));
     }
-    let name = footprint.named(target.store.reserve(&listing, &request.backup.name, id));
+    let name = footprint.named(target.store.reserve(&listing, &request.backup.name, id)?);
     let archive = Archive {
         target,
         bucket: target.store.bucket().reporting_to(progress),

@@ -21,13 +21,8 @@ const PROBE: &[u8] = b"This object was written to test the storage and can be de
 pub async fn validate(target: &Arc<Target>, level: Level, cancel: &Cancel) -> Result<Validated> {
     let target = Arc::clone(target);
     // A task of its own: once begun, a probe is cleaned up whatever happens to the request.
-    let probing = tokio::spawn({
-        let cancel = cancel.clone();
-        async move { probe(&target, level, &cancel).await }
-    });
-    probing.await.unwrap_or_else(|error| {
-        Err(Error::new(Code::Internal, "validating failed inside the agent").source(error))
-    })
+    let switch = cancel.clone();
+    cancel.finish(tokio::spawn(async move { probe(&target, level, &switch).await })).await
 }
 
 async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validated> {

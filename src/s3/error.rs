@@ -159,22 +159,16 @@ pub(super) fn broken(
     if let Some(fault) = find::<UntrustedCertificate>(source.as_ref()) {
         return untrusted(endpoint, fault).source(source);
     }
+    // Before the fault of a name, which may be the proxy's.
+    if let Some(fault) = find::<ProxyFault>(source.as_ref()) {
+        return proxy_failed(endpoint, fault).source(source);
+    }
     if let Some(fault) = find::<DnsFault>(source.as_ref()) {
         let message = format!("cannot find the host \"{}\": check the endpoint", fault.host);
         return Error::new(Code::CannotConnect, message)
             .field("endpoint")
             .fact("stage", "dns")
             .fact("host", fault.host.as_str())
-            .source(source);
-    }
-    if let Some(fault) = find::<ProxyFault>(source.as_ref()) {
-        let message = format!(
-            "cannot reach {endpoint} through the proxy {}: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
-            fault.proxy
-        );
-        return Error::new(Code::CannotConnect, message)
-            .fact("stage", "proxy")
-            .fact("host", fault.proxy.as_str())
             .source(source);
     }
     if let Some(fault) = find::<StallFault>(source.as_ref()) {
@@ -197,6 +191,22 @@ pub(super) fn broken(
     Error::new(Code::NetworkLost, format!("the connection to {endpoint} broke in {what}"))
         .fact("stage", "http")
         .source(source)
+}
+
+fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
+    let proxy = fault.proxy.as_str();
+    let message = if fault.wants_login {
+        format!(
+            "the proxy {proxy} on the way to {endpoint} wants a user name and password: write \
+             http://user:password@{proxy} in HTTPS_PROXY"
+        )
+    } else {
+        format!(
+            "cannot reach {endpoint} through the proxy {proxy}: check HTTPS_PROXY, HTTP_PROXY and \
+             NO_PROXY"
+        )
+    };
+    Error::new(Code::CannotConnect, message).fact("stage", "proxy").fact("host", proxy)
 }
 
 fn not_connected(endpoint: &str, source: Box<dyn StdError + Send + Sync>) -> Error {

@@ -108,6 +108,19 @@ impl Bucket {
     /// # Errors
     /// `not_found`, or `too_large` when it has more than `limit` bytes.
     pub async fn get(&self, key: &str, limit: u64) -> Result<Bytes> {
+        let mut tries = 1;
+        loop {
+            match self.get_once(key, limit).await {
+                // The SDK repeats a request, but not the reading of an answer.
+                Err(error) if error.code() == Code::NetworkLost && tries < FRUITLESS_ATTEMPTS => {
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn get_once(&self, key: &str, limit: u64) -> Result<Bytes> {
         let mut output = self
             .client
             .get_object()

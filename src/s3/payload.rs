@@ -42,9 +42,11 @@ impl Payload {
     /// Hashes `chunks` on a thread for such work, so that the caller's thread stays responsive.
     pub async fn hashed_aside(chunks: Vec<Bytes>) -> Self {
         let work = tokio::task::spawn_blocking(move || Self::new(chunks));
-        match work.await {
+        match work.await.map_err(tokio::task::JoinError::try_into_panic) {
             Ok(payload) => payload,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and with it whoever waits here.
+            Err(Err(_)) => std::future::pending().await,
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::frame::{Frame, Input, Message, Streams};
 use self::handle::{Work, read};
@@ -75,24 +75,12 @@ pub async fn serve() -> End {
     };
     let Streams { mut input, queues, mut written } = streams;
     let mut session = Session::new(Outbox(queues));
-    session.greet().await;
-    let end = loop {
-        tokio::select! {
-            biased;
-            () = asked_to_end() => break End::Orderly,
-            _ = &mut written => break End::StreamsFailed,
-            next = input.recv() => {
-                let ended = match next {
-                    Some(Input::Frame(frame)) => session.frame(frame).await,
-                    Some(Input::Batch) => session.batch().await,
-                    Some(Input::Broken(error)) => session.broken(error).await,
-                    Some(Input::End) | None => Some(End::Orderly),
-                };
-                if let Some(end) = ended {
-                    break end;
-                }
-            }
-        }
+    // Handling is raced as well: a host that does not read its answers must not hold up a signal.
+    let end = tokio::select! {
+        biased;
+        () = asked_to_end() => End::Orderly,
+        _ = &mut written => End::StreamsFailed,
+        end = session.run(&mut input) => end,
     };
     session.table.cancel_all(&Cause::Ending);
     if !session.table.idle(CLEANUP).await {
@@ -162,6 +150,21 @@ impl Session {
             initialized: false,
             ending: Arc::default(),
             max_payload: MAX_PAYLOAD,
+        }
+    }
+
+    async fn run(&mut self, input: &mut mpsc::Receiver<Input>) -> End {
+        self.greet().await;
+        loop {
+            let ended = match input.recv().await {
+                Some(Input::Frame(frame)) => self.frame(frame).await,
+                Some(Input::Batch) => self.batch().await,
+                Some(Input::Broken(error)) => self.broken(error).await,
+                Some(Input::End) | None => Some(End::Orderly),
+            };
+            if let Some(end) = ended {
+                return end;
+            }
         }
     }
 

@@ -22,7 +22,7 @@ pub use self::listing::{Entry, Listing, StoredBackup};
 use self::metadata::{Digests, Document};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};
-use crate::s3::{Bucket, Payload, Write};
+use crate::s3::{Bucket, ObjectInfo, Payload, Write};
 
 /// How long a listing is good for.
 const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -42,7 +42,7 @@ pub struct Store {
     /// Grows with every change of ours, so that a listing begun before it is never kept as newer.
     generation: AtomicU64,
     documents: Cache<DocumentKey, Arc<Summary>>,
-    reserved: Arc<Mutex<HashSet<String>>>,
+    reserved: Arc<Mutex<Wanted>>,
 }
 
 impl Store {
@@ -137,18 +137,46 @@ impl Store {
     /// `not_found` when it was deleted meanwhile, `corrupt_metadata` when it cannot be read.
     pub async fn document(&self, backup: &StoredBackup) -> Result<Document> {
         let key = self.layout.metadata_key(&backup.info.name);
-        metadata::read(&self.bucket.get(&key, MAX_DOCUMENT).await?)
+        let content = self.bucket.get(&key, MAX_DOCUMENT).await;
+        metadata::read(&content.map_err(|error| self.vanished(error, &backup.info.id))?)
     }
 
-    /// A name for a new backup that no object has and no other upload of ours wants.
-    pub fn reserve(&self, listing: &Listing, wished: &str, id: &str) -> Reserved {
+    /// Looks at the archive of a backup.
+    ///
+    /// # Errors
+    /// `not_found` when it was deleted meanwhile.
+    pub async fn archive(&self, backup: &StoredBackup) -> Result<ObjectInfo> {
+        let archive = self.bucket.head(&self.layout.archive_key(&backup.info.name)).await;
+        archive.map_err(|error| self.vanished(error, &backup.info.id))
+    }
+
+    /// A missing object means that somebody else deleted the backup since it was listed.
+    fn vanished(&self, error: Error, id: &str) -> Error {
+        if error.code() != Code::NotFound {
+            return error;
+        }
+        self.changed();
+        no_such_backup(id)
+    }
+
+    /// Takes the id and a name for a new backup: a name that no object has and no other upload of
+    /// ours wants.
+    ///
+    /// # Errors
+    /// `already_exists` while another upload of ours has the id.
+    pub fn reserve(&self, listing: &Listing, wished: &str, id: &str) -> Result<Reserved> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        if reserved.ids.contains(id) {
+            let message = format!("a backup with the id \"{id}\" is being stored already");
+            return Err(Error::new(Code::AlreadyExists, message).fact("backup_id", id));
+        }
         let name = layout::candidates(wished, id)
-            .find(|name| !listing.has_name(name) && !reserved.contains(name))
+            .find(|name| !listing.has_name(name) && !reserved.names.contains(name))
             .unwrap_or_else(|| layout::safe(id));
-        reserved.insert(name.clone());
+        reserved.names.insert(name.clone());
+        reserved.ids.insert(id.to_owned());
         drop(reserved);
-        Reserved { name, reserved: Arc::clone(&self.reserved) }
+        Ok(Reserved { name, id: id.to_owned(), all: Arc::clone(&self.reserved) })
     }
 
     /// Writes the metadata of a backup whose archive is stored: from now on it is listed.
@@ -198,11 +226,19 @@ fn no_such_backup(id: &str) -> Error {
         .fact("backup_id", id)
 }
 
-/// A name that belongs to one running upload.
+/// Names and ids of running uploads.
+#[derive(Debug, Default)]
+struct Wanted {
+    names: HashSet<String>,
+    ids: HashSet<String>,
+}
+
+/// A name and an id that belong to one running upload.
 #[derive(Debug)]
 pub struct Reserved {
     name: String,
-    reserved: Arc<Mutex<HashSet<String>>>,
+    id: String,
+    all: Arc<Mutex<Wanted>>,
 }
 
 impl Reserved {
@@ -215,6 +251,8 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.names.remove(&self.name);
+        all.ids.remove(&self.id);
     }
 }

@@ -103,6 +103,32 @@ async fn multipart_uploads_are_listed_completed_and_aborted() {
 }
 
 #[tokio::test]
+async fn a_long_key_is_a_key_like_any_other() {
+    let server = TestServer::embedded().await;
+    let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
+    let folder = format!("{}backups/", format!("{}/", "f".repeat(250)).repeat(3));
+    let keys = ["a", "b"].map(|last| format!("{folder}{}", last.repeat(250)));
+    for (key, content) in [(&keys[0], "one"), (&keys[1], "two"), (&keys[0], "another")] {
+        let stored = bucket.put(write(key), &payload(content.as_bytes())).await.unwrap();
+        assert_eq!(bucket.get(key, 100).await.unwrap(), content);
+        assert_eq!(bucket.head(key).await.unwrap().etag, stored.etag);
+    }
+    let upload = bucket.create_upload(write(&keys[1])).await.unwrap();
+    assert_eq!(bucket.open_uploads(&keys[1]).await.unwrap()[0].key, keys[1]);
+    let part = upload.send_part(1, &payload(b"in parts")).await.unwrap();
+    let stored = upload.complete(&[part]).await.unwrap();
+    let page = bucket.list(&folder, None).await.unwrap();
+    let listed: Vec<_> = page.objects.iter().map(|object| (&object.key, object.size)).collect();
+    assert_eq!(listed, [(&keys[0], 7), (&keys[1], 8)]);
+    assert_eq!(page.objects[1].etag, stored.etag);
+    for key in &keys {
+        bucket.delete(key).await.unwrap();
+        assert_eq!(bucket.head(key).await.unwrap_err().code(), Code::NotFound);
+    }
+    assert_eq!(server.objects().await, []);
+}
+
+#[tokio::test]
 async fn a_long_listing_comes_in_pages() {
     let server = TestServer::embedded().await;
     let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();

@@ -12,6 +12,7 @@
 
 mod arrows;
 mod cli;
+mod connection;
 mod e2e;
 mod embedded_server;
 mod noise;

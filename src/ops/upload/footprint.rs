@@ -4,7 +4,6 @@
 //! of their own, so that a cancelled upload can wait for their outcome and then undo it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
 
@@ -12,12 +11,10 @@ use super::Commit;
 use super::parts::Sent;
 use crate::error::{Cleanup, Code, Error, Result};
 use crate::ops::Target;
+use crate::ops::cancel::PATIENCE;
 use crate::protocol::Uploaded;
 use crate::s3::{Bucket, Stored, Upload, Write};
 use crate::store::Reserved;
-
-/// Time for taking back, after which the rest is left to a later clean-up.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What may be in the bucket by now.
 #[derive(Default)]
@@ -107,7 +104,7 @@ impl Footprint {
         committed?
     }
 
-    /// Takes back whatever there may be, within [`PATIENCE`].
+    /// Takes back whatever there may be, within [`PATIENCE`]; what is not done by then goes on.
     pub(super) async fn erase(mut self, target: &Arc<Target>) -> Erased {
         if self.opening.is_none() && self.upload.is_none() && self.objects.is_empty() {
             return Erased::Nothing;

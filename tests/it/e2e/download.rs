@@ -44,3 +44,30 @@ async fn a_cancelled_download_is_answered_and_the_session_goes_on() {
     }
     host.call("ping", json!({})).await.unwrap();
 }
+
+#[tokio::test]
+async fn payloads_are_as_small_as_the_host_wants_them() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    store(&host, "small", 2, 3 << 20).await;
+    let mut largest = 0;
+    let count = |largest: &mut usize, bytes: &[u8]| *largest = bytes.len().max(*largest);
+    host.download("t1", "small", json!({}), 4 << 20, |bytes| count(&mut largest, bytes))
+        .await
+        .unwrap();
+    assert_eq!(largest, 1 << 20);
+
+    let modest =
+        s3_backup_agent::demo::host::Host::spawn(crate::support::agent_command(), &["serve"], &[])
+            .await
+            .unwrap();
+    let limits = json!({"protocol": 1, "limits": {"max_payload": 65_536}});
+    modest.call("initialize", limits).await.unwrap();
+    modest.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    largest = 0;
+    modest
+        .download("t1", "small", json!({}), 4 << 20, |bytes| count(&mut largest, bytes))
+        .await
+        .unwrap();
+    assert_eq!(largest, 65_536);
+}

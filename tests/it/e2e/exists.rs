@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::streams::begin_upload;
 use super::{backup, code, connect, fetch, ids};
 use crate::support::TestServer;
 
@@ -48,4 +49,52 @@ async fn what_is_missing_is_not_found() {
     assert_eq!(host.call("backup.delete", delete.clone()).await.unwrap(), json!({"deleted": true}));
     assert_eq!(code(host.call("backup.delete", delete).await), "not_found");
     super::assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn of_two_uploads_with_one_id_the_second_is_refused() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let (mut first, _) = begin_upload(&host, "b", json!({})).await;
+    let second = host.upload("t1", backup("b"), json!({}), &b"second"[..]).await;
+    assert_eq!(code(second), "already_exists");
+    host.notify("cancel", json!({"id": first.id}), None).await.unwrap();
+    assert_eq!(code(first.response().await), "cancelled");
+    host.upload("t1", backup("b"), json!({}), &b"third"[..]).await.unwrap();
+    assert_eq!(fetch(&host, "b").await.0, b"third");
+}
+
+#[tokio::test]
+async fn uploads_with_one_name_do_not_meet() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let new = |id: &str| json!({"id": id, "name": "Same name", "metadata": {}});
+    let (one, two, three) = tokio::join!(
+        host.upload("t1", new("1"), json!({}), &b"one"[..]),
+        host.upload("t1", new("2"), json!({}), &b"two"[..]),
+        host.upload("t1", new("3"), json!({}), &b"three"[..]),
+    );
+    for stored in [one, two, three] {
+        stored.unwrap();
+    }
+    for (id, content) in [("1", &b"one"[..]), ("2", b"two"), ("3", b"three")] {
+        assert_eq!(fetch(&host, id).await.0, content);
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_somebody_else_deleted_is_not_found() {
+    let server = TestServer::start().await;
+    let (one, other) = (connect(&server).await, connect(&server).await);
+    for id in ["a", "b"] {
+        one.upload("t1", backup(id), json!({}), &b"x"[..]).await.unwrap();
+    }
+    one.call("backup.list", json!({"target": "t1"})).await.unwrap();
+    other.call("backup.delete", json!({"target": "t1", "backup_id": "a"})).await.unwrap();
+    // Still in the listing that was kept, but gone.
+    let gone = one.download("t1", "a", json!({}), 10, |_| {}).await.unwrap_err();
+    assert_eq!(gone.data.code, "not_found");
+    assert_eq!(serde_json::to_value(&gone.data.facts["backup_id"]).unwrap(), "a");
+    let listed = one.call("backup.list", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
 }

@@ -32,17 +32,17 @@ async fn connect_with(server: &TestServer, changes: Value) -> Host {
 }
 
 /// A backup with this id, and nothing remarkable otherwise.
-fn backup(id: &str) -> Value {
+pub(crate) fn backup(id: &str) -> Value {
     json!({"id": id, "name": format!("Backup {id}"), "metadata": {"backup_id": id}})
 }
 
 /// Stores noise of this seed and length.
-async fn store(host: &Host, id: &str, seed: u64, length: u64) -> Value {
+pub(crate) async fn store(host: &Host, id: &str, seed: u64, length: u64) -> Value {
     host.upload("t1", backup(id), json!({"size": length}), Noise::new(seed, length)).await.unwrap()
 }
 
 /// The whole content of a backup.
-async fn fetch(host: &Host, id: &str) -> (Vec<u8>, Value) {
+pub(crate) async fn fetch(host: &Host, id: &str) -> (Vec<u8>, Value) {
     let mut content = Vec::new();
     let result = host
         .download("t1", id, json!({}), 4 << 20, |bytes| content.extend_from_slice(bytes))
@@ -52,14 +52,14 @@ async fn fetch(host: &Host, id: &str) -> (Vec<u8>, Value) {
 }
 
 /// Ids of all backups, freshly looked up.
-async fn ids(host: &Host) -> Vec<String> {
+pub(crate) async fn ids(host: &Host) -> Vec<String> {
     let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
     let backups = listed["backups"].as_array().unwrap();
     backups.iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The code of an error.
-fn code(answer: Result<Value, Box<s3_backup_agent::protocol::ErrorObject>>) -> String {
+pub(crate) fn code(answer: Result<Value, Box<s3_backup_agent::protocol::ErrorObject>>) -> String {
     match answer {
         Ok(result) => format!("no error but {result}"),
         Err(error) => error.data.code,
@@ -67,7 +67,7 @@ fn code(answer: Result<Value, Box<s3_backup_agent::protocol::ErrorObject>>) -> S
 }
 
 /// Asserts that the bucket has neither objects nor unfinished uploads.
-async fn assert_empty(server: &TestServer) {
+pub(crate) async fn assert_empty(server: &TestServer) {
     assert_eq!(server.objects().await, []);
     assert_eq!(server.open_uploads().await, []);
 }

@@ -90,3 +90,13 @@ async fn a_signal_at_rest_ends_the_agent() {
     let status = tokio::time::timeout(Duration::from_secs(10), host.wait()).await.unwrap();
     assert_eq!(status.unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_stray_print_cannot_reach_the_host() {
+    let host = session().await;
+    let pid = host.pid().unwrap();
+    let end = |fd: u32| std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+    // What anybody prints to standard output lands where the log goes.
+    assert_eq!(end(1), end(2));
+    host.call("ping", json!({})).await.unwrap();
+}

@@ -1,0 +1,57 @@
+"""A host of the S3 backup agent: finds it, runs it, and talks to it. No Home Assistant in here.
+
+    async with AgentClient() as client:
+        await client.open_target("home", {"bucket": "backups", "access_key_id": ...})
+        await client.upload("home", NewBackup("b1", "Nightly"), chunks, size=length)
+        async for chunk in await client.download("home", "b1"):
+            ...
+"""
+
+from .client import AgentClient, DownloadStream, Stream, StreamFactory
+from .errors import (
+    AgentError,
+    AgentGone,
+    AgentNotFound,
+    AgentProtocolError,
+    AgentStartFailed,
+    AgentTimeout,
+    AuthError,
+    Kind,
+    NoSuchBackup,
+)
+from .models import (
+    AgentInfo,
+    Backup,
+    Check,
+    Listing,
+    NewBackup,
+    Progress,
+    Skipped,
+    Uploaded,
+    Validation,
+)
+
+__all__ = [
+    "AgentClient",
+    "AgentError",
+    "AgentGone",
+    "AgentInfo",
+    "AgentNotFound",
+    "AgentProtocolError",
+    "AgentStartFailed",
+    "AgentTimeout",
+    "AuthError",
+    "Backup",
+    "Check",
+    "DownloadStream",
+    "Kind",
+    "Listing",
+    "NewBackup",
+    "NoSuchBackup",
+    "Progress",
+    "Skipped",
+    "Stream",
+    "StreamFactory",
+    "Uploaded",
+    "Validation",
+]

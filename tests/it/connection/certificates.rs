@@ -1,0 +1,105 @@
+//! Certificates of all sorts, made for one test, and the server's side of TLS.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::Acceptor;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::seen::hex;
+
+/// One who signs certificates.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(super) pem: String,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(&[], "Test authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A certificate for these hosts, valid in these years.
+    pub(super) fn issue(&self, hosts: &[&str], years: std::ops::Range<i32>) -> Arc<Identity> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(hosts, "Test storage");
+        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity::new(&certificate, &key)
+    }
+}
+
+fn params(hosts: &[&str], name: &str) -> CertificateParams {
+    let hosts: Vec<_> = hosts.iter().copied().map(str::to_owned).collect();
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// A certificate with its key, and what the clients of it offered.
+pub(super) struct Identity {
+    config: Arc<ServerConfig>,
+    certificate: CertificateDer<'static>,
+    pub(super) pem: String,
+    protocols: Mutex<Vec<String>>,
+}
+
+impl Identity {
+    /// A certificate that vouches for itself, with or without the mark of an authority.
+    pub(super) fn self_signed(host: &str, is_authority: bool) -> Arc<Self> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(&[host], "Test storage");
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        Self::new(&params.self_signed(&key).unwrap(), &key)
+    }
+
+    fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = vec![certificate.der().clone()];
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(Self {
+            config: Arc::new(config),
+            certificate: certificate.der().clone(),
+            pem: certificate.pem(),
+            protocols: Mutex::default(),
+        })
+    }
+
+    pub(super) fn sha256(&self) -> String {
+        hex(&Sha256::digest(&self.certificate))
+    }
+
+    /// The protocols that clients offered, by their names in ALPN.
+    pub(super) fn protocols(&self) -> Vec<String> {
+        self.protocols.lock().unwrap().clone()
+    }
+
+    pub(super) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let offered = start.client_hello().alpn().into_iter().flatten();
+        let offered = offered.map(|name| String::from_utf8_lossy(name).into_owned());
+        self.protocols.lock().unwrap().extend(offered);
+        start.into_stream(Arc::clone(&self.config)).await
+    }
+}

@@ -1,0 +1,78 @@
+//! What goes over the wire between the real agent and a storage, and what happens when it does not
+//! arrive. Always on the embedded server, with something of ours in between.
+
+mod breaks;
+mod certificates;
+mod proxy;
+mod requests;
+mod seen;
+mod tls;
+mod wire;
+
+use std::net::SocketAddr;
+
+use s3_backup_agent::demo::host::Host;
+use s3_backup_agent::protocol::ErrorObject;
+use serde_json::{Value, json};
+
+use self::wire::Wire;
+use crate::e2e::{backup, fetch, store};
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
+
+/// An agent with this environment and the target `t1` open: the storage of `server`, at another
+/// endpoint and with other changes to its settings.
+async fn open(
+    server: &TestServer,
+    endpoint: &str,
+    changes: Value,
+    environment: &[(&str, &str)],
+) -> Result<Host, Box<ErrorObject>> {
+    let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let environment: Vec<_> = environment.collect();
+    let host = Host::launch(agent_command(), &["serve"], &environment).await?;
+    let mut config = server.config();
+    let config_members = config.as_object_mut().unwrap();
+    config_members.insert("endpoint".to_owned(), endpoint.into());
+    config_members.extend(changes.as_object().unwrap().clone());
+    host.call("target.open", json!({"target": "t1", "config": config})).await?;
+    Ok(host)
+}
+
+/// The same over a wire, with nothing special.
+async fn connect(server: &TestServer, wire: &Wire) -> Host {
+    open(server, &wire.http(), json!({}), &[]).await.unwrap()
+}
+
+fn address(server: &TestServer) -> SocketAddr {
+    let endpoint = server.config()["endpoint"].as_str().unwrap().to_owned();
+    endpoint.trim_start_matches("http://").parse().unwrap()
+}
+
+/// Stores a small and a large backup and reads them back.
+async fn there_and_back(host: &Host) {
+    for (id, size) in [("small", 1000), ("large", 40 << 20)] {
+        store(host, id, 1, size).await;
+        let (content, result) = fetch(host, id).await;
+        assert!(content == Noise::new(1, size).bytes(content.len() + 1), "{id}");
+        assert_eq!(result["verified"], true);
+    }
+}
+
+/// The error of a listing that is looked up anew.
+async fn list_error(host: &Host) -> ErrorObject {
+    let list = json!({"target": "t1", "refresh": true});
+    *host.call("backup.list", list).await.unwrap_err()
+}
+
+fn fact(error: &ErrorObject, name: &str) -> String {
+    error.data.facts.get(name).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Asserts that a secret is neither in an error nor in the log.
+fn assert_hidden(secret: &str, error: &ErrorObject, host: &Host) {
+    let error = serde_json::to_string(error).unwrap();
+    assert!(!error.contains(secret), "{error}");
+    let log = host.stderr_lines();
+    assert!(!log.iter().any(|line| line.contains(secret)), "{log:?}");
+}

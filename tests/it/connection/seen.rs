@@ -1,0 +1,61 @@
+//! Requests as they came over the wire.
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri};
+use sha2::{Digest as _, Sha256};
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// Number of the connection it came on.
+    pub(super) connection: usize,
+    pub(super) method: Method,
+    /// As in the request line.
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) length: usize,
+    /// Of its body, in hexadecimal.
+    pub(super) sha256: String,
+}
+
+impl Seen {
+    pub(super) fn new(connection: usize, head: &Parts, content: &[u8]) -> Self {
+        Self {
+            connection,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            headers: head.headers.clone(),
+            length: content.len(),
+            sha256: hex(&Sha256::digest(content)),
+        }
+    }
+
+    /// Empty when it is missing.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Method, the file in the key or else the bucket, and the names in the query: a request in one
+    /// word, such as `PUT a.tar?partNumber&uploadId`.
+    pub(super) fn kind(&self) -> String {
+        kind(&self.method, &self.uri)
+    }
+}
+
+/// [`Seen::kind`].
+pub(super) fn kind(method: &Method, uri: &Uri) -> String {
+    let file = uri.path().rsplit('/').next().unwrap_or_default();
+    let query = uri.query().unwrap_or_default().split('&');
+    let names: Vec<_> = query.filter_map(|pair| pair.split('=').next()).collect();
+    format!("{method} {file}?{}", names.join("&"))
+}
+
+/// The number of the part that a request sends.
+pub(super) fn part(uri: &Uri) -> Option<u32> {
+    let mut pairs = uri.query()?.split('&');
+    pairs.find_map(|pair| pair.strip_prefix("partNumber="))?.parse().ok()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

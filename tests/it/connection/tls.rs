@@ -1,0 +1,200 @@
+//! TLS: which certificates are taken, and what is said about the others.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use s3_backup_agent::demo::host::Host;
+use s3_backup_agent::protocol::ErrorObject;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::Barrier;
+
+use super::certificates::{Authority, Identity};
+use super::wire::{Act, Wire};
+use super::{address, fact, list_error, open, there_and_back};
+use crate::support::TestServer;
+
+const HOST: &str = "127.0.0.1";
+
+/// The embedded server behind a certificate.
+struct Secured {
+    server: TestServer,
+    wire: Wire,
+    identity: Arc<Identity>,
+}
+
+impl Secured {
+    async fn start(identity: Arc<Identity>) -> Self {
+        let server = TestServer::embedded().await;
+        let wire = Wire::with_tls(address(&server), Arc::clone(&identity), |_| Act::Pass).await;
+        Self { server, wire, identity }
+    }
+
+    async fn open(&self, changes: Value) -> Host {
+        open(&self.server, &self.wire.https(), changes, &[]).await.unwrap()
+    }
+
+    /// How the storage is refused, with reason and field as they should be.
+    async fn refusal(&self, changes: Value, reason: &str, field: &str) -> ErrorObject {
+        let error = list_error(&self.open(changes).await).await;
+        assert_eq!(error.data.code, "tls_untrusted", "{error:?}");
+        assert_eq!(fact(&error, "reason"), reason, "{error:?}");
+        assert_eq!(error.data.field.as_deref(), Some(field));
+        assert!(!error.data.retryable);
+        assert_eq!(fact(&error, "sha256"), self.identity.sha256());
+        assert_eq!(fact(&error, "subject"), "CN=Test storage");
+        error
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_issuer_is_refused_until_it_is_given() {
+    let authority = Authority::new();
+    let secured = Secured::start(authority.issue(&[HOST], 2000..3000)).await;
+    let error = secured.refusal(json!({}), "unknown_issuer", "ca_certificate").await;
+    assert_eq!(fact(&error, "issuer"), "CN=Test authority");
+
+    let host = secured.open(json!({})).await;
+    let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+    let check = &validated["checks"][0];
+    assert_eq!(
+        (&check["name"], &check["error"]["code"]),
+        (&json!("list"), &json!("tls_untrusted"))
+    );
+    assert_eq!(check["error"]["facts"]["sha256"], secured.identity.sha256());
+
+    // Other certificates beside it do no harm.
+    for pem in [authority.pem.clone(), format!("{}\r\n{}", Authority::new().pem, authority.pem)] {
+        there_and_back(&secured.open(json!({"ca_certificate": pem})).await).await;
+    }
+    // One of another issuer does not help.
+    let other = json!({"ca_certificate": Authority::new().pem});
+    secured.refusal(other, "unknown_issuer", "ca_certificate").await;
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_refused_until_it_is_given() {
+    for is_authority in [false, true] {
+        let secured = Secured::start(Identity::self_signed(HOST, is_authority)).await;
+        let error = secured.refusal(json!({}), "self_signed", "ca_certificate").await;
+        assert_eq!(fact(&error, "issuer"), "CN=Test storage");
+        let given = json!({"ca_certificate": secured.identity.pem});
+        there_and_back(&secured.open(given).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_is_refused() {
+    let authority = Authority::new();
+    let given = json!({"ca_certificate": authority.pem});
+    let secured = Secured::start(authority.issue(&["storage.example"], 2000..3000)).await;
+    secured.refusal(given, "name_mismatch", "endpoint").await;
+
+    let secured = Secured::start(Identity::self_signed("storage.example", false)).await;
+    let given = json!({"ca_certificate": secured.identity.pem});
+    secured.refusal(given, "name_mismatch", "endpoint").await;
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_time_is_refused() {
+    let authority = Authority::new();
+    for (years, reason) in [(2000..2001, "expired"), (2900..3000, "not_yet_valid")] {
+        let secured = Secured::start(authority.issue(&[HOST], years)).await;
+        let given = json!({"ca_certificate": authority.pem});
+        secured.refusal(given, reason, "ca_certificate").await;
+    }
+}
+
+#[tokio::test]
+async fn without_verification_any_certificate_will_do_and_the_log_warns() {
+    let secured = Secured::start(Authority::new().issue(&["other"], 2000..2001)).await;
+    let host = secured.open(json!({"verify_tls": false})).await;
+    there_and_back(&host).await;
+    let log = host.stderr_lines();
+    let warned = |line: &String| line.contains("\"warning\"") && line.contains("not checked");
+    assert!(log.iter().any(warned), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_ca_certificate_that_is_none_is_refused_at_once() {
+    let server = TestServer::embedded().await;
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let cut = Authority::new().pem.replace("-----END", "");
+    for pem in ["garbage", garbage, &key, &cut] {
+        let changes = json!({"ca_certificate": pem});
+        let error = open(&server, "https://127.0.0.1:1", changes, &[]).await.unwrap_err();
+        assert_eq!(error.data.code, "invalid_config", "{pem}");
+        assert_eq!(error.data.field.as_deref(), Some("ca_certificate"), "{pem}");
+    }
+}
+
+#[tokio::test]
+async fn https_on_a_port_without_tls_is_explained() {
+    let server = TestServer::embedded().await;
+    let https = format!("https://{}", address(&server));
+    let error = list_error(&open(&server, &https, json!({}), &[]).await.unwrap()).await;
+    assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
+    assert_eq!(fact(&error, "reason"), "tls_on_plain_http");
+    assert_eq!(error.data.field.as_deref(), Some("endpoint"));
+    assert!(error.message.contains("http://"), "{}", error.message);
+}
+
+/// A server that says the same to everybody, whatever it is asked.
+async fn saying(words: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind((HOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            let _ = socket.write_all(words).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn http_on_a_port_with_tls_is_explained() {
+    let server = TestServer::embedded().await;
+    let secured = Secured::start(Authority::new().issue(&[HOST], 2000..3000)).await;
+    let in_text =
+        b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let alert = b"\x15\x03\x01\x00\x02\x02\x46";
+    for address in [saying(in_text).await, saying(alert).await, secured.wire.address] {
+        let http = format!("http://{address}");
+        let error = list_error(&open(&server, &http, json!({}), &[]).await.unwrap()).await;
+        assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
+        assert_eq!(fact(&error, "reason"), "plain_http_on_tls");
+        assert_eq!(error.data.field.as_deref(), Some("endpoint"));
+        assert!(error.message.contains("https://"), "{}", error.message);
+    }
+    // Some close the connection without a word; this may also be a storage that is starting.
+    let http = format!("http://{}", saying(b"").await);
+    let error = list_error(&open(&server, &http, json!({}), &[]).await.unwrap()).await;
+    assert_eq!(error.data.code, "network_lost", "{error:?}");
+    assert!(error.data.retryable && error.message.contains("https://"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn parts_travel_at_the_same_time_on_connections_of_their_own() {
+    let authority = Authority::new();
+    let identity = authority.issue(&[HOST], 2000..3000);
+    let server = TestServer::embedded().await;
+    let all_there = Arc::new(Barrier::new(3));
+    let wire = Wire::with_tls(address(&server), Arc::clone(&identity), move |head| {
+        let is_part = super::seen::part(&head.uri).is_some();
+        if is_part { Act::Meet(Arc::clone(&all_there)) } else { Act::Pass }
+    });
+    let wire = wire.await;
+    let given = json!({"ca_certificate": authority.pem});
+    let host = open(&server, &wire.https(), given, &[]).await.unwrap();
+    crate::e2e::store(&host, "parts", 1, 48 << 20).await;
+    let seen = wire.seen();
+    let parts = seen.iter().filter(|seen| super::seen::part(&seen.uri).is_some());
+    let connections: std::collections::BTreeSet<_> = parts.map(|seen| seen.connection).collect();
+    assert_eq!(connections.len(), 3, "{connections:?}");
+    let protocols = identity.protocols();
+    assert!(protocols.iter().all(|name| name == "http/1.1"), "{protocols:?}");
+}

@@ -1,0 +1,282 @@
+//! A way from the agent to a storage that writes down what goes over it, and breaks where it is
+//! told to.
+//!
+//! Passes requests on as they came, the `Host` header included, so that signatures stay valid. Also
+//! speaks as a forward proxy: whole URIs and `CONNECT` lead to the one storage behind it. The way is
+//! gone when this is dropped.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::certificates::Identity;
+use super::seen::Seen;
+
+type Body = BoxBody<Bytes, io::Error>;
+type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
+
+/// What happens to a request.
+#[derive(Debug)]
+pub(super) enum Act {
+    /// It goes on to the storage, and the answer back.
+    Pass,
+    /// The same, when so many requests have come to this point.
+    Meet(Arc<Barrier>),
+    /// It is read and answered with an error document of S3.
+    Answer(u16, &'static str),
+    /// The same, without reading its body.
+    Refuse(u16, &'static str),
+    /// The connection ends after so many bytes of its body; the storage sees nothing of it.
+    CutRequest(usize),
+    /// The connection ends after so many bytes of the answer's body.
+    CutAnswer(usize),
+    /// The storage gets it, and the connection ends in place of the answer.
+    LoseAnswer,
+}
+
+/// The running way.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    serving: AbortHandle,
+}
+
+impl Wire {
+    /// A way over plain TCP to the storage at `upstream`.
+    pub(super) async fn start(
+        upstream: SocketAddr,
+        rule: impl FnMut(&Parts) -> Act + Send + 'static,
+    ) -> Self {
+        Self::run(upstream, None, rule).await
+    }
+
+    /// A way that speaks TLS with the agent, and plain TCP with the storage.
+    pub(super) async fn with_tls(
+        upstream: SocketAddr,
+        identity: Arc<Identity>,
+        rule: impl FnMut(&Parts) -> Act + Send + 'static,
+    ) -> Self {
+        Self::run(upstream, Some(identity), rule).await
+    }
+
+    async fn run(
+        upstream: SocketAddr,
+        identity: Option<Arc<Identity>>,
+        rule: impl FnMut(&Parts) -> Act + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let state = Arc::new(State {
+            upstream,
+            rule: Mutex::new(Box::new(rule) as Rule),
+            seen: Arc::clone(&seen),
+        });
+        let serving = tokio::spawn(accept(listener, identity, state)).abort_handle();
+        Self { address, seen, serving }
+    }
+
+    pub(super) fn http(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn https(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// Everything that came since the last time.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The connections live in this future and end with it.
+async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    for number in 0.. {
+        let (socket, _) = listener.accept().await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let state = Arc::clone(&state);
+        match identity.clone() {
+            None => {
+                connections.spawn(serve(socket, number, state));
+            }
+            Some(identity) => {
+                connections.spawn(async move {
+                    if let Ok(stream) = identity.accept(socket).await {
+                        serve(stream, number, state).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+async fn serve(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    number: usize,
+    state: Arc<State>,
+) {
+    let service = service_fn(move |request| Arc::clone(&state).handle(number, request));
+    let mut http = hyper::server::conn::http1::Builder::new();
+    let serving = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(io), service);
+    // Ends in an error when it was told to break.
+    let _ = serving.with_upgrades().await;
+}
+
+struct State {
+    upstream: SocketAddr,
+    rule: Mutex<Rule>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+fn cut() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+impl State {
+    async fn handle(
+        self: Arc<Self>,
+        connection: usize,
+        mut request: Request<Incoming>,
+    ) -> io::Result<Response<Body>> {
+        if request.method() == Method::CONNECT {
+            return Ok(self.tunnel(connection, &mut request));
+        }
+        let (head, body) = request.into_parts();
+        let act = (self.rule.lock().unwrap())(&head);
+        let wanted = match act {
+            Act::Refuse(..) => 0,
+            Act::CutRequest(bytes) => bytes,
+            _ => usize::MAX,
+        };
+        let content = read(body, wanted).await?;
+        self.note(connection, &head, &content);
+        match act {
+            Act::CutRequest(_) => return Err(cut()),
+            Act::Answer(status, code) | Act::Refuse(status, code) => {
+                return Ok(refusal(status, code));
+            }
+            Act::Meet(barrier) => {
+                let meeting = tokio::time::timeout(Duration::from_secs(20), barrier.wait());
+                meeting.await.map_err(|_| cut())?;
+            }
+            _ => {}
+        }
+        let (mut head, content) = self.pass_on(head, content).await?;
+        let length = match act {
+            Act::LoseAnswer => return Err(cut()),
+            Act::CutAnswer(bytes) => bytes,
+            _ => content.len(),
+        };
+        head.headers.remove(http::header::TRANSFER_ENCODING);
+        Ok(Response::from_parts(head, body_of(content, length)))
+    }
+
+    fn note(&self, connection: usize, head: &Parts, content: &[u8]) {
+        self.seen.lock().unwrap().push(Seen::new(connection, head, content));
+    }
+
+    fn tunnel(&self, connection: usize, request: &mut Request<Incoming>) -> Response<Body> {
+        let upgrade = hyper::upgrade::on(&mut *request);
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = request.method().clone();
+        head.uri = request.uri().clone();
+        head.headers = request.headers().clone();
+        self.note(connection, &head, b"");
+        if let Act::Answer(status, code) = (self.rule.lock().unwrap())(&head) {
+            return refusal(status, code);
+        }
+        let upstream = self.upstream;
+        tokio::spawn(async move {
+            let mut far = TcpStream::connect(upstream).await?;
+            let mut near = TokioIo::new(upgrade.await.map_err(io::Error::other)?);
+            tokio::io::copy_bidirectional(&mut near, &mut far).await
+        });
+        Response::new(Full::default().map_err(never).boxed())
+    }
+
+    async fn pass_on(
+        &self,
+        mut head: Parts,
+        content: Vec<u8>,
+    ) -> io::Result<(http::response::Parts, Bytes)> {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        head.uri = path.parse().map_err(io::Error::other)?;
+        let socket = TcpStream::connect(self.upstream).await?;
+        socket.set_nodelay(true)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(socket))
+                .await
+                .map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        let request = Request::from_parts(head, Full::from(content));
+        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
+        let (head, body) = answer.into_parts();
+        let content = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok((head, content))
+    }
+}
+
+fn never(never: Infallible) -> io::Error {
+    match never {}
+}
+
+async fn read(mut body: Incoming, wanted: usize) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    while content.len() < wanted
+        && let Some(frame) = body.frame().await
+    {
+        if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+            content.extend_from_slice(&data);
+        }
+    }
+    Ok(content)
+}
+
+/// The first `length` bytes of `content`; when that is not all, the connection ends there.
+fn body_of(content: Bytes, length: usize) -> Body {
+    if length >= content.len() {
+        return Full::new(content).map_err(never).boxed();
+    }
+    let frames = stream::unfold(content.slice(..length), |mut rest| async move {
+        // Everything goes out before the end comes, because the server flushes while it waits.
+        tokio::task::yield_now().await;
+        if rest.is_empty() {
+            return Some((Err(cut()), rest));
+        }
+        let frame = rest.split_to(rest.len().min(16 << 10));
+        Some((Ok(Frame::data(frame)), rest))
+    });
+    BodyExt::boxed(StreamBody::new(frames))
+}
+
+fn refusal(status: u16, code: &str) -> Response<Body> {
+    let document = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
+    let mut response = Response::new(Full::from(document).map_err(never).boxed());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
