@@ -4,14 +4,18 @@
 //! [`TargetConfig`] is the same, complete and checked. Nothing is read from `~/.aws`, profiles or
 //! instance metadata. Secrets live in [`Secret`], which cannot be printed.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+mod check;
+mod secret;
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
-use zeroize::Zeroizing;
+use url::Url;
 
-use crate::error::{Code, Error, Result};
+use self::check::{
+    aws_endpoint, check_bucket, check_key, check_part_size, check_region, invalid, is_aws,
+    parse_endpoint, region_of,
+};
+pub use self::secret::{Secret, SecretSource};
+use crate::error::Result;
 
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1 << 20;
@@ -30,84 +34,6 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 96 * MIB;
 
 /// Smallest budget that leaves room for one part of the smallest size.
 pub const MIN_MEMORY_BUDGET: u64 = 32 * MIB;
-
-/// A text that must never be shown. Wiped from memory when dropped.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// The text itself, for signing.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-/// Where a secret comes from.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum SecretSource {
-    /// The secret itself.
-    Inline(Secret),
-    /// A file whose content, without the final line break, is the secret.
-    File {
-        /// Path of the file.
-        file: PathBuf,
-    },
-    /// A file of this name in `$CREDENTIALS_DIRECTORY`, as systemd provides it.
-    Credential {
-        /// Name of the credential.
-        credential: String,
-    },
-}
-
-impl SecretSource {
-    fn read(self, field: &'static str) -> Result<Secret> {
-        let path = match self {
-            Self::Inline(secret) => return Ok(secret),
-            Self::File { file } => file,
-            Self::Credential { credential } => {
-                let mut parts = Path::new(&credential).components();
-                let plain = matches!(
-                    (parts.next(), parts.next()),
-                    (Some(std::path::Component::Normal(_)), None)
-                );
-                let directory = std::env::var_os("CREDENTIALS_DIRECTORY");
-                match directory {
-                    Some(directory) if plain => PathBuf::from(directory).join(credential),
-                    Some(_) => {
-                        return Err(invalid(field, "the credential must be a plain file name"));
-                    }
-                    None => {
-                        return Err(invalid(
-                            field,
-                            "no CREDENTIALS_DIRECTORY is set: give a \"file\" instead of a \"credential\"",
-                        ));
-                    }
-                }
-            }
-        };
-        let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| {
-            invalid(field, format!("cannot read {}: {error}", path.display())).source(error)
-        })?);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        Ok(Secret::from(text.to_owned()))
-    }
-}
 
 /// How the bucket is named in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,183 +173,10 @@ impl TargetSettings {
     }
 }
 
-fn invalid(field: &'static str, message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidConfig, message).field(field).fact("field", field)
-}
-
-fn invalid_endpoint(reason: &'static str, message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", reason)
-}
-
-fn parse_endpoint(text: &str, bucket: &str) -> Result<Url> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(invalid_endpoint(
-            "scheme",
-            "the endpoint is empty: enter https:// and the host",
-        ));
-    }
-    if !text.contains("://") {
-        return Err(invalid_endpoint(
-            "scheme",
-            format!("the endpoint \"{text}\" has no scheme: write https://{text}"),
-        ));
-    }
-    let url = Url::parse(text).map_err(|error| {
-        invalid_endpoint("scheme", format!("the endpoint \"{text}\" is not a URL: {error}"))
-    })?;
-    if !matches!(url.scheme(), "https" | "http") {
-        return Err(invalid_endpoint(
-            "scheme",
-            format!("the endpoint starts with {}://: use https:// (or http://)", url.scheme()),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid_endpoint(
-            "credentials_in_url",
-            "the endpoint holds a user name or password: remove it and use the keys instead",
-        ));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(invalid_endpoint(
-            "query",
-            "the endpoint has something behind a ? or #: enter the scheme and the host only",
-        ));
-    }
-    let path = url.path().trim_matches('/');
-    if !path.is_empty() {
-        return Err(invalid_endpoint(
-            "bucket_in_url",
-            format!(
-                "the endpoint has a path (/{path}): enter the scheme and the host only; the bucket \
-                 and the prefix have fields of their own"
-            ),
-        ));
-    }
-    let host = url.host_str().unwrap_or_default();
-    // A bucket may itself be called "s3", so only "<bucket>.s3…" is taken for a mistake.
-    if let Some(rest) = host.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.'))
-        && rest.starts_with("s3")
-        && rest.contains('.')
-    {
-        return Err(invalid_endpoint(
-            "bucket_in_url",
-            format!("the endpoint already holds the bucket: write {}://{rest}", url.scheme()),
-        ));
-    }
-    Ok(url)
-}
-
-fn aws_endpoint(region: Option<&str>) -> Result<Url> {
-    let region = check_region(region.unwrap_or("us-east-1").to_owned())?;
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    Url::parse(&format!("https://s3.{region}.{suffix}"))
-        .map_err(|error| invalid("region", format!("\"{region}\" is not a region")).source(error))
-}
-
-fn is_aws(endpoint: &Url) -> bool {
-    endpoint
-        .host_str()
-        .is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
-}
-
-/// The region in `s3.REGION.amazonaws.com`.
-fn region_of(endpoint: &Url) -> Option<String> {
-    if !is_aws(endpoint) {
-        return None;
-    }
-    let mut labels = endpoint.host_str()?.split('.');
-    labels.find(|label| *label == "s3" || *label == "dualstack")?;
-    labels
-        .find(|label| *label != "dualstack")
-        .filter(|label| *label != "amazonaws")
-        .map(str::to_owned)
-}
-
-fn check_region(region: String) -> Result<String> {
-    let region = region.trim();
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    if region.is_empty() || region.len() > 64 || !region.chars().all(plain) {
-        return Err(invalid(
-            "region",
-            "the region must be letters, digits and hyphens, such as eu-central-1, auto or garage; \
-             leave it out if your storage has none",
-        ));
-    }
-    Ok(region.to_owned())
-}
-
-fn check_bucket(bucket: &str) -> Result<()> {
-    let wrong = |message: String| {
-        Err(Error::new(Code::InvalidBucketName, message).field("bucket").fact("bucket", bucket))
-    };
-    if bucket.is_empty() {
-        return wrong("the bucket name is missing".to_owned());
-    }
-    if !(3..=63).contains(&bucket.len()) {
-        return wrong(format!("the bucket name \"{bucket}\" must have 3 to 63 characters"));
-    }
-    let plain = |character: char| {
-        character.is_ascii_lowercase() || character.is_ascii_digit() || "-.".contains(character)
-    };
-    if let Some(character) = bucket.chars().find(|character| !plain(*character)) {
-        return wrong(format!(
-            "the bucket name \"{bucket}\" holds {character:?}: only lower-case letters, digits, \
-             hyphens and dots are allowed, and folders go into the prefix"
-        ));
-    }
-    let edge = |character: Option<char>| character.is_some_and(|c| c.is_ascii_alphanumeric());
-    if !edge(bucket.chars().next()) || !edge(bucket.chars().next_back()) || bucket.contains("..") {
-        return wrong(format!(
-            "the bucket name \"{bucket}\" must begin and end with a letter or digit and have no \
-             two dots in a row"
-        ));
-    }
-    if matches!(Host::parse(bucket), Ok(Host::Ipv4(_))) {
-        return wrong(format!("the bucket name \"{bucket}\" looks like an IP address"));
-    }
-    Ok(())
-}
-
-fn check_key(field: &'static str, what: &str, value: &str) -> Result<()> {
-    if value.is_empty() {
-        return Err(invalid(field, format!("the {what} is missing")));
-    }
-    if value.trim().is_empty() {
-        return Err(invalid(field, format!("the {what} is blank: enter it")));
-    }
-    if value.trim() != value {
-        return Err(invalid(
-            field,
-            format!("the {what} has a blank or line break before or after it: remove that"),
-        ));
-    }
-    if value.chars().any(|character| character.is_control() || character.is_whitespace()) {
-        return Err(invalid(
-            field,
-            format!("the {what} holds a blank or control character: copy it again"),
-        ));
-    }
-    Ok(())
-}
-
-fn check_part_size(wanted: Option<u64>, memory_budget: u64) -> Result<u64> {
-    let Some(size) = wanted else {
-        let fitting = memory_budget / 6 / MIB * MIB;
-        return Ok(DEFAULT_PART_SIZE.min(fitting.max(MIN_PART_SIZE)));
-    };
-    if !(MIN_PART_SIZE..=MAX_PART_SIZE).contains(&size) {
-        return Err(invalid(
-            "part_size_bytes",
-            "the part size must be between 5 MiB (5242880) and 5 GiB (5368709120)",
-        ));
-    }
-    Ok(size)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     fn settings() -> TargetSettings {
         TargetSettings {

@@ -11,12 +11,12 @@ use crate::protocol::Backup;
 /// `not_found`; `invalid_params` when several have the name.
 pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
     let error = match Box::pin(ops::get(&context.target, wanted, &context.cancel)).await {
-        Ok(backup) => return Ok(backup.info.clone()),
+        Ok(backup) => return Ok(backup.as_ref().clone()),
         Err(error) if error.code() == Code::NotFound => error,
         Err(error) => return Err(error),
     };
     let listing = Box::pin(ops::list(&context.target, false, &context.cancel)).await?;
-    let named: Vec<_> = listing.backups().filter(|backup| has_name(&backup.info, wanted)).collect();
+    let named: Vec<_> = listing.backups().filter(|backup| has_name(backup, wanted)).collect();
     match named.as_slice() {
         [] if listing.find(wanted).is_some() => Err(error),
         [] => Err(Error::new(
@@ -24,9 +24,9 @@ pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
             format!("there is no backup with the id or name \"{wanted}\""),
         )
         .fact("backup_id", wanted)),
-        [backup] => Ok(backup.info.clone()),
+        [backup] => Ok(backup.as_ref().clone()),
         several => {
-            let ids: Vec<_> = several.iter().map(|backup| backup.info.id.as_str()).collect();
+            let ids: Vec<_> = several.iter().map(|backup| backup.id.as_str()).collect();
             let message = format!(
                 "{} backups are called \"{wanted}\": give one of their ids, {}",
                 ids.len(),

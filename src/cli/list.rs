@@ -55,7 +55,7 @@ pub(super) async fn list(context: &Context) -> Result<()> {
 }
 
 fn take_apart(listing: &Listing) -> (Vec<Backup>, Vec<Skipped>) {
-    let backups = listing.backups().map(|backup| backup.info.clone()).collect();
+    let backups = listing.backups().map(|backup| backup.as_ref().clone()).collect();
     let skipped = listing.entries.values().filter_map(|entry| match entry {
         Entry::Skipped { skipped, .. } => Some(skipped.clone()),
         Entry::Backup(_) | Entry::Archive => None,

@@ -68,7 +68,7 @@ async fn fetch(
 ) -> Result<Downloaded> {
     progress.enter(Phase::Starting);
     let backup = target.store.find(&request.id).await?;
-    let digests = match backup.info.verifiable {
+    let digests = match backup.verifiable {
         true => target.store.document(&backup).await?.digests,
         false => None,
     };
@@ -79,7 +79,7 @@ async fn fetch(
     let reservation = target.budget.reserve(plan.largest_piece() + WINDOW).await?;
     progress.enter(Phase::Transferring);
     progress.expect(Some(plan.length()));
-    sink.begin(&backup.info, request.offset, plan.length()).await?;
+    sink.begin(&backup, request.offset, plan.length()).await?;
     let plan = Arc::new(plan);
     transfer(target, &bucket, &plan, reservation, sink, progress).await?;
     Ok(Downloaded { length: plan.length(), verified: plan.is_verified() })

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Cancel, Target};
 use crate::error::Result;
-use crate::store::{Listing, StoredBackup};
+use crate::protocol::Backup;
+use crate::store::Listing;
 
 /// All backups of a target, at most five minutes old unless `refresh` is set. Changes nothing.
 ///
@@ -18,6 +19,6 @@ pub async fn list(target: &Target, refresh: bool, cancel: &Cancel) -> Result<Arc
 ///
 /// # Errors
 /// `not_found`, and every code that a storage or a connection can cause.
-pub async fn get(target: &Target, id: &str, cancel: &Cancel) -> Result<Arc<StoredBackup>> {
+pub async fn get(target: &Target, id: &str, cancel: &Cancel) -> Result<Arc<Backup>> {
     cancel.guard(target.store.find(id)).await
 }

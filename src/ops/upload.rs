@@ -173,10 +173,6 @@ impl Commit {
         }
         let backup =
             store.commit(&self.name, &self.id, &self.title, self.metadata, &self.digests).await?;
-        Ok(Uploaded {
-            backup: backup.info,
-            etag: Some(etag).filter(|etag| !etag.is_empty()),
-            version_id,
-        })
+        Ok(Uploaded { backup, etag: Some(etag).filter(|etag| !etag.is_empty()), version_id })
     }
 }

@@ -1,11 +1,20 @@
-//! The messages between a host and the agent, as types. No I/O.
+//! The messages between a host and the agent, as types: one for each. No I/O. Sizes and offsets are
+//! bytes, times are milliseconds.
 //!
 //! `protocol/PROTOCOL.md` is the specification. Unknown members are ignored everywhere, so no type
 //! here refuses them.
 
-mod messages;
+mod backup;
+mod failure;
+mod session;
+mod stream;
+mod target;
 
-pub use messages::*;
+pub use self::backup::*;
+pub use self::failure::*;
+pub use self::session::*;
+pub use self::stream::*;
+pub use self::target::*;
 
 /// Name of the protocol, as `hello` announces it.
 pub const NAME: &str = "backup-agent";

@@ -180,13 +180,34 @@ pub(super) fn broken(
             .fact("ms", ms)
             .source(source);
     }
-    if let Some(fault) = find::<rustls::Error>(source.as_ref()) {
+    // Absent while an answer is read; what breaks then is worth another try.
+    let request = find::<hyper_util::client::legacy::Error>(source.as_ref());
+    if let Some(fault) = find::<rustls::Error>(source.as_ref()).filter(|_| request.is_some()) {
         return tls_failed(endpoint, fault).source(source);
     }
-    let connecting = find::<hyper_util::client::legacy::Error>(source.as_ref())
-        .is_some_and(hyper_util::client::legacy::Error::is_connect);
-    if connecting {
+    if request.is_some_and(hyper_util::client::legacy::Error::is_connect) {
         return not_connected(endpoint, source);
+    }
+    if endpoint.starts_with("http://")
+        && let Some(fault) = find::<hyper::Error>(source.as_ref())
+    {
+        if fault.is_parse() {
+            let message = format!(
+                "{endpoint} does not answer in HTTP: if it wants TLS, write https:// instead of \
+                 http://"
+            );
+            return Error::new(Code::InvalidEndpoint, message)
+                .field("endpoint")
+                .fact("reason", "plain_http_on_tls")
+                .source(source);
+        }
+        if fault.is_incomplete_message() {
+            let message = format!(
+                "{endpoint} closed the connection without an answer to {what}; if it wants TLS, \
+                 write https://"
+            );
+            return Error::new(Code::NetworkLost, message).fact("stage", "http").source(source);
+        }
     }
     Error::new(Code::NetworkLost, format!("the connection to {endpoint} broke in {what}"))
         .fact("stage", "http")
@@ -195,18 +216,25 @@ pub(super) fn broken(
 
 fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
     let proxy = fault.proxy.as_str();
-    let message = if fault.wants_login {
-        format!(
-            "the proxy {proxy} on the way to {endpoint} wants a user name and password: write \
-             http://user:password@{proxy} in HTTPS_PROXY"
-        )
+    let error = if fault.wants_login {
+        proxy_wants_login(endpoint)
     } else {
-        format!(
+        let message = format!(
             "cannot reach {endpoint} through the proxy {proxy}: check HTTPS_PROXY, HTTP_PROXY and \
              NO_PROXY"
-        )
+        );
+        Error::new(Code::CannotConnect, message).fact("stage", "proxy")
     };
-    Error::new(Code::CannotConnect, message).fact("stage", "proxy").fact("host", proxy)
+    error.fact("host", proxy)
+}
+
+/// To a request as well as to a connection.
+fn proxy_wants_login(endpoint: &str) -> Error {
+    let message = format!(
+        "the proxy on the way to {endpoint} wants a user name and password: write the right ones \
+         into its URL in HTTPS_PROXY or HTTP_PROXY"
+    );
+    Error::new(Code::CannotConnect, message).fact("stage", "proxy")
 }
 
 fn not_connected(endpoint: &str, source: Box<dyn StdError + Send + Sync>) -> Error {

@@ -134,8 +134,10 @@ impl HttpConnector for LimitedPool {
 
 /// What the SDK does not try again: faults that stay until a person changes something.
 fn connector_error(error: PoolError) -> ConnectorError {
-    let stays = super::error::find::<rustls::Error>(&error).is_some()
-        || super::error::find::<ProxyFault>(&error).is_some_and(|fault| fault.wants_login)
+    let stays = super::error::find::<rustls::Error>(&error).is_some_and(|fault| {
+        matches!(fault, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidMessage(_))
+    }) || super::error::find::<ProxyFault>(&error)
+        .is_some_and(|fault| fault.wants_login)
         || super::error::find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse);
     if stays {
         return ConnectorError::other(Box::new(error), None);

@@ -69,7 +69,13 @@ impl Verifier {
         }
         roots.add_parsable_certificates(system.certs);
         let given = ca_certificate.map(read_pem).transpose()?.unwrap_or_default();
-        roots.add_parsable_certificates(given.iter().cloned());
+        let (taken, ignored) = roots.add_parsable_certificates(given.iter().cloned());
+        if taken == 0 && ignored > 0 {
+            return Err(invalid("the CA certificate is damaged: copy it again"));
+        }
+        if ignored > 0 {
+            tracing::warn!(ignored, "some of the given CA certificates are damaged");
+        }
         if roots.is_empty() {
             return Err(Error::new(
                 Code::TlsUntrusted,
@@ -86,12 +92,11 @@ impl Verifier {
     }
 }
 
+fn invalid(message: &str) -> Error {
+    Error::new(Code::InvalidConfig, message).field("ca_certificate").fact("field", "ca_certificate")
+}
+
 fn read_pem(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let invalid = |message: &str| {
-        Error::new(Code::InvalidConfig, message)
-            .field("ca_certificate")
-            .fact("field", "ca_certificate")
-    };
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|error| {
@@ -178,7 +183,8 @@ fn refused(certificate: &CertificateDer<'_>, cause: &CertificateError) -> rustls
             "name_mismatch"
         }
         _ if subject == issuer && !subject.is_empty() => "self_signed",
-        CertificateError::UnknownIssuer => "unknown_issuer",
+        // The second is an authority with the name of one that is known, but not its key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => "unknown_issuer",
         _ => "invalid",
     };
     let untrusted =

@@ -119,7 +119,7 @@ impl Work {
             }
             Self::Get(request) => {
                 let backup = ops::get(&target, &request.backup_id, &cancel).await?;
-                answer(&Got { backup: backup.info.clone() })
+                answer(&Got { backup: backup.as_ref().clone() })
             }
             Self::Delete(request) => {
                 ops::delete(&target, &request.backup_id, &cancel).await?;
@@ -154,7 +154,7 @@ fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<
     let start = cursor.map_or(Bound::Unbounded, Bound::Excluded);
     for (name, entry) in listing.entries.range::<str, _>((start, Bound::Unbounded)) {
         let length = match entry {
-            Entry::Backup(backup) => json_length(&backup.info),
+            Entry::Backup(backup) => json_length(backup.as_ref()),
             Entry::Skipped { skipped, .. } => json_length(skipped),
             Entry::Archive => continue,
         };
@@ -166,7 +166,7 @@ fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<
         bytes += length + 1;
         last = Some(name);
         match entry {
-            Entry::Backup(backup) => listed.backups.push(backup.info.clone()),
+            Entry::Backup(backup) => listed.backups.push(backup.as_ref().clone()),
             Entry::Skipped { skipped, .. } => listed.skipped.push(skipped.clone()),
             Entry::Archive => {}
         }

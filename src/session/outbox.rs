@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::frame::{Outgoing, Queues};
+use super::frame::Outgoing;
+use super::streams::Queues;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{ErrorObject, MAX_LINE};
 

@@ -46,31 +46,21 @@ impl From<Document> for Summary {
 }
 
 impl Summary {
+    /// The backup that this is the document of.
+    pub(super) fn into_backup(self, name: &str, stored_size: u64) -> Backup {
+        Backup {
+            id: self.id,
+            name: name.to_owned(),
+            size: self.size.unwrap_or(stored_size),
+            stored_size,
+            verifiable: self.recorded_size.is_some(),
+            metadata: self.metadata,
+        }
+    }
+
     /// Memory it takes, roughly: JSON as a tree is about four times its text.
     pub(super) fn weight(&self) -> u32 {
         u32::try_from(self.bytes * 4 + 256).unwrap_or(u32::MAX)
-    }
-}
-
-/// A backup that is whole.
-#[derive(Clone, Debug)]
-pub struct StoredBackup {
-    /// What the protocol says of it.
-    pub info: Backup,
-}
-
-impl StoredBackup {
-    pub(super) fn new(name: &str, summary: Summary, stored_size: u64) -> Self {
-        Self {
-            info: Backup {
-                id: summary.id,
-                name: name.to_owned(),
-                size: summary.size.unwrap_or(stored_size),
-                stored_size,
-                verifiable: summary.recorded_size.is_some(),
-                metadata: summary.metadata,
-            },
-        }
     }
 }
 
@@ -86,7 +76,7 @@ pub struct Listing {
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// A whole backup.
-    Backup(Arc<StoredBackup>),
+    Backup(Arc<Backup>),
     /// A metadata document that does not lead to a whole backup.
     Skipped {
         /// The id of the backup that it belonged to, if it can be read.
@@ -113,7 +103,7 @@ impl Listing {
     }
 
     /// The backups, in the order of their names.
-    pub fn backups(&self) -> impl Iterator<Item = &Arc<StoredBackup>> {
+    pub fn backups(&self) -> impl Iterator<Item = &Arc<Backup>> {
         self.entries.values().filter_map(|entry| match entry {
             Entry::Backup(backup) => Some(backup),
             Entry::Skipped { .. } | Entry::Archive => None,
@@ -147,7 +137,7 @@ impl Listing {
     /// Of several backups with one id the first counts, but a whole one before a damaged one.
     fn insert(&mut self, layout: &Layout, name: String, mut entry: Entry) {
         let id = match &entry {
-            Entry::Backup(backup) => Some(backup.info.id.clone()),
+            Entry::Backup(backup) => Some(backup.id.clone()),
             Entry::Skipped { id, .. } => id.clone(),
             Entry::Archive => None,
         };
@@ -253,7 +243,7 @@ impl Pair {
             );
             return Ok(Some(skip(&archive.key, id, &error)));
         }
-        let backup = StoredBackup::new(name, Summary::clone(&summary), archive.size);
+        let backup = Summary::clone(&summary).into_backup(name, archive.size);
         Ok(Some(Entry::Backup(Arc::new(backup))))
     }
 }

@@ -18,10 +18,11 @@ use moka::future::Cache;
 
 pub use self::layout::Layout;
 use self::listing::{DocumentKey, Summary};
-pub use self::listing::{Entry, Listing, StoredBackup};
+pub use self::listing::{Entry, Listing};
 use self::metadata::{Digests, Document};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};
+use crate::protocol::{Backup, Metadata};
 use crate::s3::{Bucket, ObjectInfo, Payload, Write};
 
 /// How long a listing is good for.
@@ -104,7 +105,7 @@ impl Store {
     ///
     /// # Errors
     /// `not_found`, or what is wrong with the backup when it is not whole.
-    pub async fn find(&self, id: &str) -> Result<Arc<StoredBackup>> {
+    pub async fn find(&self, id: &str) -> Result<Arc<Backup>> {
         let listing = self.listing(false).await?;
         if let Some((_, Entry::Backup(backup))) = listing.find(id) {
             return Ok(Arc::clone(backup));
@@ -135,19 +136,19 @@ impl Store {
     ///
     /// # Errors
     /// `not_found` when it was deleted meanwhile, `corrupt_metadata` when it cannot be read.
-    pub async fn document(&self, backup: &StoredBackup) -> Result<Document> {
-        let key = self.layout.metadata_key(&backup.info.name);
+    pub async fn document(&self, backup: &Backup) -> Result<Document> {
+        let key = self.layout.metadata_key(&backup.name);
         let content = self.bucket.get(&key, MAX_DOCUMENT).await;
-        metadata::read(&content.map_err(|error| self.vanished(error, &backup.info.id))?)
+        metadata::read(&content.map_err(|error| self.vanished(error, &backup.id))?)
     }
 
     /// Looks at the archive of a backup.
     ///
     /// # Errors
     /// `not_found` when it was deleted meanwhile.
-    pub async fn archive(&self, backup: &StoredBackup) -> Result<ObjectInfo> {
-        let archive = self.bucket.head(&self.layout.archive_key(&backup.info.name)).await;
-        archive.map_err(|error| self.vanished(error, &backup.info.id))
+    pub async fn archive(&self, backup: &Backup) -> Result<ObjectInfo> {
+        let archive = self.bucket.head(&self.layout.archive_key(&backup.name)).await;
+        archive.map_err(|error| self.vanished(error, &backup.id))
     }
 
     /// A missing object means that somebody else deleted the backup since it was listed.
@@ -189,9 +190,9 @@ impl Store {
         name: &str,
         id: &str,
         title: &str,
-        given: crate::protocol::Metadata,
+        given: Metadata,
         digests: &Digests,
-    ) -> Result<StoredBackup> {
+    ) -> Result<Backup> {
         let content = metadata::write(given, id, title, digests);
         let document = metadata::read(&content)?;
         let write = Write {
@@ -202,7 +203,7 @@ impl Store {
         let stored = self.bucket.put(write, &Payload::new(vec![content])).await;
         self.changed();
         stored?;
-        Ok(StoredBackup::new(name, document.into(), digests.size))
+        Ok(Summary::from(document).into_backup(name, digests.size))
     }
 
     /// Deletes a backup: the metadata first, so that a half-deleted one is not listed.

@@ -1,5 +1,7 @@
 """The agent under test, and the S3 bucket that it works on."""
 
+import asyncio
+import inspect
 import os
 import re
 import shutil
@@ -7,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from host import Agent, Json
@@ -76,3 +79,21 @@ def agent(binary: str, folder: Folder) -> Iterator[Agent]:
     finally:
         exit_code = agent.close()
     assert exit_code == 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs asynchronous tests. What goes wrong behind their back fails them as well."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    problems: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        await test(**{name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters})
+
+    asyncio.run(run())
+    assert not problems
+    return True

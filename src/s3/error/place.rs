@@ -18,9 +18,7 @@ impl Rules<'_> {
         let Context { endpoint, .. } = self.context;
         let status = self.status();
         if status == 407 {
-            let message =
-                format!("the proxy on the way to {endpoint} wants a user name and password");
-            return Some(Error::new(Code::CannotConnect, message).fact("stage", "proxy"));
+            return Some(super::proxy_wants_login(endpoint));
         }
         let invalid = |reason: &'static str, message: String| {
             Some(

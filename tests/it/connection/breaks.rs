@@ -1,1 +1,289 @@
+//! Connections that break and storages that refuse, at the worst moments: what is repeated, what is
+//! taken back, and how soon it is over.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use http::request::Parts;
+use s3_backup_agent::demo::host::{Event, Host};
+use s3_backup_agent::protocol::ErrorObject;
+use serde_json::{Value, json};
+use tokio::sync::{Barrier, Notify};
+
+use super::seen::{Seen, part};
+use super::wire::{Act, Wire};
+use super::{address, connect, fact};
+use crate::e2e::streams::begin_upload;
+use crate::e2e::{assert_empty, backup, fetch, ids, store};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+const MIB: u64 = 1 << 20;
+
+/// The embedded server behind a wire of this behaviour.
+async fn broken(rule: impl FnMut(&Parts) -> Act + Send + 'static) -> (TestServer, Wire, Host) {
+    let server = TestServer::embedded().await;
+    let wire = Wire::start(address(&server), rule).await;
+    let host = connect(&server, &wire).await;
+    (server, wire, host)
+}
+
+/// `act` for the first `count` requests that `matches`; the others pass.
+fn first(
+    mut count: u32,
+    matches: impl Fn(&Parts) -> bool + Send + 'static,
+    act: impl Fn() -> Act + Send + 'static,
+) -> impl FnMut(&Parts) -> Act + Send + 'static {
+    move |head| {
+        if count > 0 && matches(head) {
+            count -= 1;
+            return act();
+        }
+        Act::Pass
+    }
+}
+
+fn is_completion(head: &Parts) -> bool {
+    head.method == Method::POST && !head.uri.query().unwrap_or_default().contains("uploads")
+}
+
+fn is_document(head: &Parts) -> bool {
+    head.method == Method::PUT && head.uri.path().ends_with(".metadata.json")
+}
+
+/// How often each part was sent.
+fn parts_sent(seen: &[Seen]) -> Vec<usize> {
+    let numbers: Vec<_> = seen.iter().filter_map(|seen| part(&seen.uri)).collect();
+    let last = numbers.iter().max().copied().unwrap_or_default();
+    (1..=last).map(|number| numbers.iter().filter(|one| **one == number).count()).collect()
+}
+
+async fn upload_error(host: &Host, size: u64) -> ErrorObject {
+    let source = Noise::new(1, size);
+    *host.upload("t1", backup("b"), json!({"size": size}), source).await.unwrap_err()
+}
+
+async fn assert_comes_back(host: &Host, size: u64) {
+    let (content, result) = fetch(host, "b").await;
+    assert!(content == Noise::new(1, size).bytes(content.len() + 1));
+    assert_eq!(result, json!({"length": size, "verified": true}));
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_broke() {
+    let cut = (3 * MIB + 12_345) as usize;
+    let is_read = |head: &Parts| head.method == Method::GET && head.headers.contains_key("range");
+    let (_server, wire, host) = broken(first(6, is_read, move || Act::CutAnswer(cut))).await;
+    let size = 40 * MIB;
+    let stored = store(&host, "b", 1, size).await;
+    wire.seen();
+    assert_comes_back(&host, size).await;
+    let reads: Vec<_> =
+        wire.seen().into_iter().filter(|seen| !seen.header("range").is_empty()).collect();
+    let mut starts = BTreeSet::new();
+    for read in &reads {
+        assert_eq!(read.header("if-match"), stored["etag"].as_str().unwrap());
+        let range = read.header("range").strip_prefix("bytes=").unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        let (start, end): (u64, u64) = (start.parse().unwrap(), end.parse().unwrap());
+        let part = start / (16 * MIB) * 16 * MIB;
+        assert_eq!((end + 1, (start - part) % cut as u64), ((part + 16 * MIB).min(size), 0));
+        starts.insert(start);
+    }
+    // Three parts, and one more read from another place for each break.
+    assert_eq!((reads.len(), starts.len()), (3 + 6, 3 + 6));
+}
+
+#[tokio::test]
+async fn a_small_read_that_breaks_is_repeated() {
+    let is_read = |head: &Parts| head.method == Method::GET && head.uri.path().ends_with(".json");
+    let (server, _wire, host) = broken(first(2, is_read, || Act::CutAnswer(50))).await;
+    store(&crate::e2e::connect(&server).await, "b", 1, 1000).await;
+    assert_eq!(ids(&host).await, ["b"]);
+    assert_comes_back(&host, 1000).await;
+}
+
+#[tokio::test]
+async fn only_the_part_that_broke_is_sent_again() {
+    let is_second = |head: &Parts| part(&head.uri) == Some(2);
+    for (cut, count) in [(5 * MIB, 1), (0, 3)] {
+        let act = move || Act::CutRequest(cut as usize);
+        let (server, wire, host) = broken(first(count, is_second, act)).await;
+        store(&host, "b", 1, 48 * MIB).await;
+        assert_eq!(parts_sent(&wire.seen()), [1, 1 + count as usize, 1]);
+        assert_comes_back(&host, 48 * MIB).await;
+        assert_eq!(server.open_uploads().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_small_archive_that_breaks_is_sent_again() {
+    let is_archive = |head: &Parts| head.method == Method::PUT && head.uri.path().ends_with(".tar");
+    let (_server, _wire, host) =
+        broken(first(2, is_archive, || Act::CutRequest(MIB as usize))).await;
+    store(&host, "b", 1, 3 * MIB).await;
+    assert_comes_back(&host, 3 * MIB).await;
+}
+
+/// Passes requests on until one `matches`, which is held; then says so once.
+fn until(
+    matches: impl Fn(&Parts) -> bool + Send + 'static,
+) -> (impl FnMut(&Parts) -> Act + Send + 'static, Arc<Notify>) {
+    let reached = Arc::new(Notify::new());
+    let notify = Arc::clone(&reached);
+    let rule = move |head: &Parts| {
+        if !matches(head) {
+            return Act::Pass;
+        }
+        notify.notify_one();
+        Act::Meet(Arc::new(Barrier::new(2)))
+    };
+    (rule, reached)
+}
+
+fn assert_gone(error: &ErrorObject) {
+    assert!(["cannot_connect", "network_lost"].contains(&error.data.code.as_str()), "{error:?}");
+    assert!(error.data.retryable);
+}
+
+#[tokio::test]
+async fn a_storage_that_vanishes_during_an_upload_is_given_up_in_time() {
+    let (rule, reached) = until(|head| part(&head.uri) == Some(2));
+    let (server, wire, host) = broken(rule).await;
+    let vanish = async {
+        reached.notified().await;
+        drop(wire);
+        Instant::now()
+    };
+    let (error, start) = tokio::join!(upload_error(&host, 60 * MIB), vanish);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_gone(&error);
+    // It could not be told to the storage.
+    assert_ne!(cleanup(&error), "complete");
+    assert_eq!(server.objects().await, []);
+    let list = json!({"target": "t1", "refresh": true});
+    let error = host.call("backup.list", list).await.unwrap_err();
+    assert_eq!(
+        (error.data.code.as_str(), fact(&error, "stage").as_str()),
+        ("cannot_connect", "tcp")
+    );
+}
+
+#[tokio::test]
+async fn a_storage_that_vanishes_during_a_download_is_given_up_in_time() {
+    let second = format!("bytes={}-", 16 * MIB);
+    let (rule, reached) = until(move |head| {
+        let range = head.headers.get("range").and_then(|range| range.to_str().ok());
+        range.is_some_and(|range| range.starts_with(&second))
+    });
+    let (_server, wire, host) = broken(rule).await;
+    store(&host, "b", 1, 40 * MIB).await;
+    let vanish = async {
+        reached.notified().await;
+        drop(wire);
+        Instant::now()
+    };
+    let mut length = 0;
+    let download = host.download("t1", "b", json!({}), 4 << 20, |bytes| length += bytes.len());
+    let (result, start) = tokio::join!(download, vanish);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_gone(&result.unwrap_err());
+    assert!(length as u64 <= 16 * MIB);
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_is_lost_counts() {
+    for times in [1, 100] {
+        let (server, _wire, host) = broken(first(times, is_completion, || Act::LoseAnswer)).await;
+        let stored = store(&host, "b", 1, 21 * MIB).await;
+        assert!(stored["etag"].as_str().unwrap().ends_with("-2\""), "{stored}");
+        assert_comes_back(&host, 21 * MIB).await;
+        assert_eq!(server.open_uploads().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_completion_that_never_arrives_is_taken_back() {
+    let (server, _wire, host) = broken(first(100, is_completion, || Act::CutRequest(10))).await;
+    let error = upload_error(&host, 21 * MIB).await;
+    assert_eq!(error.data.code, "network_lost", "{error:?}");
+    assert_eq!(cleanup(&error), "complete");
+    assert_empty(&server).await;
+}
+
+fn cleanup(error: &ErrorObject) -> Value {
+    serde_json::to_value(error.data.cleanup).unwrap()
+}
+
+#[tokio::test]
+async fn an_archive_whose_metadata_is_refused_is_deleted() {
+    for size in [1000, 21 * MIB] {
+        let refuse = || Act::Answer(403, "AccessDenied");
+        let (server, wire, host) = broken(first(100, is_document, refuse)).await;
+        let error = upload_error(&host, size).await;
+        assert_eq!(error.data.code, "access_denied", "{error:?}");
+        assert_eq!(cleanup(&error), "complete");
+        assert!(wire.seen().iter().any(|seen| seen.method == Method::DELETE));
+        assert_empty(&server).await;
+        assert_eq!(ids(&host).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_may_have_arrived_is_deleted_too() {
+    let (server, _wire, host) = broken(first(100, is_document, || Act::LoseAnswer)).await;
+    let error = upload_error(&host, 1000).await;
+    assert_eq!(error.data.code, "network_lost", "{error:?}");
+    assert_eq!(cleanup(&error), "complete");
+    assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn a_part_that_is_refused_ends_the_upload_at_once() {
+    // Whether or not the storage reads the part before it answers.
+    for act in [|| Act::Answer(403, "AccessDenied"), || Act::Refuse(403, "AccessDenied")] {
+        let is_second = |head: &Parts| part(&head.uri) == Some(2);
+        let (server, wire, host) = broken(first(100, is_second, act)).await;
+        let start = Instant::now();
+        let error = upload_error(&host, 100 * MIB).await;
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert_eq!(error.data.code, "access_denied", "{error:?}");
+        assert_eq!(fact(&error, "action"), "s3:PutObject");
+        assert_eq!(cleanup(&error), "complete");
+        assert_eq!(parts_sent(&wire.seen()).get(1), Some(&1));
+        assert_empty(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_storage_that_asks_to_slow_down_is_asked_again() {
+    let is_part = |head: &Parts| part(&head.uri).is_some();
+    let (_server, _wire, host) = broken(first(2, is_part, || Act::Answer(503, "SlowDown"))).await;
+    let extra = json!({"size": 21 * MIB, "progress_ms": 100});
+    let (mut upload, mut credit) = begin_upload(&host, "b", extra).await;
+    let (mut noise, mut offset, mut retries) = (Noise::new(1, 21 * MIB), 0, Vec::new());
+    let answer = loop {
+        if offset < 21 * MIB && offset + MIB <= credit {
+            let data = json!({"id": upload.id, "offset": offset});
+            host.notify("stream.data", data, Some(&noise.bytes(MIB as usize))).await.unwrap();
+            offset += MIB;
+            if offset == 21 * MIB {
+                let end = json!({"id": upload.id, "length": offset});
+                host.notify("stream.end", end, None).await.unwrap();
+            }
+            continue;
+        }
+        match upload.next_event().await.unwrap() {
+            Event::Response(answer) => break answer,
+            Event::Notification { params, .. } => {
+                retries.extend(params["retries"].as_u64());
+                credit = credit.max(params["up_to"].as_u64().unwrap_or_default());
+            }
+        }
+    };
+    answer.unwrap();
+    assert!(retries.is_sorted() && retries.last() == Some(&2), "{retries:?}");
+    assert_comes_back(&host, 21 * MIB).await;
+}

@@ -16,7 +16,7 @@ use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
 
 use self::wire::Wire;
-use crate::e2e::{backup, fetch, store};
+use crate::e2e::{fetch, store};
 use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
@@ -30,7 +30,7 @@ async fn open(
 ) -> Result<Host, Box<ErrorObject>> {
     let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let environment: Vec<_> = environment.collect();
-    let host = Host::launch(agent_command(), &["serve"], &environment).await?;
+    let host = Host::launch(agent_command(), &["serve", "-vv"], &environment).await?;
     let mut config = server.config();
     let config_members = config.as_object_mut().unwrap();
     config_members.insert("endpoint".to_owned(), endpoint.into());

@@ -1,1 +1,167 @@
+//! Proxies that the environment names: used, left out, and explained when they fail.
+//!
+//! The storage has a name that only the proxy can reach, so nothing gets around it unseen.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use s3_backup_agent::demo::host::Host;
+use s3_backup_agent::protocol::ErrorObject;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::certificates::Authority;
+use super::wire::{Act, Wire};
+use super::{address, assert_hidden, fact, list_error, open, there_and_back};
+use crate::e2e::ids;
+use crate::support::TestServer;
+
+const HTTP: &str = "http://storage.test:9000";
+const HTTPS: &str = "https://storage.test";
+
+/// The embedded server with TLS, as `storage.test`.
+async fn secured(server: &TestServer) -> (Wire, Value) {
+    let authority = Authority::new();
+    let identity = authority.issue(&["storage.test"], 2000..3000);
+    let wire = Wire::with_tls(address(server), identity, |_| Act::Pass).await;
+    (wire, json!({"ca_certificate": authority.pem}))
+}
+
+#[tokio::test]
+async fn requests_over_http_name_the_storage_to_the_proxy() {
+    let server = TestServer::embedded().await;
+    let proxy = Wire::start(address(&server), |_| Act::Pass).await;
+    let host = open(&server, HTTP, json!({}), &[("HTTP_PROXY", &proxy.http())]).await.unwrap();
+    there_and_back(&host).await;
+    let seen = proxy.seen();
+    assert!(seen.len() > 10);
+    for seen in seen {
+        assert!(seen.uri.to_string().starts_with(HTTP), "{seen:?}");
+        assert_eq!(seen.header("host"), "storage.test:9000");
+        assert_eq!(seen.header("proxy-authorization"), "");
+    }
+    for name in ["http_proxy", "ALL_PROXY", "all_proxy"] {
+        let host = open(&server, HTTP, json!({}), &[(name, &proxy.http())]).await.unwrap();
+        assert_eq!(ids(&host).await, ["large", "small"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn connections_over_https_go_through_a_tunnel() {
+    let server = TestServer::embedded().await;
+    let (storage, given) = secured(&server).await;
+    let proxy = Wire::start(storage.address, |_| Act::Pass).await;
+    let environment = [("HTTPS_PROXY", proxy.http()), ("HTTP_PROXY", "http://none.invalid".into())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let host = open(&server, HTTPS, given, &environment).await.unwrap();
+    there_and_back(&host).await;
+    let seen = proxy.seen();
+    assert!(!seen.is_empty());
+    for seen in seen {
+        assert_eq!(
+            (seen.method.as_str(), seen.uri.to_string().as_str()),
+            ("CONNECT", "storage.test:443")
+        );
+        assert_eq!(seen.header("proxy-authorization"), "");
+    }
+    assert!(storage.seen().iter().all(|seen| seen.header("host") == "storage.test"));
+}
+
+/// A proxy that lets only one user pass.
+async fn guarded(upstream: std::net::SocketAddr) -> Wire {
+    let expected = format!("Basic {}", BASE64_STANDARD.encode("us@er:pass:w/ord"));
+    let rule = move |head: &http::request::Parts| match head.headers.get("proxy-authorization") {
+        Some(given) if *given == expected => Act::Pass,
+        _ => Act::Answer(407, "ProxyAuthenticationRequired"),
+    };
+    Wire::start(upstream, rule).await
+}
+
+#[tokio::test]
+async fn user_and_password_of_the_proxy_are_for_the_proxy_alone() {
+    let server = TestServer::embedded().await;
+    let (storage, given) = secured(&server).await;
+    for (endpoint, upstream, variable, changes) in [
+        (HTTP, address(&server), "HTTP_PROXY", json!({})),
+        (HTTPS, storage.address, "HTTPS_PROXY", given),
+    ] {
+        let proxy = guarded(upstream).await;
+        let url = format!("http://us%40er:pass%3Aw%2Ford@{}", proxy.address);
+        let host = open(&server, endpoint, changes, &[(variable, &url)]).await.unwrap();
+        assert_eq!(ids(&host).await, Vec::<String>::new());
+        assert!(!proxy.seen().is_empty());
+    }
+    assert!(storage.seen().iter().all(|seen| seen.header("proxy-authorization").is_empty()));
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_another_login_is_explained() {
+    let server = TestServer::embedded().await;
+    let proxy = guarded(address(&server)).await;
+    let urls = [proxy.http(), format!("http://user:S3CR3T@{}", proxy.address)];
+    for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY")] {
+        for url in &urls {
+            let host = open(&server, endpoint, json!({}), &[(variable, url)]).await.unwrap();
+            let error = list_error(&host).await;
+            assert_failed(&error, &host);
+            for words in ["wants a user name and password", variable, endpoint] {
+                assert!(error.message.contains(words), "{}", error.message);
+            }
+            // Asking again is no use.
+            assert_eq!(proxy.seen().len(), 1);
+        }
+    }
+}
+
+fn assert_failed(error: &ErrorObject, host: &Host) {
+    assert_eq!(error.data.code, "cannot_connect", "{error:?}");
+    assert_eq!(fact(error, "stage"), "proxy", "{error:?}");
+    assert_eq!(error.data.field, None, "{error:?}");
+    assert_hidden("S3CR3T", error, host);
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_reached_is_named() {
+    let server = TestServer::embedded().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY")] {
+        for proxy in [closed.as_str(), "proxy.invalid:3128"] {
+            let url = format!("http://user:S3CR3T@{proxy}");
+            let host = open(&server, endpoint, json!({}), &[(variable, &url)]).await.unwrap();
+            let validate = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+            let check = &validate["checks"][0]["error"];
+            assert_eq!(
+                (&check["code"], &check["facts"]["stage"]),
+                (&json!("cannot_connect"), &json!("proxy"))
+            );
+            let error = list_error(&host).await;
+            assert_failed(&error, &host);
+            assert_eq!(fact(&error, "host"), proxy);
+            assert!(
+                error.message.contains(proxy) && error.message.contains("NO_PROXY"),
+                "{}",
+                error.message
+            );
+            assert!(error.data.retryable);
+        }
+    }
+}
+
+#[tokio::test]
+async fn hosts_in_no_proxy_are_reached_directly() {
+    let server = TestServer::embedded().await;
+    let proxy = Wire::start(address(&server), |_| Act::Answer(502, "BadGateway")).await;
+    let port = address(&server).port();
+    for (host, excepted) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "storage.test, 127.0.0.0/8"),
+        ("localhost", "storage.test,localhost"),
+        ("localhost", "*"),
+    ] {
+        let direct = format!("http://{host}:{port}");
+        let environment = [("ALL_PROXY", proxy.http()), ("NO_PROXY", excepted.to_owned())];
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let host = open(&server, &direct, json!({}), &environment).await.unwrap();
+        assert_eq!(ids(&host).await, Vec::<String>::new(), "{excepted}");
+    }
+    assert_eq!(proxy.seen().len(), 0);
+}

@@ -35,19 +35,14 @@ impl Seen {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Method, the file in the key or else the bucket, and the names in the query: a request in one
-    /// word, such as `PUT a.tar?partNumber&uploadId`.
-    pub(super) fn kind(&self) -> String {
-        kind(&self.method, &self.uri)
+    /// Names in the query, in their order without `x-id`, which only repeats the call.
+    pub(super) fn query_names(&self) -> Vec<&str> {
+        let pairs = self.uri.query().unwrap_or_default().split('&');
+        let names = pairs.filter_map(|pair| pair.split('=').next());
+        let mut names: Vec<_> = names.filter(|name| !matches!(*name, "" | "x-id")).collect();
+        names.sort_unstable();
+        names
     }
-}
-
-/// [`Seen::kind`].
-pub(super) fn kind(method: &Method, uri: &Uri) -> String {
-    let file = uri.path().rsplit('/').next().unwrap_or_default();
-    let query = uri.query().unwrap_or_default().split('&');
-    let names: Vec<_> = query.filter_map(|pair| pair.split('=').next()).collect();
-    format!("{method} {file}?{}", names.join("&"))
 }
 
 /// The number of the part that a request sends.

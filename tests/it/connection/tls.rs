@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use s3_backup_agent::demo::host::Host;
 use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 
 use super::certificates::{Authority, Identity};
@@ -65,9 +67,10 @@ async fn a_certificate_of_an_unknown_issuer_is_refused_until_it_is_given() {
     assert_eq!(check["error"]["facts"]["sha256"], secured.identity.sha256());
 
     // Other certificates beside it do no harm.
-    for pem in [authority.pem.clone(), format!("{}\r\n{}", Authority::new().pem, authority.pem)] {
-        there_and_back(&secured.open(json!({"ca_certificate": pem})).await).await;
-    }
+    let both = format!("{}\r\n{}", Authority::new().pem, authority.pem);
+    there_and_back(&secured.open(json!({"ca_certificate": both})).await).await;
+    let host = secured.open(json!({"ca_certificate": authority.pem})).await;
+    assert_eq!(crate::e2e::ids(&host).await, ["large", "small"]);
     // One of another issuer does not help.
     let other = json!({"ca_certificate": Authority::new().pem});
     secured.refusal(other, "unknown_issuer", "ca_certificate").await;
@@ -141,6 +144,16 @@ async fn https_on_a_port_without_tls_is_explained() {
     assert!(error.message.contains("http://"), "{}", error.message);
 }
 
+#[tokio::test]
+async fn a_server_that_refuses_the_handshake_is_explained() {
+    let server = TestServer::embedded().await;
+    let handshake_failure = saying(b"\x15\x03\x03\x00\x02\x02\x28").await;
+    let https = format!("https://{handshake_failure}");
+    let error = list_error(&open(&server, &https, json!({}), &[]).await.unwrap()).await;
+    assert_eq!(error.data.code, "tls_failed", "{error:?}");
+    assert_eq!(error.data.field.as_deref(), Some("endpoint"));
+}
+
 /// A server that says the same to everybody, whatever it is asked.
 async fn saying(words: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind((HOST, 0)).await.unwrap();
@@ -197,4 +210,49 @@ async fn parts_travel_at_the_same_time_on_connections_of_their_own() {
     assert_eq!(connections.len(), 3, "{connections:?}");
     let protocols = identity.protocols();
     assert!(protocols.iter().all(|name| name == "http/1.1"), "{protocols:?}");
+}
+
+/// A way to `upstream` on which one byte is damaged in each direction, once.
+async fn damaging(upstream: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind((HOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let damage = [Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true))];
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let (near_in, near_out) = near.into_split();
+            let far = TcpStream::connect(upstream).await.unwrap();
+            let (far_in, far_out) = far.into_split();
+            let [there, back] = damage.each_ref().map(Arc::clone);
+            tokio::spawn(pump(near_in, far_out, there));
+            tokio::spawn(pump(far_in, near_out, back));
+        }
+    });
+    address
+}
+
+/// Copies, and damages a byte behind the first mebibyte if that is still wanted.
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, damage: Arc<AtomicBool>) {
+    let (mut block, mut copied) = ([0; 64 << 10], 0);
+    while let Ok(length @ 1..) = from.read(&mut block).await {
+        copied += length;
+        if copied > 1 << 20 && damage.swap(false, Ordering::Relaxed) {
+            block[0] ^= 1;
+        }
+        if to.write_all(&block[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_byte_on_the_way_is_noticed_and_sent_again() {
+    let secured = Secured::start(Identity::self_signed(HOST, false)).await;
+    let https = format!("https://{}", damaging(secured.wire.address).await);
+    let given = json!({"ca_certificate": secured.identity.pem});
+    there_and_back(&open(&secured.server, &https, given, &[]).await.unwrap()).await;
+    // Three parts each way, and the damaged ones.
+    let seen = secured.wire.seen();
+    let gets = seen.iter().filter(|seen| !seen.header("range").is_empty()).count();
+    assert_eq!(gets, 1 + 3 + 1);
 }

@@ -180,7 +180,7 @@ impl State {
             Act::Answer(status, code) | Act::Refuse(status, code) => {
                 return Ok(refusal(status, code));
             }
-            Act::Meet(barrier) => {
+            Act::Meet(ref barrier) => {
                 let meeting = tokio::time::timeout(Duration::from_secs(20), barrier.wait());
                 meeting.await.map_err(|_| cut())?;
             }
@@ -271,7 +271,7 @@ fn body_of(content: Bytes, length: usize) -> Body {
         let frame = rest.split_to(rest.len().min(16 << 10));
         Some((Ok(Frame::data(frame)), rest))
     });
-    BodyExt::boxed(StreamBody::new(frames))
+    StreamBody::new(frames).boxed()
 }
 
 fn refusal(status: u16, code: &str) -> Response<Body> {

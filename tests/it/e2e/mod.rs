@@ -8,7 +8,7 @@ mod listing;
 mod memory;
 mod round_trip;
 mod stops;
-mod streams;
+pub(crate) mod streams;
 mod validate;
 
 use s3_backup_agent::demo::host::Host;
@@ -18,7 +18,7 @@ use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
 /// A session with the target `t1` open.
-async fn connect(server: &TestServer) -> Host {
+pub(crate) async fn connect(server: &TestServer) -> Host {
     connect_with(server, json!({})).await
 }
 

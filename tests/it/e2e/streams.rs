@@ -22,7 +22,7 @@ pub(super) async fn next(request: &mut Request, wanted: &str) -> (Value, Option<
 }
 
 /// Starts an upload and waits for the go-ahead.
-pub(super) async fn begin_upload(host: &Host, id: &str, extra: Value) -> (Request, u64) {
+pub(crate) async fn begin_upload(host: &Host, id: &str, extra: Value) -> (Request, u64) {
     let mut params = json!({"target": "t1", "backup": backup(id)});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let mut request = host.start("backup.upload", params).await.unwrap();

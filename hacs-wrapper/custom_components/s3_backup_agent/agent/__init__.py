@@ -1,13 +1,15 @@
 """A host of the S3 backup agent: finds it, runs it, and talks to it. No Home Assistant in here.
 
-    async with AgentClient() as client:
-        await client.open_target("home", {"bucket": "backups", "access_key_id": ...})
-        await client.upload("home", NewBackup("b1", "Nightly"), chunks, size=length)
-        async for chunk in await client.download("home", "b1"):
-            ...
+async with AgentClient() as client:
+    await client.open_target("home", {"bucket": "backups", "access_key_id": ...})
+    await client.upload("home", NewBackup("b1", "Nightly"), chunks, size=length)
+    async for chunk in await client.download("home", "b1"):
+        ...
 """
 
-from .client import AgentClient, DownloadStream, Stream, StreamFactory
+from .binary import find_agent
+from .client import AgentClient
+from .download import DownloadStream
 from .errors import (
     AgentError,
     AgentGone,
@@ -30,6 +32,7 @@ from .models import (
     Uploaded,
     Validation,
 )
+from .upload import Stream, StreamFactory
 
 __all__ = [
     "AgentClient",
@@ -54,4 +57,5 @@ __all__ = [
     "StreamFactory",
     "Uploaded",
     "Validation",
+    "find_agent",
 ]

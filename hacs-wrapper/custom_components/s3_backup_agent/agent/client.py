@@ -1,53 +1,50 @@
-"""The agent as a Python object (signatures first; the bodies follow)."""
+"""The agent as a Python object that is always there.
 
+Starts the agent when it is needed and again when it died, opens the targets in it, and turns
+answers into models. What happens inside one running agent is in session.py.
+"""
+
+import asyncio
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from .models import AgentInfo, Backup, Listing, NewBackup, Progress, Uploaded, Validation
+from .backoff import Backoff
+from .binary import find_agent
+from .download import DownloadStream, open_download
+from .errors import AgentError, AgentProtocolError, AgentTimeout, Kind
+from .log import Redactor
+from .models import (
+    AgentInfo,
+    Backup,
+    Json,
+    Listing,
+    NewBackup,
+    Progress,
+    Uploaded,
+    Validation,
+)
+from .session import GRACE, Exchange, Session
+from .upload import Stream, StreamFactory, run_upload
 
-#: A source of bytes, or something that opens one (again, when an upload is repeated).
-Stream = AsyncIterable[bytes]
-StreamFactory = Callable[[], Awaitable[Stream]]
-
-
-class DownloadStream(AsyncIterator[bytes]):
-    """The bytes of a backup, in chunks of about 1 MiB. `async for chunk in stream`.
-
-    The bytes are good only once the iteration ends by itself: the length is verified, and the error
-    of the agent is raised even when all bytes came. Reading on after an error raises it again.
-    The transfer ends at the end, at an error, with `aclose`, and when nobody holds the stream any more.
-    """
-
-    @property
-    def backup(self) -> Backup:
-        """What is being downloaded."""
-        raise NotImplementedError
-
-    @property
-    def length(self) -> int:
-        """Bytes that the stream will have (those from `offset` on)."""
-        raise NotImplementedError
-
-    def __aiter__(self) -> Self:
-        raise NotImplementedError
-
-    async def __anext__(self) -> bytes:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Ends the transfer. Reading on raises `StopAsyncIteration`."""
-        raise NotImplementedError
+_LOGGER = logging.getLogger(__package__)
+_OPEN_DEADLINE = 15.0  # seconds for `target.open`, which needs no network
+_RETRY_PAUSE = 2.0  # seconds before an upload is repeated; doubles each time
+_LONGEST_RETRY_PAUSE = 60.0
+_SECRETS = ("secret_access_key", "session_token")
 
 
 class AgentClient:
     """An agent process that is there when it is needed. All methods belong to one event loop.
 
     Every method raises `AgentError` (see errors.py) and may be cancelled: what was begun is then
-    taken back before `CancelledError` goes on. An agent that died is started again by the next call,
-    and its targets are opened again; after repeated deaths calls wait a little, or fail at once.
+    taken back before `CancelledError` goes on. An agent that died is started again by the next
+    call, and its targets are opened again; after repeated deaths calls wait a little, or fail at
+    once. Deadlines are in seconds.
     """
 
     def __init__(
@@ -70,39 +67,62 @@ class AgentClient:
         log_level: of the agent. Default: `debug` if the logger is, else `info`.
         logger: where the agent's log lines go. Default: this package's.
         """
-        raise NotImplementedError
+        self._command = command
+        self._folder = folder
+        self._host = {"name": name, "version": version}
+        self._required_version = required_version
+        self._log_level = log_level
+        self._logger = logger or _LOGGER
+        self._redact = Redactor()
+        self._redact.add(_proxy_passwords())
+        self._targets: dict[str, Json] = {}
+        self._session: Session | None = None
+        self._starting = asyncio.Lock()
+        self._backoff = Backoff()
+        self._is_stopped = False
 
     @property
     def info(self) -> AgentInfo | None:
         """The running agent, or None."""
-        raise NotImplementedError
+        return self._session.info if self._session and self._session.is_ready else None
 
     @property
     def pid(self) -> int | None:
         """The process id of the running agent, or None."""
-        raise NotImplementedError
+        return self._session.pid if self._session and self._session.is_ready else None
 
     @property
     def log_tail(self) -> tuple[str, ...]:
-        """The last 50 log lines of the agent, the one that died included. Secrets are redacted."""
-        raise NotImplementedError
+        """The last 50 log lines of the agent that runs, or ran last. Secrets are redacted."""
+        return self._session.log_tail if self._session else ()
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        return self
 
     async def __aexit__(self, *_: object) -> None:
-        raise NotImplementedError
+        await self.stop()
 
     async def start(self) -> AgentInfo:
         """Starts the agent now instead of at the first call. Also needed to go on after `stop`."""
-        raise NotImplementedError
+        self._is_stopped = False
+        self._backoff.reset()
+        async with self._starting:
+            session = await self._running()
+        if session.info is None:
+            raise AgentProtocolError("the agent did not introduce itself")
+        return session.info
 
     async def stop(self) -> None:
-        """Ends the agent: running requests are aborted and cleaned up first. At most 20 seconds.
+        """Ends the agent: running requests are aborted and cleaned up first. At most 25 seconds.
 
         Calls from now on raise `AgentError` with the code `shutting_down`. May be called twice.
         """
-        raise NotImplementedError
+        self._is_stopped = True
+        if self._session and not self._session.is_ready:
+            self._session.kill("it is not needed any more")
+        async with self._starting:
+            if self._session:
+                await self._session.stop()
 
     async def open_target(self, name: str, config: Mapping[str, Any]) -> None:
         """Gives a name to a bucket with its keys; no network. Replaces a target of this name.
@@ -111,29 +131,52 @@ class AgentClient:
         Members that are None are left out. Raises `invalid_config` and such with `field`; then the
         target is as it was before.
         """
-        raise NotImplementedError
+        wanted = {"type": "s3"} | {k: v for k, v in config.items() if v is not None}
+        self._redact.add(v for k in _SECRETS if isinstance(v := wanted.get(k), str))
+        async with self._starting:
+            session = await self._running()
+            await _open(session, name, wanted)
+            self._targets[name] = wanted
 
     async def close_target(self, name: str) -> None:
         """Forgets a target. Does nothing if there is none of this name."""
-        raise NotImplementedError
+        self._targets.pop(name, None)
+        session = self._session
+        if session and session.is_ready and name in session.targets:
+            session.targets.discard(name)
+            await session.call("target.close", {"target": name}, deadline=_OPEN_DEADLINE)
 
     async def validate(
         self, target: str, *, level: Literal["read", "write"] = "write", deadline: float = 60
     ) -> Validation:
         """Tries out a target: reads, and with `write` also stores and deletes a small object."""
-        raise NotImplementedError
+        result = await self._request("target.validate", target, deadline, level=level)
+        return Validation.parse(result)
 
     async def list(self, target: str, *, refresh: bool = False, deadline: float = 30) -> Listing:
         """All backups. refresh: ask the storage even when a recent listing is at hand."""
-        raise NotImplementedError
+        now = asyncio.get_running_loop().time
+        end = now() + deadline
+        listing, cursor = Listing((), ()), None
+        while True:
+            page = await self._request(
+                "backup.list", target, end - now(), cursor=cursor, refresh=refresh
+            )
+            listing += Listing.parse(page)
+            if (following := page.get("next")) is None:
+                return listing
+            if not isinstance(following, str) or following == cursor:
+                raise AgentProtocolError("the pages of a listing go round in circles")
+            cursor, refresh = following, False
 
     async def get(self, target: str, backup_id: str, *, deadline: float = 30) -> Backup:
         """One backup. Raises `NoSuchBackup`."""
-        raise NotImplementedError
+        result = await self._request("backup.get", target, deadline, backup_id=backup_id)
+        return Backup.parse(result.get("backup"))
 
     async def delete(self, target: str, backup_id: str, *, deadline: float = 60) -> None:
         """Deletes a backup. Raises `NoSuchBackup`."""
-        raise NotImplementedError
+        await self._request("backup.delete", target, deadline, backup_id=backup_id)
 
     async def upload(
         self,
@@ -154,10 +197,37 @@ class AgentClient:
         only when the agent is ready for the first byte, and closed in any case (by its `aclose`, or
         else its `abort`, where it has one). What it raises is raised here, unchanged.
         size: announced length; fewer bytes end in `length_mismatch`, more only with `exact`.
-        on_progress: called about once a second, in the event loop, with what is safe in the storage.
-        attempts: how often to try after errors that are retryable, if `source` can be opened again.
+        on_progress: called about once a second, in the event loop.
+        attempts: how often to try when errors are retryable, if `source` can be opened again.
+        deadline: of one attempt.
         """
-        raise NotImplementedError
+        params: Json = {
+            "target": target,
+            "backup": {"id": backup.id, "name": backup.name, "metadata": dict(backup.metadata)},
+            "exact": exact,
+            "if_exists": if_exists,
+        }
+        if size is not None:
+            params["size"] = size
+        if isinstance(source, AsyncIterable):
+            attempts = 1
+        report = _Reporter(on_progress)
+        pause = _RETRY_PAUSE
+        while True:
+            attempts -= 1
+            try:
+                session = await self._session_for(target)
+                result = await run_upload(
+                    session, params, source, on_progress=report, deadline=deadline
+                )
+                return Uploaded.parse(result)
+            except AgentError as error:
+                if attempts <= 0 or not error.retryable:
+                    raise
+                wait = max(pause, error.retry_after or 0)
+                self._logger.warning("An upload is repeated in %g seconds: %s", wait, error)
+            await asyncio.sleep(wait)
+            pause = min(pause * 2, _LONGEST_RETRY_PAUSE)
 
     async def download(
         self, target: str, backup_id: str, *, offset: int = 0, deadline: float | None = None
@@ -165,5 +235,109 @@ class AgentClient:
         """Opens a backup for reading. Returns when its first bytes are on the way.
 
         Raises `NoSuchBackup` and whatever else is known before the first byte.
+        offset: first byte wanted. deadline: of the whole download.
         """
-        raise NotImplementedError
+        session = await self._session_for(target)
+        params = {"target": target, "backup_id": backup_id, "offset": offset}
+        return await open_download(session, params, deadline=deadline)
+
+    async def _request(self, method: str, target: str, deadline: float, **params: Any) -> Json:
+        """A request on a target, with everything that it takes, within the deadline."""
+        now = asyncio.get_running_loop().time
+        end = now() + deadline
+        exchange = Exchange(method)
+        try:
+            async with asyncio.timeout_at(end):
+                session = await self._session_for(target)
+                await session.slot(exchange)
+        except TimeoutError:
+            raise AgentTimeout(f"no agent for {method} within the deadline") from None
+        remaining = end - now()
+        session.begin(exchange, {"target": target, **params}, deadline=remaining)
+        return await session.result(exchange, timeout=remaining + GRACE)
+
+    async def _session_for(self, target: str) -> Session:
+        """A running agent that has this target open."""
+        session = self._session
+        if session and session.is_ready and target in session.targets:
+            return session
+        async with self._starting:
+            if (config := self._targets.get(target)) is None:
+                raise AgentError(
+                    f"there is no target {target!r}: open it first",
+                    code="target_unknown",
+                    kind=Kind.PROTOCOL,
+                    facts={"target": target},
+                )
+            session = await self._running()
+            if target not in session.targets:
+                await _open(session, target, config)
+            return session
+
+    async def _running(self) -> Session:
+        """A running agent. The lock `_starting` must be held."""
+        self._refuse_if_stopped()
+        if self._session and self._session.is_ready:
+            return self._session
+        await self._backoff.wait()
+        try:
+            command = self._command
+            if command is None:
+                loop = asyncio.get_running_loop()
+                command = (await loop.run_in_executor(None, find_agent, self._folder), "serve")
+            self._refuse_if_stopped()
+            self._session = session = Session(self._logger, self._redact, self._died)
+            level = "debug" if self._logger.isEnabledFor(logging.DEBUG) else "info"
+            await session.start(
+                command,
+                self._host,
+                required_version=self._required_version,
+                log_level=self._log_level or level,
+            )
+        except AgentError as error:
+            self._backoff.failed(error)
+            raise
+        return session
+
+    def _refuse_if_stopped(self) -> None:
+        if self._is_stopped:
+            raise AgentError("the agent was stopped", code="shutting_down", kind=Kind.CANCELLED)
+
+    def _died(self, fault: AgentError, was_of_use: bool) -> None:
+        """A running agent has ended."""
+        if not self._is_stopped:
+            self._logger.error("The agent has to be started again: %s", fault)
+            self._backoff.failed(fault, was_of_use=was_of_use)
+
+
+async def _open(session: Session, name: str, config: Json) -> None:
+    params = {"target": name, "config": config}
+    await session.call("target.open", params, deadline=_OPEN_DEADLINE)
+    session.targets.add(name)
+
+
+def _proxy_passwords() -> Iterator[str]:
+    """They are in the environment that the agent gets."""
+    for name, value in os.environ.items():
+        if name.lower().endswith("_proxy"):
+            with suppress(ValueError):
+                if password := urlsplit(value).password:
+                    yield password
+
+
+class _Reporter:
+    """Hands progress on. What is done never decreases, not even when an upload begins anew."""
+
+    def __init__(self, callback: Callable[[Progress], None] | None) -> None:
+        self._callback = callback
+        self._done = 0
+
+    def __call__(self, params: Json) -> None:
+        if self._callback is None:
+            return
+        progress = Progress.parse(params, at_least=self._done)
+        self._done = progress.done
+        try:
+            self._callback(progress)
+        except Exception:
+            _LOGGER.exception("A progress callback failed")

@@ -5,6 +5,9 @@ Every failure is an `AgentError`. Its `code` is stable (protocol/errors.json and
 `facts` are for a wording of your own. `message` is English, for logs, and is never parsed.
 """
 
+# The exceptions are named after their codes.
+# ruff: noqa: N818
+
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -80,17 +83,18 @@ class NoSuchBackup(AgentError):
 
 
 class AgentNotFound(AgentError):
-    """Code `agent_not_found`: no agent program anywhere. `facts["searched"]` says where we looked."""
+    """Code `agent_not_found`: no agent program. `facts["searched"]` says where we looked."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message, code="agent_not_found", facts=facts)
 
 
 class AgentStartFailed(AgentError):
-    """Code `agent_start_failed`: a program that the system refuses to run, or that is not the agent.
+    """Code `agent_start_failed`: the program cannot be run, or is not the agent.
 
-    `facts["reason"]` is one of `architecture`, `not_executable`, `missing_loader`, `wrong_program`,
-    `wrong_version`, `no_answer` and `system`; `facts["path"]` is the program.
+    `facts["path"]` is the program, `facts["reason"]` one of `architecture`, `missing_loader`,
+    `not_executable`, `system` (the system refuses to run it), `died`, `no_answer`,
+    `wrong_program` and `wrong_version`. After a start `stderr_tail` is what it wrote.
     """
 
     def __init__(self, message: str, **facts: Any) -> None:
@@ -125,9 +129,7 @@ class AgentTimeout(AgentError):
     """Code `timeout`: no answer before the deadline of the call."""
 
     def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(
-            message, code="timeout", kind=Kind.TRANSIENT, retryable=True, facts=facts
-        )
+        super().__init__(message, code="timeout", kind=Kind.TRANSIENT, retryable=True, facts=facts)
 
 
 def from_wire(error: object) -> AgentError:

@@ -125,6 +125,21 @@ class Listing:
     backups: tuple[Backup, ...]
     skipped: tuple[Skipped, ...]
 
+    @classmethod
+    def parse(cls, page: Json) -> Self:
+        """Reads one page of `backup.list`."""
+        backups, skipped = list[Backup](), list(map(Skipped.parse, _list(page.get("skipped"))))
+        for entry in _list(page.get("backups")):
+            try:
+                backups.append(Backup.parse(entry))
+            except AgentProtocolError as error:
+                name = _text(_object(entry).get("name"))
+                skipped.append(Skipped(name, "corrupt_metadata", error.message))
+        return cls(tuple(backups), tuple(skipped))
+
+    def __add__(self, other: "Listing") -> "Listing":
+        return Listing(self.backups + other.backups, self.skipped + other.skipped)
+
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:

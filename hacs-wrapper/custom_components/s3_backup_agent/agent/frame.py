@@ -1,0 +1,108 @@
+"""Bytes to frames and back. A frame is one JSON object on a line; a top-level member `payload: N`
+says that N raw bytes and a line feed follow.
+
+The decoder is pushed: it takes what came and calls back for each frame that is whole. Payloads are
+handed on as the pieces in which they came, so that their only copy is the one that joins them.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .models import Json
+
+MAX_LINE = 65_536  # bytes of a line with its line feed, both ways
+MAX_PAYLOAD = 1 << 20
+
+Piece = bytes | memoryview
+#: Takes a message, and the pieces of its payload if it has one.
+Receiver = Callable[[Json, Sequence[Piece] | None], None]
+
+
+class FrameError(ValueError):
+    """What came is no frame. Behind it nothing can be trusted any more."""
+
+
+def encode(message: Json, payload_length: int = 0) -> bytes:
+    """The line of a frame. The caller writes the payload and a line feed behind it."""
+    head: Json = {"jsonrpc": "2.0", **message}
+    if payload_length:
+        head["payload"] = payload_length
+    line = json.dumps(head, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    data = line.encode() + b"\n"
+    if len(data) > MAX_LINE:
+        raise FrameError(f"a message of {len(data)} bytes is longer than {MAX_LINE}")
+    return data
+
+
+class Decoder:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self, receive: Receiver) -> None:
+        self._receive = receive
+        self._line = bytearray()  # the begin of a line whose end has not come
+        self._message: Json = {}
+        self._pieces: list[Piece] = []
+        self._missing = 0  # bytes of the payload and its line feed that have not come
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream may end here."""
+        return not self._line and not self._missing
+
+    def feed(self, data: bytes) -> None:
+        """Takes what came next. Raises `FrameError`; then the decoder is of no more use."""
+        position, end = 0, len(data)
+        while position < end:
+            if self._missing:
+                position = self._payload(data, position, end)
+                continue
+            line_end = data.find(b"\n", position)
+            if line_end < 0:
+                self._line += data[position:]
+                self._limit(len(self._line) + 1)
+                return
+            line = data[position:line_end]
+            if self._line:
+                line = bytes(self._line + line)
+                self._line.clear()
+            self._limit(len(line) + 1)
+            position = line_end + 1
+            if line not in (b"", b"\r"):
+                self._object(line)
+
+    def _limit(self, length: int) -> None:
+        if length > MAX_LINE:
+            raise FrameError(f"a line of more than {MAX_LINE} bytes: {bytes(self._line[:200])!r}")
+
+    def _object(self, line: bytes) -> None:
+        message: Any = None
+        with suppress(ValueError, RecursionError):
+            message = json.loads(str(line, "utf-8"))
+        if not isinstance(message, dict):
+            raise FrameError(f"not a line with a JSON object: {line[:200]!r}")
+        if (length := message.get("payload")) is None:
+            self._receive(message, None)
+            return
+        if type(length) is not int or not 1 <= length <= MAX_PAYLOAD:
+            raise FrameError(f"a payload of {length!r} bytes")
+        self._message, self._pieces, self._missing = message, [], length + 1
+
+    def _payload(self, data: bytes, position: int, end: int) -> int:
+        take = min(self._missing, end - position)
+        self._missing -= take
+        last = position + take
+        if not self._missing:
+            last -= 1
+            if data[last] != 0x0A:
+                raise FrameError("no line feed follows a payload: its length is wrong")
+        if position == 0 and last == end:
+            self._pieces.append(data)
+        elif last > position:
+            self._pieces.append(memoryview(data)[position:last])
+        if not self._missing:
+            message, pieces = self._message, self._pieces
+            self._message, self._pieces = {}, []
+            self._receive(message, pieces)
+        return position + take

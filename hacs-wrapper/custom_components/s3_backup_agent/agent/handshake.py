@@ -1,0 +1,60 @@
+"""The first two messages: whether a program is the agent, and one that we can talk to."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from .errors import AgentError, AgentProtocolError, AgentStartFailed, AgentTimeout
+from .models import AgentInfo, Json
+
+if TYPE_CHECKING:
+    from .session import Session
+
+PROTOCOL = 1
+HELLO_PATIENCE = 10.0  # seconds for the first message, and for the answer to ours
+
+
+async def shake_hands(session: "Session", program: str, required_version: str | None) -> AgentInfo:
+    """Waits for the agent to introduce itself. Raises `AgentStartFailed`."""
+    await asyncio.wait((session.hello,), timeout=HELLO_PATIENCE)
+    if not session.hello.done():
+        text = f"did not say hello within {HELLO_PATIENCE:g} seconds"
+        raise _refused(session, program, "no_answer", text)
+    try:
+        hello = session.hello.result()
+    except AgentProtocolError as error:
+        raise _refused(session, program, "wrong_program", "is not the agent") from error
+    except AgentError as error:
+        text = f"does not run: {error}"
+        raise _refused(session, program, "died", text, **error.facts) from error
+    versions = hello.get("versions")
+    if hello.get("protocol") != "backup-agent" or not isinstance(versions, list):
+        raise _refused(session, program, "wrong_program", "speaks another protocol")
+    info = AgentInfo.parse(hello)
+    if PROTOCOL not in versions:
+        text = f"speaks version {versions} of the protocol, {PROTOCOL} is needed"
+        raise _refused(session, program, "wrong_version", text, version=info.version)
+    if required_version not in (None, info.version):
+        text = f"is version {info.version}, {required_version} is needed"
+        facts = {"version": info.version, "required": required_version}
+        raise _refused(session, program, "wrong_version", text, **facts)
+    return info
+
+
+async def initialize(session: "Session", program: str, params: Json) -> None:
+    """Says which version is spoken. Raises `AgentStartFailed`."""
+    try:
+        await session.call("initialize", params, timeout=HELLO_PATIENCE)
+    except AgentTimeout as error:
+        raise _refused(session, program, "no_answer", "does not answer") from error
+    except AgentError as error:
+        text = f"cannot be used: {error}"
+        raise _refused(session, program, "died", text, **error.facts) from error
+
+
+def _refused(
+    session: "Session", program: str, reason: str, text: str, **facts: Any
+) -> AgentStartFailed:
+    if reason == "wrong_program":
+        text += f"; it says {session.first_output!r}"
+    facts = {"stderr_tail": "\n".join(session.log_tail)} | facts
+    return AgentStartFailed(f"{program} {text}", reason=reason, path=program, **facts)

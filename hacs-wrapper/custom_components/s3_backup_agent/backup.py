@@ -1,0 +1,219 @@
+"""The backup location: the calls of Home Assistant's backup manager, as calls of the agent.
+
+The agent promises what is promised here: nothing half is ever listed, a truncated source is
+refused, a download is checked before it is handed on, and what was begun is taken back when a call
+is cancelled. What the source of an upload raises goes through unchanged.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, override
+
+from homeassistant.components.backup import (
+    AddonInfo,
+    AgentBackup,
+    BackupAgent,
+    Folder,
+    suggested_filename,
+)
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.util.hass_dict import HassKey
+
+from .agent import AgentError, Backup, DownloadStream, NewBackup, NoSuchBackup, Progress
+from .const import DELETE_DEADLINE, DOMAIN, GET_DEADLINE, LIST_DEADLINE, UPLOAD_ATTEMPTS
+from .coordinator import S3ConfigEntry
+from .errors import backup_error, wants_reauth
+
+if TYPE_CHECKING:
+    # Not there before Home Assistant 2026.4.
+    from homeassistant.components.backup import OnProgressCallback
+
+_LISTENERS: HassKey[list[Callable[[], None]]] = HassKey(f"{DOMAIN}.backup_agent_listeners")
+
+
+async def async_get_backup_agents(hass: HomeAssistant, **_: Any) -> list[BackupAgent]:
+    """One location for each storage that is set up."""
+    entries: list[S3ConfigEntry] = hass.config_entries.async_loaded_entries(DOMAIN)
+    return [S3BackupAgent(hass, entry) for entry in entries]
+
+
+@callback
+def async_register_backup_agents_listener(
+    hass: HomeAssistant, *, listener: Callable[[], None], **_: Any
+) -> Callable[[], None]:
+    """Calls `listener` whenever a location comes or goes."""
+    hass.data.setdefault(_LISTENERS, []).append(listener)
+
+    @callback
+    def remove() -> None:
+        hass.data[_LISTENERS].remove(listener)
+
+    return remove
+
+
+@callback
+def async_notify_listeners(hass: HomeAssistant) -> None:
+    """A location came or went."""
+    for listener in list(hass.data.get(_LISTENERS, ())):
+        listener()
+
+
+class S3BackupAgent(BackupAgent):
+    """One storage as a backup location."""
+
+    domain = DOMAIN
+
+    def __init__(self, hass: HomeAssistant, entry: S3ConfigEntry) -> None:
+        """The unique id comes from the place, see `storage_id`: schedules hang on it."""
+        self.name = entry.title
+        self.unique_id = entry.unique_id or entry.entry_id
+        self._hass = hass
+        self._entry = entry
+        self._client = entry.runtime_data.client
+        self._coordinator = entry.runtime_data.coordinator
+        self._health = self._coordinator.health
+
+    @override
+    async def async_upload_backup(
+        self,
+        *,
+        open_stream: Callable[[], Coroutine[Any, Any, AsyncIterator[bytes]]],
+        backup: AgentBackup,
+        on_progress: OnProgressCallback | None = None,
+        **_: Any,
+    ) -> None:
+        """Stores a backup. Opens the stream again when the storage fails in a passing way."""
+
+        def report(progress: Progress) -> None:
+            if on_progress is not None:
+                on_progress(bytes_uploaded=progress.done)
+
+        with self._reporting("upload"):
+            result = await self._client.upload(
+                self._entry.entry_id,
+                NewBackup(
+                    id=backup.backup_id,
+                    name=suggested_filename(backup).removesuffix(".tar"),
+                    metadata=backup.as_dict(),
+                ),
+                open_stream,
+                size=backup.size,
+                if_exists="replace",
+                on_progress=report,
+                attempts=UPLOAD_ATTEMPTS,
+            )
+        self._health.uploaded(result)
+        self._refresh()
+
+    @override
+    async def async_download_backup(self, backup_id: str, **_: Any) -> AsyncIterator[bytes]:
+        """Opens a backup for reading."""
+        with self._reporting("download"):
+            stream = await self._client.download(self._entry.entry_id, backup_id)
+        return _Download(self, stream)
+
+    @override
+    async def async_delete_backup(self, backup_id: str, **_: Any) -> None:
+        """Deletes a backup."""
+        with self._reporting("delete"):
+            await self._client.delete(
+                self._entry.entry_id, backup_id, deadline=DELETE_DEADLINE
+            )
+        self._refresh()
+
+    @override
+    async def async_list_backups(self, **_: Any) -> list[AgentBackup]:
+        """All backups."""
+        with self._reporting("list"):
+            listing = await self._client.list(self._entry.entry_id, deadline=LIST_DEADLINE)
+        return [agent_backup(backup) for backup in listing.backups]
+
+    @override
+    async def async_get_backup(self, backup_id: str, **_: Any) -> AgentBackup:
+        """One backup."""
+        with self._reporting("get"):
+            backup = await self._client.get(
+                self._entry.entry_id, backup_id, deadline=GET_DEADLINE
+            )
+        return agent_backup(backup)
+
+    def _refresh(self) -> None:
+        """Lets the sensors follow, without making anybody wait for it."""
+        self._entry.async_create_task(
+            self._hass, self._coordinator.async_request_refresh(), f"{DOMAIN} refresh"
+        )
+
+    @contextmanager
+    def _reporting(self, operation: str) -> Iterator[None]:
+        """Remembers how an operation ended, and raises what Home Assistant understands."""
+        try:
+            yield
+        except NoSuchBackup as err:
+            raise backup_error(err) from err
+        except AgentError as err:
+            self._health.failed(operation, err)
+            if wants_reauth(err):
+                self._entry.async_start_reauth(self._hass)
+            raise backup_error(err) from err
+        self._health.succeeded(operation)
+
+
+class _Download(AsyncIterator[bytes]):
+    """A download whose errors are those of Home Assistant.
+
+    The stream below ends its transfer when it is closed, at its end, at an error, and when nobody
+    holds it any more; nobody but this object does.
+    """
+
+    def __init__(self, agent: S3BackupAgent, stream: DownloadStream) -> None:
+        self._agent = agent
+        self._stream = stream
+
+    @override
+    def __aiter__(self) -> Self:
+        return self
+
+    @override
+    async def __anext__(self) -> bytes:
+        with self._agent._reporting("download"):  # noqa: SLF001
+            try:
+                return await anext(self._stream)
+            except StopAsyncIteration:
+                pass
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Ends the transfer."""
+        await self._stream.aclose()
+
+
+def agent_backup(backup: Backup) -> AgentBackup:
+    """A backup as Home Assistant knows it, also when another program described it sparingly."""
+    given = backup.metadata
+    addons = given.get("addons")
+    extra = given.get("extra_metadata")
+    folders = given.get("folders")
+    known = {folder.value for folder in Folder}
+    version = given.get("homeassistant_version")
+    return AgentBackup(
+        addons=[
+            AddonInfo(name=addon.get("name"), slug=addon["slug"], version=addon.get("version"))
+            for addon in (addons if isinstance(addons, list) else [])
+            if isinstance(addon, dict) and isinstance(addon.get("slug"), str)
+        ],
+        backup_id=backup.id,
+        database_included=given.get("database_included") is True,
+        date=str(given.get("date") or "1970-01-01T00:00:00+00:00"),
+        extra_metadata=extra if isinstance(extra, dict) else {},
+        folders=[
+            Folder(folder)
+            for folder in (folders if isinstance(folders, list) else [])
+            if folder in known
+        ],
+        homeassistant_included=given.get("homeassistant_included") is True,
+        homeassistant_version=version if isinstance(version, str) else None,
+        name=str(given.get("name") or backup.name),
+        protected=given.get("protected") is True,
+        # What is there, not what was announced.
+        size=backup.stored_size,
+    )

@@ -1,0 +1,35 @@
+"""Names that several rooms of the integration use."""
+
+from typing import Final
+
+DOMAIN: Final = "s3_backup_agent"
+
+#: The only version of the agent that fits; `requirements` in manifest.json pins the same one.
+AGENT_VERSION: Final = "0.1.0"
+
+# What a config entry holds. From `CONF_ENDPOINT` on, the names are those of the agent.
+CONF_PROVIDER: Final = "provider"
+CONF_ENDPOINT: Final = "endpoint"
+CONF_REGION: Final = "region"
+CONF_BUCKET: Final = "bucket"
+CONF_PREFIX: Final = "prefix"
+CONF_ACCESS_KEY_ID: Final = "access_key_id"
+CONF_SECRET_ACCESS_KEY: Final = "secret_access_key"
+CONF_ADDRESSING: Final = "addressing"
+CONF_CA_CERTIFICATE: Final = "ca_certificate"
+CONF_VERIFY_TLS: Final = "verify_tls"
+
+# Options, all of them optional. The agent counts in bytes, people in MiB.
+CONF_STORAGE_CLASS: Final = "storage_class"
+CONF_PART_SIZE: Final = "part_size_bytes"
+CONF_MEMORY_BUDGET: Final = "memory_budget_bytes"
+MIB: Final = 1 << 20
+
+# Seconds that the storage has to answer, so that one dead storage never holds up the Backups page.
+LIST_DEADLINE: Final = 30
+GET_DEADLINE: Final = 30
+DELETE_DEADLINE: Final = 60
+VALIDATE_DEADLINE: Final = 60
+
+#: How often an upload is tried in all, when the agent calls its error retryable.
+UPLOAD_ATTEMPTS: Final = 3

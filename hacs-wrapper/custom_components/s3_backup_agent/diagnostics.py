@@ -1,0 +1,63 @@
+"""What helps to find out why something does not work, without secrets."""
+
+from typing import Any, Final
+
+from homeassistant.components.diagnostics import async_redact_data
+from homeassistant.core import HomeAssistant
+
+from .const import CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY
+from .coordinator import S3ConfigEntry
+
+_SECRET: Final = {CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY}
+
+
+async def async_get_config_entry_diagnostics(
+    hass: HomeAssistant, entry: S3ConfigEntry
+) -> dict[str, Any]:
+    """The settings, the agent with its last words, and what is stored (names are left out)."""
+    runtime = entry.runtime_data
+    listing, health = runtime.coordinator.data, runtime.coordinator.health
+    info, error = runtime.client.info, health.last_error
+    hidden = [entry.data[name] for name in _SECRET]
+    data = {
+        "config": dict(entry.data),
+        "options": dict(entry.options),
+        "agent": {
+            "version": info.version,
+            "capabilities": sorted(info.capabilities),
+            "max_transfers": info.max_transfers,
+        }
+        if info
+        else None,
+        "agent_log": [_without(hidden, line) for line in runtime.client.log_tail],
+        "last_update_success": runtime.coordinator.last_update_success,
+        "last_upload": health.last_upload.isoformat() if health.last_upload else None,
+        "last_error": {
+            "operation": health.failed_operation,
+            "code": error.code,
+            "message": _without(hidden, error.message),
+            "facts": error.facts,
+            "upstream": error.upstream,
+        }
+        if error
+        else None,
+        "backups": [
+            {
+                "id": backup.id,
+                "size": backup.size,
+                "stored_size": backup.stored_size,
+                "verifiable": backup.verifiable,
+                "date": backup.metadata.get("date"),
+                "protected": backup.metadata.get("protected"),
+            }
+            for backup in listing.backups
+        ],
+        "skipped": [{"key": item.key, "code": item.code} for item in listing.skipped],
+    }
+    return async_redact_data(data, _SECRET)
+
+
+def _without(secrets: list[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "**REDACTED**")
+    return text

@@ -1,0 +1,210 @@
+"""From an error of the agent to the words and the exceptions of Home Assistant.
+
+The translation key is the code of the error, or, where one fact makes all the difference, the code
+and that fact (`cannot_connect_dns`). The placeholders are the facts. Tests hold the keys equal to
+protocol/errors.json and to both translations.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from homeassistant.components.backup import BackupAgentError, BackupNotFound
+from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryError, HomeAssistantError
+from homeassistant.helpers.update_coordinator import UpdateFailed
+
+from .agent import AgentError, Kind, NoSuchBackup
+from .const import DOMAIN
+
+#: All codes that can come: those of protocol/errors.json, and those of the host library.
+CODES: Final = (
+    "invalid_config",
+    "invalid_endpoint",
+    "invalid_bucket_name",
+    "cannot_connect",
+    "tls_untrusted",
+    "tls_failed",
+    "invalid_credentials",
+    "credentials_expired",
+    "clock_skew",
+    "access_denied",
+    "locked",
+    "bucket_not_found",
+    "wrong_region",
+    "wrong_addressing",
+    "unsupported_feature",
+    "not_found",
+    "already_exists",
+    "changed",
+    "archived",
+    "corrupt_metadata",
+    "length_mismatch",
+    "integrity_mismatch",
+    "too_large",
+    "quota_exceeded",
+    "busy",
+    "throttled",
+    "remote_error",
+    "network_lost",
+    "timeout",
+    "stalled",
+    "cancelled",
+    "shutting_down",
+    "local_io",
+    "parse_error",
+    "invalid_request",
+    "method_not_found",
+    "invalid_params",
+    "duplicate_id",
+    "not_initialized",
+    "unsupported_protocol",
+    "target_unknown",
+    "stream_violation",
+    "flow_violation",
+    "internal",
+    "agent_not_found",
+    "agent_start_failed",
+    "agent_gone",
+    "agent_protocol",
+)
+
+#: Stands for every code that is not known here: the agent may be newer than this table.
+OTHER: Final = "other"
+
+#: By code: the fact that makes a difference, and the values that have words of their own.
+VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
+    "invalid_config": (
+        "field",
+        frozenset(
+            {
+                "region",
+                "prefix",
+                "access_key_id",
+                "secret_access_key",
+                "storage_class",
+                "part_size_bytes",
+                "memory_budget_bytes",
+            }
+        ),
+    ),
+    "invalid_endpoint": (
+        "reason",
+        frozenset(
+            {
+                "scheme",
+                "bucket_in_url",
+                "credentials_in_url",
+                "query",
+                "not_s3",
+                "console_port",
+                "plain_http_on_tls",
+                "tls_on_plain_http",
+            }
+        ),
+    ),
+    "cannot_connect": ("stage", frozenset({"dns", "proxy"})),
+    "tls_untrusted": (
+        "reason",
+        frozenset({"self_signed", "expired", "not_yet_valid", "name_mismatch"}),
+    ),
+    "invalid_credentials": ("which", frozenset({"access_key", "signature"})),
+    "wrong_addressing": ("use", frozenset({"path", "virtual"})),
+    "agent_start_failed": (
+        "reason",
+        frozenset({"architecture", "not_executable", "missing_loader", "wrong_version"}),
+    ),
+}
+
+#: The facts that a text may name, and what it says when the agent did not say.
+PLACEHOLDERS: Final = (
+    "action",
+    "actual",
+    "backup_id",
+    "bucket",
+    "code",
+    "configured",
+    "expected",
+    "expected_version",
+    "feature",
+    "host",
+    "issuer",
+    "limit",
+    "message",
+    "path",
+    "sha256",
+    "skew",
+    "status",
+    "storage_class",
+    "subject",
+    "version",
+)
+UNKNOWN: Final = "?"
+_LONGEST = 300  # characters of a fact that a storage had a hand in
+
+
+def translation_key(error: AgentError) -> str:
+    """The key of the words for an error."""
+    if error.code not in CODES:
+        return OTHER
+    if variant := VARIANTS.get(error.code):
+        name, values = variant
+        value = error.facts.get(name, error.field if name == "field" else None)
+        if value in values:
+            return f"{error.code}_{value}"
+    return error.code
+
+
+def placeholders(error: AgentError) -> dict[str, str]:
+    """The facts of an error as text, those included that it lacks."""
+    facts = error.facts | {"code": error.code, "message": error.message}
+    if isinstance(skew := facts.get("skew_s"), int):
+        facts["skew"] = round(abs(skew) / 60)
+    if isinstance(digest := facts.get("sha256"), str):
+        facts["sha256"] = fingerprint(digest)
+    return {name: _text(facts.get(name)) for name in PLACEHOLDERS}
+
+
+def fingerprint(digest: str) -> str:
+    """A digest as browsers and openssl show it."""
+    plain = digest.replace(":", "").upper()
+    return ":".join(plain[i : i + 2] for i in range(0, len(plain), 2))
+
+
+def _text(fact: Any) -> str:
+    text = UNKNOWN if fact is None or fact == "" else str(fact)
+    # Braces would be taken for placeholders by the page that shows it.
+    text = text.translate({ord("{"): "(", ord("}"): ")"})
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def wants_reauth(error: AgentError) -> bool:
+    """Whether new keys would help. A wrong clock looks like wrong keys, but they are not."""
+    return error.kind is Kind.AUTH and error.code != "clock_skew"
+
+
+def _translated[E: HomeAssistantError](exception: type[E], error: AgentError) -> E:
+    return exception(
+        translation_domain=DOMAIN,
+        translation_key=translation_key(error),
+        translation_placeholders=placeholders(error),
+    )
+
+
+def backup_error(error: AgentError) -> BackupAgentError:
+    """What a backup agent raises."""
+    if isinstance(error, NoSuchBackup):
+        return _translated(BackupNotFound, error)
+    return _translated(BackupAgentError, error)
+
+
+# What only changes when the entry or the software does. A missing right or bucket may come back.
+_LASTING = {Kind.CONFIG, Kind.PROTOCOL}
+
+
+def entry_error(error: AgentError) -> HomeAssistantError:
+    """What an entry raises that cannot be set up or refreshed."""
+    if wants_reauth(error):
+        return _translated(ConfigEntryAuthFailed, error)
+    if error.kind in _LASTING:
+        return _translated(ConfigEntryError, error)
+    # Becomes ConfigEntryNotReady in the first refresh.
+    return _translated(UpdateFailed, error)

@@ -1,0 +1,122 @@
+"""How a storage has been doing: its last error, its last upload, and the repair issues of both.
+
+Each operation keeps its last error until the same operation succeeds: a good listing says nothing
+about a full storage.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.util import dt as dt_util
+
+from .agent import AgentError, Uploaded
+from .const import DOMAIN
+from .errors import CODES, OTHER, placeholders
+
+#: Errors that somebody has to do something about, outside of this integration's forms.
+ISSUE_CODES: Final = (
+    "access_denied",
+    "bucket_not_found",
+    "clock_skew",
+    "credentials_expired",
+    "locked",
+    "quota_exceeded",
+    "tls_untrusted",
+)
+#: A bucket that keeps what is deleted, so that deleting never frees space.
+ISSUE_VERSIONED: Final = "versioned_bucket"
+
+_OF_THE_HOST = {"cancelled", "shutting_down"}  # happens when Home Assistant stops
+
+
+class Health:
+    """Of one config entry."""
+
+    def __init__(
+        self, hass: HomeAssistant, entry_id: str, title: str, on_change: Callable[[], None]
+    ) -> None:
+        """Starts without an error."""
+        self._hass = hass
+        self._entry_id = entry_id
+        self._title = title
+        self._on_change = on_change
+        self._errors: dict[str, AgentError] = {}
+        self.last_upload: datetime | None = None
+
+    @property
+    def last_error(self) -> AgentError | None:
+        """The latest error that still holds."""
+        return next(reversed(self._errors.values()), None)
+
+    @property
+    def failed_operation(self) -> str | None:
+        """What it happened in."""
+        return next(reversed(self._errors), None)
+
+    @property
+    def error_code(self) -> str:
+        """The code of it, as the sensor shows it."""
+        if (error := self.last_error) is None:
+            return "none"
+        return error.code if error.code in CODES else OTHER
+
+    @callback
+    def failed(self, operation: str, error: AgentError) -> None:
+        """An operation ended in an error."""
+        if error.code in _OF_THE_HOST:
+            return
+        self._errors.pop(operation, None)
+        self._errors[operation] = error
+        self._changed()
+
+    @callback
+    def succeeded(self, operation: str) -> None:
+        """An operation did what it should."""
+        if self._errors.pop(operation, None):
+            self._changed()
+
+    @callback
+    def uploaded(self, result: Uploaded) -> None:
+        """A backup is stored."""
+        self.last_upload = dt_util.utcnow()
+        self._errors.pop("upload", None)
+        self._changed()
+        versioned = result.version_id not in (None, "null")
+        self._issue(ISSUE_VERSIONED, {} if versioned else None, ir.IssueSeverity.WARNING)
+
+    def _changed(self) -> None:
+        current = {error.code: error for error in self._errors.values()}
+        for code in ISSUE_CODES:
+            error = current.get(code)
+            self._issue(code, placeholders(error) if error else None)
+        self._on_change()
+
+    def _issue(
+        self,
+        code: str,
+        facts: dict[str, str] | None,
+        severity: ir.IssueSeverity = ir.IssueSeverity.ERROR,
+    ) -> None:
+        issue_id = f"{code}_{self._entry_id}"
+        if facts is None:
+            ir.async_delete_issue(self._hass, DOMAIN, issue_id)
+            return
+        ir.async_create_issue(
+            self._hass,
+            DOMAIN,
+            issue_id,
+            is_fixable=False,
+            severity=severity,
+            translation_key=code,
+            translation_placeholders=facts | {"title": self._title},
+        )
+
+
+@callback
+def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
+    """The entry goes away."""
+    for code in (*ISSUE_CODES, ISSUE_VERSIONED):
+        ir.async_delete_issue(hass, DOMAIN, f"{code}_{entry_id}")

@@ -1,0 +1,90 @@
+//! Secrets: texts that cannot be printed, and where they come from.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::check::invalid;
+use crate::error::Result;
+
+/// A text that must never be shown. Wiped from memory when dropped.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// The text itself, for signing.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum SecretSource {
+    /// The secret itself.
+    Inline(Secret),
+    /// A file whose content, without the final line break, is the secret.
+    File {
+        /// Path of the file.
+        file: PathBuf,
+    },
+    /// A file of this name in `$CREDENTIALS_DIRECTORY`, as systemd provides it.
+    Credential {
+        /// Name of the credential.
+        credential: String,
+    },
+}
+
+impl SecretSource {
+    /// The secret itself.
+    ///
+    /// # Errors
+    /// `invalid_config` when there is none.
+    pub(super) fn read(self, field: &'static str) -> Result<Secret> {
+        let path = match self {
+            Self::Inline(secret) => return Ok(secret),
+            Self::File { file } => file,
+            Self::Credential { credential } => {
+                let mut parts = Path::new(&credential).components();
+                let plain =
+                    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+                let directory = std::env::var_os("CREDENTIALS_DIRECTORY");
+                match directory {
+                    Some(directory) if plain => PathBuf::from(directory).join(credential),
+                    Some(_) => {
+                        return Err(invalid(field, "the credential must be a plain file name"));
+                    }
+                    None => {
+                        return Err(invalid(
+                            field,
+                            "no CREDENTIALS_DIRECTORY is set: give a \"file\" instead of a \"credential\"",
+                        ));
+                    }
+                }
+            }
+        };
+        let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| {
+            invalid(field, format!("cannot read {}: {error}", path.display())).source(error)
+        })?);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        Ok(Secret::from(text.to_owned()))
+    }
+}

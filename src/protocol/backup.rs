@@ -1,0 +1,177 @@
+//! Messages about backups.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Common;
+use crate::error::Code;
+
+/// Metadata of a backup, carried verbatim.
+pub type Metadata = Map<String, Value>;
+
+/// A backup to be stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewBackup {
+    /// Identity, 1 to 200 characters.
+    pub id: String,
+    /// Wish for the name of the objects; made safe and unique by the agent.
+    pub name: String,
+    /// Stored verbatim. `backup_id`, where present, must equal `id`.
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+/// What to do when a backup of this id exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfExists {
+    /// Answer `already_exists`.
+    #[default]
+    Fail,
+    /// Store the new one, then delete the old one.
+    Replace,
+}
+
+/// Parameters of `backup.upload`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Upload {
+    /// Name of the target.
+    pub target: String,
+    /// What to store.
+    pub backup: NewBackup,
+    /// Announced length; fewer bytes are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Whether more bytes than `size` are refused as well.
+    #[serde(default)]
+    pub exact: bool,
+    /// Default: `fail`.
+    #[serde(default)]
+    pub if_exists: IfExists,
+    /// Deadline and progress.
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+/// Result of `backup.upload`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// The backup as `backup.list` shows it from now on.
+    pub backup: Backup,
+    /// Entity tag of the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Version of the archive, in a versioned bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+}
+
+/// A stored backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backup {
+    /// Identity.
+    pub id: String,
+    /// Name of its objects in the bucket, without folder and ending.
+    pub name: String,
+    /// Length that its metadata announces.
+    pub size: u64,
+    /// Length of the stored archive.
+    pub stored_size: u64,
+    /// Whether a download is checked against digests kept since the upload.
+    pub verifiable: bool,
+    /// Metadata as it was given.
+    pub metadata: Metadata,
+}
+
+/// Parameters of `backup.download`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Download {
+    /// Name of the target.
+    pub target: String,
+    /// Identity of the backup.
+    pub backup_id: String,
+    /// First credit: bytes of the stream that the agent may send.
+    pub up_to: u64,
+    /// First byte of the archive to send. Default: 0.
+    #[serde(default)]
+    pub offset: u64,
+    /// Deadline and progress.
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+/// Result of `backup.download`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Downloaded {
+    /// Bytes sent.
+    pub length: u64,
+    /// Whether every byte was checked against digests kept since the upload.
+    pub verified: bool,
+}
+
+/// Parameters of `backup.list`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct List {
+    /// Name of the target.
+    pub target: String,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Most entries in a page, 1 to 1,000. Default: as many as fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<usize>,
+    /// Whether to ask the storage even when a recent listing is at hand.
+    #[serde(default)]
+    pub refresh: bool,
+    /// Deadline and progress.
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+/// An object that looks like a part of a backup and is not offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its key.
+    pub key: String,
+    /// Why, as an error code.
+    pub code: Code,
+    /// Why, as a sentence.
+    pub message: String,
+}
+
+/// Result of `backup.list`: one page.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// Backups in the order of their names.
+    pub backups: Vec<Backup>,
+    /// What to give as `cursor` for the next page, if there is one.
+    pub next: Option<String>,
+    /// Objects that are not offered.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Parameters of `backup.get` and `backup.delete`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackupRef {
+    /// Name of the target.
+    pub target: String,
+    /// Identity of the backup.
+    pub backup_id: String,
+    /// Deadline and progress.
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+/// Result of `backup.get`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Got {
+    /// The backup.
+    pub backup: Backup,
+}
+
+/// Result of `backup.delete`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Always true.
+    pub deleted: bool,
+}

@@ -1,0 +1,31 @@
+//! The `error` member of a response.
+
+use serde::{Deserialize, Serialize};
+
+use super::rpc;
+use crate::error::{Code, Error, ErrorData};
+
+/// The `error` member of a response.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorObject {
+    /// Integer of JSON-RPC.
+    pub code: i32,
+    /// English, for logs.
+    pub message: String,
+    /// The contract.
+    pub data: ErrorData,
+}
+
+impl From<&Error> for ErrorObject {
+    fn from(error: &Error) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only the standard's own faults differ")]
+        let code = match error.code() {
+            Code::ParseError => rpc::PARSE_ERROR,
+            Code::InvalidRequest | Code::DuplicateId => rpc::INVALID_REQUEST,
+            Code::MethodNotFound => rpc::METHOD_NOT_FOUND,
+            Code::InvalidParams => rpc::INVALID_PARAMS,
+            _ => rpc::OPERATION,
+        };
+        Self { code, message: error.message().to_owned(), data: error.data() }
+    }
+}

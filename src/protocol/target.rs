@@ -1,0 +1,123 @@
+//! Messages about targets: where backups live.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Addressing, TargetSettings};
+use crate::error::{Error, ErrorData};
+
+/// Parameters of `target.open`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TargetOpen {
+    /// Name that the host gives to the target; opening it again replaces it.
+    pub target: String,
+    /// Where the backups live.
+    pub config: TargetSettings,
+}
+
+/// Parameters of `target.close`, and result of both.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TargetRef {
+    /// Name of the target.
+    pub target: String,
+}
+
+/// What every request that works on a target may say.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Common {
+    /// Time after which the request is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// Shortest time between two `progress` messages, 100 to 60,000; none are sent without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_ms: Option<u64>,
+}
+
+/// How far `target.validate` goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Looks only.
+    Read,
+    /// Writes, reads back and deletes a small object, and opens and aborts an upload.
+    #[default]
+    Write,
+}
+
+/// Parameters of `target.validate`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Validate {
+    /// Name of the target.
+    pub target: String,
+    /// Default: `write`.
+    #[serde(default)]
+    pub level: Level,
+    /// Deadline and progress.
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+/// Result of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It is as it should be.
+    Passed,
+    /// It is not.
+    Failed,
+    /// Not looked at, because something before it failed.
+    Skipped,
+    /// It works, but look at it.
+    Warning,
+}
+
+/// One check of a target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// Stable name, such as `list`.
+    pub name: String,
+    /// Its result.
+    pub status: Status,
+    /// Time it took.
+    pub ms: u64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<CheckError>,
+}
+
+/// The error of a check: that of a request, with its sentence beside the facts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckError {
+    /// English, for logs.
+    pub message: String,
+    /// The facts.
+    #[serde(flatten)]
+    pub data: ErrorData,
+}
+
+/// Result of `target.validate`. A bad target is a result, not an error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Validated {
+    /// Whether no check failed.
+    pub ok: bool,
+    /// The checks in the order in which they ran.
+    pub checks: Vec<Check>,
+    /// What is in force.
+    pub facts: TargetFacts,
+}
+
+/// What is in force for a target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TargetFacts {
+    /// Address of the service.
+    pub endpoint: String,
+    /// Region that signatures name.
+    pub region: String,
+    /// `path` or `virtual`.
+    pub addressing: Addressing,
+}
+
+impl From<&Error> for CheckError {
+    fn from(error: &Error) -> Self {
+        Self { message: error.message().to_owned(), data: error.data() }
+    }
+}

@@ -1,0 +1,363 @@
+//! What each message does: the ones that keep their order at once, the others as tasks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::frame::{Frame, Input, Message};
+use super::handle::{Work, read};
+use super::outbox::{Outbox, answer};
+use super::running::{Running, Table};
+use super::stream::Inbound;
+use super::{CLEANUP, End, task};
+use crate::error::{Code, Error, Result};
+use crate::logging;
+use crate::ops::{Cancel, Cause, Target};
+use crate::protocol::{
+    self, AgentLimits, Hello, Initialize, Initialized, MAX_ID, MAX_LINE, MAX_PAYLOAD, MAX_REQUESTS,
+    MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutDown, Shutdown, ShutdownMode, StreamCredit,
+    StreamData, StreamEnd, TargetOpen, TargetRef,
+};
+
+/// The state of one session.
+pub(super) struct Session {
+    outbox: Outbox,
+    pub(super) table: Table,
+    targets: HashMap<String, Arc<Target>>,
+    transfers: Arc<Semaphore>,
+    initialized: bool,
+    ending: Arc<AtomicBool>,
+    /// Largest payload that the host takes.
+    max_payload: usize,
+}
+
+impl Session {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        Self {
+            outbox,
+            table: Table::new(),
+            targets: HashMap::new(),
+            transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
+            initialized: false,
+            ending: Arc::default(),
+            max_payload: MAX_PAYLOAD,
+        }
+    }
+
+    /// Serves until the input ends.
+    pub(super) async fn run(&mut self, input: &mut mpsc::Receiver<Input>) -> End {
+        self.greet().await;
+        loop {
+            let ended = match input.recv().await {
+                Some(Input::Frame(frame)) => self.frame(frame).await,
+                Some(Input::Batch) => self.batch().await,
+                Some(Input::Broken(error)) => self.broken(error).await,
+                Some(Input::End) | None => Some(End::Orderly),
+            };
+            if let Some(end) = ended {
+                return end;
+            }
+        }
+    }
+
+    async fn greet(&self) {
+        let empty = || serde_json::Value::Object(serde_json::Map::new());
+        let hello = Hello {
+            protocol: protocol::NAME.to_owned(),
+            versions: vec![protocol::VERSION],
+            agent: Program {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            capabilities: [("target.s3", empty()), ("download.range", empty())]
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            limits: AgentLimits {
+                max_line: MAX_LINE,
+                max_payload: MAX_PAYLOAD,
+                max_requests: MAX_REQUESTS,
+                max_transfers: MAX_TRANSFERS,
+            },
+        };
+        self.outbox.notify("hello", &hello).await;
+    }
+
+    async fn batch(&self) -> Option<End> {
+        let error = Error::new(Code::InvalidRequest, "batches are not part of this protocol");
+        self.outbox.respond(None, Err(error)).await;
+        None
+    }
+
+    async fn broken(&self, error: Error) -> Option<End> {
+        tracing::error!(%error, "the input is not a frame");
+        self.outbox.respond(None, Err(error)).await;
+        Some(End::Protocol)
+    }
+
+    async fn frame(&mut self, frame: Frame) -> Option<End> {
+        let Frame { message: Message { id, method, params, .. }, payload } = frame;
+        let method = method.and_then(|method| serde_json::from_str::<String>(method.get()).ok());
+        let params = params.as_deref();
+        match (id, method) {
+            (None, Some(method)) => {
+                if self.initialized {
+                    self.notification(&method, params, payload);
+                }
+                None
+            }
+            (Some(id), Some(method)) => {
+                let id = id.get().parse::<u64>().ok().filter(|id| (1..=MAX_ID).contains(id));
+                let Some(id) = id else {
+                    let error = Error::new(
+                        Code::InvalidRequest,
+                        format!("the id of a request must be an integer from 1 to {MAX_ID}"),
+                    )
+                    .fact("member", "id");
+                    self.outbox.respond(None, Err(error)).await;
+                    return None;
+                };
+                self.request(id, &method, params).await
+            }
+            (id, None) => {
+                // The agent asks nothing, so an answer cannot be meant for it either.
+                tracing::warn!(has_id = id.is_some(), "a message without a method");
+                let error = Error::new(Code::InvalidRequest, "the message has no method")
+                    .fact("member", "method");
+                self.outbox.respond(None, Err(error)).await;
+                None
+            }
+        }
+    }
+
+    fn notification(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        payload: Option<Vec<bytes::Bytes>>,
+    ) {
+        let handled = match method {
+            "cancel" => read::<protocol::Cancel>(params).map(|cancel| {
+                self.table.with(cancel.id, |running| {
+                    running.cancel.cancel(Cause::Asked(cancel.reason));
+                });
+            }),
+            "stream.data" => read::<StreamData>(params).map(|StreamData { id, offset }| {
+                self.inbound(id, |inbound| inbound.data(offset, payload));
+            }),
+            "stream.end" => read::<StreamEnd>(params).map(|StreamEnd { id, length }| {
+                self.inbound(id, |inbound| inbound.end(length));
+            }),
+            "stream.credit" => read::<StreamCredit>(params).map(|StreamCredit { id, up_to }| {
+                self.table.with(id, |running| {
+                    if let Some(credit) = &running.credit {
+                        credit.send_if_modified(|now| {
+                            let more = up_to > *now;
+                            *now = up_to.max(*now);
+                            more
+                        });
+                    }
+                });
+            }),
+            _ => Ok(()),
+        };
+        if let Err(error) = handled {
+            tracing::warn!(method, %error, "a notification cannot be read");
+        }
+    }
+
+    /// Hands stream data to an upload. What comes for a request that has ended is dropped: it was
+    /// on its way already.
+    fn inbound(&self, id: u64, hand: impl FnOnce(&Inbound)) {
+        self.table.with(id, |running| match &running.inbound {
+            Some(inbound) => hand(inbound),
+            None => running.cancel.cancel(Cause::Stream(
+                Code::StreamViolation,
+                "data came for a request that takes none".to_owned(),
+            )),
+        });
+    }
+
+    async fn request(&mut self, id: u64, method: &str, params: Option<&RawValue>) -> Option<End> {
+        if self.table.contains(id) {
+            // Answers could not be told apart any more.
+            let error = Error::new(
+                Code::DuplicateId,
+                format!("the id {id} belongs to a request that is still running"),
+            )
+            .fact("member", "id");
+            return self.broken(error).await;
+        }
+        if let Err(error) = self.dispatch(id, method, params).await {
+            self.outbox.respond(Some(id), Err(error)).await;
+        }
+        None
+    }
+
+    async fn dispatch(&mut self, id: u64, method: &str, params: Option<&RawValue>) -> Result<()> {
+        if method == "initialize" {
+            let initialized = self.initialize(&read(params)?)?;
+            self.outbox.respond(Some(id), answer(&initialized)).await;
+            return Ok(());
+        }
+        if !self.initialized {
+            return Err(Error::new(Code::NotInitialized, "initialize must come first"));
+        }
+        if self.ending.load(Ordering::Relaxed) {
+            return Err(Error::new(Code::ShuttingDown, "the agent is ending"));
+        }
+        let work = match method {
+            "ping" => {
+                self.outbox.respond(Some(id), answer(&serde_json::Map::new())).await;
+                return Ok(());
+            }
+            "shutdown" => {
+                self.shut_down(id, read(params)?);
+                return Ok(());
+            }
+            "target.open" => {
+                let opened = self.open(read(params)?).await?;
+                self.outbox.respond(Some(id), answer(&opened)).await;
+                return Ok(());
+            }
+            "target.close" => {
+                let TargetRef { target } = read(params)?;
+                self.targets.remove(&target).ok_or_else(|| unknown_target(&target))?;
+                self.outbox.respond(Some(id), answer(&TargetRef { target })).await;
+                return Ok(());
+            }
+            "target.validate" => Work::Validate(read(params)?),
+            "backup.list" => Work::List(read(params)?),
+            "backup.get" => Work::Get(read(params)?),
+            "backup.delete" => Work::Delete(read(params)?),
+            "backup.upload" | "backup.download" => return self.start_transfer(id, method, params),
+            _ => {
+                return Err(Error::new(
+                    Code::MethodNotFound,
+                    format!("unknown method \"{method}\""),
+                )
+                .fact("method", method));
+            }
+        };
+        let running = Running { cancel: Cancel::default(), inbound: None, credit: None };
+        self.start(id, work, running)
+    }
+
+    fn start_transfer(&self, id: u64, method: &str, params: Option<&RawValue>) -> Result<()> {
+        let cancel = Cancel::default();
+        if method == "backup.upload" {
+            let inbound = Inbound::new(cancel.clone());
+            let work = Work::Upload(read(params)?, Arc::clone(&inbound));
+            self.start(id, work, Running { cancel, inbound: Some(inbound), credit: None })
+        } else {
+            let request: protocol::Download = read(params)?;
+            let (sender, receiver) = watch::channel(request.up_to);
+            let work = Work::Download(request, receiver);
+            self.start(id, work, Running { cancel, inbound: None, credit: Some(sender) })
+        }
+    }
+
+    fn initialize(&mut self, request: &Initialize) -> Result<Initialized> {
+        if self.initialized {
+            return Err(Error::new(Code::InvalidRequest, "initialize came twice"));
+        }
+        if request.protocol != protocol::VERSION {
+            let supported = vec![i64::from(protocol::VERSION)];
+            return Err(Error::new(
+                Code::UnsupportedProtocol,
+                format!("protocol {} is not supported", request.protocol),
+            )
+            .fact("supported", crate::error::Fact::Numbers(supported)));
+        }
+        let wrong = |member: &'static str| {
+            Error::new(
+                Code::InvalidParams,
+                format!("the member \"{member}\" must be at least 65536"),
+            )
+            .fact("member", member)
+        };
+        if request.limits.max_line.is_some_and(|limit| limit < MAX_LINE) {
+            return Err(wrong("limits.max_line"));
+        }
+        if let Some(limit) = request.limits.max_payload {
+            if limit < SAFE_PAYLOAD {
+                return Err(wrong("limits.max_payload"));
+            }
+            self.max_payload = limit.min(MAX_PAYLOAD);
+        }
+        if let Some(level) = request.log_level {
+            logging::set_level(level);
+        }
+        self.initialized = true;
+        if let Some(client) = &request.client {
+            tracing::info!(host = client.name, version = client.version, "a host is connected");
+        }
+        Ok(Initialized { protocol: protocol::VERSION })
+    }
+
+    async fn open(&mut self, request: TargetOpen) -> Result<TargetRef> {
+        let TargetOpen { target, config } = request;
+        if target.is_empty() || target.len() > 200 {
+            return Err(Error::new(
+                Code::InvalidParams,
+                "the member \"target\" must have 1 to 200 characters",
+            )
+            .fact("member", "target"));
+        }
+        // Reads the system's certificates, and perhaps a file with a secret.
+        let opening = tokio::task::spawn_blocking(move || Target::open(config.check()?));
+        let opened = opening.await.map_err(|error| {
+            Error::new(Code::Internal, "opening the target failed inside the agent").source(error)
+        })??;
+        self.targets.insert(target.clone(), opened);
+        Ok(TargetRef { target })
+    }
+
+    fn start(&self, id: u64, work: Work, running: Running) -> Result<()> {
+        let target =
+            self.targets.get(work.target()).ok_or_else(|| unknown_target(work.target()))?;
+        if self.table.len() >= MAX_REQUESTS {
+            return Err(Error::new(
+                Code::Busy,
+                format!("{MAX_REQUESTS} requests are running: wait for one to end"),
+            )
+            .fact("max_requests", MAX_REQUESTS as u64));
+        }
+        let task = task::Task {
+            id,
+            target: Arc::clone(target),
+            outbox: self.outbox.clone(),
+            cancel: running.cancel.clone(),
+            max_payload: self.max_payload,
+            transfers: Arc::clone(&self.transfers),
+            table: self.table.clone(),
+        };
+        let pace = task::Pace::new(work.common())?;
+        self.table.insert(id, running);
+        tokio::spawn(task.run(work, pace));
+        Ok(())
+    }
+
+    fn shut_down(&self, id: u64, request: Shutdown) {
+        self.ending.store(true, Ordering::Relaxed);
+        let (outbox, table) = (self.outbox.clone(), self.table.clone());
+        tokio::spawn(async move {
+            let patience = Duration::from_millis(request.timeout_ms.unwrap_or(60_000));
+            let mut aborted = Vec::new();
+            if request.mode == ShutdownMode::Abort || !table.idle(patience).await {
+                aborted = table.cancel_all(&Cause::Ending);
+                table.idle(CLEANUP).await;
+            }
+            outbox.respond(Some(id), answer(&ShutDown { aborted })).await;
+        });
+    }
+}
+
+fn unknown_target(target: &str) -> Error {
+    Error::new(Code::TargetUnknown, format!("there is no target \"{target}\": open it first"))
+        .fact("target", target)
+}

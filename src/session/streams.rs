@@ -1,0 +1,107 @@
+//! The standard streams of `serve`; nobody else touches them.
+//!
+//! One thread reads and one writes, with blocking calls: asynchronous standard streams cannot be
+//! cancelled. The writer sends answers before stream data. Standard output itself is moved out of
+//! reach, so that a stray print lands on standard error and not between two frames.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::frame::{Input, Outgoing, Reader};
+
+/// Answers and notifications that may wait to be written.
+const CONTROL_QUEUE: usize = 256;
+
+/// Data frames that may wait to be written.
+const DATA_QUEUE: usize = 4;
+
+/// Frames read ahead.
+const INPUT_QUEUE: usize = 2;
+
+/// The two queues to the writer. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Queues {
+    /// Goes first.
+    pub(super) control: mpsc::Sender<Outgoing>,
+    /// Stream data, and whatever must not overtake it.
+    pub(super) data: mpsc::Sender<Outgoing>,
+}
+
+/// The standard streams, being read and written.
+#[derive(Debug)]
+pub(super) struct Streams {
+    /// What the host says.
+    pub(super) input: mpsc::Receiver<Input>,
+    /// Where answers go.
+    pub(super) queues: Queues,
+    /// Ends when everything is written and all queues are dropped, or when the host is gone.
+    pub(super) written: oneshot::Receiver<io::Result<()>>,
+}
+
+/// Takes over the standard streams.
+///
+/// # Errors
+/// When they are closed.
+pub(super) fn open() -> io::Result<Streams> {
+    let (stdin, mut stdout) = private_streams()?;
+    let (input_sender, input) = mpsc::channel(INPUT_QUEUE);
+    let (control, mut control_receiver) = mpsc::channel::<Outgoing>(CONTROL_QUEUE);
+    let (data, mut data_receiver) = mpsc::channel::<Outgoing>(DATA_QUEUE);
+    let (written_sender, written) = oneshot::channel();
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        let mut reader = Reader::new(BufReader::with_capacity(64 << 10, stdin));
+        loop {
+            let next = reader.read();
+            let last = matches!(next, Input::End | Input::Broken(_));
+            if input_sender.blocking_send(next).is_err() || last {
+                return;
+            }
+        }
+    })?;
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+        let result = loop {
+            let next = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    Some(frame) = control_receiver.recv() => Some(frame),
+                    Some(frame) = data_receiver.recv() => Some(frame),
+                    else => None,
+                }
+            });
+            let Some(frame) = next else { break Ok(()) };
+            if let Err(error) = frame.write(&mut stdout) {
+                break Err(error);
+            }
+        };
+        // Nobody listens any more when the session has given up waiting.
+        let _ = written_sender.send(result);
+    })?;
+    Ok(Streams { input, queues: Queues { control, data }, written })
+}
+
+/// Private copies of standard input and output, with pipes made large. What else writes to standard
+/// output from now on reaches standard error.
+#[cfg(unix)]
+fn private_streams() -> io::Result<(File, File)> {
+    use rustix::io::fcntl_dupfd_cloexec;
+    let stdin = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let stdout = fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    #[cfg(target_os = "linux")]
+    for end in [&stdin, &stdout] {
+        // Fails where they are no pipes or the user's pipes are used up; it is only faster.
+        let _ = rustix::pipe::fcntl_setpipe_size(end, 1 << 20);
+    }
+    Ok((stdin.into(), stdout.into()))
+}
+
+#[cfg(windows)]
+fn private_streams() -> io::Result<(File, File)> {
+    use std::os::windows::io::AsHandle;
+    let stdin = io::stdin().as_handle().try_clone_to_owned()?;
+    let stdout = io::stdout().as_handle().try_clone_to_owned()?;
+    Ok((stdin.into(), stdout.into()))
+}

@@ -1,0 +1,150 @@
+"""One Home Assistant for all tests, with one storage, which is set up through the config flow."""
+
+import os
+import re
+import socket
+import subprocess
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from gate import Gate
+from home_assistant import DOMAIN, HomeAssistant, Json
+from s3_request import request
+
+
+def setting(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        pytest.fail(f"{name} is not set: run these tests with tests/run --only home-assistant")
+    return value
+
+
+class Storage:
+    """A folder of its own in the bucket."""
+
+    def __init__(self) -> None:
+        self.bucket = setting("TEST_S3_BUCKET")
+        self.prefix = f"home-assistant-{uuid.uuid4().hex[:12]}"
+        self.access_key_id = setting("TEST_S3_ACCESS_KEY_ID")
+        self.secret_access_key = setting("TEST_S3_SECRET_ACCESS_KEY")
+
+    def keys(self) -> list[str]:
+        """The objects that lie in it."""
+        return self._keys(f"list-type=2&prefix={self.prefix}%2F")
+
+    def unfinished(self) -> list[str]:
+        """The multipart uploads that were neither completed nor aborted."""
+        return self._keys(f"prefix={self.prefix}%2F&uploads")
+
+    def read(self, key: str) -> bytes:
+        status, body = request("GET", f"/{self.bucket}/{key}")
+        assert status == 200, body
+        return body
+
+    def delete(self, key: str) -> None:
+        request("DELETE", f"/{self.bucket}/{key}")
+
+    def _keys(self, query: str) -> list[str]:
+        status, body = request("GET", f"/{self.bucket}", query)
+        assert status == 200, body
+        keys = re.findall("<Key>(.*?)</Key>", body.decode())
+        # SeaweedFS keeps the folder, as an object without content.
+        return [key for key in keys if not key.endswith("/")]
+
+
+@pytest.fixture(scope="session")
+def storage() -> Storage:
+    return Storage()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def gate() -> AsyncIterator[Gate]:
+    gate = Gate(setting("TEST_S3_ENDPOINT"))
+    await gate.start()
+    yield gate
+    await gate.stop()
+
+
+@pytest.fixture(scope="session")
+def form(gate: Gate, storage: Storage) -> Json:
+    """What somebody who knows everything fills in."""
+    return {
+        "endpoint": gate.url,
+        "region": setting("TEST_S3_REGION"),
+        "bucket": storage.bucket,
+        "prefix": storage.prefix,
+        "access_key_id": storage.access_key_id,
+        "secret_access_key": storage.secret_access_key,
+        "addressing": "path",
+    }
+
+
+@pytest_asyncio.fixture(scope="session")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HomeAssistant]:
+    venv = Path(setting("HOME_ASSISTANT_VENV"))
+    # So that Home Assistant has to install it.
+    subprocess.run(
+        [venv / "bin/python", "-m", "uv", "pip", "uninstall", "--quiet", "s3-backup-agent"],
+        env=os.environ | {"VIRTUAL_ENV": str(venv)},
+        check=True,
+        timeout=60,
+    )
+    folder = tmp_path_factory.mktemp("home-assistant")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    home = HomeAssistant(venv, Path(setting("HOME_ASSISTANT_WHEELS")), folder / "config", port)
+    try:
+        await home.start()
+        yield home
+    finally:
+        await home.stop()
+        if kept := os.environ.get("HOME_ASSISTANT_LOG"):
+            Path(kept).write_text(home.log)
+    assert not home.refused_connections
+
+
+class Flow:
+    """The dialog that adds a storage."""
+
+    def __init__(self, home: HomeAssistant) -> None:
+        self._home = home
+        self._id = ""
+
+    async def start(self, provider: str = "other") -> Json:
+        answer = await self._home.post(
+            "/api/config/config_entries/flow",
+            {"handler": DOMAIN, "show_advanced_options": False},
+        )
+        self._id = answer["flow_id"]
+        assert answer["step_id"] == "user"
+        return await self.fill({"provider": provider})
+
+    async def fill(self, form: Json) -> Json:
+        answer: Json = await self._home.post(f"/api/config/config_entries/flow/{self._id}", form)
+        return answer
+
+
+@pytest.fixture
+def flow(home: HomeAssistant) -> Flow:
+    return Flow(home)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def entry(home: HomeAssistant, form: Json) -> Json:
+    """The storage, set up."""
+    flow = Flow(home)
+    await flow.start()
+    answer = await flow.fill(form)
+    assert answer["type"] == "create_entry", answer
+    entry: Json = answer["result"]
+    return entry
+
+
+@pytest_asyncio.fixture(scope="session")
+async def agent_id(home: HomeAssistant, entry: Json) -> str:
+    agents = (await home.command("backup/agents/info"))["agents"]
+    (agent_id,) = (a["agent_id"] for a in agents if a["agent_id"].startswith(f"{DOMAIN}."))
+    return str(agent_id)

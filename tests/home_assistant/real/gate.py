@@ -1,0 +1,69 @@
+"""A way to the storage that can be closed at any byte, so that tests meet a transfer half-way."""
+
+import asyncio
+import contextlib
+from urllib.parse import urlsplit
+
+
+class Gate:
+    """Passes connections on to `endpoint`. Bytes are counted in both directions."""
+
+    def __init__(self, endpoint: str) -> None:
+        parts = urlsplit(endpoint)
+        self._target = parts.hostname, parts.port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._limits: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.passed = {"up": 0, "down": 0}
+        self.closed = asyncio.Event()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def close_after(self, direction: str, count: int) -> None:
+        """Lets so many further bytes pass in this direction, then nothing in any."""
+        self.closed.clear()
+        self._limits = {direction: self.passed[direction] + count}
+
+    def open(self) -> None:
+        self._limits = {}
+        self._open.set()
+
+    async def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            there, back = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.close()
+            return
+        for direction, source, sink in (("up", reader, back), ("down", there, writer)):
+            task = asyncio.create_task(self._pass(direction, source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass(
+        self, direction: str, source: asyncio.StreamReader, sink: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await source.read(1 << 16):
+                await self._open.wait()
+                sink.write(chunk)
+                await sink.drain()
+                self.passed[direction] += len(chunk)
+                if self.passed[direction] >= self._limits.get(direction, self.passed[direction] + 1):
+                    self._open.clear()
+                    self.closed.set()
+            if sink.can_write_eof():
+                sink.write_eof()
+                return
+        with contextlib.suppress(OSError):
+            sink.close()

@@ -1,0 +1,40 @@
+"""Lets Home Assistant connect to this machine only, and writes down what else it tries.
+
+The interpreter imports it on its own. Name resolution and datagrams are not covered.
+"""
+
+import ipaddress
+import os
+import socket
+from typing import Any
+
+_connect, _connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+
+def _refused(sock: socket.socket, address: Any) -> bool:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    if sock.type & 0xF == socket.SOCK_DGRAM:
+        return False
+    try:
+        local = ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
+    except ValueError:
+        local = address[0] == "localhost"
+    if not local:
+        with open(os.environ["GUARD_LOG"], "a") as log:
+            log.write(f"{address!r}\n")
+    return not local
+
+
+def connect(sock: socket.socket, address: Any) -> None:
+    if _refused(sock, address):
+        raise ConnectionRefusedError(111, f"only this machine may be connected to: {address}")
+    _connect(sock, address)
+
+
+def connect_ex(sock: socket.socket, address: Any) -> int:
+    return 111 if _refused(sock, address) else _connect_ex(sock, address)
+
+
+if "GUARD_LOG" in os.environ:
+    socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign, assignment]

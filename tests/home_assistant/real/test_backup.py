@@ -1,0 +1,245 @@
+"""Backups that the backup manager makes, and gets back."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from conftest import Storage
+from gate import Gate
+from home_assistant import CommandError, HomeAssistant, Json
+
+MIB = 1 << 20
+BALLAST = 160 * MIB
+KEY_PASSWORD = "ABCD-EFGH-IJKL-MNOP"
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def clean(
+    home: HomeAssistant, storage: Storage, agent_id: str, gate: Gate
+) -> AsyncIterator[None]:
+    """Every test starts with nothing in the storage, and leaves nothing behind."""
+    gate.open()
+    yield
+    gate.open()
+    for backup in await home.backups(agent_id):
+        await home.command("backup/delete", backup_id=backup["backup_id"])
+    assert storage.keys() == []
+
+
+@pytest.fixture(scope="session")
+def large(home: HomeAssistant) -> int:
+    """Makes all backups large from here on: several parts, and more than fits into buffers."""
+    path = home.config / "ballast"
+    if not path.exists():
+        path.write_bytes(os.urandom(BALLAST))
+    return BALLAST
+
+
+async def made(home: HomeAssistant, agent_id: str, name: str, **fields: str) -> Json:
+    async with home.connection() as connection:
+        run = await (await connection.backup(agent_id, name, **fields)).end()
+    assert run.state == "completed", (run.reason, home.log[-3000:])
+    (backup,) = (b for b in await home.backups(agent_id) if b["name"] == name)
+    return backup
+
+
+async def test_upload_list_download_delete(
+    home: HomeAssistant, agent_id: str, storage: Storage
+) -> None:
+    backup = await made(home, agent_id, "Küche & Büro 🏠")
+    archive, metadata = sorted(storage.keys(), key=lambda key: key.endswith(".json"))
+    assert archive.startswith(f"{storage.prefix}/backups/")
+    assert json.loads(storage.read(metadata))["backup_id"] == backup["backup_id"]
+    stored = storage.read(archive)
+    assert await home.digest(backup["backup_id"], agent_id) == (
+        len(stored),
+        hashlib.sha256(stored).hexdigest(),
+    )
+    assert backup["agents"][agent_id] == {"protected": False, "size": len(stored)}
+
+    answer = await home.command("backup/delete", backup_id=backup["backup_id"])
+    assert answer["agent_errors"] == {}
+    assert storage.keys() == []
+    async with home.download(backup["backup_id"], agent_id) as response:
+        assert response.status == 404
+
+
+async def test_large_backup_reports_progress(
+    home: HomeAssistant, agent_id: str, storage: Storage, large: int
+) -> None:
+    async with home.connection() as connection:
+        run = await (await connection.backup(agent_id, "Large")).end()
+    assert run.state == "completed", run.reason
+    (backup,) = await home.backups(agent_id)
+    size = backup["agents"][agent_id]["size"]
+    assert size > large
+    if run.progress:  # Home Assistant shows it from 2026.4 on
+        counts = [count for agent, count, _ in run.progress if agent == agent_id]
+        assert counts == sorted(counts)
+        assert counts[-1] == size
+    stored = storage.read(next(key for key in storage.keys() if key.endswith(".tar")))
+    assert await home.digest(backup["backup_id"], agent_id) == (
+        size,
+        hashlib.sha256(stored).hexdigest(),
+    )
+
+
+async def test_encrypted_backup(home: HomeAssistant, agent_id: str, storage: Storage) -> None:
+    backup = await made(home, agent_id, "Encrypted", password=KEY_PASSWORD)
+    assert backup["agents"][agent_id]["protected"]
+    about = {"backup_id": backup["backup_id"], "agent_id": agent_id}
+
+    await home.command("backup/can_decrypt_on_download", **about, password=KEY_PASSWORD)
+    with pytest.raises(CommandError, match="password_incorrect"):
+        await home.command("backup/can_decrypt_on_download", **about, password="wrong")
+    with pytest.raises(CommandError, match="password_incorrect"):
+        await home.command("backup/restore", **about, password="wrong")
+
+    plain = bytearray()
+    async with home.download(backup["backup_id"], agent_id, KEY_PASSWORD) as response:
+        assert response.status == 200
+        async for chunk in response.content.iter_any():
+            plain += chunk
+    stored = storage.read(next(key for key in storage.keys() if key.endswith(".tar")))
+    assert b'"protected": false' in plain or b'"protected":false' in plain
+    assert b'"protected": true' in stored or b'"protected":true' in stored
+
+
+async def test_automatic_backups_delete_the_oldest(
+    home: HomeAssistant, agent_id: str, storage: Storage
+) -> None:
+    await home.command(
+        "backup/config/update",
+        create_backup={
+            "agent_ids": [agent_id],
+            "include_database": False,
+            "password": KEY_PASSWORD,
+        },
+        retention={"copies": 2, "days": None},
+    )
+    by_hand = await made(home, agent_id, "By hand")
+    made_ids: list[str] = []
+    for _ in range(4):
+        async with home.connection() as connection:
+            run = await (await connection.automatic_backup()).end()
+        assert run.state == "completed", run.reason
+        ids = {b["backup_id"] for b in await home.backups(agent_id)} - {*made_ids}
+        made_ids += ids - {by_hand["backup_id"]}
+
+    async def kept() -> bool:
+        found = {backup["backup_id"] for backup in await home.backups(agent_id)}
+        return found == {by_hand["backup_id"], *made_ids[-2:]}
+
+    await home.until(kept, "the two newest are kept, and what was made by hand")
+    assert len(storage.keys()) == 6
+
+
+async def test_agent_killed_in_upload(
+    home: HomeAssistant, agent_id: str, storage: Storage, gate: Gate, large: int
+) -> None:
+    """Whether the backup is stored after all or given up: nothing half is listed."""
+    (agent,) = home.agents()
+    gate.close_after("up", large // 2)
+    async with home.connection() as connection:
+        run = await connection.backup(agent_id, "Killed")
+        await asyncio.wait_for(gate.closed.wait(), 120)
+        os.kill(agent, 9)
+        gate.open()
+        await asyncio.wait_for(run.end(), 120)
+    backups = await home.backups(agent_id)
+    if run.state == "completed":
+        (backup,) = backups
+        size, _ = await home.digest(backup["backup_id"], agent_id)
+        assert size == backup["agents"][agent_id]["size"] > large
+    else:
+        assert run.reason == "upload_failed"
+        assert backups == []
+        assert [key for key in storage.keys() if key.endswith(".json")] == []
+    assert "Unexpected error" not in home.log
+    assert home.agents() != [agent]
+    await made(home, agent_id, "After that")
+
+
+async def test_agent_killed_in_download(
+    home: HomeAssistant, agent_id: str, gate: Gate, large: int
+) -> None:
+    """The browser sees a broken transfer, not a short file."""
+    backup = await made(home, agent_id, "Broken off")
+    (agent,) = home.agents()
+    gate.close_after("down", large // 2)
+    size = 0
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with home.download(backup["backup_id"], agent_id) as response:
+            assert response.status == 200
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+                if gate.closed.is_set() and home.agents() == [agent]:
+                    os.kill(agent, 9)
+                    gate.open()
+    assert 0 < size < backup["agents"][agent_id]["size"]
+    assert (await home.digest(backup["backup_id"], agent_id))[0] > large
+
+
+async def test_agent_killed_while_it_lists(
+    home: HomeAssistant, agent_id: str, gate: Gate
+) -> None:
+    backup = await made(home, agent_id, "Listed")
+    (agent,) = home.agents()
+    gate.close_after("up", 1)
+    asking = asyncio.create_task(home.command("backup/info"))
+    await asyncio.wait_for(gate.closed.wait(), 30)
+    os.kill(agent, 9)
+    gate.open()
+    info = await asyncio.wait_for(asking, 60)
+    # Asked again by the new agent, or an error of this location only.
+    if agent_id in info["agent_errors"]:
+        assert info["agent_errors"][agent_id]
+    assert [b["backup_id"] for b in await home.backups(agent_id)] == [backup["backup_id"]]
+
+
+async def test_given_up_download_ends_the_transfer(
+    home: HomeAssistant, agent_id: str, gate: Gate, large: int
+) -> None:
+    backup = await made(home, agent_id, "Given up")
+    before = gate.passed["down"]
+    async with home.download(backup["backup_id"], agent_id) as response:
+        await response.content.readexactly(MIB)
+        response.close()
+    passed = 0
+
+    def quiet() -> bool:
+        nonlocal passed
+        passed, last = gate.passed["down"] - before, passed
+        return passed == last
+
+    await home.until(quiet, "the transfer has ended", pause=1)
+    assert passed < large
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["restarted", "killed"])
+async def test_home_assistant_ends_in_upload(
+    home: HomeAssistant, agent_id: str, storage: Storage, gate: Gate, large: int, kill: bool
+) -> None:
+    """Nothing is left behind after the next start, and no process after the end."""
+    (agent,) = home.agents()
+    gate.close_after("up", large // 2)
+    async with home.connection() as connection:
+        await connection.backup(agent_id, "Interrupted")
+        await asyncio.wait_for(gate.closed.wait(), 120)
+        assert storage.unfinished()
+    stopping = asyncio.create_task(home.stop(kill=kill))
+    await asyncio.sleep(0.5)
+    gate.open()
+    await stopping
+    await home.until(lambda: not Path(f"/proc/{agent}").exists(), "the agent has ended")
+    await home.start()
+    assert await home.backups(agent_id) == []
+    await home.until(lambda: storage.keys() == [], "no object is left")
+    await home.until(lambda: storage.unfinished() == [], "no multipart upload is left")
+    await made(home, agent_id, "After that")

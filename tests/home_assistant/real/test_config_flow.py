@@ -1,0 +1,85 @@
+"""Adding a storage, as the pages of Home Assistant do it."""
+
+import asyncio
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import Flow, Storage, setting
+from gate import Gate
+from home_assistant import DOMAIN, HomeAssistant, Json
+
+
+async def test_errors_are_at_their_field(
+    flow: Flow, form: Json, gate: Gate, unused_tcp_port: int
+) -> None:
+    answer = await flow.start()
+    assert (answer["type"], answer["step_id"]) == ("form", "connection")
+    nobody = f"http://127.0.0.1:{unused_tcp_port}"
+    for wrong, errors in (
+        ({"secret_access_key": "wrong"}, {"secret_access_key": "invalid_credentials_signature"}),
+        ({"access_key_id": "nobody"}, {"access_key_id": "invalid_credentials_access_key"}),
+        ({"bucket": "s3-backup-agent-missing"}, {"bucket": "bucket_not_found"}),
+        ({"endpoint": nobody}, {"endpoint": "cannot_connect"}),
+    ):
+        answer = await flow.fill(form | wrong)
+        assert (answer["type"], answer["errors"]) == ("form", errors)
+
+
+async def test_a_place_is_added_once(flow: Flow, entry: Json, form: Json) -> None:
+    await flow.start()
+    answer = await flow.fill(form | {"prefix": f"/{form['prefix']}/"})
+    assert (answer["type"], answer["reason"]) == ("abort", "already_configured")
+
+
+async def test_the_program_comes_from_the_wheel(home: HomeAssistant, entry: Json) -> None:
+    """It was installed by Home Assistant, because the manifest asks for it."""
+    (wheel,) = Path(setting("HOME_ASSISTANT_WHEELS")).glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith("/scripts/s3-backup-agent"))
+        expected = hashlib.sha256(archive.read(name)).hexdigest()
+    (agent,) = home.agents()
+    program = Path(f"/proc/{agent}/exe").resolve()
+    assert program == home.venv / "bin" / "s3-backup-agent"
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(program.read_bytes()).hexdigest())
+    assert digest == expected
+
+
+async def test_secrets_stay_secret(home: HomeAssistant, entry: Json, storage: Storage) -> None:
+    """Neither in what the log shows, nor where every user of the machine can read."""
+    assert storage.secret_access_key not in home.log
+    (agent,) = home.agents()
+    for file in ("cmdline", "environ"):
+        assert storage.secret_access_key.encode() not in Path(f"/proc/{agent}/{file}").read_bytes()
+    diagnostics = await home.get(f"/api/diagnostics/config_entry/{entry['entry_id']}")
+    assert diagnostics["data"]
+    text = str(diagnostics)
+    assert storage.secret_access_key not in text
+    assert storage.access_key_id not in text
+
+
+async def test_entry_comes_back_as_the_same_location(
+    home: HomeAssistant, entry: Json, form: Json, agent_id: str
+) -> None:
+    """Somebody removes the storage and adds it again: the schedule names the same location."""
+    await home.delete(f"/api/config/config_entries/entry/{entry['entry_id']}")
+    await home.until(lambda: not home.agents(), "the agent has ended")
+    flow = Flow(home)
+    await flow.start()
+    answer = await flow.fill(form)
+    assert answer["type"] == "create_entry"
+    agents = (await home.command("backup/agents/info"))["agents"]
+    assert [a["agent_id"] for a in agents if a["agent_id"].startswith(DOMAIN)] == [agent_id]
+    entry.update(answer["result"])
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_reload(home: HomeAssistant, entry: Json, agent_id: str, times: int) -> None:
+    for _ in range(times):
+        answer = await home.post(
+            f"/api/config/config_entries/entry/{entry['entry_id']}/reload"
+        )
+        assert not answer["require_restart"]
+    await home.backups(agent_id)
+    assert len(home.agents()) == 1

@@ -1,0 +1,129 @@
+"""Setting up and unloading: one agent for all entries, and the right state for each failure."""
+
+import pytest
+from conftest import FaultyServer, Load, Storage, answer, new_entry
+from custom_components.s3_backup_agent import hub
+from custom_components.s3_backup_agent.agent import AgentClient, AgentError
+from custom_components.s3_backup_agent.const import DOMAIN
+from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+
+async def test_entries_share_one_agent_that_ends_with_the_last(
+    hass: HomeAssistant, load: Load
+) -> None:
+    first = await load(new_entry(Storage().data))
+    second = await load(new_entry(Storage().data))
+    client = first.runtime_data.client
+    assert second.runtime_data.client is client
+    assert client.pid
+
+    assert await hass.config_entries.async_unload(first.entry_id)
+    assert first.state is ConfigEntryState.NOT_LOADED
+    assert client.pid
+    await client.list(second.entry_id)
+    with pytest.raises(AgentError, match=r"target|opened"):
+        await client.list(first.entry_id)
+
+    assert await hass.config_entries.async_unload(second.entry_id)
+    assert client.pid is None
+    assert hub._DATA not in hass.data
+
+
+async def test_agent_ends_when_home_assistant_stops(
+    hass: HomeAssistant, entry: MockConfigEntry
+) -> None:
+    client = entry.runtime_data.client
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await hass.async_block_till_done()
+    assert client.pid is None
+
+
+async def test_reload_keeps_the_agent_id(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    agents = set(hass.data["backup"].backup_agents)
+    assert f"{DOMAIN}.{entry.unique_id}" in agents
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert set(hass.data["backup"].backup_agents) == agents
+
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert f"{DOMAIN}.{entry.unique_id}" not in hass.data["backup"].backup_agents
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "key"),
+    [
+        (
+            {"secret_access_key": "not-the-secret"},
+            ConfigEntryState.SETUP_ERROR,
+            "invalid_credentials_signature",
+        ),
+        ({"bucket": "no-such-bucket-here"}, ConfigEntryState.SETUP_RETRY, "bucket_not_found"),
+        ({"bucket": "No"}, ConfigEntryState.SETUP_ERROR, "invalid_bucket_name"),
+        ({"endpoint": "http://127.0.0.1:9"}, ConfigEntryState.SETUP_RETRY, "cannot_connect"),
+        ({"endpoint": "127.0.0.1"}, ConfigEntryState.SETUP_ERROR, "invalid_endpoint_scheme"),
+    ],
+)
+async def test_a_failing_storage_says_why(
+    hass: HomeAssistant,
+    load: Load,
+    storage: Storage,
+    change: dict[str, str],
+    state: ConfigEntryState,
+    key: str,
+) -> None:
+    entry = await load(new_entry(storage.data | change))
+    assert entry.state is state
+    assert entry.error_reason_translation_key == key or key in str(
+        entry.error_reason_translation_key
+    )
+    assert entry.reason
+    assert "{" not in entry.reason
+    reauth = any(entry.async_get_active_flows(hass, {SOURCE_REAUTH}))
+    assert reauth is key.startswith("invalid_credentials")
+    # Nobody needs the agent.
+    assert hub._DATA not in hass.data
+
+
+async def test_a_wrong_clock_is_no_reason_for_new_keys(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    date = "date: Fri, 20 Nov 2015 04:00:00 GMT\r\n"
+    faulty.rule = lambda _: answer(403, "RequestTimeTooSkewed", headers=date)
+    entry = await load(new_entry(storage.data))
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    assert not any(entry.async_get_active_flows(hass, {SOURCE_REAUTH}))
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, f"clock_skew_{entry.entry_id}")
+    assert issue
+    assert issue.translation_placeholders
+    assert int(issue.translation_placeholders["skew"]) > 1000
+
+    faulty.rule = lambda _: None
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    assert entry.state is ConfigEntryState.LOADED
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, f"clock_skew_{entry.entry_id}")
+
+
+async def test_a_missing_agent_says_where_it_was_looked_for(
+    hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "AgentClient", lambda **_: AgentClient(command=["/no/such/agent"]))
+    entry = await load(new_entry(storage.data))
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    assert entry.reason
+    assert "s3-backup-agent" in entry.reason
+
+
+async def test_removing_an_entry_removes_its_issues(
+    hass: HomeAssistant, entry: MockConfigEntry
+) -> None:
+    health = entry.runtime_data.coordinator.health
+    health.failed("upload", AgentError("full", code="quota_exceeded"))
+    issue_id = f"quota_exceeded_{entry.entry_id}"
+    assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)

@@ -1,0 +1,368 @@
+"""Plays an agent that misbehaves: `peer.py SCENARIO [FILE]`. Each scenario is a function below.
+
+FILE gets a line for each start.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+MIB = 1 << 20
+
+stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+
+
+def send(message: Json, payload: bytes = b"") -> None:
+    if payload:
+        message["payload"] = len(payload)
+    stdout.write(json.dumps(message).encode() + b"\n" + payload + (b"\n" if payload else b""))
+    stdout.flush()
+
+
+def receive() -> Json:
+    """The next message of the host; ends this program at the end of the input."""
+    line = stdin.readline()
+    if not line:
+        sys.exit(0)
+    message: Json = json.loads(line)
+    if "payload" in message:
+        stdin.read(message["payload"] + 1)
+    return message
+
+
+def notify(method: str, payload: bytes = b"", /, **params: object) -> None:
+    send({"method": method, "params": params}, payload)
+
+
+def answer(request: Json, **result: object) -> None:
+    send({"id": request["id"], "result": result})
+
+
+def refuse(request: Json, code: str, kind: str, **data: object) -> None:
+    data |= {"code": code, "kind": kind}
+    send({"id": request["id"], "error": {"code": -32000, "message": f"it is {code}", "data": data}})
+
+
+def hello(**changes: object) -> None:
+    limits = {"max_line": 65536, "max_payload": MIB, "max_requests": 3, "max_transfers": 2}
+    params: Json = {
+        "protocol": "backup-agent",
+        "versions": [1],
+        "agent": {"name": "peer", "version": "1.2.3"},
+        "capabilities": {},
+        "limits": limits,
+    }
+    notify("hello", **(params | changes))
+
+
+def ready() -> None:
+    """Says hello and opens a target."""
+    hello()
+    answer(receive(), protocol=1)
+    answer(receive(), target="t1")
+
+
+def requests(*methods: str) -> Json:
+    """The next request with one of these methods; all others get an empty answer."""
+    while True:
+        message = receive()
+        if message["method"] in methods:
+            return message
+        if "id" in message:
+            answer(message)
+
+
+def begin_download(length: int) -> Json:
+    request = requests("backup.download")
+    backup = {"id": "b1", "name": "B", "size": length, "stored_size": length, "metadata": {}}
+    notify("stream.begin", id=request["id"], offset=0, length=length, backup=backup)
+    return request
+
+
+# Programs that are no agent
+
+
+def silence() -> None:
+    time.sleep(60)
+
+
+def says_welcome() -> None:
+    print("Welcome to the machine", flush=True)
+    time.sleep(60)
+
+
+def says_something_else() -> None:
+    notify("progress", id=1, done=0)
+    time.sleep(60)
+
+
+def other_protocol() -> None:
+    hello(protocol="mail")
+    time.sleep(60)
+
+
+def other_version() -> None:
+    hello(versions=[7, 8])
+    time.sleep(60)
+
+
+def dies() -> None:
+    print("no such library", file=sys.stderr, flush=True)
+    sys.exit(3)
+
+
+def deaf() -> None:
+    hello()
+    time.sleep(60)
+
+
+# Agents that do not end
+
+
+def stubborn() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready()
+    while stdin.readline():
+        pass
+    time.sleep(60)
+
+
+def hangs() -> None:
+    ready()
+    time.sleep(60)
+
+
+# Agents that break the protocol
+
+
+def babbles() -> None:
+    ready()
+    requests("backup.list")
+    print("a stray print", flush=True)
+    time.sleep(60)
+
+
+def closes_output() -> None:
+    ready()
+    requests("backup.list")
+    stdout.close()
+    time.sleep(60)
+
+
+def no_result() -> None:
+    ready()
+    request = requests("backup.list")
+    send({"id": request["id"]})
+    answer(requests("backup.list"), backups=[], next=None, skipped=[])
+    requests()
+
+
+def circles() -> None:
+    ready()
+    while True:
+        answer(requests("backup.list"), backups=[], next="again", skipped=[])
+
+
+def strange_entries() -> None:
+    ready()
+    good = {"id": "b1", "size": 7, "new_member": [1]}
+    entries = [{"name": "no id"}, 5, good]
+    answer(requests("backup.list"), backups=entries, next=None, skipped=["odd"], new_member=1)
+    requests()
+
+
+# Downloads that go wrong
+
+
+def error_after_the_last_byte() -> None:
+    ready()
+    request = begin_download(2 * MIB)
+    for offset in (0, MIB):
+        notify("stream.data", bytes(MIB), id=request["id"], offset=offset)
+    notify("stream.end", id=request["id"], length=2 * MIB)
+    refuse(request, "integrity_mismatch", "integrity", facts={"where": "object"})
+    requests()
+
+
+def ends_too_early() -> None:
+    ready()
+    request = begin_download(2 * MIB)
+    notify("stream.data", bytes(MIB), id=request["id"], offset=0)
+    notify("stream.end", id=request["id"], length=MIB)
+    answer(request, length=MIB, verified=True)
+    requests()
+
+
+def leaves_the_end_out() -> None:
+    ready()
+    request = begin_download(MIB)
+    notify("stream.data", bytes(MIB), id=request["id"], offset=0)
+    answer(request, length=MIB, verified=True)
+    requests()
+
+
+def leaves_a_gap() -> None:
+    ready()
+    request = begin_download(2 * MIB)
+    notify("stream.data", bytes(5), id=request["id"], offset=5)
+    cancel = requests("cancel")
+    assert cancel["params"]["id"] == request["id"]
+    refuse(request, "cancelled", "cancelled")
+    begin_download(1)
+    requests()
+
+
+def ignores_credit() -> None:
+    ready()
+    request = begin_download(20 * MIB)
+    for offset in range(0, 20 * MIB, MIB):
+        notify("stream.data", bytes(MIB), id=request["id"], offset=offset)
+    requests()
+
+
+def tiny_frames() -> None:
+    ready()
+    request = begin_download(3000)
+    for offset in range(3000):
+        notify("stream.data", b"%d" % (offset % 10), id=request["id"], offset=offset)
+    notify("stream.end", id=request["id"], length=3000)
+    answer(request, length=3000, verified=False)
+    requests()
+
+
+def never_begins() -> None:
+    ready()
+    requests()
+
+
+# Uploads that go wrong
+
+
+def full() -> None:
+    """Refuses an upload after its first data."""
+    ready()
+    request = requests("backup.upload")
+    notify("stream.credit", id=request["id"], up_to=4 * MIB)
+    requests("stream.data")
+    refuse(request, "quota_exceeded", "limit", cleanup="complete")
+    requests()
+
+
+def throttles() -> None:
+    """Refuses two uploads and takes the third, whose progress goes back to the start."""
+    ready()
+    for attempt in range(3):
+        request = requests("backup.upload")
+        notify("stream.credit", id=request["id"], up_to=4 * MIB)
+        requests("stream.end")
+        for done in (1 + attempt, 5 - attempt):
+            notify("progress", id=request["id"], phase="transferring", done=done, total=5)
+        if attempt < 2:
+            refuse(request, "throttled", "transient", retryable=True, retry_after_ms=1)
+    answer(request, backup={"id": "b1", "name": "B"})
+    requests()
+
+
+def answers_too_early() -> None:
+    ready()
+    request = requests("backup.upload")
+    notify("stream.credit", id=request["id"], up_to=MIB)
+    requests("stream.data")
+    answer(request, backup={"id": "b1"})
+    requests()
+
+
+# Requests
+
+
+def takes_three_at_once() -> None:
+    """Answers when three requests wait, and refuses the fourth."""
+    ready()
+    waiting: list[Json] = []
+    while True:
+        waiting.append(requests("backup.get"))
+        if len(waiting) == 3:
+            time.sleep(0.05)
+            for request in waiting:
+                answer(request, backup={"id": request["params"]["backup_id"]})
+            waiting.clear()
+
+
+def never_answers() -> None:
+    ready()
+    request = requests("backup.list")
+    assert request["params"]["deadline_ms"] > 0
+    requests("cancel")
+    answer(request, backups=[{"id": "late"}], next=None, skipped=[])
+    answer(requests("backup.list"), backups=[], next=None, skipped=[])
+    requests()
+
+
+def newer() -> None:
+    """Says things that do not exist yet."""
+    hello(capabilities={"x-new": {}}, new_member=1)
+    answer(receive(), protocol=1, new_member=1)
+    notify("x-news", b"{}\n", id=7)
+    answer(receive(), target="t1")
+    request = requests("backup.get")
+    notify("x-news", b"{}\n", id=request["id"])
+    send({"id": 99999, "result": {}})
+    refuse(request, "x_new_code", "x_new_kind", field=5, facts=[1], retryable="yes")
+    requests()
+
+
+# Logs
+
+
+def noise(lines: int) -> None:
+    for number in range(lines):
+        line = {"ts": "2026", "level": "info", "msg": f"line {number}", "filler": "x" * 60}
+        print(json.dumps(line), file=sys.stderr)
+    sys.stderr.flush()
+
+
+def noisy() -> None:
+    """A megabyte of log before the hello, and another one during a request."""
+    noise(9000)
+    ready()
+    request = requests("backup.list")
+    noise(9000)
+    answer(request, backups=[], next=None, skipped=[])
+    requests()
+
+
+def indiscreet() -> None:
+    """Logs what it must not, in every way it can."""
+    hello()
+    answer(receive(), protocol=1)
+    request = receive()
+    secret = request["params"]["config"]["secret_access_key"]
+    answer(request, target="t1")
+    for record in (
+        {"level": "info", "msg": f"the key is {secret}"},
+        {"level": "warning", "msg": "facts", "key": secret, "id": 3},
+        {"level": "debug", "msg": "nested", "config": {"key": [secret]}},
+        {"level": "loud", "msg": secret},
+    ):
+        print(json.dumps(record), file=sys.stderr)
+    print(f"thread panicked at {secret}", file=sys.stderr)
+    print("x" * 20_000, file=sys.stderr, flush=True)
+    requests("backup.list")
+    sys.exit(70)
+
+
+def main() -> None:
+    scenario: Callable[[], None] = globals()[sys.argv[1]]
+    if len(sys.argv) > 2:
+        with Path(sys.argv[2]).open("a") as file:
+            file.write("start\n")
+    scenario()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Agents that end, hang or babble: every call says so, and the next one works."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from agent import AgentClient, AgentGone, Kind
+from conftest import Folder
+from support import (
+    MIB,
+    assert_nothing_stored,
+    backup,
+    chunks,
+    connected,
+    fails,
+    peer_command,
+    random_bytes,
+    read,
+    scripted,
+    until,
+)
+
+
+def send_signal(client: AgentClient, number: signal.Signals) -> None:
+    assert client.pid
+    os.kill(client.pid, number)
+
+
+async def test_killed_in_an_upload(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+
+        async def source() -> AsyncIterator[bytes]:
+            for number in range(100):
+                if number == 25:
+                    send_signal(client, signal.SIGKILL)
+                yield bytes(MIB)
+
+        with pytest.raises(AgentGone) as caught:
+            await client.upload("t1", backup(), source(), size=100 * MIB)
+        error = caught.value
+        assert (error.code, error.kind, error.retryable) == ("agent_gone", Kind.TRANSIENT, True)
+        assert error.facts["signal"] == "SIGKILL"
+        assert "a host is connected" in error.facts["stderr_tail"]
+        assert (await client.list("t1")).backups == ()
+        await client.upload("t1", backup(), chunks(b"data"))
+        assert await read(await client.download("t1", "b1")) == b"data"
+
+
+async def test_killed_in_an_upload_that_may_be_repeated(
+    binary: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
+    data = random_bytes(30 * MIB)
+    attempts = 0
+    async with connected(binary, folder) as client:
+
+        async def source() -> AsyncIterator[bytes]:
+            nonlocal attempts
+            attempts += 1
+            async for chunk in chunks(data):
+                yield chunk
+            if attempts == 1:
+                send_signal(client, signal.SIGKILL)
+                await asyncio.sleep(60)
+
+        async def open_source() -> AsyncIterator[bytes]:
+            return source()
+
+        await client.upload("t1", backup(), open_source, size=len(data), attempts=2)
+        assert attempts == 2
+        assert await read(await client.download("t1", "b1")) == data
+
+
+async def test_killed_in_a_download(binary: str, folder: Folder) -> None:
+    data = random_bytes(30 * MIB)
+    async with connected(binary, folder) as client:
+        await client.upload("t1", backup(), chunks(data))
+        stream = await client.download("t1", "b1")
+        await anext(stream)
+        send_signal(client, signal.SIGKILL)
+        for _ in range(2):
+            with fails("agent_gone"):
+                await read(stream)
+        assert await read(await client.download("t1", "b1")) == data
+
+
+async def test_killed_in_a_list(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        send_signal(client, signal.SIGSTOP)
+        lists = [asyncio.create_task(client.list("t1")) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        send_signal(client, signal.SIGKILL)
+        for task in lists:
+            with fails("agent_gone"):
+                await task
+        await assert_nothing_stored(client, folder)
+
+
+async def test_killed_while_nothing_runs(
+    binary: str, folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(binary, folder) as client:
+        send_signal(client, signal.SIGKILL)
+        await until(lambda: client.info is None)
+        assert client.pid is None
+        assert any("a host is connected" in line for line in client.log_tail)
+        assert "The agent has to be started again" in caplog.text
+        await assert_nothing_stored(client, folder)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "code", "words"),
+    [
+        ("babbles", "agent_protocol", "a stray print"),
+        ("closes_output", "agent_gone", "closed its input or output"),
+    ],
+)
+async def test_an_agent_that_breaks_the_protocol(
+    monkeypatch: pytest.MonkeyPatch, scenario: str, code: str, words: str
+) -> None:
+    monkeypatch.setattr("agent.process._CLOSED_PATIENCE", 0.2)
+    async with scripted(scenario) as client:
+        for _ in range(2):
+            with fails(code) as caught:
+                await client.list("t1")
+            assert words in caught.value.message
+
+
+async def test_an_agent_that_does_not_answer_any_more(
+    binary: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.session.SILENCE", 0.3)
+    monkeypatch.setattr("agent.session.PING_PATIENCE", 1)
+    async with connected(binary, folder) as client:
+        await client.upload("t1", backup(), chunks(bytes(25 * MIB)))
+        stream = await client.download("t1", "b1")
+        await asyncio.sleep(2.5)  # it answers that it is alive, so it stays
+        assert len(await read(stream)) == 25 * MIB
+        send_signal(client, signal.SIGSTOP)
+        with fails("agent_gone") as caught:
+            await client.list("t1")
+        assert "did not answer any more" in caught.value.message
+        assert len((await client.list("t1")).backups) == 1
+
+
+# The end on purpose
+
+
+async def test_stop_is_orderly(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        process = client._session._process if client._session else None
+        await client.stop()
+        assert process
+        assert process._transport
+        assert process._transport.get_returncode() == 0
+
+
+@pytest.mark.parametrize(
+    ("scenario", "ended_by"), [("hangs", -signal.SIGTERM), ("stubborn", -signal.SIGKILL)]
+)
+async def test_stop_is_enforced(
+    monkeypatch: pytest.MonkeyPatch, scenario: str, ended_by: int
+) -> None:
+    monkeypatch.setattr("agent.process.STOP_PATIENCE", 0.3)
+    monkeypatch.setattr("agent.process.TERMINATE_PATIENCE", 0.5)
+    async with scripted(scenario) as client:
+        process = client._session._process if client._session else None
+        begin = time.monotonic()
+        await client.stop()
+        assert time.monotonic() - begin < 5
+        assert process
+        assert process._transport
+        assert process._transport.get_returncode() == ended_by
+        with pytest.raises(ProcessLookupError):
+            os.kill(process.pid, 0)
+
+
+async def test_a_cancelled_stop_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scripted("stubborn") as client:
+        pid = client.pid or 0
+        stop = asyncio.create_task(client.stop())
+        await asyncio.sleep(0.1)
+        stop.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stop
+        await until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+# The pause before the next start
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Path:
+    return tmp_path / "starts"
+
+
+def count(starts: Path) -> int:
+    return len(starts.read_text().splitlines())
+
+
+async def test_starts_that_fail_become_rare(monkeypatch: pytest.MonkeyPatch, starts: Path) -> None:
+    monkeypatch.setattr("agent.backoff.FIRST_PAUSE", 0.2)
+    monkeypatch.setattr("agent.backoff.PATIENCE", 0.5)
+    async with AgentClient(command=peer_command("dies", starts)) as client:
+        begin = time.monotonic()
+        for _ in range(3):
+            with fails("agent_start_failed"):
+                await client.open_target("t1", {})
+        assert time.monotonic() - begin > 0.2 + 0.4
+        assert count(starts) == 3
+        for _ in range(5):  # 0.8 seconds are too long to wait
+            with fails("agent_start_failed") as caught:
+                await client.open_target("t1", {})
+            assert caught.value.retry_after
+        assert count(starts) == 3
+        await asyncio.sleep(0.8)
+        with fails("agent_start_failed"):
+            await client.open_target("t1", {})
+        assert count(starts) == 4
+        with fails("agent_start_failed"):
+            await client.start()  # asks for a new beginning
+        assert count(starts) == 5
+
+
+async def test_an_agent_that_was_of_use_is_started_at_once(starts: Path) -> None:
+    async with scripted("throttles", starts) as client:
+        for number in range(1, 6):
+            with fails("throttled"):
+                await client.upload("t1", backup(), chunks(b"12345"))
+            send_signal(client, signal.SIGKILL)
+            await until(lambda: client.info is None)
+            assert count(starts) == number
+
+
+async def test_calls_at_once_start_one_agent(starts: Path) -> None:
+    async with scripted("takes_three_at_once", starts) as client:
+        await client.stop()
+        await client.start()
+        send_signal(client, signal.SIGKILL)
+        await until(lambda: client.info is None)
+        found = await asyncio.gather(*(client.get("t1", f"b{index}") for index in range(3)))
+        assert len(found) == 3
+        assert count(starts) == 3

@@ -1,0 +1,207 @@
+"""Downloads: what a consumer may do, and what must never look like a whole backup."""
+
+import asyncio
+import gc
+import threading
+
+import pytest
+from agent import AgentClient, DownloadStream, Kind, NoSuchBackup
+from conftest import Folder
+from support import MIB, backup, chunks, connected, fails, random_bytes, read, scripted, until
+
+
+async def store(client: AgentClient, size: int) -> bytes:
+    data = random_bytes(size)
+    await client.upload("t1", backup(), chunks(data), size=size)
+    return data
+
+
+async def test_chunks_are_about_a_mebibyte(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await store(client, 25 * MIB + 5)
+        sizes = [len(chunk) async for chunk in await client.download("t1", "b1")]
+        assert sizes == [MIB] * 25 + [5]
+
+
+async def test_tiny_frames_are_put_together() -> None:
+    async with scripted("tiny_frames") as client:
+        received = [chunk async for chunk in await client.download("t1", "b1")]
+        assert received == [b"0123456789" * 300]
+
+
+@pytest.mark.parametrize("offset", [0, 1, 20 * MIB, 25 * MIB - 1])
+async def test_from_an_offset(binary: str, folder: Folder, offset: int) -> None:
+    async with connected(binary, folder) as client:
+        data = await store(client, 25 * MIB)
+        stream = await client.download("t1", "b1", offset=offset)
+        assert stream.length == len(data) - offset
+        assert await read(stream) == data[offset:]
+
+
+async def test_a_slow_consumer_holds_up_nobody(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        data = await store(client, 25 * MIB)
+        stream = await client.download("t1", "b1")
+        received = await anext(stream)
+        for _ in range(5):
+            await client.list("t1", refresh=True, deadline=5)
+        assert received + await read(stream) == data
+
+
+async def test_reading_after_the_end(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        data = await store(client, 3 * MIB)
+        stream = await client.download("t1", "b1")
+        assert await read(stream) == data
+        assert await read(stream) == b""
+        await stream.aclose()
+        assert await read(stream) == b""
+
+
+async def test_a_missing_backup_is_known_at_once(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        with pytest.raises(NoSuchBackup) as caught:
+            await client.download("t1", "nothing")
+        assert caught.value.facts == {"backup_id": "nothing"}
+
+
+# The end before the end
+
+
+async def assert_transfers_end(client: AgentClient) -> None:
+    """Whether all transfers are free again: one that is not would be waited for."""
+    limit = client.info.max_transfers if client.info else 0
+    streams = []
+    async with asyncio.timeout(30):
+        for _ in range(limit):
+            streams.append(await client.download("t1", "b1"))
+        for stream in streams:
+            await stream.aclose()
+
+
+async def unfinished(client: AgentClient) -> DownloadStream:
+    stream = await client.download("t1", "b1")
+    assert len(await anext(stream)) == MIB
+    return stream
+
+
+async def test_aclose(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await store(client, 25 * MIB)
+        for _ in range(10):
+            stream = await unfinished(client)
+            await stream.aclose()
+            await stream.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await anext(stream)
+        stream = await client.download("t1", "b1")
+        await stream.aclose()
+        await assert_transfers_end(client)
+
+
+async def test_aclose_while_somebody_reads() -> None:
+    async with scripted("leaves_a_gap") as client:
+        with fails("agent_protocol"):
+            await read(await client.download("t1", "b1"))
+        stream = await client.download("t1", "b1")
+        reading = asyncio.create_task(read(stream))
+        await asyncio.sleep(0.05)
+        await stream.aclose()
+        with fails("agent_gone"):  # the script ends with an answer to the cancel
+            await reading
+
+
+async def test_a_stream_that_nobody_holds(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await store(client, 25 * MIB)
+        for _ in range(10):
+            async for chunk in await client.download("t1", "b1"):
+                assert len(chunk) == MIB
+                break
+        await assert_transfers_end(client)
+
+
+async def test_a_stream_that_is_collected_in_another_thread(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await store(client, 25 * MIB)
+        held = [await unfinished(client) for _ in range(3)]
+        thread = threading.Thread(target=lambda: (held.clear(), gc.collect()))
+        thread.start()
+        await until(lambda: not thread.is_alive())
+        await assert_transfers_end(client)
+
+
+async def test_a_stream_that_outlives_the_client(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await store(client, 25 * MIB)
+        stream = await unfinished(client)
+    for _ in range(2):
+        with fails("agent_gone"):
+            await read(stream)
+
+
+async def test_a_task_that_is_cancelled(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await store(client, 25 * MIB)
+        for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
+            streams: list[DownloadStream] = []
+
+            async def consume(streams: list[DownloadStream] = streams) -> None:
+                streams.append(await client.download("t1", "b1"))
+                while await anext(streams[0]):
+                    pass
+
+            task = asyncio.create_task(consume())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            for stream in streams:
+                # Another task was not cancelled, and must not take it for the end.
+                with fails("cancelled"):
+                    await anext(stream)
+        await assert_transfers_end(client)
+
+
+# What must not look like a whole backup
+
+
+async def test_an_error_after_the_last_byte() -> None:
+    async with scripted("error_after_the_last_byte") as client:
+        stream = await client.download("t1", "b1")
+        for _ in range(3):
+            with fails("integrity_mismatch") as caught:
+                await read(stream)
+            assert caught.value.facts == {"where": "object"}
+        await stream.aclose()
+        with fails("integrity_mismatch"):
+            await read(stream)
+
+
+@pytest.mark.parametrize("scenario", ["ends_too_early", "leaves_the_end_out"])
+async def test_a_length_that_is_wrong(scenario: str) -> None:
+    async with scripted(scenario) as client:
+        stream = await client.download("t1", "b1")
+        for _ in range(2):
+            with fails("length_mismatch") as caught:
+                await read(stream)
+            assert caught.value.kind is Kind.INTEGRITY
+            assert caught.value.facts["actual"] == MIB
+
+
+@pytest.mark.parametrize("scenario", ["leaves_a_gap", "ignores_credit"])
+async def test_data_out_of_turn(scenario: str) -> None:
+    async with scripted(scenario) as client:
+        stream = await client.download("t1", "b1")
+        await asyncio.sleep(0.3)
+        for _ in range(2):
+            with fails("agent_protocol"):
+                await read(stream)
+
+
+async def test_a_download_that_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.download.GRACE", 0.1)
+    async with scripted("never_begins") as client:
+        with fails("timeout"):
+            await client.download("t1", "b1", deadline=0.2)

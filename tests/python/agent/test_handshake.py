@@ -1,0 +1,90 @@
+"""Programs that are not the agent, or not one that can be talked to."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import agent.handshake
+import pytest
+from agent import AgentClient, AgentStartFailed
+from support import fails, peer_command
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "no_answer" in request.node.name:
+        monkeypatch.setattr(agent.handshake, "HELLO_PATIENCE", 0.3)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "reason", "words"),
+    [
+        ("silence", "no_answer", "did not say hello"),
+        ("deaf", "no_answer", "does not answer"),
+        ("says_welcome", "wrong_program", "Welcome to the machine"),
+        ("says_something_else", "wrong_program", "progress"),
+        ("other_protocol", "wrong_program", "speaks another protocol"),
+        ("other_version", "wrong_version", "speaks version [7, 8] of the protocol, 1 is needed"),
+        ("dies", "died", "exit code 3"),
+    ],
+)
+async def test_a_program_that_is_no_agent(scenario: str, reason: str, words: str) -> None:
+    command = peer_command(scenario)
+    async with AgentClient(command=command) as client:
+        begin = time.monotonic()
+        with pytest.raises(AgentStartFailed) as caught:
+            await client.start()
+        assert time.monotonic() - begin < 5
+        assert client.info is None
+        assert client.pid is None
+    assert caught.value.facts["reason"] == reason
+    assert caught.value.facts["path"] == command[0]
+    assert words in caught.value.message
+    if scenario == "dies":
+        assert caught.value.facts["exit_code"] == 3
+        assert caught.value.facts["stderr_tail"] == "no such library"
+
+
+async def test_a_program_that_ends_without_a_word() -> None:
+    async with AgentClient(command=["true"]) as client:
+        with pytest.raises(AgentStartFailed) as caught:
+            await client.start()
+    assert caught.value.facts["exit_code"] == 0
+
+
+async def test_the_wanted_version() -> None:
+    for required in (None, "1.2.3"):
+        async with AgentClient(command=peer_command("newer"), required_version=required) as client:
+            info = await client.start()
+            assert client.info == info
+            assert (info.name, info.version, info.capabilities) == ("peer", "1.2.3", {"x-new"})
+    async with AgentClient(command=peer_command("newer"), required_version="1.2.4") as client:
+        with pytest.raises(AgentStartFailed) as caught:
+            await client.start()
+    assert caught.value.facts["version"] == "1.2.3"
+    assert caught.value.facts["required"] == "1.2.4"
+
+
+async def test_stop_ends_a_start() -> None:
+    client = AgentClient(command=peer_command("silence"))
+    start = asyncio.create_task(client.start())
+    await asyncio.sleep(0.3)
+    begin = time.monotonic()
+    await client.stop()
+    assert time.monotonic() - begin < 3
+    with fails("agent_start_failed"):
+        await start
+
+
+async def test_a_cancelled_start_leaves_no_process(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    client = AgentClient(command=peer_command("silence", starts))
+    start = asyncio.create_task(client.start())
+    while not starts.exists():
+        await asyncio.sleep(0.01)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    await client.stop()
+    with fails("shutting_down"):
+        await client.list("t1")

@@ -1,0 +1,180 @@
+"""Everything but transfers: targets, listings, deadlines, and agents newer than this library."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+from agent import AgentClient, Kind
+from conftest import Folder
+from support import assert_nothing_stored, backup, chunks, connected, fails, scripted
+
+ERRORS = Path(__file__).parents[3] / "protocol" / "errors.json"
+
+
+async def test_validate(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        validation = await client.validate("t1")
+        assert (validation.ok, validation.error, validation.warnings) == (True, None, ())
+        assert {check.status for check in validation.checks} == {"passed"}
+        assert validation.facts["region"] == folder.config["region"]
+        assert not (await client.validate("t1", level="read")).error
+
+        await client.open_target("t2", folder.config | {"bucket": "no-such-bucket-here"})
+        validation = await client.validate("t2")
+        assert not validation.ok
+        assert validation.error
+        assert (validation.error.code, validation.error.field) == ("bucket_not_found", "bucket")
+        assert validation.error.message
+
+
+async def test_targets(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await client.upload("t1", backup(), chunks(b"data"))
+        other = folder.config | {"prefix": f"{folder.prefix}/other", "ca_certificate": None}
+        await client.open_target("t2", other)
+        assert len((await client.list("t1")).backups) == 1
+        assert (await client.list("t2")).backups == ()
+
+        with fails("invalid_bucket_name") as caught:
+            await client.open_target("t1", folder.config | {"bucket": "No_Bucket"})
+        assert (caught.value.kind, caught.value.field) == (Kind.CONFIG, "bucket")
+        assert len((await client.list("t1")).backups) == 1
+        with fails("invalid_bucket_name"):
+            await client.open_target("t3", folder.config | {"bucket": "No_Bucket"})
+        with fails("target_unknown"):
+            await client.list("t3")
+
+        await client.open_target("t1", other)
+        assert (await client.list("t1")).backups == ()
+        await client.close_target("t1")
+        await client.close_target("t1")
+        with fails("target_unknown"):
+            await client.list("t1")
+        assert (await client.list("t2")).backups == ()
+
+
+async def test_targets_are_opened_again(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await client.open_target("t2", folder.config | {"prefix": f"{folder.prefix}/other"})
+        await client.upload("t1", backup(), chunks(b"data"))
+        first = client.pid
+        await client.stop()
+        assert client.pid is None
+        with fails("shutting_down"):
+            await client.list("t1")
+        await client.stop()
+        await client.start()
+        assert client.pid not in (None, first)
+        assert len((await client.list("t1")).backups) == 1
+        assert (await client.list("t2")).backups == ()
+
+
+async def test_a_long_list_comes_in_pages(binary: str, folder: Folder) -> None:
+    numbers = [f"b{index}" for index in range(5)]
+    async with connected(binary, folder) as client:
+        for number in numbers:
+            new = backup(number)
+            new = type(new)(new.id, new.name, {"note": "x" * 20_000})
+            await client.upload("t1", new, chunks(b"data"))
+        assert [entry.id for entry in (await client.list("t1")).backups] == numbers
+
+
+async def test_missing_backups(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        for request in (client.get("t1", "nothing"), client.delete("t1", "nothing")):
+            with fails("not_found") as caught:
+                await request
+            assert caught.value.kind is Kind.NOT_FOUND
+        await assert_nothing_stored(client, folder)
+
+
+async def test_pages_that_go_in_circles() -> None:
+    async with scripted("circles") as client:
+        with fails("agent_protocol"):
+            await client.list("t1")
+
+
+async def test_strange_entries_do_not_break_a_list() -> None:
+    async with scripted("strange_entries") as client:
+        listing = await client.list("t1")
+        assert [(entry.id, entry.name, entry.size) for entry in listing.backups] == [
+            ("b1", "b1", 7)
+        ]
+        assert [skipped.code for skipped in listing.skipped] == [
+            "",
+            "corrupt_metadata",
+            "corrupt_metadata",
+        ]
+
+
+async def test_an_answer_without_a_result() -> None:
+    async with scripted("no_result") as client:
+        with fails("agent_protocol"):
+            await client.list("t1")
+        assert (await client.list("t1")).backups == ()
+
+
+async def test_an_agent_that_is_newer() -> None:
+    async with scripted("newer") as client:
+        with fails("x_new_code") as caught:
+            await client.get("t1", "b1")
+        error = caught.value
+        assert (error.kind, error.retryable, error.field) == (Kind.INTERNAL, False, None)
+        assert error.facts == {}
+
+
+async def test_no_more_requests_at_once_than_the_agent_takes() -> None:
+    async with scripted("takes_three_at_once") as client:
+        numbers = [f"b{index}" for index in range(30)]
+        async with asyncio.timeout(30):
+            found = await asyncio.gather(*(client.get("t1", number) for number in numbers))
+        assert [entry.id for entry in found] == numbers
+
+
+async def test_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.client.GRACE", 0.2)
+    async with scripted("never_answers") as client:
+        begin = time.monotonic()
+        with fails("timeout") as caught:
+            await client.list("t1", deadline=0.2)
+        assert time.monotonic() - begin < 2
+        assert caught.value.retryable
+        assert (await client.list("t1")).backups == (), "the late answer was taken for this one"
+
+
+async def test_a_deadline_while_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.client.GRACE", 0.1)
+    async with scripted("never_begins") as client:
+        # The script takes three requests at once, and answers none of these.
+        hidden = [
+            asyncio.create_task(client.download("t1", "b1")) for _ in range(client_limit(client))
+        ]
+        await asyncio.sleep(0.1)
+        with fails("timeout"):
+            await client.list("t1", deadline=0.2)
+        for task in hidden:
+            task.cancel()
+        await client.stop()
+        await asyncio.wait(hidden)
+
+
+def client_limit(client: AgentClient) -> int:
+    return client.info.max_requests if client.info else 0
+
+
+async def test_a_task_that_is_cancelled() -> None:
+    async with scripted("never_answers") as client:
+        task = asyncio.create_task(client.list("t1"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        begin = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - begin < 2
+        assert (await client.list("t1")).backups == ()
+
+
+async def test_kinds_are_those_of_the_protocol() -> None:
+    assert {entry["kind"] for entry in json.loads(ERRORS.read_text("utf-8"))} == set(Kind)
