@@ -78,7 +78,8 @@ pub struct TargetSettings {
     pub storage_class: Option<String>,
     /// Size of the parts of an upload. Default: [`DEFAULT_PART_SIZE`], or what the budget allows.
     pub part_size_bytes: Option<u64>,
-    /// Memory the whole process may take. Default: [`DEFAULT_MEMORY_BUDGET`].
+    /// Memory that the process may take while it works on this target. Default:
+    /// [`DEFAULT_MEMORY_BUDGET`].
     pub memory_budget_bytes: Option<u64>,
 }
 
@@ -109,7 +110,7 @@ pub struct TargetConfig {
     pub storage_class: Option<String>,
     /// Preferred size of the parts, in bytes.
     pub part_size: u64,
-    /// Memory the whole process may take, in bytes.
+    /// Memory that the process may take while it works on this target, in bytes.
     pub memory_budget: u64,
 }
 

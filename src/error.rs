@@ -275,11 +275,16 @@ pub fn no_memory(error: std::io::Error) -> Error {
 /// log line, a terminal or a page.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    const LONGEST: usize = 2048;
-    let mut cleaned = String::with_capacity(text.len().min(LONGEST));
+    shortened(text, 2048)
+}
+
+/// [`clean`] with another limit, in bytes.
+#[must_use]
+pub fn shortened(text: &str, limit: usize) -> String {
+    let mut cleaned = String::with_capacity(text.len().min(limit));
     for character in text.trim().chars() {
         let character = if character.is_control() { ' ' } else { character };
-        if cleaned.len() + character.len_utf8() > LONGEST {
+        if cleaned.len() + character.len_utf8() > limit {
             break;
         }
         cleaned.push(character);

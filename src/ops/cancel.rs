@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, shortened};
+use crate::protocol::MAX_REASON;
 
 /// How long an operation that was told to stop may go on, to leave things in order.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,8 +66,9 @@ impl Cancel {
             Some(Cause::Ending) => Error::new(Code::ShuttingDown, "the agent is ending"),
             Some(Cause::Stream(code, message)) => Error::new(*code, message.clone()),
             Some(Cause::Asked(Some(reason))) => {
+                let reason = shortened(reason, MAX_REASON);
                 Error::new(Code::Cancelled, format!("cancelled by the host: {reason}"))
-                    .fact("reason", reason.as_str())
+                    .fact("reason", reason)
             }
             Some(Cause::Asked(None)) | None => Error::new(Code::Cancelled, "cancelled by the host"),
         }

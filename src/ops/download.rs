@@ -5,6 +5,7 @@ mod plan;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +21,9 @@ use crate::s3::Bucket;
 
 /// Parts fetched at the same time, memory permitting.
 const MOST_AT_ONCE: usize = 8;
+
+/// After this time a host that does not take its bytes makes room for others.
+const SLOW_HOST: Duration = Duration::from_secs(1);
 
 /// Where the bytes of a download go.
 pub trait Sink: Send {
@@ -93,14 +97,12 @@ async fn transfer(
     sink: &mut impl Sink,
     progress: &Progress,
 ) -> Result<()> {
-    let mut waiting = (0..plan.pieces()).peekable();
-    let mut fetching = VecDeque::new();
+    let mut next = 0;
+    let mut ahead = VecDeque::new();
     // The first reservation stays with the transfer, so that it can always go on.
     let mut own = Some(reservation);
     loop {
-        while fetching.len() < MOST_AT_ONCE
-            && let Some(index) = waiting.peek().copied()
-        {
+        while ahead.len() < MOST_AT_ONCE && next < plan.pieces() {
             let room = match own.take() {
                 Some(reservation) => Room::Own(reservation),
                 None => match target.budget.try_reserve(plan.largest_piece()) {
@@ -108,24 +110,38 @@ async fn transfer(
                     None => break,
                 },
             };
-            waiting.next();
-            let (bucket, plan) = (bucket.clone(), Arc::clone(plan));
+            let (bucket, plan, index) = (bucket.clone(), Arc::clone(plan), next);
             let blank = Filled::new(&target.pool);
             let fetch = tokio::spawn(async move { plan.fetch(&bucket, index, blank).await });
-            fetching.push_back((AbortOnDropHandle::new(fetch), room));
+            ahead.push_back((AbortOnDropHandle::new(fetch), room));
+            next += 1;
         }
-        let Some((fetch, room)) = fetching.pop_front() else { return Ok(()) };
+        let Some((fetch, room)) = ahead.pop_front() else { return Ok(()) };
         progress.wait_for(Some(Waiting::Remote));
         let bytes = fetch.await.map_err(|error| {
             Error::new(Code::Internal, "the download failed inside the agent").source(error)
         })??;
         progress.wait_for(Some(Waiting::Host));
         let length = bytes.iter().map(|piece| piece.len() as u64).sum();
-        sink.write(bytes).await?;
-        progress.add(length);
-        if let Room::Own(reservation) = room {
-            own = Some(reservation);
+        let mut handing = std::pin::pin!(sink.write(bytes));
+        loop {
+            let others_wait = async {
+                tokio::time::sleep(SLOW_HOST).await;
+                target.budget.wanted().await;
+            };
+            tokio::select! {
+                biased;
+                handed = &mut handing => break handed?,
+                () = others_wait, if !ahead.is_empty() => {
+                    next -= ahead.len() as u64;
+                    for (_, room) in ahead.drain(..) {
+                        room.back_to(&mut own);
+                    }
+                }
+            }
         }
+        progress.add(length);
+        room.back_to(&mut own);
     }
 }
 
@@ -135,4 +151,12 @@ enum Room {
     Own(Reservation),
     /// One that goes back to the pool when the piece is delivered.
     Extra(#[expect(dead_code, reason = "held for its drop")] Reservation),
+}
+
+impl Room {
+    fn back_to(self, own: &mut Option<Reservation>) {
+        if let Self::Own(reservation) = self {
+            *own = Some(reservation);
+        }
+    }
 }

@@ -3,12 +3,12 @@
 //! The formula: of `memory_budget_bytes`, 16 MiB are set aside for the process itself (code,
 //! runtime, connections, listings); the rest, but at least 24 MiB, is the pool for backup data. A
 //! transfer first reserves what it needs to run at all, and waits in line until it gets that; it
-//! then takes more from what is left, one part at a time, to work on several parts at once. So the
-//! transfers never wait for each other while they hold something.
+//! then takes more from what is left, one part at a time, to work on several parts at once. What a
+//! download has fetched ahead for a host that does not take it is given up when others wait.
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::MIB;
 use crate::error::{Code, Error, Result};
@@ -27,6 +27,8 @@ pub const WINDOW: u64 = 4 * MIB;
 pub(super) struct Budget {
     pool: Arc<Semaphore>,
     size: u64,
+    /// Transfers that wait in line.
+    waiting: watch::Sender<usize>,
 }
 
 /// Bytes that may be held until this is dropped.
@@ -39,7 +41,11 @@ impl Budget {
     pub(super) fn new(memory_budget: u64) -> Self {
         let size = memory_budget.saturating_sub(PROCESS).max(SMALLEST_POOL) / MIB * MIB;
         let permits = usize::try_from(size / MIB).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { pool: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))), size }
+        Self {
+            pool: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            size,
+            waiting: watch::Sender::new(0),
+        }
     }
 
     /// Waits in line for `bytes`.
@@ -59,15 +65,38 @@ impl Budget {
             .fact("limit", self.size + PROCESS)
             .fact("needed", needed));
         }
+        let _in_line = InLine::new(&self.waiting);
         let permit = Arc::clone(&self.pool).acquire_many_owned(permits(bytes)).await;
         let permit = permit.map_err(|_| Error::new(Code::ShuttingDown, "the agent is ending"))?;
         Ok(Reservation { _permit: permit })
+    }
+
+    /// Ends as soon as some transfer waits in line.
+    pub(super) async fn wanted(&self) {
+        // The sender lives as long as the budget.
+        let _ = self.waiting.subscribe().wait_for(|count| *count > 0).await;
     }
 
     /// Takes `bytes` if they are free and nobody waits.
     pub(super) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
         let permit = Arc::clone(&self.pool).try_acquire_many_owned(permits(bytes)).ok()?;
         Some(Reservation { _permit: permit })
+    }
+}
+
+/// Counts somebody who waits, for as long as it lives.
+struct InLine<'a>(&'a watch::Sender<usize>);
+
+impl<'a> InLine<'a> {
+    fn new(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|count| *count += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

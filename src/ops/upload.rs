@@ -16,8 +16,8 @@ use self::parts::{Archive, Plan};
 use super::{Cancel, Target};
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress};
-use crate::protocol::{IfExists, MAX_METADATA, Metadata, NewBackup, Uploaded};
-use crate::store::metadata::Digests;
+use crate::protocol::{IfExists, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, NewBackup, Uploaded};
+use crate::store::metadata::{self, Digests};
 
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
@@ -88,6 +88,9 @@ fn check(request: &Upload) -> Result<()> {
     if serde_json::to_vec(metadata).map_or(0, |json| json.len()) > MAX_METADATA {
         return invalid("backup.metadata", "the metadata must not be larger than 32 KiB");
     }
+    if metadata::depth(metadata) > MAX_METADATA_DEPTH {
+        return invalid("backup.metadata", "the metadata must not be nested deeper than 24");
+    }
     if request.size == Some(0) {
         return invalid("size", "an empty backup cannot be stored");
     }
@@ -134,15 +137,9 @@ async fn store(
         title: request.backup.name.clone(),
         metadata: request.backup.metadata.clone(),
         digests: sent.digests.clone(),
+        replaced: old,
     };
-    let uploaded = cancel.guard(footprint.commit(commit, sent, &archive.key)).await?;
-    if let Some(old) = old {
-        // The new backup is safe; a leftover of the old one is reported and not a failure.
-        if let Err(error) = target.store.remove(&old).await {
-            tracing::warn!(name = old, %error, "the replaced backup could not be deleted");
-        }
-    }
-    Ok(uploaded)
+    cancel.guard(footprint.commit(commit, sent, &archive.key)).await
 }
 
 /// What makes an archive a backup.
@@ -153,10 +150,12 @@ struct Commit {
     title: String,
     metadata: Metadata,
     digests: Digests,
+    /// Name of the backup whose place it takes.
+    replaced: Option<String>,
 }
 
 impl Commit {
-    /// Checks what the storage has, then writes the metadata.
+    /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
     async fn run(self, etag: String, version_id: Option<String>) -> Result<Uploaded> {
         let store = &self.target.store;
         let stored = store.bucket().head(&store.layout().archive_key(&self.name)).await?;
@@ -173,6 +172,12 @@ impl Commit {
         }
         let backup =
             store.commit(&self.name, &self.id, &self.title, self.metadata, &self.digests).await?;
+        if let Some(old) = self.replaced
+            && let Err(error) = store.remove(&old).await
+        {
+            // The new backup is safe and newer, so it is the one that counts from now on.
+            tracing::warn!(name = old, %error, "the replaced backup could not be deleted");
+        }
         Ok(Uploaded { backup, etag: Some(etag).filter(|etag| !etag.is_empty()), version_id })
     }
 }

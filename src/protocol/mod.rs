@@ -46,6 +46,12 @@ pub const PAGE_BYTES: usize = 48 << 10;
 /// Deepest nesting of a message.
 pub const MAX_DEPTH: usize = 32;
 
+/// Deepest nesting of metadata, itself included, so that it fits into every message.
+pub const MAX_METADATA_DEPTH: usize = 24;
+
+/// Longest reason of a `cancel` that is repeated, in bytes.
+pub const MAX_REASON: usize = 1000;
+
 /// Largest request id: the last integer that every JSON library keeps exact.
 pub const MAX_ID: u64 = (1 << 53) - 1;
 

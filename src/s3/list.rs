@@ -16,6 +16,8 @@ pub struct ObjectInfo {
     pub size: u64,
     /// Entity tag as sent, quotes included; empty where the storage sends none.
     pub etag: String,
+    /// When it was stored, in seconds since 1970; 0 where the storage does not say.
+    pub modified: i64,
 }
 
 /// At most 1,000 objects.
@@ -53,6 +55,7 @@ impl Bucket {
                     key: object.key?,
                     size: u64::try_from(object.size.unwrap_or_default()).unwrap_or_default(),
                     etag: object.e_tag.unwrap_or_default(),
+                    modified: object.last_modified.map_or(0, |time| time.secs()),
                 })
             })
             .collect();

@@ -100,6 +100,7 @@ impl Bucket {
                 .and_then(|length| u64::try_from(length).ok())
                 .unwrap_or_default(),
             etag: output.e_tag.unwrap_or_default(),
+            modified: output.last_modified.map_or(0, |time| time.secs()),
         })
     }
 

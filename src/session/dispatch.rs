@@ -14,7 +14,7 @@ use super::outbox::{Outbox, answer};
 use super::running::{Running, Table};
 use super::stream::Inbound;
 use super::{CLEANUP, End, task};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, shortened};
 use crate::logging;
 use crate::ops::{Cancel, Cause, Target};
 use crate::protocol::{
@@ -236,6 +236,7 @@ impl Session {
             "backup.delete" => Work::Delete(read(params)?),
             "backup.upload" | "backup.download" => return self.start_transfer(id, method, params),
             _ => {
+                let method = shortened(method, 200);
                 return Err(Error::new(
                     Code::MethodNotFound,
                     format!("unknown method \"{method}\""),
@@ -358,6 +359,7 @@ impl Session {
 }
 
 fn unknown_target(target: &str) -> Error {
+    let target = shortened(target, 200);
     Error::new(Code::TargetUnknown, format!("there is no target \"{target}\": open it first"))
         .fact("target", target)
 }

@@ -120,7 +120,7 @@ pub fn safe(wished: &str) -> String {
         name.push(character);
     }
     let cut = if name.len() > MAX_NAME { cut_at(&name, MAX_NAME - 9) } else { &name };
-    let cut = cut.trim_start_matches('.').trim_end_matches([' ', '.']).trim();
+    let cut = cut.trim_matches(|character: char| character == '.' || character.is_whitespace());
     if cut.is_empty() {
         return "backup".to_owned();
     }
@@ -198,6 +198,7 @@ mod tests {
         assert_eq!(safe("a/b\\c"), "a_b_c");
         assert_eq!(safe("../../etc/passwd"), "_.._etc_passwd");
         assert_eq!(safe(" . "), "backup");
+        assert_eq!((safe(". .a"), safe("a.\u{2003}.")), ("a".to_owned(), "a".to_owned()));
         assert_eq!(safe("line\nbreak\u{202e}"), "line_break_");
         let long = safe(&"ü".repeat(300));
         assert!(long.len() <= MAX_NAME && long.starts_with("üüü"));

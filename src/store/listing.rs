@@ -9,7 +9,7 @@ use moka::future::Cache;
 use super::MAX_DOCUMENT;
 use super::layout::{Half, Layout};
 use super::metadata::{self, Document};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{Backup, MAX_METADATA, Metadata, Skipped};
 use crate::s3::{Bucket, ObjectInfo};
 
@@ -30,6 +30,8 @@ pub(super) struct Summary {
     metadata: Metadata,
     /// Length of the archive as our digests have it.
     recorded_size: Option<u64>,
+    /// What is wrong with our digests.
+    fault: Option<Error>,
     bytes: usize,
 }
 
@@ -41,6 +43,7 @@ impl From<Document> for Summary {
             size: document.size,
             metadata: document.metadata,
             recorded_size: document.digests.map(|digests| digests.size),
+            fault: document.fault,
         }
     }
 }
@@ -116,17 +119,21 @@ impl Listing {
         documents: &Cache<DocumentKey, Arc<Summary>>,
     ) -> Result<Self> {
         let pairs = Pairs::load(bucket, layout).await?;
-        let found: Vec<(String, Option<Entry>)> = stream::iter(pairs.0)
+        let mut found: Vec<(i64, String, Option<Entry>)> = stream::iter(pairs.0)
             .map(|(name, pair)| async move {
+                let modified = pair.metadata.as_ref().map_or(0, |object| object.modified);
                 let entry = pair.judge(bucket, &name, documents).await?;
-                Ok::<_, Error>((name, entry))
+                Ok::<_, Error>((modified, name, entry))
             })
             .buffer_unordered(READERS)
             .try_collect()
             .await?;
+        // Newest first, so that it is the one that counts.
+        found.sort_by(|(one, name, _), (other, other_name, _)| {
+            other.cmp(one).then_with(|| name.cmp(other_name))
+        });
         let mut listing = Self::default();
-        let ordered: BTreeMap<_, _> = found.into_iter().collect();
-        for (name, entry) in ordered {
+        for (_, name, entry) in found {
             if let Some(entry) = entry {
                 listing.insert(layout, name, entry);
             }
@@ -134,7 +141,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Of several backups with one id the first counts, but a whole one before a damaged one.
+    /// Of several backups with one id the newest counts, but a whole one before a damaged one.
     fn insert(&mut self, layout: &Layout, name: String, mut entry: Entry) {
         let id = match &entry {
             Entry::Backup(backup) => Some(backup.id.clone()),
@@ -221,8 +228,7 @@ impl Pair {
         let summary = match summary(bucket, &metadata, documents).await {
             Ok(summary) => summary,
             Err(error) if error.code() == Code::NotFound => return Ok(None),
-            // A passing fault must not make backups disappear for as long as the listing is kept.
-            Err(error) if error.code().retryable() => return Err(error),
+            Err(error) if !is_about_the_document(&error) => return Err(error),
             Err(error) => return Ok(Some(skip(&metadata.key, None, &error))),
         };
         let id = Some(summary.id.clone());
@@ -231,6 +237,9 @@ impl Pair {
                 Error::new(Code::NotFound, "the archive that belongs to this metadata is missing");
             return Ok(Some(skip(&metadata.key, id, &error)));
         };
+        if let Some(fault) = &summary.fault {
+            return Ok(Some(skip(&metadata.key, id, fault)));
+        }
         if let Some(recorded) = summary.recorded_size
             && recorded != archive.size
         {
@@ -245,6 +254,24 @@ impl Pair {
         }
         let backup = Summary::clone(&summary).into_backup(name, archive.size);
         Ok(Some(Entry::Backup(Arc::new(backup))))
+    }
+}
+
+/// Whether one document is to blame. Anything else, such as a broken connection or keys that have
+/// expired, must not make backups disappear for as long as the listing is kept.
+fn is_about_the_document(error: &Error) -> bool {
+    let code = error.code();
+    match code.kind() {
+        Kind::Integrity | Kind::Permission | Kind::Conflict => true,
+        Kind::Limit => code == Code::TooLarge,
+        Kind::Config => code == Code::UnsupportedFeature,
+        Kind::Connect
+        | Kind::Auth
+        | Kind::NotFound
+        | Kind::Transient
+        | Kind::Cancelled
+        | Kind::Protocol
+        | Kind::Internal => false,
     }
 }
 

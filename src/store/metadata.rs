@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Result};
-use crate::protocol::Metadata;
+use crate::protocol::{MAX_METADATA_DEPTH, Metadata};
 use crate::s3::Sha256Digest;
 
 /// Name of our member.
@@ -57,6 +57,9 @@ pub struct Document {
     pub metadata: Metadata,
     /// Our digests; none in a document that another tool wrote.
     pub digests: Option<Digests>,
+    /// What is wrong with our digests: `corrupt_metadata`, or `unsupported_feature` when a newer
+    /// agent wrote them.
+    pub fault: Option<Error>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,8 +109,7 @@ pub fn write(mut metadata: Metadata, id: &str, name: &str, digests: &Digests) ->
 /// Reads a document.
 ///
 /// # Errors
-/// `corrupt_metadata` when it is not a document of a backup, `unsupported_feature` when a newer
-/// agent wrote it.
+/// `corrupt_metadata` when it is not a document of a backup.
 pub fn read(content: &[u8]) -> Result<Document> {
     let corrupt = |message: &str| Error::new(Code::CorruptMetadata, message);
     let Ok(Value::Object(mut metadata)) = serde_json::from_slice(content) else {
@@ -119,8 +121,28 @@ pub fn read(content: &[u8]) -> Result<Document> {
         _ => return Err(corrupt("the metadata has no backup_id")),
     };
     let size = metadata.get("size").and_then(Value::as_u64);
-    let digests = ours.map(read_ours).transpose()?;
-    Ok(Document { id, size, metadata, digests })
+    if depth(&metadata) > MAX_METADATA_DEPTH {
+        return Err(corrupt("the metadata is nested too deeply"));
+    }
+    let (digests, fault) = match ours.map(read_ours).transpose() {
+        Ok(digests) => (digests, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    Ok(Document { id, size, metadata, digests, fault })
+}
+
+/// How deep objects and arrays are nested in metadata, itself included.
+#[must_use]
+pub fn depth(metadata: &Metadata) -> usize {
+    fn below<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
+        let depths = values.map(|value| match value {
+            Value::Object(members) => below(members.values()),
+            Value::Array(elements) => below(elements.iter()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        });
+        1 + depths.max().unwrap_or_default()
+    }
+    below(metadata.values())
 }
 
 fn read_ours(ours: Value) -> Result<Digests> {
@@ -220,7 +242,9 @@ mod tests {
         ] {
             let damaged = ours.replace(from, to);
             assert_ne!(damaged, ours);
-            assert_eq!(read(damaged.as_bytes()).unwrap_err().code(), code, "{to}");
+            let read = read(damaged.as_bytes()).unwrap();
+            assert_eq!(read.id, "b1");
+            assert_eq!(read.fault.unwrap().code(), code, "{to}");
         }
     }
 }

@@ -139,7 +139,11 @@ impl Store {
     pub async fn document(&self, backup: &Backup) -> Result<Document> {
         let key = self.layout.metadata_key(&backup.name);
         let content = self.bucket.get(&key, MAX_DOCUMENT).await;
-        metadata::read(&content.map_err(|error| self.vanished(error, &backup.id))?)
+        let document = metadata::read(&content.map_err(|error| self.vanished(error, &backup.id))?)?;
+        match document.fault {
+            Some(fault) => Err(fault),
+            None => Ok(document),
+        }
     }
 
     /// Looks at the archive of a backup.

@@ -8,7 +8,7 @@ from homeassistant.core import HomeAssistant, callback
 from .agent import AgentError
 from .backup import async_notify_listeners
 from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
-from .health import async_forget_issues
+from .health import async_forget_errors, async_forget_issues
 from .hub import async_acquire_agent, async_release_agent
 
 _PLATFORMS = [Platform.SENSOR]
@@ -21,6 +21,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
         coordinator = S3Coordinator(hass, entry, client)
         entry.runtime_data = RuntimeData(client, coordinator)
         await coordinator.async_config_entry_first_refresh()
+        async_forget_errors(hass, entry.entry_id)
         await hass.config_entries.async_forward_entry_setups(entry, _PLATFORMS)
     except BaseException:
         await _async_let_go(hass, entry)

@@ -123,19 +123,18 @@ PLACEHOLDERS: Final = (
     "code",
     "configured",
     "expected",
-    "expected_version",
     "feature",
     "host",
     "issuer",
     "limit",
     "message",
     "path",
+    "resource",
     "sha256",
     "skew",
     "status",
     "storage_class",
     "subject",
-    "version",
 )
 UNKNOWN: Final = "?"
 _LONGEST = 300  # characters of a fact that a storage had a hand in

@@ -116,7 +116,14 @@ class Health:
 
 
 @callback
+def async_forget_errors(hass: HomeAssistant, entry_id: str) -> None:
+    """The storage answers again, so what it said before is to be found out anew."""
+    for code in ISSUE_CODES:
+        ir.async_delete_issue(hass, DOMAIN, f"{code}_{entry_id}")
+
+
+@callback
 def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
     """The entry goes away."""
-    for code in (*ISSUE_CODES, ISSUE_VERSIONED):
-        ir.async_delete_issue(hass, DOMAIN, f"{code}_{entry_id}")
+    async_forget_errors(hass, entry_id)
+    ir.async_delete_issue(hass, DOMAIN, f"{ISSUE_VERSIONED}_{entry_id}")

@@ -1,9 +1,11 @@
 //! What an upload may have left in the bucket, and taking it back.
 //!
-//! Calls that must not be given up half-way (opening a multipart upload, committing) run as tasks
-//! of their own, so that a cancelled upload can wait for their outcome and then undo it.
+//! Calls that must not be given up half-way (storing an object, opening a multipart upload,
+//! committing) run as tasks of their own, so that a cancelled upload can wait for their outcome and
+//! then undo it. Otherwise an object could arrive after it was deleted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
 
@@ -13,14 +15,38 @@ use crate::error::{Cleanup, Code, Error, Result};
 use crate::ops::Target;
 use crate::ops::cancel::PATIENCE;
 use crate::protocol::Uploaded;
-use crate::s3::{Bucket, Stored, Upload, Write};
+use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 use crate::store::Reserved;
+
+/// Time for an object that is on its way to arrive before it is cut off.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// MIME type of an archive.
+const ARCHIVE_TYPE: &str = "application/x-tar";
+
+/// [`Write`] for an archive, to be taken into a task.
+struct ArchiveName {
+    key: String,
+    storage_class: Option<String>,
+}
+
+impl ArchiveName {
+    fn new(key: &str, storage_class: Option<&str>) -> Self {
+        Self { key: key.to_owned(), storage_class: storage_class.map(str::to_owned) }
+    }
+
+    fn write(&self) -> Write<'_> {
+        let storage_class = self.storage_class.as_deref();
+        Write { key: &self.key, content_type: ARCHIVE_TYPE, storage_class }
+    }
+}
 
 /// What may be in the bucket by now.
 #[derive(Default)]
 pub(super) struct Footprint {
     opening: Option<JoinHandle<Result<Upload>>>,
     upload: Option<Upload>,
+    putting: Option<JoinHandle<Result<Stored>>>,
     committing: Option<JoinHandle<Result<Uploaded>>>,
     /// In the order in which they are deleted.
     objects: Vec<String>,
@@ -48,9 +74,22 @@ impl Footprint {
         self.name.insert(name).name().to_owned()
     }
 
-    /// Notes that an object of this key may exist.
-    pub(super) fn may_have(&mut self, key: &str) {
+    /// Stores the whole archive.
+    pub(super) async fn put(
+        &mut self,
+        bucket: &Bucket,
+        key: &str,
+        storage_class: Option<&str>,
+        payload: Payload,
+    ) -> Result<Stored> {
         self.objects.push(key.to_owned());
+        let (bucket, archive) = (bucket.clone(), ArchiveName::new(key, storage_class));
+        let putting = self
+            .putting
+            .insert(tokio::spawn(async move { bucket.put(archive.write(), &payload).await }));
+        let stored = putting.await.map_err(panicked);
+        self.putting = None;
+        stored?
     }
 
     /// Opens a multipart upload.
@@ -60,18 +99,10 @@ impl Footprint {
         key: &str,
         storage_class: Option<&str>,
     ) -> Result<Upload> {
-        let (bucket, key) = (bucket.clone(), key.to_owned());
-        let storage_class = storage_class.map(str::to_owned);
-        let opening = self.opening.insert(tokio::spawn(async move {
-            let storage_class = storage_class.as_deref();
-            bucket
-                .create_upload(Write {
-                    key: &key,
-                    content_type: super::parts::ARCHIVE_TYPE,
-                    storage_class,
-                })
-                .await
-        }));
+        let (bucket, archive) = (bucket.clone(), ArchiveName::new(key, storage_class));
+        let opening = self
+            .opening
+            .insert(tokio::spawn(async move { bucket.create_upload(archive.write()).await }));
         let opened = opening.await.map_err(panicked);
         self.opening = None;
         let upload = opened??;
@@ -121,6 +152,12 @@ impl Footprint {
                 && let Ok(Ok(upload)) = opening.await
             {
                 self.upload = Some(upload);
+            }
+            if let Some(mut putting) = self.putting.take()
+                && tokio::time::timeout(GRACE, &mut putting).await.is_err()
+            {
+                // Still on its way after all this time, so what has come is not the whole of it.
+                putting.abort();
             }
             if let Some(upload) = &self.upload {
                 // Parts that were on their way may arrive after the first abort.

@@ -11,14 +11,11 @@ use crate::error::{Code, Error, Result};
 use crate::ops::memory::{Reservation, WINDOW};
 use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
-use crate::s3::{Bucket, MAX_PARTS, Part, Payload, Sha256Digest, Stored, Upload, Write};
+use crate::s3::{Bucket, MAX_PARTS, Part, Payload, Sha256Digest, Stored, Upload};
 use crate::store::metadata::Digests;
 
 /// From this many bytes on an archive is sent in parts.
 pub(super) const THRESHOLD: u64 = 20 * MIB;
-
-/// MIME type of an archive.
-pub(super) const ARCHIVE_TYPE: &str = "application/x-tar";
 
 /// Parts sent at the same time, memory permitting.
 const MOST_AT_ONCE: usize = 8;
@@ -129,25 +126,20 @@ impl Archive<'_> {
         sent
     }
 
-    fn write(&self) -> Write<'_> {
-        Write {
-            key: &self.key,
-            content_type: ARCHIVE_TYPE,
-            storage_class: self.target.config.storage_class.as_deref(),
-        }
+    fn storage_class(&self) -> Option<&str> {
+        self.target.config.storage_class.as_deref()
     }
 
     async fn open(&self, footprint: &mut Footprint) -> Result<Upload> {
-        footprint.open(&self.bucket, &self.key, self.write().storage_class).await
+        footprint.open(&self.bucket, &self.key, self.storage_class()).await
     }
 
     async fn send_whole(&self, mut collected: Chunks, footprint: &mut Footprint) -> Result<Sent> {
         let size = collected.length();
         let payload = Payload::hashed_aside(collected.take(size)).await;
-        footprint.may_have(&self.key);
-        let stored = self.bucket.put(self.write(), &payload).await?;
-        self.progress.add(size);
         let digests = Digests { size, part_size: size, parts: vec![payload.sha256()] };
+        let stored = footprint.put(&self.bucket, &self.key, self.storage_class(), payload).await?;
+        self.progress.add(size);
         Ok(Sent { stored: Some(stored), parts: Vec::new(), digests })
     }
 

@@ -84,7 +84,7 @@ class HomeAssistant:
             "PYTHONPATH": str(HERE / "guard"),
             "GUARD_LOG": str(self.config.parent / "refused-connections"),
             # The step that installs requirements finds our wheel, and nothing else.
-            "UV_NO_INDEX": "1",
+            "UV_OFFLINE": "1",
             "UV_FIND_LINKS": str(self.wheels),
         }
         with (self.config / "output").open("ab") as output:
@@ -98,11 +98,11 @@ class HomeAssistant:
                 start_new_session=True,
             )
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120))
-        await self.until(self._is_up, "Home Assistant answers", timeout=180)
+        await self.until(self._is_up, "Home Assistant answers", timeout=60)
         if self._refresh_token is None:
             await self._onboard()
         await self._log_in()
-        await self.until(self._is_running, "Home Assistant has started", timeout=180)
+        await self.until(self._is_running, "Home Assistant has started", timeout=60)
 
     async def _is_up(self) -> bool:
         assert self._process and self._process.poll() is None, self.log[-4000:]

@@ -235,7 +235,7 @@ class FaultyServer:
             self._tls.load_cert_chain(*certificate)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         scheme = "https" if self._tls else "http"
         self.endpoint = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
@@ -255,6 +255,8 @@ class FaultyServer:
         writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._tls:
+            await writer.start_tls(self._tls)
         head = await reader.readuntil(b"\r\n\r\n")
         line = head.split(b"\r\n", 1)[0].decode()
         self.seen.append(line)

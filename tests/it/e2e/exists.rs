@@ -98,3 +98,24 @@ async fn a_backup_that_somebody_else_deleted_is_not_found() {
     let listed = one.call("backup.list", json!({"target": "t1"})).await.unwrap();
     assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_cancel_that_comes_too_late_replaces_all_the_same() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    host.upload("t1", backup("b"), json!({}), &b"0"[..]).await.unwrap();
+    let mut kept = b"0".to_vec();
+    for round in 1..30_u8 {
+        let (mut request, _) = begin_upload(&host, "b", json!({"if_exists": "replace"})).await;
+        let data = json!({"id": request.id, "offset": 0});
+        host.notify("stream.data", data, Some(&[round])).await.unwrap();
+        host.notify("stream.end", json!({"id": request.id, "length": 1}), None).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_micros(fastrand::u64(0..8000))).await;
+        host.notify("cancel", json!({"id": request.id}), None).await.unwrap();
+        if request.response().await.is_ok() {
+            kept = vec![round];
+        }
+        assert_eq!(fetch(&host, "b").await.0, kept);
+        assert_eq!(server.objects().await.len(), 2);
+    }
+}

@@ -143,3 +143,26 @@ async fn metadata_with_a_tampered_digest_is_refused() {
     assert_eq!(listed["backups"], json!([]));
     assert_eq!(listed["skipped"][0]["code"], "corrupt_metadata");
 }
+
+#[tokio::test]
+async fn what_a_newer_agent_wrote_is_not_touched_but_can_be_deleted() {
+    let server = TestServer::start().await;
+    let folder = folder(&server);
+    let newer = json!({"backup_id": "new", "s3_backup_agent": {"format": 2, "more": true}});
+    server.put(&format!("{folder}new.tar"), "x").await;
+    server.put(&format!("{folder}new.metadata.json"), newer.to_string()).await;
+    let deep = format!("{{\"backup_id\":\"deep\",\"x\":{}{}}}", "[".repeat(60), "]".repeat(60));
+    server.put(&format!("{folder}deep.tar"), "x").await;
+    server.put(&format!("{folder}deep.metadata.json"), deep).await;
+    let host = connect(&server).await;
+    let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+    let codes: Vec<_> =
+        listed["skipped"].as_array().unwrap().iter().map(|it| &it["code"]).collect();
+    assert_eq!(codes, ["corrupt_metadata", "unsupported_feature"]);
+    let upload = host.upload("t1", backup("new"), json!({}), &b"y"[..]).await;
+    assert_eq!(code(upload), "already_exists");
+    let get = json!({"target": "t1", "backup_id": "new"});
+    assert_eq!(code(host.call("backup.get", get.clone()).await), "unsupported_feature");
+    host.call("backup.delete", get).await.unwrap();
+    assert!(server.get(&format!("{folder}new.tar")).await.is_none());
+}

@@ -161,3 +161,32 @@ async fn progress_counts_what_is_safe_and_ends_complete() {
     // Only whole parts, never what is merely on its way.
     assert!(done.iter().all(|done| done % (16 << 20) == 0), "{done:?}");
 }
+
+#[tokio::test]
+async fn downloads_that_wait_for_their_host_leave_room_for_others() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    store(&host, "big", 4, 100 << 20).await;
+    // Three hosts that take nothing; together they would fill the memory with what is read ahead.
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let params = json!({"target": "t1", "backup_id": "big", "up_to": 1});
+        let mut download = host.start("backup.download", params).await.unwrap();
+        next(&mut download, "stream.data").await;
+        waiting.push(download);
+    }
+    store(&host, "small", 5, 21 << 20).await;
+    // What was given up is fetched again.
+    let mut download = waiting.remove(0);
+    let everything = json!({"id": download.id, "up_to": 200_u64 << 20});
+    host.notify("stream.credit", everything, None).await.unwrap();
+    let (mut noise, mut received) = (crate::noise::Noise::new(4, 100 << 20).from(1), 1);
+    while received < 100 << 20 {
+        let (params, payload) = next(&mut download, "stream.data").await;
+        let payload = payload.unwrap();
+        assert_eq!(params["offset"], received);
+        assert!(payload == noise.bytes(payload.len()));
+        received += payload.len() as u64;
+    }
+    download.response().await.unwrap();
+}

@@ -169,3 +169,22 @@ async fn more_requests_than_fit_are_refused_and_more_transfers_wait() {
     assert_eq!(code(last.response().await), "cancelled");
     host.call("backup.list", json!({"target": "t1"})).await.unwrap();
 }
+
+#[tokio::test]
+async fn long_texts_of_the_host_do_not_come_back_whole() {
+    let host = session().await;
+    let long = "x".repeat(60_000);
+    let unknown = host.call(&long, json!({})).await.unwrap_err();
+    assert_eq!(unknown.data.code, "method_not_found");
+    let target = host.call("backup.list", json!({"target": long})).await.unwrap_err();
+    assert_eq!(target.data.code, "target_unknown");
+    let server = crate::support::TestServer::embedded().await;
+    host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    let params = json!({"target": "t1", "backup": {"id": "b", "name": "n"}});
+    let mut request = host.start("backup.upload", params).await.unwrap();
+    let cancel = json!({"id": request.id, "reason": long});
+    host.notify("cancel", cancel, None).await.unwrap();
+    let cancelled = request.response().await.unwrap_err();
+    assert_eq!(cancelled.data.code, "cancelled");
+    assert!(serde_json::to_string(&cancelled).unwrap().len() < 4000);
+}

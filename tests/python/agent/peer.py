@@ -4,6 +4,7 @@ FILE gets a line for each start.
 """
 
 import json
+import os
 import signal
 import sys
 import time
@@ -150,7 +151,7 @@ def babbles() -> None:
 def closes_output() -> None:
     ready()
     requests("backup.list")
-    stdout.close()
+    os.close(stdout.fileno())
     time.sleep(60)
 
 

@@ -57,7 +57,8 @@ async def test_the_wanted_version() -> None:
         async with AgentClient(command=peer_command("newer"), required_version=required) as client:
             info = await client.start()
             assert client.info == info
-            assert (info.name, info.version, info.capabilities) == ("peer", "1.2.3", {"x-new"})
+            assert (info.name, info.version) == ("peer", "1.2.3")
+            assert set(info.capabilities) == {"x-new"}
     async with AgentClient(command=peer_command("newer"), required_version="1.2.4") as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()

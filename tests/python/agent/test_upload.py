@@ -157,13 +157,13 @@ async def test_a_source_is_opened_when_it_is_needed_and_closed(binary: str, fold
 
 @pytest.mark.parametrize("size", [0, 3 * MIB, 41 * MIB])
 async def test_a_source_that_raises(binary: str, folder: Folder, size: int) -> None:
-    class Broken(Exception):
+    class BrokenError(Exception):
         pass
 
-    broken = Broken("the source is gone")
+    broken = BrokenError("the source is gone")
     async with connected(binary, folder) as client:
         source = Source(size, broken)
-        with pytest.raises(Broken) as caught:
+        with pytest.raises(BrokenError) as caught:
             await client.upload("t1", backup(), source.open, size=50 * MIB, attempts=3)
         assert caught.value is broken
         assert (source.opened, source.read, source.closed) == (1, size, 1)

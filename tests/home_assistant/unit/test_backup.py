@@ -1,0 +1,358 @@
+"""The backup location: what Home Assistant's backup manager calls, on a real storage."""
+
+import asyncio
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+from conftest import (
+    MIB,
+    FaultyServer,
+    Load,
+    Source,
+    Storage,
+    agent_of,
+    answer,
+    new_backup,
+    new_entry,
+    read,
+    upload,
+)
+from custom_components.s3_backup_agent.agent import AgentError, Backup, Uploaded
+from custom_components.s3_backup_agent.backup import S3BackupAgent, agent_backup
+from custom_components.s3_backup_agent.const import DOMAIN
+from custom_components.s3_backup_agent.health import ISSUE_VERSIONED
+from homeassistant.components.backup import (
+    BackupAgentError,
+    BackupNotFound,
+    BackupReaderWriterError,
+    suggested_filename,
+)
+from homeassistant.config_entries import SOURCE_REAUTH
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.typing import WebSocketGenerator
+
+CONTENT = os.urandom(1 << 16) * 384  # 24 MiB: several parts
+
+
+async def test_there_and_back_and_gone(agent: S3BackupAgent, storage: Storage) -> None:
+    source, seen = Source(CONTENT), []
+    backup = new_backup(len(CONTENT))
+
+    def on_progress(*, bytes_uploaded: int, **_: Any) -> None:
+        seen.append(bytes_uploaded)
+
+    await agent.async_upload_backup(
+        open_stream=source.open, backup=backup, on_progress=on_progress
+    )
+    assert (source.opened, source.closed) == (1, 1)
+    assert seen == sorted(seen)
+    assert seen[-1] == len(CONTENT)
+
+    name = suggested_filename(backup).removesuffix(".tar")
+    assert sorted(storage.keys()) == [f"backups/{name}.metadata.json", f"backups/{name}.tar"]
+    assert await agent.async_list_backups() == [backup]
+    assert await agent.async_get_backup(backup.backup_id) == backup
+    assert await read(agent, backup.backup_id) == CONTENT
+
+    await agent.async_delete_backup(backup.backup_id)
+    assert await agent.async_list_backups() == []
+    assert storage.keys() == storage.unfinished() == []
+
+
+@pytest.mark.parametrize("chunk", [777, 5 * MIB])
+async def test_chunks_of_any_size(agent: S3BackupAgent, chunk: int) -> None:
+    content = CONTENT[: 6 * MIB + 5]
+    backup = new_backup(len(content))
+    await agent.async_upload_backup(open_stream=Source(content, chunk=chunk).open, backup=backup)
+    assert await read(agent, backup.backup_id) == content
+
+
+async def test_a_second_upload_replaces_the_first(agent: S3BackupAgent) -> None:
+    await upload(agent, b"first", backup_id="same")
+    await upload(agent, b"second", backup_id="same")
+    assert [backup.size for backup in await agent.async_list_backups()] == [6]
+    assert await read(agent, "same") == b"second"
+
+
+@pytest.mark.parametrize("size", [100, len(CONTENT)])
+async def test_a_truncated_source_is_refused(
+    agent: S3BackupAgent, storage: Storage, size: int
+) -> None:
+    source = Source(CONTENT[:size])
+    with pytest.raises(BackupAgentError, match="incomplete") as caught:
+        await agent.async_upload_backup(open_stream=source.open, backup=new_backup(size + 1))
+    assert caught.value.translation_domain == DOMAIN
+    assert caught.value.translation_key == "length_mismatch"
+    assert caught.value.translation_placeholders
+    assert caught.value.translation_placeholders["actual"] == str(size)
+    assert (source.opened, source.closed) == (1, 1)
+    assert storage.keys() == storage.unfinished() == []
+
+
+async def test_a_longer_source_is_stored_as_it_is(agent: S3BackupAgent) -> None:
+    backup = new_backup(90, backup_id="long")
+    await agent.async_upload_backup(open_stream=Source(b"x" * 100).open, backup=backup)
+    assert (await agent.async_get_backup("long")).size == 100
+
+
+async def test_what_the_source_raises_goes_through(agent: S3BackupAgent, storage: Storage) -> None:
+    error = BackupReaderWriterError("the disk is gone")
+    source = Source(CONTENT, error)
+    with pytest.raises(BackupReaderWriterError) as caught:
+        await agent.async_upload_backup(
+            open_stream=source.open, backup=new_backup(len(CONTENT) + 1)
+        )
+    assert caught.value is error
+    assert source.closed == 1
+    assert storage.keys() == storage.unfinished() == []
+
+
+async def test_a_cancelled_upload_leaves_nothing(agent: S3BackupAgent, storage: Storage) -> None:
+    reached, closed = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> Any:
+        async def stream() -> Any:
+            try:
+                for start in range(0, len(CONTENT), MIB):
+                    yield CONTENT[start : start + MIB]
+                reached.set()
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+        return stream()
+
+    task = asyncio.create_task(
+        agent.async_upload_backup(open_stream=endless, backup=new_backup(1 << 30))
+    )
+    await reached.wait()
+    assert storage.unfinished()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed.is_set()
+    assert storage.keys() == storage.unfinished() == []
+
+
+async def test_not_found(agent: S3BackupAgent) -> None:
+    for call in (agent.async_get_backup, agent.async_delete_backup, agent.async_download_backup):
+        with pytest.raises(BackupNotFound) as caught:
+            await call("nothing")
+        assert caught.value.translation_key == "not_found"
+        assert "nothing" in str(caught.value)
+    assert agent._health.error_code == "none"
+
+
+async def test_a_closed_download_ends_its_transfer(agent: S3BackupAgent) -> None:
+    backup = await upload(agent, CONTENT)
+    # More of them than the agent runs at the same time.
+    for _ in range(8):
+        stream = await agent.async_download_backup(backup.backup_id)
+        assert await anext(aiter(stream))
+        await stream.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+    assert await read(agent, backup.backup_id) == CONTENT
+
+
+async def test_a_download_that_breaks_raises_and_goes_on_raising(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    agent = agent_of(hass, await load(new_entry(storage.data)))
+    backup = await upload(agent, CONTENT)
+    stream = await agent.async_download_backup(backup.backup_id)
+    faulty.rule = lambda line: answer(403, "AccessDenied") if line.startswith("GET") else None
+    with pytest.raises(BackupAgentError, match="s3:GetObject"):
+        async for _ in stream:
+            pass
+    with pytest.raises(BackupAgentError, match="s3:GetObject"):
+        await anext(stream)
+    issue_id = f"access_denied_{agent._entry.entry_id}"
+    assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+    faulty.rule = lambda _: None
+    assert await read(agent, backup.backup_id) == CONTENT
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "key"),
+    [
+        (403, "InvalidAccessKeyId", "invalid_credentials_access_key"),
+        (403, "SignatureDoesNotMatch", "invalid_credentials_signature"),
+        (400, "ExpiredToken", "credentials_expired"),
+    ],
+)
+async def test_refused_keys_start_a_reauth(
+    hass: HomeAssistant,
+    load: Load,
+    storage: Storage,
+    faulty: FaultyServer,
+    status: int,
+    code: str,
+    key: str,
+) -> None:
+    entry = await load(new_entry(storage.data))
+    agent = agent_of(hass, entry)
+    faulty.rule = lambda _: answer(status, code)
+    with pytest.raises(BackupAgentError) as caught:
+        await upload(agent, b"x")
+    assert caught.value.translation_key == key
+    await hass.async_block_till_done()
+    flows = list(entry.async_get_active_flows(hass, {SOURCE_REAUTH}))
+    assert [flow["step_id"] for flow in flows] == ["reauth_confirm"]
+
+
+async def test_a_missing_right_starts_no_reauth(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    entry = await load(new_entry(storage.data))
+    agent = agent_of(hass, entry)
+    faulty.rule = lambda line: answer(403, "AccessDenied") if line.startswith("PUT") else None
+    with pytest.raises(BackupAgentError, match="s3:PutObject"):
+        await upload(agent, b"x")
+    await hass.async_block_till_done()
+    assert not list(entry.async_get_active_flows(hass, {SOURCE_REAUTH}))
+
+
+async def test_a_full_storage_is_an_issue_until_an_upload_succeeds(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    entry = await load(new_entry(storage.data))
+    agent = agent_of(hass, entry)
+    faulty.rule = lambda line: answer(403, "QuotaExceeded") if line.startswith("PUT") else None
+    with pytest.raises(BackupAgentError, match="full"):
+        await upload(agent, b"x")
+    issue_id = f"quota_exceeded_{entry.entry_id}"
+    # That it can be listed says nothing.
+    await agent.async_list_backups()
+    assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+    faulty.rule = lambda _: None
+    await upload(agent, b"x")
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+
+
+async def test_a_bucket_that_keeps_versions_is_an_issue(
+    hass: HomeAssistant, agent: S3BackupAgent
+) -> None:
+    issue_id = f"{ISSUE_VERSIONED}_{agent._entry.entry_id}"
+    stored = Backup("b", "b", 1, 1, True, {})
+    agent._health.uploaded(Uploaded(stored, None, "v1"))
+    assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+    agent._health.uploaded(Uploaded(stored, None, "null"))
+    assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+
+
+async def test_a_killed_agent_is_an_error_and_comes_back(
+    agent: S3BackupAgent, entry: MockConfigEntry, storage: Storage
+) -> None:
+    client = entry.runtime_data.client
+
+    async def dying() -> Any:
+        async def stream() -> Any:
+            yield CONTENT[:MIB]
+            if client.pid:
+                os.kill(client.pid, signal.SIGKILL)
+            yield CONTENT[MIB:]
+
+        return stream()
+
+    opened = 0
+
+    async def open_once_dying() -> Any:
+        nonlocal opened
+        opened += 1
+        return await dying() if opened == 1 else await Source(CONTENT).open()
+
+    backup = new_backup(len(CONTENT))
+    # The call is repeated with a fresh agent and a fresh stream.
+    await agent.async_upload_backup(open_stream=open_once_dying, backup=backup)
+    assert opened == 2
+    assert await read(agent, backup.backup_id) == CONTENT
+
+    stream = await agent.async_download_backup(backup.backup_id)
+    os.kill(client.pid or 0, signal.SIGKILL)
+    with pytest.raises(BackupAgentError, match="ended unexpectedly"):
+        async for _ in stream:
+            pass
+    assert await agent.async_list_backups() == [backup]
+
+
+async def test_retries_open_the_stream_again_at_most_twice(
+    hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = await load(new_entry(storage.data))
+    agent, client = agent_of(hass, entry), entry.runtime_data.client
+    monkeypatch.setattr("custom_components.s3_backup_agent.agent.client._RETRY_PAUSE", 0)
+    opened = 0
+
+    async def deadly() -> Any:
+        nonlocal opened
+        opened += 1
+
+        async def stream() -> Any:
+            yield b"x"
+            os.kill(client.pid or 0, signal.SIGKILL)
+            await asyncio.sleep(5)
+            yield b"y"
+
+        return stream()
+
+    with pytest.raises(BackupAgentError, match="ended unexpectedly"):
+        await agent.async_upload_backup(open_stream=deadly, backup=new_backup(2))
+    assert opened == 3
+    assert storage.keys() == []
+
+
+async def test_errors_reach_the_page_with_their_translation(
+    hass: HomeAssistant,
+    hass_ws_client: WebSocketGenerator,
+    load: Load,
+    storage: Storage,
+    faulty: FaultyServer,
+) -> None:
+    entry = await load(new_entry(storage.data))
+    faulty.rule = lambda _: answer(404, "NoSuchBucket")
+    # What was listed a moment ago is still at hand.
+    with pytest.raises(AgentError):
+        await entry.runtime_data.client.list(entry.entry_id, refresh=True)
+    socket = await hass_ws_client(hass)
+    await socket.send_json_auto_id({"type": "backup/info"})
+    result = (await socket.receive_json())["result"]
+    message = result["agent_errors"][f"{DOMAIN}.{entry.unique_id}"]
+    assert storage.bucket in message
+
+
+async def test_backups_of_others_are_listed(agent: S3BackupAgent, storage: Storage) -> None:
+    storage.put(
+        "backups/old.metadata.json",
+        json.dumps({"backup_id": "old", "name": "Old one", "size": 3, "addons": [{"x": 1}]}),
+    )
+    storage.put("backups/old.tar", "tar")
+    storage.put("backups/junk.metadata.json", "not JSON")
+    storage.put("backups/junk.tar", "junk")
+    await agent._client.list(agent._entry.entry_id, refresh=True)
+    (backup,) = await agent.async_list_backups()
+    assert (backup.backup_id, backup.name, backup.size) == ("old", "Old one", 3)
+    assert backup.addons == []
+    assert await read(agent, "old") == b"tar"
+    await agent.async_delete_backup("old")
+
+
+def test_sparse_metadata() -> None:
+    metadata = {
+        "addons": [{"slug": "a", "unknown": 1}, "?"],
+        "folders": ["share", "no-such-folder"],
+        "extra_metadata": None,
+        "homeassistant_version": 5,
+    }
+    backup = agent_backup(Backup("b", "name", 1, 2, False, metadata))
+    assert [addon.slug for addon in backup.addons] == ["a"]
+    assert [folder.value for folder in backup.folders] == ["share"]
+    assert backup.extra_metadata == {}
+    assert backup.homeassistant_version is None
+    assert (backup.name, backup.size) == ("name", 2)

@@ -1,0 +1,363 @@
+"""Adding, re-authenticating and changing a storage, with each error at its field."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FaultyServer, Load, Storage, answer, new_entry
+from custom_components.s3_backup_agent import hub
+from custom_components.s3_backup_agent.agent import AgentClient, Validation
+from custom_components.s3_backup_agent.const import DOMAIN, MIB
+from custom_components.s3_backup_agent.providers import PROVIDERS
+from custom_components.s3_backup_agent.target import storage_id
+from homeassistant.config_entries import (
+    SOURCE_RECONFIGURE,
+    SOURCE_USER,
+    ConfigEntry,
+    ConfigEntryState,
+)
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+type Result = Mapping[str, Any]
+
+
+async def open_form(hass: HomeAssistant, provider: str = "other") -> Result:
+    result = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    assert (result["type"], result["step_id"]) == (FlowResultType.FORM, "user")
+    return await fill(hass, result, {"provider": provider})
+
+
+async def open_reconfigure(hass: HomeAssistant, entry: ConfigEntry) -> Result:
+    return await hass.config_entries.flow.async_init(
+        DOMAIN, context={"source": SOURCE_RECONFIGURE, "entry_id": entry.entry_id}
+    )
+
+
+async def fill(hass: HomeAssistant, form: Result, user_input: dict[str, Any]) -> Result:
+    result = await hass.config_entries.flow.async_configure(form["flow_id"], user_input)
+    await hass.async_block_till_done()
+    return result
+
+
+def suggested(form: Result) -> dict[str, Any]:
+    """What the form is filled with."""
+    return {
+        str(marker): marker.description["suggested_value"]
+        for marker in form["data_schema"].schema
+        if marker.description
+    }
+
+
+@pytest.fixture(autouse=True)
+def _unloads(load: Load) -> None:
+    """What a flow adds is unloaded at the end."""
+
+
+async def test_good(hass: HomeAssistant, storage: Storage) -> None:
+    form = await open_form(hass)
+    assert (form["step_id"], form["errors"]) == ("connection", {})
+    # As pasted.
+    given = storage.form | {"prefix": f"/{storage.prefix}/", "bucket": f" {storage.bucket}\n"}
+    result = await fill(hass, form, given)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"] == storage.data
+    assert result["title"] == f"S3 ({storage.bucket}/{storage.prefix})"
+    entry = result["result"]
+    assert entry.unique_id == storage_id(storage.endpoint, storage.bucket, storage.prefix)
+    assert entry.state is ConfigEntryState.LOADED
+    # Nothing is left of the trial.
+    assert storage.keys() == storage.unfinished() == []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) -> None:
+    form = await open_form(hass, provider.key)
+    assert suggested(form) == {
+        "endpoint": provider.endpoint,
+        "region": provider.region,
+        "addressing": provider.addressing,
+    }
+    assert form["description_placeholders"]["provider"] == provider.name
+    assert provider.url.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("change", "errors"),
+    [
+        ({"access_key_id": "nobody"}, {"access_key_id": "invalid_credentials_access_key"}),
+        ({"access_key_id": ""}, {"access_key_id": "invalid_config_access_key_id"}),
+        (
+            {"secret_access_key": "wrong"},
+            {"secret_access_key": "invalid_credentials_signature"},
+        ),
+        ({"bucket": "no-such-bucket-here"}, {"bucket": "bucket_not_found"}),
+        ({"bucket": "No Bucket"}, {"bucket": "invalid_bucket_name"}),
+        ({"prefix": "a//b"}, {"prefix": "invalid_config_prefix"}),
+        ({"region": "not a region"}, {"region": "invalid_config_region"}),
+        ({"endpoint": "http://127.0.0.1:9"}, {"endpoint": "cannot_connect"}),
+        ({"endpoint": "http://host.invalid"}, {"endpoint": "cannot_connect_dns"}),
+        ({"endpoint": "127.0.0.1:9"}, {"endpoint": "invalid_endpoint_scheme"}),
+        ({"endpoint": "https://u:p@h.example"}, {"endpoint": "invalid_endpoint_credentials_in_url"}),
+        ({"endpoint": "https://HOST"}, {"endpoint": "endpoint_unfinished"}),
+        (
+            {"endpoint": "https://s3.{region}.example.org", "region": ""},
+            {"region": "region_missing"},
+        ),
+    ],
+)
+async def test_each_error_at_its_field(
+    hass: HomeAssistant, storage: Storage, change: dict[str, str], errors: dict[str, str]
+) -> None:
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form | change)
+    assert result["type"] is FlowResultType.FORM
+    assert result["errors"] == errors
+    # What was entered is still there, and right is right.
+    assert suggested(result)["bucket"] == change.get("bucket", storage.bucket)
+    result = await fill(hass, result, storage.form)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_the_missing_host_is_named(hass: HomeAssistant, storage: Storage) -> None:
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form | {"bucket": "no-such-bucket-here"})
+    assert result["description_placeholders"]["bucket"] == "no-such-bucket-here"
+    result = await fill(hass, result, storage.form | {"endpoint": "127.0.0.1:9"})
+    assert suggested(result)["endpoint"] == "https://127.0.0.1:9"
+
+
+async def test_the_right_region_is_offered(
+    hass: HomeAssistant, storage: Storage, faulty: FaultyServer
+) -> None:
+    where = "<Region>eu-west-1</Region>"
+    faulty.rule = lambda _: answer(400, "AuthorizationHeaderMalformed", more=where)
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"region": "wrong_region"}
+    assert result["description_placeholders"]["expected"] == "eu-west-1"
+    assert suggested(result)["region"] == "eu-west-1"
+    faulty.rule = lambda _: None
+    result = await fill(hass, result, storage.form | {"region": "eu-west-1"})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"]["region"] == "eu-west-1"
+
+
+async def test_the_right_addressing_is_offered(
+    hass: HomeAssistant, storage: Storage, faulty: FaultyServer
+) -> None:
+    faulty.rule = lambda _: answer(403, "SecondLevelDomainForbidden")
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"addressing": "wrong_addressing_virtual"}
+    assert suggested(result)["addressing"] == "virtual"
+
+
+async def test_http_for_a_port_with_tls(
+    hass: HomeAssistant, storage: Storage, faulty: FaultyServer
+) -> None:
+    page = b"Client sent an HTTP request to an HTTPS server."
+    faulty.rule = lambda _: b"HTTP/1.1 400 Bad\r\ncontent-length: %d\r\n\r\n%b" % (len(page), page)
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"endpoint": "invalid_endpoint_plain_http_on_tls"}
+    assert suggested(result)["endpoint"] == storage.endpoint.replace("http://", "https://")
+
+
+async def test_https_for_a_port_without_tls(hass: HomeAssistant, storage: Storage) -> None:
+    form = await open_form(hass)
+    wrong = storage.endpoint.replace("http://", "https://")
+    result = await fill(hass, form, storage.form | {"endpoint": wrong})
+    assert result["errors"] == {"endpoint": "invalid_endpoint_tls_on_plain_http"}
+    assert suggested(result)["endpoint"] == storage.endpoint
+
+
+async def test_a_missing_right_is_named(
+    hass: HomeAssistant, storage: Storage, faulty: FaultyServer
+) -> None:
+    denied = answer(403, "AccessDenied")
+    faulty.rule = lambda line: denied if line.startswith("DELETE") else None
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"bucket": "access_denied"}
+    assert result["description_placeholders"]["action"] in (
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+    )
+
+
+async def test_a_faulty_storage_is_nobodys_field(
+    hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def validate(*_: Any, **__: Any) -> Validation:
+        return Validation(ok=False, checks=(), facts={})
+
+    monkeypatch.setattr(AgentClient, "validate", validate)
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"base": "internal"}
+
+
+async def test_a_missing_agent(
+    hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "AgentClient", lambda **_: AgentClient(command=["/no/such/agent"]))
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"base": "agent_not_found"}
+
+
+async def test_a_certificate_that_signed_itself(
+    hass: HomeAssistant,
+    storage: Storage,
+    tls_server: FaultyServer,
+    certificate: tuple[Path, Path],
+) -> None:
+    form = await open_form(hass)
+    assert "ca_certificate" not in form["data_schema"].schema
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"ca_certificate": "tls_untrusted_self_signed"}
+    assert "ca_certificate" in result["data_schema"].schema
+    # As a browser shows it.
+    assert len(result["description_placeholders"]["sha256"].split(":")) == 32
+
+    result = await fill(hass, result, storage.form | {"ca_certificate": "no PEM"})
+    assert list(result["errors"]) == ["ca_certificate"]
+
+    pem = certificate[0].read_text()
+    result = await fill(hass, result, storage.form | {"ca_certificate": pem})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"]["ca_certificate"] == pem.strip()
+
+    # It can be seen and changed later on.
+    form = await open_reconfigure(hass, result["result"])
+    assert suggested(form)["ca_certificate"] == pem.strip()
+
+
+async def test_checking_can_be_turned_off(
+    hass: HomeAssistant, storage: Storage, tls_server: FaultyServer
+) -> None:
+    result = await fill(hass, await open_form(hass), storage.form)
+    result = await fill(hass, result, storage.form | {"verify_tls": False})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"]["verify_tls"] is False
+    form = await open_reconfigure(hass, result["result"])
+    assert "verify_tls" in form["data_schema"].schema
+
+
+async def test_the_same_place_only_once(
+    hass: HomeAssistant, entry: MockConfigEntry, storage: Storage
+) -> None:
+    upper = storage.endpoint.replace("http", "HTTP") + "/"
+    again = storage.form | {"prefix": f"{storage.prefix}/", "access_key_id": "other"}
+    for change in ({}, {"endpoint": upper}):
+        result = await fill(hass, await open_form(hass), again | change)
+        assert result["type"] is FlowResultType.ABORT
+        assert result["reason"] == "already_configured"
+    # Another folder is another place.
+    other = Storage()
+    result = await fill(hass, await open_form(hass), other.form)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_reauth(
+    hass: HomeAssistant, load: Load, storage: Storage, entry: MockConfigEntry
+) -> None:
+    form = await entry.start_reauth_flow(hass)
+    assert form["step_id"] == "reauth_confirm"
+    keys = {name: storage.form[name] for name in ("access_key_id", "secret_access_key")}
+    assert suggested(form) == {"access_key_id": keys["access_key_id"]}
+    result = await fill(hass, form, keys | {"secret_access_key": "wrong"})
+    assert result["errors"] == {"secret_access_key": "invalid_credentials_signature"}
+    result = await fill(hass, result, keys)
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reauth_successful")
+    assert entry.data == storage.data
+    assert entry.state is ConfigEntryState.LOADED
+
+
+async def test_reauth_after_a_failed_setup(
+    hass: HomeAssistant, load: Load, storage: Storage
+) -> None:
+    entry = await load(new_entry(storage.data | {"secret_access_key": "wrong"}))
+    assert entry.state is ConfigEntryState.SETUP_ERROR
+    (form,) = hass.config_entries.flow.async_progress_by_handler(DOMAIN)
+    keys = {name: storage.form[name] for name in ("access_key_id", "secret_access_key")}
+    result = await fill(hass, form, keys)
+    assert result["reason"] == "reauth_successful"
+    assert entry.state is ConfigEntryState.LOADED
+
+
+async def test_reconfigure(hass: HomeAssistant, storage: Storage, entry: MockConfigEntry) -> None:
+    unique_id = entry.unique_id
+    form = await open_reconfigure(hass, entry)
+    assert form["step_id"] == "reconfigure"
+    # The secret does not leave Home Assistant.
+    assert "secret_access_key" not in suggested(form)
+    change = {k: v for k, v in storage.form.items() if k != "secret_access_key"}
+    result = await fill(hass, form, change | {"region": "not a region"})
+    assert result["errors"] == {"region": "invalid_config_region"}
+    assert "secret_access_key" not in suggested(result)
+
+    # The storage has got another address: same place, same schedule.
+    moved = storage.endpoint.replace("127.0.0.1", "localhost")
+    result = await fill(hass, result, change | {"region": "eu-west-1", "endpoint": moved})
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
+    assert entry.data == storage.data | {"region": "eu-west-1", "endpoint": moved}
+    assert entry.unique_id == unique_id
+    assert entry.state is ConfigEntryState.LOADED
+
+    # There is still no second entry for it.
+    result = await fill(hass, await open_form(hass), storage.form | {"endpoint": moved})
+    assert result["reason"] == "already_configured"
+
+
+@pytest.mark.parametrize("change", [{"bucket": "another"}, {"prefix": "another"}, {"prefix": ""}])
+async def test_reconfigure_to_another_place(
+    hass: HomeAssistant, storage: Storage, entry: MockConfigEntry, change: dict[str, str]
+) -> None:
+    form = await open_reconfigure(hass, entry)
+    result = await fill(hass, form, storage.form | change)
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "wrong_account")
+    assert entry.data == storage.data
+
+
+async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    async def open_options() -> Result:
+        return await hass.config_entries.options.async_init(entry.entry_id)
+
+    async def save(form: Result, given: dict[str, Any]) -> Result:
+        result = await hass.config_entries.options.async_configure(form["flow_id"], given)
+        await hass.async_block_till_done()
+        return result
+
+    form = await open_options()
+    assert suggested(form) == {}
+    result = await save(form, {"storage_class": "DEEP_ARCHIVE"})
+    assert result["errors"] == {"storage_class": "storage_class_archive"}
+    result = await save(
+        result, {"storage_class": "STANDARD_IA", "part_size_bytes": 8, "memory_budget_bytes": 64}
+    )
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert entry.options == {
+        "storage_class": "STANDARD_IA",
+        "part_size_bytes": 8 * MIB,
+        "memory_budget_bytes": 64 * MIB,
+    }
+    assert entry.state is ConfigEntryState.LOADED
+
+    form = await open_options()
+    assert suggested(form)["part_size_bytes"] == 8
+    result = await save(form, {})
+    assert entry.options == {}
+
+
+async def test_options_that_the_agent_refuses(
+    hass: HomeAssistant, load: Load, storage: Storage
+) -> None:
+    entry = await load(new_entry(storage.data, {"part_size_bytes": 8 * MIB}))
+    form = await hass.config_entries.options.async_init(entry.entry_id)
+    hass.config_entries.async_update_entry(entry, data=storage.data | {"region": "not a region"})
+    result = await hass.config_entries.options.async_configure(form["flow_id"], {})
+    assert result["errors"] == {"base": "invalid_config_region"}

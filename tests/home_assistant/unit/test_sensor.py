@@ -1,0 +1,126 @@
+"""The diagnostic sensors."""
+
+from datetime import timedelta
+
+import pytest
+from conftest import FaultyServer, Load, Storage, agent_of, answer, new_entry, upload
+from custom_components.s3_backup_agent.agent import AgentError
+from custom_components.s3_backup_agent.backup import S3BackupAgent
+from custom_components.s3_backup_agent.const import DOMAIN
+from homeassistant.components.backup import BackupAgentError
+from homeassistant.components.sensor import SensorExtraStoredData
+from homeassistant.const import EntityCategory
+from homeassistant.core import HomeAssistant, State
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
+from homeassistant.util import dt as dt_util
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_fire_time_changed,
+    mock_restore_cache_with_extra_data,
+)
+
+LAST_UPLOAD = "sensor.test_storage_last_successful_upload"
+
+
+def state(hass: HomeAssistant, key: str) -> str:
+    found = hass.states.get(f"sensor.test_storage_{key}")
+    assert found
+    return found.state
+
+
+async def test_they_follow_uploads_and_deletions(
+    hass: HomeAssistant, agent: S3BackupAgent
+) -> None:
+    assert state(hass, "backups") == "0"
+    assert state(hass, "last_successful_upload") == "unknown"
+    assert state(hass, "last_error") == "none"
+
+    before = dt_util.utcnow().replace(microsecond=0)
+    backup = await upload(agent, b"x" * (1 << 20))
+    await hass.async_block_till_done()
+    assert state(hass, "backups") == "1"
+    assert float(state(hass, "total_size")) == pytest.approx(1 / 1024)
+    uploaded = dt_util.parse_datetime(state(hass, "last_successful_upload"))
+    assert uploaded
+    assert before <= uploaded <= dt_util.utcnow()
+
+    await agent.async_delete_backup(backup.backup_id)
+    # The second refresh within ten seconds waits.
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=30))
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert state(hass, "backups") == "0"
+
+
+async def test_they_show_what_fails(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    entry = await load(new_entry(storage.data))
+    agent = agent_of(hass, entry)
+    coordinator = entry.runtime_data.coordinator
+    faulty.rule = lambda line: answer(403, "QuotaExceeded") if line.startswith("PUT") else None
+    with pytest.raises(BackupAgentError):
+        await upload(agent, b"x")
+    assert state(hass, "last_error") == "quota_exceeded"
+    found = hass.states.get("sensor.test_storage_last_error")
+    assert found
+    assert found.attributes["operation"] == "upload"
+
+    faulty.rule = lambda _: answer(404, "NoSuchBucket")
+    await coordinator.async_refresh()
+    assert state(hass, "last_error") == "bucket_not_found"
+    assert state(hass, "backups") == "unavailable"
+    assert state(hass, "last_successful_upload") == "unknown"
+
+    faulty.rule = lambda _: None
+    await coordinator.async_refresh()
+    assert state(hass, "last_error") == "quota_exceeded"
+    assert state(hass, "backups") == "0"
+    await upload(agent, b"x")
+    assert state(hass, "last_error") == "none"
+
+    coordinator.health.failed("list", AgentError("?", code="from_the_future"))
+    assert state(hass, "last_error") == "other"
+    # Stopping is no failure of the storage.
+    coordinator.health.succeeded("list")
+    coordinator.health.failed("list", AgentError("?", code="shutting_down"))
+    assert state(hass, "last_error") == "none"
+
+
+async def test_damaged_entries_are_told_once(
+    hass: HomeAssistant,
+    storage: Storage,
+    entry: MockConfigEntry,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    storage.put("backups/junk.metadata.json", "not JSON")
+    storage.put("backups/junk.tar", "junk")
+    for _ in range(2):
+        await entry.runtime_data.coordinator.async_refresh()
+    assert caplog.text.count("is not offered as a backup") == 1
+
+
+async def test_the_last_upload_survives_a_restart(
+    hass: HomeAssistant, load: Load, storage: Storage
+) -> None:
+    when = dt_util.utcnow().replace(microsecond=0) - timedelta(days=1)
+    extra = SensorExtraStoredData(when, None).as_dict()
+    mock_restore_cache_with_extra_data(hass, [(State(LAST_UPLOAD, when.isoformat()), extra)])
+    await load(new_entry(storage.data))
+    assert state(hass, "last_successful_upload") == when.isoformat()
+
+
+async def test_registry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    registered = er.async_entries_for_config_entry(er.async_get(hass), entry.entry_id)
+    assert {item.unique_id.removeprefix(f"{entry.unique_id}_") for item in registered} == {
+        "backups",
+        "last_error",
+        "last_upload",
+        "total_size",
+    }
+    assert {item.entity_category for item in registered} == {EntityCategory.DIAGNOSTIC}
+    assert all(item.translation_key for item in registered)
+    (device,) = dr.async_entries_for_config_entry(dr.async_get(hass), entry.entry_id)
+    assert device.identifiers == {(DOMAIN, entry.unique_id)}
+    assert device.entry_type is dr.DeviceEntryType.SERVICE
+    assert device.name == entry.title
