@@ -1,6 +1,6 @@
 """The diagnostic sensors."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from conftest import FaultyServer, Load, Storage, agent_of, answer, new_entry, upload
@@ -100,14 +100,20 @@ async def test_damaged_entries_are_told_once(
     assert caplog.text.count("is not offered as a backup") == 1
 
 
-async def test_the_last_upload_survives_a_restart(
-    hass: HomeAssistant, load: Load, storage: Storage
-) -> None:
+@pytest.fixture
+def restored(hass: HomeAssistant) -> datetime:
+    """What was stored before a restart. Must come before anything is set up."""
     when = dt_util.utcnow().replace(microsecond=0) - timedelta(days=1)
     extra = SensorExtraStoredData(when, None).as_dict()
     mock_restore_cache_with_extra_data(hass, [(State(LAST_UPLOAD, when.isoformat()), extra)])
+    return when
+
+
+async def test_the_last_upload_survives_a_restart(
+    hass: HomeAssistant, restored: datetime, load: Load, storage: Storage
+) -> None:
     await load(new_entry(storage.data))
-    assert state(hass, "last_successful_upload") == when.isoformat()
+    assert state(hass, "last_successful_upload") == restored.isoformat()
 
 
 async def test_registry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
