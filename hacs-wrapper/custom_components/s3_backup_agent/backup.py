@@ -7,7 +7,7 @@ is cancelled. What the source of an upload raises goes through unchanged.
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, override
+from typing import Any, Protocol, Self, override
 
 from homeassistant.components.backup import (
     AddonInfo,
@@ -24,10 +24,6 @@ from .const import DELETE_DEADLINE, DOMAIN, GET_DEADLINE, LIST_DEADLINE, UPLOAD_
 from .coordinator import S3ConfigEntry
 from .errors import backup_error, wants_reauth
 
-if TYPE_CHECKING:
-    # Not there before Home Assistant 2026.4.
-    from homeassistant.components.backup import OnProgressCallback
-
 _LISTENERS: HassKey[list[Callable[[], None]]] = HassKey(f"{DOMAIN}.backup_agent_listeners")
 
 
@@ -35,6 +31,13 @@ async def async_get_backup_agents(hass: HomeAssistant, **_: Any) -> list[BackupA
     """One location for each storage that is set up."""
     entries: list[S3ConfigEntry] = hass.config_entries.async_loaded_entries(DOMAIN)
     return [S3BackupAgent(hass, entry) for entry in entries]
+
+
+class OnProgress(Protocol):
+    """Home Assistant's OnProgressCallback, which is not there before 2026.4."""
+
+    def __call__(self, *, bytes_uploaded: int, **kwargs: Any) -> None:
+        """Bytes that are safe in the storage."""
 
 
 @callback
@@ -79,7 +82,7 @@ class S3BackupAgent(BackupAgent):
         *,
         open_stream: Callable[[], Coroutine[Any, Any, AsyncIterator[bytes]]],
         backup: AgentBackup,
-        on_progress: OnProgressCallback | None = None,
+        on_progress: OnProgress | None = None,
         **_: Any,
     ) -> None:
         """Stores a backup. Opens the stream again when the storage fails in a passing way."""
@@ -88,7 +91,7 @@ class S3BackupAgent(BackupAgent):
             if on_progress is not None:
                 on_progress(bytes_uploaded=progress.done)
 
-        with self._reporting("upload"):
+        with self.reporting("upload"):
             result = await self._client.upload(
                 self._entry.entry_id,
                 NewBackup(
@@ -108,33 +111,29 @@ class S3BackupAgent(BackupAgent):
     @override
     async def async_download_backup(self, backup_id: str, **_: Any) -> AsyncIterator[bytes]:
         """Opens a backup for reading."""
-        with self._reporting("download"):
+        with self.reporting("download"):
             stream = await self._client.download(self._entry.entry_id, backup_id)
         return _Download(self, stream)
 
     @override
     async def async_delete_backup(self, backup_id: str, **_: Any) -> None:
         """Deletes a backup."""
-        with self._reporting("delete"):
-            await self._client.delete(
-                self._entry.entry_id, backup_id, deadline=DELETE_DEADLINE
-            )
+        with self.reporting("delete"):
+            await self._client.delete(self._entry.entry_id, backup_id, deadline=DELETE_DEADLINE)
         self._refresh()
 
     @override
     async def async_list_backups(self, **_: Any) -> list[AgentBackup]:
         """All backups."""
-        with self._reporting("list"):
+        with self.reporting("list"):
             listing = await self._client.list(self._entry.entry_id, deadline=LIST_DEADLINE)
         return [agent_backup(backup) for backup in listing.backups]
 
     @override
     async def async_get_backup(self, backup_id: str, **_: Any) -> AgentBackup:
         """One backup."""
-        with self._reporting("get"):
-            backup = await self._client.get(
-                self._entry.entry_id, backup_id, deadline=GET_DEADLINE
-            )
+        with self.reporting("get"):
+            backup = await self._client.get(self._entry.entry_id, backup_id, deadline=GET_DEADLINE)
         return agent_backup(backup)
 
     def _refresh(self) -> None:
@@ -144,7 +143,7 @@ class S3BackupAgent(BackupAgent):
         )
 
     @contextmanager
-    def _reporting(self, operation: str) -> Iterator[None]:
+    def reporting(self, operation: str) -> Iterator[None]:
         """Remembers how an operation ended, and raises what Home Assistant understands."""
         try:
             yield
@@ -175,7 +174,7 @@ class _Download(AsyncIterator[bytes]):
 
     @override
     async def __anext__(self) -> bytes:
-        with self._agent._reporting("download"):  # noqa: SLF001
+        with self._agent.reporting("download"):
             try:
                 return await anext(self._stream)
             except StopAsyncIteration:

@@ -1,4 +1,4 @@
-"""Asks for a storage, tries it out through the agent, and says at each field what is wrong with it."""
+"""Asks for a storage, tries it out through the agent, and says at each field what is wrong."""
 
 import uuid
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from .const import (
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
+    CONF_PART_SIZE,
     CONF_PREFIX,
     CONF_PROVIDER,
     CONF_REGION,
@@ -38,6 +39,7 @@ from .forms import (
     connection_schema,
     form_from_options,
     options_from_form,
+    part_fits,
 )
 from .hub import async_borrowed_agent
 from .providers import PROVIDERS, is_unfinished, resolve_endpoint
@@ -198,6 +200,8 @@ class S3OptionsFlow(OptionsFlowWithReload):
             options = options_from_form(user_input)
             if options.get(CONF_STORAGE_CLASS, "").upper() in ARCHIVE_CLASSES:
                 errors[CONF_STORAGE_CLASS] = "storage_class_archive"
+            elif not part_fits(options):
+                errors[CONF_PART_SIZE] = "invalid_config_part_size_bytes"
             elif problem := await async_check(self.hass, self.config_entry.data, options):
                 errors = _errors(problem, {str(marker) for marker in OPTIONS_SCHEMA.schema})
             else:

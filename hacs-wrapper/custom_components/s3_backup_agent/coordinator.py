@@ -46,9 +46,7 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
     async def _async_setup(self) -> None:
         entry = self.config_entry
         try:
-            await self._client.open_target(
-                entry.entry_id, target_config(entry.data, entry.options)
-            )
+            await self._client.open_target(entry.entry_id, target_config(entry.data, entry.options))
         except AgentError as err:
             raise entry_error(err) from err
 

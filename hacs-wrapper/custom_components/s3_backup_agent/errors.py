@@ -80,6 +80,7 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
                 "prefix",
                 "access_key_id",
                 "secret_access_key",
+                "ca_certificate",
                 "storage_class",
                 "part_size_bytes",
                 "memory_budget_bytes",

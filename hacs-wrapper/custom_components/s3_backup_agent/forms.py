@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import voluptuous as vol
-
 from homeassistant.helpers.selector import (
     BooleanSelector,
     NumberSelector,
@@ -47,10 +46,7 @@ STORAGE_CLASSES = (
 ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 
 _TEXT = TextSelector()
-_PASSWORD = TextSelector(
-    TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
-)
-_URL = TextSelector(TextSelectorConfig(type=TextSelectorType.URL))
+_PASSWORD = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off"))
 _PEM = TextSelector(TextSelectorConfig(multiline=True))
 _ADDRESSING = SelectSelector(
     SelectSelectorConfig(
@@ -91,7 +87,7 @@ def connection_schema(*, with_certificate: bool, keep_secret: bool = False) -> S
     """
     secret = vol.Optional if keep_secret else vol.Required
     fields: dict[vol.Marker, Any] = {
-        vol.Required(CONF_ENDPOINT): _URL,
+        vol.Required(CONF_ENDPOINT): _TEXT,
         vol.Optional(CONF_REGION): _TEXT,
         vol.Required(CONF_BUCKET): _TEXT,
         vol.Optional(CONF_PREFIX): _TEXT,
@@ -127,6 +123,17 @@ OPTIONS_SCHEMA: Schema = vol.Schema(
     }
 )
 _IN_MEBIBYTES = (CONF_PART_SIZE, CONF_MEMORY_BUDGET)
+
+# What the agent takes without being told, and what it needs besides one part of an upload.
+_MEMORY_BUDGET = 96 * MIB
+_BESIDES_A_PART = 20 * MIB
+
+
+def part_fits(options: Mapping[str, Any]) -> bool:
+    """Whether the memory has room for a part. The agent would notice in the first large upload."""
+    part = options.get(CONF_PART_SIZE, 0)
+    budget = options.get(CONF_MEMORY_BUDGET, _MEMORY_BUDGET)
+    return not part or bool(part + _BESIDES_A_PART <= budget)
 
 
 def options_from_form(user_input: Mapping[str, Any]) -> dict[str, Any]:

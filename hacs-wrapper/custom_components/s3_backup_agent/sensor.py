@@ -134,5 +134,3 @@ class LastErrorSensor(S3Entity, SensorEntity):
     @override
     def extra_state_attributes(self) -> dict[str, Any]:
         return {"operation": self.coordinator.health.failed_operation}
-
-

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import uuid
 from collections.abc import AsyncIterator
+from html import unescape
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -40,17 +42,14 @@ class Storage:
         return self._keys(f"prefix={self.prefix}%2F&uploads")
 
     def read(self, key: str) -> bytes:
-        status, body = request("GET", f"/{self.bucket}/{key}")
+        status, body = request("GET", f"/{self.bucket}/{quote(key)}")
         assert status == 200, body
         return body
-
-    def delete(self, key: str) -> None:
-        request("DELETE", f"/{self.bucket}/{key}")
 
     def _keys(self, query: str) -> list[str]:
         status, body = request("GET", f"/{self.bucket}", query)
         assert status == 200, body
-        keys = re.findall("<Key>(.*?)</Key>", body.decode())
+        keys = map(unescape, re.findall("<Key>(.*?)</Key>", body.decode()))
         # SeaweedFS keeps the folder, as an object without content.
         return [key for key in keys if not key.endswith("/")]
 

@@ -1,7 +1,6 @@
 """A way to the storage that can be closed at any byte, so that tests meet a transfer half-way."""
 
 import asyncio
-import contextlib
 from urllib.parse import urlsplit
 
 
@@ -40,30 +39,39 @@ class Gate:
     async def _connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        writers = [writer]
         try:
             there, back = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.close()
-            return
-        for direction, source, sink in (("up", reader, back), ("down", there, writer)):
-            task = asyncio.create_task(self._pass(direction, source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            writers.append(back)
+            # The end of one direction is the end of both.
+            ways = [
+                asyncio.create_task(self._pass("up", reader, back)),
+                asyncio.create_task(self._pass("down", there, writer)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            for each in writers:
+                each.close()
 
     async def _pass(
         self, direction: str, source: asyncio.StreamReader, sink: asyncio.StreamWriter
     ) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await source.read(1 << 16):
-                await self._open.wait()
-                sink.write(chunk)
-                await sink.drain()
-                self.passed[direction] += len(chunk)
-                if self.passed[direction] >= self._limits.get(direction, self.passed[direction] + 1):
-                    self._open.clear()
-                    self.closed.set()
-            if sink.can_write_eof():
-                sink.write_eof()
-                return
-        with contextlib.suppress(OSError):
-            sink.close()
+        while chunk := await source.read(1 << 16):
+            await self._open.wait()
+            sink.write(chunk)
+            await sink.drain()
+            self.passed[direction] += len(chunk)
+            if direction in self._limits and self.passed[direction] >= self._limits[direction]:
+                self._open.clear()
+                self.closed.set()

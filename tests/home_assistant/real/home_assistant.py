@@ -107,7 +107,7 @@ class HomeAssistant:
     async def _is_up(self) -> bool:
         assert self._process and self._process.poll() is None, self.log[-4000:]
         try:
-            async with self._http.get(f"{self.url}/api/onboarding") as response:
+            async with self._http.get(f"{self.url}/manifest.json") as response:
                 return response.status == 200
         except aiohttp.ClientConnectionError:
             return False

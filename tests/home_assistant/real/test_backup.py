@@ -15,7 +15,7 @@ from gate import Gate
 from home_assistant import CommandError, HomeAssistant, Json
 
 MIB = 1 << 20
-BALLAST = 160 * MIB
+BALLAST = 96 * MIB
 KEY_PASSWORD = "ABCD-EFGH-IJKL-MNOP"
 
 
@@ -30,15 +30,6 @@ async def clean(
     for backup in await home.backups(agent_id):
         await home.command("backup/delete", backup_id=backup["backup_id"])
     assert storage.keys() == []
-
-
-@pytest.fixture(scope="session")
-def large(home: HomeAssistant) -> int:
-    """Makes all backups large from here on: several parts, and more than fits into buffers."""
-    path = home.config / "ballast"
-    if not path.exists():
-        path.write_bytes(os.urandom(BALLAST))
-    return BALLAST
 
 
 async def made(home: HomeAssistant, agent_id: str, name: str, **fields: str) -> Json:
@@ -68,26 +59,6 @@ async def test_upload_list_download_delete(
     assert storage.keys() == []
     async with home.download(backup["backup_id"], agent_id) as response:
         assert response.status == 404
-
-
-async def test_large_backup_reports_progress(
-    home: HomeAssistant, agent_id: str, storage: Storage, large: int
-) -> None:
-    async with home.connection() as connection:
-        run = await (await connection.backup(agent_id, "Large")).end()
-    assert run.state == "completed", run.reason
-    (backup,) = await home.backups(agent_id)
-    size = backup["agents"][agent_id]["size"]
-    assert size > large
-    if run.progress:  # Home Assistant shows it from 2026.4 on
-        counts = [count for agent, count, _ in run.progress if agent == agent_id]
-        assert counts == sorted(counts)
-        assert counts[-1] == size
-    stored = storage.read(next(key for key in storage.keys() if key.endswith(".tar")))
-    assert await home.digest(backup["backup_id"], agent_id) == (
-        size,
-        hashlib.sha256(stored).hexdigest(),
-    )
 
 
 async def test_encrypted_backup(home: HomeAssistant, agent_id: str, storage: Storage) -> None:
@@ -140,6 +111,52 @@ async def test_automatic_backups_delete_the_oldest(
     assert len(storage.keys()) == 6
 
 
+async def test_agent_killed_while_it_lists(
+    home: HomeAssistant, agent_id: str, gate: Gate
+) -> None:
+    backup = await made(home, agent_id, "Listed")
+    (agent,) = home.agents()
+    gate.close_after("up", 1)
+    asking = asyncio.create_task(home.command("backup/info"))
+    await asyncio.wait_for(gate.closed.wait(), 30)
+    os.kill(agent, 9)
+    gate.open()
+    info = await asyncio.wait_for(asking, 60)
+    # Asked again by the new agent, or an error of this location only.
+    if agent_id in info["agent_errors"]:
+        assert info["agent_errors"][agent_id]
+    assert [b["backup_id"] for b in await home.backups(agent_id)] == [backup["backup_id"]]
+
+
+@pytest.fixture(scope="session")
+def large(home: HomeAssistant) -> int:
+    """Makes all backups large from here on: several parts, and more than fits into buffers."""
+    path = home.config / "ballast"
+    if not path.exists():
+        path.write_bytes(os.urandom(BALLAST))
+    return BALLAST
+
+
+async def test_large_backup_reports_progress(
+    home: HomeAssistant, agent_id: str, storage: Storage, large: int
+) -> None:
+    async with home.connection() as connection:
+        run = await (await connection.backup(agent_id, "Large")).end()
+    assert run.state == "completed", run.reason
+    (backup,) = await home.backups(agent_id)
+    size = backup["agents"][agent_id]["size"]
+    assert size > large
+    if run.progress:  # Home Assistant shows it from 2026.4 on
+        counts = [count for agent, count, _ in run.progress if agent == agent_id]
+        assert counts == sorted(counts)
+        assert counts[-1] == size
+    stored = storage.read(next(key for key in storage.keys() if key.endswith(".tar")))
+    assert await home.digest(backup["backup_id"], agent_id) == (
+        size,
+        hashlib.sha256(stored).hexdigest(),
+    )
+
+
 async def test_agent_killed_in_upload(
     home: HomeAssistant, agent_id: str, storage: Storage, gate: Gate, large: int
 ) -> None:
@@ -184,23 +201,6 @@ async def test_agent_killed_in_download(
                     gate.open()
     assert 0 < size < backup["agents"][agent_id]["size"]
     assert (await home.digest(backup["backup_id"], agent_id))[0] > large
-
-
-async def test_agent_killed_while_it_lists(
-    home: HomeAssistant, agent_id: str, gate: Gate
-) -> None:
-    backup = await made(home, agent_id, "Listed")
-    (agent,) = home.agents()
-    gate.close_after("up", 1)
-    asking = asyncio.create_task(home.command("backup/info"))
-    await asyncio.wait_for(gate.closed.wait(), 30)
-    os.kill(agent, 9)
-    gate.open()
-    info = await asyncio.wait_for(asking, 60)
-    # Asked again by the new agent, or an error of this location only.
-    if agent_id in info["agent_errors"]:
-        assert info["agent_errors"][agent_id]
-    assert [b["backup_id"] for b in await home.backups(agent_id)] == [backup["backup_id"]]
 
 
 async def test_given_up_download_ends_the_transfer(

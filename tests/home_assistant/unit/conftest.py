@@ -77,7 +77,9 @@ class Storage:
 
     def _list(self, query: str) -> list[str]:
         answer = s3("GET", f"/{self.bucket}?{query}")
-        return [key.removeprefix(f"{self.prefix}/") for key in re.findall("<Key>(.*?)</Key>", answer)]
+        return [
+            key.removeprefix(f"{self.prefix}/") for key in re.findall("<Key>(.*?)</Key>", answer)
+        ]
 
     def put(self, key: str, body: str) -> None:
         """Writes an object behind the agent's back."""
@@ -159,7 +161,7 @@ def agent_of(hass: HomeAssistant, entry: MockConfigEntry) -> S3BackupAgent:
 
 
 def new_backup(size: int, **members: Any) -> AgentBackup:
-    given = {
+    given: dict[str, Any] = {
         "addons": [AddonInfo(name="Editor", slug="core_editor", version="5.1")],
         "backup_id": uuid.uuid4().hex[:8],
         "database_included": True,
@@ -241,9 +243,12 @@ class FaultyServer:
 
     async def stop(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What was accepted a moment ago registers itself once it runs.
+        await asyncio.sleep(0.01)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -1,6 +1,7 @@
 """The backup location: what Home Assistant's backup manager calls, on a real storage."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ from homeassistant.components.backup import (
     suggested_filename,
 )
 from homeassistant.config_entries import SOURCE_REAUTH
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
@@ -46,9 +48,7 @@ async def test_there_and_back_and_gone(agent: S3BackupAgent, storage: Storage) -
     def on_progress(*, bytes_uploaded: int, **_: Any) -> None:
         seen.append(bytes_uploaded)
 
-    await agent.async_upload_backup(
-        open_stream=source.open, backup=backup, on_progress=on_progress
-    )
+    await agent.async_upload_backup(open_stream=source.open, backup=backup, on_progress=on_progress)
     assert (source.opened, source.closed) == (1, 1)
     assert seen == sorted(seen)
     assert seen[-1] == len(CONTENT)
@@ -139,6 +139,32 @@ async def test_a_cancelled_upload_leaves_nothing(agent: S3BackupAgent, storage: 
     assert storage.keys() == storage.unfinished() == []
 
 
+async def test_a_stop_in_the_middle_of_an_upload_leaves_nothing(
+    hass: HomeAssistant, agent: S3BackupAgent, storage: Storage
+) -> None:
+    reached = asyncio.Event()
+
+    async def endless() -> Any:
+        async def stream() -> Any:
+            for start in range(0, len(CONTENT), MIB):
+                yield CONTENT[start : start + MIB]
+            reached.set()
+            await asyncio.Event().wait()
+
+        return stream()
+
+    task = asyncio.create_task(
+        agent.async_upload_backup(open_stream=endless, backup=new_backup(1 << 30))
+    )
+    await reached.wait()
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    with pytest.raises(BackupAgentError):
+        await task
+    await hass.async_block_till_done()
+    assert agent._health.error_code == "none"
+    assert storage.keys() == storage.unfinished() == []
+
+
 async def test_not_found(agent: S3BackupAgent) -> None:
     for call in (agent.async_get_backup, agent.async_delete_backup, agent.async_download_backup):
         with pytest.raises(BackupNotFound) as caught:
@@ -152,11 +178,21 @@ async def test_a_closed_download_ends_its_transfer(agent: S3BackupAgent) -> None
     backup = await upload(agent, CONTENT)
     # More of them than the agent runs at the same time.
     for _ in range(8):
-        stream = await agent.async_download_backup(backup.backup_id)
+        stream: Any = await agent.async_download_backup(backup.backup_id)
         assert await anext(aiter(stream))
         await stream.aclose()
         with pytest.raises(StopAsyncIteration):
             await anext(stream)
+    assert await read(agent, backup.backup_id) == CONTENT
+
+
+async def test_a_forgotten_download_ends_its_transfer(agent: S3BackupAgent) -> None:
+    backup = await upload(agent, CONTENT)
+    for _ in range(8):
+        stream = await agent.async_download_backup(backup.backup_id)
+        assert await anext(aiter(stream))
+        del stream
+        gc.collect()
     assert await read(agent, backup.backup_id) == CONTENT
 
 

@@ -100,7 +100,10 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
         ({"endpoint": "http://127.0.0.1:9"}, {"endpoint": "cannot_connect"}),
         ({"endpoint": "http://host.invalid"}, {"endpoint": "cannot_connect_dns"}),
         ({"endpoint": "127.0.0.1:9"}, {"endpoint": "invalid_endpoint_scheme"}),
-        ({"endpoint": "https://u:p@h.example"}, {"endpoint": "invalid_endpoint_credentials_in_url"}),
+        (
+            {"endpoint": "https://u:p@h.example"},
+            {"endpoint": "invalid_endpoint_credentials_in_url"},
+        ),
         ({"endpoint": "https://HOST"}, {"endpoint": "endpoint_unfinished"}),
         (
             {"endpoint": "https://s3.{region}.example.org", "region": ""},
@@ -224,7 +227,7 @@ async def test_a_certificate_that_signed_itself(
     assert len(result["description_placeholders"]["sha256"].split(":")) == 32
 
     result = await fill(hass, result, storage.form | {"ca_certificate": "no PEM"})
-    assert list(result["errors"]) == ["ca_certificate"]
+    assert result["errors"] == {"ca_certificate": "invalid_config_ca_certificate"}
 
     pem = certificate[0].read_text()
     result = await fill(hass, result, storage.form | {"ca_certificate": pem})
@@ -286,7 +289,7 @@ async def test_reauth_after_a_failed_setup(
     keys = {name: storage.form[name] for name in ("access_key_id", "secret_access_key")}
     result = await fill(hass, form, keys)
     assert result["reason"] == "reauth_successful"
-    assert entry.state is ConfigEntryState.LOADED
+    assert hass.config_entries.async_loaded_entries(DOMAIN) == [entry]
 
 
 async def test_reconfigure(hass: HomeAssistant, storage: Storage, entry: MockConfigEntry) -> None:
@@ -336,6 +339,8 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     assert suggested(form) == {}
     result = await save(form, {"storage_class": "DEEP_ARCHIVE"})
     assert result["errors"] == {"storage_class": "storage_class_archive"}
+    result = await save(result, {"part_size_bytes": 100})
+    assert result["errors"] == {"part_size_bytes": "invalid_config_part_size_bytes"}
     result = await save(
         result, {"storage_class": "STANDARD_IA", "part_size_bytes": 8, "memory_budget_bytes": 64}
     )

@@ -1,6 +1,6 @@
 """The diagnostic sensors."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from conftest import FaultyServer, Load, Storage, agent_of, answer, new_entry, upload
@@ -8,19 +8,15 @@ from custom_components.s3_backup_agent.agent import AgentError
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
 from homeassistant.components.backup import BackupAgentError
-from homeassistant.components.sensor import SensorExtraStoredData
 from homeassistant.const import EntityCategory
-from homeassistant.core import HomeAssistant, State
+from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import (
     MockConfigEntry,
     async_fire_time_changed,
-    mock_restore_cache_with_extra_data,
 )
-
-LAST_UPLOAD = "sensor.test_storage_last_successful_upload"
 
 
 def state(hass: HomeAssistant, key: str) -> str:
@@ -29,9 +25,7 @@ def state(hass: HomeAssistant, key: str) -> str:
     return found.state
 
 
-async def test_they_follow_uploads_and_deletions(
-    hass: HomeAssistant, agent: S3BackupAgent
-) -> None:
+async def test_they_follow_uploads_and_deletions(hass: HomeAssistant, agent: S3BackupAgent) -> None:
     assert state(hass, "backups") == "0"
     assert state(hass, "last_successful_upload") == "unknown"
     assert state(hass, "last_error") == "none"
@@ -100,20 +94,16 @@ async def test_damaged_entries_are_told_once(
     assert caplog.text.count("is not offered as a backup") == 1
 
 
-@pytest.fixture
-def restored(hass: HomeAssistant) -> datetime:
-    """What was stored before a restart. Must come before anything is set up."""
-    when = dt_util.utcnow().replace(microsecond=0) - timedelta(days=1)
-    extra = SensorExtraStoredData(when, None).as_dict()
-    mock_restore_cache_with_extra_data(hass, [(State(LAST_UPLOAD, when.isoformat()), extra)])
-    return when
-
-
-async def test_the_last_upload_survives_a_restart(
-    hass: HomeAssistant, restored: datetime, load: Load, storage: Storage
+async def test_the_last_upload_is_remembered(
+    hass: HomeAssistant, agent: S3BackupAgent, entry: MockConfigEntry
 ) -> None:
-    await load(new_entry(storage.data))
-    assert state(hass, "last_successful_upload") == restored.isoformat()
+    await upload(agent, b"x")
+    await hass.async_block_till_done()
+    when = state(hass, "last_successful_upload")
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert entry.runtime_data.coordinator.health.last_upload is None
+    assert state(hass, "last_successful_upload") == when
 
 
 async def test_registry(hass: HomeAssistant, entry: MockConfigEntry) -> None:

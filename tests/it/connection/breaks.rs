@@ -242,17 +242,21 @@ async fn metadata_that_may_have_arrived_is_deleted_too() {
 
 #[tokio::test]
 async fn a_part_that_is_refused_ends_the_upload_at_once() {
-    // Whether or not the storage reads the part before it answers.
-    for act in [|| Act::Answer(403, "AccessDenied"), || Act::Refuse(403, "AccessDenied")] {
+    for (reads_on, act) in [
+        (true, Act::Answer(403, "AccessDenied")),
+        // The end of such a connection may destroy the answer, which is then asked for again.
+        (false, Act::Refuse(403, "AccessDenied")),
+    ] {
         let is_second = |head: &Parts| part(&head.uri) == Some(2);
-        let (server, wire, host) = broken(first(100, is_second, act)).await;
+        let (server, wire, host) = broken(first(100, is_second, move || act.clone())).await;
         let start = Instant::now();
         let error = upload_error(&host, 100 * MIB).await;
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         assert_eq!(error.data.code, "access_denied", "{error:?}");
         assert_eq!(fact(&error, "action"), "s3:PutObject");
         assert_eq!(cleanup(&error), "complete");
-        assert_eq!(parts_sent(&wire.seen()).get(1), Some(&1));
+        let sent = parts_sent(&wire.seen())[1];
+        assert!(sent == 1 || !reads_on, "{sent} times");
         assert_empty(&server).await;
     }
 }

@@ -32,7 +32,7 @@ type Body = BoxBody<Bytes, io::Error>;
 type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
 
 /// What happens to a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Act {
     /// It goes on to the storage, and the answer back.
     Pass,

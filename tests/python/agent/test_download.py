@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from agent import AgentClient, DownloadStream, Kind, NoSuchBackup
+from agent import AgentClient, AgentError, DownloadStream, Kind, NoSuchBackup
 from conftest import Folder
 from support import MIB, backup, chunks, connected, fails, random_bytes, read, scripted, until
 
@@ -68,12 +68,9 @@ async def test_a_missing_backup_is_known_at_once(binary: str, folder: Folder) ->
 
 
 async def assert_transfers_end(client: AgentClient) -> None:
-    """Whether all transfers are free again: one that is not would be waited for."""
-    limit = client.info.max_transfers if client.info else 0
-    streams = []
+    """Whether the agent has room for transfers again: it runs few of them at a time."""
     async with asyncio.timeout(30):
-        for _ in range(limit):
-            streams.append(await client.download("t1", "b1"))
+        streams = [await client.download("t1", "b1") for _ in range(2)]
         for stream in streams:
             await stream.aclose()
 
@@ -99,14 +96,12 @@ async def test_aclose(binary: str, folder: Folder) -> None:
 
 
 async def test_aclose_while_somebody_reads() -> None:
-    async with scripted("leaves_a_gap") as client:
-        with fails("agent_protocol"):
-            await read(await client.download("t1", "b1"))
+    async with scripted("takes_a_cancel") as client:
         stream = await client.download("t1", "b1")
         reading = asyncio.create_task(read(stream))
         await asyncio.sleep(0.05)
         await stream.aclose()
-        with fails("agent_gone"):  # the script ends with an answer to the cancel
+        with fails("cancelled"):  # and not its end, which would look like that of the backup
             await reading
 
 
@@ -123,7 +118,7 @@ async def test_a_stream_that_nobody_holds(binary: str, folder: Folder) -> None:
 async def test_a_stream_that_is_collected_in_another_thread(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await store(client, 25 * MIB)
-        held = [await unfinished(client) for _ in range(3)]
+        held = [await unfinished(client) for _ in range(2)]
         thread = threading.Thread(target=held.clear)
         thread.start()
         await until(lambda: not thread.is_alive())
@@ -135,7 +130,7 @@ async def test_a_stream_that_outlives_the_client(binary: str, folder: Folder) ->
         await store(client, 25 * MIB)
         stream = await unfinished(client)
     for _ in range(2):
-        with fails("agent_gone"):
+        with pytest.raises(AgentError):
             await read(stream)
 
 

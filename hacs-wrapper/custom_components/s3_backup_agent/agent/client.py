@@ -262,6 +262,7 @@ class AgentClient:
         if session and session.is_ready and target in session.targets:
             return session
         async with self._starting:
+            self._refuse_if_stopped()
             if (config := self._targets.get(target)) is None:
                 raise AgentError(
                     f"there is no target {target!r}: open it first",

@@ -43,9 +43,12 @@ async def run_upload(
             await asyncio.wait((pump, exchange.answer), return_when=asyncio.FIRST_COMPLETED)
             if pump.done():
                 pump.result()  # raises what the source raised
-                return await session.result(exchange)
-            exchange.answer.result()  # raises why the agent wants no more data
-            raise AgentProtocolError("the agent did not wait for the end of the data")
+                result = await session.result(exchange)
+            else:
+                result = exchange.answer.result()  # raises why the agent wants no more data
+            if not exchange.is_complete:
+                raise AgentProtocolError("the agent did not wait for the end of the data")
+            return result
         except BaseException:
             session.tell_cancel(exchange, "source_failed" if pump.done() else "cancelled")
             await _end(pump)
@@ -61,6 +64,7 @@ class _Upload(Exchange):
 
     def __init__(self, on_progress: Callable[[Json], None]) -> None:
         super().__init__("backup.upload")
+        self.is_complete = False  # whether all data was sent
         self._on_progress = on_progress
         self._credit = 0
         self._changed = asyncio.Event()
@@ -134,6 +138,7 @@ async def _pump(
             return
     await sender.send(small)
     if not exchange.answer.done():
+        exchange.is_complete = True
         session.notify("stream.end", {"id": exchange.id, "length": sender.sent})
 
 
