@@ -22,6 +22,7 @@ use aws_sdk_s3::config::interceptors::{
     BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     AppName, BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
@@ -171,3 +172,12 @@ impl Intercept for SignedPayload {
 
 /// Completing a large upload may take a storage minutes in silence.
 const COMPLETE_LIMIT: Duration = Duration::from_secs(300);
+
+/// When the last bytes of an upload are written, they may still wait in buffers for a slow uplink.
+const DRAIN_LIMIT: Duration = Duration::from_secs(180);
+
+/// A longer silence than usual for one call.
+fn patient(limit: Duration) -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder().read_timeout(limit).build();
+    aws_sdk_s3::Config::builder().timeout_config(timeouts)
+}

@@ -1,6 +1,5 @@
 //! Multipart uploads. Nothing of one is visible before it is completed.
 
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 
 use futures_util::FutureExt;
@@ -8,7 +7,7 @@ use futures_util::FutureExt;
 use super::error::{Operation, translate};
 use super::object::{Stored, Write};
 use super::payload::Payload;
-use super::{Bucket, COMPLETE_LIMIT, SignedPayload};
+use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, SignedPayload, patient};
 use crate::error::{Code, Result};
 
 /// Number of parts that S3 allows in one upload.
@@ -83,6 +82,7 @@ impl Upload {
             .body(payload.body())
             .customize()
             .interceptor(SignedPayload::of(payload))
+            .config_override(patient(DRAIN_LIMIT))
             .send()
             .boxed()
             .await
@@ -107,8 +107,6 @@ impl Upload {
                     .build()
             })
             .collect();
-        let patient = aws_sdk_s3::Config::builder()
-            .timeout_config(TimeoutConfig::builder().read_timeout(COMPLETE_LIMIT).build());
         let output = client
             .complete_multipart_upload()
             .bucket(name)
@@ -116,7 +114,7 @@ impl Upload {
             .upload_id(&self.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
-            .config_override(patient)
+            .config_override(patient(COMPLETE_LIMIT))
             .send()
             .boxed()
             .await

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use super::error::{Operation, broken, translate};
 use super::list::ObjectInfo;
 use super::payload::Payload;
-use super::{Bucket, SignedPayload};
+use super::{Bucket, DRAIN_LIMIT, SignedPayload, patient};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Result, no_memory};
 
@@ -54,6 +54,7 @@ impl Bucket {
             .body(payload.body())
             .customize()
             .interceptor(SignedPayload::of(payload))
+            .config_override(patient(DRAIN_LIMIT))
             .send()
             .boxed()
             .await

@@ -5,7 +5,7 @@ from contextlib import suppress
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant, callback
 
-from .agent import AgentError
+from .agent import AgentClient, AgentError
 from .backup import async_notify_listeners
 from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
 from .health import async_forget_errors, async_forget_issues
@@ -24,7 +24,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
         async_forget_errors(hass, entry.entry_id)
         await hass.config_entries.async_forward_entry_setups(entry, _PLATFORMS)
     except BaseException:
-        await _async_let_go(hass, entry)
+        await _async_let_go(hass, entry, client)
         raise
 
     @callback
@@ -39,7 +39,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
     """Gives everything back; the last entry ends the agent."""
     unloaded = await hass.config_entries.async_unload_platforms(entry, _PLATFORMS)
     if unloaded:
-        await _async_let_go(hass, entry)
+        await _async_let_go(hass, entry, entry.runtime_data.client)
     return unloaded
 
 
@@ -48,7 +48,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> None:
     async_forget_issues(hass, entry.entry_id)
 
 
-async def _async_let_go(hass: HomeAssistant, entry: S3ConfigEntry) -> None:
+async def _async_let_go(hass: HomeAssistant, entry: S3ConfigEntry, client: AgentClient) -> None:
     with suppress(AgentError):
-        await entry.runtime_data.client.close_target(entry.entry_id)
+        await client.close_target(entry.entry_id)
     await async_release_agent(hass)

@@ -83,6 +83,9 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(30)));
         tcp.set_connect_timeout(Some(CONNECT_LIMIT));
+        // The kernel knows whether bytes that were written are taken on the other side.
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(super::STALL_LIMIT));
         let endpoint = config.endpoint.as_str().parse::<Uri>().ok();
         let intercept = endpoint.and_then(|uri| Matcher::from_env().intercept(&uri));
         let route = match intercept {

@@ -33,13 +33,27 @@ class Storage:
         self.access_key_id = setting("TEST_S3_ACCESS_KEY_ID")
         self.secret_access_key = setting("TEST_S3_SECRET_ACCESS_KEY")
 
-    def keys(self) -> list[str]:
-        """The objects that lie in it."""
+    def objects(self) -> list[str]:
+        """The keys of what lies in it."""
         return self._keys(f"list-type=2&prefix={self.prefix}%2F")
+
+    def archive(self) -> bytes:
+        """The content of the only backup."""
+        (key,) = (key for key in self.objects() if key.endswith(".tar"))
+        return self.read(key)
 
     def unfinished(self) -> list[str]:
         """The multipart uploads that were neither completed nor aborted."""
         return self._keys(f"prefix={self.prefix}%2F&uploads")
+
+    def abort_unfinished(self) -> None:
+        _, body = request("GET", f"/{self.bucket}", f"prefix={self.prefix}%2F&uploads")
+        for upload in re.findall("<Upload>.*?</Upload>", body.decode(), re.DOTALL):
+            key, upload_id = (
+                quote(unescape(re.search(f"<{tag}>(.*?)</{tag}>", upload)[1]))  # type: ignore[index]
+                for tag in ("Key", "UploadId")
+            )
+            request("DELETE", f"/{self.bucket}/{key}", f"uploadId={upload_id}")
 
     def read(self, key: str) -> bytes:
         status, body = request("GET", f"/{self.bucket}/{quote(key)}")

@@ -36,9 +36,7 @@ class Gate:
         self._limits = {}
         self._open.set()
 
-    async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
@@ -57,7 +55,7 @@ class Gate:
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
-        except (OSError, asyncio.CancelledError):
+        except OSError, asyncio.CancelledError:
             pass
         finally:
             self._tasks.discard(task)

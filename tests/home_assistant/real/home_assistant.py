@@ -113,8 +113,7 @@ class HomeAssistant:
             return False
 
     async def _is_running(self) -> bool:
-        answer: Json = await self.get("/api/config")
-        return answer["state"] == "RUNNING"
+        return bool((await self.get("/api/config"))["state"] == "RUNNING")
 
     async def _onboard(self) -> None:
         user = {
@@ -132,9 +131,7 @@ class HomeAssistant:
 
     async def _log_in(self) -> None:
         assert self._refresh_token
-        tokens = await self._token(
-            grant_type="refresh_token", refresh_token=self._refresh_token
-        )
+        tokens = await self._token(grant_type="refresh_token", refresh_token=self._refresh_token)
         self._access_token = tokens["access_token"]
 
     async def _token(self, **form: str) -> Json:
@@ -237,7 +234,7 @@ class HomeAssistant:
     # The websocket API
 
     @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator["Connection"]:
+    async def connection(self) -> AsyncIterator[Connection]:
         url = f"{self.url}/api/websocket"
         async with self._http.ws_connect(url, max_msg_size=0) as socket:
             await socket.receive_json()
@@ -290,7 +287,7 @@ class Connection:
                 self._events.append(message["event"])
         return self._events.pop(0)
 
-    async def backup(self, agent_id: str, name: str, **fields: Any) -> "Run":
+    async def backup(self, agent_id: str, name: str, **fields: Any) -> Run:
         """Starts a backup to this agent."""
         await self.command("backup/subscribe_events")
         await self.command(
@@ -302,7 +299,7 @@ class Connection:
         )
         return Run(self)
 
-    async def automatic_backup(self) -> "Run":
+    async def automatic_backup(self) -> Run:
         await self.command("backup/subscribe_events")
         await self.command("backup/generate_with_automatic_settings")
         return Run(self)
@@ -327,7 +324,7 @@ class Run:
             self.state, self.reason = event["state"], event["reason"]
         return event
 
-    async def end(self) -> "Run":
+    async def end(self) -> Run:
         """Waits for the end, and until the manager takes the next order."""
         while self.state not in ("completed", "failed"):
             await self.next()

@@ -77,9 +77,7 @@ async def test_entry_comes_back_as_the_same_location(
 @pytest.mark.parametrize("times", [1, 2])
 async def test_reload(home: HomeAssistant, entry: Json, agent_id: str, times: int) -> None:
     for _ in range(times):
-        answer = await home.post(
-            f"/api/config/config_entries/entry/{entry['entry_id']}/reload"
-        )
+        answer = await home.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
         assert not answer["require_restart"]
     await home.backups(agent_id)
     assert len(home.agents()) == 1

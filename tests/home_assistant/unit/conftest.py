@@ -221,10 +221,13 @@ def answer(status: int, code: str, *, more: str = "", headers: str = "") -> byte
     ).encode()
 
 
+HANG = b""
+
+
 class FaultyServer:
     """Passes each connection on to the real server, or gives an answer of its own.
 
-    `rule` gets the request line, and says what to answer; None passes on.
+    `rule` gets the request line, and says what to answer; None passes on, and HANG never answers.
     """
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
@@ -268,6 +271,8 @@ class FaultyServer:
         if (own := self.rule(line)) is not None:
             length = re.search(rb"(?i)content-length: (\d+)", head)
             await reader.readexactly(int(length[1]) if length else 0)
+            if own == HANG:
+                await asyncio.Event().wait()
             writer.write(own)
             await writer.drain()
             return

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import (
+    HANG,
     MIB,
     FaultyServer,
     Load,
@@ -163,6 +164,33 @@ async def test_a_stop_in_the_middle_of_an_upload_leaves_nothing(
     await hass.async_block_till_done()
     assert agent._health.error_code == "none"
     assert storage.keys() == storage.unfinished() == []
+
+
+async def test_a_storage_that_does_not_answer(
+    hass: HomeAssistant,
+    load: Load,
+    storage: Storage,
+    faulty: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LIST_DEADLINE", "GET_DEADLINE", "DELETE_DEADLINE"):
+        monkeypatch.setattr(f"custom_components.s3_backup_agent.backup.{name}", 0.3)
+    agent = agent_of(hass, await load(new_entry(storage.data)))
+    backup = await upload(agent, b"x")
+    # A new agent knows no listing.
+    os.kill(agent._client.pid or 0, signal.SIGKILL)
+    while agent._client.pid:
+        await asyncio.sleep(0.01)
+    faulty.rule = lambda _: HANG
+    for call in (
+        agent.async_list_backups(),
+        agent.async_get_backup(backup.backup_id),
+        agent.async_delete_backup(backup.backup_id),
+    ):
+        with pytest.raises(BackupAgentError, match="did not answer in time"):
+            await call
+    faulty.rule = lambda _: None
+    assert await agent.async_list_backups() == [backup]
 
 
 async def test_not_found(agent: S3BackupAgent) -> None:

@@ -1,5 +1,6 @@
 """Where the agent program is looked for, and what is said when it cannot be run."""
 
+import asyncio
 import os
 import shutil
 import stat
@@ -7,11 +8,12 @@ import struct
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent import AgentClient, AgentNotFound, AgentStartFailed, find_agent
 from agent.binary import machine
-from support import fails, peer_command
+from support import fails, peer_command, scripted
 
 NAME = "s3-backup-agent"
 
@@ -134,6 +136,20 @@ async def test_a_program_that_the_system_refuses(tmp_path: Path, reason: str) ->
     if reason == "architecture":
         assert "riscv64" in caught.value.message
         assert machine() in caught.value.message
+
+
+async def test_large_pipes_that_are_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    spawn = loop.subprocess_exec
+
+    async def refuse_large_pipes(*arguments: Any, **options: Any) -> object:
+        if options["pipesize"] > 0:
+            raise PermissionError("the user has too many pages in pipes")
+        return await spawn(*arguments, **options)
+
+    monkeypatch.setattr(loop, "subprocess_exec", refuse_large_pipes)
+    async with scripted("newer") as client:
+        assert client.info
 
 
 async def test_no_program_there(tmp_path: Path) -> None:

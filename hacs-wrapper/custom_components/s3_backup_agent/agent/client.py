@@ -144,7 +144,8 @@ class AgentClient:
         session = self._session
         if session and session.is_ready and name in session.targets:
             session.targets.discard(name)
-            await session.call("target.close", {"target": name}, deadline=_OPEN_DEADLINE)
+            with suppress(AgentError):
+                await session.call("target.close", {"target": name}, deadline=_OPEN_DEADLINE)
 
     async def validate(
         self, target: str, *, level: Literal["read", "write"] = "write", deadline: float = 60

@@ -54,21 +54,27 @@ class AgentProcess(asyncio.SubprocessProtocol):
 
     async def spawn(self, command: Sequence[str | os.PathLike[str]]) -> None:
         """Starts the child. Raises `AgentNotFound` or `AgentStartFailed`."""
-        program, *arguments = [os.fspath(word) for word in command]
+        words = [os.fspath(word) for word in command]
         try:
-            await self._loop.subprocess_exec(
-                lambda: self,
-                program,
-                *arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={k: v for k, v in os.environ.items() if k.lower() in _ENVIRONMENT},
-                pipesize=_PIPE_SIZE,
-                start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
-            )
+            try:
+                await self._spawn(words, _PIPE_SIZE)
+            except PermissionError:
+                # Perhaps it is the size of the pipes that is not permitted.
+                await self._spawn(words, -1)
         except OSError as error:
-            raise await self._loop.run_in_executor(None, explain, error, program) from error
+            raise await self._loop.run_in_executor(None, explain, error, words[0]) from error
+
+    async def _spawn(self, command: Sequence[str], pipe_size: int) -> None:
+        await self._loop.subprocess_exec(
+            lambda: self,
+            *command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={k: v for k, v in os.environ.items() if k.lower() in _ENVIRONMENT},
+            pipesize=pipe_size,
+            start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
+        )
 
     @property
     def pid(self) -> int:

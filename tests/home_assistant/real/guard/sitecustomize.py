@@ -6,6 +6,7 @@ The interpreter imports it on its own. Name resolution and datagrams are not cov
 import ipaddress
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 _connect, _connect_ex = socket.socket.connect, socket.socket.connect_ex
@@ -21,7 +22,7 @@ def _refused(sock: socket.socket, address: Any) -> bool:
     except ValueError:
         local = address[0] == "localhost"
     if not local:
-        with open(os.environ["GUARD_LOG"], "a") as log:
+        with Path(os.environ["GUARD_LOG"]).open("a") as log:
             log.write(f"{address!r}\n")
     return not local
 
