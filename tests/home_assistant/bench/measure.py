@@ -28,11 +28,11 @@ from homeassistant import bootstrap, loader
 from homeassistant.auth import auth_manager_from_config
 from homeassistant.auth.const import GROUP_ID_ADMIN
 from homeassistant.components.backup import AgentBackup, BackupAgent
-from homeassistant.config_entries import ConfigEntry, ConfigEntryState
+from homeassistant.config_entries import ConfigEntries, ConfigEntry, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).absolute().parent
 INTEGRATION = HERE.parents[2] / "hacs-wrapper" / "custom_components" / "s3_backup_agent"
 SIDES = {"ours": INTEGRATION.name, "theirs": "aws_s3"}
 TRANSFERS = ("upload", "download", "view")
@@ -49,7 +49,8 @@ class Result:
     """What a transfer took."""
 
     wall: float = 0  # seconds
-    cpu: float = 0  # seconds of Home Assistant's own process
+    cpu: float = 0  # seconds of Home Assistant's own process, without what it takes when idle
+    idle_cpu: float = 0  # seconds that it takes in each second when idle, with the meter
     agent_cpu: float = 0  # seconds of the agent
     growth: float = 0  # MiB that Home Assistant's own process has grown by at its peak
     stall: float = 0  # ms by which the event loop was late, at worst
@@ -101,7 +102,7 @@ def use_agent_under_test() -> None:
     from custom_components.s3_backup_agent.agent import AgentClient
 
     program = Path(setting("S3_BACKUP_AGENT_BIN")).absolute()
-    hub.AgentClient = partial(AgentClient, command=[program, "serve"])
+    vars(hub)["AgentClient"] = partial(AgentClient, command=[program, "serve"])
 
 
 @contextlib.asynccontextmanager
@@ -115,9 +116,9 @@ async def home_assistant(side: str, port: int) -> AsyncIterator[tuple[HomeAssist
         loader.async_setup(hass)
         hass.config.skip_pip = True
         hass.config.internal_url = f"http://127.0.0.1:{port}"
-        hass.config_entries = bootstrap.config_entries.ConfigEntries(hass, {})
-        hass.auth = await auth_manager_from_config(hass, [], [])
+        hass.config_entries = ConfigEntries(hass, {})
         assert await bootstrap.async_load_base_functionality(hass)
+        hass.auth = await auth_manager_from_config(hass, [], [])
         http = {"server_host": ["127.0.0.1"], "server_port": port}
         assert await async_setup_component(hass, "http", {"http": http})
         assert await async_setup_component(hass, "backup", {})
@@ -269,16 +270,18 @@ async def measure(
     transfer: Callable[[], Awaitable[tuple[int, str]]], agent_pid: int | None
 ) -> Result:
     gc.collect()
-    idle = Ticker()
+    result = Result()
+    idle, cpu, wall = Ticker(), process_cpu(), time.perf_counter()
     await asyncio.sleep(IDLE)
-    result = Result(idle_stall=await idle.stop())
+    result.idle_cpu = (process_cpu() - cpu) / (time.perf_counter() - wall)
+    result.idle_stall = await idle.stop()
     before = resident("VmRSS")
     forget_peak()
     ticker = Ticker()
     agent_before, cpu, wall = agent_cpu(agent_pid), process_cpu(), time.perf_counter()
     result.length, result.sha256 = await transfer()
     result.wall = time.perf_counter() - wall
-    result.cpu = process_cpu() - cpu
+    result.cpu = process_cpu() - cpu - result.idle_cpu * result.wall
     result.agent_cpu = agent_cpu(agent_pid) - agent_before
     result.stall = await ticker.stop()
     result.growth = max(0, resident("VmHWM") - before)

@@ -103,6 +103,9 @@ class HomeAssistant:
             await self._onboard()
         await self._log_in()
         await self.until(self._is_running, "Home Assistant has started", timeout=60)
+        # From 2026.11 on it goes back to another port after five minutes, unless somebody agrees.
+        with contextlib.suppress(CommandError):
+            await self.command("http/config/promote")
 
     async def _is_up(self) -> bool:
         assert self._process and self._process.poll() is None, self.log[-4000:]

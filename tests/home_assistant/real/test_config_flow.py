@@ -16,6 +16,7 @@ async def test_errors_are_at_their_field(
 ) -> None:
     answer = await flow.start()
     assert (answer["type"], answer["step_id"]) == ("form", "connection")
+    form = form | {"prefix": f"{form['prefix']}-of-another"}
     nobody = f"http://127.0.0.1:{unused_tcp_port}"
     for wrong, errors in (
         ({"secret_access_key": "wrong"}, {"secret_access_key": "invalid_credentials_signature"}),

@@ -4,6 +4,7 @@ import pytest
 from conftest import FaultyServer, Load, Storage, answer, new_entry
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient, AgentError
+from custom_components.s3_backup_agent.backup import async_register_backup_agents_listener
 from custom_components.s3_backup_agent.const import DOMAIN
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
@@ -52,6 +53,22 @@ async def test_reload_keeps_the_agent_id(hass: HomeAssistant, entry: MockConfigE
     assert await hass.config_entries.async_unload(entry.entry_id)
     await hass.async_block_till_done()
     assert f"{DOMAIN}.{entry.unique_id}" not in hass.data["backup"].backup_agents
+
+
+async def test_listeners_hear_of_locations_until_they_leave(
+    hass: HomeAssistant, entry: MockConfigEntry
+) -> None:
+    heard: list[int] = []
+    leave = async_register_backup_agents_listener(
+        hass, listener=lambda: heard.append(len(hass.config_entries.async_loaded_entries(DOMAIN)))
+    )
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert heard[-1] == 1
+    assert 0 in heard
+    leave()
+    heard.clear()
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert heard == []
 
 
 @pytest.mark.parametrize(

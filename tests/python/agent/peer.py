@@ -122,6 +122,18 @@ def deaf() -> None:
     time.sleep(60)
 
 
+def refuses() -> None:
+    hello()
+    refuse(receive(), "unsupported_protocol", "protocol")
+    time.sleep(60)
+
+
+def leaves() -> None:
+    hello()
+    receive()
+    sys.exit(74)
+
+
 # Agents that do not end
 
 
@@ -146,6 +158,13 @@ def babbles() -> None:
     requests("backup.list")
     print("a stray print", flush=True)
     time.sleep(60)
+
+
+def complains() -> None:
+    ready()
+    requests("backup.list")
+    refuse({"id": None}, "parse_error", "protocol")
+    sys.exit(76)
 
 
 def closes_output() -> None:
@@ -320,7 +339,10 @@ def newer() -> None:
     request = requests("backup.get")
     notify("x-news", b"{}\n", id=request["id"])
     send({"id": 99999, "result": {}})
-    refuse(request, "x_new_code", "x_new_kind", field=5, facts=[1], retryable="yes")
+    unknown: Json = {"field": 5, "facts": [1], "retryable": "yes", "cleanup": "x-half"}
+    refuse(request, "x_new_code", "x_new_kind", **unknown)
+    checks = [{"name": "x-new", "status": "x-odd"}, {"name": "list", "status": "passed", "ms": 1}]
+    answer(requests("target.validate"), ok=True, checks=checks)
     requests()
 
 

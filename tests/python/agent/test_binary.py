@@ -125,7 +125,7 @@ def prepared(tmp_path: Path, reason: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("reason", ["architecture", "missing_loader", "not_executable"])
+@pytest.mark.parametrize("reason", ["architecture", "missing_loader", "not_executable", "system"])
 async def test_a_program_that_the_system_refuses(tmp_path: Path, reason: str) -> None:
     path = prepared(tmp_path, reason)
     async with AgentClient(command=[path, "serve"]) as client:

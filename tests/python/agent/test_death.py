@@ -104,6 +104,7 @@ async def test_killed_while_nothing_runs(
     binary: str, folder: Folder, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connected(binary, folder) as client:
+        await until(lambda: client.log_tail)
         send_signal(client, signal.SIGKILL)
         await until(lambda: client.info is None)
         assert client.pid is None
@@ -128,6 +129,14 @@ async def test_an_agent_that_breaks_the_protocol(
             with fails(code) as caught:
                 await client.list("t1")
             assert words in caught.value.message
+
+
+async def test_an_agent_that_cannot_read_us(caplog: pytest.LogCaptureFixture) -> None:
+    async with scripted("complains") as client:
+        with fails("agent_gone") as caught:
+            await client.list("t1")
+    assert caught.value.facts["exit_code"] == 76
+    assert "cannot read what we sent: it is parse_error" in caplog.text
 
 
 async def test_an_agent_that_does_not_answer_any_more(

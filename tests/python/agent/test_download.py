@@ -194,6 +194,16 @@ async def test_data_out_of_turn(scenario: str) -> None:
                 await read(stream)
 
 
+async def test_a_cancel_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.session.CANCEL_PATIENCE", 0.2)
+    async with scripted("never_begins") as client:
+        task = asyncio.create_task(client.download("t1", "b1"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+
+
 async def test_a_download_that_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.download.GRACE", 0.1)
     async with scripted("never_begins") as client:

@@ -27,7 +27,6 @@ def decode(data: bytes, step: int) -> Frames:
     decoder = Decoder(receive)
     for start in range(0, len(data), step):
         decoder.feed(data[start : start + step])
-    assert decoder.complete
     return frames
 
 
@@ -100,4 +99,3 @@ def test_a_bad_frame_is_refused(data: bytes, step: int) -> None:
 def test_a_frame_that_is_cut_short(data: bytes) -> None:
     decoder = Decoder(lambda *_: pytest.fail("there is no whole frame"))
     decoder.feed(data)
-    assert not decoder.complete

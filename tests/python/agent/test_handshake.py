@@ -25,7 +25,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
         ("says_something_else", "wrong_program", "progress"),
         ("other_protocol", "wrong_program", "speaks another protocol"),
         ("other_version", "wrong_version", "speaks version [7, 8] of the protocol, 1 is needed"),
+        ("refuses", "refused", "unsupported_protocol"),
         ("dies", "died", "exit code 3"),
+        ("leaves", "died", "exit code 74"),
     ],
 )
 async def test_a_program_that_is_no_agent(scenario: str, reason: str, words: str) -> None:

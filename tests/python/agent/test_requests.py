@@ -122,7 +122,9 @@ async def test_an_agent_that_is_newer() -> None:
             await client.get("t1", "b1")
         error = caught.value
         assert (error.kind, error.retryable, error.field) == (Kind.INTERNAL, False, None)
-        assert error.facts == {}
+        assert (error.facts, error.cleanup) == ({}, "failed")
+        validation = await client.validate("t1")
+        assert [check.name for check in validation.warnings] == ["x-new"]
 
 
 async def test_no_more_requests_at_once_than_the_agent_takes() -> None:

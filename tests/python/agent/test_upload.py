@@ -1,6 +1,7 @@
 """Uploads that succeed, and uploads of which nothing may be left."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -73,6 +74,19 @@ async def test_several_at_once(binary: str, folder: Folder) -> None:
 
         await asyncio.gather(*map(transfer, range(6)))
         assert len((await client.list("t1")).backups) == 6
+
+
+async def test_a_copy(binary: str, folder: Folder) -> None:
+    data = random_bytes(45 * MIB)
+    async with connected(binary, folder) as client:
+        await client.open_target("t2", folder.config | {"prefix": f"{folder.prefix}/copy"})
+        await client.upload("t1", backup(), chunks(data), size=len(data))
+
+        async def open_original() -> Stream:
+            return await client.download("t1", "b1")
+
+        await client.upload("t2", backup(), open_original, size=len(data), exact=True)
+        assert await read(await client.download("t2", "b1")) == data
 
 
 async def test_progress(binary: str, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +293,26 @@ async def test_an_error_while_the_source_makes_us_wait() -> None:
         assert time.monotonic() - begin < 5
         assert source_ended.is_set()
         assert (caught.value.kind, caught.value.cleanup) == (Kind.LIMIT, "complete")
+
+
+async def test_a_source_that_does_not_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agent.upload._STOP_PATIENCE", 0.1)
+    may_end = asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield bytes(MIB)
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    async with scripted("full") as client:
+        stream = source()
+        with fails("quota_exceeded"):
+            await client.upload("t1", backup(), stream)
+        assert "The source of an upload does not stop" in caplog.text
+        may_end.set()
 
 
 async def test_an_answer_that_comes_too_early() -> None:

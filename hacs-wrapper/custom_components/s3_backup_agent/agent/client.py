@@ -196,7 +196,8 @@ class AgentClient:
 
         source: an async iterable of bytes, or a coroutine function that opens one. It is touched
         only when the agent is ready for the first byte, and closed in any case (by its `aclose`, or
-        else its `abort`, where it has one). What it raises is raised here, unchanged.
+        else its `abort`, where it has one). What it raises is raised here, unchanged. To copy a
+        backup, give a function that opens a download.
         size: announced length; fewer bytes end in `length_mismatch`, more only with `exact`.
         on_progress: called about once a second, in the event loop.
         attempts: how often to try when errors are retryable, if `source` can be opened again.

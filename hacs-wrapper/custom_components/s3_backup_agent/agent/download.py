@@ -15,97 +15,6 @@ WINDOW = 4 << 20  # bytes that may be on their way or wait to be read
 CHUNK = MAX_PAYLOAD  # frames are put together up to this, never split
 
 
-class DownloadStream(AsyncIterator[bytes]):
-    """The bytes of a backup, in chunks of about 1 MiB. `async for chunk in stream`.
-
-    The bytes are good only once the iteration ends by itself: the length is verified, and the error
-    of the agent is raised even when all bytes came. Reading on after an error raises it again. The
-    transfer ends at the end, at an error, with `aclose`, and when nobody holds the stream any more.
-    """
-
-    def __init__(self, session: Session, exchange: "_Download", begin: Json) -> None:
-        self._session = session
-        self._exchange = exchange
-        self._loop = asyncio.get_running_loop()
-        self._error: Exception | None = None
-        self._ended = False
-        self.backup = Backup.parse(begin.get("backup"))
-        self.length: int = exchange.length
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._error:
-            raise self._error
-        if self._ended:
-            raise StopAsyncIteration
-        try:
-            chunk = await self._exchange.next()
-        except BaseException as error:
-            if not self._ended:
-                # A task that was not cancelled must not see the cancellation of another one.
-                self._error = error if isinstance(error, Exception) else _interrupted()
-            self._exchange.discard()
-            await self._session.cancel(self._exchange, "cancelled")
-            raise
-        if not chunk:
-            self._ended = True
-            raise StopAsyncIteration
-        if up_to := self._exchange.more_credit():
-            self._session.notify("stream.credit", {"id": self._exchange.id, "up_to": up_to})
-        return chunk
-
-    async def aclose(self) -> None:
-        """Ends the transfer. Reading on ends at once, or raises the error that came before."""
-        self._ended = True
-        self._exchange.discard()
-        await self._session.cancel(self._exchange, "closed")
-
-    def __del__(self) -> None:
-        # Runs in any thread, and when the constructor has failed.
-        exchange = getattr(self, "_exchange", None)
-        if exchange and not exchange.answer.done():
-            with suppress(RuntimeError):  # the event loop is closed
-                self._loop.call_soon_threadsafe(_abandon, self._session, exchange)
-
-
-def _abandon(session: Session, exchange: "_Download") -> None:
-    exchange.discard()
-    session.tell_cancel(exchange, "closed")
-
-
-def _interrupted() -> AgentError:
-    return AgentError("the download was interrupted", code="cancelled", kind=Kind.CANCELLED)
-
-
-async def open_download(
-    session: Session, params: Mapping[str, Any], *, deadline: float | None
-) -> DownloadStream:
-    """Starts a download and waits until it begins."""
-    exchange = _Download()
-    await session.slot(exchange)
-    session.begin(exchange, {**params, "up_to": WINDOW}, deadline=deadline)
-    timeout = None if deadline is None else deadline + GRACE
-    try:
-        await asyncio.wait(
-            (exchange.begun, exchange.answer),
-            timeout=timeout,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-    except asyncio.CancelledError:
-        await session.cancel(exchange, "cancelled")
-        raise
-    if exchange.begun.done():
-        return DownloadStream(session, exchange, exchange.begun.result())
-    if exchange.answer.done():
-        exchange.answer.result()  # raises why there is nothing to download
-        raise AgentProtocolError("a download ended before it began")
-    error = AgentTimeout(f"the download did not begin within {timeout:g} seconds")
-    session.give_up(exchange, error)
-    raise error
-
-
 class _Download(Exchange):
     """The exchange of a download: holds what came and was not read yet, at most a window."""
 
@@ -208,3 +117,94 @@ class _Download(Exchange):
         self._frames.clear()
         self._buffered = 0
         self._changed.set()
+
+
+class DownloadStream(AsyncIterator[bytes]):
+    """The bytes of a backup, in chunks of about 1 MiB. `async for chunk in stream`.
+
+    The bytes are good only once the iteration ends by itself: the length is verified, and the error
+    of the agent is raised even when all bytes came. Reading on after an error raises it again. The
+    transfer ends at the end, at an error, with `aclose`, and when nobody holds the stream any more.
+    """
+
+    def __init__(self, session: Session, exchange: _Download, begin: Json) -> None:
+        self._session = session
+        self._exchange = exchange
+        self._loop = asyncio.get_running_loop()
+        self._error: Exception | None = None
+        self._ended = False
+        self.backup = Backup.parse(begin.get("backup"))
+        self.length: int = exchange.length
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._error:
+            raise self._error
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            chunk = await self._exchange.next()
+        except BaseException as error:
+            if not self._ended:
+                # A task that was not cancelled must not see the cancellation of another one.
+                self._error = error if isinstance(error, Exception) else _interrupted()
+            self._exchange.discard()
+            await self._session.cancel(self._exchange, "cancelled")
+            raise
+        if not chunk:
+            self._ended = True
+            raise StopAsyncIteration
+        if up_to := self._exchange.more_credit():
+            self._session.notify("stream.credit", {"id": self._exchange.id, "up_to": up_to})
+        return chunk
+
+    async def aclose(self) -> None:
+        """Ends the transfer. Reading on ends at once, or raises the error that came before."""
+        self._ended = True
+        self._exchange.discard()
+        await self._session.cancel(self._exchange, "closed")
+
+    def __del__(self) -> None:
+        # Runs in any thread, and when the constructor has failed.
+        exchange = getattr(self, "_exchange", None)
+        if exchange and not exchange.answer.done():
+            with suppress(RuntimeError):  # the event loop is closed
+                self._loop.call_soon_threadsafe(_abandon, self._session, exchange)
+
+
+def _abandon(session: Session, exchange: _Download) -> None:
+    exchange.discard()
+    session.tell_cancel(exchange, "closed")
+
+
+def _interrupted() -> AgentError:
+    return AgentError("the download was interrupted", code="cancelled", kind=Kind.CANCELLED)
+
+
+async def open_download(
+    session: Session, params: Mapping[str, Any], *, deadline: float | None
+) -> DownloadStream:
+    """Starts a download and waits until it begins."""
+    exchange = _Download()
+    await session.slot(exchange)
+    session.begin(exchange, {**params, "up_to": WINDOW}, deadline=deadline)
+    timeout = None if deadline is None else deadline + GRACE
+    try:
+        await asyncio.wait(
+            (exchange.begun, exchange.answer),
+            timeout=timeout,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+    except asyncio.CancelledError:
+        await session.cancel(exchange, "cancelled")
+        raise
+    if exchange.begun.done():
+        return DownloadStream(session, exchange, exchange.begun.result())
+    if exchange.answer.done():
+        exchange.answer.result()  # raises why there is nothing to download
+        raise AgentProtocolError("a download ended before it began")
+    error = AgentTimeout(f"the download did not begin within {timeout:g} seconds")
+    session.give_up(exchange, error)
+    raise error

@@ -93,7 +93,7 @@ class AgentStartFailed(AgentError):
     """Code `agent_start_failed`: the program cannot be run, or is not the agent.
 
     `facts["path"]` is the program, `facts["reason"]` one of `architecture`, `missing_loader`,
-    `not_executable`, `system` (the system refuses to run it), `died`, `no_answer`,
+    `not_executable`, `system` (the system refuses to run it), `died`, `no_answer`, `refused`,
     `wrong_program` and `wrong_version`. After a start `stderr_tail` is what it wrote.
     """
 
@@ -149,6 +149,8 @@ def from_wire(error: object) -> AgentError:
         error_class = AuthError
     wait = data.get("retry_after_ms")
     field, cleanup = data.get("field"), data.get("cleanup")
+    if cleanup not in (None, "complete", "pending"):
+        cleanup = "failed"  # or one that this library does not know yet
     facts, upstream = data.get("facts"), data.get("upstream")
     return error_class(
         str(raw.get("message") or code),
@@ -158,6 +160,6 @@ def from_wire(error: object) -> AgentError:
         retry_after=wait / 1000 if isinstance(wait, int | float) else None,
         field=field if isinstance(field, str) else None,
         facts=facts if isinstance(facts, dict) else None,
-        cleanup=cleanup if isinstance(cleanup, str) else None,
+        cleanup=cleanup,
         upstream=upstream if isinstance(upstream, dict) else None,
     )

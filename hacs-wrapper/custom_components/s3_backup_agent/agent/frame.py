@@ -46,11 +46,6 @@ class Decoder:
         self._pieces: list[Piece] = []
         self._missing = 0  # bytes of the payload and its line feed that have not come
 
-    @property
-    def complete(self) -> bool:
-        """Whether the stream may end here."""
-        return not self._line and not self._missing
-
     def feed(self, data: bytes) -> None:
         """Takes what came next. Raises `FrameError`; then the decoder is of no more use."""
         position, end = 0, len(data)

@@ -1,9 +1,11 @@
 """The first two messages: whether a program is the agent, and one that we can talk to."""
 
+from __future__ import annotations
+
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from .errors import AgentError, AgentProtocolError, AgentStartFailed, AgentTimeout
+from .errors import AgentError, AgentGone, AgentProtocolError, AgentStartFailed, AgentTimeout
 from .models import AgentInfo, Json
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ PROTOCOL = 1
 HELLO_PATIENCE = 10.0  # seconds for the first message, and for the answer to ours
 
 
-async def shake_hands(session: "Session", program: str, required_version: str | None) -> AgentInfo:
+async def shake_hands(session: Session, program: str, required_version: str | None) -> AgentInfo:
     """Waits for the agent to introduce itself. Raises `AgentStartFailed`."""
     await asyncio.wait((session.hello,), timeout=HELLO_PATIENCE)
     if not session.hello.done():
@@ -40,19 +42,20 @@ async def shake_hands(session: "Session", program: str, required_version: str | 
     return info
 
 
-async def initialize(session: "Session", program: str, params: Json) -> None:
+async def initialize(session: Session, program: str, params: Json) -> None:
     """Says which version is spoken. Raises `AgentStartFailed`."""
     try:
         await session.call("initialize", params, timeout=HELLO_PATIENCE)
     except AgentTimeout as error:
         raise _refused(session, program, "no_answer", "does not answer") from error
     except AgentError as error:
+        reason = "died" if isinstance(error, AgentGone) else "refused"
         text = f"cannot be used: {error}"
-        raise _refused(session, program, "died", text, **error.facts) from error
+        raise _refused(session, program, reason, text, **error.facts) from error
 
 
 def _refused(
-    session: "Session", program: str, reason: str, text: str, **facts: Any
+    session: Session, program: str, reason: str, text: str, **facts: Any
 ) -> AgentStartFailed:
     if reason == "wrong_program":
         text += f"; it says {session.first_output!r}"

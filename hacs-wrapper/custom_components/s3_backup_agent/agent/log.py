@@ -16,6 +16,8 @@ KEPT_LINES = 50
 _MAX_LINE = 8 << 10  # the agent's own limit; a longer line is cut into several
 _LINES_AT_ONCE = 50  # then the event loop gets its turn
 _SHORTEST_SECRET = 4  # shorter ones would black out half of the text
+# What reading a line raises when it is not what the agent writes.
+_NO_RECORD = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _LEVELS = {
     "error": logging.ERROR,
     "warning": logging.WARNING,
@@ -89,7 +91,7 @@ def _sentence(text: str) -> tuple[int, str]:
         record = json.loads(text)
         level = _LEVELS[record.pop("level")]
         words = str(record.pop("msg"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except _NO_RECORD:
         return logging.ERROR, text
     record.pop("ts", None)  # a log record has its own
     facts = ", ".join(f"{name}: {value}" for name, value in record.items())

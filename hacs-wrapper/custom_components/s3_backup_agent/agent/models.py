@@ -12,6 +12,8 @@ from .errors import AgentError, AgentProtocolError, from_wire
 
 Json = dict[str, Any]
 
+_STATUSES = ("passed", "failed", "skipped", "warning")
+
 
 def _object(value: object) -> Json:
     return value if isinstance(value, dict) else {}
@@ -137,8 +139,8 @@ class Listing:
                 skipped.append(Skipped(name, "corrupt_metadata", error.message))
         return cls(tuple(backups), tuple(skipped))
 
-    def __add__(self, other: "Listing") -> "Listing":
-        return Listing(self.backups + other.backups, self.skipped + other.skipped)
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.backups + other.backups, self.skipped + other.skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,11 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check of a target. status: `passed`, `failed`, `skipped` or `warning`."""
+    """One check of a target.
+
+    status: `passed`, `failed`, `skipped`, or `warning` for what works but should be looked at, and
+    for what this library does not know yet.
+    """
 
     name: str
     status: str
@@ -171,10 +177,10 @@ class Check:
     @classmethod
     def parse(cls, value: object) -> Self:
         raw = _object(value)
-        error = raw.get("error")
+        error, status = raw.get("error"), _text(raw.get("status"))
         return cls(
             name=_text(raw.get("name")),
-            status=_text(raw.get("status"), "skipped"),
+            status=status if status in _STATUSES else "warning",
             ms=_number(raw.get("ms")),
             error=from_wire(error) if isinstance(error, dict) else None,
         )

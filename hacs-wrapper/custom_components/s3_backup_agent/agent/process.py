@@ -81,11 +81,6 @@ class AgentProcess(asyncio.SubprocessProtocol):
         """The process id."""
         return self._transport.get_pid() if self._transport else 0
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether `gone` was called."""
-        return self._ended.is_set()
-
     def write(self, *pieces: bytes | bytearray | memoryview) -> None:
         """Puts pieces into the pipe, or behind what waits for room there. Never mixes two calls."""
         if self._stdin and not self._stdin.is_closing():

@@ -24,7 +24,7 @@ from .process import AgentProcess
 _LOGGER = logging.getLogger(__name__)
 
 CANCEL_PATIENCE = 15.0  # seconds for the answer to a cancelled request; the agent takes 10 at most
-GRACE = 5.0  # seconds that an answer may come later than the deadline the agent was given
+GRACE = 12.0  # seconds after a deadline for the answer; the agent may take 10 to clean up
 SILENCE = 30.0  # seconds without a message, while requests run, until the agent is asked
 PING_PATIENCE = 15.0  # seconds for the answer to that
 

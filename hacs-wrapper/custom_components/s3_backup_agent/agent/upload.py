@@ -142,7 +142,7 @@ async def _pump(
         session.notify("stream.end", {"id": exchange.id, "length": sender.sent})
 
 
-async def _end(pump: "asyncio.Task[None]") -> None:
+async def _end(pump: asyncio.Task[None]) -> None:
     """Stops reading the source."""
     pump.cancel()
     await asyncio.wait((pump,), timeout=_STOP_PATIENCE)

@@ -1,0 +1,131 @@
+"""The same in the pages of Home Assistant, see ../browser/pages.mjs. Part of tests/run --full."""
+
+import asyncio
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from conftest import Storage, setting
+from gate import Gate
+from home_assistant import HERE, PASSWORD, USER, HomeAssistant, Json
+
+pytestmark = pytest.mark.skipif(
+    "HOME_ASSISTANT_BROWSER" not in os.environ, reason="only with tests/run --full"
+)
+
+BALLAST = 64 << 20
+ELSEWHERE = b"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; \
+the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region></Error>"""
+
+
+@pytest_asyncio.fixture
+async def elsewhere() -> AsyncIterator[str]:
+    """A storage in another region: the one that all tests use takes any."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/xml\r\n"
+            b"x-amz-request-id: 1\r\ncontent-length: %d\r\n\r\n%b" % (len(ELSEWHERE), ELSEWHERE)
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+
+
+async def test_pages(
+    home: HomeAssistant,
+    form: Json,
+    gate: Gate,
+    storage: Storage,
+    elsewhere: str,
+    tmp_path: Path,
+    unused_tcp_port: int,
+) -> None:
+    await home.command(
+        "backup/config/update",
+        automatic_backups_configured=True,
+        create_backup={"password": "ABCD-EFGH-IJKL-MNOP"},
+    )
+    (home.config / "ballast").write_bytes(os.urandom(BALLAST))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    nobody = f"http://127.0.0.1:{unused_tcp_port}"
+    paused, downloaded = tmp_path / "paused", tmp_path / "downloaded"
+    task = {
+        "chromium": setting("HOME_ASSISTANT_BROWSER"),
+        "url": home.url,
+        "username": USER,
+        "password": PASSWORD,
+        "name": "Before the update",
+        "pictures": str(pictures),
+        "paused": str(paused),
+        "downloaded": str(downloaded),
+        "form": {name: value for name, value in form.items() if name != "addressing"},
+        "wrong": [
+            {
+                "change": {"secret_access_key": "wrong"},
+                "field": "secret_access_key",
+                "text": "The secret access key does not fit the access key ID",
+            },
+            {
+                "change": {"endpoint": elsewhere},
+                "field": "region",
+                "text": "The bucket is in the region eu-west-1, not us-east-1",
+            },
+            {
+                "change": {"bucket": "s3-backup-agent-missing"},
+                "field": "bucket",
+                "text": "There is no bucket named s3-backup-agent-missing",
+            },
+            {
+                "change": {"endpoint": nobody},
+                "field": "endpoint",
+                "text": f"No connection to {nobody}",
+            },
+        ],
+    }
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    gate.close_after("up", BALLAST // 2)
+    # Beside the modules that it needs.
+    script = Path(setting("HOME_ASSISTANT_BROWSER_MODULES")) / "pages.mjs"
+    shutil.copy(HERE.parent / "browser" / script.name, script)
+    browser = await asyncio.create_subprocess_exec("node", script, tmp_path / "task.json")
+    ended = asyncio.create_task(browser.wait())
+    halfway = asyncio.create_task(gate.closed.wait())
+    try:
+        await asyncio.wait([ended, halfway], timeout=240, return_when=asyncio.FIRST_COMPLETED)
+        assert halfway.done() and not ended.done()
+        await asyncio.sleep(2)  # Home Assistant reports the progress once in a second
+        paused.touch()
+        await home.until(lambda: (pictures / "progress.png").exists(), "the picture", timeout=60)
+        gate.open()
+        assert await asyncio.wait_for(ended, 240) == 0
+    finally:
+        gate.open()
+        if browser.returncode is None:
+            browser.kill()
+        await ended
+        halfway.cancel()
+        if kept := os.environ.get("HOME_ASSISTANT_PICTURES"):
+            shutil.copytree(pictures, kept, dirs_exist_ok=True)
+    assert storage.objects() == []
+    # The pages give the key along, so that Home Assistant decrypts what is downloaded.
+    with tarfile.open(downloaded) as backup:
+        about = backup.extractfile("./backup.json")
+        assert about and json.load(about)["name"] == task["name"]
+        inner = backup.extractfile("homeassistant.tar.gz")
+        assert inner
+        with tarfile.open(fileobj=inner) as files:
+            ballast = files.extractfile("data/ballast")
+            assert ballast and ballast.read() == (home.config / "ballast").read_bytes()
