@@ -92,7 +92,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: problems.append(context))
-        await test(**{name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters})
+        wanted = inspect.signature(test).parameters
+        await test(**{name: pyfuncitem.funcargs[name] for name in wanted})
 
     asyncio.run(run())
     assert not problems

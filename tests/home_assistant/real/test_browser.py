@@ -18,11 +18,12 @@ pytestmark = pytest.mark.skipif(
     "HOME_ASSISTANT_BROWSER" not in os.environ, reason="only with tests/run --full"
 )
 
-BALLAST = 64 << 20
+BALLAST = 96 << 20
 ELSEWHERE = b"""\
 <?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; \
-the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region></Error>"""
+the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region>
+</Error>"""
 
 
 @pytest_asyncio.fixture
@@ -96,7 +97,7 @@ async def test_pages(
         ],
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
-    gate.close_after("up", BALLAST // 2)
+    gate.close_after("up", BALLAST * 5 // 6)
     # Beside the modules that it needs.
     script = Path(setting("HOME_ASSISTANT_BROWSER_MODULES")) / "pages.mjs"
     shutil.copy(HERE.parent / "browser" / script.name, script)
