@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::outbox::Outbox;
 use crate::blocks::Pool;
+use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause, Chunks, Sink, Source, WINDOW};
 use crate::protocol::{Backup, StreamBegin, StreamCredit, StreamData, StreamEnd};
@@ -128,7 +129,8 @@ impl InboundSource {
     async fn grant(&self) {
         let wanted = |state: &Received| {
             let low = !state.ended && state.granted < state.taken + WINDOW / 4 * 3;
-            low.then_some(state.taken + WINDOW)
+            // In whole mebibytes, so that a host with chunks of that size need not cut them.
+            low.then_some((state.taken + WINDOW) / MIB * MIB)
         };
         if wanted(&self.inbound.state()).is_none() {
             return;

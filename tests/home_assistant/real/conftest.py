@@ -158,6 +158,6 @@ async def entry(home: HomeAssistant, form: Json) -> Json:
 
 @pytest_asyncio.fixture(scope="session")
 async def agent_id(home: HomeAssistant, entry: Json) -> str:
-    agents = (await home.command("backup/agents/info"))["agents"]
-    (agent_id,) = (a["agent_id"] for a in agents if a["agent_id"].startswith(f"{DOMAIN}."))
-    return str(agent_id)
+    await home.until(home.locations, "the backup manager knows the location")
+    (agent_id,) = await home.locations()
+    return agent_id

@@ -250,6 +250,11 @@ class HomeAssistant:
         async with self.connection() as connection:
             return await connection.command(kind, **fields)
 
+    async def locations(self) -> list[str]:
+        """The backup locations of the integration."""
+        agents = (await self.command("backup/agents/info"))["agents"]
+        return [a["agent_id"] for a in agents if a["agent_id"].startswith(f"{DOMAIN}.")]
+
     async def backups(self, agent_id: str) -> list[Json]:
         """The backups that this agent has, oldest first."""
         info: Json = await self.command("backup/info")

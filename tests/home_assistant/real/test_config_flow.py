@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Flow, Storage, setting
 from gate import Gate
-from home_assistant import DOMAIN, HomeAssistant, Json
+from home_assistant import HomeAssistant, Json
 
 
 async def test_errors_are_at_their_field(
@@ -70,8 +70,8 @@ async def test_entry_comes_back_as_the_same_location(
     await flow.start()
     answer = await flow.fill(form)
     assert answer["type"] == "create_entry"
-    agents = (await home.command("backup/agents/info"))["agents"]
-    assert [a["agent_id"] for a in agents if a["agent_id"].startswith(DOMAIN)] == [agent_id]
+    await home.until(home.locations, "the backup manager knows the location")
+    assert await home.locations() == [agent_id]
     entry.update(answer["result"])
 
 
@@ -80,5 +80,6 @@ async def test_reload(home: HomeAssistant, entry: Json, agent_id: str, times: in
     for _ in range(times):
         answer = await home.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
         assert not answer["require_restart"]
+    await home.until(home.locations, "the backup manager knows the location")
     await home.backups(agent_id)
     assert len(home.agents()) == 1
