@@ -79,7 +79,7 @@ async function makeBackup() {
   await picture('location')
   await button('Create backup').click()
   while (!existsSync(task.paused)) await page.waitForTimeout(200)
-  await page.getByText('Uploading backup').waitFor()
+  await page.getByText(/[1-9][0-9]?\s?%/).first().waitFor()
   await picture('progress')
 }
 
