@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use self::check::{
-    aws_endpoint, check_bucket, check_key, check_part_size, check_region, invalid, is_aws,
-    parse_endpoint, region_of,
+    aws_endpoint, check_bucket, check_key, check_memory_budget, check_parallel_parts,
+    check_part_size, check_rate, check_region, invalid, is_aws, parse_endpoint, region_of,
 };
 pub use self::secret::{Secret, SecretSource};
 use crate::error::Result;
@@ -34,6 +34,18 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 96 * MIB;
 
 /// Smallest budget that leaves room for one part of the smallest size.
 pub const MIN_MEMORY_BUDGET: u64 = 32 * MIB;
+
+/// Default of `max_parallel_parts`: enough to fill a fast line over a long distance.
+pub const DEFAULT_PARALLEL_PARTS: usize = 8;
+
+/// Most parts of one transfer at a time; more would only crowd a storage.
+pub const MOST_PARALLEL_PARTS: usize = 64;
+
+/// Smallest limit of bytes per second: slower, connections would look dead to many a storage.
+pub const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// Default of `folder`.
+pub const DEFAULT_FOLDER: &str = "backups";
 
 /// How the bucket is named in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +72,11 @@ pub struct TargetSettings {
     pub region: Option<String>,
     /// Name of the bucket.
     pub bucket: Option<String>,
-    /// Folder in the bucket under which `backups/` lies. Default: none.
+    /// Folder in the bucket under which `folder` lies. Default: none.
     pub prefix: Option<String>,
+    /// Folder under `prefix` that holds the backups; empty: they lie directly under `prefix`.
+    /// Default: [`DEFAULT_FOLDER`].
+    pub folder: Option<String>,
     /// Access key id.
     pub access_key_id: Option<String>,
     /// Secret access key.
@@ -81,6 +96,12 @@ pub struct TargetSettings {
     /// Memory that the process may take while it works on this target. Default:
     /// [`DEFAULT_MEMORY_BUDGET`].
     pub memory_budget_bytes: Option<u64>,
+    /// Parts of one transfer that are on their way at the same time, 1 to
+    /// [`MOST_PARALLEL_PARTS`]. Default: [`DEFAULT_PARALLEL_PARTS`].
+    pub max_parallel_parts: Option<u64>,
+    /// Bytes per second that go up, and as many that come down, at least
+    /// [`MIN_BYTES_PER_SECOND`]. Default: no limit.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 /// Complete, checked settings.
@@ -94,6 +115,8 @@ pub struct TargetConfig {
     pub bucket: String,
     /// Prefix as given; the store checks it.
     pub prefix: String,
+    /// Folder under the prefix as given; the store checks it, too.
+    pub folder: String,
     /// Access key id.
     pub access_key_id: String,
     /// Secret access key.
@@ -112,6 +135,10 @@ pub struct TargetConfig {
     pub part_size: u64,
     /// Memory that the process may take while it works on this target, in bytes.
     pub memory_budget: u64,
+    /// Parts of one transfer that may be on their way at the same time, memory permitting.
+    pub max_parallel_parts: usize,
+    /// Limit of each direction, all transfers together; not zero.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 impl TargetSettings {
@@ -145,13 +172,7 @@ impl TargetSettings {
         if let Some(token) = &session_token {
             check_key("session_token", "session token", token.expose())?;
         }
-        let memory_budget = self.memory_budget_bytes.unwrap_or(DEFAULT_MEMORY_BUDGET);
-        if memory_budget < MIN_MEMORY_BUDGET {
-            return Err(invalid(
-                "memory_budget_bytes",
-                format!("the memory budget must be at least {MIN_MEMORY_BUDGET} bytes (32 MiB)"),
-            ));
-        }
+        let memory_budget = check_memory_budget(self.memory_budget_bytes)?;
         Ok(TargetConfig {
             path_style: match self.addressing.unwrap_or_default() {
                 Addressing::Auto => !is_aws(&endpoint),
@@ -161,6 +182,7 @@ impl TargetSettings {
             region,
             bucket,
             prefix: self.prefix.unwrap_or_default(),
+            folder: self.folder.unwrap_or_else(|| DEFAULT_FOLDER.to_owned()),
             access_key_id,
             secret_access_key,
             session_token,
@@ -169,6 +191,8 @@ impl TargetSettings {
             storage_class: self.storage_class.filter(|class| !class.is_empty()),
             part_size: check_part_size(self.part_size_bytes, memory_budget)?,
             memory_budget,
+            max_parallel_parts: check_parallel_parts(self.max_parallel_parts)?,
+            max_bytes_per_second: check_rate(self.max_bytes_per_second)?,
             endpoint,
         })
     }
@@ -200,6 +224,15 @@ mod tests {
         assert!(config.path_style && config.verify_tls);
         assert_eq!(config.region, "us-east-1");
         assert_eq!(config.part_size, DEFAULT_PART_SIZE);
+        assert_eq!((config.max_parallel_parts, config.max_bytes_per_second), (8, None));
+        assert_eq!((config.prefix.as_str(), config.folder.as_str()), ("", "backups"));
+    }
+
+    #[test]
+    fn an_empty_folder_is_not_the_default_one() {
+        let mut given = settings();
+        given.folder = Some(String::new());
+        assert_eq!(given.check().unwrap().folder, "");
     }
 
     #[test]

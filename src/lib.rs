@@ -14,6 +14,7 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod error;
+pub mod journal;
 pub mod logging;
 pub mod ops;
 pub mod progress;

@@ -54,5 +54,5 @@ fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {
         // Only a hint: a closed standard error is no reason to fail.
         let _ = writeln!(std::io::stderr(), "{hint}");
     }
-    Ok(ExitCode::from(runtime.block_on(session::serve()).exit_code()))
+    Ok(ExitCode::from(runtime.block_on(session::serve(options.state.journal())).exit_code()))
 }

@@ -77,6 +77,14 @@ Examples:
   s3-backup-agent delete 1a2b3c4d
   s3-backup-agent delete \"Photos 2026\" --yes";
 
+const SWEEP: &str = "\
+What this machine's own uploads have left when they were killed is taken back with the next upload;
+this finds the rest by its age. Uploads that run on this machine are left alone.
+
+Examples:
+  s3-backup-agent sweep --dry-run
+  s3-backup-agent sweep --older-than 7d";
+
 const COMPLETIONS: &str = "\
 Examples:
   s3-backup-agent completions bash > ~/.local/share/bash-completion/completions/s3-backup-agent
@@ -117,6 +125,7 @@ fn below(command: &str) -> (&'static str, bool) {
         "info" => (INFO, true),
         "download" => (DOWNLOAD, true),
         "delete" => (DELETE, true),
+        "sweep" => (SWEEP, true),
         "demo" => (DEMO, false),
         "completions" => (COMPLETIONS, false),
         "man" => (MAN, false),

@@ -19,6 +19,8 @@ pub mod output;
 mod part_file;
 mod settings;
 mod source;
+mod state;
+mod sweep;
 mod upload;
 mod validate;
 
@@ -30,6 +32,7 @@ use tokio::runtime::Runtime;
 use self::exit::Exit;
 use self::interrupt::interruptible;
 pub use self::settings::TargetOptions;
+pub use self::state::StateOptions;
 use crate::error::Result;
 use crate::ops::{Cancel, Target};
 use crate::protocol::LogLevel;
@@ -64,6 +67,8 @@ pub enum Command {
     Download(download::Download),
     /// Delete a backup.
     Delete(delete::Delete),
+    /// Remove what interrupted uploads have left.
+    Sweep(sweep::Sweep),
     /// Show the agent at work, with a storage of its own.
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
@@ -79,6 +84,10 @@ pub struct Serve {
     /// Print the name and version of the protocol, and end.
     #[arg(long)]
     pub protocol: bool,
+
+    /// Where to note what is being stored.
+    #[command(flatten)]
+    pub state: StateOptions,
 }
 
 /// What every command that works on a target takes.
@@ -90,6 +99,9 @@ pub struct Common {
 
     #[command(flatten)]
     target: TargetOptions,
+
+    #[command(flatten)]
+    state: StateOptions,
 }
 
 impl Cli {
@@ -127,7 +139,7 @@ struct Context {
 
 impl Context {
     fn open(common: &Common, cancel: &Cancel) -> Result<Self> {
-        let target = common.target.clone().open()?;
+        let target = common.target.clone().open(common.state.journal())?;
         Ok(Self { target, cancel: cancel.clone(), json: common.json })
     }
 }
@@ -176,6 +188,10 @@ fn run_with(runtime: &Runtime, command: &Command, cancel: &Cancel) -> Result<Exi
             let context = open(&options.common)?;
             runtime.block_on(interruptible(cancel, delete::run(&context, options)))
         }
+        Command::Sweep(options) => {
+            let context = open(&options.common)?;
+            runtime.block_on(interruptible(cancel, sweep::run(&context, options)))
+        }
         #[cfg(feature = "demo")]
         Command::Demo(options) => {
             done(runtime.block_on(interruptible(cancel, demo::run(options, cancel))))
@@ -198,6 +214,7 @@ impl Command {
             Self::Info(options) => options.common.json,
             Self::Download(options) => options.common.json,
             Self::Delete(options) => options.common.json,
+            Self::Sweep(options) => options.common.json,
             #[cfg(feature = "demo")]
             Self::Demo(_) => false,
             Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use crate::config::{Addressing, Secret, SecretSource, TargetSettings};
 use crate::error::{Code, Error, Result};
+use crate::journal::Journal;
 use crate::ops::Target;
 
 /// Our secret's place in the environment.
@@ -33,9 +34,14 @@ pub struct TargetOptions {
     #[arg(long, env = "S3_BACKUP_AGENT_BUCKET", hide_env_values = true)]
     bucket: Option<String>,
 
-    /// Folder in the bucket in which `backups/` lies. Default: none.
+    /// Folder in the bucket in which the folder of the backups lies. Default: none.
     #[arg(long, env = "S3_BACKUP_AGENT_PREFIX", hide_env_values = true)]
     prefix: Option<String>,
+
+    /// Folder under the prefix that holds the backups; empty: none, they lie directly under the
+    /// prefix. Default: `backups`.
+    #[arg(long, env = "S3_BACKUP_AGENT_FOLDER", hide_env_values = true)]
+    folder: Option<String>,
 
     /// Access key id. Its secret comes from the environment or a file, or is asked for.
     #[arg(long, value_name = "ID", env = "S3_BACKUP_AGENT_ACCESS_KEY_ID", hide_env_values = true)]
@@ -111,6 +117,26 @@ pub struct TargetOptions {
         hide_env_values = true
     )]
     memory_budget_bytes: Option<u64>,
+
+    /// Parts of one transfer that are on their way at the same time, memory permitting: 1 to 64.
+    /// Default: 8.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "S3_BACKUP_AGENT_MAX_PARALLEL_PARTS",
+        hide_env_values = true
+    )]
+    max_parallel_parts: Option<u64>,
+
+    /// Most bytes per second in each direction, all transfers together; at least 65536. Default:
+    /// no limit.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "S3_BACKUP_AGENT_MAX_BYTES_PER_SECOND",
+        hide_env_values = true
+    )]
+    max_bytes_per_second: Option<u64>,
 }
 
 /// [`Addressing`] as a flag.
@@ -134,7 +160,7 @@ impl TargetOptions {
     ///
     /// # Errors
     /// Every code of a wrong setting.
-    pub fn open(self) -> Result<Arc<Target>> {
+    pub fn open(self, journal: Option<Journal>) -> Result<Arc<Target>> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let mut settings = self.settings(&environment)?;
         if settings.secret_access_key.is_none() {
@@ -145,7 +171,7 @@ impl TargetOptions {
             settings.secret_access_key =
                 Some(ask(settings.access_key_id.as_deref(), &environment)?);
         }
-        Target::open(settings.check()?)
+        Target::open(settings.check()?, journal)
     }
 
     fn settings(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<TargetSettings> {
@@ -165,6 +191,7 @@ impl TargetOptions {
             region: self.region.or_else(|| first(&["AWS_REGION", "AWS_DEFAULT_REGION"])),
             bucket: self.bucket,
             prefix: self.prefix,
+            folder: self.folder,
             access_key_id: keys.access_key_id,
             secret_access_key: keys.secret,
             session_token: keys.token,
@@ -178,6 +205,8 @@ impl TargetOptions {
             storage_class: self.storage_class,
             part_size_bytes: self.part_size_bytes,
             memory_budget_bytes: self.memory_budget_bytes,
+            max_parallel_parts: self.max_parallel_parts,
+            max_bytes_per_second: self.max_bytes_per_second,
         })
     }
 

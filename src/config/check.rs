@@ -2,7 +2,10 @@
 
 use url::{Host, Url};
 
-use super::{DEFAULT_PART_SIZE, MAX_PART_SIZE, MIB, MIN_PART_SIZE};
+use super::{
+    DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, DEFAULT_PART_SIZE, MAX_PART_SIZE, MIB,
+    MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MIN_PART_SIZE, MOST_PARALLEL_PARTS,
+};
 use crate::error::{Code, Error, Result};
 
 pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Error {
@@ -177,4 +180,71 @@ pub(super) fn check_part_size(wanted: Option<u64>, memory_budget: u64) -> Result
         ));
     }
     Ok(size)
+}
+
+pub(super) fn check_memory_budget(wanted: Option<u64>) -> Result<u64> {
+    let budget = wanted.unwrap_or(DEFAULT_MEMORY_BUDGET);
+    if budget < MIN_MEMORY_BUDGET {
+        return Err(invalid(
+            "memory_budget_bytes",
+            format!("the memory budget must be at least {MIN_MEMORY_BUDGET} bytes (32 MiB)"),
+        ));
+    }
+    Ok(budget)
+}
+
+pub(super) fn check_parallel_parts(wanted: Option<u64>) -> Result<usize> {
+    let Some(count) = wanted else { return Ok(DEFAULT_PARALLEL_PARTS) };
+    let count = usize::try_from(count).ok();
+    count.filter(|count| (1..=MOST_PARALLEL_PARTS).contains(count)).ok_or_else(|| {
+        invalid(
+            "max_parallel_parts",
+            format!("the number of parts at the same time must be 1 to {MOST_PARALLEL_PARTS}"),
+        )
+    })
+}
+
+pub(super) fn check_rate(wanted: Option<u64>) -> Result<Option<u64>> {
+    if wanted.is_some_and(|rate| rate < MIN_BYTES_PER_SECOND) {
+        return Err(invalid(
+            "max_bytes_per_second",
+            format!(
+                "the limit must be at least {MIN_BYTES_PER_SECOND} bytes per second (64 KiB); \
+                 leave it out for none"
+            ),
+        ));
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field_of<T: std::fmt::Debug>(refused: Result<T>) -> String {
+        let error = refused.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidConfig);
+        error.data().field.unwrap_or_default()
+    }
+
+    #[test]
+    fn the_number_of_parts_has_bounds() {
+        assert_eq!(check_parallel_parts(None).unwrap(), DEFAULT_PARALLEL_PARTS);
+        for fits in [1, 64] {
+            assert_eq!(check_parallel_parts(Some(fits)).unwrap() as u64, fits);
+        }
+        for wrong in [0, 65, u64::MAX] {
+            assert_eq!(field_of(check_parallel_parts(Some(wrong))), "max_parallel_parts");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_not_too_low() {
+        for fits in [None, Some(65_536), Some(u64::MAX)] {
+            assert_eq!(check_rate(fits).unwrap(), fits);
+        }
+        for wrong in [0, 65_535] {
+            assert_eq!(field_of(check_rate(Some(wrong))), "max_bytes_per_second");
+        }
+    }
 }

@@ -264,13 +264,21 @@ impl S3 for Folder {
         self.uploads.check_completion(&request.input)?;
         let (id, names) = (upload_id.clone(), (Some(bucket.clone()), Some(key.clone())));
         let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
-        let mut response = self.files.complete_multipart_upload(request).await?;
+        // Gone from now on, so that nobody aborts what is being put together.
+        let unfinished = self.uploads.end(&id);
+        let completing = self.files.complete_multipart_upload(request);
+        let mut response = match completing.await {
+            Ok(response) => response,
+            Err(refusal) => {
+                unfinished.into_iter().for_each(|upload| self.uploads.begin(id.clone(), upload));
+                return Err(refusal);
+            }
+        };
         if let Some(done) = response.output.future.take() {
             response.output = done.await?;
         }
         (response.output.bucket, response.output.key) = names;
         place.show(&self.root, &path).map_err(S3Error::internal_error)?;
-        self.uploads.end(&id);
         Ok(response)
     }
 

@@ -2,18 +2,20 @@
 //!
 //! Checks signatures (SigV4, payload digests included) and serves path-style requests over plain
 //! HTTP on the loopback interface. What the calls mean is in `folder`. Stops when dropped, with
-//! every connection. Never meant to keep anybody's data.
+//! every connection; requests that have come are finished. Never meant to keep anybody's data.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3Result, s3_error};
+use s3s::{HttpError, S3Result, s3_error};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -76,9 +78,11 @@ async fn serve(listener: TcpListener, service: S3Service) {
                 Ok((socket, _)) => {
                     // Without it small answers wait for delayed acknowledgements, 40 ms each.
                     let _ = socket.set_nodelay(true);
+                    let service = service.clone();
+                    let answer = service_fn(move |request| finished(service.clone(), request));
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
-                        .serve_connection(TokioIo::new(socket), service.clone());
+                        .serve_connection(TokioIo::new(socket), answer);
                     connections.spawn(connection);
                 }
                 Err(error) => {
@@ -89,6 +93,16 @@ async fn serve(listener: TcpListener, service: S3Service) {
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// Answers a request in a task of its own: a client that goes away after its last byte must not
+/// leave half an object, its content without its metadata.
+async fn finished(
+    service: S3Service,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<s3s::Body>, HttpError> {
+    let answering = tokio::spawn(async move { Service::call(&service, request).await });
+    answering.await.unwrap_or_else(|error| Err(HttpError::new(Box::new(error))))
 }
 
 /// The one who may do everything.

@@ -53,8 +53,8 @@ impl Uploads {
         self.table().insert(id, upload);
     }
 
-    pub(super) fn end(&self, id: &str) {
-        self.table().remove(id);
+    pub(super) fn end(&self, id: &str) -> Option<Unfinished> {
+        self.table().remove(id)
     }
 
     pub(super) fn check(&self, bucket: &str, key: &str, id: &str) -> S3Result<()> {

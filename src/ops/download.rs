@@ -19,9 +19,6 @@ use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, Downloaded};
 use crate::s3::Bucket;
 
-/// Parts fetched at the same time, memory permitting.
-const MOST_AT_ONCE: usize = 8;
-
 /// After this time a host that does not take its bytes makes room for others.
 const SLOW_HOST: Duration = Duration::from_secs(1);
 
@@ -102,7 +99,7 @@ async fn transfer(
     // The first reservation stays with the transfer, so that it can always go on.
     let mut own = Some(reservation);
     loop {
-        while ahead.len() < MOST_AT_ONCE && next < plan.pieces() {
+        while ahead.len() < target.config.max_parallel_parts && next < plan.pieces() {
             let room = match own.take() {
                 Some(reservation) => Room::Own(reservation),
                 None => match target.budget.try_reserve(plan.largest_piece()) {

@@ -5,8 +5,10 @@ mod cancel;
 mod chunks;
 mod delete;
 mod download;
+mod leftovers;
 mod list;
 mod memory;
+mod sweep;
 mod upload;
 mod validate;
 
@@ -16,14 +18,18 @@ pub use self::cancel::{Cancel, Cause};
 pub use self::chunks::Chunks;
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
+use self::leftovers::Leftovers;
+pub use self::leftovers::settle;
 pub use self::list::{get, list};
 use self::memory::Budget;
 pub use self::memory::WINDOW;
+pub use self::sweep::{Sweep, sweep};
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
 use crate::blocks::Pool;
 use crate::config::{Addressing, TargetConfig};
 use crate::error::Result;
+use crate::journal::Journal;
 use crate::protocol::TargetFacts;
 use crate::store::Store;
 pub use crate::store::{Entry, Listing};
@@ -35,15 +41,18 @@ pub struct Target {
     store: Store,
     budget: Budget,
     pool: Pool,
+    leftovers: Leftovers,
 }
 
 impl Target {
-    /// Checks the settings as far as that goes without the network.
+    /// Checks the settings as far as that goes without the network. Uploads are noted in `journal`;
+    /// see [`settle`].
     ///
     /// # Errors
     /// `invalid_config` or `tls_untrusted`, naming the field.
-    pub fn open(config: TargetConfig) -> Result<Arc<Self>> {
+    pub fn open(config: TargetConfig, journal: Option<Journal>) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
+            leftovers: Leftovers::new(journal, config.endpoint.as_str(), &config.bucket),
             store: Store::new(&config)?,
             budget: Budget::new(config.memory_budget),
             pool: Pool::default(),

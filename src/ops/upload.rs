@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use self::footprint::Footprint;
 use self::parts::{Archive, Plan};
-use super::{Cancel, Target};
+use super::{Cancel, Target, settle};
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress};
 use crate::protocol::{IfExists, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, NewBackup, Uploaded};
@@ -110,6 +110,12 @@ async fn store(
     progress.expect(request.size);
     let reservation = cancel.guard(target.budget.reserve(plan.reservation())).await?;
     progress.enter(Phase::Starting);
+    cancel
+        .guard(async {
+            settle(target).await;
+            Ok(())
+        })
+        .await?;
     let id = &request.backup.id;
     let listing = cancel.guard(target.store.listing(true)).await?;
     let old = listing.find(id).map(|(name, _)| name.to_owned());
@@ -120,7 +126,11 @@ async fn store(
         )
         .fact("backup_id", id.as_str()));
     }
-    let name = footprint.named(target.store.reserve(&listing, &request.backup.name, id)?);
+    // What a killed upload sent may still arrive, so its name is not free yet.
+    let known = target.leftovers.archives().await;
+    let is_taken = |archive: &str| known.contains_key(archive);
+    let name = target.store.reserve(&listing, &request.backup.name, id, is_taken)?;
+    let name = footprint.begin(target, name).await;
     let archive = Archive {
         target,
         bucket: target.store.bucket().reporting_to(progress),

@@ -89,7 +89,7 @@ impl Ladder<'_> {
 }
 
 fn probe_object(key: &str) -> Write<'_> {
-    Write { key, content_type: "text/plain", storage_class: None }
+    Write { key, content_type: "text/plain", storage_class: None, mark: None }
 }
 
 async fn write(bucket: &Bucket, key: &str) -> Result<()> {

@@ -105,6 +105,71 @@ pub struct Validated {
     pub facts: TargetFacts,
 }
 
+/// Parameters of `target.sweep`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Name of the target.
+    pub target: String,
+    /// Seconds without a sign of life after which something is left over, 0 to 31,536,000.
+    #[serde(default = "one_day")]
+    pub older_than_s: u64,
+    /// Whether only to look.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Deadline and progress.
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+fn one_day() -> u64 {
+    24 * 60 * 60
+}
+
+/// Result of `target.sweep`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Swept {
+    /// What was left over, in the order of the keys, as far as it fits into a line.
+    pub leftovers: Vec<Leftover>,
+    /// Whether there was more.
+    pub more: bool,
+}
+
+/// Something that belongs to no backup and that nobody is working on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Leftover {
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Key of the object, or of the one that it should have become.
+    pub key: String,
+    /// Seconds since somebody worked on it.
+    pub idle_s: u64,
+    /// What became of it.
+    pub status: LeftoverStatus,
+    /// Why it could not be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<CheckError>,
+}
+
+/// Kind of a leftover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftoverKind {
+    /// A multipart upload that was neither completed nor aborted.
+    Upload,
+}
+
+/// What became of a leftover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftoverStatus {
+    /// It is gone.
+    Removed,
+    /// It is still there, because this was a dry run.
+    Found,
+    /// It is still there, because the storage refused.
+    Failed,
+}
+
 /// What is in force for a target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TargetFacts {

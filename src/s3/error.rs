@@ -32,6 +32,7 @@ pub enum Operation {
     CompleteMultipartUpload,
     AbortMultipartUpload,
     ListMultipartUploads,
+    ListParts,
 }
 
 impl Operation {
@@ -47,6 +48,7 @@ impl Operation {
             Self::CompleteMultipartUpload => "CompleteMultipartUpload",
             Self::AbortMultipartUpload => "AbortMultipartUpload",
             Self::ListMultipartUploads => "ListMultipartUploads",
+            Self::ListParts => "ListParts",
         }
     }
 
@@ -62,6 +64,7 @@ impl Operation {
             Self::DeleteObject => "s3:DeleteObject",
             Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
             Self::ListMultipartUploads => "s3:ListBucketMultipartUploads",
+            Self::ListParts => "s3:ListMultipartUploadParts",
         }
     }
 

@@ -1,5 +1,5 @@
-//! The HTTP client under the SDK: HTTP/1.1 over pooled connections, proxies, and time limits that
-//! count from the last byte that moved.
+//! The HTTP client under the SDK: HTTP/1.1 over pooled connections, proxies, a limit on bytes per
+//! second, and time limits that count from the last byte that moved.
 //!
 //! HTTP/2 is not offered, because it would put all parts of an upload on one TCP connection.
 //! Faults leave here as types ([`DnsFault`], [`ProxyFault`], [`StallFault`],
@@ -7,6 +7,7 @@
 //!
 //! [`UntrustedCertificate`]: super::tls::UntrustedCertificate
 
+mod pace;
 mod route;
 mod stall;
 
@@ -27,11 +28,12 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, Error as PoolError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use self::pace::{Paced, Pacer};
 use self::route::Connector;
 pub(super) use self::route::{DnsFault, ProxyFault};
 pub(super) use self::stall::StallFault;
 use self::stall::{Activity, Limited, Tracked};
-use super::tls;
+use super::{payload, tls};
 use crate::config::TargetConfig;
 use crate::error::Result;
 
@@ -46,8 +48,10 @@ const IDLE_LIMIT: Duration = Duration::from_secs(20);
 /// One connection pool for one target.
 #[derive(Clone)]
 pub(super) struct Pool {
-    client: Client<HttpsConnector<Connector>, Tracked<SdkBody>>,
+    client: Client<HttpsConnector<Connector>, Tracked<Paced<SdkBody>>>,
     proxy_authorization: Option<HeaderValue>,
+    up: Option<Pacer>,
+    down: Option<Pacer>,
 }
 
 impl fmt::Debug for Pool {
@@ -70,13 +74,18 @@ impl Pool {
             https.with_tls_config(empty_tls())
         };
         let https = https.https_or_http().enable_http1().wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
+        let mut client = Client::builder(TokioExecutor::new());
+        client
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)
-            .http1_preserve_header_case(false)
-            .build(https);
-        Ok(Self { client, proxy_authorization })
+            .http1_preserve_header_case(false);
+        if config.max_bytes_per_second.is_some() {
+            // Nothing small should wait long behind what was read in one go.
+            client.http1_max_buf_size(payload::FRAME);
+        }
+        let pacer = || config.max_bytes_per_second.map(Pacer::new);
+        Ok(Self { client: client.build(https), proxy_authorization, up: pacer(), down: pacer() })
     }
 }
 
@@ -110,7 +119,7 @@ struct LimitedPool {
 
 impl HttpConnector for LimitedPool {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Pool { client, proxy_authorization } = self.pool.clone();
+        let Pool { client, proxy_authorization, up, down } = self.pool.clone();
         let limit = self.limit;
         HttpConnectorFuture::new(async move {
             let mut request =
@@ -119,13 +128,18 @@ impl HttpConnector for LimitedPool {
                 request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, value);
             }
             let activity = Activity::new();
-            let request = request.map(|body| Tracked { body, activity: activity.clone() });
+            let request = request.map(|body| {
+                let body = Paced::new(body, up, activity.clone());
+                Tracked { body, activity: activity.clone() }
+            });
             let response = activity
                 .limited(limit, client.request(request))
                 .await
                 .map_err(|stall| ConnectorError::timeout(Box::new(stall)))?
                 .map_err(connector_error)?;
-            let response = response.map(|body| SdkBody::from_body_1_x(Limited::new(body, limit)));
+            let response = response.map(|body| {
+                SdkBody::from_body_1_x(Paced::new(Limited::new(body, limit), down, activity))
+            });
             HttpResponse::try_from(response)
                 .map_err(|error| ConnectorError::other(Box::new(error), None))
         })

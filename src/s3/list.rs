@@ -104,7 +104,8 @@ impl Bucket {
                 })?;
             for upload in output.uploads.unwrap_or_default() {
                 if let (Some(key), Some(id)) = (upload.key, upload.upload_id) {
-                    found.push(OpenUpload { key, id });
+                    let opened = upload.initiated.map_or(0, |time| time.secs());
+                    found.push(OpenUpload { key, id, opened });
                 }
             }
             if output.is_truncated != Some(true) || output.next_key_marker.is_none() {

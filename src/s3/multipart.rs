@@ -20,6 +20,8 @@ pub struct OpenUpload {
     pub key: String,
     /// Id of the upload.
     pub id: String,
+    /// When it was opened, in seconds since 1970; 0 where the storage does not say.
+    pub opened: i64,
 }
 
 /// A running multipart upload. Dropping it leaves it open on the storage; see [`Upload::abort`].
@@ -53,6 +55,7 @@ impl Bucket {
             .key(write.key)
             .content_type(write.content_type)
             .set_storage_class(write.storage_class.map(StorageClass::from))
+            .set_metadata(write.metadata())
             .send()
             .boxed()
             .await
@@ -63,9 +66,44 @@ impl Bucket {
             id: self.entity_tag(Operation::CreateMultipartUpload, output.upload_id)?,
         })
     }
+
+    /// An upload that was opened before, whether it still exists or not.
+    #[must_use]
+    pub fn upload(&self, key: &str, id: &str) -> Upload {
+        Upload { bucket: self.clone(), key: key.to_owned(), id: id.to_owned() }
+    }
 }
 
 impl Upload {
+    /// Names it on the storage, together with the key.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When its newest part was stored, in seconds since 1970. None while it has no parts.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn newest_part(&self) -> Result<Option<i64>> {
+        let Bucket { client, name, context } = &self.bucket;
+        let mut newest = None;
+        let mut pages = client
+            .list_parts()
+            .bucket(name)
+            .key(&self.key)
+            .upload_id(&self.id)
+            .into_paginator()
+            .send();
+        while let Some(page) = pages.next().boxed().await {
+            let page = page.map_err(|error| translate(Operation::ListParts, context, error))?;
+            let times = page.parts.unwrap_or_default().into_iter();
+            let times = times.map(|part| part.last_modified.map_or(0, |time| time.secs()));
+            newest = newest.max(times.max());
+        }
+        Ok(newest)
+    }
+
     /// Sends one part. Safe to repeat: the last one of a number counts.
     ///
     /// # Errors

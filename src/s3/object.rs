@@ -1,7 +1,9 @@
 //! Single objects: write, read, look at, delete.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStreamError;
 use aws_sdk_s3::types::StorageClass;
 use bytes::{Bytes, BytesMut};
@@ -23,6 +25,14 @@ pub struct Write<'a> {
     pub content_type: &'a str,
     /// Storage class; the bucket's default when missing.
     pub storage_class: Option<&'a str>,
+    /// What [`Bucket::mark`] will say of it.
+    pub mark: Option<&'a str>,
+}
+
+impl Write<'_> {
+    pub(super) fn metadata(&self) -> Option<HashMap<String, String>> {
+        self.mark.map(|mark| HashMap::from([(MARK.to_owned(), mark.to_owned())]))
+    }
 }
 
 /// What the storage says of an object that it has just stored.
@@ -33,6 +43,9 @@ pub struct Stored {
     /// Version, in a versioned bucket.
     pub version_id: Option<String>,
 }
+
+/// Name of the mark, behind `x-amz-meta-`.
+const MARK: &str = env!("CARGO_PKG_NAME");
 
 /// How often a broken download goes on from where it stopped without having got any further.
 const FRUITLESS_ATTEMPTS: u32 = 4;
@@ -50,6 +63,7 @@ impl Bucket {
             .key(write.key)
             .content_type(write.content_type)
             .set_storage_class(write.storage_class.map(StorageClass::from))
+            .set_metadata(write.metadata())
             .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
             .body(payload.body())
             .customize()
@@ -85,15 +99,7 @@ impl Bucket {
     /// # Errors
     /// `not_found` when it does not exist.
     pub async fn head(&self, key: &str) -> Result<ObjectInfo> {
-        let output = self
-            .client
-            .head_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::HeadObject, &self.context, error))?;
+        let output = self.head_object(key).await?;
         Ok(ObjectInfo {
             key: key.to_owned(),
             size: output
@@ -103,6 +109,26 @@ impl Bucket {
             etag: output.e_tag.unwrap_or_default(),
             modified: output.last_modified.map_or(0, |time| time.secs()),
         })
+    }
+
+    /// The mark that an object was stored with, if any.
+    ///
+    /// # Errors
+    /// `not_found` when the object does not exist.
+    pub async fn mark(&self, key: &str) -> Result<Option<String>> {
+        let metadata = self.head_object(key).await?.metadata;
+        Ok(metadata.and_then(|mut metadata| metadata.remove(MARK)))
+    }
+
+    async fn head_object(&self, key: &str) -> Result<HeadObjectOutput> {
+        self.client
+            .head_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .boxed()
+            .await
+            .map_err(|error| translate(Operation::HeadObject, &self.context, error))
     }
 
     /// Reads a whole small object.

@@ -16,7 +16,7 @@ use super::tls::hex;
 pub type Sha256Digest = [u8; 32];
 
 /// What one write to the socket takes. Small, so that a slow link shows as slow and not as silent.
-const FRAME: usize = 64 << 10;
+pub(super) const FRAME: usize = 64 << 10;
 
 /// The bytes of one request with their length and digest. Cloning copies no bytes.
 #[derive(Clone, Debug)]

@@ -15,8 +15,9 @@ use super::running::{Running, Table};
 use super::stream::Inbound;
 use super::{CLEANUP, End, task};
 use crate::error::{Code, Error, Result, shortened};
+use crate::journal::Journal;
 use crate::logging;
-use crate::ops::{Cancel, Cause, Target};
+use crate::ops::{self, Cancel, Cause, Target};
 use crate::protocol::{
     self, AgentLimits, Hello, Initialize, Initialized, MAX_ID, MAX_LINE, MAX_PAYLOAD, MAX_REQUESTS,
     MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutDown, Shutdown, ShutdownMode, StreamCredit,
@@ -28,6 +29,7 @@ pub(super) struct Session {
     outbox: Outbox,
     pub(super) table: Table,
     targets: HashMap<String, Arc<Target>>,
+    journal: Option<Journal>,
     transfers: Arc<Semaphore>,
     initialized: bool,
     ending: Arc<AtomicBool>,
@@ -36,11 +38,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(outbox: Outbox) -> Self {
+    pub(super) fn new(outbox: Outbox, journal: Option<Journal>) -> Self {
         Self {
             outbox,
             table: Table::new(),
             targets: HashMap::new(),
+            journal,
             transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
             initialized: false,
             ending: Arc::default(),
@@ -231,6 +234,7 @@ impl Session {
                 return Ok(());
             }
             "target.validate" => Work::Validate(read(params)?),
+            "target.sweep" => Work::Sweep(read(params)?),
             "backup.list" => Work::List(read(params)?),
             "backup.get" => Work::Get(read(params)?),
             "backup.delete" => Work::Delete(read(params)?),
@@ -310,10 +314,18 @@ impl Session {
             .fact("member", "target"));
         }
         // Reads the system's certificates, and perhaps a file with a secret.
-        let opening = tokio::task::spawn_blocking(move || Target::open(config.check()?));
+        let journal = self.journal.clone();
+        let opening = tokio::task::spawn_blocking(move || Target::open(config.check()?, journal));
         let opened = opening.await.map_err(|error| {
             Error::new(Code::Internal, "opening the target failed inside the agent").source(error)
         })??;
+        let place = Arc::clone(&opened);
+        // Nobody waits for it, and it may be given up at the end of the session.
+        tokio::spawn(async move {
+            while let Some(pause) = ops::settle(&place).await {
+                tokio::time::sleep(pause).await;
+            }
+        });
         self.targets.insert(target.clone(), opened);
         Ok(TargetRef { target })
     }

@@ -2,6 +2,7 @@
 //! decides nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -13,7 +14,8 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{self, Cancel, Entry, Listing, Target};
 use crate::progress::Progress;
 use crate::protocol::{
-    BackupRef, Common, Deleted, Download, Got, List, Listed, PAGE_BYTES, Upload, Validate,
+    BackupRef, Common, Deleted, Download, Got, List, Listed, PAGE_BYTES, Sweep, Swept, Upload,
+    Validate,
 };
 
 /// Reads parameters, naming the member that is wrong.
@@ -50,6 +52,7 @@ pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> 
 /// A request on a target, ready to run.
 pub(super) enum Work {
     Validate(Validate),
+    Sweep(Sweep),
     Upload(Upload, Arc<Inbound>),
     Download(Download, watch::Receiver<u64>),
     List(List),
@@ -61,6 +64,7 @@ impl Work {
     pub(super) fn target(&self) -> &str {
         match self {
             Self::Validate(request) => &request.target,
+            Self::Sweep(request) => &request.target,
             Self::Upload(request, _) => &request.target,
             Self::Download(request, _) => &request.target,
             Self::List(request) => &request.target,
@@ -71,6 +75,7 @@ impl Work {
     pub(super) fn common(&self) -> Common {
         match self {
             Self::Validate(request) => request.common,
+            Self::Sweep(request) => request.common,
             Self::Upload(request, _) => request.common,
             Self::Download(request, _) => request.common,
             Self::List(request) => request.common,
@@ -82,7 +87,9 @@ impl Work {
     pub(super) fn is_transfer(&self) -> bool {
         match self {
             Self::Upload(..) | Self::Download(..) => true,
-            Self::Validate(_) | Self::List(_) | Self::Get(_) | Self::Delete(_) => false,
+            Self::Validate(_) | Self::Sweep(_) | Self::List(_) | Self::Get(_) | Self::Delete(_) => {
+                false
+            }
         }
     }
 
@@ -92,6 +99,11 @@ impl Work {
         match self {
             Self::Validate(request) => {
                 answer(&ops::validate(&target, request.level, &cancel).await?)
+            }
+            Self::Sweep(Sweep { older_than_s, dry_run, .. }) => {
+                let older_than = Duration::from_secs(older_than_s);
+                let sweep = ops::Sweep { older_than, dry_run };
+                answer(&shortened(ops::sweep(&target, sweep, &cancel).await?))
             }
             Self::Upload(request, inbound) => {
                 let mut source = InboundSource { id, inbound, outbox };
@@ -172,6 +184,21 @@ fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<
         }
     }
     Ok(listed)
+}
+
+/// As much of it as fits into a line.
+fn shortened(mut swept: Swept) -> Swept {
+    let mut room = PAGE_BYTES;
+    let fitting = swept.leftovers.iter().take_while(|leftover| {
+        let length = json_length(leftover) + 1;
+        let fits = length <= room;
+        room = room.saturating_sub(length);
+        fits
+    });
+    let count = fitting.count();
+    swept.more = count < swept.leftovers.len();
+    swept.leftovers.truncate(count);
+    swept
 }
 
 fn json_length(value: &impl serde::Serialize) -> usize {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use self::dispatch::Session;
 use self::outbox::Outbox;
 use self::streams::Streams;
+use crate::journal::Journal;
 use crate::ops::Cause;
 
 /// Time for what was cancelled to clean up when the session ends.
@@ -50,8 +51,8 @@ impl End {
     }
 }
 
-/// Serves one host over standard input and output.
-pub async fn serve() -> End {
+/// Serves one host over standard input and output. Uploads are noted in `journal`.
+pub async fn serve(journal: Option<Journal>) -> End {
     protect_process();
     let streams = match streams::open() {
         Ok(streams) => streams,
@@ -61,7 +62,7 @@ pub async fn serve() -> End {
         }
     };
     let Streams { mut input, queues, mut written } = streams;
-    let mut session = Session::new(Outbox(queues));
+    let mut session = Session::new(Outbox(queues), journal);
     // Handling is raced as well: a host that does not read its answers must not hold up a signal.
     let end = tokio::select! {
         biased;

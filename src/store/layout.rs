@@ -1,6 +1,7 @@
 //! Names and keys: where the objects of a backup lie in the bucket. Pure, no I/O.
 //!
-//! A backup is the pair `<prefix>/backups/<name>.tar` and `<prefix>/backups/<name>.metadata.json`.
+//! A backup is the pair `<prefix>/<folder>/<name>.tar` and `<prefix>/<folder>/<name>.metadata.json`;
+//! with an empty prefix or folder, its slash goes as well.
 
 use sha2::{Digest, Sha256};
 
@@ -10,8 +11,11 @@ use crate::error::{Code, Error, Result};
 /// ending and a mark that keeps names apart come on top.
 const MAX_NAME: usize = 200;
 
-/// Longest prefix in bytes; a whole key may have 1,024.
+/// Longest prefix in bytes, and longest folder.
 const MAX_PREFIX: usize = 700;
+
+/// Longest prefix and folder together, in bytes with their slashes; a whole key may have 1,024.
+const MAX_BOTH: usize = 750;
 
 const ARCHIVE: &str = ".tar";
 const METADATA: &str = ".metadata.json";
@@ -32,33 +36,23 @@ pub enum Half<'a> {
 }
 
 impl Layout {
-    /// The layout under `prefix`. Slashes around it do not count; it may be empty or nested.
+    /// The layout in `folder` under `prefix`. Slashes around them do not count; each may be empty
+    /// or nested.
     ///
     /// # Errors
-    /// `invalid_config` for a prefix that some storage could not keep.
-    pub fn new(prefix: &str) -> Result<Self> {
-        let prefix = prefix.trim().trim_matches('/');
-        let invalid = |message: &str| {
-            Err(Error::new(Code::InvalidConfig, message).field("prefix").fact("field", "prefix"))
-        };
-        if prefix.len() > MAX_PREFIX {
-            return invalid("the prefix must not be longer than 700 bytes");
+    /// `invalid_config` for a prefix or folder that some storage could not keep.
+    pub fn new(prefix: &str, folder: &str) -> Result<Self> {
+        let whole = path("prefix", prefix)? + &path("folder", folder)?;
+        if whole.len() > MAX_BOTH {
+            return Err(invalid(
+                "folder",
+                format!("the prefix and the folder must not be longer than {MAX_BOTH} bytes"),
+            ));
         }
-        if prefix.chars().any(|character| character.is_control() || character == '\\') {
-            return invalid("the prefix must not hold backslashes or control characters");
-        }
-        if !prefix.is_empty()
-            && prefix.split('/').any(|part| matches!(part.trim(), "" | "." | ".."))
-        {
-            return invalid(
-                "the prefix must be folder names with single slashes between them, without . and ..",
-            );
-        }
-        let slash = if prefix.is_empty() { "" } else { "/" };
-        Ok(Self { folder: format!("{prefix}{slash}backups/") })
+        Ok(Self { folder: whole })
     }
 
-    /// The folder that holds the backups, with its final slash.
+    /// The whole path to the backups, with its final slash; empty at the top of the bucket.
     #[must_use]
     pub fn folder(&self) -> &str {
         &self.folder
@@ -89,6 +83,39 @@ impl Layout {
         }
         file.strip_suffix(ARCHIVE).and_then(named).map(Half::Archive)
     }
+}
+
+fn invalid(field: &'static str, message: String) -> Error {
+    Error::new(Code::InvalidConfig, message).field(field).fact("field", field)
+}
+
+/// The path that the setting `field` names, with a slash behind it unless it is empty.
+fn path(field: &'static str, given: &str) -> Result<String> {
+    let path = given.trim().trim_matches('/');
+    if path.is_empty() {
+        return Ok(String::new());
+    }
+    if path.len() > MAX_PREFIX {
+        return Err(invalid(
+            field,
+            format!("the {field} must not be longer than {MAX_PREFIX} bytes"),
+        ));
+    }
+    if path.chars().any(|character| character.is_control() || character == '\\') {
+        return Err(invalid(
+            field,
+            format!("the {field} must not hold backslashes or control characters"),
+        ));
+    }
+    if path.split('/').any(|part| matches!(part.trim(), "" | "." | "..")) {
+        return Err(invalid(
+            field,
+            format!(
+                "the {field} must be folder names with single slashes between them, without . and .."
+            ),
+        ));
+    }
+    Ok(format!("{path}/"))
 }
 
 /// The object names to try for a backup, best first: as wished, then marked with its id, then
@@ -152,32 +179,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slashes_around_a_prefix_do_not_count() {
-        for (prefix, folder) in [
-            ("", "backups/"),
-            ("/", "backups/"),
-            ("ha", "ha/backups/"),
-            ("/ha/", "ha/backups/"),
-            ("home/ha main/", "home/ha main/backups/"),
+    fn slashes_around_a_prefix_and_a_folder_do_not_count() {
+        for (prefix, folder, whole) in [
+            ("", "backups", "backups/"),
+            ("/", "/backups/", "backups/"),
+            ("ha", "backups", "ha/backups/"),
+            ("/ha/", " a/b ", "ha/a/b/"),
+            ("home/ha main/", "", "home/ha main/"),
+            ("ha", "/", "ha/"),
+            ("", "", ""),
         ] {
-            assert_eq!(Layout::new(prefix).unwrap().folder(), folder);
+            assert_eq!(Layout::new(prefix, folder).unwrap().folder(), whole);
         }
     }
 
     #[test]
-    fn prefixes_that_lead_astray_are_refused() {
-        for prefix in ["..", "a/../b", "a//b", "a/./b", "a\\b", "a\nb", &"x".repeat(701)] {
-            let error = Layout::new(prefix).unwrap_err();
-            assert_eq!(
-                (error.code(), error.data().field.as_deref()),
-                (Code::InvalidConfig, Some("prefix"))
-            );
+    fn paths_that_lead_astray_are_refused() {
+        let refused = |prefix: &str, folder: &str| {
+            let error = Layout::new(prefix, folder).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidConfig);
+            error.data().field.unwrap_or_default()
+        };
+        for path in ["..", "a/../b", "a//b", "a/./b", "a\\b", "a\nb", &"x".repeat(701)] {
+            assert_eq!(refused(path, ""), "prefix");
+            assert_eq!(refused("ha", path), "folder");
         }
+        let (prefix, folder) = ("x".repeat(700), "y".repeat(48));
+        assert_eq!(Layout::new(&prefix, &folder).unwrap().folder().len(), MAX_BOTH);
+        assert_eq!(refused(&prefix, &format!("{folder}y")), "folder");
     }
 
     #[test]
     fn only_direct_children_are_halves_of_backups() {
-        let layout = Layout::new("ha").unwrap();
+        let layout = Layout::new("ha", "backups").unwrap();
         assert_eq!(layout.half("ha/backups/a.tar"), Some(Half::Archive("a")));
         assert_eq!(layout.half("ha/backups/a.b.metadata.json"), Some(Half::Metadata("a.b")));
         for key in [
@@ -189,6 +223,11 @@ mod tests {
             "ha/backups/a.metadata.json/",
         ] {
             assert_eq!(layout.half(key), None, "{key}");
+        }
+        let top = Layout::new("", "").unwrap();
+        assert_eq!(top.half("a.tar"), Some(Half::Archive("a")));
+        for key in ["/a.tar", "ha/a.tar", ".tar", ".metadata.json", ""] {
+            assert_eq!(top.half(key), None, "{key}");
         }
     }
 
@@ -205,10 +244,18 @@ mod tests {
         assert_ne!(long, safe(&"ü".repeat(301)));
     }
 
+    /// None to three folders, with slashes around them or without.
+    const PATH: &str =
+        "/?([a-zäß0-9][a-z .äß0-9]{0,8}[a-z0-9]/){0,2}([a-z0-9][a-z ß0-9]{0,8}[a-z0-9])?/?";
+
     proptest! {
         #[test]
-        fn every_name_leads_to_keys_that_lead_back(wished in ".*", id in ".*") {
-            let layout = Layout::new("p").unwrap();
+        fn every_name_leads_to_keys_that_lead_back(
+            wished in ".*", id in ".*", prefix in PATH, folder in PATH,
+        ) {
+            let layout = Layout::new(&prefix, &folder).unwrap();
+            let inner = format!("{}/deeper", folder.trim_end_matches('/'));
+            let inner = Layout::new(&prefix, &inner).unwrap();
             let names: Vec<_> = candidates(&wished, &id).take(4).collect();
             for name in &names {
                 prop_assert!(!name.is_empty() && name.len() <= 220 && !name.starts_with('.'));
@@ -216,6 +263,10 @@ mod tests {
                 let (archive, metadata) = (layout.archive_key(name), layout.metadata_key(name));
                 prop_assert_eq!(layout.half(&archive), Some(Half::Archive(name.as_str())));
                 prop_assert_eq!(layout.half(&metadata), Some(Half::Metadata(name.as_str())));
+                prop_assert!(!archive.starts_with('/') && !archive.contains("//"));
+                let deeper = inner.archive_key(name);
+                prop_assert_eq!(layout.half(&deeper), None);
+                prop_assert_eq!(inner.half(&metadata), None);
             }
             let mut distinct = names.clone();
             distinct.dedup();

@@ -50,11 +50,11 @@ impl Store {
     /// The store of a target. Does not use the network.
     ///
     /// # Errors
-    /// `invalid_config` for a bad prefix or CA certificate.
+    /// `invalid_config` for a bad prefix, folder or CA certificate.
     pub fn new(config: &TargetConfig) -> Result<Self> {
         Ok(Self {
             bucket: Bucket::new(config)?,
-            layout: Layout::new(&config.prefix)?,
+            layout: Layout::new(&config.prefix, &config.folder)?,
             listings: Cache::builder().max_capacity(1).time_to_live(LISTING_LIFETIME).build(),
             generation: AtomicU64::new(0),
             documents: Cache::builder()
@@ -164,24 +164,40 @@ impl Store {
         no_such_backup(id)
     }
 
-    /// Takes the id and a name for a new backup: a name that no object has and no other upload of
-    /// ours wants.
+    /// Takes the id and a name for a new backup: a name that no object has, no other upload of ours
+    /// wants, and of which `is_taken` does not say that its archive is.
     ///
     /// # Errors
     /// `already_exists` while another upload of ours has the id.
-    pub fn reserve(&self, listing: &Listing, wished: &str, id: &str) -> Result<Reserved> {
+    pub fn reserve(
+        &self,
+        listing: &Listing,
+        wished: &str,
+        id: &str,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> Result<Reserved> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         if reserved.ids.contains(id) {
             let message = format!("a backup with the id \"{id}\" is being stored already");
             return Err(Error::new(Code::AlreadyExists, message).fact("backup_id", id));
         }
         let name = layout::candidates(wished, id)
-            .find(|name| !listing.has_name(name) && !reserved.names.contains(name))
+            .find(|name| {
+                !listing.has_name(name)
+                    && !reserved.names.contains(name)
+                    && !is_taken(&self.layout.archive_key(name))
+            })
             .unwrap_or_else(|| layout::safe(id));
         reserved.names.insert(name.clone());
         reserved.ids.insert(id.to_owned());
         drop(reserved);
         Ok(Reserved { name, id: id.to_owned(), all: Arc::clone(&self.reserved) })
+    }
+
+    /// Whether an upload of this process is using the name.
+    #[must_use]
+    pub fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).names.contains(name)
     }
 
     /// Writes the metadata of a backup whose archive is stored: from now on it is listed.
@@ -203,6 +219,7 @@ impl Store {
             key: &self.layout.metadata_key(name),
             content_type: "application/json",
             storage_class: None,
+            mark: None,
         };
         let stored = self.bucket.put(write, &Payload::new(vec![content])).await;
         self.changed();

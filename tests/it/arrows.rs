@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Rooms that all others may use, and that use only what the table says.
-const LEAVES: [&str; 5] = ["error", "config", "progress", "logging", "blocks"];
+const LEAVES: [&str; 6] = ["error", "config", "progress", "logging", "blocks", "journal"];
 
 /// A room and the rooms that it may use, besides itself and the leaves.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -28,6 +28,7 @@ const LEAF_ROOMS: &[(&str, &[&str])] = &[
     ("config", &["error"]),
     ("progress", &[]),
     ("blocks", &["error"]),
+    ("journal", &[]),
     ("logging", &["config", "error", "protocol"]),
 ];
 
@@ -45,7 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// The only places where JSON of any shape is carried or made.
 const JSON: &[&str] =
-    &["protocol", "session", "cli", "cli/serve", "demo", "logging", "store/metadata"];
+    &["protocol", "session", "cli", "cli/serve", "demo", "journal", "logging", "store/metadata"];
 
 #[test]
 fn nobody_calls_upwards_or_sideways() {

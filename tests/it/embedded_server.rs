@@ -16,7 +16,7 @@ use crate::support::{TestServer, agent_command};
 const MIB: usize = 1 << 20;
 
 fn write(key: &str) -> Write<'_> {
-    Write { key, content_type: "application/x-tar", storage_class: None }
+    Write { key, content_type: "application/x-tar", storage_class: None, mark: None }
 }
 
 fn payload(content: &[u8]) -> Payload {

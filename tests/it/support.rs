@@ -186,6 +186,16 @@ impl TestServer {
         named.map(|it| (it.key().unwrap().to_owned(), it.upload_id().unwrap().to_owned())).collect()
     }
 
+    /// Opens an upload that nobody will finish, with one part if `filled`.
+    pub(crate) async fn abandon_upload(&self, key: &str, filled: bool) {
+        let create = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
+        let id = create.send().await.unwrap().upload_id.unwrap();
+        if filled {
+            let part = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(id);
+            part.part_number(1).body(b"x".to_vec().into()).send().await.unwrap();
+        }
+    }
+
     pub(crate) async fn put(&self, key: &str, content: impl Into<Vec<u8>>) {
         let put = self.client.put_object().bucket(&self.bucket).key(key);
         put.body(content.into().into()).send().await.unwrap();

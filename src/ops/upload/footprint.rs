@@ -12,8 +12,9 @@ use tokio::task::{JoinError, JoinHandle};
 use super::Commit;
 use super::parts::Sent;
 use crate::error::{Cleanup, Code, Error, Result};
-use crate::ops::Target;
+use crate::journal::Record;
 use crate::ops::cancel::PATIENCE;
+use crate::ops::{Target, leftovers};
 use crate::protocol::Uploaded;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 use crate::store::Reserved;
@@ -28,16 +29,17 @@ const ARCHIVE_TYPE: &str = "application/x-tar";
 struct ArchiveName {
     key: String,
     storage_class: Option<String>,
+    mark: String,
 }
 
 impl ArchiveName {
-    fn new(key: &str, storage_class: Option<&str>) -> Self {
-        Self { key: key.to_owned(), storage_class: storage_class.map(str::to_owned) }
-    }
-
     fn write(&self) -> Write<'_> {
-        let storage_class = self.storage_class.as_deref();
-        Write { key: &self.key, content_type: ARCHIVE_TYPE, storage_class }
+        Write {
+            key: &self.key,
+            content_type: ARCHIVE_TYPE,
+            storage_class: self.storage_class.as_deref(),
+            mark: Some(&self.mark),
+        }
     }
 }
 
@@ -52,6 +54,9 @@ pub(super) struct Footprint {
     objects: Vec<String>,
     /// Kept until everything is taken back, so that no other upload takes the name before.
     name: Option<Reserved>,
+    /// What the archive is known by.
+    mark: String,
+    record: Option<Arc<Record>>,
 }
 
 /// How taking back went.
@@ -69,9 +74,23 @@ fn panicked(error: JoinError) -> Error {
 }
 
 impl Footprint {
-    /// Keeps the name until the end.
-    pub(super) fn named(&mut self, name: Reserved) -> String {
-        self.name.insert(name).name().to_owned()
+    /// Keeps the name until the end, and notes in the journal that it is about to be used.
+    pub(super) async fn begin(&mut self, target: &Target, name: Reserved) -> String {
+        let name = self.name.insert(name).name().to_owned();
+        self.mark = format!("{:032x}", fastrand::u128(..));
+        let layout = target.store.layout();
+        let (archive, document) = (layout.archive_key(&name), layout.metadata_key(&name));
+        let record = target.leftovers.begin(archive, document, self.mark.clone()).await;
+        self.record = record.map(Arc::new);
+        name
+    }
+
+    fn archive(&self, key: &str, storage_class: Option<&str>) -> ArchiveName {
+        ArchiveName {
+            key: key.to_owned(),
+            storage_class: storage_class.map(str::to_owned),
+            mark: self.mark.clone(),
+        }
     }
 
     /// Stores the whole archive.
@@ -83,7 +102,7 @@ impl Footprint {
         payload: Payload,
     ) -> Result<Stored> {
         self.objects.push(key.to_owned());
-        let (bucket, archive) = (bucket.clone(), ArchiveName::new(key, storage_class));
+        let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
         let putting = self
             .putting
             .insert(tokio::spawn(async move { bucket.put(archive.write(), &payload).await }));
@@ -99,10 +118,15 @@ impl Footprint {
         key: &str,
         storage_class: Option<&str>,
     ) -> Result<Upload> {
-        let (bucket, archive) = (bucket.clone(), ArchiveName::new(key, storage_class));
-        let opening = self
-            .opening
-            .insert(tokio::spawn(async move { bucket.create_upload(archive.write()).await }));
+        let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
+        let record = self.record.clone();
+        let opening = self.opening.insert(tokio::spawn(async move {
+            let upload = bucket.create_upload(archive.write()).await?;
+            if let Some(record) = record {
+                leftovers::opened(record, upload.id().to_owned()).await;
+            }
+            Ok(upload)
+        }));
         let opened = opening.await.map_err(panicked);
         self.opening = None;
         let upload = opened??;
@@ -122,13 +146,18 @@ impl Footprint {
         self.objects = vec![metadata_key, key.to_owned()];
         let upload = self.upload.clone();
         let key = key.to_owned();
+        let record = self.record.clone();
         let committing = self.committing.insert(tokio::spawn(async move {
             let Stored { etag, version_id } = match (upload, sent.stored.clone()) {
                 (Some(upload), None) => complete(&commit.target, &upload, &sent, &key).await?,
                 (_, Some(stored)) => stored,
                 (None, None) => return Err(Error::new(Code::Internal, "nothing was sent")),
             };
-            commit.run(etag, version_id).await
+            let uploaded = commit.run(etag, version_id).await?;
+            if let Some(record) = record {
+                leftovers::end(record).await;
+            }
+            Ok(uploaded)
         }));
         let committed = committing.await.map_err(panicked);
         self.committing = None;
@@ -138,6 +167,9 @@ impl Footprint {
     /// Takes back whatever there may be, within [`PATIENCE`]; what is not done by then goes on.
     pub(super) async fn erase(mut self, target: &Arc<Target>) -> Erased {
         if self.opening.is_none() && self.upload.is_none() && self.objects.is_empty() {
+            if let Some(record) = self.record {
+                leftovers::end(record).await;
+            }
             return Erased::Nothing;
         }
         let target = Arc::clone(target);
@@ -148,6 +180,7 @@ impl Footprint {
                 return Erased::Committed(Box::new(uploaded));
             }
             let mut clean = true;
+            let mut arrives_late = false;
             if let Some(opening) = &mut self.opening
                 && let Ok(Ok(upload)) = opening.await
             {
@@ -156,8 +189,8 @@ impl Footprint {
             if let Some(mut putting) = self.putting.take()
                 && tokio::time::timeout(GRACE, &mut putting).await.is_err()
             {
-                // Still on its way after all this time, so what has come is not the whole of it.
                 putting.abort();
+                arrives_late = true;
             }
             if let Some(upload) = &self.upload {
                 // Parts that were on their way may arrive after the first abort.
@@ -169,6 +202,13 @@ impl Footprint {
                 clean &= report(key, target.store.bucket().delete(key).await);
             }
             target.store.changed();
+            // What may still arrive is left to the journal.
+            if clean
+                && !arrives_late
+                && let Some(record) = self.record
+            {
+                leftovers::end(record).await;
+            }
             Erased::Tried(if clean { Cleanup::Complete } else { Cleanup::Failed })
         };
         // As a task, so that it goes on when the time is up.

@@ -17,9 +17,6 @@ use crate::store::metadata::Digests;
 /// From this many bytes on an archive is sent in parts.
 pub(super) const THRESHOLD: u64 = 20 * MIB;
 
-/// Parts sent at the same time, memory permitting.
-const MOST_AT_ONCE: usize = 8;
-
 /// Sizes, decided before the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -167,7 +164,7 @@ impl Archive<'_> {
                 .fact("limit", self.plan.part_size.saturating_mul(MAX_PARTS))
             })?;
         let room = loop {
-            if sending.tasks.len() < MOST_AT_ONCE
+            if sending.tasks.len() < self.target.config.max_parallel_parts
                 && let Some(room) = self.target.budget.try_reserve(self.plan.part_size)
             {
                 break Some(room);

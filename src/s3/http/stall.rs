@@ -20,6 +20,9 @@ pub(in crate::s3) struct StallFault {
     pub(in crate::s3) limit: Duration,
 }
 
+/// Stands for a moment while nothing can move because we do not let it.
+const HELD: u64 = u64::MAX;
+
 /// When a byte moved last, in milliseconds since `start`.
 #[derive(Clone)]
 pub(super) struct Activity {
@@ -33,8 +36,14 @@ impl Activity {
     }
 
     fn touch(&self) {
-        let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(HELD - 1);
         self.last.store(passed, Ordering::Relaxed);
+    }
+
+    /// Stops the clock for as long as what this gives lives.
+    pub(super) fn hold(&self) -> Held {
+        self.last.store(HELD, Ordering::Relaxed);
+        Held(self.clone())
     }
 
     /// Gives `work` up when nothing moved for `limit`.
@@ -46,16 +55,28 @@ impl Activity {
         tokio::pin!(work);
         loop {
             let last = self.last.load(Ordering::Relaxed);
-            let deadline = self.start + Duration::from_millis(last) + limit;
+            let since = match last {
+                HELD => Instant::now(),
+                last => self.start + Duration::from_millis(last),
+            };
             tokio::select! {
                 done = &mut work => return Ok(done),
-                () = tokio::time::sleep_until(deadline) => {
-                    if self.last.load(Ordering::Relaxed) == last {
+                () = tokio::time::sleep_until(since + limit) => {
+                    if last != HELD && self.last.load(Ordering::Relaxed) == last {
                         return Err(StallFault { limit });
                     }
                 }
             }
         }
+    }
+}
+
+/// An activity whose clock stands still.
+pub(super) struct Held(Activity);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.touch();
     }
 }
 

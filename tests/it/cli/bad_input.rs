@@ -33,9 +33,18 @@ async fn settings_that_cannot_work_are_named() {
         ("ACCESS_KEY_ID", "  ", "invalid_config", "access_key_id", "blank"),
         ("SECRET_ACCESS_KEY", "secret\t", "invalid_config", "secret_access_key", "before or after"),
         ("PREFIX", "../x", "invalid_config", "prefix", "without . and .."),
+        ("FOLDER", "a/./b", "invalid_config", "folder", "without . and .."),
         ("REGION", "eu central", "invalid_config", "region", "letters, digits"),
         ("CA_FILE", "/no/such/file", "invalid_config", "ca_file", "/no/such/file"),
         ("PART_SIZE_BYTES", "1", "invalid_config", "part_size_bytes", "5 MiB"),
+        ("MAX_PARALLEL_PARTS", "0", "invalid_config", "max_parallel_parts", "1 to 64"),
+        (
+            "MAX_BYTES_PER_SECOND",
+            "1000",
+            "invalid_config",
+            "max_bytes_per_second",
+            "at least 65536",
+        ),
     ] {
         let shell = shell.set(name, value);
         let error = shell.run(&[&"list", &"--json"]).await.error(5, code);

@@ -250,3 +250,20 @@ async fn what_is_no_whole_backup_is_listed_below_and_can_be_deleted() {
     assert_eq!(shell.run(&[&"delete", &"l", &"--yes"]).await.code, 0);
     assert_eq!(server.get(&format!("{folder}lost.metadata.json")).await, None);
 }
+
+#[tokio::test]
+async fn the_folder_is_a_setting_and_may_be_empty() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let none = shell.set("FOLDER", "");
+    let (file, id, ..) = REAL[0];
+    none.run(&[&"upload", &real_backup(file), &"--json"]).await.json(0);
+    let start = format!("{}/", server.prefix).trim_start_matches('/').to_owned();
+    let keys: Vec<_> = server.objects().await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [format!("{start}{file}.metadata.json"), format!("{start}{file}.tar")]);
+    let usual = shell.run(&[&"list", &"--json"]).await.json(0);
+    assert_eq!(usual["backups"], json!([]));
+    // A flag goes before the environment.
+    let flag = shell.set("FOLDER", "elsewhere").run(&[&"list", &"--folder", &"", &"--json"]).await;
+    assert_eq!(flag.json(0)["backups"][0]["id"], id);
+}

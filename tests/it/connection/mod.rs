@@ -6,6 +6,7 @@ mod certificates;
 mod proxy;
 mod requests;
 mod seen;
+mod speed;
 mod tls;
 mod wire;
 

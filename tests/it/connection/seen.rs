@@ -13,15 +13,18 @@ pub(super) struct Seen {
     /// As in the request line.
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
+    /// Requests in hand when it came, itself included.
+    pub(super) at_once: usize,
     pub(super) length: usize,
     /// Of its body, in hexadecimal.
     pub(super) sha256: String,
 }
 
 impl Seen {
-    pub(super) fn new(connection: usize, head: &Parts, content: &[u8]) -> Self {
+    pub(super) fn new(connection: usize, at_once: usize, head: &Parts, content: &[u8]) -> Self {
         Self {
             connection,
+            at_once,
             method: head.method.clone(),
             uri: head.uri.clone(),
             headers: head.headers.clone(),

@@ -88,6 +88,7 @@ impl Wire {
             upstream,
             rule: Mutex::new(Box::new(rule) as Rule),
             seen: Arc::clone(&seen),
+            in_hand: Arc::default(),
         });
         let serving = tokio::spawn(accept(listener, identity, state)).abort_handle();
         Self { address, seen, serving }
@@ -151,6 +152,8 @@ struct State {
     upstream: SocketAddr,
     rule: Mutex<Rule>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Has as many clones as there are requests without answer.
+    in_hand: Arc<()>,
 }
 
 fn cut() -> io::Error {
@@ -163,8 +166,10 @@ impl State {
         connection: usize,
         mut request: Request<Incoming>,
     ) -> io::Result<Response<Body>> {
+        let in_hand = Arc::clone(&self.in_hand);
+        let at_once = Arc::strong_count(&in_hand) - 1;
         if request.method() == Method::CONNECT {
-            return Ok(self.tunnel(connection, &mut request));
+            return Ok(self.tunnel(connection, at_once, &mut request));
         }
         let (head, body) = request.into_parts();
         let act = (self.rule.lock().unwrap())(&head);
@@ -174,7 +179,7 @@ impl State {
             _ => usize::MAX,
         };
         let content = read(body, wanted).await?;
-        self.note(connection, &head, &content);
+        self.note(connection, at_once, &head, &content);
         match act {
             Act::CutRequest(_) => return Err(cut()),
             Act::Answer(status, code) | Act::Refuse(status, code) => {
@@ -196,17 +201,22 @@ impl State {
         Ok(Response::from_parts(head, body_of(content, length)))
     }
 
-    fn note(&self, connection: usize, head: &Parts, content: &[u8]) {
-        self.seen.lock().unwrap().push(Seen::new(connection, head, content));
+    fn note(&self, connection: usize, at_once: usize, head: &Parts, content: &[u8]) {
+        self.seen.lock().unwrap().push(Seen::new(connection, at_once, head, content));
     }
 
-    fn tunnel(&self, connection: usize, request: &mut Request<Incoming>) -> Response<Body> {
+    fn tunnel(
+        &self,
+        connection: usize,
+        at_once: usize,
+        request: &mut Request<Incoming>,
+    ) -> Response<Body> {
         let upgrade = hyper::upgrade::on(&mut *request);
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = request.method().clone();
         head.uri = request.uri().clone();
         head.headers = request.headers().clone();
-        self.note(connection, &head, b"");
+        self.note(connection, at_once, &head, b"");
         if let Act::Answer(status, code) = (self.rule.lock().unwrap())(&head) {
             return refusal(status, code);
         }

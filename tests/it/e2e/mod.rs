@@ -3,12 +3,16 @@
 
 mod download;
 mod exists;
+mod folder;
 mod foreign;
+mod leftovers;
 mod listing;
 mod memory;
+mod other_writers;
 mod round_trip;
 mod stops;
 pub(crate) mod streams;
+mod sweep;
 mod validate;
 
 use s3_backup_agent::demo::host::Host;

@@ -10,7 +10,7 @@ use super::{assert_empty, code, connect, ids};
 use crate::support::TestServer;
 
 /// How far an upload gets before it is stopped.
-const MOMENTS: [(&str, u64); 6] = [
+pub(super) const MOMENTS: [(&str, u64); 6] = [
     ("before the first byte", 0),
     ("in a small upload", 5 << 20),
     ("just before the first part", (20 << 20) - 1),
@@ -20,7 +20,7 @@ const MOMENTS: [(&str, u64); 6] = [
 ];
 
 /// Sends this many bytes of an upload as the credit allows.
-async fn send_until(
+pub(super) async fn send_until(
     host: &Host,
     id: &str,
     bytes: u64,

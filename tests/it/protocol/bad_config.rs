@@ -34,6 +34,7 @@ async fn bad_settings_name_the_field_and_the_remedy() {
         (json!({"bucket": ""}), "invalid_bucket_name", "bucket", "missing"),
         (json!({"bucket": "192.168.1.1"}), "invalid_bucket_name", "bucket", "IP"),
         (json!({"prefix": "a/../b"}), "invalid_config", "prefix", "without . and .."),
+        (json!({"folder": "a//b"}), "invalid_config", "folder", "single slashes"),
         (json!({"region": "eu central"}), "invalid_config", "region", "leave it out"),
         (json!({"access_key_id": ""}), "invalid_config", "access_key_id", "missing"),
         (json!({"access_key_id": " AK"}), "invalid_config", "access_key_id", "remove"),
@@ -58,6 +59,14 @@ async fn bad_settings_name_the_field_and_the_remedy() {
         ),
         (json!({"part_size_bytes": 1}), "invalid_config", "part_size_bytes", "5 MiB"),
         (json!({"memory_budget_bytes": 1}), "invalid_config", "memory_budget_bytes", "32 MiB"),
+        (json!({"max_parallel_parts": 0}), "invalid_config", "max_parallel_parts", "1 to 64"),
+        (json!({"max_parallel_parts": 65}), "invalid_config", "max_parallel_parts", "1 to 64"),
+        (
+            json!({"max_bytes_per_second": 65_535}),
+            "invalid_config",
+            "max_bytes_per_second",
+            "leave it out for none",
+        ),
         (json!({"type": "ftp"}), "invalid_config", "type", "s3"),
         (
             json!({"endpoint": "https://x.org", "ca_certificate": "nonsense"}),

@@ -1,0 +1,24 @@
+//! Where the program keeps what it has to know after it was killed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::journal::Journal;
+
+/// The folder of the state.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StateOptions {
+    /// Folder for notes of what is being stored, by which the next run takes back what a killed one
+    /// has left. Default: `s3-backup-agent` in `$XDG_STATE_HOME` or `~/.local/state`.
+    #[arg(long, value_name = "PATH", env = "S3_BACKUP_AGENT_STATE_DIR", hide_env_values = true)]
+    state_dir: Option<PathBuf>,
+}
+
+impl StateOptions {
+    /// The journal, if there is a place for it. Nothing is read or written yet.
+    #[must_use]
+    pub fn journal(&self) -> Option<Journal> {
+        self.state_dir.clone().or_else(Journal::usual_folder).map(Journal::new)
+    }
+}

@@ -1,0 +1,168 @@
+//! What uploads that were killed have left in the bucket, and taking it back.
+//!
+//! An upload notes in the journal what it is about to store. When its process is gone, whoever opens
+//! the same place next finds the note. The journal is a help and no condition: a backup is stored
+//! even where it cannot be written.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex;
+
+use super::Target;
+use crate::error::{Code, Error, Result};
+use crate::journal::{Beginning, Journal, Owner, Record};
+use crate::s3::OpenUpload;
+
+/// So long after an upload was killed, what it had already sent may still arrive: the system goes on
+/// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at once
+/// more after that.
+const ON_THE_WAY: Duration = Duration::from_secs(120);
+
+/// The journal of this process, as one target uses it.
+#[derive(Debug)]
+pub(super) struct Leftovers {
+    journal: Option<Journal>,
+    endpoint: String,
+    bucket: String,
+    /// Held while something is taken back.
+    settling: Mutex<()>,
+}
+
+impl Leftovers {
+    pub(super) fn new(journal: Option<Journal>, endpoint: &str, bucket: &str) -> Self {
+        let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
+        Self { journal, endpoint, bucket, settling: Mutex::default() }
+    }
+
+    /// Notes that the archive `key`, known by `mark`, is about to be stored.
+    pub(super) async fn begin(
+        &self,
+        archive: String,
+        document: String,
+        mark: String,
+    ) -> Option<Record> {
+        let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
+        let beginning = Beginning { endpoint, bucket, archive, document, mark };
+        self.ask(move |journal| journal.begin(beginning)).await
+    }
+
+    /// Keys of archives that this machine is storing, or was when it was killed.
+    pub(super) async fn archives(&self) -> HashMap<String, Owner> {
+        self.ask(|journal| journal.archives()).await.unwrap_or_default()
+    }
+
+    async fn orphans(&self) -> Vec<Record> {
+        let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
+        self.ask(move |journal| journal.orphans(&endpoint, &bucket)).await.unwrap_or_default()
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Journal) -> io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let journal = self.journal.clone()?;
+        let asking = tokio::task::spawn_blocking(move || question(&journal));
+        match asking.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::warn!(%error, "the journal cannot be used: what a killed upload leaves \
+                    behind is only found by its age");
+                None
+            }
+        }
+    }
+}
+
+/// Notes the multipart upload that was opened for a beginning.
+pub(super) async fn opened(record: Arc<Record>, upload_id: String) {
+    let noting = tokio::task::spawn_blocking(move || record.opened(&upload_id));
+    if let Ok(Err(error)) = noting.await {
+        tracing::warn!(%error, "the journal cannot be written");
+    }
+}
+
+/// Forgets a beginning.
+pub(super) async fn end(record: Arc<Record>) {
+    // Only fails when the runtime is ending; then the record is looked at once more.
+    let _ = tokio::task::spawn_blocking(move || record.end()).await;
+}
+
+/// Takes back what killed processes of this machine have left in the bucket, or waits until that is
+/// done. May be dropped at any time; what is not done by then is done the next time. Returns after
+/// which time to look once more, if need be.
+pub async fn settle(target: &Target) -> Option<Duration> {
+    let _settling = target.leftovers.settling.lock().await;
+    let mut again = None;
+    for record in target.leftovers.orphans().await {
+        let key = record.beginning.archive.clone();
+        let orphan_since = record.orphan_since.unwrap_or(SystemTime::UNIX_EPOCH);
+        let may_still_come = orphan_since.elapsed().unwrap_or_default() < ON_THE_WAY;
+        match take_back(target, &record).await {
+            Ok(Found::Backup) => end(Arc::new(record)).await,
+            Ok(Found::Rest) if may_still_come => again = Some(ON_THE_WAY),
+            Ok(Found::Rest) => end(Arc::new(record)).await,
+            Err(error) => {
+                tracing::warn!(key, %error, "what an upload that was killed has left stays for now");
+            }
+        }
+    }
+    again
+}
+
+/// What a killed upload has left.
+enum Found {
+    /// Everything: it was killed right after its end.
+    Backup,
+    /// Some of it, which is gone now, or nothing.
+    Rest,
+}
+
+async fn take_back(target: &Target, record: &Record) -> Result<Found> {
+    let bucket = target.store.bucket();
+    let Beginning { archive, document, mark, .. } = &record.beginning;
+    if absent(bucket.mark(archive).await)?.flatten().as_ref() == Some(mark) {
+        if absent(bucket.head(document).await)?.is_some() {
+            return Ok(Found::Backup);
+        }
+        bucket.delete(archive).await?;
+        tracing::info!(archive, "deleted what an upload that was killed had stored");
+        target.store.changed();
+    }
+    match &record.upload_id {
+        Some(id) => bucket.upload(archive, id).abort().await?,
+        None => abort_empty(target, archive).await?,
+    }
+    Ok(Found::Rest)
+}
+
+/// Aborts an upload whose id was not noted any more. It cannot have got a part by then, which tells
+/// it from one that somebody else is filling.
+async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
+    let bucket = target.store.bucket();
+    let uploads = match bucket.open_uploads(archive).await {
+        // Looking is a right that not every policy gives; the bucket's own rules have to do it.
+        Err(error) if error.code() == Code::AccessDenied => return Ok(()),
+        uploads => uploads?,
+    };
+    // Asked after the uploads: a new one is noted before it is opened.
+    if target.leftovers.archives().await.get(archive) == Some(&Owner::Alive) {
+        return Ok(());
+    }
+    for OpenUpload { key, id, .. } in uploads {
+        let upload = bucket.upload(&key, &id);
+        if key == archive && upload.newest_part().await?.is_none() {
+            upload.abort().await?;
+        }
+    }
+    Ok(())
+}
+
+fn absent<T>(looked: Result<T>) -> Result<Option<T>, Error> {
+    match looked {
+        Err(error) if error.code() == Code::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}

@@ -1,0 +1,105 @@
+//! Finds and removes what nobody will ever finish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::leftovers::settle;
+use super::{Cancel, Target};
+use crate::error::{Code, Error, Result};
+use crate::journal::Owner;
+use crate::protocol::{CheckError, Leftover, LeftoverKind, LeftoverStatus, Swept};
+use crate::s3::OpenUpload;
+use crate::store::layout::Half;
+
+/// Uploads looked at the same time.
+const AT_ONCE: usize = 8;
+
+/// Longest age that can be asked for: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What to sweep.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// What nobody has touched for so long is nobody's. At most a year.
+    pub older_than: Duration,
+    /// Only look.
+    pub dry_run: bool,
+}
+
+/// Aborts the multipart uploads of archives to which no part was added for a while, so that they
+/// cost no more. Uploads of this machine that are running are left alone, whatever their age. Safe
+/// to repeat; what was begun when it is cancelled is finished.
+///
+/// # Errors
+/// `access_denied` without the right to list uploads, and every other code that a storage or a
+/// connection can cause. What cannot be removed is a result.
+pub async fn sweep(target: &Arc<Target>, request: Sweep, cancel: &Cancel) -> Result<Swept> {
+    if request.older_than > LONGEST {
+        let longest = LONGEST.as_secs();
+        return Err(Error::new(
+            Code::InvalidParams,
+            format!("the member \"older_than_s\" must be 0 to {longest}"),
+        )
+        .fact("member", "older_than_s"));
+    }
+    let target = Arc::clone(target);
+    cancel.guard(async move { run(&target, request).await }).await
+}
+
+async fn run(target: &Target, request: Sweep) -> Result<Swept> {
+    if !request.dry_run {
+        settle(target).await;
+    }
+    let layout = target.store.layout();
+    let uploads = target.store.bucket().open_uploads(layout.folder()).await?;
+    let known = target.leftovers.archives().await;
+    let ours = uploads.into_iter().filter(|upload| {
+        let name = match layout.half(&upload.key) {
+            Some(Half::Archive(name)) => name,
+            Some(Half::Metadata(_)) | None => return false,
+        };
+        !target.store.is_reserved(name) && known.get(&upload.key) != Some(&Owner::Alive)
+    });
+    let looking = stream::iter(ours).map(|upload| look(target, upload, request));
+    let leftovers = looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
+    Ok(Swept { leftovers: leftovers.try_collect().await?, more: false })
+}
+
+/// What is left over of an upload, if it is stale, and is gone now unless this is a dry run.
+async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Option<Leftover>> {
+    let upload = target.store.bucket().upload(&found.key, &found.id);
+    let idle = |since: i64| {
+        Duration::from_secs(u64::try_from(Utc::now().timestamp() - since).unwrap_or_default())
+    };
+    let mut idle_for = idle(found.opened);
+    if idle_for >= request.older_than {
+        match upload.newest_part().await {
+            Ok(newest) => idle_for = idle(found.opened.max(newest.unwrap_or_default())),
+            // It has come to its end since it was listed.
+            Err(error) if matches!(error.code(), Code::NotFound | Code::Changed) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if idle_for < request.older_than {
+        return Ok(None);
+    }
+    let (status, error) = match request.dry_run {
+        true => (LeftoverStatus::Found, None),
+        false => match upload.abort().await {
+            Ok(()) => (LeftoverStatus::Removed, None),
+            Err(error) => (LeftoverStatus::Failed, Some(CheckError::from(&error))),
+        },
+    };
+    Ok(Some(Leftover {
+        kind: LeftoverKind::Upload,
+        key: found.key,
+        idle_s: idle_for.as_secs(),
+        status,
+        error,
+    }))
+}

@@ -1,0 +1,102 @@
+//! Backups in another folder than the usual one, or in none.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{assert_empty, code, connect_with, fetch, ids, store};
+use crate::support::TestServer;
+
+/// A backup that a real Home Assistant made: its bytes, and what Home Assistant says of it.
+fn real_backup() -> (&'static str, Vec<u8>, Value) {
+    let name = "Automatic_backup_2026.11.0_2026-11-20_04.32_33282898";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.tar"));
+    let content = std::fs::read(path).unwrap();
+    let metadata = json!({
+        "addons": [], "backup_id": "b52acd05", "date": "2026-11-20T04:32:33.282898+00:00",
+        "database_included": false, "extra_metadata": {}, "folders": [],
+        "homeassistant_included": true, "homeassistant_version": "2026.11.0",
+        "name": "Automatic backup 2026.11.0", "protected": false, "size": content.len(),
+    });
+    (name, content, metadata)
+}
+
+/// The prefix `rest` in the place of the test, and what its keys begin with.
+fn place(server: &TestServer, rest: &str) -> (String, String) {
+    let prefix = format!("{}/{rest}", server.prefix).trim_matches('/').to_owned();
+    let start = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    (prefix, start)
+}
+
+#[tokio::test]
+async fn backups_directly_under_the_prefix_list_restore_and_delete() {
+    for rest in ["", "home/ha"] {
+        let server = TestServer::start().await;
+        let (prefix, start) = place(&server, rest);
+        let (name, content, metadata) = real_backup();
+        server.put(&format!("{start}{name}.tar"), content.clone()).await;
+        server.put(&format!("{start}{name}.metadata.json"), metadata.to_string()).await;
+        // Others keep theirs in folders below.
+        for below in ["backups/", "other/"] {
+            server.put(&format!("{start}{below}x.tar"), "x").await;
+            let document = json!({"backup_id": below}).to_string();
+            server.put(&format!("{start}{below}x.metadata.json"), document).await;
+        }
+        let host = connect_with(&server, json!({"prefix": prefix, "folder": ""})).await;
+        let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+        let expected = json!([{
+            "id": "b52acd05", "name": name, "size": content.len(), "stored_size": content.len(),
+            "verifiable": false, "metadata": metadata,
+        }]);
+        assert_eq!((&listed["backups"], &listed["skipped"]), (&expected, &json!([])));
+        assert!(fetch(&host, "b52acd05").await.0 == content);
+        let other = json!({"target": "t1", "backup_id": "other/"});
+        assert_eq!(code(host.call("backup.delete", other).await), "not_found");
+        host.call("backup.delete", json!({"target": "t1", "backup_id": "b52acd05"})).await.unwrap();
+        let left: Vec<_> = server.objects().await.into_iter().map(|(key, _)| key).collect();
+        let expected =
+            ["backups/x.metadata.json", "backups/x.tar", "other/x.metadata.json", "other/x.tar"];
+        assert_eq!(left, expected.map(|key| format!("{start}{key}")));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_where_the_folder_says() {
+    let server = TestServer::start().await;
+    for (rest, folder, path) in [
+        ("", "", ""),
+        ("ha", "", "ha/"),
+        ("ha", "/", "ha/"),
+        ("ha", "/of the/house/", "ha/of the/house/"),
+        ("", "house", "house/"),
+    ] {
+        let (prefix, _) = place(&server, rest);
+        let (_, start) = place(&server, "");
+        let host = connect_with(&server, json!({"prefix": prefix, "folder": folder})).await;
+        let validate = json!({"target": "t1", "level": "write"});
+        assert_eq!(host.call("target.validate", validate).await.unwrap()["ok"], true);
+        // One in a request, one in parts.
+        store(&host, "small", 1, 10).await;
+        store(&host, "large", 2, 21 << 20).await;
+        let keys: Vec<_> = server.objects().await.into_iter().map(|(key, _)| key).collect();
+        let names = ["large.metadata.json", "large.tar", "small.metadata.json", "small.tar"];
+        assert_eq!(keys, names.map(|name| format!("{start}{path}Backup {name}")));
+        assert_eq!(ids(&host).await, ["large", "small"]);
+        assert_eq!(fetch(&host, "large").await.0.len(), 21 << 20);
+        for id in ["small", "large"] {
+            host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
+        }
+        assert_empty(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn folders_keep_backups_apart() {
+    let server = TestServer::start().await;
+    let usual = connect_with(&server, json!({})).await;
+    let none = connect_with(&server, json!({"folder": ""})).await;
+    store(&usual, "usual", 1, 10).await;
+    store(&none, "none", 2, 10).await;
+    assert_eq!(ids(&usual).await, ["usual"]);
+    assert_eq!(ids(&none).await, ["none"]);
+}

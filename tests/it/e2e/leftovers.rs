@@ -1,0 +1,164 @@
+//! Whatever kills an agent at whatever moment: the next one takes back what it left, and nothing
+//! else.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use s3_backup_agent::demo::host::Host;
+use serde_json::json;
+
+use super::stops::{MOMENTS, send_until};
+use super::{assert_empty, fetch, ids, store};
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
+
+async fn connect(server: &TestServer, state: &Path) -> Host {
+    let state = state.to_str().unwrap();
+    let host = Host::launch(agent_command(), &["serve", "--state-dir", state], &[]).await.unwrap();
+    host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    host
+}
+
+async fn kill(mut host: Host) {
+    let pid = rustix::process::Pid::from_raw(host.pid().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    host.wait().await.unwrap();
+}
+
+/// A request that is answered when everything in the journal was dealt with.
+async fn settled(host: &Host) {
+    let swept = host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(swept, json!({"leftovers": [], "more": false}));
+}
+
+/// Waits until what was on its way to the storage has arrived and is taken back as well.
+async fn clean(host: &Host, server: &TestServer) {
+    let watch = Instant::now();
+    while !(server.objects().await.is_empty() && server.open_uploads().await.is_empty()) {
+        assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", server.objects().await);
+        settled(host).await;
+    }
+}
+
+/// Makes it long ago that the owners of all records went away.
+fn let_time_pass(state: &Path) {
+    for entry in std::fs::read_dir(state.join("uploads")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| !line.contains("orphan_since")).collect();
+        if !lines.is_empty() {
+            std::fs::write(&path, lines.join("\n") + "\n{\"orphan_since\":1}\n").unwrap();
+        }
+    }
+}
+
+fn records(state: &Path) -> usize {
+    let folder = std::fs::read_dir(state.join("uploads")).unwrap();
+    folder.filter(|entry| entry.as_ref().unwrap().file_name() != "gate").count()
+}
+
+#[tokio::test]
+async fn what_a_killed_upload_left_is_taken_back_by_the_next_agent() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    for (moment, bytes) in MOMENTS {
+        let host = connect(&server, state.path()).await;
+        let request = send_until(&host, "k", bytes, json!({"size": 100 << 20})).await;
+        assert_eq!(records(state.path()), 1, "{moment}");
+        drop(request);
+        kill(host).await;
+        assert_eq!(records(state.path()), 1, "{moment}");
+        assert_eq!(server.open_uploads().await.len(), 1, "{moment}");
+
+        let host = connect(&server, state.path()).await;
+        settled(&host).await;
+        assert_empty(&server).await;
+        // What was on its way may still arrive.
+        assert_eq!(records(state.path()), 1, "{moment}");
+        let_time_pass(state.path());
+        settled(&host).await;
+        assert_eq!(records(state.path()), 0, "{moment}");
+    }
+}
+
+#[tokio::test]
+async fn a_kill_around_the_end_leaves_all_or_nothing() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    for round in 0..30_u64 {
+        let size: u64 = if round % 2 == 0 { 300_000 } else { 21 << 20 };
+        let host = connect(&server, state.path()).await;
+        let killing = async {
+            let pause = fastrand::u64(0..if round % 2 == 0 { 100 } else { 400 });
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        };
+        let new = json!({"id": "e", "name": "e", "metadata": {}});
+        let uploading = host.upload("t1", new, json!({"size": size}), Noise::new(round, size));
+        tokio::select! {
+            _ = uploading => {}
+            () = killing => {}
+        }
+        kill(host).await;
+
+        let host = connect(&server, state.path()).await;
+        settled(&host).await;
+        if ids(&host).await.is_empty() {
+            clean(&host, &server).await;
+        } else {
+            let (content, _) = fetch(&host, "e").await;
+            assert!(content == Noise::new(round, size).bytes(usize::try_from(size).unwrap()));
+            host.call("backup.delete", json!({"target": "t1", "backup_id": "e"})).await.unwrap();
+            clean(&host, &server).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_upload_of_a_living_agent_is_left_alone() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let busy = connect(&server, state.path()).await;
+    let mut request = send_until(&busy, "busy", 40 << 20, json!({"size": 40 << 20})).await;
+
+    let other = connect(&server, state.path()).await;
+    let all = json!({"target": "t1", "older_than_s": 0});
+    for host in [&other, &busy] {
+        let swept = host.call("target.sweep", all.clone()).await.unwrap();
+        assert_eq!(swept["leftovers"], json!([]));
+    }
+    store(&other, "other", 1, 300_000).await;
+
+    let end = json!({"id": request.id, "length": 40 << 20});
+    busy.notify("stream.end", end, None).await.unwrap();
+    request.response().await.unwrap();
+    assert_eq!(ids(&other).await.len(), 2);
+    assert_eq!(records(state.path()), 0);
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_under_the_same_key_is_left_alone() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let host = connect(&server, state.path()).await;
+    let request = send_until(&host, "k", 40 << 20, json!({"size": 100 << 20})).await;
+    let (key, _) = server.open_uploads().await.remove(0);
+    drop(request);
+    kill(host).await;
+    server.put(&key, b"of somebody else".to_vec()).await;
+
+    let host = connect(&server, state.path()).await;
+    settled(&host).await;
+    assert_eq!(server.open_uploads().await, []);
+    assert_eq!(server.objects().await, [(key, 16)]);
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_where_no_journal_can_be_kept() {
+    let server = TestServer::start().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let host = connect(&server, file.path()).await;
+    store(&host, "a", 1, 300_000).await;
+    assert_eq!(ids(&host).await, ["a"]);
+    let log = host.stderr_lines().join("\n");
+    assert!(log.contains("the journal cannot be used"), "{log}");
+}
