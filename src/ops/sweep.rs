@@ -18,7 +18,7 @@ use crate::store::layout::Half;
 const AT_ONCE: usize = 8;
 
 /// Longest age that can be asked for: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const MAX_OLDER_THAN_S: u64 = 365 * 24 * 60 * 60;
 
 /// What to sweep.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +37,10 @@ pub struct Sweep {
 /// `access_denied` without the right to list uploads, and every other code that a storage or a
 /// connection can cause. What cannot be removed is a result.
 pub async fn sweep(target: &Arc<Target>, request: Sweep, cancel: &Cancel) -> Result<Swept> {
-    if request.older_than > LONGEST {
-        let longest = LONGEST.as_secs();
+    if request.older_than > Duration::from_secs(MAX_OLDER_THAN_S) {
         return Err(Error::new(
             Code::InvalidParams,
-            format!("the member \"older_than_s\" must be 0 to {longest}"),
+            format!("the member \"older_than_s\" must be 0 to {MAX_OLDER_THAN_S}"),
         )
         .fact("member", "older_than_s"));
     }
@@ -54,7 +53,9 @@ async fn run(target: &Target, request: Sweep) -> Result<Swept> {
         settle(target).await;
     }
     let layout = target.store.layout();
-    let uploads = target.store.bucket().open_uploads(layout.folder()).await?;
+    let mut uploads = target.store.bucket().open_uploads(layout.folder()).await?;
+    // Not every storage lists them in order.
+    uploads.sort_unstable_by(|one, other| (&one.key, &one.id).cmp(&(&other.key, &other.id)));
     let known = target.leftovers.archives().await;
     let ours = uploads.into_iter().filter(|upload| {
         let name = match layout.half(&upload.key) {

@@ -255,7 +255,7 @@ fn not_connected(endpoint: &str, source: Box<dyn StdError + Send + Sync>) -> Err
         Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}: {reason}"))
             .field("endpoint")
             .fact("stage", "tcp")
-            .fact("host", endpoint);
+            .fact("host", endpoint.split_once("://").map_or(endpoint, |(_, host)| host));
     if let Some(io) = io {
         error = error.fact("os_error", io.to_string());
     }

@@ -1,17 +1,21 @@
 """Home Assistant backups on any S3-compatible storage."""
 
 from contextlib import suppress
+from datetime import datetime, timedelta
 
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.event import async_track_time_interval
 
 from .agent import AgentClient, AgentError
 from .backup import async_notify_listeners
+from .const import DOMAIN
 from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
 from .health import async_forget_errors, async_forget_issues
 from .hub import async_acquire_agent, async_release_agent
 
 _PLATFORMS = [Platform.SENSOR]
+_SWEEP_INTERVAL = timedelta(days=1)
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
@@ -32,6 +36,15 @@ async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
         async_notify_listeners(hass)
 
     entry.async_on_unload(entry.async_on_state_change(notify))
+
+    @callback
+    def sweep(_: datetime | None = None) -> None:
+        entry.async_create_background_task(hass, coordinator.async_sweep(), f"{DOMAIN} sweep")
+
+    sweep()
+    entry.async_on_unload(
+        async_track_time_interval(hass, sweep, _SWEEP_INTERVAL, cancel_on_shutdown=True)
+    )
     return True
 
 

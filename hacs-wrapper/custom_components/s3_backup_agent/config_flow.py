@@ -19,6 +19,7 @@ from .const import (
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
+    CONF_FOLDER,
     CONF_PART_SIZE,
     CONF_PREFIX,
     CONF_PROVIDER,
@@ -26,7 +27,9 @@ from .const import (
     CONF_SECRET_ACCESS_KEY,
     CONF_STORAGE_CLASS,
     CONF_VERIFY_TLS,
+    DEFAULT_FOLDER,
     DOMAIN,
+    NO_FOLDER,
     VALIDATE_DEADLINE,
 )
 from .coordinator import S3ConfigEntry
@@ -43,7 +46,7 @@ from .forms import (
 )
 from .hub import async_borrowed_agent
 from .providers import PROVIDERS, is_unfinished, resolve_endpoint
-from .target import clean_prefix, storage_id, target_config
+from .target import clean_path, place_in_bucket, storage_id, target_config
 
 type _Form = dict[str, Any]
 
@@ -80,9 +83,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
             )
         form = _tidy(user_input)
         data = _data(provider.key, form)
-        await self.async_set_unique_id(
-            storage_id(data[CONF_ENDPOINT], data[CONF_BUCKET], data[CONF_PREFIX])
-        )
+        await self.async_set_unique_id(storage_id(data))
         self._abort_if_unique_id_configured()
         self._abort_if_same_place(data)
         if problem := await self._problem(data, form):
@@ -117,7 +118,9 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         if CONF_CA_CERTIFICATE in entry.data or not entry.data.get(CONF_VERIFY_TLS, True):
             self._asks_for_certificate = True
         if user_input is None:
-            known = {k: v for k, v in entry.data.items() if k != CONF_SECRET_ACCESS_KEY}
+            known = {CONF_FOLDER: DEFAULT_FOLDER, **entry.data}
+            known[CONF_FOLDER] = known[CONF_FOLDER] or NO_FOLDER
+            del known[CONF_SECRET_ACCESS_KEY]
             return self._connection_form("reconfigure", known)
         form = _tidy(user_input)
         if not form.get(CONF_SECRET_ACCESS_KEY):
@@ -125,10 +128,8 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         data = _data(self._provider.key, form)
         # The address of a storage may change. Another bucket or folder has other backups in it,
         # so the schedule of this location cannot go on there.
-        if (data[CONF_BUCKET], data[CONF_PREFIX]) != (
-            entry.data[CONF_BUCKET],
-            entry.data[CONF_PREFIX],
-        ):
+        before, after = ((d[CONF_BUCKET], place_in_bucket(d)) for d in (entry.data, data))
+        if before != after:
             return self.async_abort(reason="wrong_account")
         self._abort_if_same_place(data, besides=entry.entry_id)
         if problem := await self._problem(data, form):
@@ -171,12 +172,9 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
 
     def _abort_if_same_place(self, data: _Form, besides: str | None = None) -> None:
         """An entry keeps its unique id when its storage gets another address, so look there too."""
-        place = storage_id(data[CONF_ENDPOINT], data[CONF_BUCKET], data[CONF_PREFIX])
+        place = storage_id(data)
         for entry in self._async_current_entries(include_ignore=False):
-            there = storage_id(
-                entry.data[CONF_ENDPOINT], entry.data[CONF_BUCKET], entry.data[CONF_PREFIX]
-            )
-            if entry.entry_id != besides and there == place:
+            if entry.entry_id != besides and storage_id(entry.data) == place:
                 raise AbortFlow("already_configured")
 
     @staticmethod
@@ -262,7 +260,8 @@ def _data(provider: str, form: _Form) -> _Form:
         CONF_ENDPOINT: resolve_endpoint(form[CONF_ENDPOINT], region),
         CONF_REGION: region,
         CONF_BUCKET: form[CONF_BUCKET],
-        CONF_PREFIX: clean_prefix(form.get(CONF_PREFIX, "")),
+        CONF_PREFIX: clean_path(form.get(CONF_PREFIX, "")),
+        CONF_FOLDER: clean_path(form[CONF_FOLDER]),
         CONF_ACCESS_KEY_ID: form[CONF_ACCESS_KEY_ID],
         CONF_SECRET_ACCESS_KEY: form[CONF_SECRET_ACCESS_KEY],
         CONF_ADDRESSING: form[CONF_ADDRESSING],
@@ -275,7 +274,12 @@ def _data(provider: str, form: _Form) -> _Form:
 
 def _title(data: _Form) -> str:
     """Names the place, as somebody with two of them tells them apart."""
-    place = "/".join(filter(None, (data[CONF_BUCKET], data[CONF_PREFIX])))
+    parts = [data[CONF_BUCKET], data[CONF_PREFIX]]
+    if data[CONF_FOLDER] != DEFAULT_FOLDER:
+        parts.append(data[CONF_FOLDER])
+    place = "/".join(filter(None, parts))
+    # Else no folder would look like the usual one.
+    place += "" if data[CONF_FOLDER] else "/"
     return f"{PROVIDERS[data[CONF_PROVIDER]].name} ({place})"
 
 

@@ -18,18 +18,28 @@ CONF_SECRET_ACCESS_KEY: Final = "secret_access_key"
 CONF_ADDRESSING: Final = "addressing"
 CONF_CA_CERTIFICATE: Final = "ca_certificate"
 CONF_VERIFY_TLS: Final = "verify_tls"
+CONF_FOLDER: Final = "folder"
 
-# Options, all of them optional. The agent counts in bytes, people in MiB.
+#: What entries mean that say nothing of a folder.
+DEFAULT_FOLDER: Final = "backups"
+#: What forms show for none, as a field that is cleared gets its default again.
+NO_FOLDER: Final = "/"
+
+# Options, all of them optional. The agent counts in bytes, people in MiB and Mbit/s.
 CONF_STORAGE_CLASS: Final = "storage_class"
 CONF_PART_SIZE: Final = "part_size_bytes"
 CONF_MEMORY_BUDGET: Final = "memory_budget_bytes"
+CONF_MAX_PARALLEL_PARTS: Final = "max_parallel_parts"
+CONF_MAX_BYTES_PER_SECOND: Final = "max_bytes_per_second"
 MIB: Final = 1 << 20
+MEGABIT: Final = 125_000  # bytes
 
 # Seconds that the storage has to answer, so that one dead storage never holds up the Backups page.
 LIST_DEADLINE: Final = 30
 GET_DEADLINE: Final = 30
 DELETE_DEADLINE: Final = 60
 VALIDATE_DEADLINE: Final = 60
+SWEEP_DEADLINE: Final = 300
 
-#: How often an upload is tried in all, when the agent calls its error retryable.
+#: How often an upload is tried in all, when the storage or the network fails in a passing way.
 UPLOAD_ATTEMPTS: Final = 3

@@ -1,4 +1,7 @@
-"""Keeps an eye on a storage: lists its backups now and then, and after each change."""
+"""Keeps an eye on a storage: lists its backups now and then, and after each change.
+
+Also looks for what uploads have left that came to no end, of this program or of any other.
+"""
 
 import logging
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 
 from .agent import AgentClient, AgentError, Listing
-from .const import DOMAIN, LIST_DEADLINE
+from .const import DOMAIN, LIST_DEADLINE, SWEEP_DEADLINE
 from .errors import entry_error
 from .health import Health
 from .target import target_config
@@ -62,6 +65,20 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
         self.health.succeeded("list")
         self._report(listing)
         return listing
+
+    async def async_sweep(self) -> None:
+        """Removes what dead uploads have left. How that went is up to `health` to tell."""
+        try:
+            leftovers = await self._client.sweep(
+                self.config_entry.entry_id, deadline=SWEEP_DEADLINE
+            )
+        except AgentError as err:
+            _LOGGER.debug("Cannot look for unfinished uploads: %s", err)
+            self.health.sweep_failed(err)
+            return
+        for leftover in leftovers:
+            _LOGGER.debug("Unfinished upload of %s: %s", leftover.key, leftover.status)
+        self.health.swept(leftovers)
 
     def _report(self, listing: Listing) -> None:
         """Once for each object that looks like a backup and is none."""

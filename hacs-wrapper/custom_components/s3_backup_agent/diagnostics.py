@@ -18,6 +18,7 @@ async def async_get_config_entry_diagnostics(
     runtime = entry.runtime_data
     listing, health = runtime.coordinator.data, runtime.coordinator.health
     info, error = runtime.client.info, health.last_error
+    sweep = health.last_sweep
     hidden = [entry.data[name] for name in _SECRET]
     data = {
         "config": dict(entry.data),
@@ -32,6 +33,14 @@ async def async_get_config_entry_diagnostics(
         "agent_log": [_without(hidden, line) for line in runtime.client.log_tail],
         "last_update_success": runtime.coordinator.last_update_success,
         "last_upload": health.last_upload.isoformat() if health.last_upload else None,
+        "last_sweep": {
+            "time": sweep.time.isoformat(),
+            "removed": sweep.removed,
+            "failed": sweep.failed,
+            "error": sweep.error_code,
+        }
+        if sweep
+        else None,
         "last_error": {
             "operation": health.failed_operation,
             "code": error.code,

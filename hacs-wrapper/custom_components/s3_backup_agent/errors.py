@@ -7,6 +7,7 @@ protocol/errors.json and to both translations.
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from homeassistant.components.backup import BackupAgentError, BackupNotFound
 from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryError, HomeAssistantError
@@ -84,6 +85,9 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
                 "storage_class",
                 "part_size_bytes",
                 "memory_budget_bytes",
+                "max_parallel_parts",
+                "max_bytes_per_second",
+                "folder",
             }
         ),
     ),
@@ -160,7 +164,17 @@ def placeholders(error: AgentError) -> dict[str, str]:
         facts["skew"] = round(abs(skew) / 60)
     if isinstance(digest := facts.get("sha256"), str):
         facts["sha256"] = fingerprint(digest)
+    if isinstance(host := facts.get("host"), str):
+        facts["host"] = _host(host)
     return {name: _text(facts.get(name)) for name in PLACEHOLDERS}
+
+
+def _host(address: str) -> str:
+    """Host and port of an address, which may be a URL."""
+    try:
+        return urlsplit(address).netloc.rpartition("@")[2] or address
+    except ValueError:
+        return address
 
 
 def fingerprint(digest: str) -> str:

@@ -23,6 +23,9 @@ from .const import (
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
+    CONF_FOLDER,
+    CONF_MAX_BYTES_PER_SECOND,
+    CONF_MAX_PARALLEL_PARTS,
     CONF_MEMORY_BUDGET,
     CONF_PART_SIZE,
     CONF_PREFIX,
@@ -31,6 +34,8 @@ from .const import (
     CONF_SECRET_ACCESS_KEY,
     CONF_STORAGE_CLASS,
     CONF_VERIFY_TLS,
+    DEFAULT_FOLDER,
+    MEGABIT,
     MIB,
 )
 from .providers import PROVIDERS
@@ -91,6 +96,7 @@ def connection_schema(*, with_certificate: bool, keep_secret: bool = False) -> S
         vol.Optional(CONF_REGION): _TEXT,
         vol.Required(CONF_BUCKET): _TEXT,
         vol.Optional(CONF_PREFIX): _TEXT,
+        vol.Optional(CONF_FOLDER, default=DEFAULT_FOLDER): _TEXT,
         vol.Required(CONF_ACCESS_KEY_ID): _TEXT,
         secret(CONF_SECRET_ACCESS_KEY): _PASSWORD,
         vol.Required(CONF_ADDRESSING, default="auto"): _ADDRESSING,
@@ -101,12 +107,11 @@ def connection_schema(*, with_certificate: bool, keep_secret: bool = False) -> S
     return vol.Schema(fields)
 
 
-def _mebibytes(least: int, most: int) -> NumberSelector:
-    return NumberSelector(
-        NumberSelectorConfig(
-            min=least, max=most, step=1, unit_of_measurement="MiB", mode=NumberSelectorMode.BOX
-        )
-    )
+def _number(least: float, most: float, unit: str = "", step: float = 1) -> NumberSelector:
+    config = NumberSelectorConfig(min=least, max=most, step=step, mode=NumberSelectorMode.BOX)
+    if unit:
+        config["unit_of_measurement"] = unit
+    return NumberSelector(config)
 
 
 OPTIONS_SCHEMA: Schema = vol.Schema(
@@ -118,11 +123,20 @@ OPTIONS_SCHEMA: Schema = vol.Schema(
                 mode=SelectSelectorMode.DROPDOWN,
             )
         ),
-        vol.Optional(CONF_PART_SIZE): _mebibytes(5, 5120),
-        vol.Optional(CONF_MEMORY_BUDGET): _mebibytes(32, 8192),
+        vol.Optional(CONF_PART_SIZE): _number(5, 5120, "MiB"),
+        vol.Optional(CONF_MEMORY_BUDGET): _number(32, 8192, "MiB"),
+        vol.Optional(CONF_MAX_PARALLEL_PARTS): _number(1, 64),
+        # As contracts with providers put it, for lines of less than a megabit as well.
+        vol.Optional(CONF_MAX_BYTES_PER_SECOND): _number(0.6, 100_000, "Mbit/s", step=0.1),
     }
 )
-_IN_MEBIBYTES = (CONF_PART_SIZE, CONF_MEMORY_BUDGET)
+#: What one of the form is for the agent.
+_UNITS = {
+    CONF_PART_SIZE: MIB,
+    CONF_MEMORY_BUDGET: MIB,
+    CONF_MAX_PARALLEL_PARTS: 1,
+    CONF_MAX_BYTES_PER_SECOND: MEGABIT,
+}
 
 # What the agent takes without being told, and what it needs besides one part of an upload.
 _MEMORY_BUDGET = 96 * MIB
@@ -139,7 +153,7 @@ def part_fits(options: Mapping[str, Any]) -> bool:
 def options_from_form(user_input: Mapping[str, Any]) -> dict[str, Any]:
     """What the options form holds, as it is stored."""
     return {
-        name: int(value * MIB) if name in _IN_MEBIBYTES else value.strip()
+        name: round(value * _UNITS[name]) if name in _UNITS else value.strip()
         for name, value in user_input.items()
         if value not in (None, "")
     }
@@ -148,5 +162,5 @@ def options_from_form(user_input: Mapping[str, Any]) -> dict[str, Any]:
 def form_from_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """What is stored, as the options form shows it."""
     return {
-        name: value // MIB if name in _IN_MEBIBYTES else value for name, value in options.items()
+        name: value / _UNITS[name] if name in _UNITS else value for name, value in options.items()
     }

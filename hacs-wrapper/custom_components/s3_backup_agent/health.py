@@ -1,10 +1,11 @@
-"""How a storage has been doing: its last error, its last upload, and the repair issues of both.
+"""How a storage has been doing: its last error, upload and sweep, and the repair issues of them.
 
 Each operation keeps its last error until the same operation succeeds: a good listing says nothing
 about a full storage.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -12,9 +13,9 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.util import dt as dt_util
 
-from .agent import AgentError, Uploaded
+from .agent import AgentError, Leftover, Uploaded
 from .const import DOMAIN
-from .errors import CODES, OTHER, placeholders
+from .errors import CODES, OTHER, UNKNOWN, placeholders
 
 #: Errors that somebody has to do something about, outside of this integration's forms.
 ISSUE_CODES: Final = (
@@ -28,8 +29,20 @@ ISSUE_CODES: Final = (
 )
 #: A bucket that keeps what is deleted, so that deleting never frees space.
 ISSUE_VERSIONED: Final = "versioned_bucket"
+#: Uploads that came to no end, which the keys cannot remove: they take up space for ever.
+ISSUE_STALE_UPLOADS: Final = "stale_uploads"
 
 _OF_THE_HOST = {"cancelled", "shutting_down"}  # happens when Home Assistant stops
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """When leftovers were last looked for, how many were removed or stayed, and why none were."""
+
+    time: datetime
+    removed: int = 0
+    failed: int = 0
+    error_code: str | None = None
 
 
 class Health:
@@ -45,6 +58,7 @@ class Health:
         self._on_change = on_change
         self._errors: dict[str, AgentError] = {}
         self.last_upload: datetime | None = None
+        self.last_sweep: Sweep | None = None
 
     @property
     def last_error(self) -> AgentError | None:
@@ -87,6 +101,25 @@ class Health:
         versioned = result.version_id not in (None, "null")
         self._issue(ISSUE_VERSIONED, {} if versioned else None, ir.IssueSeverity.WARNING)
 
+    @callback
+    def swept(self, leftovers: Sequence[Leftover]) -> None:
+        """Leftovers of uploads were looked for."""
+        failed = [leftover for leftover in leftovers if leftover.status == "failed"]
+        removed = sum(leftover.status == "removed" for leftover in leftovers)
+        self.last_sweep = Sweep(dt_util.utcnow(), removed, len(failed))
+        # What fails in a passing way is for the next sweep, and for nobody to act on.
+        stuck = [one for one in failed if not (one.error and one.error.retryable)]
+        facts: dict[str, str] | None = None
+        if stuck:
+            error = stuck[0].error or AgentError(UNKNOWN)
+            facts = placeholders(error) | {"count": str(len(stuck))}
+        self._issue(ISSUE_STALE_UPLOADS, facts, ir.IssueSeverity.WARNING)
+
+    @callback
+    def sweep_failed(self, error: AgentError) -> None:
+        """They could not be looked for. The right to do so is one that the keys may lack."""
+        self.last_sweep = Sweep(dt_util.utcnow(), error_code=error.code)
+
     def _changed(self) -> None:
         current = {error.code: error for error in self._errors.values()}
         for code in ISSUE_CODES:
@@ -126,4 +159,5 @@ def async_forget_errors(hass: HomeAssistant, entry_id: str) -> None:
 def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
     """The entry goes away."""
     async_forget_errors(hass, entry_id)
-    ir.async_delete_issue(hass, DOMAIN, f"{ISSUE_VERSIONED}_{entry_id}")
+    for code in (ISSUE_VERSIONED, ISSUE_STALE_UPLOADS):
+        ir.async_delete_issue(hass, DOMAIN, f"{code}_{entry_id}")

@@ -34,6 +34,10 @@ def async_acquire_agent(hass: HomeAssistant) -> AgentClient:
     if shared is None:
         client = AgentClient(
             folder=Path(__file__).parent,
+            # Home Assistant leaves this folder out of its backups. A copy that is restored onto
+            # another machine would else take the uploads of the original, which go on, for dead
+            # ones of its own, and abort them.
+            state_dir=Path(hass.config.cache_path(DOMAIN)),
             name="home-assistant",
             version=__version__,
             required_version=AGENT_VERSION,

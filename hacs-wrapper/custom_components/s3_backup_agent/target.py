@@ -11,6 +11,9 @@ from .const import (
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
+    CONF_FOLDER,
+    CONF_MAX_BYTES_PER_SECOND,
+    CONF_MAX_PARALLEL_PARTS,
     CONF_MEMORY_BUDGET,
     CONF_PART_SIZE,
     CONF_PREFIX,
@@ -18,6 +21,7 @@ from .const import (
     CONF_SECRET_ACCESS_KEY,
     CONF_STORAGE_CLASS,
     CONF_VERIFY_TLS,
+    DEFAULT_FOLDER,
 )
 
 _FROM_DATA = (
@@ -31,32 +35,48 @@ _FROM_DATA = (
     CONF_CA_CERTIFICATE,
     CONF_VERIFY_TLS,
 )
-_FROM_OPTIONS = (CONF_STORAGE_CLASS, CONF_PART_SIZE, CONF_MEMORY_BUDGET)
+_FROM_OPTIONS = (
+    CONF_STORAGE_CLASS,
+    CONF_PART_SIZE,
+    CONF_MEMORY_BUDGET,
+    CONF_MAX_PARALLEL_PARTS,
+    CONF_MAX_BYTES_PER_SECOND,
+)
 
 
 def target_config(data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as the agent takes them. What is empty is left to the agent."""
+    """The settings as the agent takes them. What is empty is left to it, except for the folder."""
     given = {name: data.get(name) for name in _FROM_DATA}
     given |= {name: options.get(name) for name in _FROM_OPTIONS}
-    return {"type": "s3"} | {
-        name: value for name, value in given.items() if value is not None and value != ""
-    }
+    known = {name: value for name, value in given.items() if value is not None and value != ""}
+    return {"type": "s3", CONF_FOLDER: data.get(CONF_FOLDER, DEFAULT_FOLDER)} | known
 
 
-def storage_id(endpoint: str, bucket: str, prefix: str) -> str:
+def storage_id(data: Mapping[str, Any]) -> str:
     """The same for the same place, however it is written, and whatever the keys are.
 
     Home Assistant's schedule, retention and encryption settings hang on it, so it survives that
-    somebody removes the entry and adds it again.
+    somebody removes the entry and adds it again. data: what an entry holds.
     """
+    endpoint = data[CONF_ENDPOINT]
     url = urlsplit(endpoint)
     host = (url.netloc or url.path).lower().rstrip("/")
     if url.scheme in ("http", "https"):
         host = host.removesuffix(":80" if url.scheme == "http" else ":443")
-    place = "\n".join((host, bucket, clean_prefix(prefix)))
+    path = place_in_bucket(data)
+    prefix, _, folder = path.rpartition("/")
+    # Only the usual folder stays unnamed: ids are older than the choice of another one.
+    where = [prefix] if folder == DEFAULT_FOLDER else [path, "no folder"]
+    place = "\n".join((host, data[CONF_BUCKET], *where))
     return hashlib.sha256(place.encode()).hexdigest()[:32]
 
 
-def clean_prefix(prefix: str) -> str:
-    """The prefix without what does not count."""
-    return prefix.strip().strip("/")
+def place_in_bucket(data: Mapping[str, Any]) -> str:
+    """Where the backups of an entry lie, whatever part of it is the prefix or the folder."""
+    parts = data[CONF_PREFIX], data.get(CONF_FOLDER, DEFAULT_FOLDER)
+    return "/".join(filter(None, map(clean_path, parts)))
+
+
+def clean_path(path: str) -> str:
+    """A prefix or folder without what does not count."""
+    return path.strip().strip("/")

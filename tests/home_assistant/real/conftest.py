@@ -46,14 +46,9 @@ class Storage:
         """The multipart uploads that were neither completed nor aborted."""
         return self._keys(f"prefix={self.prefix}%2F&uploads")
 
-    def abort_unfinished(self) -> None:
-        _, body = request("GET", f"/{self.bucket}", f"prefix={self.prefix}%2F&uploads")
-        for upload in re.findall("<Upload>.*?</Upload>", body.decode(), re.DOTALL):
-            key, upload_id = (
-                quote(unescape(re.search(f"<{tag}>(.*?)</{tag}>", upload)[1]))  # type: ignore[index]
-                for tag in ("Key", "UploadId")
-            )
-            request("DELETE", f"/{self.bucket}/{key}", f"uploadId={upload_id}")
+    def is_empty(self) -> bool:
+        """Whether nothing takes up space, seen or unseen."""
+        return not self.objects() and not self.unfinished()
 
     def read(self, key: str) -> bytes:
         status, body = request("GET", f"/{self.bucket}/{quote(key)}")
@@ -89,6 +84,7 @@ def form(gate: Gate, storage: Storage) -> Json:
         "region": setting("TEST_S3_REGION"),
         "bucket": storage.bucket,
         "prefix": storage.prefix,
+        "folder": "backups",
         "access_key_id": storage.access_key_id,
         "secret_access_key": storage.secret_access_key,
         "addressing": "path",

@@ -57,6 +57,7 @@ class Storage:
             "region": setting("TEST_S3_REGION"),
             "bucket": self.bucket,
             "prefix": self.prefix,
+            "folder": "backups",
             "access_key_id": setting("TEST_S3_ACCESS_KEY_ID"),
             "secret_access_key": setting("TEST_S3_SECRET_ACCESS_KEY"),
             "addressing": "path",
@@ -101,8 +102,16 @@ def s3(method: str, target: str, *body: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _integration(enable_custom_integrations: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _integration(
+    hass: HomeAssistant,
+    enable_custom_integrations: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     """Home Assistant finds the integration, and the integration finds the agent under test."""
+    # The configuration of the harness is one for all tests.
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(hass.config, "cache_path", lambda *path: str(cache.joinpath(*path)))
     command = [str(Path(setting("S3_BACKUP_AGENT_BIN")).absolute()), "serve"]
     monkeypatch.setattr(hub, "AgentClient", partial(AgentClient, command=command))
 
@@ -118,7 +127,7 @@ def new_entry(data: dict[str, Any], options: dict[str, Any] | None = None) -> Mo
         title="Test storage",
         data=data,
         options=options or {},
-        unique_id=storage_id(data["endpoint"], data["bucket"], data["prefix"]),
+        unique_id=storage_id(data),
     )
 
 
@@ -252,6 +261,8 @@ class FaultyServer:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            # With nothing but ended tasks, `gather` does not let them be discarded.
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

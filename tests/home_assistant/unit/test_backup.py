@@ -22,7 +22,13 @@ from conftest import (
     read,
     upload,
 )
-from custom_components.s3_backup_agent.agent import AgentError, Backup, Uploaded
+from custom_components.s3_backup_agent.agent import (
+    AgentClient,
+    AgentError,
+    Backup,
+    Kind,
+    Uploaded,
+)
 from custom_components.s3_backup_agent.backup import S3BackupAgent, agent_backup
 from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.health import ISSUE_VERSIONED
@@ -315,43 +321,6 @@ async def test_a_killed_agent_is_an_error_and_comes_back(
     agent: S3BackupAgent, entry: MockConfigEntry, storage: Storage
 ) -> None:
     client = entry.runtime_data.client
-
-    async def dying() -> Any:
-        async def stream() -> Any:
-            yield CONTENT[:MIB]
-            if client.pid:
-                os.kill(client.pid, signal.SIGKILL)
-            yield CONTENT[MIB:]
-
-        return stream()
-
-    opened = 0
-
-    async def open_once_dying() -> Any:
-        nonlocal opened
-        opened += 1
-        return await dying() if opened == 1 else await Source(CONTENT).open()
-
-    backup = new_backup(len(CONTENT))
-    # The call is repeated with a fresh agent and a fresh stream.
-    await agent.async_upload_backup(open_stream=open_once_dying, backup=backup)
-    assert opened == 2
-    assert await read(agent, backup.backup_id) == CONTENT
-
-    stream = await agent.async_download_backup(backup.backup_id)
-    os.kill(client.pid or 0, signal.SIGKILL)
-    with pytest.raises(BackupAgentError, match="ended unexpectedly"):
-        async for _ in stream:
-            pass
-    assert await agent.async_list_backups() == [backup]
-
-
-async def test_retries_open_the_stream_again_at_most_twice(
-    hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry = await load(new_entry(storage.data))
-    agent, client = agent_of(hass, entry), entry.runtime_data.client
-    monkeypatch.setattr("custom_components.s3_backup_agent.agent.client._RETRY_PAUSE", 0)
     opened = 0
 
     async def deadly() -> Any:
@@ -359,17 +328,63 @@ async def test_retries_open_the_stream_again_at_most_twice(
         opened += 1
 
         async def stream() -> Any:
-            yield b"x"
-            os.kill(client.pid or 0, signal.SIGKILL)
-            await asyncio.sleep(5)
-            yield b"y"
+            for start in range(0, len(CONTENT), MIB):
+                yield CONTENT[start : start + MIB]
+            while not storage.unfinished():
+                await asyncio.sleep(0.01)
+            kill(client)
+            await asyncio.Event().wait()
 
         return stream()
 
+    backup = new_backup(len(CONTENT) + 1)
     with pytest.raises(BackupAgentError, match="ended unexpectedly"):
-        await agent.async_upload_backup(open_stream=deadly, backup=new_backup(2))
-    assert opened == 3
-    assert storage.keys() == []
+        await agent.async_upload_backup(open_stream=deadly, backup=backup)
+    # It may have run out of memory, which it would again.
+    assert opened == 1
+    assert agent._health.error_code == "agent_gone"
+    assert await agent.async_list_backups() == []
+    # The agent is back, and takes back what was begun.
+    async with asyncio.timeout(30):
+        while storage.unfinished() or storage.keys():
+            await asyncio.sleep(0.05)
+
+    backup = await upload(agent, CONTENT)
+    stream = await agent.async_download_backup(backup.backup_id)
+    kill(client)
+    with pytest.raises(BackupAgentError, match="ended unexpectedly"):
+        async for _ in stream:
+            pass
+    assert await agent.async_list_backups() == [backup]
+    os.kill(client.pid or 0, signal.SIGSTOP)
+    listing = asyncio.create_task(agent.async_list_backups())
+    await asyncio.sleep(0)
+    kill(client)
+    with pytest.raises(BackupAgentError, match="ended unexpectedly"):
+        await listing
+    assert await read(agent, backup.backup_id) == CONTENT
+
+
+def kill(client: AgentClient) -> None:
+    os.kill(client.pid or 0, signal.SIGKILL)
+
+
+async def test_a_passing_fault_opens_the_stream_again_at_most_twice(
+    agent: S3BackupAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = "custom_components.s3_backup_agent.agent.client"
+
+    async def throttled(*_: Any, **__: Any) -> Any:
+        calls.append(1)
+        raise AgentError("slow down", code="throttled", kind=Kind.TRANSIENT, retryable=True)
+
+    calls: list[int] = []
+    monkeypatch.setattr(f"{library}._RETRY_PAUSE", 0)
+    monkeypatch.setattr(f"{library}.run_upload", throttled)
+    with pytest.raises(BackupAgentError) as caught:
+        await upload(agent, b"x")
+    assert caught.value.translation_key == "throttled"
+    assert len(calls) == 3
 
 
 async def test_errors_reach_the_page_with_their_translation(

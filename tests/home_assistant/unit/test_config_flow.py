@@ -1,11 +1,14 @@
 """Adding, re-authenticating and changing a storage, with each error at its field."""
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FaultyServer, Load, Storage, answer, new_entry
+from conftest import ROOT, FaultyServer, Load, Storage, agent_of, answer, new_entry
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient, Validation
 from custom_components.s3_backup_agent.const import DOMAIN, MIB
@@ -20,6 +23,8 @@ from homeassistant.config_entries import (
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+FOLDER = f"hacs-wrapper/custom_components/{DOMAIN}"
 
 type Result = Mapping[str, Any]
 
@@ -60,13 +65,17 @@ async def test_good(hass: HomeAssistant, storage: Storage) -> None:
     form = await open_form(hass)
     assert (form["step_id"], form["errors"]) == ("connection", {})
     # As pasted.
-    given = storage.form | {"prefix": f"/{storage.prefix}/", "bucket": f" {storage.bucket}\n"}
+    given = storage.form | {
+        "prefix": f"/{storage.prefix}/",
+        "folder": "backups/",
+        "bucket": f" {storage.bucket}\n",
+    }
     result = await fill(hass, form, given)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert result["data"] == storage.data
     assert result["title"] == f"S3 ({storage.bucket}/{storage.prefix})"
     entry = result["result"]
-    assert entry.unique_id == storage_id(storage.endpoint, storage.bucket, storage.prefix)
+    assert entry.unique_id == storage_id(storage.data)
     assert entry.state is ConfigEntryState.LOADED
     # Nothing is left of the trial.
     assert storage.keys() == storage.unfinished() == []
@@ -96,6 +105,7 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
         ({"bucket": "no-such-bucket-here"}, {"bucket": "bucket_not_found"}),
         ({"bucket": "No Bucket"}, {"bucket": "invalid_bucket_name"}),
         ({"prefix": "a//b"}, {"prefix": "invalid_config_prefix"}),
+        ({"folder": "a/../b"}, {"folder": "invalid_config_folder"}),
         ({"region": "not a region"}, {"region": "invalid_config_region"}),
         ({"endpoint": "http://127.0.0.1:9"}, {"endpoint": "cannot_connect"}),
         ({"endpoint": "http://host.invalid"}, {"endpoint": "cannot_connect_dns"}),
@@ -126,6 +136,12 @@ async def test_each_error_at_its_field(
 
 async def test_the_missing_host_is_named(hass: HomeAssistant, storage: Storage) -> None:
     form = await open_form(hass)
+    for endpoint, host in (
+        ("http://127.0.0.1:9", "127.0.0.1:9"),
+        ("http://host.invalid", "host.invalid"),
+    ):
+        form = await fill(hass, form, storage.form | {"endpoint": endpoint})
+        assert form["description_placeholders"]["host"] == host
     result = await fill(hass, form, storage.form | {"bucket": "no-such-bucket-here"})
     assert result["description_placeholders"]["bucket"] == "no-such-bucket-here"
     result = await fill(hass, result, storage.form | {"endpoint": "127.0.0.1:9"})
@@ -316,7 +332,16 @@ async def test_reconfigure(hass: HomeAssistant, storage: Storage, entry: MockCon
     assert result["reason"] == "already_configured"
 
 
-@pytest.mark.parametrize("change", [{"bucket": "another"}, {"prefix": "another"}, {"prefix": ""}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bucket": "another"},
+        {"prefix": "another"},
+        {"prefix": ""},
+        {"folder": "another"},
+        {"folder": "/"},
+    ],
+)
 async def test_reconfigure_to_another_place(
     hass: HomeAssistant, storage: Storage, entry: MockConfigEntry, change: dict[str, str]
 ) -> None:
@@ -324,6 +349,97 @@ async def test_reconfigure_to_another_place(
     result = await fill(hass, form, storage.form | change)
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "wrong_account")
     assert entry.data == storage.data
+
+
+async def test_a_folder_that_is_not_given(hass: HomeAssistant, storage: Storage) -> None:
+    """A field that is cleared is not in the form."""
+    given = {name: value for name, value in storage.form.items() if name != "folder"}
+    result = await fill(hass, await open_form(hass), given)
+    assert result["data"] == storage.data
+    assert storage.data["folder"] == "backups"
+
+
+async def test_the_folder_of_entries_that_have_none(
+    hass: HomeAssistant, load: Load, storage: Storage
+) -> None:
+    """They are from before there was a choice."""
+    data = {name: value for name, value in storage.data.items() if name != "folder"}
+    entry = await load(new_entry(data))
+    assert entry.unique_id == storage_id(storage.data)
+    form = await open_reconfigure(hass, entry)
+    assert suggested(form)["folder"] == "backups"
+    result = await fill(hass, form, storage.form)
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.data == storage.data
+
+
+@pytest.mark.parametrize(
+    ("folder", "title", "key"),
+    [("/", "{0}/", "b.tar"), ("copies/old", "{0}/copies/old", "copies/old/b.tar")],
+)
+async def test_another_folder(
+    hass: HomeAssistant, storage: Storage, folder: str, title: str, key: str
+) -> None:
+    document = json.dumps({"backup_id": "b", "name": "Of another program", "size": 3})
+    storage.put(key.replace(".tar", ".metadata.json"), document)
+    storage.put(key, "tar")
+    storage.put("backups/c.metadata.json", document)
+    storage.put("backups/c.tar", "tar")
+    given = storage.form | {"folder": folder}
+    result = await fill(hass, await open_form(hass), given)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"] == storage.data | {"folder": folder.strip("/")}
+    assert result["title"] == f"S3 ({title.format(f'{storage.bucket}/{storage.prefix}')})"
+    entry = result["result"]
+    (backup,) = await agent_of(hass, entry).async_list_backups()
+    assert backup.backup_id == "b"
+    assert entry.unique_id != storage_id(storage.data)
+
+    form = await open_reconfigure(hass, entry)
+    assert suggested(form)["folder"] == folder
+    result = await fill(hass, form, given)
+    assert result["reason"] == "reconfigure_successful"
+
+    # The usual folder beside it is another place, this one cannot be added twice.
+    result = await fill(hass, await open_form(hass), given)
+    assert result["reason"] == "already_configured"
+    result = await fill(hass, await open_form(hass), storage.form)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+def test_the_same_place_has_one_id() -> None:
+    data = {"endpoint": "https://h", "bucket": "b", "prefix": "x/y", "folder": "backups"}
+    # Schedules of users hang on this one.
+    assert storage_id(data) == hashlib.sha256(b"h\nb\nx/y").hexdigest()[:32]
+    assert storage_id(data | {"prefix": ""}) == hashlib.sha256(b"h\nb\n").hexdigest()[:32]
+    assert storage_id(data) == storage_id(data | {"prefix": "/x/y/backups", "folder": ""})
+    assert storage_id(data) == storage_id(data | {"prefix": "x", "folder": "y/backups/"})
+    direct = storage_id(data | {"folder": ""})
+    assert direct == storage_id(data | {"prefix": "x", "folder": "y"})
+    others = [data, data | {"prefix": ""}, data | {"prefix": "", "folder": ""}]
+    assert len({direct, *map(storage_id, others)}) == 4
+
+
+async def test_every_form_has_the_facts_of_its_texts(
+    hass: HomeAssistant, entry: MockConfigEntry
+) -> None:
+    first = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    forms = [
+        ("config", first),
+        ("config", await open_form(hass)),
+        ("config", await open_reconfigure(hass, entry)),
+        ("config", await entry.start_reauth_flow(hass)),
+        ("options", await hass.config_entries.options.async_init(entry.entry_id)),
+    ]
+    texts = json.loads((ROOT / f"{FOLDER}/translations/en.json").read_text())
+    seen = set()
+    for flow, form in forms:
+        seen.add((flow, form["step_id"]))
+        wanted = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
+        assert set(wanted) <= set(form["description_placeholders"] or ()), form["step_id"]
+        fields = {str(marker) for marker in form["data_schema"].schema}
+        assert fields <= texts[flow]["step"][form["step_id"]]["data"].keys()
+    assert seen == {(flow, step) for flow in ("config", "options") for step in texts[flow]["step"]}
 
 
 async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
@@ -342,18 +458,33 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     result = await save(result, {"part_size_bytes": 100})
     assert result["errors"] == {"part_size_bytes": "invalid_config_part_size_bytes"}
     result = await save(
-        result, {"storage_class": "STANDARD_IA", "part_size_bytes": 8, "memory_budget_bytes": 64}
+        result,
+        {
+            "storage_class": "STANDARD_IA",
+            "part_size_bytes": 8,
+            "memory_budget_bytes": 64,
+            "max_parallel_parts": 3,
+            "max_bytes_per_second": 0.6,
+        },
     )
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert entry.options == {
         "storage_class": "STANDARD_IA",
         "part_size_bytes": 8 * MIB,
         "memory_budget_bytes": 64 * MIB,
+        "max_parallel_parts": 3,
+        "max_bytes_per_second": 75_000,
     }
     assert entry.state is ConfigEntryState.LOADED
 
     form = await open_options()
-    assert suggested(form)["part_size_bytes"] == 8
+    assert suggested(form) == {
+        "storage_class": "STANDARD_IA",
+        "part_size_bytes": 8,
+        "memory_budget_bytes": 64,
+        "max_parallel_parts": 3,
+        "max_bytes_per_second": 0.6,
+    }
     result = await save(form, {})
     assert entry.options == {}
 

@@ -1,14 +1,18 @@
 """Setting up and unloading: one agent for all entries, and the right state for each failure."""
 
+from pathlib import Path
+
 import pytest
 from conftest import FaultyServer, Load, Storage, answer, new_entry
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient, AgentError
 from custom_components.s3_backup_agent.backup import async_register_backup_agents_listener
 from custom_components.s3_backup_agent.const import DOMAIN
+from homeassistant.components.backup.const import EXCLUDE_FROM_BACKUP
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import HomeAssistant
+from homeassistant.core_config import Config
 from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
@@ -34,6 +38,18 @@ async def test_entries_share_one_agent_that_ends_with_the_last(
     assert hub._DATA not in hass.data
 
 
+async def test_the_journal_stays_out_of_backups(
+    hass: HomeAssistant, entry: MockConfigEntry
+) -> None:
+    """Where Home Assistant keeps what is not part of its backups."""
+    words = Path(f"/proc/{entry.runtime_data.client.pid}/cmdline").read_bytes().split(b"\0")
+    place = hass.config.cache_path(DOMAIN).encode()
+    assert words[words.index(b"--state-dir") + 1] == place
+    # Not the place that the tests have put in its stead.
+    assert Config.cache_path(hass.config, DOMAIN) == hass.config.path(".cache", DOMAIN)
+    assert ".cache/*" in EXCLUDE_FROM_BACKUP
+
+
 async def test_agent_ends_when_home_assistant_stops(
     hass: HomeAssistant, entry: MockConfigEntry
 ) -> None:
@@ -53,6 +69,30 @@ async def test_reload_keeps_the_agent_id(hass: HomeAssistant, entry: MockConfigE
     assert await hass.config_entries.async_unload(entry.entry_id)
     await hass.async_block_till_done()
     assert f"{DOMAIN}.{entry.unique_id}" not in hass.data["backup"].backup_agents
+
+
+async def test_locations_come_and_go_at_once(
+    hass: HomeAssistant, load: Load, storage: Storage
+) -> None:
+    """Nobody has to wait between a change of an entry and a look at the Backups page."""
+    agents = hass.data["backup"].backup_agents
+    first, second = new_entry(Storage().data), new_entry(storage.data)
+    location = f"{DOMAIN}.{second.unique_id}"
+    # Only the first entry of all makes Home Assistant load the platform.
+    await load(first)
+    second.add_to_hass(hass)
+    await hass.config_entries.async_setup(second.entry_id)
+    assert location in agents
+    before = agents[location]
+    assert await hass.config_entries.async_reload(second.entry_id)
+    assert agents[location] is not before
+    assert await hass.config_entries.async_unload(second.entry_id)
+    assert location not in agents
+    assert await hass.config_entries.async_setup(second.entry_id)
+    assert location in agents
+    await hass.config_entries.async_remove(second.entry_id)
+    assert location not in agents
+    assert f"{DOMAIN}.{first.unique_id}" in agents
 
 
 async def test_listeners_hear_of_locations_until_they_leave(

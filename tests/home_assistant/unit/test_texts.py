@@ -1,4 +1,4 @@
-"""The files that are not code: translations, manifest, icons, quality scale."""
+"""The texts in all languages, and what is put into them."""
 
 import json
 import re
@@ -7,10 +7,9 @@ from string import Formatter
 from typing import Any
 
 import pytest
-import yaml
 from conftest import ROOT
 from custom_components.s3_backup_agent.agent import AgentError, Kind
-from custom_components.s3_backup_agent.const import AGENT_VERSION, DOMAIN
+from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.errors import (
     CODES,
     OTHER,
@@ -20,12 +19,15 @@ from custom_components.s3_backup_agent.errors import (
     placeholders,
     translation_key,
 )
-from custom_components.s3_backup_agent.health import ISSUE_CODES, ISSUE_VERSIONED
+from custom_components.s3_backup_agent.forms import OPTIONS_SCHEMA
+from custom_components.s3_backup_agent.health import (
+    ISSUE_CODES,
+    ISSUE_STALE_UPLOADS,
+    ISSUE_VERSIONED,
+)
 from custom_components.s3_backup_agent.providers import PROVIDERS
-from homeassistant.loader import Manifest
 
-HACS = ROOT / "hacs-wrapper"
-FOLDER = HACS / "custom_components" / DOMAIN
+FOLDER = ROOT / "hacs-wrapper" / "custom_components" / DOMAIN
 LANGUAGES = ("en", "de")
 KEYS = {
     OTHER,
@@ -101,14 +103,37 @@ def test_each_error_has_words(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_issue_and_choice_has_words(language: str) -> None:
     texts = TEXTS[language]
-    for code in (*ISSUE_CODES, ISSUE_VERSIONED):
+    issues = (*ISSUE_CODES, ISSUE_VERSIONED, ISSUE_STALE_UPLOADS)
+    for code in issues:
+        own = {"title", "count"} if code == ISSUE_STALE_UPLOADS else {"title"}
         for part in ("title", "description"):
-            assert fields(texts[f"issues.{code}.{part}"]) <= {"title", *PLACEHOLDERS}
+            assert fields(texts[f"issues.{code}.{part}"]) <= {*own, *PLACEHOLDERS}
+    assert {key.split(".")[1] for key in texts if key.startswith("issues.")} == set(issues)
     for key in PROVIDERS:
         assert texts[f"selector.provider.options.{key}"]
     for key in texts:
         if ".data_description." in key:
             assert key.replace(".data_description.", ".data.") in texts
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_option_has_words(language: str) -> None:
+    texts = TEXTS[language]
+    options = {str(marker) for marker in OPTIONS_SCHEMA.schema}
+    for part in ("data", "data_description"):
+        assert options == {
+            key.rpartition(".")[2] for key in texts if key.startswith(f"options.step.init.{part}.")
+        }
+    # What the agent may say to settings before it has asked the storage.
+    for key, text in texts.items():
+        if key.startswith("options.error.") and not key.endswith("storage_class_archive"):
+            assert text == texts[f"exceptions.{key.rpartition('.')[2]}.message"]
+    for code in ("invalid_config", "agent_start_failed", "tls_untrusted"):
+        for key in (key for key in KEYS if key.startswith(code)):
+            assert f"options.error.{key}" in texts
+    # The form finds these by itself and has no facts.
+    for key in ("storage_class_archive", "invalid_config_part_size_bytes"):
+        assert fields(texts[f"options.error.{key}"]) == set()
 
 
 def test_unknown_errors_have_words() -> None:
@@ -129,54 +154,17 @@ def test_facts_are_tamed() -> None:
     assert (words["skew"], words["sha256"], words["host"]) == ("47", "3F:2A", UNKNOWN)
 
 
-def test_manifest() -> None:
-    """What hassfest checks of a custom integration, as far as that goes offline."""
-    manifest: Manifest = read("manifest.json")
-    assert manifest["domain"] == DOMAIN == FOLDER.name
-    assert list(manifest) == ["domain", "name", *sorted(set(manifest) - {"domain", "name"})]
-    assert set(manifest) == {
-        *("domain", "name", "codeowners", "config_flow", "dependencies", "documentation"),
-        *("integration_type", "iot_class", "issue_tracker", "loggers", "quality_scale"),
-        *("requirements", "version"),
-    }
-    assert manifest["documentation"].startswith("https://")
-    assert manifest["requirements"] == [f"s3-backup-agent=={AGENT_VERSION}"]
-    cargo = (ROOT / "Cargo.toml").read_text()
-    assert f'version = "{manifest["version"]}"' in cargo
-    assert manifest["version"] == AGENT_VERSION
-
-
-def test_hacs() -> None:
-    hacs = json.loads((HACS / "hacs.json").read_text())
-    assert hacs["homeassistant"] == "2026.3.0"
-    assert hacs["zip_release"] is True
-    assert hacs["filename"] == f"{DOMAIN}.zip"
-    assert (HACS / "README.md").is_file()
-    for name, size in (("icon.png", 256), ("icon@2x.png", 512)):
-        head = (FOLDER / "brand" / name).read_bytes()[:24]
-        assert head.startswith(b"\x89PNG")
-        assert int.from_bytes(head[16:20]) == int.from_bytes(head[20:24]) == size
-
-
-def test_icons() -> None:
-    names = set(read("icons.json")["entity"]["sensor"])
-    assert {f"entity.sensor.{name}.name" for name in names} == {
-        key for key in TEXTS["en"] if re.fullmatch(r"entity\.sensor\.\w+\.name", key)
-    }
-
-
-def test_quality_scale() -> None:
-    """The tier that the manifest claims is one whose rules are all met, or do not apply."""
-    rules = yaml.safe_load((FOLDER / "quality_scale.yaml").read_text())["rules"]
-    missed = set()
-    for name, rule in rules.items():
-        status = rule if isinstance(rule, str) else rule["status"]
-        assert status in ("done", "exempt", "todo")
-        assert status != "exempt" or rule["comment"].strip()
-        if status == "todo":
-            missed.add(name)
-    assert len(rules) == 54
-    assert (read("manifest.json")["quality_scale"] == "platinum") is not bool(missed)
+@pytest.mark.parametrize(
+    ("fact", "shown"),
+    [
+        ("https://user:word@h.example:9000/x", "h.example:9000"),
+        ("h.example", "h.example"),
+        ("proxy.example:3128", "proxy.example:3128"),
+        ("http://[", "http://["),
+    ],
+)
+def test_a_host_is_no_url(fact: str, shown: str) -> None:
+    assert placeholders(AgentError("", facts={"host": fact}))["host"] == shown
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)

@@ -1,6 +1,6 @@
-"""Plays an agent that misbehaves: `peer.py SCENARIO [FILE]`. Each scenario is a function below.
+"""Plays an agent that misbehaves: `peer.py SCENARIO [FILE [DETAIL]]`. Each is a function below.
 
-FILE gets a line for each start.
+FILE gets a line for each start, unless it is `-`.
 """
 
 import json
@@ -290,9 +290,22 @@ def throttles() -> None:
         for done in (1 + attempt, 5 - attempt):
             notify("progress", id=request["id"], phase="transferring", done=done, total=5)
         if attempt < 2:
-            refuse(request, "throttled", "transient", retryable=True, retry_after_ms=1)
+            pause = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+            refuse(request, "throttled", "transient", retryable=True, retry_after_ms=pause)
     answer(request, backup={"id": "b1", "name": "B"})
     requests()
+
+
+def refuses_uploads() -> None:
+    """Each of them, with a code that promises better luck later on."""
+    ready()
+    kinds = {"shutting_down": "cancelled", "busy": "limit"}
+    while True:
+        request = requests("backup.upload")
+        notify("stream.credit", id=request["id"], up_to=4 * MIB)
+        requests("stream.end")
+        code = sys.argv[3]
+        refuse(request, code, kinds[code], retryable=True, retry_after_ms=1)
 
 
 def answers_too_early() -> None:
@@ -326,6 +339,26 @@ def never_answers() -> None:
     assert request["params"]["deadline_ms"] > 0
     requests("cancel")
     answer(request, backups=[{"id": "late"}], next=None, skipped=[])
+    answer(requests("backup.list"), backups=[], next=None, skipped=[])
+    requests()
+
+
+def leaves_leftovers() -> None:
+    ready()
+    request = requests("target.sweep")
+    assert request["params"]["older_than_s"] == 7200
+    assert request["params"]["dry_run"] is True
+    error = {"message": "may not", "code": "access_denied", "kind": "permission"}
+    stays = {"kind": "upload", "key": "x/b1.tar", "idle_s": 90_000, "status": "failed"}
+    odd = {"kind": "x-new", "key": "k", "idle_s": 1, "status": "x-odd", "x-new": 1}
+    answer(request, leftovers=[stays | {"error": error}, odd, 5])
+    requests()
+
+
+def older() -> None:
+    """One from before `target.sweep`."""
+    ready()
+    refuse(requests("target.sweep"), "method_not_found", "protocol")
     answer(requests("backup.list"), backups=[], next=None, skipped=[])
     requests()
 
@@ -388,7 +421,7 @@ def indiscreet() -> None:
 
 def main() -> None:
     scenario: Callable[[], None] = globals()[sys.argv[1]]
-    if len(sys.argv) > 2:
+    if len(sys.argv) > 2 and sys.argv[2] != "-":
         with Path(sys.argv[2]).open("a") as file:
             file.write("start\n")
     scenario()

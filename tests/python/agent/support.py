@@ -17,9 +17,11 @@ PEER = Path(__file__).with_name("peer.py")
 
 
 @contextlib.asynccontextmanager
-async def connected(binary: str, folder: Folder) -> AsyncIterator[AgentClient]:
+async def connected(
+    binary: str, folder: Folder, state_dir: Path | None = None
+) -> AsyncIterator[AgentClient]:
     """A client of the real agent, with the folder as target `t1`."""
-    async with AgentClient(command=[binary, "serve"]) as client:
+    async with AgentClient(command=[binary, "serve"], state_dir=state_dir) as client:
         await client.open_target("t1", folder.config)
         yield client
 

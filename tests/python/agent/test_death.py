@@ -1,6 +1,7 @@
 """Agents that end, hang or babble: every call says so, and the next one works."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -30,49 +31,77 @@ def send_signal(client: AgentClient, number: signal.Signals) -> None:
     os.kill(client.pid, number)
 
 
-async def test_killed_in_an_upload(binary: str, folder: Folder) -> None:
-    async with connected(binary, folder) as client:
+async def test_killed_in_an_upload(binary: str, folder: Folder, tmp_path: Path) -> None:
+    opened = 0
+    async with connected(binary, folder, tmp_path / "state") as client:
 
         async def source() -> AsyncIterator[bytes]:
-            for number in range(100):
-                if number == 25:
-                    send_signal(client, signal.SIGKILL)
-                yield bytes(MIB)
+            async for chunk in chunks(bytes(25 * MIB)):
+                yield chunk
+            await until(folder.unfinished)
+            send_signal(client, signal.SIGKILL)
+            await asyncio.sleep(60)
+
+        async def open_source() -> AsyncIterator[bytes]:
+            nonlocal opened
+            opened += 1
+            return source()
 
         with pytest.raises(AgentGone) as caught:
-            await client.upload("t1", backup(), source(), size=100 * MIB)
+            await client.upload("t1", backup(), open_source, size=100 * MIB, attempts=3)
+        assert opened == 1, "an agent that died was given the same work again"
         error = caught.value
         assert (error.code, error.kind, error.retryable) == ("agent_gone", Kind.TRANSIENT, True)
         assert error.facts["signal"] == "SIGKILL"
         assert "a host is connected" in error.facts["stderr_tail"]
         assert (await client.list("t1")).backups == ()
+        # The agent that answered this takes back what the one before had begun.
+        await _holds(folder, 0)
         await client.upload("t1", backup(), chunks(b"data"))
         assert await read(await client.download("t1", "b1")) == b"data"
 
 
-async def test_killed_in_an_upload_that_may_be_repeated(
-    binary: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [2 * MIB, 21 * MIB])
+async def test_killed_at_the_end_of_an_upload(
+    binary: str, folder: Folder, tmp_path: Path, size: int
 ) -> None:
-    monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
-    data = random_bytes(30 * MIB)
-    attempts = 0
-    async with connected(binary, folder) as client:
+    """All bytes are on their way: there is a backup then, or nothing at all."""
+    data = random_bytes(size)
+    async with connected(binary, folder, tmp_path / "state") as client:
+        for number, pause in enumerate((0, 0.003, 0.01, 0.03, 0.1)):
+            upload = asyncio.create_task(
+                client.upload("t1", backup(f"b{number}"), sent := _Sent(data), size=size)
+            )
+            await sent.done.wait()
+            await asyncio.wait((upload,), timeout=pause)
+            send_signal(client, signal.SIGKILL)
+            with contextlib.suppress(AgentGone):
+                await upload
+            await until(lambda: client.info is None)
 
-        async def source() -> AsyncIterator[bytes]:
-            nonlocal attempts
-            attempts += 1
-            async for chunk in chunks(data):
-                yield chunk
-            if attempts == 1:
-                send_signal(client, signal.SIGKILL)
-                await asyncio.sleep(60)
+            stored = (await client.list("t1")).backups
+            await _holds(folder, 2 * len(stored))
+            for each in stored:
+                assert await read(await client.download("t1", each.id)) == data
+                await client.delete("t1", each.id)
 
-        async def open_source() -> AsyncIterator[bytes]:
-            return source()
 
-        await client.upload("t1", backup(), open_source, size=len(data), attempts=2)
-        assert attempts == 2
-        assert await read(await client.download("t1", "b1")) == data
+async def _holds(folder: Folder, objects: int) -> None:
+    """Waits until there are so many objects, and nothing that is unfinished."""
+    await until(lambda: not folder.unfinished() and len(folder.keys()) == objects, seconds=30)
+
+
+class _Sent:
+    """A source that says when all of it was taken."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.done = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in chunks(self._data):
+            yield chunk
+        self.done.set()
 
 
 async def test_killed_in_a_download(binary: str, folder: Folder) -> None:
@@ -88,8 +117,8 @@ async def test_killed_in_a_download(binary: str, folder: Folder) -> None:
         assert await read(await client.download("t1", "b1")) == data
 
 
-async def test_killed_in_a_list(binary: str, folder: Folder) -> None:
-    async with connected(binary, folder) as client:
+async def test_killed_in_a_list(binary: str, folder: Folder, tmp_path: Path) -> None:
+    async with connected(binary, folder, tmp_path / "state") as client:
         send_signal(client, signal.SIGSTOP)
         lists = [asyncio.create_task(client.list("t1")) for _ in range(5)]
         await asyncio.sleep(0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from agent import AgentClient, Kind
 from conftest import Folder
+from s3_request import request
 from support import assert_nothing_stored, backup, chunks, connected, fails, scripted
 
 ERRORS = Path(__file__).parents[3] / "protocol" / "errors.json"
@@ -81,11 +82,47 @@ async def test_a_long_list_comes_in_pages(binary: str, folder: Folder) -> None:
         assert [entry.id for entry in (await client.list("t1")).backups] == numbers
 
 
+async def test_sweep(binary: str, folder: Folder) -> None:
+    key = f"{folder.prefix}/backups/dead.tar"
+    status, _ = request("POST", f"/{folder.bucket}/{key}", "uploads")
+    assert status == 200
+    async with connected(binary, folder) as client:
+        assert await client.sweep("t1") == ()
+        (found,) = await client.sweep("t1", older_than=0, dry_run=True)
+        assert (found.kind, found.key, found.status) == ("upload", key, "found")
+        assert folder.unfinished() == [key]
+        (removed,) = await client.sweep("t1", older_than=0)
+        assert (removed.key, removed.status, removed.error) == (key, "removed", None)
+        assert removed.idle >= found.idle >= 0
+        await assert_nothing_stored(client, folder)
+        with fails("invalid_params"):
+            await client.sweep("t1", older_than=1e9)
+
+
+async def test_leftovers_that_stay() -> None:
+    async with scripted("leaves_leftovers") as client:
+        stays, odd, empty = await client.sweep("t1", older_than=7200.4, dry_run=True)
+        assert (stays.kind, stays.key, stays.idle) == ("upload", "x/b1.tar", 90_000)
+        assert stays.status == "failed"
+        assert stays.error
+        assert (stays.error.code, stays.error.kind) == ("access_denied", Kind.PERMISSION)
+        # What is newer than this library is nothing to worry about.
+        assert (odd.kind, odd.status, odd.error) == ("x-new", "found", None)
+        assert (empty.kind, empty.key, empty.idle) == ("", "", 0)
+
+
+async def test_an_agent_that_cannot_sweep() -> None:
+    async with scripted("older") as client:
+        with fails("method_not_found"):
+            await client.sweep("t1")
+        assert (await client.list("t1")).backups == ()
+
+
 async def test_missing_backups(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
-        for request in (client.get("t1", "nothing"), client.delete("t1", "nothing")):
+        for call in (client.get("t1", "nothing"), client.delete("t1", "nothing")):
             with fails("not_found") as caught:
-                await request
+                await call
             assert caught.value.kind is Kind.NOT_FOUND
         await assert_nothing_stored(client, folder)
 

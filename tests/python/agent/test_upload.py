@@ -18,6 +18,7 @@ from support import (
     random_bytes,
     read,
     scripted,
+    until,
 )
 
 
@@ -340,6 +341,27 @@ async def test_uploads_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stored.backup.id == "b1"
     assert (source.opened, source.closed) == (3, 3)
     assert done == sorted(done)
+
+
+@pytest.mark.parametrize("code", ["shutting_down", "busy"])
+async def test_only_passing_faults_of_the_storage_are_repeated(code: str) -> None:
+    source = Source(5)
+    async with scripted("refuses_uploads", "-", code) as client:
+        with fails(code) as caught:
+            await client.upload("t1", backup(), source.open, attempts=3)
+    assert caught.value.retryable
+    assert source.opened == 1
+
+
+async def test_a_stop_ends_the_pause_before_a_repetition() -> None:
+    source = Source(5)
+    async with scripted("throttles", "-", 3_600_000) as client:
+        upload = asyncio.create_task(client.upload("t1", backup(), source.open, attempts=3))
+        await until(lambda: source.closed)
+        await client.stop()
+        with fails("shutting_down"):
+            await asyncio.wait_for(upload, 30)
+    assert source.opened == 1
 
 
 @pytest.mark.parametrize("attempts", [1, 2])

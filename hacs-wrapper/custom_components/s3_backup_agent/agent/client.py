@@ -7,21 +7,21 @@ answers into models. What happens inside one running agent is in session.py.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from .backoff import Backoff
 from .binary import find_agent
 from .download import DownloadStream, open_download
-from .errors import AgentError, AgentProtocolError, AgentTimeout, Kind
-from .log import Redactor
+from .errors import AgentError, AgentGone, AgentProtocolError, AgentTimeout, Kind
+from .log import Redactor, proxy_passwords
 from .models import (
     AgentInfo,
     Backup,
     Json,
+    Leftover,
     Listing,
     NewBackup,
     Progress,
@@ -29,13 +29,14 @@ from .models import (
     Validation,
 )
 from .session import GRACE, Exchange, Session
-from .upload import Stream, StreamFactory, run_upload
+from .upload import Reporter, Stream, StreamFactory, run_upload
 
 _LOGGER = logging.getLogger(__package__)
 _OPEN_DEADLINE = 15.0  # seconds for `target.open`, which needs no network
 _RETRY_PAUSE = 2.0  # seconds before an upload is repeated; doubles each time
 _LONGEST_RETRY_PAUSE = 60.0
 _SECRETS = ("secret_access_key", "session_token")
+_MAY_PASS = {Kind.CONNECT, Kind.TRANSIENT}  # faults of the storage, and of the way to it
 
 
 class AgentClient:
@@ -52,6 +53,7 @@ class AgentClient:
         *,
         command: Sequence[str | os.PathLike[str]] | None = None,
         folder: Path | None = None,
+        state_dir: Path | None = None,
         name: str = "python-host",
         version: str = "1",
         required_version: str | None = None,
@@ -62,6 +64,8 @@ class AgentClient:
 
         command: program and arguments. Default: the program that `find_agent` finds, with `serve`.
         folder: where to look for a program besides the places of the Python installation.
+        state_dir: where the agent notes what it has begun (no secrets), so that the next one takes
+            back what one that was killed has left. Without it only `sweep` finds that.
         name, version: of the host, for the log of the agent.
         required_version: the only version of the agent that will do.
         log_level: of the agent. Default: `debug` if the logger is, else `info`.
@@ -69,17 +73,18 @@ class AgentClient:
         """
         self._command = command
         self._folder = folder
+        self._state_dir = state_dir
         self._host = {"name": name, "version": version}
         self._required_version = required_version
         self._log_level = log_level
         self._logger = logger or _LOGGER
         self._redact = Redactor()
-        self._redact.add(_proxy_passwords())
+        self._redact.add(proxy_passwords())
         self._targets: dict[str, Json] = {}
         self._session: Session | None = None
         self._starting = asyncio.Lock()
         self._backoff = Backoff()
-        self._is_stopped = False
+        self._stopped = asyncio.Event()
 
     @property
     def info(self) -> AgentInfo | None:
@@ -104,7 +109,7 @@ class AgentClient:
 
     async def start(self) -> AgentInfo:
         """Starts the agent now instead of at the first call. Also needed to go on after `stop`."""
-        self._is_stopped = False
+        self._stopped.clear()
         self._backoff.reset()
         async with self._starting:
             session = await self._running()
@@ -117,7 +122,7 @@ class AgentClient:
 
         Calls from now on raise `AgentError` with the code `shutting_down`. May be called twice.
         """
-        self._is_stopped = True
+        self._stopped.set()
         if self._session and not self._session.is_ready:
             self._session.kill("it is not needed any more")
         async with self._starting:
@@ -153,6 +158,24 @@ class AgentClient:
         """Tries out a target: reads, and with `write` also stores and deletes a small object."""
         result = await self._request("target.validate", target, deadline, level=level)
         return Validation.parse(result)
+
+    async def sweep(
+        self,
+        target: str,
+        *,
+        older_than: float = 86_400,
+        dry_run: bool = False,
+        deadline: float = 60,
+    ) -> tuple[Leftover, ...]:
+        """Removes what was left by uploads that nobody goes on with, of whatever program.
+
+        older_than: seconds, up to a year, that nobody has begun it or sent a part of it.
+        dry_run: only look. An agent that is too old for it raises `method_not_found`.
+        """
+        result = await self._request(
+            "target.sweep", target, deadline, older_than_s=round(older_than), dry_run=dry_run
+        )
+        return Leftover.parse_all(result)
 
     async def list(self, target: str, *, refresh: bool = False, deadline: float = 30) -> Listing:
         """All backups. refresh: ask the storage even when a recent listing is at hand."""
@@ -200,7 +223,9 @@ class AgentClient:
         backup, give a function that opens a download.
         size: announced length; fewer bytes end in `length_mismatch`, more only with `exact`.
         on_progress: called about once a second, in the event loop.
-        attempts: how often to try when errors are retryable, if `source` can be opened again.
+        attempts: how often to try in all, if `source` can be opened again, when the storage or the
+            network fails and the agent says that this may pass. When the agent itself ends, that is
+            raised: it ran out of memory or has a fault, which a repetition would only hide.
         deadline: of one attempt.
         """
         params: Json = {
@@ -213,7 +238,7 @@ class AgentClient:
             params["size"] = size
         if isinstance(source, AsyncIterable):
             attempts = 1
-        report = _Reporter(on_progress)
+        report = Reporter(on_progress)
         pause = _RETRY_PAUSE
         while True:
             attempts -= 1
@@ -223,12 +248,16 @@ class AgentClient:
                     session, params, source, on_progress=report, deadline=deadline
                 )
                 return Uploaded.parse(result)
+            except (AgentGone, AgentTimeout):
+                raise
             except AgentError as error:
-                if attempts <= 0 or not error.retryable:
+                if attempts <= 0 or not error.retryable or error.kind not in _MAY_PASS:
                     raise
                 wait = max(pause, error.retry_after or 0)
                 self._logger.warning("An upload is repeated in %g seconds: %s", wait, error)
-            await asyncio.sleep(wait)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._stopped.wait()
             pause = min(pause * 2, _LONGEST_RETRY_PAUSE)
 
     async def download(
@@ -260,11 +289,11 @@ class AgentClient:
 
     async def _session_for(self, target: str) -> Session:
         """A running agent that has this target open."""
+        self._refuse_if_stopped()
         session = self._session
         if session and session.is_ready and target in session.targets:
             return session
         async with self._starting:
-            self._refuse_if_stopped()
             if (config := self._targets.get(target)) is None:
                 raise AgentError(
                     f"there is no target {target!r}: open it first",
@@ -288,6 +317,8 @@ class AgentClient:
             if command is None:
                 loop = asyncio.get_running_loop()
                 command = (await loop.run_in_executor(None, find_agent, self._folder), "serve")
+            if self._state_dir is not None:
+                command = (*command, "--state-dir", self._state_dir)
             self._refuse_if_stopped()
             self._session = session = Session(self._logger, self._redact, self._died)
             level = "debug" if self._logger.isEnabledFor(logging.DEBUG) else "info"
@@ -303,12 +334,12 @@ class AgentClient:
         return session
 
     def _refuse_if_stopped(self) -> None:
-        if self._is_stopped:
+        if self._stopped.is_set():
             raise AgentError("the agent was stopped", code="shutting_down", kind=Kind.CANCELLED)
 
     def _died(self, fault: AgentError, was_of_use: bool) -> None:
         """A running agent has ended."""
-        if not self._is_stopped:
+        if not self._stopped.is_set():
             self._logger.error("The agent has to be started again: %s", fault)
             self._backoff.failed(fault, was_of_use=was_of_use)
 
@@ -317,30 +348,3 @@ async def _open(session: Session, name: str, config: Json) -> None:
     params = {"target": name, "config": config}
     await session.call("target.open", params, deadline=_OPEN_DEADLINE)
     session.targets.add(name)
-
-
-def _proxy_passwords() -> Iterator[str]:
-    """They are in the environment that the agent gets."""
-    for name, value in os.environ.items():
-        if name.lower().endswith("_proxy"):
-            with suppress(ValueError):
-                if password := urlsplit(value).password:
-                    yield password
-
-
-class _Reporter:
-    """Hands progress on. What is done never decreases, not even when an upload begins anew."""
-
-    def __init__(self, callback: Callable[[Progress], None] | None) -> None:
-        self._callback = callback
-        self._done = 0
-
-    def __call__(self, params: Json) -> None:
-        if self._callback is None:
-            return
-        progress = Progress.parse(params, at_least=self._done)
-        self._done = progress.done
-        try:
-            self._callback(progress)
-        except Exception:
-            _LOGGER.exception("A progress callback failed")

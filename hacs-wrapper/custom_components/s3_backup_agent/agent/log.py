@@ -7,10 +7,12 @@ Secrets are replaced before anything is logged or kept. The last lines are kept 
 import asyncio
 import json
 import logging
+import os
 import re
 from collections import deque
-from collections.abc import Iterable
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from urllib.parse import quote, urlsplit
 
 KEPT_LINES = 50
 _MAX_LINE = 8 << 10  # the agent's own limit; a longer line is cut into several
@@ -44,6 +46,15 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         return self._pattern.sub("**REDACTED**", text) if self._pattern else text
+
+
+def proxy_passwords() -> Iterator[str]:
+    """They are in the environment that the agent gets."""
+    for name, value in os.environ.items():
+        if name.lower().endswith("_proxy"):
+            with suppress(ValueError):
+                if password := urlsplit(value).password:
+                    yield password
 
 
 class LogPump:

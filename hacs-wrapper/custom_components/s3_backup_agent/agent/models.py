@@ -13,6 +13,7 @@ from .errors import AgentError, AgentProtocolError, from_wire
 Json = dict[str, Any]
 
 _STATUSES = ("passed", "failed", "skipped", "warning")
+_FATES = ("removed", "found", "failed")
 
 
 def _object(value: object) -> Json:
@@ -215,6 +216,39 @@ class Validation:
             checks=tuple(map(Check.parse, _list(result.get("checks")))),
             facts=_object(result.get("facts")),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What a transfer that came to no end has left in the bucket.
+
+    kind: `upload` (its parts take up space, and no listing shows them), or what is newer than this
+    library. key: of the object in question. idle: seconds since anybody last touched it.
+    status: `removed`, `found` (and left alone), or `failed`, which has an `error`.
+    """
+
+    kind: str
+    key: str
+    idle: int
+    status: str
+    error: AgentError | None
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        raw = _object(value)
+        error, status = raw.get("error"), _text(raw.get("status"))
+        return cls(
+            kind=_text(raw.get("kind")),
+            key=_text(raw.get("key")),
+            idle=_number(raw.get("idle_s")),
+            status=status if status in _FATES else "found",
+            error=from_wire(error) if isinstance(error, dict) else None,
+        )
+
+    @classmethod
+    def parse_all(cls, result: Json) -> tuple[Self, ...]:
+        """Reads the result of `target.sweep`."""
+        return tuple(map(cls.parse, _list(result.get("leftovers"))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import AgentProtocolError
 from .frame import Piece
-from .models import Json
+from .models import Json, Progress
 from .session import Exchange, Session
 
 #: A source of bytes, and what opens one.
@@ -57,6 +57,24 @@ async def run_upload(
     finally:
         for stream in opened:
             await _close(stream)
+
+
+class Reporter:
+    """Hands progress on. What is done never decreases, not even when an upload begins anew."""
+
+    def __init__(self, callback: Callable[[Progress], None] | None) -> None:
+        self._callback = callback
+        self._done = 0
+
+    def __call__(self, params: Json) -> None:
+        if self._callback is None:
+            return
+        progress = Progress.parse(params, at_least=self._done)
+        self._done = progress.done
+        try:
+            self._callback(progress)
+        except Exception:
+            _LOGGER.exception("A progress callback failed")
 
 
 class _Upload(Exchange):

@@ -1,0 +1,137 @@
+"""What is done about uploads that came to no end."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conftest import HANG, FaultyServer, Load, Storage, agent_of, answer, new_entry, s3
+from custom_components.s3_backup_agent.agent import AgentClient, AgentError, Leftover
+from custom_components.s3_backup_agent.const import DOMAIN
+from custom_components.s3_backup_agent.diagnostics import async_get_config_entry_diagnostics
+from custom_components.s3_backup_agent.health import ISSUE_STALE_UPLOADS
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.util import dt as dt_util
+from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
+
+DENIED = AgentError("may not abort", code="access_denied")
+BUSY = AgentError("slow down", code="throttled", retryable=True)
+
+
+def leftover(status: str, error: AgentError | None = None) -> Leftover:
+    return Leftover("upload", "x/backups/b.tar", 90_000, status, error)
+
+
+@pytest.fixture
+def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Leftover, ...] | AgentError]:
+    """What the agent finds, one sweep after the other; afterwards nothing."""
+    found: list[tuple[Leftover, ...] | AgentError] = []
+
+    async def sweep(*_: Any, **__: Any) -> tuple[Leftover, ...]:
+        result = found.pop(0) if found else ()
+        if isinstance(result, AgentError):
+            raise result
+        return result
+
+    monkeypatch.setattr(AgentClient, "sweep", sweep)
+    return found
+
+
+def issue(hass: HomeAssistant, entry: MockConfigEntry) -> ir.IssueEntry | None:
+    return ir.async_get(hass).async_get_issue(DOMAIN, f"{ISSUE_STALE_UPLOADS}_{entry.entry_id}")
+
+
+async def diagnosed(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]:
+    await hass.async_block_till_done(wait_background_tasks=True)
+    sweep = (await async_get_config_entry_diagnostics(hass, entry))["last_sweep"]
+    assert dt_util.parse_datetime(sweep.pop("time"))
+    return dict(sweep)
+
+
+async def next_day(hass: HomeAssistant) -> None:
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(days=1, minutes=1))
+    await hass.async_block_till_done(wait_background_tasks=True)
+
+
+async def test_what_cannot_be_removed_is_an_issue_until_it_is_gone(
+    hass: HomeAssistant, load: Load, storage: Storage, sweeps: list[Any]
+) -> None:
+    stuck = (leftover("removed"), leftover("failed", DENIED), leftover("failed", DENIED))
+    sweeps += [stuck, (leftover("removed"),) * 2]
+    entry = await load(new_entry(storage.data))
+    assert await diagnosed(hass, entry) == {"removed": 1, "failed": 2, "error": None}
+    found = issue(hass, entry)
+    assert found
+    assert found.severity is ir.IssueSeverity.WARNING
+    facts = found.translation_placeholders or {}
+    assert (facts["count"], facts["title"]) == ("2", entry.title)
+    assert facts["message"] == "may not abort"
+
+    await next_day(hass)
+    assert await diagnosed(hass, entry) == {"removed": 2, "failed": 0, "error": None}
+    assert not issue(hass, entry)
+
+
+async def test_a_failed_sweep_changes_nothing(
+    hass: HomeAssistant, load: Load, storage: Storage, sweeps: list[Any]
+) -> None:
+    sweeps += [(leftover("failed"),), DENIED]
+    entry = await load(new_entry(storage.data))
+    await diagnosed(hass, entry)
+    assert issue(hass, entry)
+    await next_day(hass)
+    assert await diagnosed(hass, entry) == {"removed": 0, "failed": 0, "error": "access_denied"}
+    assert issue(hass, entry)
+    assert entry.runtime_data.coordinator.health.error_code == "none"
+    assert entry.state is ConfigEntryState.LOADED
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert not issue(hass, entry)
+
+
+async def test_what_may_pass_is_no_issue(
+    hass: HomeAssistant, load: Load, storage: Storage, sweeps: list[Any]
+) -> None:
+    sweeps.append((leftover("failed", BUSY), leftover("found")))
+    entry = await load(new_entry(storage.data))
+    assert await diagnosed(hass, entry) == {"removed": 0, "failed": 1, "error": None}
+    assert not issue(hass, entry)
+
+
+def begin_upload(storage: Storage, key: str) -> None:
+    s3("POST", f"/{storage.bucket}/{storage.prefix}/{key}?uploads")
+
+
+async def test_young_uploads_are_left_alone(
+    hass: HomeAssistant, load: Load, storage: Storage
+) -> None:
+    """With the real agent: another Home Assistant may be at it."""
+    begin_upload(storage, "backups/other.tar")
+    entry = await load(new_entry(storage.data))
+    assert await diagnosed(hass, entry) == {"removed": 0, "failed": 0, "error": None}
+    assert storage.unfinished() == ["backups/other.tar"]
+    removed = await entry.runtime_data.client.sweep(entry.entry_id, older_than=0)
+    assert [one.status for one in removed] == ["removed"]
+    assert storage.unfinished() == []
+
+
+async def test_keys_that_may_not_list_uploads(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    """The smallest set of rights does not hold that one."""
+    denied = answer(403, "AccessDenied")
+    faulty.rule = lambda line: denied if "uploads" in line and line.startswith("GET") else None
+    entry = await load(new_entry(storage.data))
+    assert await diagnosed(hass, entry) == {"removed": 0, "failed": 0, "error": "access_denied"}
+    assert not ir.async_get(hass).issues
+    agent = agent_of(hass, entry)
+    assert await agent.async_list_backups() == []
+
+
+async def test_setup_does_not_wait_for_it(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    faulty.rule = lambda line: HANG if "uploads" in line and line.startswith("GET") else None
+    entry = await load(new_entry(storage.data))
+    assert entry.state is ConfigEntryState.LOADED
+    assert entry.runtime_data.coordinator.health.last_sweep is None
