@@ -92,7 +92,7 @@ async def test_pages(
             {
                 "change": {"endpoint": nobody},
                 "field": "endpoint",
-                "text": f"No connection to {nobody}",
+                "text": f"No connection to {nobody.removeprefix('http://')}",
             },
         ],
     }
