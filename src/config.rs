@@ -44,11 +44,15 @@ pub const MOST_PARALLEL_PARTS: usize = 64;
 /// Smallest limit of bytes per second: slower, connections would look dead to many a storage.
 pub const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
 
+/// Longest `prefix` in bytes, and longest `folder`.
+pub const MAX_FOLDER: usize = 700;
+
 /// Default of `folder`.
 pub const DEFAULT_FOLDER: &str = "backups";
 
 /// How the bucket is named in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Addressing {
     /// `virtual` for amazonaws.com, `path` for every other endpoint.
@@ -62,26 +66,39 @@ pub enum Addressing {
 
 /// Settings as given; every member but the bucket and the keys has a default.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetSettings {
-    /// Kind of storage; only `s3` exists.
+    /// Kind of storage: `s3`. Default: `s3`.
+    #[cfg_attr(test, schemars(extend("enum" = ["s3", null])))]
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// `https://host[:port]` of the service. Default: AWS in the given region.
+    #[cfg_attr(test, schemars(regex(pattern = r"^https?://[^/?#@\s]+/?$")))]
     pub endpoint: Option<String>,
     /// Region that signatures name. Default: read from an AWS endpoint, else `us-east-1`.
+    #[cfg_attr(test, schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9._-]+$")))]
     pub region: Option<String>,
     /// Name of the bucket.
+    #[cfg_attr(
+        test,
+        schemars(required, length(min = 3, max = 63), regex(pattern = r"^[a-z0-9.-]+$"))
+    )]
     pub bucket: Option<String>,
     /// Folder in the bucket under which `folder` lies. Default: none.
+    #[cfg_attr(test, schemars(length(max = MAX_FOLDER)))]
     pub prefix: Option<String>,
     /// Folder under `prefix` that holds the backups; empty: they lie directly under `prefix`.
-    /// Default: [`DEFAULT_FOLDER`].
+    /// Default: `backups`.
+    #[cfg_attr(test, schemars(length(max = MAX_FOLDER)))]
     pub folder: Option<String>,
     /// Access key id.
+    #[cfg_attr(test, schemars(required, length(min = 1)))]
     pub access_key_id: Option<String>,
     /// Secret access key.
+    #[cfg_attr(test, schemars(with = "SecretSource", extend("writeOnly" = true)))]
     pub secret_access_key: Option<SecretSource>,
     /// Session token of temporary credentials.
+    #[cfg_attr(test, schemars(extend("writeOnly" = true)))]
     pub session_token: Option<SecretSource>,
     /// Default: `auto`.
     pub addressing: Option<Addressing>,
@@ -91,16 +108,17 @@ pub struct TargetSettings {
     pub verify_tls: Option<bool>,
     /// Storage class of the archives; metadata always takes the bucket's default.
     pub storage_class: Option<String>,
-    /// Size of the parts of an upload. Default: [`DEFAULT_PART_SIZE`], or what the budget allows.
+    /// Smallest size of the parts of an upload, in bytes. Default: 16 MiB, or what the budget allows.
+    #[cfg_attr(test, schemars(range(min = MIN_PART_SIZE, max = MAX_PART_SIZE)))]
     pub part_size_bytes: Option<u64>,
-    /// Memory that the process may take while it works on this target. Default:
-    /// [`DEFAULT_MEMORY_BUDGET`].
+    /// Memory in bytes that the process may take while it works on this target. Default: 96 MiB.
+    #[cfg_attr(test, schemars(range(min = MIN_MEMORY_BUDGET)))]
     pub memory_budget_bytes: Option<u64>,
-    /// Parts of one transfer that are on their way at the same time, 1 to
-    /// [`MOST_PARALLEL_PARTS`]. Default: [`DEFAULT_PARALLEL_PARTS`].
+    /// Parts of one transfer that are on their way at the same time. Default: 8.
+    #[cfg_attr(test, schemars(range(min = 1, max = MOST_PARALLEL_PARTS)))]
     pub max_parallel_parts: Option<u64>,
-    /// Bytes per second that go up, and as many that come down, at least
-    /// [`MIN_BYTES_PER_SECOND`]. Default: no limit.
+    /// Bytes per second that go up, and as many that come down. Default: no limit.
+    #[cfg_attr(test, schemars(range(min = MIN_BYTES_PER_SECOND)))]
     pub max_bytes_per_second: Option<u64>,
 }
 

@@ -13,17 +13,28 @@ use serde::{Deserialize, Serialize};
 
 pub use self::code::{Code, Kind};
 
+/// Longest text of the storage that is repeated, in bytes.
+pub const MAX_TEXT: usize = 2048;
+
+/// Pattern of the characters that no text of the storage keeps.
+#[cfg(test)]
+pub(crate) const CONTROL: &str = r"[\u0000-\u001f\u007f-\u009f]";
+
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A value in [`Error::facts`].
+/// A value for the host's own wording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Fact {
     /// A whole number.
     Number(i64),
     /// Text. From the storage it is untrusted: shortened and without control characters.
-    Text(String),
+    Text(
+        #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
+        String,
+    ),
     /// Several whole numbers.
     Numbers(Vec<i64>),
 }
@@ -64,6 +75,7 @@ impl fmt::Display for Fact {
 
 /// Whether a failed or cancelled upload left something behind in the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cleanup {
     /// Nothing is left.
@@ -76,20 +88,25 @@ pub enum Cleanup {
 
 /// What the storage itself said. Its text is untrusted and shortened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Upstream {
     /// Always `s3`.
     pub service: String,
     /// The operation of the S3 API, such as `UploadPart`.
     pub operation: String,
     /// The HTTP status.
+    #[cfg_attr(test, schemars(range(min = 100, max = 599)))]
     pub status: u16,
     /// The error code of S3, if there was one.
+    #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// The message of the storage, if there was one.
+    #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// What to quote to the provider's support.
+    #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -216,8 +233,10 @@ impl Error {
 
 /// The machine-readable part of an error, as it stands in `error.data` on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorData {
-    /// The stable code, one of [`Code`].
+    /// The stable code.
+    #[cfg_attr(test, schemars(with = "Code"))]
     pub code: String,
     /// The cause to act on when the code is unknown.
     pub kind: Kind,
@@ -271,11 +290,11 @@ pub fn no_memory(error: std::io::Error) -> Error {
     Error::new(Code::Busy, "this machine has no memory left for the transfer").source(error)
 }
 
-/// Text from outside: without control characters and at most 2 KiB, so that it can stand in a
-/// log line, a terminal or a page.
+/// Text from outside: without control characters and at most [`MAX_TEXT`] long, so that it can
+/// stand in a log line, a terminal or a page.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    shortened(text, 2048)
+    shortened(text, MAX_TEXT)
 }
 
 /// [`clean`] with another limit, in bytes.

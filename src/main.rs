@@ -43,9 +43,13 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {
-    if options.protocol {
-        writeln!(std::io::stdout(), "{} {}", protocol::NAME, protocol::VERSION)
-            .context("cannot print the protocol")?;
+    let asked_for = match (options.protocol, options.schema) {
+        (true, _) => Some(format!("{} {}", protocol::NAME, protocol::VERSION)),
+        (_, true) => Some(protocol::SCHEMA.trim_end().to_owned()),
+        _ => None,
+    };
+    if let Some(text) = asked_for {
+        cli::output::say(text)?;
         return Ok(Exit::Done.into());
     }
     if std::io::stdin().is_terminal() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a request is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Waiting for others to end.
@@ -25,6 +26,7 @@ pub enum Phase {
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Waiting {
     /// The host's: to send, or to grant credit.
@@ -35,6 +37,7 @@ pub enum Waiting {
 
 /// The state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Snapshot {
     /// What the request is doing.
     pub phase: Phase,

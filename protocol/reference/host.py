@@ -69,22 +69,28 @@ def encode(message: Json, payload: Bytes | None = None) -> list[Bytes]:
 
 def read_frame(stream: IO[bytes]) -> Frame | None:
     """The next frame, or None at the end. Behind a bad one nothing can be trusted any more."""
-    while (line := stream.readline(MAX_LINE)).isspace():
+    while (line := stream.readline(MAX_LINE)).lstrip(b"\r") == b"\n":
         pass
     if not line:
         return None
+    if not line.endswith(b"\n") and len(line) < MAX_LINE:
+        raise AgentError("the output ends inside a line", "agent_gone", retryable=True)
     message = None
     with contextlib.suppress(ValueError, RecursionError):
-        message = json.loads(line.decode()) if line.endswith(b"\n") else None
+        # NaN and infinity are no JSON, and int() knows neither.
+        message = json.loads(line.decode() if line.endswith(b"\n") else "", parse_constant=int)
     if not isinstance(message, dict):
         raise AgentError(f"not a line with a JSON object: {line[:200]!r}")
-    if (length := message.get("payload")) is None:
+    if "payload" not in message:
         return message, None
+    length = message["payload"]
     if type(length) is not int or not 1 <= length <= MAX_PAYLOAD:
         raise AgentError(f"a payload of {length!r} bytes")
     payload = stream.read(length)
-    if len(payload) < length or stream.read(1) != b"\n":
-        raise AgentError("a payload is cut short, or no line feed follows it")
+    if not (end := stream.read(1)):
+        raise AgentError("the output ends inside a payload", "agent_gone", retryable=True)
+    if end != b"\n":
+        raise AgentError("no line feed follows a payload: its length is wrong")
     return message, payload
 
 
@@ -93,6 +99,7 @@ class Request:
 
     def __init__(self, agent: "Agent", number: int) -> None:
         self.id, self.answered, self._agent = number, False, agent
+        self.granted, self.arrived = 0, 0  # bytes of a download
         self.inbox: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
 
     def next(self, timeout: float | None = None) -> Frame:
@@ -128,15 +135,18 @@ class Agent:
 
     def __init__(self, command: Sequence[str]) -> None:
         env = {k: v for k, v in os.environ.items() if k.lower() in ENVIRONMENT}
-        self._process = subprocess.Popen(
-            command,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pipesize=1 << 20,  # room for a whole payload; Linux only, ignored elsewhere
-            start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pipesize=1 << 20,  # room for a whole payload; Linux only, ignored elsewhere
+                start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
+            )
+        except OSError as error:
+            raise AgentError(str(error), "agent_start_failed") from error
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._stdin = self._process.stdin
         self.fault = AgentError("the agent does not read", "agent_gone", retryable=True)
@@ -148,13 +158,16 @@ class Agent:
         self._reader = threading.Thread(target=self._read, args=pipes, daemon=True)
         self._reader.start()
         try:
-            self.hello: Json = self._requests[0].next(timeout=10)[0]["params"]
-            if self.hello["protocol"] != "backup-agent" or 1 not in self.hello["versions"]:
-                raise AgentError(f"not an agent of version 1: {self.hello}")
-            self.max_payload: int = min(MAX_PAYLOAD, self.hello["limits"]["max_payload"])
+            hello: Json = self._requests[0].next(timeout=10)[0].get("params", {})
+            limits: Json = hello.get("limits", {})
+            match hello:
+                case {"protocol": "backup-agent", "versions": [*versions]} if 1 in versions:
+                    self.max_payload: int = min(MAX_PAYLOAD, limits.get("max_payload", 65_536))
+                case other:
+                    raise AgentError(f"not an agent of version 1: {other}")
             client = {"name": "reference-host", "version": "1"}
-            limits = {"max_line": MAX_LINE, "max_payload": MAX_PAYLOAD}
-            self.call("initialize", protocol=1, client=client, limits=limits)
+            ours = {"max_line": MAX_LINE, "max_payload": MAX_PAYLOAD}
+            self.call("initialize", protocol=1, client=client, limits=ours)
         except BaseException:
             self._process.kill()
             self.close()
@@ -191,8 +204,19 @@ class Agent:
                             request = self._requests[0]
                         case {"method": _, "params": {"id": int(number)}}:
                             request = self._requests.get(number)
-                        case {"id": int(number)}:
+                        case {"id": int(number), "result": {}} | {
+                            "id": int(number),
+                            "error": {"message": _, "data": {"code": _}},
+                        }:
                             request = self._requests.pop(number, None)
+                        case {"id": None, "error": error}:
+                            raise AgentError(f"the agent has given up: {error}", "agent_gone")
+                        case response if "method" not in response:
+                            raise AgentError(f"neither a result nor an error: {response}")
+                    if request and frame[0].get("method") == "stream.data":
+                        request.arrived += len(frame[1] or b"")
+                        if request.arrived > request.granted:
+                            raise AgentError("more data came than was granted")
                     if request:  # if not, its request is done, or it is newer than this program
                         request.inbox.put(frame)
             except AgentError as error:
@@ -226,6 +250,7 @@ class Agent:
     def start(self, method: str, **params: Any) -> Request:
         """Sends a request and does not wait."""
         request = Request(self, next(self._numbers))
+        request.granted = params.get("up_to", 0)
         self._requests[request.id] = request
         self.send({"id": request.id, "method": method, "params": params})
         return request
@@ -277,8 +302,8 @@ class Agent:
 
     def download(self, target: str, backup_id: str, sink: Sink, window: int = 4 << 20) -> Json:
         """Hands the bytes of a backup to `sink`. They are good only once this returns."""
-        granted, received = window, 0
-        request = self.start("backup.download", target=target, backup_id=backup_id, up_to=granted)
+        received = 0
+        request = self.start("backup.download", target=target, backup_id=backup_id, up_to=window)
         try:
             lengths = []
             while not request.answered:
@@ -287,13 +312,13 @@ class Agent:
                     case {"method": "stream.begin" | "stream.end", "params": params}:
                         lengths.append(params["length"])
                     case {"method": "stream.data", "params": params} if payload:
-                        if params["offset"] != received or received + len(payload) > granted:
+                        if params["offset"] != received or len(lengths) != 1:
                             raise AgentError(f"data out of turn at byte {received}")
                         sink(payload)
                         received += len(payload)
-                        if granted - received <= window - window // 4:
-                            granted = received + window
-                            self.notify("stream.credit", id=request.id, up_to=granted)
+                        if request.granted - received <= window - window // 4:
+                            request.granted = received + window
+                            self.notify("stream.credit", id=request.id, up_to=request.granted)
             result: Json = message["result"]
             if [*lengths, result["length"]] != [received] * 3:
                 raise AgentError(f"{received} bytes came where {lengths} were announced")
@@ -301,6 +326,43 @@ class Agent:
         except BaseException:
             request.cancel("sink_failed")
             raise
+
+
+def serve_program(words: Sequence[str]) -> int:
+    """Does one command for a program, with the agent that the environment names.
+
+    BACKUP_AGENT is the agent's command as a JSON array, BACKUP_AGENT_CONFIG a file with the config
+    of the target. Returns the exit code: 1 when the agent answered with an error, 2 when there is
+    no agent that works; the first line of standard error is then the code of the error.
+    """
+    try:
+        config = json.loads(Path(os.environ["BACKUP_AGENT_CONFIG"]).read_text("utf-8"))
+        with contextlib.closing(Agent(json.loads(os.environ["BACKUP_AGENT"]))) as agent:
+            agent.call("target.open", target="t1", config=config)
+            match words:
+                case ["list"]:
+                    for backup in agent.list("t1")["backups"]:
+                        print(backup["id"])
+                case ["upload", backup_id]:
+                    chunks = iter(lambda: os.read(0, MAX_PAYLOAD), b"")
+                    agent.upload("t1", {"id": backup_id, "name": backup_id}, chunks)
+                case ["download", backup_id]:
+                    agent.download("t1", backup_id, sys.stdout.buffer.write)
+                case ["delete", backup_id]:
+                    agent.call("backup.delete", target="t1", backup_id=backup_id)
+                case ["validate"]:
+                    result = agent.call("target.validate", target="t1", level="write")
+                    for check in result["checks"]:
+                        if check["status"] == "failed":
+                            error = dict(check["error"])
+                            raise AgentError(error.pop("message"), **error)
+                case _:
+                    sys.exit("commands: list | upload ID | download ID | delete ID | validate")
+        sys.stdout.flush()
+    except AgentError as error:
+        print(error.code, error.message, sep="\n", file=sys.stderr)
+        return 2 if error.code.startswith("agent_") else 1
+    return 0
 
 
 def main() -> None:
@@ -347,4 +409,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if "BACKUP_AGENT" in os.environ:
+        sys.exit(serve_program(sys.argv[1:]))
     main()

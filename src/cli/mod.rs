@@ -85,6 +85,10 @@ pub struct Serve {
     #[arg(long)]
     pub protocol: bool,
 
+    /// Print all messages as a JSON Schema, and end.
+    #[arg(long, conflicts_with = "protocol")]
+    pub schema: bool,
+
     /// Where to note what is being stored.
     #[command(flatten)]
     pub state: StateOptions,

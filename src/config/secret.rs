@@ -36,10 +36,11 @@ impl fmt::Debug for Secret {
 
 /// Where a secret comes from.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum SecretSource {
     /// The secret itself.
-    Inline(Secret),
+    Inline(#[cfg_attr(test, schemars(with = "String", length(min = 1)))] Secret),
     /// A file whose content, without the final line break, is the secret.
     File {
         /// Path of the file.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The closed set of causes. A host that does not know a code acts on its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A setting is wrong; a person must change it.
@@ -39,6 +40,7 @@ macro_rules! codes {
     ($( $(#[$doc:meta])* $variant:ident $name:literal $kind:ident $retryable:literal; )+) => {
         /// A stable error code. Sent as a string; listed in `protocol/errors.json`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         pub enum Code {
             $( $(#[$doc])* #[serde(rename = $name)] $variant, )+
         }

@@ -10,15 +10,14 @@ use super::leftovers::settle;
 use super::{Cancel, Target};
 use crate::error::{Code, Error, Result};
 use crate::journal::Owner;
-use crate::protocol::{CheckError, Leftover, LeftoverKind, LeftoverStatus, Swept};
+use crate::protocol::{
+    CheckError, Leftover, LeftoverKind, LeftoverStatus, MAX_OLDER_THAN_S, Swept,
+};
 use crate::s3::OpenUpload;
 use crate::store::layout::Half;
 
 /// Uploads looked at the same time.
 const AT_ONCE: usize = 8;
-
-/// Longest age that can be asked for: a year.
-const MAX_OLDER_THAN_S: u64 = 365 * 24 * 60 * 60;
 
 /// What to sweep.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,9 @@ use self::parts::{Archive, Plan};
 use super::{Cancel, Target, settle};
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress};
-use crate::protocol::{IfExists, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, NewBackup, Uploaded};
+use crate::protocol::{
+    IfExists, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, NewBackup, Uploaded,
+};
 use crate::store::metadata::{self, Digests};
 
 /// Where the bytes of an upload come from.
@@ -73,10 +75,10 @@ fn check(request: &Upload) -> Result<()> {
     let invalid = |member: &'static str, message: &str| {
         Err(Error::new(Code::InvalidParams, message).field(member).fact("member", member))
     };
-    if id.is_empty() || id.chars().count() > 200 || id.chars().any(char::is_control) {
+    if id.is_empty() || id.chars().count() > MAX_BACKUP_ID || id.chars().any(char::is_control) {
         return invalid(
             "backup.id",
-            "the id must have 1 to 200 characters and no control characters",
+            &format!("the id must have 1 to {MAX_BACKUP_ID} characters and no control characters"),
         );
     }
     if metadata.get("backup_id").is_some_and(|given| given.as_str() != Some(id)) {

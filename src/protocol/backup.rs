@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Common;
+#[cfg(test)]
+use super::{MAX_BACKUP_ID, MAX_PAGE};
+#[cfg(test)]
+use crate::error::CONTROL;
 use crate::error::Code;
 
 /// Metadata of a backup, carried verbatim.
@@ -11,8 +15,10 @@ pub type Metadata = Map<String, Value>;
 
 /// A backup to be stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NewBackup {
     /// Identity, 1 to 200 characters.
+    #[cfg_attr(test, schemars(length(min = 1, max = MAX_BACKUP_ID), extend("not" = { "pattern": CONTROL })))]
     pub id: String,
     /// Wish for the name of the objects; made safe and unique by the agent.
     pub name: String,
@@ -23,6 +29,7 @@ pub struct NewBackup {
 
 /// What to do when a backup of this id exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum IfExists {
     /// Answer `already_exists`.
@@ -34,12 +41,14 @@ pub enum IfExists {
 
 /// Parameters of `backup.upload`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Upload {
     /// Name of the target.
     pub target: String,
     /// What to store.
     pub backup: NewBackup,
     /// Announced length; fewer bytes are refused.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Whether more bytes than `size` are refused as well.
@@ -55,6 +64,7 @@ pub struct Upload {
 
 /// Result of `backup.upload`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Uploaded {
     /// The backup as `backup.list` shows it from now on.
     pub backup: Backup,
@@ -68,6 +78,7 @@ pub struct Uploaded {
 
 /// A stored backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Backup {
     /// Identity.
     pub id: String,
@@ -85,6 +96,7 @@ pub struct Backup {
 
 /// Parameters of `backup.download`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Download {
     /// Name of the target.
     pub target: String,
@@ -102,6 +114,7 @@ pub struct Download {
 
 /// Result of `backup.download`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Downloaded {
     /// Bytes sent.
     pub length: u64,
@@ -111,6 +124,7 @@ pub struct Downloaded {
 
 /// Parameters of `backup.list`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct List {
     /// Name of the target.
     pub target: String,
@@ -118,6 +132,7 @@ pub struct List {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// Most entries in a page, 1 to 1,000. Default: as many as fit.
+    #[cfg_attr(test, schemars(range(min = 1, max = MAX_PAGE)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<usize>,
     /// Whether to ask the storage even when a recent listing is at hand.
@@ -130,6 +145,7 @@ pub struct List {
 
 /// An object that looks like a part of a backup and is not offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Skipped {
     /// Its key.
     pub key: String,
@@ -141,6 +157,7 @@ pub struct Skipped {
 
 /// Result of `backup.list`: one page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Listed {
     /// Backups in the order of their names.
     pub backups: Vec<Backup>,
@@ -152,6 +169,7 @@ pub struct Listed {
 
 /// Parameters of `backup.get` and `backup.delete`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BackupRef {
     /// Name of the target.
     pub target: String,
@@ -164,6 +182,7 @@ pub struct BackupRef {
 
 /// Result of `backup.get`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Got {
     /// The backup.
     pub backup: Backup,
@@ -171,6 +190,7 @@ pub struct Got {
 
 /// Result of `backup.delete`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Deleted {
     /// Always true.
     pub deleted: bool,

@@ -7,8 +7,10 @@ use crate::error::{Code, Error, ErrorData};
 
 /// The `error` member of a response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorObject {
     /// Integer of JSON-RPC.
+    #[cfg_attr(test, schemars(extend("enum" = rpc::ALL)))]
     pub code: i32,
     /// English, for logs.
     pub message: String,

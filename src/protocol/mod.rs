@@ -16,6 +16,9 @@ pub use self::session::*;
 pub use self::stream::*;
 pub use self::target::*;
 
+/// All messages as a JSON Schema of the draft 2020-12. Made from the types by a test.
+pub const SCHEMA: &str = include_str!("../../protocol/schema/backup-agent-1.json");
+
 /// Name of the protocol, as `hello` announces it.
 pub const NAME: &str = "backup-agent";
 
@@ -49,6 +52,24 @@ pub const MAX_DEPTH: usize = 32;
 /// Deepest nesting of metadata, itself included, so that it fits into every message.
 pub const MAX_METADATA_DEPTH: usize = 24;
 
+/// Longest name of a target, in bytes.
+pub const MAX_TARGET: usize = 200;
+
+/// Longest id of a backup, in characters.
+pub const MAX_BACKUP_ID: usize = 200;
+
+/// Most entries in one page of a listing.
+pub const MAX_PAGE: usize = 1000;
+
+/// Shortest time between two `progress` messages that can be asked for, in milliseconds.
+pub const MIN_PROGRESS_MS: u64 = 100;
+
+/// Longest time between two `progress` messages that can be asked for, in milliseconds.
+pub const MAX_PROGRESS_MS: u64 = 60_000;
+
+/// Longest age of a leftover that can be asked for, in seconds: a year.
+pub const MAX_OLDER_THAN_S: u64 = 365 * 24 * 60 * 60;
+
 /// Longest reason of a `cancel` that is repeated, in bytes.
 pub const MAX_REASON: usize = 1000;
 
@@ -67,4 +88,11 @@ pub mod rpc {
     pub const INVALID_PARAMS: i32 = -32602;
     /// Every error of an operation.
     pub const OPERATION: i32 = -32000;
+    /// All of them.
+    #[cfg(test)]
+    pub(super) const ALL: [i32; 5] =
+        [PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, OPERATION];
 }
+
+#[cfg(test)]
+mod schema;

@@ -7,8 +7,10 @@ use crate::progress::Snapshot;
 
 /// `stream.data`; the bytes follow the line.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamData {
     /// The request the stream belongs to.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
     /// Bytes of the stream sent before.
     pub offset: u64,
@@ -16,8 +18,10 @@ pub struct StreamData {
 
 /// `stream.end`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamEnd {
     /// The request the stream belongs to.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
     /// Bytes of the whole stream.
     pub length: u64,
@@ -25,8 +29,10 @@ pub struct StreamEnd {
 
 /// `stream.credit`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamCredit {
     /// The request the stream belongs to.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
     /// Bytes of the stream that may have been sent, counted from its start.
     pub up_to: u64,
@@ -34,8 +40,10 @@ pub struct StreamCredit {
 
 /// `stream.begin`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamBegin {
     /// The request the stream belongs to.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
     /// Bytes that the stream will have.
     pub length: u64,
@@ -47,8 +55,10 @@ pub struct StreamBegin {
 
 /// `progress`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProgressReport {
     /// The request.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
     /// What is known of it.
     #[serde(flatten)]

@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use super::{MAX_OLDER_THAN_S, MAX_PROGRESS_MS, MAX_TARGET, MIN_PROGRESS_MS};
 use crate::config::{Addressing, TargetSettings};
 use crate::error::{Error, ErrorData};
 
 /// Parameters of `target.open`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetOpen {
     /// Name that the host gives to the target; opening it again replaces it.
+    #[cfg_attr(test, schemars(length(min = 1, max = MAX_TARGET)))]
     pub target: String,
     /// Where the backups live.
     pub config: TargetSettings,
@@ -16,6 +20,7 @@ pub struct TargetOpen {
 
 /// Parameters of `target.close`, and result of both.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetRef {
     /// Name of the target.
     pub target: String,
@@ -23,17 +28,20 @@ pub struct TargetRef {
 
 /// What every request that works on a target may say.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Common {
     /// Time after which the request is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
     /// Shortest time between two `progress` messages, 100 to 60,000; none are sent without it.
+    #[cfg_attr(test, schemars(range(min = MIN_PROGRESS_MS, max = MAX_PROGRESS_MS)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_ms: Option<u64>,
 }
 
 /// How far `target.validate` goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Looks only.
@@ -45,6 +53,7 @@ pub enum Level {
 
 /// Parameters of `target.validate`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Validate {
     /// Name of the target.
     pub target: String,
@@ -58,6 +67,7 @@ pub struct Validate {
 
 /// Result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It is as it should be.
@@ -72,6 +82,7 @@ pub enum Status {
 
 /// One check of a target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
     /// Stable name, such as `list`.
     pub name: String,
@@ -86,6 +97,7 @@ pub struct Check {
 
 /// The error of a check: that of a request, with its sentence beside the facts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckError {
     /// English, for logs.
     pub message: String,
@@ -96,6 +108,7 @@ pub struct CheckError {
 
 /// Result of `target.validate`. A bad target is a result, not an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Validated {
     /// Whether no check failed.
     pub ok: bool,
@@ -107,10 +120,12 @@ pub struct Validated {
 
 /// Parameters of `target.sweep`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sweep {
     /// Name of the target.
     pub target: String,
     /// Seconds without a sign of life after which something is left over, 0 to 31,536,000.
+    #[cfg_attr(test, schemars(range(max = MAX_OLDER_THAN_S)))]
     #[serde(default = "one_day")]
     pub older_than_s: u64,
     /// Whether only to look.
@@ -127,6 +142,7 @@ fn one_day() -> u64 {
 
 /// Result of `target.sweep`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Swept {
     /// What was left over, in the order of the keys, as far as it fits into a line.
     pub leftovers: Vec<Leftover>,
@@ -136,6 +152,7 @@ pub struct Swept {
 
 /// Something that belongs to no backup and that nobody is working on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Leftover {
     /// What it is.
     pub kind: LeftoverKind,
@@ -152,6 +169,7 @@ pub struct Leftover {
 
 /// Kind of a leftover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LeftoverKind {
     /// A multipart upload that was neither completed nor aborted.
@@ -160,6 +178,7 @@ pub enum LeftoverKind {
 
 /// What became of a leftover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LeftoverStatus {
     /// It is gone.
@@ -172,12 +191,14 @@ pub enum LeftoverStatus {
 
 /// What is in force for a target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetFacts {
     /// Address of the service.
     pub endpoint: String,
     /// Region that signatures name.
     pub region: String,
     /// `path` or `virtual`.
+    #[cfg_attr(test, schemars(extend("enum" = [Addressing::Path, Addressing::Virtual])))]
     pub addressing: Addressing,
 }
 

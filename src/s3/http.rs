@@ -37,7 +37,7 @@ use super::{payload, tls};
 use crate::config::TargetConfig;
 use crate::error::Result;
 
-type BoxError = Box<dyn StdError + Send + Sync>;
+pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Longest silence of the storage, in either direction, before a request is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(60);

@@ -7,6 +7,8 @@
 //! or headers than a backup does.
 
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod list;
 mod multipart;
@@ -25,7 +27,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     AppName, BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
+    ResponseChecksumValidation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
@@ -47,6 +49,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE)
+}
+
+fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
+    #[cfg(feature = "fuzzing")]
+    if let Some(client) = fuzzing::client() {
+        return Ok(client);
+    }
+    Ok(SharedHttpClient::new(http::Pool::new(config)?))
 }
 
 /// One bucket, reached with one set of credentials. Cheap to clone.
@@ -100,7 +110,7 @@ impl Bucket {
                     .token_bucket(budget)
                     .build(),
             )
-            .http_client(http::Pool::new(config)?);
+            .http_client(http_client(config)?);
         if let Ok(name) = AppName::new("s3-backup-agent") {
             builder = builder.app_name(name);
         }

@@ -20,8 +20,8 @@ use crate::logging;
 use crate::ops::{self, Cancel, Cause, Target};
 use crate::protocol::{
     self, AgentLimits, Hello, Initialize, Initialized, MAX_ID, MAX_LINE, MAX_PAYLOAD, MAX_REQUESTS,
-    MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutDown, Shutdown, ShutdownMode, StreamCredit,
-    StreamData, StreamEnd, TargetOpen, TargetRef,
+    MAX_TARGET, MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutDown, Shutdown, ShutdownMode,
+    StreamCredit, StreamData, StreamEnd, TargetOpen, TargetRef,
 };
 
 /// The state of one session.
@@ -306,10 +306,10 @@ impl Session {
 
     async fn open(&mut self, request: TargetOpen) -> Result<TargetRef> {
         let TargetOpen { target, config } = request;
-        if target.is_empty() || target.len() > 200 {
+        if target.is_empty() || target.len() > MAX_TARGET {
             return Err(Error::new(
                 Code::InvalidParams,
-                "the member \"target\" must have 1 to 200 characters",
+                format!("the member \"target\" must have 1 to {MAX_TARGET} bytes"),
             )
             .fact("member", "target"));
         }
@@ -346,7 +346,7 @@ impl Session {
             outbox: self.outbox.clone(),
             cancel: running.cancel.clone(),
             max_payload: self.max_payload,
-            transfers: Arc::clone(&self.transfers),
+            place: work.is_transfer().then(|| task::Place::in_line(&self.transfers)),
             table: self.table.clone(),
         };
         let pace = task::Pace::new(work.common())?;
@@ -365,13 +365,15 @@ impl Session {
                 aborted = table.cancel_all(&Cause::Ending);
                 table.idle(CLEANUP).await;
             }
-            outbox.respond(Some(id), answer(&ShutDown { aborted })).await;
+            table.all_answered(CLEANUP).await;
+            // Answers of transfers lie behind their data, and this one comes after them.
+            outbox.respond_after_data(id, answer(&ShutDown { aborted })).await;
         });
     }
 }
 
 fn unknown_target(target: &str) -> Error {
-    let target = shortened(target, 200);
+    let target = shortened(target, MAX_TARGET);
     Error::new(Code::TargetUnknown, format!("there is no target \"{target}\": open it first"))
         .fact("target", target)
 }

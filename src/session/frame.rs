@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, IoSlice, Read, Write};
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::blocks::{Filled, Pool};
@@ -24,12 +24,19 @@ pub struct Frame {
 #[derive(Debug, Default, Deserialize)]
 pub struct Message {
     /// Id of a request.
+    #[serde(default, deserialize_with = "present")]
     pub id: Option<Box<RawValue>>,
     /// Name of the method.
     pub method: Option<Box<RawValue>>,
     /// Parameters.
     pub params: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "present")]
     payload: Option<Box<RawValue>>,
+}
+
+/// A member that is there, be it `null`: that is no id and no length, and not nothing either.
+fn present<'de, D: Deserializer<'de>>(member: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(member).map(Some)
 }
 
 /// What the reader found.
@@ -237,6 +244,7 @@ mod tests {
             "{\"payload\":-1}\n",
             "{\"payload\":1048577}\n",
             "{\"payload\":\"1\"}\n",
+            "{\"payload\":null}\n",
             "{\"payload\":1.0}\n",
             "{\"payload\":2}\nab",
             "{\"payload\":2}\nabc",

@@ -14,8 +14,8 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{self, Cancel, Entry, Listing, Target};
 use crate::progress::Progress;
 use crate::protocol::{
-    BackupRef, Common, Deleted, Download, Got, List, Listed, PAGE_BYTES, Sweep, Swept, Upload,
-    Validate,
+    BackupRef, Common, Deleted, Download, Got, List, Listed, MAX_PAGE, PAGE_BYTES, Sweep, Swept,
+    Upload, Validate,
 };
 
 /// Reads parameters, naming the member that is wrong.
@@ -155,10 +155,13 @@ pub(super) struct Context {
 /// The entries behind `cursor`, as many as fit.
 fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<Listed> {
     use std::ops::Bound;
-    let size = size.unwrap_or(1000);
-    if !(1..=1000).contains(&size) {
-        return Err(Error::new(Code::InvalidParams, "the member \"page_size\" must be 1 to 1000")
-            .fact("member", "page_size"));
+    let size = size.unwrap_or(MAX_PAGE);
+    if !(1..=MAX_PAGE).contains(&size) {
+        return Err(Error::new(
+            Code::InvalidParams,
+            format!("the member \"page_size\" must be 1 to {MAX_PAGE}"),
+        )
+        .fact("member", "page_size"));
     }
     let mut listed = Listed { backups: Vec::new(), next: None, skipped: Vec::new() };
     let mut bytes = 0;

@@ -7,6 +7,8 @@
 
 mod dispatch;
 pub mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handle;
 mod outbox;
 mod running;
@@ -61,12 +63,21 @@ pub async fn serve(journal: Option<Journal>) -> End {
             return End::StreamsFailed;
         }
     };
+    converse(streams, asked_to_end(), journal).await
+}
+
+/// Serves one host over `streams`, until they end or `asked_to_end` does.
+async fn converse(
+    streams: Streams,
+    asked_to_end: impl Future<Output = ()>,
+    journal: Option<Journal>,
+) -> End {
     let Streams { mut input, queues, mut written } = streams;
     let mut session = Session::new(Outbox(queues), journal);
     // Handling is raced as well: a host that does not read its answers must not hold up a signal.
     let end = tokio::select! {
         biased;
-        () = asked_to_end() => End::Orderly,
+        () = asked_to_end => End::Orderly,
         _ = &mut written => End::StreamsFailed,
         end = session.run(&mut input) => end,
     };

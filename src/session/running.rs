@@ -24,11 +24,16 @@ pub(super) struct Running {
 pub(super) struct Table {
     requests: Arc<Mutex<HashMap<u64, Running>>>,
     count: Arc<watch::Sender<usize>>,
+    unanswered: Arc<watch::Sender<usize>>,
 }
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { requests: Arc::default(), count: Arc::new(watch::Sender::new(0)) }
+        Self {
+            requests: Arc::default(),
+            count: Arc::new(watch::Sender::new(0)),
+            unanswered: Arc::new(watch::Sender::new(0)),
+        }
     }
 
     fn requests(&self) -> MutexGuard<'_, HashMap<u64, Running>> {
@@ -47,12 +52,18 @@ impl Table {
         let mut requests = self.requests();
         requests.insert(id, running);
         self.count.send_replace(requests.len());
+        self.unanswered.send_modify(|unanswered| *unanswered += 1);
     }
 
     pub(super) fn remove(&self, id: u64) {
         let mut requests = self.requests();
         requests.remove(&id);
         self.count.send_replace(requests.len());
+    }
+
+    /// Notes that the answer of a request that was removed is on its way.
+    pub(super) fn answered(&self) {
+        self.unanswered.send_modify(|unanswered| *unanswered -= 1);
     }
 
     /// Looks at a running request; nothing for one that has ended.
@@ -69,6 +80,12 @@ impl Table {
             running.cancel.cancel(cause.clone());
         }
         ids
+    }
+
+    /// Waits until all answers are on their way, at most so long.
+    pub(super) async fn all_answered(&self, patience: Duration) {
+        let mut unanswered = self.unanswered.subscribe();
+        let _ = tokio::time::timeout(patience, unanswered.wait_for(|left| *left == 0)).await;
     }
 
     /// Waits until nothing runs; says whether that came to pass in time.

@@ -40,22 +40,61 @@ pub(super) struct Streams {
     pub(super) written: oneshot::Receiver<io::Result<()>>,
 }
 
+/// The other ends of [`Streams`], for who reads and writes.
+#[derive(Debug)]
+pub(super) struct FarEnds {
+    /// Takes what the host says.
+    pub(super) input: mpsc::Sender<Input>,
+    /// What is to be written.
+    pub(super) waiting: Waiting,
+    /// Takes the outcome of writing.
+    pub(super) written: oneshot::Sender<io::Result<()>>,
+}
+
+/// Frames that wait to be written.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    control: mpsc::Receiver<Outgoing>,
+    data: mpsc::Receiver<Outgoing>,
+}
+
+impl Waiting {
+    /// The frame that goes next; none when all queues are dropped.
+    pub(super) async fn next(&mut self) -> Option<Outgoing> {
+        tokio::select! {
+            biased;
+            Some(frame) = self.control.recv() => Some(frame),
+            Some(frame) = self.data.recv() => Some(frame),
+            else => None,
+        }
+    }
+}
+
+/// Streams that nobody reads or writes yet.
+pub(super) fn pair() -> (Streams, FarEnds) {
+    let (input_sender, input) = mpsc::channel(INPUT_QUEUE);
+    let (control, control_receiver) = mpsc::channel(CONTROL_QUEUE);
+    let (data, data_receiver) = mpsc::channel(DATA_QUEUE);
+    let (written_sender, written) = oneshot::channel();
+    let waiting = Waiting { control: control_receiver, data: data_receiver };
+    let far = FarEnds { input: input_sender, waiting, written: written_sender };
+    (Streams { input, queues: Queues { control, data }, written }, far)
+}
+
 /// Takes over the standard streams.
 ///
 /// # Errors
 /// When they are closed.
 pub(super) fn open() -> io::Result<Streams> {
     let (stdin, mut stdout) = private_streams()?;
-    let (input_sender, input) = mpsc::channel(INPUT_QUEUE);
-    let (control, mut control_receiver) = mpsc::channel::<Outgoing>(CONTROL_QUEUE);
-    let (data, mut data_receiver) = mpsc::channel::<Outgoing>(DATA_QUEUE);
-    let (written_sender, written) = oneshot::channel();
+    let (streams, far) = pair();
+    let FarEnds { input, mut waiting, written } = far;
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut reader = Reader::new(BufReader::with_capacity(64 << 10, stdin));
         loop {
             let next = reader.read();
             let last = matches!(next, Input::End | Input::Broken(_));
-            if input_sender.blocking_send(next).is_err() || last {
+            if input.blocking_send(next).is_err() || last {
                 return;
             }
         }
@@ -63,23 +102,15 @@ pub(super) fn open() -> io::Result<Streams> {
     let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
         let result = loop {
-            let next = runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    Some(frame) = control_receiver.recv() => Some(frame),
-                    Some(frame) = data_receiver.recv() => Some(frame),
-                    else => None,
-                }
-            });
-            let Some(frame) = next else { break Ok(()) };
+            let Some(frame) = runtime.block_on(waiting.next()) else { break Ok(()) };
             if let Err(error) = frame.write(&mut stdout) {
                 break Err(error);
             }
         };
         // Nobody listens any more when the session has given up waiting.
-        let _ = written_sender.send(result);
+        let _ = written.send(result);
     })?;
-    Ok(Streams { input, queues: Queues { control, data }, written })
+    Ok(streams)
 }
 
 /// Private copies of standard input and output, with pipes made large. What else writes to standard

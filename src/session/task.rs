@@ -2,11 +2,13 @@
 //! answer, even when it panics.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::handle::{Context, Work};
@@ -15,7 +17,7 @@ use super::running::Table;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause, Target};
 use crate::progress::{Phase, Progress, Snapshot};
-use crate::protocol::{Common, ProgressReport};
+use crate::protocol::{Common, MAX_PROGRESS_MS, MIN_PROGRESS_MS, ProgressReport};
 
 /// Progress is sent at least this often, even when nothing moved.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -29,10 +31,13 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(common: Common) -> Result<Self> {
-        if common.progress_ms.is_some_and(|ms| !(100..=60_000).contains(&ms)) {
+        let range = MIN_PROGRESS_MS..=MAX_PROGRESS_MS;
+        if common.progress_ms.is_some_and(|ms| !range.contains(&ms)) {
             return Err(Error::new(
                 Code::InvalidParams,
-                "the member \"progress_ms\" must be 100 to 60000",
+                format!(
+                    "the member \"progress_ms\" must be {MIN_PROGRESS_MS} to {MAX_PROGRESS_MS}"
+                ),
             )
             .fact("member", "progress_ms"));
         }
@@ -50,14 +55,32 @@ pub(super) struct Task {
     pub(super) outbox: Outbox,
     pub(super) cancel: Cancel,
     pub(super) max_payload: usize,
-    pub(super) transfers: Arc<Semaphore>,
+    /// For a transfer.
+    pub(super) place: Option<Place>,
     pub(super) table: Table,
+}
+
+/// A place among the transfers, or one in the line for it.
+pub(super) struct Place(Pin<Box<dyn Future<Output = Permit> + Send>>);
+
+type Permit = std::result::Result<OwnedSemaphorePermit, AcquireError>;
+
+impl Place {
+    /// Stands in line from now on, so that the order is that of the calls.
+    pub(super) fn in_line(transfers: &Arc<Semaphore>) -> Self {
+        let mut place: Pin<Box<dyn Future<Output = Permit> + Send>> =
+            Box::pin(Arc::clone(transfers).acquire_owned());
+        match place.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(permit) => Self(Box::pin(std::future::ready(permit))),
+            Poll::Pending => Self(place),
+        }
+    }
 }
 
 impl Task {
     /// Runs the request and answers it.
     pub(super) async fn run(self, work: Work, pace: Pace) {
-        let Self { id, target, outbox, cancel, max_payload, transfers, table } = self;
+        let Self { id, target, outbox, cancel, max_payload, place, table } = self;
         let has_stream = work.is_transfer();
         let progress = Progress::default();
         let context = Context {
@@ -73,9 +96,9 @@ impl Task {
         }
         let turn = cancel.clone();
         let running = async move {
-            let _place = match has_stream {
-                true => Some(turn.guard(async { Ok(transfers.acquire_owned().await) }).await?),
-                false => None,
+            let _place = match place {
+                Some(Place(place)) => Some(turn.guard(async { Ok(place.await) }).await?),
+                None => None,
             };
             work.run(context).await
         };
@@ -93,6 +116,7 @@ impl Task {
         } else {
             outbox.respond(Some(id), answer).await;
         }
+        table.answered();
     }
 }
 

@@ -5,14 +5,12 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::config::MAX_FOLDER;
 use crate::error::{Code, Error, Result};
 
 /// Longest object name in bytes. File systems behind some servers take 255 for a file, and the
 /// ending and a mark that keeps names apart come on top.
 const MAX_NAME: usize = 200;
-
-/// Longest prefix in bytes, and longest folder.
-const MAX_PREFIX: usize = 700;
 
 /// Longest prefix and folder together, in bytes with their slashes; a whole key may have 1,024.
 const MAX_BOTH: usize = 750;
@@ -95,10 +93,10 @@ fn path(field: &'static str, given: &str) -> Result<String> {
     if path.is_empty() {
         return Ok(String::new());
     }
-    if path.len() > MAX_PREFIX {
+    if path.len() > MAX_FOLDER {
         return Err(invalid(
             field,
-            format!("the {field} must not be longer than {MAX_PREFIX} bytes"),
+            format!("the {field} must not be longer than {MAX_FOLDER} bytes"),
         ));
     }
     if path.chars().any(|character| character.is_control() || character == '\\') {

@@ -187,7 +187,7 @@ mod tests {
     fn what_the_host_gave_comes_back_as_it_was() {
         let given = object(json!({
             "name": "Nächtliche Sicherung 🏠", "size": 20480, "backup_id": "b1", "date": "2026-11-20",
-            "extra_metadata": {"instance_id": "x", "nested": [1, 2.5, null]}, "folders": ["share"],
+            "extra_metadata": {"instance_id": "x", "nested": [1, 2.5, 1e70, null]}, "folders": ["share"],
             "addons": [], "database_included": true, "homeassistant_included": true,
             "homeassistant_version": "2026.11.0", "protected": true, "unknown": {"z": 1, "a": 2},
         }));

@@ -11,7 +11,7 @@ pub mod metadata;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -43,7 +43,8 @@ pub struct Store {
     /// Grows with every change of ours, so that a listing begun before it is never kept as newer.
     generation: AtomicU64,
     documents: Cache<DocumentKey, Arc<Summary>>,
-    reserved: Arc<Mutex<Wanted>>,
+    /// The place itself, wherever a store of it comes from.
+    place: Arc<str>,
 }
 
 impl Store {
@@ -52,16 +53,18 @@ impl Store {
     /// # Errors
     /// `invalid_config` for a bad prefix, folder or CA certificate.
     pub fn new(config: &TargetConfig) -> Result<Self> {
+        let layout = Layout::new(&config.prefix, &config.folder)?;
+        let (endpoint, bucket) = (&config.endpoint, &config.bucket);
         Ok(Self {
+            place: format!("{endpoint} {bucket} {}", layout.folder()).into(),
             bucket: Bucket::new(config)?,
-            layout: Layout::new(&config.prefix, &config.folder)?,
+            layout,
             listings: Cache::builder().max_capacity(1).time_to_live(LISTING_LIFETIME).build(),
             generation: AtomicU64::new(0),
             documents: Cache::builder()
                 .max_capacity(DOCUMENTS_BYTES)
                 .weigher(|_, summary: &Arc<Summary>| summary.weight())
                 .build(),
-            reserved: Arc::default(),
         })
     }
 
@@ -176,28 +179,29 @@ impl Store {
         id: &str,
         is_taken: impl Fn(&str) -> bool,
     ) -> Result<Reserved> {
-        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        if reserved.ids.contains(id) {
+        let here = |what: &str| (Arc::clone(&self.place), what.to_owned());
+        let mut wanted = wanted();
+        if wanted.ids.contains(&here(id)) {
             let message = format!("a backup with the id \"{id}\" is being stored already");
             return Err(Error::new(Code::AlreadyExists, message).fact("backup_id", id));
         }
         let name = layout::candidates(wished, id)
             .find(|name| {
                 !listing.has_name(name)
-                    && !reserved.names.contains(name)
+                    && !wanted.names.contains(&here(name))
                     && !is_taken(&self.layout.archive_key(name))
             })
             .unwrap_or_else(|| layout::safe(id));
-        reserved.names.insert(name.clone());
-        reserved.ids.insert(id.to_owned());
-        drop(reserved);
-        Ok(Reserved { name, id: id.to_owned(), all: Arc::clone(&self.reserved) })
+        let reserved = Reserved { name: here(&name), id: here(id) };
+        wanted.names.insert(reserved.name.clone());
+        wanted.ids.insert(reserved.id.clone());
+        Ok(reserved)
     }
 
     /// Whether an upload of this process is using the name.
     #[must_use]
     pub fn is_reserved(&self, name: &str) -> bool {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).names.contains(name)
+        wanted().names.contains(&(Arc::clone(&self.place), name.to_owned()))
     }
 
     /// Writes the metadata of a backup whose archive is stored: from now on it is listed.
@@ -248,33 +252,42 @@ fn no_such_backup(id: &str) -> Error {
         .fact("backup_id", id)
 }
 
+/// A name or an id, and the place where it stands for something.
+type Here = (Arc<str>, String);
+
 /// Names and ids of running uploads.
 #[derive(Debug, Default)]
 struct Wanted {
-    names: HashSet<String>,
-    ids: HashSet<String>,
+    names: HashSet<Here>,
+    ids: HashSet<Here>,
+}
+
+/// Those of the whole process: a target that is opened again is another store of the same place,
+/// while uploads to the one before may still run.
+fn wanted() -> MutexGuard<'static, Wanted> {
+    static WANTED: LazyLock<Mutex<Wanted>> = LazyLock::new(Mutex::default);
+    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A name and an id that belong to one running upload.
 #[derive(Debug)]
 pub struct Reserved {
-    name: String,
-    id: String,
-    all: Arc<Mutex<Wanted>>,
+    name: Here,
+    id: Here,
 }
 
 impl Reserved {
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.name.1
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.names.remove(&self.name);
-        all.ids.remove(&self.id);
+        let mut wanted = wanted();
+        wanted.names.remove(&self.name);
+        wanted.ids.remove(&self.id);
     }
 }

@@ -42,6 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rpassword", &["cli", "cli/serve"]),
     ("rustls", &["s3"]),
     ("s3s", &["demo"]),
+    ("schemars", &["protocol", "config", "error", "progress"]),
 ];
 
 /// The only places where JSON of any shape is carried or made.
@@ -81,6 +82,7 @@ fn a_wrong_arrow_is_seen() {
         ("session/mod.rs", "use clap::Parser;"),
         ("ops/mod.rs", "use hyper_util::rt::TokioIo;"),
         ("s3/mod.rs", "use s3s::S3;"),
+        ("ops/mod.rs", "#[cfg_attr(test, derive(schemars::JsonSchema))]"),
         ("ops/list.rs", "use serde_json::{Map, Value};"),
         ("store/layout.rs", "fn of(it: &serde_json::Value) {}"),
     ] {

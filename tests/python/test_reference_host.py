@@ -330,19 +330,23 @@ def test_longest_line() -> None:
     [
         b"Welcome!\n",
         b"[]\n",
-        b"{}",
         b'{"x":"\xff"}\n',
         b"[" * 60_000 + b"\n",
         b'{"payload":0}\n\n',
         b'{"payload":true}\nx\n',
         b'{"payload":"1"}\nx\n',
         b'{"payload":1048577}\n',
-        b'{"payload":5}\n1234',
         b'{"payload":5}\n123456\n',
     ],
 )
 def test_a_bad_frame_is_refused(wire: bytes) -> None:
     with fails("agent_protocol"):
+        read_frame(io.BytesIO(wire))
+
+
+@pytest.mark.parametrize("wire", [b"{}", b'{"payload":5}\n1234', b'{"payload":5}\n12345'])
+def test_an_end_inside_a_frame_is_the_end_of_the_agent(wire: bytes) -> None:
+    with fails("agent_gone"):
         read_frame(io.BytesIO(wire))
 
 

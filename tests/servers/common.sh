@@ -22,11 +22,14 @@ print(*(s.getsockname()[1] for s in sockets))
 EOF
 }
 
+# With characters that base64 has and URLs do not take, as real ones have them.
+new_secret() { python3 -c 'import secrets; print(f"{secrets.token_urlsafe(27)}/+{secrets.token_urlsafe(3)}")'; }
+
 write_env() { # endpoint region key secret
     cat >"$dir/env" <<EOF
 export TEST_S3_ENDPOINT=$1 TEST_S3_REGION=$2
 export TEST_S3_ACCESS_KEY_ID=$3 TEST_S3_SECRET_ACCESS_KEY=$4
-export TEST_S3_BUCKET=$bucket
+export TEST_S3_BUCKET=$bucket TEST_S3_LOG=$dir/log
 EOF
 }
 

@@ -8,17 +8,18 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 launch() {
-    local ports
+    local ports secret
     read -ra ports < <(free_ports 8)
+    secret=$(new_secret)
     cat >"$dir/s3.json" <<EOF
 {"identities": [{
   "name": "admin",
-  "credentials": [{"accessKey": "testadmin00000000001", "secretKey": "testadminsecret0000000000000000000000001"}],
+  "credentials": [{"accessKey": "testadmin00000000001", "secretKey": "$secret"}],
   "actions": ["Admin", "Read", "List", "Tagging", "Write"]
 }]}
 EOF
     write_env "http://127.0.0.1:${ports[0]}" us-east-1 \
-        testadmin00000000001 testadminsecret0000000000000000000000001
+        testadmin00000000001 "$secret"
     # Every bucket takes seven volumes, so the limit must be far above the number of buckets.
     run "${WEED_BIN:-weed}" server -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
         -master.port="${ports[1]}" -master.port.grpc="${ports[2]}" \

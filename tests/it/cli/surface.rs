@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use super::Shell;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "serve",
     "validate",
     "upload",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 10] = [
     "info",
     "download",
     "delete",
+    "sweep",
     "demo",
     "completions",
     "man",

@@ -267,3 +267,30 @@ async fn the_folder_is_a_setting_and_may_be_empty() {
     let flag = shell.set("FOLDER", "elsewhere").run(&[&"list", &"--folder", &"", &"--json"]).await;
     assert_eq!(flag.json(0)["backups"][0]["id"], id);
 }
+
+#[tokio::test]
+async fn what_interrupted_uploads_have_left_is_swept() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let folder = format!("{}/backups/", server.prefix).trim_start_matches('/').to_owned();
+    server.abandon_upload(&format!("{folder}a.tar"), true).await;
+    server.abandon_upload(&format!("{folder}b.tar"), false).await;
+
+    let young = shell.run(&[&"sweep"]).await;
+    assert_eq!((young.code, young.stdout.as_str()), (0, ""), "{young:?}");
+    assert!(young.stderr.contains("Nothing is left over."), "{young:?}");
+    let found = shell.run(&[&"sweep", &"--older-than", &"0s", &"--dry-run"]).await;
+    let rows: Vec<_> = found.stdout.lines().collect();
+    let begin = |row: &str, name: &str, verb: &str| {
+        row.starts_with(&format!("{verb} the unfinished upload of {folder}{name}.tar, idle for "))
+    };
+    assert_eq!((found.code, rows.len()), (0, 2), "{found:?}");
+    assert!(begin(rows[0], "a", "Would remove") && begin(rows[1], "b", "Would remove"), "{rows:?}");
+    assert_eq!(server.open_uploads().await.len(), 2);
+
+    let swept = shell.run(&[&"sweep", &"--older-than", &"0s", &"--json"]).await.json(0);
+    assert_eq!(swept["leftovers"][1]["key"], format!("{folder}b.tar"));
+    assert_eq!(swept["leftovers"][1]["status"], "removed");
+    assert_eq!(server.open_uploads().await, []);
+    shell.run(&[&"sweep", &"--older-than", &"2years", &"--json"]).await.error(64, "invalid_params");
+}

@@ -3,8 +3,11 @@
 
 mod breaks;
 mod certificates;
+mod order;
 mod proxy;
+mod refusals;
 mod requests;
+mod secrets;
 mod seen;
 mod speed;
 mod tls;

@@ -83,6 +83,27 @@ async fn uploads_with_one_name_do_not_meet() {
 }
 
 #[tokio::test]
+async fn uploads_with_one_name_do_not_meet_when_the_target_is_opened_again() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let (mut first, _) = begin_upload(&host, "b", json!({})).await;
+    let name = backup("b")["name"].clone();
+    host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    let same_id = host.upload("t1", backup("b"), json!({}), &b"second"[..]).await;
+    assert_eq!(code(same_id), "already_exists");
+    let same_name = json!({"id": "c", "name": name, "metadata": {}});
+    host.upload("t1", same_name, json!({}), &b"second"[..]).await.unwrap();
+    let id = first.id;
+    host.notify("stream.data", json!({"id": id, "offset": 0}), Some(b"first")).await.unwrap();
+    host.notify("stream.end", json!({"id": id, "length": 5}), None).await.unwrap();
+    first.response().await.unwrap();
+    assert_eq!(
+        (fetch(&host, "b").await.0, fetch(&host, "c").await.0),
+        (b"first".into(), b"second".into())
+    );
+}
+
+#[tokio::test]
 async fn a_backup_that_somebody_else_deleted_is_not_found() {
     let server = TestServer::start().await;
     let (one, other) = (connect(&server).await, connect(&server).await);

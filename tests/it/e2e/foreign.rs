@@ -62,6 +62,9 @@ async fn what_is_no_whole_backup_is_skipped_and_said() {
     }
     server.put(&format!("{folder}huge.metadata.json"), vec![b' '; 3 << 20]).await;
     server.put(&format!("{folder}huge.tar"), "x").await;
+    let long = json!({"backup_id": "long", "x": "y".repeat(40_960)}).to_string();
+    server.put(&format!("{folder}long.metadata.json"), long).await;
+    server.put(&format!("{folder}long.tar"), "x").await;
     let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
     assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
     assert_eq!(listed["backups"][0]["id"], "good");
@@ -79,6 +82,7 @@ async fn what_is_no_whole_backup_is_skipped_and_said() {
         ("broken.metadata.json", "corrupt_metadata"),
         ("huge.metadata.json", "too_large"),
         ("lone.metadata.json", "not_found"),
+        ("long.metadata.json", "too_large"),
         ("twin.metadata.json", "already_exists"),
     ];
     assert_eq!(skipped, expected.map(|(key, code)| (key.to_owned(), code.to_owned())));

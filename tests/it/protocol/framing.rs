@@ -39,6 +39,7 @@ async fn the_session_survives_what_is_merely_wrong() {
         ("[{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\"}]", "invalid_request"),
         ("{\"jsonrpc\":\"2.0\",\"id\":\"text\",\"method\":\"ping\"}", "invalid_request"),
         ("{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"ping\"}", "invalid_request"),
+        ("{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", "invalid_request"),
         ("{\"jsonrpc\":\"2.0\",\"id\":-1,\"method\":\"ping\"}", "invalid_request"),
         ("{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"ping\"}", "invalid_request"),
         ("{\"jsonrpc\":\"2.0\",\"id\":9007199254740992,\"method\":\"ping\"}", "invalid_request"),

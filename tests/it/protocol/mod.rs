@@ -4,6 +4,7 @@ mod bad_config;
 mod framing;
 mod messages;
 mod process;
+mod schema;
 
 use s3_backup_agent::demo::host::{Event, Host};
 use serde_json::{Value, json};

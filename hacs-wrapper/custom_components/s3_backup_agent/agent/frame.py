@@ -36,6 +36,13 @@ def encode(message: Json, payload_length: int = 0) -> bytes:
     return data
 
 
+def _refuse(constant: str) -> None:
+    raise FrameError(f"{constant} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)
+
+
 class Decoder:
     """Cuts a stream of bytes into frames."""
 
@@ -64,7 +71,7 @@ class Decoder:
                 self._line.clear()
             self._limit(len(line) + 1)
             position = line_end + 1
-            if line not in (b"", b"\r"):
+            if line.strip(b"\r"):
                 self._object(line)
 
     def _limit(self, length: int) -> None:
@@ -74,12 +81,13 @@ class Decoder:
     def _object(self, line: bytes) -> None:
         message: Any = None
         with suppress(ValueError, RecursionError):
-            message = json.loads(str(line, "utf-8"))
+            message = _JSON.decode(str(line, "utf-8"))
         if not isinstance(message, dict):
             raise FrameError(f"not a line with a JSON object: {line[:200]!r}")
-        if (length := message.get("payload")) is None:
+        if "payload" not in message:
             self._receive(message, None)
             return
+        length = message["payload"]
         if type(length) is not int or not 1 <= length <= MAX_PAYLOAD:
             raise FrameError(f"a payload of {length!r} bytes")
         self._message, self._pieces, self._missing = message, [], length + 1

@@ -1,0 +1,50 @@
+//! Names and keys: whatever a backup is called and wherever it lies, its keys lead back to it, and
+//! nowhere else.
+#![no_main]
+
+use std::collections::HashSet;
+
+use libfuzzer_sys::fuzz_target;
+use s3_backup_agent::Code;
+use s3_backup_agent::store::Layout;
+use s3_backup_agent::store::layout::{Half, candidates, safe};
+
+/// Longest key that S3 takes, in bytes.
+const LONGEST_KEY: usize = 1024;
+
+fuzz_target!(|data: &[u8]| {
+    let text = String::from_utf8_lossy(data);
+    let mut parts = text.splitn(5, '\0');
+    let mut next = || parts.next().unwrap_or_default();
+    let (prefix, folder, wished, id, key) = (next(), next(), next(), next(), next());
+    let names: Vec<_> = candidates(wished, id).take(5).collect();
+    assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
+    for name in &names {
+        assert!(!name.is_empty() && !matches!(name.as_str(), "." | ".."), "{name:?}");
+        assert!(!name.starts_with('.') && name.trim() == name, "{name:?}");
+        assert!(!name.contains(['/', '\\']) && !name.contains(char::is_control), "{name:?}");
+    }
+    assert_eq!(safe(&names[0]), names[0]);
+    let layout = match Layout::new(prefix, folder) {
+        Ok(layout) => layout,
+        Err(error) => {
+            assert_eq!(error.code(), Code::InvalidConfig);
+            assert!(matches!(error.data().field.as_deref(), Some("prefix" | "folder")));
+            return;
+        }
+    };
+    let folder = layout.folder();
+    assert!(folder.is_empty() || (folder.ends_with('/') && !folder.starts_with('/')));
+    assert!(!folder.contains("//") && !folder.split('/').any(|part| matches!(part, "." | "..")));
+    for name in &names {
+        let (archive, metadata) = (layout.archive_key(name), layout.metadata_key(name));
+        assert!(archive.len() <= LONGEST_KEY && metadata.len() <= LONGEST_KEY);
+        assert_eq!(layout.half(&archive), Some(Half::Archive(name)));
+        assert_eq!(layout.half(&metadata), Some(Half::Metadata(name)));
+    }
+    match layout.half(key) {
+        Some(Half::Archive(name)) => assert_eq!(layout.archive_key(name), key),
+        Some(Half::Metadata(name)) => assert_eq!(layout.metadata_key(name), key),
+        None => {}
+    }
+});

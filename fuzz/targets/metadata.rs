@@ -1,0 +1,41 @@
+//! Metadata documents that any program may have written: read or refused, and never more than what
+//! the rules allow. What the agent writes reads back.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use s3_backup_agent::Code;
+use s3_backup_agent::protocol::MAX_METADATA_DEPTH;
+use s3_backup_agent::store::metadata::{Digests, depth, read, write};
+
+/// What the agent adds for other readers.
+const FILLED_IN: usize = 11;
+
+fuzz_target!(|data: &[u8]| {
+    let document = match read(data) {
+        Ok(document) => document,
+        Err(error) => return assert_eq!(error.code(), Code::CorruptMetadata),
+    };
+    assert!(!document.id.is_empty() && !document.metadata.contains_key("s3_backup_agent"));
+    assert!(depth(&document.metadata) <= MAX_METADATA_DEPTH);
+    assert!(document.digests.is_none() || document.fault.is_none());
+    if let Some(fault) = &document.fault {
+        assert!(matches!(fault.code(), Code::CorruptMetadata | Code::UnsupportedFeature));
+    }
+    let digests = document.digests.unwrap_or_else(|| Digests {
+        size: data.len() as u64,
+        part_size: data.len() as u64,
+        parts: vec![[data[0]; 32]],
+    });
+    assert_eq!(digests.size.div_ceil(digests.part_size), digests.parts.len() as u64);
+    let written = write(document.metadata.clone(), &document.id, "Name", &digests);
+    let again = read(&written).unwrap();
+    assert_eq!(
+        (&again.id, again.digests, again.fault.is_none()),
+        (&document.id, Some(digests), true)
+    );
+    assert!(again.metadata.len() <= document.metadata.len() + FILLED_IN);
+    for (member, value) in &document.metadata {
+        assert_eq!(again.metadata.get(member), Some(value), "{member}");
+    }
+    assert_eq!(again.size, again.metadata["size"].as_u64());
+});

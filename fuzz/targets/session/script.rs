@@ -1,0 +1,173 @@
+//! The script of a session: bytes that say what the host and the storage do, step by step.
+//!
+//! A byte for the step and a few for its details; bytes that are missing are 0. So every input is a
+//! script, and one more or less changes what follows only a little.
+
+use s3_backup_agent::protocol::MAX_PAYLOAD;
+
+/// Where a script is read.
+pub struct Script<'a>(pub &'a [u8]);
+
+/// One step. Numbers are taken modulo what there is.
+#[derive(Debug)]
+pub enum Step {
+    Initialize {
+        kind: u8,
+    },
+    Open {
+        target: u8,
+        config: u8,
+    },
+    Close {
+        target: u8,
+    },
+    Request {
+        kind: u8,
+        target: u8,
+        backup: u8,
+        pace: u8,
+        detail: u8,
+    },
+    Upload {
+        target: u8,
+        backup: u8,
+        name: u8,
+        size: u8,
+        flags: u8,
+        pace: u8,
+    },
+    Download {
+        target: u8,
+        backup: u8,
+        credit: u8,
+        offset: u8,
+        pace: u8,
+    },
+    /// Data, right or with something wrong about it.
+    Data {
+        stream: u8,
+        length: u8,
+        fault: u8,
+    },
+    EndOfData {
+        stream: u8,
+        fault: u8,
+    },
+    Credit {
+        stream: u8,
+        more: u8,
+    },
+    Cancel {
+        request: u8,
+        reason: u8,
+    },
+    Shutdown {
+        kind: u8,
+    },
+    Repeat {
+        request: u8,
+    },
+    /// Time passes.
+    Wait {
+        how_long: u8,
+    },
+    /// The host does not listen for a while.
+    Deafness {
+        how_long: u8,
+    },
+    /// The next answers of the storage are late or wrong.
+    Weather {
+        kind: u8,
+        count: u8,
+    },
+    /// Somebody else writes to the bucket.
+    Foreign {
+        kind: u8,
+        name: u8,
+        place: u8,
+    },
+    /// A message as it is, and so many bytes behind it.
+    Message {
+        line: Vec<u8>,
+        payload: usize,
+    },
+    /// Bytes that need not be a frame.
+    Noise {
+        bytes: Vec<u8>,
+    },
+    /// The host stops reading for good.
+    Gone,
+}
+
+impl Script<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn number(&mut self) -> usize {
+        usize::from(u16::from_le_bytes([self.byte(), self.byte()]))
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        let length = self.number().min(self.0.len());
+        let (bytes, rest) = self.0.split_at(length);
+        self.0 = rest;
+        bytes.to_vec()
+    }
+}
+
+impl Iterator for Script<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if self.0.is_empty() {
+            return None;
+        }
+        // The order is that of the table in seeds.py.
+        Some(match self.byte() % 32 {
+            0 => Step::Initialize { kind: self.byte() },
+            1 | 2 => Step::Open { target: self.byte(), config: self.byte() },
+            3 => Step::Close { target: self.byte() },
+            4..=7 => Step::Request {
+                kind: self.byte(),
+                target: self.byte(),
+                backup: self.byte(),
+                pace: self.byte(),
+                detail: self.byte(),
+            },
+            8..=10 => Step::Upload {
+                target: self.byte(),
+                backup: self.byte(),
+                name: self.byte(),
+                size: self.byte(),
+                flags: self.byte(),
+                pace: self.byte(),
+            },
+            11 | 12 => Step::Download {
+                target: self.byte(),
+                backup: self.byte(),
+                credit: self.byte(),
+                offset: self.byte(),
+                pace: self.byte(),
+            },
+            13..=15 => Step::Data { stream: self.byte(), length: self.byte(), fault: self.byte() },
+            16 | 17 => Step::EndOfData { stream: self.byte(), fault: self.byte() },
+            18 | 19 => Step::Credit { stream: self.byte(), more: self.byte() },
+            20 => Step::Cancel { request: self.byte(), reason: self.byte() },
+            21 => Step::Shutdown { kind: self.byte() },
+            22 => Step::Repeat { request: self.byte() },
+            23 | 24 => Step::Wait { how_long: self.byte() },
+            25 => Step::Deafness { how_long: self.byte() },
+            26 | 27 => Step::Weather { kind: self.byte(), count: self.byte() },
+            28 => Step::Foreign { kind: self.byte(), name: self.byte(), place: self.byte() },
+            29 => Step::Message {
+                payload: (self.number() << 8 | usize::from(self.byte())).min(MAX_PAYLOAD),
+                line: self.bytes(),
+            },
+            30 => Step::Noise { bytes: self.bytes() },
+            _ => Step::Gone,
+        })
+    }
+}

@@ -1,0 +1,15 @@
+"""Replaces a backup without being asked to."""
+
+from replacing import replace
+from the_agent import agent
+
+begin = agent.Upload.begin
+
+
+def begin_anyhow(upload: agent.Upload) -> None:
+    upload.replace = True
+    begin(upload)
+
+
+replace(agent.Upload, "begin", begin_anyhow)
+agent.main()

@@ -1,0 +1,6 @@
+"""How the programs here break what they import."""
+
+
+def replace(owner: object, name: str, other: object) -> None:
+    """Puts something else in the place of a function or a class."""
+    setattr(owner, name, other)

@@ -1,0 +1,9 @@
+"""The reference host, for the programs here to break."""
+
+import sys
+
+sys.path.insert(0, f"{sys.path[0]}/../../reference")
+
+import host
+
+__all__ = ["host"]

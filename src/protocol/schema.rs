@@ -1,0 +1,154 @@
+//! The JSON Schema of all messages, made from their types: that it is the published one, and that
+//! it closes no door which the protocol keeps open.
+
+mod adapt;
+mod envelope;
+
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+use self::envelope::{
+    DATA, log_line, notification, request, response, shared, unknown_notification,
+};
+use super::*;
+
+type Object = Map<String, Value>;
+type Make = fn(&mut SchemaGenerator) -> Schema;
+
+/// A request: its method, its parameters, its result.
+const REQUESTS: [(&str, Make, Make); 12] = [
+    ("initialize", of::<Initialize>, of::<Initialized>),
+    ("ping", of::<Object>, of::<Object>),
+    ("shutdown", of::<Shutdown>, of::<ShutDown>),
+    ("target.open", of::<TargetOpen>, of::<TargetRef>),
+    ("target.validate", of::<Validate>, of::<Validated>),
+    ("target.sweep", of::<Sweep>, of::<Swept>),
+    ("target.close", of::<TargetRef>, of::<TargetRef>),
+    ("backup.upload", of::<Upload>, of::<Uploaded>),
+    ("backup.download", of::<Download>, of::<Downloaded>),
+    ("backup.list", of::<List>, of::<Listed>),
+    ("backup.get", of::<BackupRef>, of::<Got>),
+    ("backup.delete", of::<BackupRef>, of::<Deleted>),
+];
+
+/// A notification of the host, and its parameters.
+const FROM_HOST: [(&str, Make); 4] = [
+    ("cancel", of::<Cancel>),
+    (DATA, of::<StreamData>),
+    ("stream.end", of::<StreamEnd>),
+    ("stream.credit", of::<StreamCredit>),
+];
+
+/// A notification of the agent, and its parameters.
+const FROM_AGENT: [(&str, Make); 6] = [
+    ("hello", of::<Hello>),
+    ("progress", of::<ProgressReport>),
+    ("stream.begin", of::<StreamBegin>),
+    (DATA, of::<StreamData>),
+    ("stream.end", of::<StreamEnd>),
+    ("stream.credit", of::<StreamCredit>),
+];
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(adapt::plain));
+    let mut host = settings.clone().for_deserialize().into_generator();
+    let mut agent = settings.for_serialize().into_generator();
+
+    let requests = REQUESTS.map(|(method, params, _)| (method, params(&mut host)));
+    let from_host = FROM_HOST.map(|(method, params)| (method, params(&mut host)));
+    let from_agent = FROM_AGENT.map(|(method, params)| (method, params(&mut agent)));
+    let results: Object = REQUESTS
+        .into_iter()
+        .map(|(method, _, result)| (method.to_owned(), result(&mut agent).to_value()))
+        .collect();
+    let error = of::<ErrorObject>(&mut agent);
+    let log_line = log_line(&of::<LogLevel>(&mut agent));
+    let types = adapt::merged(host.take_definitions(true), agent.take_definitions(true));
+
+    let mut known: Vec<_> =
+        requests.iter().chain(&from_host).chain(&from_agent).map(|(method, _)| *method).collect();
+    known.sort_unstable();
+    known.dedup();
+    let mut of_host: Vec<_> =
+        requests.iter().map(|(method, params)| request(method, params, &types)).collect();
+    of_host.extend(from_host.iter().map(|(method, params)| notification(method, params)));
+    of_host.push(unknown_notification(&known));
+    let mut of_agent: Vec<_> =
+        from_agent.iter().map(|(method, params)| notification(method, params)).collect();
+    of_agent.push(unknown_notification(&known));
+    of_agent.push(response(&error));
+
+    let mut definitions = json!({
+        "hostMessage": { "description": "A message of the host.", "anyOf": of_host },
+        "agentMessage": { "description": "A message of the agent.", "anyOf": of_agent },
+        "results": {
+            "description": "The `result` of a response, by the method of its request.",
+            "type": "object",
+            "properties": results,
+        },
+        "logLine": log_line,
+    });
+    if let Value::Object(definitions) = &mut definitions {
+        definitions.extend(shared());
+        definitions.extend(types);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": format!("urn:{NAME}:{VERSION}"),
+        "title": format!("Backup Agent Protocol, version {VERSION}"),
+        "description": "A message of the host or of the agent, without the payload that may follow \
+            it. Sizes and offsets are in bytes, times in milliseconds. Members that are not named \
+            here are allowed everywhere, and to be ignored.",
+        "anyOf": [{ "$ref": "#/$defs/hostMessage" }, { "$ref": "#/$defs/agentMessage" }],
+        "$defs": definitions,
+    })
+}
+
+#[test]
+fn the_schema_is_the_published_one() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/protocol/schema/backup-agent-1.json");
+    let text = serde_json::to_string_pretty(&document()).unwrap() + "\n";
+    if std::env::var_os("WRITE_SCHEMA").is_some() {
+        std::fs::write(file, &text).unwrap();
+    }
+    let published = std::fs::read_to_string(file).unwrap();
+    assert!(text == published, "the messages have changed: run this test with WRITE_SCHEMA=1");
+}
+
+#[test]
+fn members_that_come_later_are_allowed_everywhere() {
+    let mut objects = 0;
+    each_schema(&document(), &mut |schema| {
+        objects += usize::from(schema.contains_key("properties"));
+        for closed in ["additionalProperties", "unevaluatedProperties", "propertyNames"] {
+            assert_ne!(schema.get(closed), Some(&json!(false)), "{schema:?}");
+        }
+    });
+    assert!(objects > 60, "only {objects} objects");
+}
+
+#[test]
+fn nothing_speaks_of_rust() {
+    each_schema(&document(), &mut |schema| {
+        let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        assert!(!description.contains("[`"), "{description}");
+        assert!(schema.get("format").is_none_or(|format| format == "date-time"), "{schema:?}");
+    });
+}
+
+fn each_schema(value: &Value, visit: &mut impl FnMut(&Object)) {
+    match value {
+        Value::Object(object) => {
+            visit(object);
+            object.values().for_each(|member| each_schema(member, visit));
+        }
+        Value::Array(entries) => entries.iter().for_each(|entry| each_schema(entry, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

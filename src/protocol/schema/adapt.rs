@@ -1,0 +1,117 @@
+//! From what the types say to what the protocol says.
+
+use schemars::Schema;
+use serde_json::{Value, json};
+
+use super::Object;
+use crate::protocol::MAX_ID;
+
+/// What a newer agent may have more values of (V4).
+const OPEN: [&str; 7] =
+    ["Code", "Phase", "Waiting", "Status", "Cleanup", "LeftoverKind", "LeftoverStatus"];
+
+/// The types of both sides, by name. What both send has to look the same.
+pub(super) fn merged(host: Object, agent: Object) -> Object {
+    let mut all = host;
+    for (name, schema) in agent {
+        let known = all.entry(name.clone()).or_insert_with(|| schema.clone());
+        assert_eq!(*known, schema, "{name} differs between host and agent");
+    }
+    adapt(&mut all);
+    all.sort_keys();
+    all
+}
+
+/// Integers keep to what every JSON library has exact (M3), and nothing speaks of Rust.
+pub(super) fn plain(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+    if !names(schema.get("type"), "integer") {
+        return;
+    }
+    schema.remove("format");
+    let object = schema.ensure_object();
+    object.entry("minimum").or_insert_with(|| json!(-MAX_ID.cast_signed()));
+    object.entry("maximum").or_insert_with(|| json!(MAX_ID));
+}
+
+fn adapt(types: &mut Object) {
+    for (name, schema) in types.iter_mut() {
+        if name != "TargetSettings" {
+            leave_out_instead_of_null(name, schema);
+        }
+    }
+    for name in OPEN {
+        open(&mut types[name]);
+    }
+    of_any_storage(types);
+}
+
+/// A member that is not required is left out where it is not wanted, and not `null` (M4).
+fn leave_out_instead_of_null(name: &str, schema: &mut Value) {
+    let required = schema.get("required").cloned();
+    let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (member, schema) in members {
+        let Value::Object(schema) = schema else { continue };
+        if !names(required.as_ref(), member) && (name, member.as_str()) != ("List", "cursor") {
+            without_null(schema);
+        }
+        schema.retain(|key, value| key != "default" || !value.is_null());
+    }
+}
+
+fn without_null(schema: &mut Object) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+        choices.retain(|choice| *choice != json!({ "type": "null" }));
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            schema.remove("anyOf");
+            schema.extend(only);
+        }
+    }
+}
+
+/// Says what is known, and takes any other text as well.
+fn open(schema: &mut Value) {
+    let Value::Object(schema) = schema else { panic!("{schema:?}") };
+    let Some(Value::Array(mut known)) = schema.remove("oneOf") else { panic!("{schema:?}") };
+    known.push(json!({ "type": "string", "description": "Of a newer agent." }));
+    schema.insert("anyOf".to_owned(), Value::Array(known));
+}
+
+/// Settings and facts are those of S3 only where the target is.
+fn of_any_storage(types: &mut Object) {
+    let config = &mut types["TargetOpen"]["properties"]["config"];
+    let description = config["description"].take();
+    *config = json!({
+        "description": description,
+        "anyOf": [{ "$ref": "#/$defs/TargetSettings" }, { "$ref": "#/$defs/OtherSettings" }],
+    });
+    let other = json!({
+        "description": "Settings of another kind of storage.",
+        "type": "object",
+        "properties": { "type": { "type": "string", "not": { "const": "s3" } } },
+        "required": ["type"],
+    });
+    types.insert("OtherSettings".to_owned(), other);
+    if let Value::Object(facts) = &mut types["TargetFacts"] {
+        facts.remove("required");
+    }
+}
+
+/// Whether a name, or a list of names, is or has this one.
+fn names(given: Option<&Value>, name: &str) -> bool {
+    match given {
+        Some(Value::Array(names)) => names.iter().any(|given| given == name),
+        Some(given) => given == name,
+        None => false,
+    }
+}

@@ -1,0 +1,166 @@
+//! In which order a bucket is written and deleted, what stands on the objects, and where they lie.
+
+use http::Method;
+use http::request::Parts;
+use serde_json::{Value, json};
+
+use super::seen::Seen;
+use super::wire::{Act, Wire};
+use super::{address, connect, open, there_and_back};
+use crate::e2e::{assert_empty, backup, store};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+const MIB: u64 = 1 << 20;
+
+/// Which half of which backup a request is about: the end of the key, with `new` before it where a
+/// mark makes the name another one.
+fn half(seen: &Seen) -> String {
+    let key = seen.uri.path();
+    let ending = if key.ends_with(".metadata.json") { "document" } else { "archive" };
+    let mark = if key.contains("Backup%20b_") { "new " } else { "" };
+    format!("{mark}{ending}")
+}
+
+/// All requests but readings, in their order; parts of an upload only once.
+fn writes(wire: &Wire) -> Vec<String> {
+    let all = wire.seen();
+    let writes = all.iter().filter(|seen| seen.method != Method::GET);
+    let names = writes.map(|seen| {
+        let query = match seen.query_names().join(" ").as_str() {
+            "" => "",
+            "uploads" => " open",
+            "partNumber uploadId" => " part",
+            _ => " upload",
+        };
+        format!("{} {}{query}", seen.method, half(seen))
+    });
+    let mut names: Vec<_> = names.collect();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn the_document_is_written_last_and_deleted_first() {
+    let server = TestServer::embedded().await;
+    let wire = Wire::start(address(&server), |_| Act::Pass).await;
+    let host = connect(&server, &wire).await;
+    store(&host, "b", 1, 1000).await;
+    assert_eq!(writes(&wire), ["PUT archive", "HEAD archive", "PUT document"]);
+
+    let replace = json!({"if_exists": "replace", "size": 21 * MIB});
+    host.upload("t1", backup("b"), replace, Noise::new(2, 21 * MIB)).await.unwrap();
+    let expected = [
+        "POST new archive open",
+        "PUT new archive part",
+        "POST new archive upload",
+        "HEAD new archive",
+        "PUT new document",
+        "DELETE document",
+        "DELETE archive",
+    ];
+    assert_eq!(writes(&wire), expected);
+
+    host.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
+    assert_eq!(writes(&wire), ["DELETE new document", "DELETE new archive"]);
+    assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn a_failed_upload_is_aborted_twice_and_deleted_in_order() {
+    let server = TestServer::embedded().await;
+    let is_document =
+        |head: &Parts| head.method == Method::PUT && head.uri.path().ends_with(".metadata.json");
+    let refuse = move |head: &Parts| {
+        if is_document(head) { Act::Answer(403, "AccessDenied") } else { Act::Pass }
+    };
+    let wire = Wire::start(address(&server), refuse).await;
+    let host = connect(&server, &wire).await;
+    let source = Noise::new(1, 21 * MIB);
+    let size = json!({"size": 21 * MIB});
+    host.upload("t1", backup("b"), size, source).await.unwrap_err();
+    let all = wire.seen();
+    let deletions = all.iter().filter(|seen| seen.method == Method::DELETE);
+    let deletions: Vec<_> =
+        deletions.map(|seen| (half(seen), seen.query_names().join(" "))).collect();
+    let expected =
+        [("archive", "uploadId"), ("archive", "uploadId"), ("document", ""), ("archive", "")];
+    assert_eq!(deletions, expected.map(|(half, query)| (half.to_owned(), query.to_owned())));
+    assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn types_class_and_mark_stand_on_the_objects_and_nothing_else() {
+    let server = TestServer::embedded().await;
+    let wire = Wire::start(address(&server), |_| Act::Pass).await;
+    let class = json!({"storage_class": "STANDARD"});
+    let host = open(&server, &wire.http(), class, &[]).await.unwrap();
+    // One in a request, one in parts.
+    store(&host, "small", 1, 1000).await;
+    store(&host, "large", 1, 21 * MIB).await;
+    let all = wire.seen();
+    let creates = |seen: &&Seen| match seen.query_names()[..] {
+        [] => seen.method == Method::PUT,
+        ["uploads"] => true,
+        _ => false,
+    };
+    let objects: Vec<_> = all.iter().filter(creates).collect();
+    assert_eq!(objects.len(), 4);
+    let mut marks = Vec::new();
+    for seen in objects {
+        let others = seen.headers.keys().filter(|name| {
+            let name = name.as_str();
+            name == "x-amz-tagging" || name.starts_with("x-amz-meta-")
+        });
+        let own: Vec<_> = others.map(http::HeaderName::as_str).collect();
+        let headers = [seen.header("content-type"), seen.header("x-amz-storage-class")];
+        if half(seen) == "document" {
+            assert_eq!((own, headers), (vec![], ["application/json", ""]));
+        } else {
+            let expected = ["application/x-tar", "STANDARD"];
+            assert_eq!((own, headers), (vec!["x-amz-meta-s3-backup-agent"], expected));
+            marks.push(seen.header("x-amz-meta-s3-backup-agent"));
+        }
+    }
+    assert!(marks.iter().all(|mark| mark.len() == 32), "{marks:?}");
+    assert!(marks.iter().all(|mark| mark.chars().all(|c| c.is_ascii_hexdigit())), "{marks:?}");
+    assert_ne!(marks[0], marks[1]);
+}
+
+#[tokio::test]
+async fn a_download_asks_for_the_very_archive_that_was_listed() {
+    let server = TestServer::embedded().await;
+    let wire = Wire::start(address(&server), |_| Act::Pass).await;
+    there_and_back(&connect(&server, &wire).await).await;
+    let all = wire.seen();
+    let reads: Vec<_> = all
+        .iter()
+        .filter(|seen| seen.method == Method::GET && seen.uri.path().ends_with(".tar"))
+        .collect();
+    assert!(reads.len() >= 4);
+    assert!(reads.iter().all(|seen| !seen.header("if-match").is_empty()), "{reads:?}");
+}
+
+#[tokio::test]
+async fn nothing_outside_the_folder_is_asked_for() {
+    let server = TestServer::embedded().await;
+    let wire = Wire::start(address(&server), |_| Act::Pass).await;
+    let place = json!({"prefix": "ha", "folder": "nightly"});
+    let host = open(&server, &wire.http(), place, &[]).await.unwrap();
+    let validated = host.call("target.validate", json!({"target": "t1", "level": "write"})).await;
+    assert_eq!(validated.unwrap()["ok"], true);
+    there_and_back(&host).await;
+    for id in ["small", "large"] {
+        host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
+    }
+    let swept: Value = host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(swept["leftovers"], json!([]));
+    let all = wire.seen();
+    assert!(all.len() > 15);
+    let of_object = format!("/{}/ha/nightly/", server.bucket);
+    for seen in all {
+        let query = seen.uri.query().unwrap_or_default();
+        let lists = query.split('&').any(|pair| pair == "prefix=ha%2Fnightly%2F");
+        assert!(lists || seen.uri.path().starts_with(&of_object), "{seen:?}");
+    }
+}

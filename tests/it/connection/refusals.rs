@@ -1,0 +1,102 @@
+//! A storage that refuses single calls: what then still works, and what is said of it.
+
+use http::Method;
+use http::request::Parts;
+use serde_json::json;
+
+use super::wire::{Act, Wire};
+use super::{address, connect, fact, list_error};
+use crate::e2e::{backup, fetch, ids, store};
+use crate::support::TestServer;
+
+fn reads_document(head: &Parts) -> bool {
+    head.method == Method::GET && head.uri.path().ends_with(".metadata.json")
+}
+
+#[tokio::test]
+async fn keys_that_cannot_delete_can_upload() {
+    let server = TestServer::embedded().await;
+    let refuse = |head: &Parts| match head.method {
+        Method::DELETE => Act::Answer(403, "AccessDenied"),
+        _ => Act::Pass,
+    };
+    let wire = Wire::start(address(&server), refuse).await;
+    let host = connect(&server, &wire).await;
+    let read = json!({"target": "t1", "level": "read"});
+    assert_eq!(host.call("target.validate", read).await.unwrap()["ok"], true);
+    let write = json!({"target": "t1", "level": "write"});
+    assert_eq!(host.call("target.validate", write).await.unwrap()["ok"], false);
+
+    store(&host, "b", 1, 1000).await;
+    let replace = json!({"if_exists": "replace"});
+    host.upload("t1", backup("b"), replace, &b"newer"[..]).await.unwrap();
+    // Both are there, and one is offered.
+    let list = json!({"target": "t1", "refresh": true});
+    let listed = host.call("backup.list", list).await.unwrap();
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["skipped"][0]["code"], "already_exists");
+    // Which of two from the same second counts is told by their names.
+    let (content, result) = fetch(&host, "b").await;
+    assert!([5, 1000].contains(&content.len()), "{}", content.len());
+    assert_eq!(result["verified"], true);
+
+    let size = json!({"size": 30 << 20});
+    let source = crate::noise::Noise::new(1, 25 << 20);
+    let short = host.upload("t1", backup("short"), size, source).await.unwrap_err();
+    assert_eq!(short.data.code, "length_mismatch");
+    assert_eq!(serde_json::to_value(short.data.cleanup).unwrap(), "failed");
+    assert_eq!(ids(&host).await, ["b"]);
+}
+
+#[tokio::test]
+async fn a_document_that_the_storage_refuses_is_skipped() {
+    for (storage_says, code) in
+        [("AccessDenied", "access_denied"), ("InvalidObjectState", "archived")]
+    {
+        let server = TestServer::embedded().await;
+        let refuse = move |head: &Parts| {
+            let is_that = reads_document(head) && head.uri.path().contains("refused");
+            if is_that { Act::Answer(403, storage_says) } else { Act::Pass }
+        };
+        let wire = Wire::start(address(&server), refuse).await;
+        let writer = crate::e2e::connect(&server).await;
+        for id in ["other", "refused"] {
+            store(&writer, id, 1, 1000).await;
+        }
+        let host = connect(&server, &wire).await;
+        let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+        assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
+        assert_eq!(listed["backups"][0]["id"], "other");
+        assert_eq!(listed["skipped"].as_array().unwrap().len(), 1);
+        assert_eq!(listed["skipped"][0]["code"], code);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_that_is_not_the_documents_fails_the_listing() {
+    let server = TestServer::embedded().await;
+    let refuse = |head: &Parts| match reads_document(head) {
+        true => Act::Answer(400, "ExpiredToken"),
+        false => Act::Pass,
+    };
+    let wire = Wire::start(address(&server), refuse).await;
+    store(&crate::e2e::connect(&server).await, "a", 1, 1000).await;
+    let host = connect(&server, &wire).await;
+    assert_eq!(list_error(&host).await.data.code, "credentials_expired");
+}
+
+#[tokio::test]
+async fn a_sweep_needs_the_right_to_list_uploads() {
+    let server = TestServer::embedded().await;
+    let refuse = |head: &Parts| {
+        let lists_uploads = head.uri.query().unwrap_or_default().contains("uploads");
+        if lists_uploads { Act::Answer(403, "AccessDenied") } else { Act::Pass }
+    };
+    let wire = Wire::start(address(&server), refuse).await;
+    let host = connect(&server, &wire).await;
+    let swept = host.call("target.sweep", json!({"target": "t1"})).await.unwrap_err();
+    assert_eq!(
+        (swept.data.code.as_str(), fact(&swept, "action").as_str()),
+        ("access_denied", "s3:ListBucketMultipartUploads")
+    );
+}

@@ -1,0 +1,33 @@
+//! The schema of the messages. That it is made from them is tested where they are.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::agent_command;
+
+fn serve(arguments: &[&str]) -> Output {
+    std::process::Command::new(agent_command()).arg("serve").args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_published_schema_is_printed() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol/schema/backup-agent-1.json");
+    let published = std::fs::read_to_string(file).unwrap();
+    let printed = serve(&["--schema"]);
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    assert!(printed.stdout == published.as_bytes(), "something else is printed");
+    assert!(printed.stderr.is_empty(), "{printed:?}");
+
+    let schema: Value = serde_json::from_str(&published).unwrap();
+    assert_eq!(schema["$id"], "urn:backup-agent:1");
+    assert_eq!(serve(&["--protocol"]).stdout, b"backup-agent 1\n");
+}
+
+#[test]
+fn it_is_one_or_the_other() {
+    let refused = serve(&["--schema", "--protocol"]);
+    assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+}

@@ -1,0 +1,136 @@
+"""The rules of the two documents: each sentence that demands something has a name, and a proof."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PROTOCOL = (ROOT / "protocol/PROTOCOL.md").read_text("utf-8")
+STORAGE = (ROOT / "protocol/STORAGE.md").read_text("utf-8")
+KIT = ROOT / "protocol/conformance/conform.py"
+COVERAGE = ROOT / "protocol/conformance/COVERAGE.md"
+
+RULE = re.compile(r"\*\*([A-Z]\d+)\*\* ")
+DEMAND = re.compile(r"\b(MUST|SHOULD|MAY)\b")
+PROOF = re.compile(r"`([a-z0-9_/]+\.(?:rs|py)::\w+|[a-z-]+)`")
+
+
+def paragraphs(document: str) -> list[str]:
+    """What stands between blank lines, fenced blocks left out."""
+    return re.split(r"\n\s*\n", re.sub(r"^```.*?^```$", "", document, flags=re.M | re.S))
+
+
+def names(document: str) -> list[str]:
+    return [found[1] for paragraph in paragraphs(document) if (found := RULE.match(paragraph))]
+
+
+def demands_without_name(document: str) -> list[str]:
+    """Paragraphs that demand something, and are no rules."""
+    return [p for p in paragraphs(document) if DEMAND.search(p) and not RULE.match(p)]
+
+
+def proofs_of_storage() -> dict[str, str]:
+    """What the table at the end of the document says of each rule."""
+    table = STORAGE.partition("## What proves this\n")[2]
+    return dict(re.findall(r"^\| ([A-Z]\d+) \| (.*) \|$", table, re.M))
+
+
+def exists(proof: str) -> bool:
+    """Whether there is such a transcript, or such a test in the file."""
+    place, _, name = proof.partition("::")
+    if not name:
+        return (ROOT / f"protocol/transcripts/{proof}.ndjson").exists()
+    file = ROOT / place
+    if not file.exists():
+        return False
+    text = file.read_text("utf-8")
+    if file.suffix == ".py":
+        test = rf"^(async )?def (?=test_){name}\("
+    else:
+        test = rf"#\[(tokio::)?test(\(.*\))?\]\n(\s*#\[.*\]\n)*\s*(async )?fn {name}\("
+    return re.search(test, text, re.M) is not None
+
+
+def test_whatever_is_demanded_has_a_name() -> None:
+    # The first section says what the words mean.
+    before, _, rest = PROTOCOL.partition("## 1. Words\n")
+    assert demands_without_name(before + rest.partition("## 2. ")[2]) == []
+    assert demands_without_name(STORAGE.partition("## Keys\n")[2]) == []
+
+
+def test_a_demand_without_name_is_found() -> None:
+    table = "| a | b |\n|---|---|\n| c | hosts MUST NOT |"
+    text = f"**F1** It MUST.\n\nIt\nMAY.\n\n```\nIt SHOULD.\n```\n\n{table}\n"
+    assert demands_without_name(text) == ["It\nMAY.", f"{table}\n"]
+
+
+def test_names_are_used_once() -> None:
+    both = names(PROTOCOL) + names(STORAGE)
+    assert len(both) > 100
+    assert [name for name in both if both.count(name) > 1] == []
+    # None stands in the middle of a paragraph, where nobody would look for it.
+    assert len(RULE.findall(PROTOCOL)) == len(names(PROTOCOL))
+
+
+def test_each_rule_of_the_storage_has_a_proof_or_a_reason() -> None:
+    table = proofs_of_storage()
+    assert list(table) == names(STORAGE)
+    for rule, text in table.items():
+        assert PROOF.search(text) or re.match("no test( of its own)?: .{9}", text), rule
+
+
+def test_what_is_named_as_a_proof_exists() -> None:
+    named = [proof for text in proofs_of_storage().values() for proof in text.split("`")[1::2]]
+    # In the table of the kit they stand behind the reason why there is no check.
+    named += re.findall(r"; `([^`]+)`", coverage())
+    assert len(named) > 70
+    assert [proof for proof in named if not PROOF.fullmatch(f"`{proof}`")] == []
+    assert [proof for proof in named if not exists(proof)] == []
+
+
+def test_a_proof_that_does_not_exist_is_found() -> None:
+    here = "tests/python/protocol/test_rules.py"
+    assert exists(f"{here}::test_a_proof_that_does_not_exist_is_found")
+    assert exists("src/store/layout.rs::every_name_leads_to_keys_that_lead_back")
+    assert exists("session")
+    for wrong in (
+        f"{here}::test_a_proof",
+        f"{here}::exists",
+        "src/store/layout.rs::safe",
+        "src/store/layout.rs::names_stay",
+        "src/none.rs::names_stay_readable",
+        "sessions",
+    ):
+        assert not exists(wrong), wrong
+
+
+def coverage() -> str:
+    command = [sys.executable, str(KIT), "coverage", "--markdown"]
+    return subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
+
+
+def test_the_table_of_the_kit_is_up_to_date() -> None:
+    assert COVERAGE.read_text("utf-8") == coverage(), "run conform.py coverage --markdown"
+    rows = re.findall(r"^\| ([A-Z]\d+) \|", coverage(), re.M)
+    assert rows == names(PROTOCOL)
+
+
+def check_by_hand(base: Path) -> str:
+    """What the program in STORAGE.md says of a pair of objects."""
+    program = re.findall(r"^```python\n(.*?)^```$", STORAGE, re.M | re.S)[0]
+    command = [sys.executable, "-c", program, str(base)]
+    return subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
+
+
+def test_the_example_of_the_storage_is_right(tmp_path: Path) -> None:
+    document = re.findall(r"^```json\n(.*?)^```$", STORAGE, re.M | re.S)[0]
+    ours = json.loads(document)["s3_backup_agent"]
+    (tmp_path / "example.metadata.json").write_text(document, "utf-8")
+    archive = bytearray((bytes(range(251)) * (ours["size"] // 251 + 1))[: ours["size"]])
+    (tmp_path / "example.tar").write_bytes(archive)
+    assert check_by_hand(tmp_path / "example") == "size True\nparts True\nwhole True\n"
+    archive[20_000_000] ^= 1
+    (tmp_path / "example.tar").write_bytes(archive)
+    assert check_by_hand(tmp_path / "example").startswith("size True\nparts False\n")

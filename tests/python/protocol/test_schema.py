@@ -1,0 +1,254 @@
+"""The published JSON Schema takes what is said: in the transcripts, in the document, and between a
+real host and a real agent."""
+
+import collections
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import host
+import player
+import pytest
+import schemas
+from agent.client import _SECRETS
+from conftest import Folder
+from host import Agent, AgentError
+from jsonschema import Draft202012Validator
+from schemas import Json, Session, problem
+
+TRANSCRIPTS = player.load_all()
+PROTOCOL = Path(__file__).parents[3] / "protocol"
+DOCUMENT = (PROTOCOL / "PROTOCOL.md").read_text("utf-8")
+
+# Requests, by transcript and id, that are wrong in a way that no schema can see: because of another
+# message, of what is stored, or of two members together.
+BEYOND_A_SCHEMA = {("bad-requests", 6), ("download-offset", 42), ("handshake-order", 4)}
+# Transcripts with notifications that are broken on purpose.
+BROKEN_NOTIFICATIONS = {"bad-notifications", "upload-data-without-payload"}
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(schemas.SCHEMA)
+    references = set(re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(schemas.SCHEMA)))
+    unused = schemas.DEFINITIONS.keys() - references
+    assert unused == {"results", "logLine"}
+    assert references < schemas.DEFINITIONS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(TRANSCRIPTS))
+def test_it_takes_what_the_transcripts_say(name: str) -> None:
+    transcript, session = TRANSCRIPTS[name], Session()
+    codes = dict[int | None, str]()
+    for line in transcript.lines:
+        if line.is_response and "error" in line.message:
+            codes.setdefault(line.request_id, line.message["error"]["data"]["code"])
+    broken_notifications = 0
+    for direction, message in schemas.messages(transcript):
+        found = session.problem(direction, message)
+        number = message.get("id")
+        code = codes.get(number) if direction == ">" else None
+        if direction == ">" and "id" not in message and found:
+            broken_notifications += 1
+        elif code in schemas.BAD_REQUEST and (name, number) not in BEYOND_A_SCHEMA:
+            assert found, f"it passes: {message}"
+        elif code not in schemas.BAD_CONFIG:
+            assert not found, f"{found} in {message}"
+    assert bool(broken_notifications) == (name in BROKEN_NOTIFICATIONS)
+
+
+def test_it_takes_what_the_document_shows() -> None:
+    blocks = re.findall(r"^```(bap|json)[^\n]*\n(.*?)^```$", DOCUMENT, re.M | re.S)
+    counts = collections.Counter[str]()
+    session = Session()
+    for kind, block in blocks:
+        for line in block.splitlines():
+            direction = "log" if kind == "json" else line[0]
+            try:
+                message = json.loads(line.removeprefix(f"{direction} "))
+            except ValueError:
+                continue  # a payload, or not a frame
+            if direction == "log":
+                found = problem("logLine", message)
+            else:
+                found = session.problem(direction, message)
+            if not found:
+                counts[direction] += 1
+            else:
+                assert direction == ">", f"{line}: {found}"
+                assert "backup.copy" in line or '"s3.example.org"' in line, f"{line}: {found}"
+    assert counts["<"] > 25, counts
+    assert counts[">"] > 25, counts
+    assert counts["log"] == 1, counts
+
+
+# Tables of the document that do not stand under the name of a method, and their types.
+TABLES = {
+    "member of `limits`": "AgentLimits",
+    "member of `error`": "ErrorObject",
+    "member of `data`": "ErrorData",
+    "### `config` of the type `s3`": "TargetSettings",
+    "### A backup, as results show it": "Backup",
+}
+
+
+def test_it_has_the_members_that_the_document_names() -> None:
+    rows = r"((?:\|.*\n)+)"
+    tables = list(
+        re.finditer(rf"^\| (member[^|]*) \| type \|(.*)\n\|[-|]+\n{rows}", DOCUMENT, re.M)
+    )
+    compared = 0
+    for table in tables:
+        heading = re.findall(r"^#+ .*", DOCUMENT[: table.start()], re.M)[-1]
+        members = described(heading, table[1])
+        if members is None:
+            continue
+        compared += 1
+        named = set[str]()
+        for row in table[3].splitlines():
+            first, _, is_required, *_ = (cell.strip() for cell in row.strip("|").split("|"))
+            for name in re.findall(r"`([^`]+)`", first):
+                named.add(name.split(".")[0].removesuffix("[]"))
+                assert name in members, f"{heading}: {name}"
+                if "required" in table[2]:
+                    assert (is_required == "yes") == members[name], f"{heading}: {name}"
+        assert named == {re.split(r"[.\[]", name)[0] for name in members}, heading
+    # But that of messages in general, and that of all requests on targets.
+    assert compared == len(tables) - 2
+
+
+def described(heading: str, title: str) -> dict[str, bool] | None:
+    """The members of what a table describes, and whether they are required."""
+    if name := TABLES.get(title) or TABLES.get(heading):
+        return schemas.members({"$ref": f"#/$defs/{name}"})
+    method = re.match(r"### `([a-z.]+)` \(", heading)
+    if not method:
+        return None
+    if title == "member of the result":
+        return schemas.members(schemas.RESULTS[method[1]])
+    return schemas.members(schemas.ENVELOPES[method[1]]["properties"]["params"])
+
+
+def test_it_knows_the_codes_and_kinds_that_are_published() -> None:
+    published = json.loads((PROTOCOL / "errors.json").read_text("utf-8"))
+    *codes, _ = schemas.DEFINITIONS["Code"]["anyOf"]
+    meanings = [(code["const"], code["description"]) for code in codes]
+    assert meanings == [(entry["code"], entry["meaning"]) for entry in published]
+    kinds = {kind["const"] for kind in schemas.DEFINITIONS["Kind"]["oneOf"]}
+    assert kinds == {entry["kind"] for entry in published}
+
+
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Json]]:
+    """All that the reference host sends and receives from now on."""
+    recorded = list[tuple[str, Json]]()
+    encode, read_frame = host.encode, host.read_frame
+
+    def recording_encode(message: Json, payload: host.Bytes | None = None) -> list[host.Bytes]:
+        pieces = encode(message, payload)
+        recorded.append((">", json.loads(bytes(pieces[0]))))
+        return pieces
+
+    def recording_read_frame(stream: IO[bytes]) -> host.Frame | None:
+        if frame := read_frame(stream):
+            recorded.append(("<", frame[0]))
+        return frame
+
+    monkeypatch.setattr(host, "encode", recording_encode)
+    monkeypatch.setattr(host, "read_frame", recording_read_frame)
+    return recorded
+
+
+def test_it_takes_what_a_host_and_an_agent_say(
+    binary: str, folder: Folder, frames: list[tuple[str, Json]], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    agent = Agent(["sh", "-c", 'exec "$0" serve 2>"$1"', binary, str(log)])
+    try:
+        store_and_fetch(agent, folder)
+        codes = fail_in_many_ways(agent)
+    finally:
+        exit_code = agent.close()
+    assert exit_code == 0
+    assert "" not in codes, f"something did not fail: {codes}"
+
+    judge = Session()
+    assert [found for frame in frames if (found := judge.problem(*frame))] == []
+    said = {(direction, message.get("method", "response")) for direction, message in frames}
+    streams = {f"stream.{what}" for what in ("data", "end", "credit")}
+    notifications = {"hello", "progress", "stream.begin", "response", *streams}
+    assert said == {
+        *((">", method) for method in {"cancel", *streams, *schemas.RESULTS}),
+        *(("<", method) for method in notifications),
+    }
+    lines = log.read_text("utf-8").splitlines()
+    assert lines
+    assert [found for line in lines if (found := problem("logLine", json.loads(line)))] == []
+
+
+def store_and_fetch(agent: Agent, folder: Folder) -> None:
+    agent.call("ping")
+    agent.call("target.open", target="t1", config=folder.config)
+    agent.call("target.validate", target="t1", progress_ms=100)
+    wrong = folder.config | {"secret_access_key": "A-WRONG-SECRET"}
+    agent.call("target.open", target="t2", config=wrong)
+    assert not agent.call("target.validate", target="t2", level="read")["ok"]
+    agent.call("target.close", target="t2")
+    number = str(player.BACKUP["id"])
+    data = [player.content(0, player.BACKUP_SIZE)]
+    for options in ({"size": player.BACKUP_SIZE}, {"if_exists": "replace", "exact": False}):
+        agent.upload("t1", player.BACKUP, data, progress_ms=100, deadline_ms=600_000, **options)
+    agent.call("backup.list", target="t1", page_size=1, refresh=True)
+    agent.call("backup.get", target="t1", backup_id=number)
+    agent.download("t1", number, lambda _: None, window=65_536)
+    agent.call("target.sweep", target="t1", dry_run=True)
+    agent.call("backup.delete", target="t1", backup_id=number)
+
+
+def fail_in_many_ways(agent: Agent) -> list[str]:
+    """Only with requests that are well-formed. The codes; an empty one for what succeeds."""
+    half: Json = player.BACKUP | {"id": "half", "metadata": {}}
+
+    def source_that_fails() -> Iterator[bytes]:
+        yield b"a beginning"
+        raise AgentError("the source fails", "source_failed")
+
+    attempts: list[Callable[[], object]] = [
+        lambda: agent.call("backup.get", target="t1", backup_id="nope"),
+        lambda: agent.call("backup.list", target="t3"),
+        # No data will ever come.
+        lambda: agent.call("backup.upload", target="t1", backup=half, deadline_ms=1),
+        lambda: agent.upload("t1", half, [b"short"], size=10),
+        lambda: agent.upload("t1", half, source_that_fails()),
+        lambda: agent.call("initialize", protocol=1),
+    ]
+    codes = []
+    for attempt in attempts:
+        try:
+            attempt()
+            codes.append("")
+        except AgentError as error:
+            codes.append(error.code)
+    return codes
+
+
+def test_exactly_the_secrets_are_never_shown() -> None:
+    """The integration keeps out of its log what the schema says to keep secret."""
+    secrets = set[str]()
+
+    def look(value: object) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.get("properties", {}).items():
+                if inner.get("writeOnly"):
+                    secrets.add(name)
+            for inner in value.values():
+                look(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                look(inner)
+
+    look(schemas.SCHEMA)
+    assert secrets == set(_SECRETS)
+    types = schemas.DEFINITIONS["TargetSettings"]["properties"]
+    assert secrets == {name for name, inner in types.items() if "SecretSource" in str(inner)}
