@@ -125,6 +125,7 @@ def runs(
     programs = {
         "agent": ("agent", "--", sys.executable, str(PROTOCOL / "reference/agent.py")),
         "host": ("host", "--", sys.executable, str(PROTOCOL / "reference/host.py")),
+        "node": ("host", "--", setting("NODE_BIN"), str(PROTOCOL / "reference/host.mjs")),
         "real": ("agent", "--config", str(config), "--", setting("S3_BACKUP_AGENT_BIN"), "serve"),
     }
     with ThreadPoolExecutor(4) as pool:
@@ -138,7 +139,7 @@ def failures(verdicts: Verdicts) -> dict[str, str]:
     return {n: v["message"] for n, v in verdicts.items() if v["status"] == "failed"}
 
 
-@pytest.mark.parametrize("name", ["agent", "host", "real"])
+@pytest.mark.parametrize("name", ["agent", "host", "node", "real"])
 def test_who_keeps_the_protocol_passes(runs: dict[str, Future[Verdicts]], name: str) -> None:
     verdicts = runs[name].result()
     assert len(verdicts) > 30

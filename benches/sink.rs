@@ -1,0 +1,53 @@
+//! The agent with a storage that keeps nothing but the number of bytes: what is left of an upload is
+//! the pipe, the protocol and the digests.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use s3_backup_agent::s3::fuzzing::{Answering, Storage, put_in_place};
+use s3_backup_agent::session;
+use tokio::runtime::Builder;
+
+/// Holds the length of the newest archive.
+#[derive(Default)]
+struct Nowhere(AtomicU64);
+
+impl Storage for Nowhere {
+    fn answer(&self, request: Request<Bytes>) -> Answering {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        let is_archive = path.ends_with(".tar");
+        let answer = Response::builder().header("etag", "\"e\"");
+        let (answer, body) = match *request.method() {
+            Method::GET => (answer, "<ListBucketResult/>"),
+            Method::HEAD => (answer.header("content-length", self.0.load(Ordering::Relaxed)), ""),
+            Method::POST if query.starts_with("uploads") => {
+                self.0.store(0, Ordering::Relaxed);
+                (
+                    answer,
+                    "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+                )
+            }
+            Method::POST => (
+                answer,
+                "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>",
+            ),
+            _ => {
+                if is_archive {
+                    self.0.fetch_add(request.body().len() as u64, Ordering::Relaxed);
+                }
+                (answer, "")
+            }
+        };
+        Box::pin(async move { Ok(answer.body(Bytes::from_static(body.as_bytes()))?) })
+    }
+}
+
+fn main() -> std::io::Result<ExitCode> {
+    put_in_place(Arc::new(Nowhere::default()));
+    // As in the agent itself.
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    Ok(ExitCode::from(runtime.block_on(session::serve(None)).exit_code()))
+}
