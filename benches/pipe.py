@@ -46,7 +46,11 @@ def cpu(who: int) -> float:
 
 def timed(work: Callable[[], None]) -> Run:
     """Runs what starts and ends a child."""
-    host, children, start = cpu(resource.RUSAGE_SELF), cpu(resource.RUSAGE_CHILDREN), time.monotonic()
+    host, children, start = (
+        cpu(resource.RUSAGE_SELF),
+        cpu(resource.RUSAGE_CHILDREN),
+        time.monotonic(),
+    )
     work()
     return Run(
         time.monotonic() - start,
