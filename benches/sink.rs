@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response};
 use s3_backup_agent::s3::fuzzing::{Answering, Storage, put_in_place};
 use s3_backup_agent::session;
@@ -17,8 +18,7 @@ struct Nowhere(AtomicU64);
 
 impl Storage for Nowhere {
     fn answer(&self, request: Request<Bytes>) -> Answering {
-        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        let is_archive = path.ends_with(".tar");
+        let query = request.uri().query().unwrap_or_default();
         let answer = Response::builder().header("etag", "\"e\"");
         let (answer, body) = match *request.method() {
             Method::GET => (answer, "<ListBucketResult/>"),
@@ -34,14 +34,16 @@ impl Storage for Nowhere {
                 answer,
                 "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>",
             ),
-            _ => {
-                if is_archive {
-                    self.0.fetch_add(request.body().len() as u64, Ordering::Relaxed);
-                }
-                (answer, "")
-            }
+            _ => (answer, ""),
         };
         Box::pin(async move { Ok(answer.body(Bytes::from_static(body.as_bytes()))?) })
+    }
+
+    fn takes(&self, request: &Parts, bytes: &Bytes) -> bool {
+        if request.method == Method::PUT && request.uri.path().ends_with(".tar") {
+            self.0.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        true
     }
 }
 

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 use super::http::BoxError;
@@ -25,6 +25,12 @@ pub type Answering =
 pub trait Storage: Send + Sync + 'static {
     /// Answers one; dropping the future is what a broken connection is to a server.
     fn answer(&self, request: http::Request<Bytes>) -> Answering;
+
+    /// Takes the next bytes of a body in place of `answer`, which then gets an empty one; says
+    /// whether it did.
+    fn takes(&self, _request: &http::request::Parts, _bytes: &Bytes) -> bool {
+        false
+    }
 }
 
 static IN_PLACE: RwLock<Option<Arc<dyn Storage>>> = RwLock::new(None);
@@ -65,8 +71,17 @@ impl HttpConnector for Client {
         HttpConnectorFuture::new(async move {
             let request =
                 request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
+            let (head, mut body) = request.into_parts();
+            let mut kept = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(ConnectorError::user)?;
+                if let Some(bytes) = frame.data_ref()
+                    && !storage.takes(&head, bytes)
+                {
+                    kept.extend_from_slice(bytes);
+                }
+            }
+            let body = kept.freeze();
             let response = storage
                 .answer(http::Request::from_parts(head, body))
                 .await

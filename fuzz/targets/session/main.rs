@@ -4,6 +4,7 @@
 
 mod books;
 mod bucket;
+mod choices;
 mod player;
 mod script;
 mod storage;

@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::books::{Books, stream};
+use crate::choices::{self, LENGTHS, TIMES, WEATHER, one};
 use crate::script::{Script, Step};
-use crate::storage::{BUCKET, Memory, Weather};
+use crate::storage::Memory;
 
 /// The end of the input must not take longer (X1).
 const END: Duration = Duration::from_secs(15);
@@ -27,41 +28,6 @@ const MOST_STEPS: usize = 400;
 
 /// Whether to say what is played, to understand a finding.
 static SHOW: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SHOW_STEPS").is_some());
-
-const TIMES: [u64; 8] = [1, 20, 200, 999, 2_500, 10_000, 61_000, 400_000];
-const BACKUPS: [&str; 6] = ["a", "b", "c", "B & <C>", "", "ü\u{7}"];
-const NAMES: [&str; 5] = ["Nightly", "Büro 🏠", "../a & b", "", "Nightly.metadata.json"];
-const SIZES: [Option<u64>; 8] = [
-    None,
-    Some(1),
-    Some(1000),
-    Some(300_000),
-    Some(20 << 20),
-    Some(21 << 20),
-    Some(0),
-    Some(u64::MAX),
-];
-const LENGTHS: [usize; 8] = [1, 250, 1000, 40_000, 65_536, 300_000, 1 << 20, 1 << 20];
-const WEATHER: [Weather; 14] = [
-    Weather::Late(1),
-    Weather::Late(100),
-    Weather::Late(1500),
-    Weather::Late(4000),
-    Weather::Late(20_000),
-    Weather::Refused(500, "InternalError"),
-    Weather::Refused(503, "SlowDown"),
-    Weather::Refused(403, "AccessDenied"),
-    Weather::Refused(404, "NoSuchUpload"),
-    Weather::Broken { after: false },
-    Weather::Broken { after: true },
-    Weather::Damaged,
-    Weather::Cut,
-    Weather::Page,
-];
-
-fn one<T: Copy>(of: &[T], which: u8) -> T {
-    of[usize::from(which) % of.len()]
-}
 
 /// What the host does, and what it has seen.
 pub struct Player {
@@ -160,45 +126,12 @@ impl Player {
             eprintln!("{:?} {step:?}", Instant::now());
         }
         match step {
-            Step::Initialize { kind } => {
-                let limits = match kind % 4 {
-                    0 => json!({}),
-                    1 => json!({"max_payload": 65_536}),
-                    2 => json!({"max_payload": 1}),
-                    _ => json!({"max_payload": 300_000, "max_line": 100_000}),
-                };
-                let protocol = if kind < 250 { 1 } else { 2 };
-                self.ask("initialize", json!({"protocol": protocol, "limits": limits})).await;
-            }
-            Step::Open { target, config } => self.open(target % 3, config).await,
-            Step::Close { target } => {
-                self.ask("target.close", json!({"target": name(target)})).await;
-            }
-            Step::Request { kind, target, backup, pace, detail } => {
-                self.request(kind, target, backup, pace, detail).await;
-            }
-            Step::Upload { target, backup, name: title, size, flags, pace } => {
-                let backup = json!({"id": one(&BACKUPS, backup), "name": one(&NAMES, title)});
-                let mut params = json!({
-                    "target": name(target),
-                    "backup": backup,
-                    "exact": flags & 1 > 0,
-                    "if_exists": if flags & 2 > 0 { "replace" } else { "fail" },
-                });
-                if let Some(size) = one(&SIZES, size) {
-                    params["size"] = json!(size);
-                }
-                self.ask("backup.upload", paced(params, pace)).await;
-            }
-            Step::Download { target, backup, credit, offset, pace } => {
-                let params = json!({
-                    "target": name(target),
-                    "backup_id": one(&BACKUPS, backup),
-                    "up_to": u64::from(credit) << 14,
-                    "offset": u64::from(offset) << 8,
-                });
-                self.ask("backup.download", paced(params, pace)).await;
-            }
+            Step::Initialize { kind } => self.ask(choices::initialize(kind)).await,
+            Step::Open { target, config } => self.ask(choices::open(target, config)).await,
+            Step::Close { target } => self.ask(choices::close(target)).await,
+            Step::Request(request) => self.ask(choices::request(&request)).await,
+            Step::Upload(upload) => self.ask(choices::upload(&upload)).await,
+            Step::Download(download) => self.ask(choices::download(&download)).await,
             Step::Data { stream, length, fault } => self.send_data(stream, length, fault).await,
             Step::EndOfData { stream, fault } => {
                 let Some((id, moved, _)) = self.uploading(stream) else { return };
@@ -213,18 +146,9 @@ impl Player {
             }
             Step::Cancel { request, reason } => {
                 let Some(id) = self.used(request) else { return };
-                let params = match reason % 3 {
-                    0 => json!({"id": id}),
-                    1 => json!({"id": id, "reason": "user"}),
-                    _ => json!({"id": id, "reason": "\u{1b}".repeat(2000)}),
-                };
-                self.tell("cancel", params, &[]).await;
+                self.tell("cancel", choices::cancel(id, reason), &[]).await;
             }
-            Step::Shutdown { kind } => {
-                let mode = if kind & 1 > 0 { "abort" } else { "drain" };
-                let params = json!({"mode": mode, "timeout_ms": one(&TIMES, kind >> 1)});
-                self.ask("shutdown", params).await;
-            }
+            Step::Shutdown { kind } => self.ask(choices::shutdown(kind)).await,
             Step::Repeat { request } => {
                 let Some(id) = self.used(request) else { return };
                 self.say(json!({"id": id, "method": "ping"}), &[]).await;
@@ -257,62 +181,6 @@ impl Player {
                 self.ear.abort();
             }
         }
-    }
-
-    /// Opens one of three targets. What lies under it depends on the target, and a little on the
-    /// settings, so that the same name may come to mean another place.
-    async fn open(&mut self, target: u8, config: u8) {
-        let folder = if config & 1 > 0 { "" } else { "backups" };
-        let mut config_json = json!({
-            "type": "s3",
-            "endpoint": "http://127.0.0.1:9",
-            "bucket": if config >= 250 { "another" } else { BUCKET },
-            "prefix": one(&["", "ha", "b/c"], target),
-            "folder": folder,
-            "access_key_id": "AKIAEXAMPLE",
-            "secret_access_key": "EXAMPLE-SECRET",
-        });
-        if config & 2 > 0 {
-            config_json["memory_budget_bytes"] = json!(32 << 20);
-        }
-        if config & 4 > 0 {
-            config_json["part_size_bytes"] = json!(5 << 20);
-        }
-        if config & 8 > 0 {
-            config_json["max_parallel_parts"] = json!(1);
-        }
-        self.ask("target.open", json!({"target": name(target), "config": config_json})).await;
-    }
-
-    async fn request(&mut self, kind: u8, target: u8, backup: u8, pace: u8, detail: u8) {
-        let target = name(target);
-        let one_backup = json!({"target": target, "backup_id": one(&BACKUPS, backup)});
-        let (method, params) = match kind % 7 {
-            0 => ("ping", json!({})),
-            1 => {
-                let level = if detail & 1 > 0 { "read" } else { "write" };
-                ("target.validate", json!({"target": target, "level": level}))
-            }
-            2 => {
-                // Nobody has worked on anything since the year began.
-                let older = if detail & 2 > 0 { 0 } else { 60 };
-                let params =
-                    json!({"target": target, "older_than_s": older, "dry_run": detail & 1 > 0});
-                ("target.sweep", params)
-            }
-            3 => {
-                let mut params = json!({"target": target, "refresh": detail & 1 > 0});
-                if detail & 2 > 0 {
-                    params["page_size"] = json!(1 + detail % 3);
-                    params["cursor"] = json!(one(&NAMES, detail));
-                }
-                ("backup.list", params)
-            }
-            4 => ("backup.get", one_backup),
-            5 => ("backup.delete", one_backup),
-            _ => ("backup.copy", json!({})),
-        };
-        self.ask(method, paced(params, pace)).await;
     }
 
     async fn send_data(&mut self, back: u8, length: u8, fault: u8) {
@@ -363,7 +231,7 @@ impl Player {
         });
     }
 
-    async fn ask(&mut self, method: &str, params: Value) {
+    async fn ask(&mut self, (method, params): (&str, Value)) {
         let id = self.next_id;
         self.next_id += 1;
         self.say(json!({"id": id, "method": method, "params": params}), &[]).await;
@@ -433,18 +301,4 @@ impl Player {
         self.books().say(message, payload);
         true
     }
-}
-
-fn name(target: u8) -> &'static str {
-    one(&["t0", "t1", "t2"], target)
-}
-
-fn paced(mut params: Value, pace: u8) -> Value {
-    if pace & 1 > 0 {
-        params["progress_ms"] = json!(one(&[100, 1000, 60_000, 5], pace >> 1));
-    }
-    if pace & 8 > 0 {
-        params["deadline_ms"] = json!(one(&TIMES, pace >> 4));
-    }
-    params
 }

@@ -21,28 +21,9 @@ pub enum Step {
     Close {
         target: u8,
     },
-    Request {
-        kind: u8,
-        target: u8,
-        backup: u8,
-        pace: u8,
-        detail: u8,
-    },
-    Upload {
-        target: u8,
-        backup: u8,
-        name: u8,
-        size: u8,
-        flags: u8,
-        pace: u8,
-    },
-    Download {
-        target: u8,
-        backup: u8,
-        credit: u8,
-        offset: u8,
-        pace: u8,
-    },
+    Request(Request),
+    Upload(Upload),
+    Download(Download),
     /// Data, right or with something wrong about it.
     Data {
         stream: u8,
@@ -99,6 +80,35 @@ pub enum Step {
     Gone,
 }
 
+/// A request without a stream.
+#[derive(Debug)]
+pub struct Request {
+    pub kind: u8,
+    pub target: u8,
+    pub backup: u8,
+    pub pace: u8,
+    pub detail: u8,
+}
+
+#[derive(Debug)]
+pub struct Upload {
+    pub target: u8,
+    pub backup: u8,
+    pub name: u8,
+    pub size: u8,
+    pub flags: u8,
+    pub pace: u8,
+}
+
+#[derive(Debug)]
+pub struct Download {
+    pub target: u8,
+    pub backup: u8,
+    pub credit: u8,
+    pub offset: u8,
+    pub pace: u8,
+}
+
 impl Script<'_> {
     fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
@@ -130,28 +140,28 @@ impl Iterator for Script<'_> {
             0 => Step::Initialize { kind: self.byte() },
             1 | 2 => Step::Open { target: self.byte(), config: self.byte() },
             3 => Step::Close { target: self.byte() },
-            4..=7 => Step::Request {
+            4..=7 => Step::Request(Request {
                 kind: self.byte(),
                 target: self.byte(),
                 backup: self.byte(),
                 pace: self.byte(),
                 detail: self.byte(),
-            },
-            8..=10 => Step::Upload {
+            }),
+            8..=10 => Step::Upload(Upload {
                 target: self.byte(),
                 backup: self.byte(),
                 name: self.byte(),
                 size: self.byte(),
                 flags: self.byte(),
                 pace: self.byte(),
-            },
-            11 | 12 => Step::Download {
+            }),
+            11 | 12 => Step::Download(Download {
                 target: self.byte(),
                 backup: self.byte(),
                 credit: self.byte(),
                 offset: self.byte(),
                 pace: self.byte(),
-            },
+            }),
             13..=15 => Step::Data { stream: self.byte(), length: self.byte(), fault: self.byte() },
             16 | 17 => Step::EndOfData { stream: self.byte(), fault: self.byte() },
             18 | 19 => Step::Credit { stream: self.byte(), more: self.byte() },
