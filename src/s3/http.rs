@@ -66,6 +66,10 @@ impl Pool {
     pub(super) fn new(config: &TargetConfig) -> Result<Self> {
         let connector = Connector::new(config);
         let proxy_authorization = connector.authorization_of_requests();
+        if let Some(pem) = &config.ca_certificate {
+            // Told now, and not when the endpoint becomes https one day.
+            tls::read_pem(pem)?;
+        }
         let https = hyper_rustls::HttpsConnectorBuilder::new();
         let https = if config.endpoint.scheme() == "https" {
             https.with_tls_config(tls::client_config(config)?)

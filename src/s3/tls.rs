@@ -96,7 +96,7 @@ fn invalid(message: &str) -> Error {
     Error::new(Code::InvalidConfig, message).field("ca_certificate").fact("field", "ca_certificate")
 }
 
-fn read_pem(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
+pub(super) fn read_pem(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|error| {

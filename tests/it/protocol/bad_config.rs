@@ -69,6 +69,12 @@ async fn bad_settings_name_the_field_and_the_remedy() {
         ),
         (json!({"type": "ftp"}), "invalid_config", "type", "s3"),
         (
+            json!({"endpoint": "http://x.org", "ca_certificate": "nonsense"}),
+            "invalid_config",
+            "ca_certificate",
+            "BEGIN CERTIFICATE",
+        ),
+        (
             json!({"endpoint": "https://x.org", "ca_certificate": "nonsense"}),
             "invalid_config",
             "ca_certificate",
