@@ -17,8 +17,8 @@ use crate::journal::{Beginning, Journal, Owner, Record};
 use crate::s3::OpenUpload;
 
 /// So long after an upload was killed, what it had already sent may still arrive: the system goes on
-/// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at once
-/// more after that.
+/// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again
+/// until then.
 const ON_THE_WAY: Duration = Duration::from_secs(120);
 
 /// The journal of this process, as one target uses it.
@@ -91,18 +91,18 @@ pub(super) async fn end(record: Arc<Record>) {
 }
 
 /// Takes back what killed processes of this machine have left in the bucket, or waits until that is
-/// done. May be dropped at any time; what is not done by then is done the next time. Returns after
-/// which time to look once more, if need be.
-pub async fn settle(target: &Target) -> Option<Duration> {
+/// done. May be dropped at any time; what is not done by then is done the next time. Says whether to
+/// look once more in a while.
+pub async fn settle(target: &Target) -> bool {
     let _settling = target.leftovers.settling.lock().await;
-    let mut again = None;
+    let mut again = false;
     for record in target.leftovers.orphans().await {
         let key = record.beginning.archive.clone();
         let orphan_since = record.orphan_since.unwrap_or(SystemTime::UNIX_EPOCH);
         let may_still_come = orphan_since.elapsed().unwrap_or_default() < ON_THE_WAY;
         match take_back(target, &record).await {
             Ok(Found::Backup) => end(Arc::new(record)).await,
-            Ok(Found::Rest) if may_still_come => again = Some(ON_THE_WAY),
+            Ok(Found::Rest) if may_still_come => again = true,
             Ok(Found::Rest) => end(Arc::new(record)).await,
             Err(error) => {
                 tracing::warn!(key, %error, "what an upload that was killed has left stays for now");

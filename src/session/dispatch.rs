@@ -24,6 +24,10 @@ use crate::protocol::{
     StreamCredit, StreamData, StreamEnd, TargetOpen, TargetRef,
 };
 
+/// Pause before the place of a new target is looked at again for what a killed agent has left. It
+/// doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
 /// The state of one session.
 pub(super) struct Session {
     outbox: Outbox,
@@ -322,8 +326,10 @@ impl Session {
         let place = Arc::clone(&opened);
         // Nobody waits for it, and it may be given up at the end of the session.
         tokio::spawn(async move {
-            while let Some(pause) = ops::settle(&place).await {
+            let mut pause = FIRST_PAUSE;
+            while ops::settle(&place).await {
                 tokio::time::sleep(pause).await;
+                pause *= 2;
             }
         });
         self.targets.insert(target.clone(), opened);
