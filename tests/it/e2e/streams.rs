@@ -79,7 +79,12 @@ async fn data_must_follow_on_and_stay_within_the_credit() {
         }
         assert_eq!(code(request.response().await), "stream_violation", "{id}");
     }
-    // Data in the same breath as the request, before there can be any credit.
+    // Data in the same breath as the request, which cannot get any credit behind all the others.
+    let mut others = Vec::new();
+    for number in 0..host.hello().limits.max_transfers {
+        let params = json!({"target": "t1", "backup": backup(&format!("other {number}"))});
+        others.push(host.start("backup.upload", params).await.unwrap());
+    }
     let params = json!({"target": "t1", "backup": backup("flow")});
     let upload = json!({"jsonrpc": "2.0", "id": 1000, "method": "backup.upload", "params": params});
     let data = json!({"jsonrpc": "2.0", "method": "stream.data",
@@ -87,6 +92,10 @@ async fn data_must_follow_on_and_stay_within_the_credit() {
     let mut request = host.listen(1000);
     host.raw_write(format!("{upload}\n{data}\nx\n").as_bytes()).await.unwrap();
     assert_eq!(code(request.response().await), "flow_violation");
+    for mut other in others {
+        host.notify("cancel", json!({"id": other.id}), None).await.unwrap();
+        assert_eq!(code(other.response().await), "cancelled");
+    }
     let (mut request, _) = begin_upload(&host, "end", json!({})).await;
     send(&host, &request, 0, b"abc").await;
     host.notify("stream.end", json!({"id": request.id, "length": 4}), None).await.unwrap();
