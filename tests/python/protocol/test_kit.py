@@ -104,8 +104,10 @@ def run_broken(cache: Path, name: str, meant: set[str]) -> Verdicts:
     long = LONG - meant - ({"F7.no-frame"} if side == "host" else set())
     skips = [word for check in sorted(long) for word in ("--skip", check)]
     program = str(BROKEN / f"{name}.py")
+    # A host may wait long for an agent before it ends it by force.
+    limit = "60" if side == "host" else "20"
     return run_kit(
-        cache, side, *skips, "--jobs", "2", "--timeout", "20", "--", sys.executable, program
+        cache, side, *skips, "--jobs", "2", "--timeout", limit, "--", sys.executable, program
     )
 
 
