@@ -154,8 +154,16 @@ def test_the_target_is_empty_again(runs: dict[str, Future[Verdicts]], place: Fol
 
 
 @pytest.mark.parametrize(("name", "meant"), [*AGENTS.items(), *HOSTS.items()])
-def test_a_fault_is_found(runs: dict[str, Future[Verdicts]], name: str, meant: set[str]) -> None:
+def test_a_fault_is_found(
+    runs: dict[str, Future[Verdicts]], tmp_path: Path, name: str, meant: set[str]
+) -> None:
     failed = failures(runs[name].result())
+    if surprises := sorted(set(failed) ^ meant):
+        # They ran beside many others. With the machine for themselves they have to be right.
+        only = [word for check in surprises for word in ("--only", check)]
+        program = (sys.executable, str(BROKEN / f"{name}.py"))
+        again = run_kit(tmp_path, name.partition("_")[0], "--jobs", "1", *only, "--", *program)
+        failed = {k: v for k, v in failed.items() if k not in again} | failures(again)
     assert set(failed) == meant, failed
 
 
