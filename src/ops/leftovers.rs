@@ -37,7 +37,7 @@ impl Leftovers {
         Self { journal, endpoint, bucket, settling: Mutex::default() }
     }
 
-    /// Notes that the archive `key`, known by `mark`, is about to be stored.
+    /// Notes that the archive with this key, known by `mark`, is about to be stored.
     pub(super) async fn begin(
         &self,
         archive: String,

@@ -1,6 +1,5 @@
 //! Finds and removes what nobody will ever finish.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -29,13 +28,14 @@ pub struct Sweep {
 }
 
 /// Aborts the multipart uploads of archives to which no part was added for a while, so that they
-/// cost no more. Uploads of this machine that are running are left alone, whatever their age. Safe
-/// to repeat; what was begun when it is cancelled is finished.
+/// cost no more. Uploads of this machine that are running are left alone, whatever their age, and so
+/// are those of which the storage does not say when somebody touched them. Safe to repeat, and to
+/// give up at any time.
 ///
 /// # Errors
 /// `access_denied` without the right to list uploads, and every other code that a storage or a
 /// connection can cause. What cannot be removed is a result.
-pub async fn sweep(target: &Arc<Target>, request: Sweep, cancel: &Cancel) -> Result<Swept> {
+pub async fn sweep(target: &Target, request: Sweep, cancel: &Cancel) -> Result<Swept> {
     if request.older_than > Duration::from_secs(MAX_OLDER_THAN_S) {
         return Err(Error::new(
             Code::InvalidParams,
@@ -43,8 +43,7 @@ pub async fn sweep(target: &Arc<Target>, request: Sweep, cancel: &Cancel) -> Res
         )
         .fact("member", "older_than_s"));
     }
-    let target = Arc::clone(target);
-    cancel.guard(async move { run(&target, request).await }).await
+    cancel.guard(run(target, request)).await
 }
 
 async fn run(target: &Target, request: Sweep) -> Result<Swept> {
@@ -71,13 +70,10 @@ async fn run(target: &Target, request: Sweep) -> Result<Swept> {
 /// What is left over of an upload, if it is stale, and is gone now unless this is a dry run.
 async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Option<Leftover>> {
     let upload = target.store.bucket().upload(&found.key, &found.id);
-    let idle = |since: i64| {
-        Duration::from_secs(u64::try_from(Utc::now().timestamp() - since).unwrap_or_default())
-    };
-    let mut idle_for = idle(found.opened);
-    if idle_for >= request.older_than {
+    let mut idle = idle_since(found.opened);
+    if idle.is_none_or(|idle| idle >= request.older_than) {
         match upload.newest_part().await {
-            Ok(newest) => idle_for = idle(found.opened.max(newest.unwrap_or_default())),
+            Ok(newest) => idle = idle_since(found.opened.max(newest.unwrap_or_default())),
             // It has come to its end since it was listed.
             Err(error) if matches!(error.code(), Code::NotFound | Code::Changed) => {
                 return Ok(None);
@@ -85,9 +81,7 @@ async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Opti
             Err(error) => return Err(error),
         }
     }
-    if idle_for < request.older_than {
-        return Ok(None);
-    }
+    let Some(idle) = idle.filter(|idle| *idle >= request.older_than) else { return Ok(None) };
     let (status, error) = match request.dry_run {
         true => (LeftoverStatus::Found, None),
         false => match upload.abort().await {
@@ -98,8 +92,26 @@ async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Opti
     Ok(Some(Leftover {
         kind: LeftoverKind::Upload,
         key: found.key,
-        idle_s: idle_for.as_secs(),
+        idle_s: idle.as_secs(),
         status,
         error,
     }))
+}
+
+/// Time since a moment in seconds since 1970; none for 0, which stands for an unknown one.
+fn idle_since(moment: i64) -> Option<Duration> {
+    let passed = u64::try_from(Utc::now().timestamp() - moment).unwrap_or_default();
+    (moment > 0).then(|| Duration::from_secs(passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_moment_is_not_long_ago() {
+        assert_eq!(idle_since(0), None);
+        assert!(idle_since(1).is_some_and(|idle| idle > Duration::from_secs(1 << 30)));
+        assert_eq!(idle_since(i64::MAX), Some(Duration::ZERO));
+    }
 }
