@@ -25,7 +25,7 @@ EOF
         -master.port="${ports[1]}" -master.port.grpc="${ports[2]}" \
         -master.volumeSizeLimitMB=1024 -master.telemetry=false \
         -volume.port="${ports[3]}" -volume.port.grpc="${ports[4]}" \
-        -volume.max=400 -volume.preStopSeconds=1 \
+        -volume.max=400 -volume.minFreeSpace=64MiB -volume.preStopSeconds=1 \
         -filer -filer.port="${ports[5]}" -filer.port.grpc="${ports[6]}" \
         -s3 -s3.port="${ports[0]}" -s3.port.grpc="${ports[7]}" \
         -s3.port.iceberg=0 -s3.port.lance=0 \
