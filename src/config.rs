@@ -5,6 +5,7 @@
 //! instance metadata. Secrets live in [`Secret`], which cannot be printed.
 
 mod check;
+mod provider;
 mod secret;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,9 @@ use url::Url;
 
 use self::check::{
     aws_endpoint, check_bucket, check_key, check_memory_budget, check_parallel_parts,
-    check_part_size, check_rate, check_region, invalid, is_aws, parse_endpoint, region_of,
+    check_part_size, check_rate, check_region, invalid, parse_endpoint,
 };
+pub use self::provider::{Provider, wrong_host};
 pub use self::secret::{Secret, SecretSource};
 use crate::error::Result;
 
@@ -28,6 +30,9 @@ pub const MIN_PART_SIZE: u64 = 5 * MIB;
 
 /// Largest part that S3 accepts.
 pub const MAX_PART_SIZE: u64 = 5 * 1024 * MIB;
+
+/// Number of parts that S3 allows in one upload; a few providers allow fewer.
+pub const MAX_PARTS: u64 = 10_000;
 
 /// Default of `memory_budget_bytes`, sized for a Raspberry Pi that also runs Home Assistant.
 pub const DEFAULT_MEMORY_BUDGET: u64 = 96 * MIB;
@@ -47,6 +52,9 @@ pub const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
 /// Longest `prefix` in bytes, and longest `folder`.
 pub const MAX_FOLDER: usize = 700;
 
+/// Region where neither a setting nor the host names one; most storages take any.
+const DEFAULT_REGION: &str = "us-east-1";
+
 /// Default of `folder`.
 pub const DEFAULT_FOLDER: &str = "backups";
 
@@ -55,13 +63,31 @@ pub const DEFAULT_FOLDER: &str = "backups";
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Addressing {
-    /// `virtual` for amazonaws.com, `path` for every other endpoint.
+    /// What the provider prefers, if it is known by its host; else `path`.
     #[default]
     Auto,
     /// `https://host/bucket/key`.
     Path,
     /// `https://bucket.host/key`.
     Virtual,
+}
+
+impl Addressing {
+    /// The one of a request.
+    #[must_use]
+    pub fn of(path_style: bool) -> Self {
+        if path_style { Self::Path } else { Self::Virtual }
+    }
+
+    /// As settings write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Path => "path",
+            Self::Virtual => "virtual",
+        }
+    }
 }
 
 /// Settings as given; every member but the bucket and the keys has a default.
@@ -75,7 +101,8 @@ pub struct TargetSettings {
     /// `https://host[:port]` of the service. Default: AWS in the given region.
     #[cfg_attr(test, schemars(regex(pattern = r"^https?://[^/?#@\s]+/?$")))]
     pub endpoint: Option<String>,
-    /// Region that signatures name. Default: read from an AWS endpoint, else `us-east-1`.
+    /// Region that signatures name. Default: what the host of a known provider says, else
+    /// `us-east-1`; corrected when the storage names another.
     #[cfg_attr(test, schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9._-]+$")))]
     pub region: Option<String>,
     /// Name of the bucket.
@@ -127,8 +154,12 @@ pub struct TargetSettings {
 pub struct TargetConfig {
     /// Scheme, host and port of the service.
     pub endpoint: Url,
+    /// The provider, when its host is known.
+    pub provider: Option<&'static Provider>,
     /// Region that signatures name.
     pub region: String,
+    /// Whether somebody chose the region, so that no other is used.
+    pub region_given: bool,
     /// Name of the bucket.
     pub bucket: String,
     /// Prefix as given; the store checks it.
@@ -143,6 +174,8 @@ pub struct TargetConfig {
     pub session_token: Option<Secret>,
     /// Whether requests name the bucket in the path (`true`) or in the host.
     pub path_style: bool,
+    /// Whether somebody chose the addressing, so that the other is not used.
+    pub addressing_given: bool,
     /// PEM text of certificates to trust besides those of the system.
     pub ca_certificate: Option<String>,
     /// Whether certificates are checked.
@@ -172,12 +205,19 @@ impl TargetSettings {
         check_bucket(&bucket)?;
         let endpoint = match &self.endpoint {
             Some(endpoint) => parse_endpoint(endpoint, &bucket)?,
-            None => aws_endpoint(self.region.as_deref())?,
+            None => aws_endpoint(self.region.as_deref().unwrap_or(DEFAULT_REGION))?,
         };
-        let region = match self.region {
-            Some(region) => check_region(region)?,
-            None => region_of(&endpoint).unwrap_or_else(|| "us-east-1".to_owned()),
+        let known = provider::of_host(endpoint.host_str().unwrap_or_default());
+        let provider = known.as_ref().map(|(provider, _)| *provider);
+        let region_given = self.region.is_some();
+        let region = match (self.region, known) {
+            (Some(region), _) => check_region(region)?,
+            (None, Some((_, Some(region)))) => region,
+            (None, Some((provider, None))) => provider.default_region().to_owned(),
+            (None, None) => DEFAULT_REGION.to_owned(),
         };
+        let addressing = self.addressing.unwrap_or_default();
+        let preferred = provider.map(|provider| provider.addressing);
         let access_key_id = self.access_key_id.unwrap_or_default();
         check_key("access_key_id", "access key id", &access_key_id)?;
         let secret_access_key = match self.secret_access_key {
@@ -192,12 +232,17 @@ impl TargetSettings {
         }
         let memory_budget = check_memory_budget(self.memory_budget_bytes)?;
         Ok(TargetConfig {
-            path_style: match self.addressing.unwrap_or_default() {
-                Addressing::Auto => !is_aws(&endpoint),
-                Addressing::Path => true,
-                Addressing::Virtual => false,
-            },
+            // An address has no room for a name.
+            path_style: endpoint.domain().is_none()
+                || match addressing {
+                    Addressing::Auto => preferred != Some(Addressing::Virtual),
+                    Addressing::Path => true,
+                    Addressing::Virtual => false,
+                },
+            addressing_given: addressing != Addressing::Auto,
+            provider,
             region,
+            region_given,
             bucket,
             prefix: self.prefix.unwrap_or_default(),
             folder: self.folder.unwrap_or_else(|| DEFAULT_FOLDER.to_owned()),
@@ -213,6 +258,23 @@ impl TargetSettings {
             max_bytes_per_second: check_rate(self.max_bytes_per_second)?,
             endpoint,
         })
+    }
+}
+
+impl TargetConfig {
+    /// Most parts of one upload.
+    #[must_use]
+    pub fn max_parts(&self) -> u64 {
+        self.provider.map_or(MAX_PARTS, |provider| provider.parts.max_count)
+    }
+
+    /// The same at another address, in the region that its host names.
+    #[must_use]
+    pub fn moved_to(&self, endpoint: Url) -> Self {
+        let known = provider::of_host(endpoint.host_str().unwrap_or_default());
+        let provider = known.as_ref().map(|(provider, _)| *provider);
+        let region = known.and_then(|(_, region)| region).unwrap_or_else(|| self.region.clone());
+        Self { endpoint, provider, region, ..self.clone() }
     }
 }
 
@@ -276,6 +338,27 @@ mod tests {
     }
 
     #[test]
+    fn known_hosts_fill_in_what_is_missing_and_nothing_else() {
+        let of = |endpoint: &str| {
+            let endpoint = Some(endpoint.to_owned());
+            TargetSettings { endpoint, ..settings() }
+        };
+        let config = of("https://0123.r2.cloudflarestorage.com").check().unwrap();
+        assert_eq!((config.region.as_str(), config.region_given), ("auto", false));
+        let config = of("https://s3.nl-ams.scw.cloud").check().unwrap();
+        assert_eq!((config.region.as_str(), config.path_style), ("nl-ams", false));
+        assert_eq!(config.provider.unwrap().parts.max_count, 1000);
+        let chosen = TargetSettings {
+            region: Some("elsewhere".to_owned()),
+            addressing: Some(Addressing::Path),
+            ..of("https://s3.nl-ams.scw.cloud")
+        };
+        let config = chosen.check().unwrap();
+        assert_eq!((config.region.as_str(), config.path_style), ("elsewhere", true));
+        assert!(config.region_given && config.addressing_given);
+    }
+
+    #[test]
     fn endpoints_that_cannot_work_are_explained() {
         for (endpoint, reason) in [
             ("s3.example.org", "scheme"),
@@ -284,6 +367,7 @@ mod tests {
             ("https://", "scheme"),
             ("https://s3.example.org/backups", "bucket_in_url"),
             ("https://backups.s3.example.org", "bucket_in_url"),
+            ("https://backups.fra1.digitaloceanspaces.com", "bucket_in_url"),
             ("https://me:pw@s3.example.org", "credentials_in_url"),
             ("https://s3.example.org/?x=1", "query"),
         ] {

@@ -1,5 +1,7 @@
 //! `validate`: tries out the storage and says what works.
 
+use std::fmt::Write as _;
+
 use clap::{Args, ValueEnum};
 use console::style;
 
@@ -8,7 +10,7 @@ use super::output::{check_error, say, say_json};
 use super::{Common, Context, bar};
 use crate::error::{Code, Result};
 use crate::ops;
-use crate::protocol::{Check, Level, Status, Validated};
+use crate::protocol::{Check, Level, Status, Suggestion, Validated};
 
 /// Tries out the storage with the settings given.
 #[derive(Args, Clone, Debug)]
@@ -51,33 +53,56 @@ pub(super) async fn run(context: &Context, options: &Validate) -> Result<Exit> {
         "{}, region {}, {} addressing",
         facts.endpoint,
         facts.region,
-        match facts.addressing {
-            crate::config::Addressing::Virtual => "virtual-hosted",
-            crate::config::Addressing::Auto | crate::config::Addressing::Path => "path-style",
-        }
+        facts.addressing.as_str()
     )];
-    lines.extend(validated.checks.iter().map(line));
+    let (skipped, tried): (Vec<_>, Vec<_>) = validated
+        .checks
+        .iter()
+        .partition(|check| check.status == Status::Skipped && check.message.is_none());
+    lines.extend(tried.into_iter().map(line));
+    if !skipped.is_empty() {
+        let names: Vec<_> = skipped.iter().map(|check| check.name.as_str()).collect();
+        lines.push(format!("  {} not tried: {}", style("-").dim(), names.join(", ")));
+    }
     lines.push(match validated.ok {
         true => style("The storage can be used.").green().to_string(),
         false => style("The storage cannot be used with these settings.").red().to_string(),
     });
+    lines.extend(validated.suggestion.as_ref().map(advice));
     say(lines.join("\n"))?;
     Ok(exit)
 }
 
 fn line(check: &Check) -> String {
-    let name = &check.name;
-    let ms = check.ms;
-    let mut line = match check.status {
-        Status::Passed => format!("  {} {name:<10} {ms:>6} ms", style("✓").green()),
-        Status::Warning => format!("  {} {name:<10} {ms:>6} ms", style("!").yellow()),
-        Status::Failed => format!("  {} {name:<10} {ms:>6} ms", style("✗").red()),
-        Status::Skipped => format!("  {} {name:<10} not tried", style("-").dim()),
+    let mark = match check.status {
+        Status::Passed => style("✓").green(),
+        Status::Warning => style("!").yellow(),
+        Status::Failed => style("✗").red(),
+        Status::Skipped => style("-").dim(),
     };
+    let mut line = format!("  {mark} {:<11} {:>6} ms", check.name, check.ms);
+    if let Some(message) = &check.message {
+        let _ = write!(line, "  {message}");
+    }
     if let Some(error) = &check.error {
         line.push_str(&check_error(error));
     }
     line
+}
+
+/// What to type instead.
+fn advice(suggestion: &Suggestion) -> String {
+    let addressing = suggestion.addressing.map(|addressing| addressing.as_str().to_owned());
+    let settings = [
+        ("--endpoint", &suggestion.endpoint),
+        ("--region", &suggestion.region),
+        ("--addressing", &addressing),
+    ];
+    let settings = settings.into_iter().filter_map(|(flag, value)| {
+        let value = value.as_ref()?;
+        Some(format!("{flag} {value}"))
+    });
+    format!("It works with: {}", settings.collect::<Vec<_>>().join(" "))
 }
 
 /// The first failure counts; those after it may be its consequence.

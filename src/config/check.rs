@@ -2,6 +2,7 @@
 
 use url::{Host, Url};
 
+use super::provider;
 use super::{
     DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, DEFAULT_PART_SIZE, MAX_PART_SIZE, MIB,
     MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MIN_PART_SIZE, MOST_PARALLEL_PARTS,
@@ -62,10 +63,11 @@ pub(super) fn parse_endpoint(text: &str, bucket: &str) -> Result<Url> {
         ));
     }
     let host = url.host_str().unwrap_or_default();
-    // A bucket may itself be called "s3", so only "<bucket>.s3…" is taken for a mistake.
+    // A bucket may itself be called "s3", so only "<bucket>.s3…" is taken for a mistake, and a bucket
+    // before a host that is known.
     if let Some(rest) = host.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.'))
-        && rest.starts_with("s3")
-        && rest.contains('.')
+        && ((rest.starts_with("s3") && rest.contains('.')) || provider::of_host(rest).is_some())
+        && provider::of_host(host).is_none()
     {
         return Err(invalid_endpoint(
             "bucket_in_url",
@@ -75,30 +77,11 @@ pub(super) fn parse_endpoint(text: &str, bucket: &str) -> Result<Url> {
     Ok(url)
 }
 
-pub(super) fn aws_endpoint(region: Option<&str>) -> Result<Url> {
-    let region = check_region(region.unwrap_or("us-east-1").to_owned())?;
+pub(super) fn aws_endpoint(region: &str) -> Result<Url> {
+    let region = check_region(region.to_owned())?;
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     Url::parse(&format!("https://s3.{region}.{suffix}"))
         .map_err(|error| invalid("region", format!("\"{region}\" is not a region")).source(error))
-}
-
-pub(super) fn is_aws(endpoint: &Url) -> bool {
-    endpoint
-        .host_str()
-        .is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
-}
-
-/// The region in `s3.REGION.amazonaws.com`.
-pub(super) fn region_of(endpoint: &Url) -> Option<String> {
-    if !is_aws(endpoint) {
-        return None;
-    }
-    let mut labels = endpoint.host_str()?.split('.');
-    labels.find(|label| *label == "s3" || *label == "dualstack")?;
-    labels
-        .find(|label| *label != "dualstack")
-        .filter(|label| *label != "amazonaws")
-        .map(str::to_owned)
 }
 
 pub(super) fn check_region(region: String) -> Result<String> {

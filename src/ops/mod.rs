@@ -27,10 +27,9 @@ pub use self::sweep::{Sweep, sweep};
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
 use crate::blocks::Pool;
-use crate::config::{Addressing, TargetConfig};
+use crate::config::TargetConfig;
 use crate::error::Result;
 use crate::journal::Journal;
-use crate::protocol::TargetFacts;
 use crate::store::Store;
 pub use crate::store::{Entry, Listing};
 
@@ -58,15 +57,5 @@ impl Target {
             pool: Pool::default(),
             config,
         }))
-    }
-
-    /// What is in force, without secrets.
-    #[must_use]
-    pub fn facts(&self) -> TargetFacts {
-        TargetFacts {
-            endpoint: self.config.endpoint.as_str().trim_end_matches('/').to_owned(),
-            region: self.config.region.clone(),
-            addressing: if self.config.path_style { Addressing::Path } else { Addressing::Virtual },
-        }
     }
 }

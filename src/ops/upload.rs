@@ -107,7 +107,7 @@ async fn store(
     cancel: &Cancel,
     footprint: &mut Footprint,
 ) -> Result<Uploaded> {
-    let plan = Plan::new(target.config.part_size, request.size)?;
+    let plan = Plan::new(target.config.part_size, target.config.max_parts(), request.size)?;
     progress.enter(Phase::Queued);
     progress.expect(request.size);
     let reservation = cancel.guard(target.budget.reserve(plan.reservation())).await?;

@@ -1,20 +1,28 @@
-//! Tries out a target with the calls that backups need, and no others.
+//! Tries out a target step by step, so that the first step that fails says what is wrong.
+//!
+//! Uses the calls that backups need and no others; what goes beyond is asked for politely, and a
+//! refusal says nothing. Nothing is tried twice. What was written is deleted again, also when the
+//! request is cancelled, and by the next agent when this one is killed.
+
+mod access;
+mod doubts;
+mod ladder;
+mod objects;
+mod other_settings;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::Bytes;
-
+use self::access::Access;
+use self::ladder::Rung;
 use super::{Cancel, Target};
-use crate::error::{Code, Error, Result};
-use crate::protocol::{Check, CheckError, Level, Status, Validated};
-use crate::s3::{Bucket, Payload, Write};
+use crate::config::{Addressing, TargetConfig};
+use crate::error::Result;
+use crate::protocol::{Level, Suggestion, TargetFacts, Validated};
 
-/// Content of the object that is written and read back.
-const PROBE: &[u8] = b"This object was written to test the storage and can be deleted.\n";
+/// How often settings are corrected; the scheme, the region and the addressing may all be wrong.
+const CORRECTIONS: usize = 3;
 
-/// Tries `list`, and with [`Level::Write`] also `write`, `read`, `multipart` and `delete`. After the
-/// first failure the rest is skipped. What was written is deleted again, even when cancelled.
+/// Tries out a target; with [`Level::Write`] it also writes.
 ///
 /// # Errors
 /// Only those of `cancel`; a bad target is a result.
@@ -26,90 +34,63 @@ pub async fn validate(target: &Arc<Target>, level: Level, cancel: &Cancel) -> Re
 }
 
 async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validated> {
-    let bucket = Bucket::for_probing(&target.config)?;
-    let layout = target.store.layout();
-    let mut ladder = Ladder { checks: Vec::new(), failed: false, cancel };
-    ladder.step("list", bucket.probe_list(layout.folder())).await;
+    let given = &target.config;
+    let mut access = Access::gain(given.clone(), target.store.layout(), cancel).await?;
+    let mut corrected = Vec::new();
+    while corrected.len() < CORRECTIONS
+        && let Some((rung, error)) = access.failure()
+        && let Some(correction) = other_settings::after(rung, error, &access.config)
+    {
+        let next = Access::gain(correction.config.clone(), target.store.layout(), cancel).await?;
+        if !next.leads_further_than(&access) {
+            break;
+        }
+        corrected.push(correction);
+        access = next;
+    }
+    let suggestion = suggestion(given, &access, &corrected);
+    let Access { config, bucket, greeting, mut ladder, .. } = access;
+    for correction in corrected {
+        ladder.replace(correction.rung, correction.found(given));
+    }
     if level == Level::Write {
-        let key = format!("{}.probe-{:016x}", layout.folder(), fastrand::u64(..));
-        let reached = ladder.step("write", write(&bucket, &key)).await;
-        ladder.step("read", read_back(&bucket, &key)).await;
-        ladder.step("multipart", multipart(&bucket, &key)).await;
-        if reached {
-            ladder.insist("delete", bucket.delete(&key)).await;
+        if ladder.passed(Rung::List) && !cancel.is_cancelled() {
+            objects::climb(target, &bucket, &mut ladder, cancel).await;
         } else {
-            ladder.skip("delete");
+            ladder.skip_rest();
         }
     }
     if cancel.is_cancelled() {
         return Err(cancel.error());
     }
-    Ok(Validated { ok: !ladder.failed, checks: ladder.checks, facts: target.facts() })
+    let facts = TargetFacts {
+        endpoint: address(&config),
+        region: bucket.region(),
+        addressing: Addressing::of(bucket.path_style()),
+        provider: config.provider.map(|provider| provider.key.clone()),
+        server: greeting.and_then(|greeting| greeting.server),
+    };
+    Ok(Validated { ok: ladder.ok(), checks: ladder.checks(), facts, suggestion })
 }
 
-/// Checks in order, none after a failed one.
-struct Ladder<'a> {
-    checks: Vec<Check>,
-    failed: bool,
-    cancel: &'a Cancel,
-}
-
-impl Ladder<'_> {
-    /// Runs a check unless one before it failed; says whether it ran.
-    async fn step(&mut self, name: &str, check: impl Future<Output = Result<()>>) -> bool {
-        if self.failed || self.cancel.is_cancelled() {
-            self.skip(name);
-            return false;
-        }
-        self.insist(name, check).await;
-        true
+/// What to enter in place of the given settings, if that is known to work.
+fn suggestion(
+    given: &TargetConfig,
+    access: &Access,
+    corrected: &[other_settings::Correction],
+) -> Option<Suggestion> {
+    if corrected.is_empty() || access.failure().is_some() {
+        return None;
     }
-
-    /// Runs a check in any case.
-    async fn insist(&mut self, name: &str, check: impl Future<Output = Result<()>>) {
-        let start = Instant::now();
-        let error = check.await.err();
-        self.failed |= error.is_some();
-        self.checks.push(Check {
-            name: name.to_owned(),
-            status: if error.is_some() { Status::Failed } else { Status::Passed },
-            ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            error: error.as_ref().map(CheckError::from),
-        });
-    }
-
-    fn skip(&mut self, name: &str) {
-        self.checks.push(Check {
-            name: name.to_owned(),
-            status: Status::Skipped,
-            ms: 0,
-            error: None,
-        });
-    }
+    let config = &access.config;
+    Some(Suggestion {
+        endpoint: (config.endpoint != given.endpoint).then(|| address(config)),
+        region: (config.region != given.region).then(|| config.region.clone()),
+        addressing: (config.path_style != given.path_style)
+            .then(|| Addressing::of(config.path_style)),
+    })
 }
 
-fn probe_object(key: &str) -> Write<'_> {
-    Write { key, content_type: "text/plain", storage_class: None, mark: None }
-}
-
-async fn write(bucket: &Bucket, key: &str) -> Result<()> {
-    bucket.put(probe_object(key), &Payload::new(vec![Bytes::from_static(PROBE)])).await?;
-    Ok(())
-}
-
-async fn read_back(bucket: &Bucket, key: &str) -> Result<()> {
-    let content = bucket.get(key, 1 << 20).await?;
-    if content == PROBE {
-        return Ok(());
-    }
-    Err(Error::new(Code::IntegrityMismatch, "the storage gave back other bytes than were written")
-        .fact("where", "object"))
-}
-
-async fn multipart(bucket: &Bucket, key: &str) -> Result<()> {
-    let upload = bucket.create_upload(probe_object(key)).await?;
-    let sent = upload.send_part(1, &Payload::new(vec![Bytes::from_static(PROBE)])).await;
-    upload.abort().await?;
-    sent?;
-    Ok(())
+fn address(config: &TargetConfig) -> String {
+    config.endpoint.as_str().trim_end_matches('/').to_owned()
 }

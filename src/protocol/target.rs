@@ -1,11 +1,15 @@
 //! Messages about targets: where backups live.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use super::{MAX_OLDER_THAN_S, MAX_PROGRESS_MS, MAX_TARGET, MIN_PROGRESS_MS};
 use crate::config::{Addressing, TargetSettings};
-use crate::error::{Error, ErrorData};
+#[cfg(test)]
+use crate::error::{CONTROL, MAX_TEXT};
+use crate::error::{Error, ErrorData, Fact};
 
 /// Parameters of `target.open`.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,7 +78,7 @@ pub enum Status {
     Passed,
     /// It is not.
     Failed,
-    /// Not looked at, because something before it failed.
+    /// Not looked at: something before it failed, or there is nothing to look at.
     Skipped,
     /// It works, but look at it.
     Warning,
@@ -90,7 +94,14 @@ pub struct Check {
     pub status: Status,
     /// Time it took.
     pub ms: u64,
-    /// Why it failed.
+    /// What was found, in English; untrusted where the storage said it.
+    #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The same for the host's own wording.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, Fact>,
+    /// Why it failed, or what to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CheckError>,
 }
@@ -116,6 +127,25 @@ pub struct Validated {
     pub checks: Vec<Check>,
     /// What is in force.
     pub facts: TargetFacts,
+    /// Other settings than the given ones, which work as far as the listing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<Suggestion>,
+}
+
+/// Settings to enter in place of the given ones; what is missing stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Suggestion {
+    /// As in the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// As in the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// As in the settings.
+    #[cfg_attr(test, schemars(extend("enum" = [Addressing::Path, Addressing::Virtual, null])))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addressing: Option<Addressing>,
 }
 
 /// Parameters of `target.sweep`.
@@ -200,6 +230,13 @@ pub struct TargetFacts {
     /// `path` or `virtual`.
     #[cfg_attr(test, schemars(extend("enum" = [Addressing::Path, Addressing::Virtual])))]
     pub addressing: Addressing,
+    /// Name of the provider in `protocol/providers.json`, when its host is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What the storage calls itself; only in the result of `target.validate`.
+    #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 impl From<&Error> for CheckError {

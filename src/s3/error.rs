@@ -15,7 +15,6 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 pub use self::answer::{Answer, classify};
 use super::http::{DnsFault, ProxyFault, StallFault};
 use super::tls::UntrustedCertificate;
-use crate::config::TargetConfig;
 use crate::error::{Code, Error};
 
 /// A call of the S3 API.
@@ -23,6 +22,7 @@ use crate::error::{Code, Error};
 #[allow(missing_docs, reason = "the names are those of the S3 API")]
 pub enum Operation {
     ListObjectsV2,
+    ListObjects,
     GetObject,
     HeadObject,
     PutObject,
@@ -33,12 +33,14 @@ pub enum Operation {
     AbortMultipartUpload,
     ListMultipartUploads,
     ListParts,
+    GetObjectLockConfiguration,
 }
 
 impl Operation {
     fn name(self) -> &'static str {
         match self {
             Self::ListObjectsV2 => "ListObjectsV2",
+            Self::ListObjects => "ListObjects",
             Self::GetObject => "GetObject",
             Self::HeadObject => "HeadObject",
             Self::PutObject => "PutObject",
@@ -49,13 +51,14 @@ impl Operation {
             Self::AbortMultipartUpload => "AbortMultipartUpload",
             Self::ListMultipartUploads => "ListMultipartUploads",
             Self::ListParts => "ListParts",
+            Self::GetObjectLockConfiguration => "GetObjectLockConfiguration",
         }
     }
 
     /// The right that the call needs, as policies name it.
     fn action(self) -> &'static str {
         match self {
-            Self::ListObjectsV2 => "s3:ListBucket",
+            Self::ListObjectsV2 | Self::ListObjects => "s3:ListBucket",
             Self::GetObject | Self::HeadObject => "s3:GetObject",
             Self::PutObject
             | Self::CreateMultipartUpload
@@ -65,6 +68,7 @@ impl Operation {
             Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
             Self::ListMultipartUploads => "s3:ListBucketMultipartUploads",
             Self::ListParts => "s3:ListMultipartUploadParts",
+            Self::GetObjectLockConfiguration => "s3:GetBucketObjectLockConfiguration",
         }
     }
 
@@ -82,18 +86,6 @@ pub struct Context {
     pub bucket: String,
     /// Region that the requests are signed for.
     pub region: String,
-}
-
-impl Context {
-    /// The context of a target.
-    #[must_use]
-    pub fn new(config: &TargetConfig) -> Self {
-        Self {
-            endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
-            bucket: config.bucket.clone(),
-            region: config.region.clone(),
-        }
-    }
 }
 
 /// The first cause of type `T`, looking into the layers that wrap errors without naming them as
@@ -142,7 +134,7 @@ where
     #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
     match error {
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => {
-            broken(context, what, Box::new(error))
+            broken(&context.endpoint, what, Box::new(error))
         }
         SdkError::ConstructionFailure(_) => {
             Error::new(Code::Internal, format!("cannot build the request {what}")).source(error)
@@ -153,26 +145,9 @@ where
 }
 
 /// Translates a broken connection.
-pub(super) fn broken(
-    context: &Context,
-    what: &str,
-    source: Box<dyn StdError + Send + Sync>,
-) -> Error {
-    let endpoint = &context.endpoint;
-    if let Some(fault) = find::<UntrustedCertificate>(source.as_ref()) {
-        return untrusted(endpoint, fault).source(source);
-    }
-    // Before the fault of a name, which may be the proxy's.
-    if let Some(fault) = find::<ProxyFault>(source.as_ref()) {
-        return proxy_failed(endpoint, fault).source(source);
-    }
-    if let Some(fault) = find::<DnsFault>(source.as_ref()) {
-        let message = format!("cannot find the host \"{}\": check the endpoint", fault.host);
-        return Error::new(Code::CannotConnect, message)
-            .field("endpoint")
-            .fact("stage", "dns")
-            .fact("host", fault.host.as_str())
-            .source(source);
+pub(super) fn broken(endpoint: &str, what: &str, source: Box<dyn StdError + Send + Sync>) -> Error {
+    if let Some(error) = on_the_way(endpoint, source.as_ref()) {
+        return error.source(source);
     }
     if let Some(fault) = find::<StallFault>(source.as_ref()) {
         let ms = u64::try_from(fault.limit.as_millis()).unwrap_or(u64::MAX);
@@ -215,6 +190,36 @@ pub(super) fn broken(
     Error::new(Code::NetworkLost, format!("the connection to {endpoint} broke in {what}"))
         .fact("stage", "http")
         .source(source)
+}
+
+/// Translates why there is no connection.
+pub(super) fn unreachable(endpoint: &str, source: Box<dyn StdError + Send + Sync>) -> Error {
+    if let Some(error) = on_the_way(endpoint, source.as_ref()) {
+        return error.source(source);
+    }
+    match find::<rustls::Error>(source.as_ref()) {
+        Some(fault) => tls_failed(endpoint, fault).source(source),
+        None => not_connected(endpoint, source),
+    }
+}
+
+/// What our own types say of a connection.
+fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error> {
+    if let Some(fault) = find::<UntrustedCertificate>(source) {
+        return Some(untrusted(endpoint, fault));
+    }
+    // Before the fault of a name, which may be the proxy's.
+    if let Some(fault) = find::<ProxyFault>(source) {
+        return Some(proxy_failed(endpoint, fault));
+    }
+    let fault = find::<DnsFault>(source)?;
+    let message = format!("cannot find the host \"{}\": check the endpoint", fault.host);
+    Some(
+        Error::new(Code::CannotConnect, message)
+            .field("endpoint")
+            .fact("stage", "dns")
+            .fact("host", fault.host.as_str()),
+    )
 }
 
 fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {

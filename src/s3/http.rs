@@ -8,6 +8,7 @@
 //! [`UntrustedCertificate`]: super::tls::UntrustedCertificate
 
 mod pace;
+mod reach;
 mod route;
 mod stall;
 
@@ -29,6 +30,7 @@ use hyper_util::client::legacy::{Client, Error as PoolError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use self::pace::{Paced, Pacer};
+pub use self::reach::{Greeting, Reach};
 use self::route::Connector;
 pub(super) use self::route::{DnsFault, ProxyFault};
 pub(super) use self::stall::StallFault;
@@ -66,18 +68,7 @@ impl Pool {
     pub(super) fn new(config: &TargetConfig) -> Result<Self> {
         let connector = Connector::new(config);
         let proxy_authorization = connector.authorization_of_requests();
-        if let Some(pem) = &config.ca_certificate {
-            // Told now, and not when the endpoint becomes https one day.
-            tls::read_pem(pem)?;
-        }
-        let https = hyper_rustls::HttpsConnectorBuilder::new();
-        let https = if config.endpoint.scheme() == "https" {
-            https.with_tls_config(tls::client_config(config)?)
-        } else {
-            // Never used; reading the system's roots would only cost time.
-            https.with_tls_config(empty_tls())
-        };
-        let https = https.https_or_http().enable_http1().wrap_connector(connector);
+        let https = https_connector(config, connector)?;
         let mut client = Client::builder(TokioExecutor::new());
         client
             .pool_timer(TokioTimer::new())
@@ -91,6 +82,48 @@ impl Pool {
         let pacer = || config.max_bytes_per_second.map(Pacer::new);
         Ok(Self { client: client.build(https), proxy_authorization, up: pacer(), down: pacer() })
     }
+
+    /// Sends a request and gives it up when nothing moves for `limit`.
+    async fn send(
+        self,
+        mut request: http::Request<SdkBody>,
+        limit: Duration,
+    ) -> std::result::Result<http::Response<SdkBody>, ConnectorError> {
+        if let Some(value) = self.proxy_authorization {
+            request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, value);
+        }
+        let activity = Activity::new();
+        let request = request.map(|body| {
+            let body = Paced::new(body, self.up, activity.clone());
+            Tracked { body, activity: activity.clone() }
+        });
+        let response = activity
+            .limited(limit, self.client.request(request))
+            .await
+            .map_err(|stall| ConnectorError::timeout(Box::new(stall)))?
+            .map_err(connector_error)?;
+        Ok(response.map(|body| {
+            SdkBody::from_body_1_x(Paced::new(Limited::new(body, limit), self.down, activity))
+        }))
+    }
+}
+
+fn https_connector(
+    config: &TargetConfig,
+    connector: Connector,
+) -> Result<HttpsConnector<Connector>> {
+    if let Some(pem) = &config.ca_certificate {
+        // Told now, and not when the endpoint becomes https one day.
+        tls::read_pem(pem)?;
+    }
+    let https = hyper_rustls::HttpsConnectorBuilder::new();
+    let https = if config.endpoint.scheme() == "https" {
+        https.with_tls_config(tls::client_config(config)?)
+    } else {
+        // Never used; reading the system's roots would only cost time.
+        https.with_tls_config(empty_tls())
+    };
+    Ok(https.https_or_http().enable_http1().wrap_connector(connector))
 }
 
 fn empty_tls() -> rustls::ClientConfig {
@@ -123,28 +156,12 @@ struct LimitedPool {
 
 impl HttpConnector for LimitedPool {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Pool { client, proxy_authorization, up, down } = self.pool.clone();
+        let pool = self.pool.clone();
         let limit = self.limit;
         HttpConnectorFuture::new(async move {
-            let mut request =
+            let request =
                 request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
-            if let Some(value) = proxy_authorization {
-                request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, value);
-            }
-            let activity = Activity::new();
-            let request = request.map(|body| {
-                let body = Paced::new(body, up, activity.clone());
-                Tracked { body, activity: activity.clone() }
-            });
-            let response = activity
-                .limited(limit, client.request(request))
-                .await
-                .map_err(|stall| ConnectorError::timeout(Box::new(stall)))?
-                .map_err(connector_error)?;
-            let response = response.map(|body| {
-                SdkBody::from_body_1_x(Paced::new(Limited::new(body, limit), down, activity))
-            });
-            HttpResponse::try_from(response)
+            HttpResponse::try_from(pool.send(request, limit).await?)
                 .map_err(|error| ConnectorError::other(Box::new(error), None))
         })
     }

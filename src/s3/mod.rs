@@ -11,11 +11,15 @@ mod error;
 pub mod fuzzing;
 mod http;
 mod list;
+mod lock;
 mod multipart;
 mod object;
 mod payload;
+mod quirks;
 mod tls;
 
+use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -29,16 +33,25 @@ use aws_sdk_s3::config::{
     AppName, BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use futures_util::future::BoxFuture;
 
+use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify};
-pub use self::list::{ObjectInfo, Page};
-pub use self::multipart::{MAX_PARTS, OpenUpload, Part, Upload};
-pub use self::object::{Stored, Write};
+pub use self::http::{Greeting, Reach};
+pub use self::list::{Next, ObjectInfo, Page};
+pub use self::lock::Retention;
+pub use self::multipart::{OpenUpload, Part, Upload};
+pub use self::object::{Conditional, Deleted, Stored, Write};
 pub use self::payload::{Payload, Sha256Digest};
+use self::quirks::{InForce, Quirks};
 use crate::config::TargetConfig;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::progress::Progress;
 
 /// How often one call is tried, the first time included.
@@ -64,7 +77,8 @@ fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
 pub struct Bucket {
     client: aws_sdk_s3::Client,
     name: String,
-    context: Context,
+    endpoint: String,
+    quirks: Arc<Quirks>,
 }
 
 impl Bucket {
@@ -105,6 +119,7 @@ impl Bucket {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
+            .retry_classifier(TooMany)
             .retry_partition(
                 RetryPartition::custom(format!("{}{}", config.endpoint, config.bucket))
                     .token_bucket(budget)
@@ -114,11 +129,89 @@ impl Bucket {
         if let Ok(name) = AppName::new("s3-backup-agent") {
             builder = builder.app_name(name);
         }
+        if config.provider.is_some_and(|provider| provider.drop_x_id) {
+            builder = builder.interceptor(WithoutXId);
+        }
         Ok(Self {
             client: aws_sdk_s3::Client::from_conf(builder.build()),
             name: config.bucket.clone(),
-            context: Context::new(config),
+            endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
+            quirks: Arc::new(Quirks::new(config)),
         })
+    }
+
+    /// Region that signatures name by now: the one that was set, or that the storage named.
+    #[must_use]
+    pub fn region(&self) -> String {
+        self.quirks.in_force().region
+    }
+
+    /// Whether requests name the bucket in the path by now, and not in the host.
+    #[must_use]
+    pub fn path_style(&self) -> bool {
+        self.quirks.in_force().path_style
+    }
+
+    fn context(&self, in_force: &InForce) -> Context {
+        Context {
+            endpoint: self.endpoint.clone(),
+            bucket: self.name.clone(),
+            region: in_force.region.clone(),
+        }
+    }
+
+    /// Makes a call, and makes it anew in another way when its refusal says how. A storage may be
+    /// silent for as long as `silence`, or as usual.
+    async fn call<'a, T, E>(
+        &self,
+        operation: Operation,
+        silence: Option<Duration>,
+        attempt: impl Fn(Way) -> Attempt<'a, T, E>,
+    ) -> Result<T>
+    where
+        E: StdError + Send + Sync + 'static,
+    {
+        let mut time_refused = false;
+        loop {
+            let in_force = self.quirks.in_force();
+            let mut config = aws_sdk_s3::Config::builder()
+                .region(Region::new(in_force.region.clone()))
+                .force_path_style(in_force.path_style);
+            if let Some(limit) = silence {
+                config =
+                    config.timeout_config(TimeoutConfig::builder().read_timeout(limit).build());
+            }
+            let way = Way { config, content_md5: in_force.content_md5 };
+            let error = match attempt(way).await {
+                Ok(output) => return Ok(output),
+                Err(error) => translate(operation, &self.context(&in_force), error),
+            };
+            // The SDK measures the difference of the clocks on every answer, and signs with the
+            // storage's time from the next request on.
+            let corrected = error.code() == Code::ClockSkew
+                && error.facts().contains_key("skew_s")
+                && !std::mem::replace(&mut time_refused, true);
+            if !corrected && !self.quirks.learn(operation, &in_force, &error) {
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// One try of a call.
+type Attempt<'a, T, E> = BoxFuture<'a, std::result::Result<T, SdkError<E, HttpResponse>>>;
+
+/// How a call is to be made.
+struct Way {
+    /// What is different from the client's own settings.
+    config: aws_sdk_s3::config::Builder,
+    /// Whether a write carries the header Content-MD5.
+    content_md5: bool,
+}
+
+impl Way {
+    async fn content_md5(&self, payload: &Payload) -> Option<String> {
+        if self.content_md5 { Some(payload.md5_base64().await) } else { None }
     }
 }
 
@@ -180,14 +273,51 @@ impl Intercept for SignedPayload {
     }
 }
 
+/// Has the SDK repeat what a storage refuses because there was too much; the SDK itself knows only
+/// some of the codes for that, and not the status.
+#[derive(Debug)]
+struct TooMany;
+
+impl ClassifyRetry for TooMany {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response() {
+            Some(response) if response.status().as_u16() == 429 => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "TooMany"
+    }
+}
+
+/// Takes away the query parameter `x-id`, which the SDK adds for its own logs.
+#[derive(Debug)]
+struct WithoutXId;
+
+impl Intercept for WithoutXId {
+    fn name(&self) -> &'static str {
+        "WithoutXId"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
+        let request = context.request_mut();
+        let Some((path, query)) = request.uri().split_once('?') else { return Ok(()) };
+        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("x-id=")).collect();
+        let separator = if kept.is_empty() { "" } else { "?" };
+        let uri = format!("{path}{separator}{}", kept.join("&"));
+        request.set_uri(uri)?;
+        Ok(())
+    }
+}
+
 /// Completing a large upload may take a storage minutes in silence.
 const COMPLETE_LIMIT: Duration = Duration::from_secs(300);
 
 /// When the last bytes of an upload are written, they may still wait in buffers for a slow uplink.
 const DRAIN_LIMIT: Duration = Duration::from_secs(180);
-
-/// A longer silence than usual for one call.
-fn patient(limit: Duration) -> aws_sdk_s3::config::Builder {
-    let timeouts = TimeoutConfig::builder().read_timeout(limit).build();
-    aws_sdk_s3::Config::builder().timeout_config(timeouts)
-}

@@ -4,14 +4,11 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 
 use futures_util::FutureExt;
 
-use super::error::{Operation, translate};
+use super::error::Operation;
 use super::object::{Stored, Write};
 use super::payload::Payload;
-use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, SignedPayload, patient};
+use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, SignedPayload};
 use crate::error::{Code, Result};
-
-/// Number of parts that S3 allows in one upload.
-pub const MAX_PARTS: u64 = 10_000;
 
 /// An unfinished upload as a listing names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub struct Upload {
 /// A part that the storage has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// From 1 to [`MAX_PARTS`].
+    /// From 1 to 10,000.
     pub number: u16,
     /// Entity tag that completes the upload.
     pub etag: String,
@@ -49,17 +46,20 @@ impl Bucket {
     /// Every code that a storage or a connection can cause.
     pub async fn create_upload(&self, write: Write<'_>) -> Result<Upload> {
         let output = self
-            .client
-            .create_multipart_upload()
-            .bucket(&self.name)
-            .key(write.key)
-            .content_type(write.content_type)
-            .set_storage_class(write.storage_class.map(StorageClass::from))
-            .set_metadata(write.metadata())
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::CreateMultipartUpload, &self.context, error))?;
+            .call(Operation::CreateMultipartUpload, None, |way| {
+                let create = self.client.create_multipart_upload();
+                create
+                    .bucket(&self.name)
+                    .key(write.key)
+                    .content_type(write.content_type)
+                    .set_storage_class(write.storage_class.map(StorageClass::from))
+                    .set_metadata(write.metadata())
+                    .customize()
+                    .config_override(way.config)
+                    .send()
+                    .boxed()
+            })
+            .await?;
         Ok(Upload {
             bucket: self.clone(),
             key: write.key.to_owned(),
@@ -86,22 +86,27 @@ impl Upload {
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn newest_part(&self) -> Result<Option<i64>> {
-        let Bucket { client, name, context } = &self.bucket;
-        let mut newest = None;
-        let mut pages = client
-            .list_parts()
-            .bucket(name)
-            .key(&self.key)
-            .upload_id(&self.id)
-            .into_paginator()
-            .send();
-        while let Some(page) = pages.next().boxed().await {
-            let page = page.map_err(|error| translate(Operation::ListParts, context, error))?;
+        let (mut newest, mut marker) = (None, None);
+        loop {
+            let listed = self.bucket.call(Operation::ListParts, None, |way| {
+                let list = self.bucket.client.list_parts().bucket(&self.bucket.name);
+                list.key(&self.key)
+                    .upload_id(&self.id)
+                    .set_part_number_marker(marker.clone())
+                    .customize()
+                    .config_override(way.config)
+                    .send()
+                    .boxed()
+            });
+            let page = listed.await?;
             let times = page.parts.unwrap_or_default().into_iter();
             let times = times.map(|part| part.last_modified.map_or(0, |time| time.secs()));
             newest = newest.max(times.max());
+            marker = page.next_part_number_marker;
+            if page.is_truncated != Some(true) || marker.is_none() {
+                return Ok(newest);
+            }
         }
-        Ok(newest)
     }
 
     /// Sends one part. Safe to repeat: the last one of a number counts.
@@ -109,22 +114,26 @@ impl Upload {
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn send_part(&self, number: u16, payload: &Payload) -> Result<Part> {
-        let Bucket { client, name, context } = &self.bucket;
-        let output = client
-            .upload_part()
-            .bucket(name)
-            .key(&self.key)
-            .upload_id(&self.id)
-            .part_number(i32::from(number))
-            .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
-            .body(payload.body())
-            .customize()
-            .interceptor(SignedPayload::of(payload))
-            .config_override(patient(DRAIN_LIMIT))
-            .send()
+        let uploaded = self.bucket.call(Operation::UploadPart, Some(DRAIN_LIMIT), |way| {
+            async move {
+                let content_md5 = way.content_md5(payload).await;
+                let upload = self.bucket.client.upload_part().bucket(&self.bucket.name);
+                upload
+                    .key(&self.key)
+                    .upload_id(&self.id)
+                    .part_number(i32::from(number))
+                    .set_content_md5(content_md5)
+                    .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
+                    .body(payload.body())
+                    .customize()
+                    .interceptor(SignedPayload::of(payload))
+                    .config_override(way.config)
+                    .send()
+                    .await
+            }
             .boxed()
-            .await
-            .map_err(|error| translate(Operation::UploadPart, context, error))?;
+        });
+        let output = uploaded.await?;
         let etag = self.bucket.entity_tag(Operation::UploadPart, output.e_tag)?;
         Ok(Part { number, etag })
     }
@@ -135,8 +144,7 @@ impl Upload {
     /// Every code that a storage or a connection can cause. After one of them the object may exist
     /// all the same, when only the answer was lost.
     pub async fn complete(&self, parts: &[Part]) -> Result<Stored> {
-        let Bucket { client, name, context } = &self.bucket;
-        let parts = parts
+        let parts: Vec<_> = parts
             .iter()
             .map(|part| {
                 CompletedPart::builder()
@@ -145,18 +153,21 @@ impl Upload {
                     .build()
             })
             .collect();
-        let output = client
-            .complete_multipart_upload()
-            .bucket(name)
-            .key(&self.key)
-            .upload_id(&self.id)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
-            .customize()
-            .config_override(patient(COMPLETE_LIMIT))
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::CompleteMultipartUpload, context, error))?;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let operation = Operation::CompleteMultipartUpload;
+        let completed = self.bucket.call(operation, Some(COMPLETE_LIMIT), |way| {
+            let complete = self.bucket.client.complete_multipart_upload();
+            complete
+                .bucket(&self.bucket.name)
+                .key(&self.key)
+                .upload_id(&self.id)
+                .multipart_upload(parts.clone())
+                .customize()
+                .config_override(way.config)
+                .send()
+                .boxed()
+        });
+        let output = completed.await?;
         Ok(Stored { etag: output.e_tag.unwrap_or_default(), version_id: output.version_id })
     }
 
@@ -165,17 +176,17 @@ impl Upload {
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn abort(&self) -> Result<()> {
-        let Bucket { client, name, context } = &self.bucket;
-        let aborted = client
-            .abort_multipart_upload()
-            .bucket(name)
-            .key(&self.key)
-            .upload_id(&self.id)
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::AbortMultipartUpload, context, error));
-        match aborted {
+        let aborted = self.bucket.call(Operation::AbortMultipartUpload, None, |way| {
+            let abort = self.bucket.client.abort_multipart_upload().bucket(&self.bucket.name);
+            abort
+                .key(&self.key)
+                .upload_id(&self.id)
+                .customize()
+                .config_override(way.config)
+                .send()
+                .boxed()
+        });
+        match aborted.await {
             Err(error) if !matches!(error.code(), Code::Changed | Code::NotFound) => Err(error),
             _ => Ok(()),
         }

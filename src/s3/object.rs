@@ -9,10 +9,10 @@ use aws_sdk_s3::types::StorageClass;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 
-use super::error::{Operation, broken, translate};
+use super::error::{Operation, broken};
 use super::list::ObjectInfo;
 use super::payload::Payload;
-use super::{Bucket, DRAIN_LIMIT, SignedPayload, patient};
+use super::{Bucket, DRAIN_LIMIT, SignedPayload};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Result, no_memory};
 
@@ -44,6 +44,26 @@ pub struct Stored {
     pub version_id: Option<String>,
 }
 
+/// What a storage makes of a write that is to replace nothing, when there is something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conditional {
+    /// It refuses the write.
+    Enforced,
+    /// It replaces what is there.
+    Ignored(Stored),
+    /// It does not know such writes.
+    Refused,
+}
+
+/// What the storage says of a deletion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Whether the object stays as an old version, behind a marker.
+    pub marker: bool,
+    /// Version of the marker, or of what was deleted.
+    pub version_id: Option<String>,
+}
+
 /// Name of the mark, behind `x-amz-meta-`.
 const MARK: &str = env!("CARGO_PKG_NAME");
 
@@ -56,23 +76,52 @@ impl Bucket {
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn put(&self, write: Write<'_>, payload: &Payload) -> Result<Stored> {
+        self.put_if(write, payload, None).await
+    }
+
+    /// Stores an object unless one with its name exists, and says what the storage made of that.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn put_new(&self, write: Write<'_>, payload: &Payload) -> Result<Conditional> {
+        match self.put_if(write, payload, Some("*")).await {
+            Ok(stored) => Ok(Conditional::Ignored(stored)),
+            Err(error) if error.code() == Code::AlreadyExists => Ok(Conditional::Enforced),
+            Err(error) if error.code() == Code::UnsupportedFeature => Ok(Conditional::Refused),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_if(
+        &self,
+        write: Write<'_>,
+        payload: &Payload,
+        none_match: Option<&str>,
+    ) -> Result<Stored> {
         let output = self
-            .client
-            .put_object()
-            .bucket(&self.name)
-            .key(write.key)
-            .content_type(write.content_type)
-            .set_storage_class(write.storage_class.map(StorageClass::from))
-            .set_metadata(write.metadata())
-            .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
-            .body(payload.body())
-            .customize()
-            .interceptor(SignedPayload::of(payload))
-            .config_override(patient(DRAIN_LIMIT))
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::PutObject, &self.context, error))?;
+            .call(Operation::PutObject, Some(DRAIN_LIMIT), |way| {
+                async move {
+                    let content_md5 = way.content_md5(payload).await;
+                    self.client
+                        .put_object()
+                        .bucket(&self.name)
+                        .key(write.key)
+                        .content_type(write.content_type)
+                        .set_storage_class(write.storage_class.map(StorageClass::from))
+                        .set_metadata(write.metadata())
+                        .set_if_none_match(none_match.map(str::to_owned))
+                        .set_content_md5(content_md5)
+                        .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
+                        .body(payload.body())
+                        .customize()
+                        .interceptor(SignedPayload::of(payload))
+                        .config_override(way.config)
+                        .send()
+                        .await
+                }
+                .boxed()
+            })
+            .await?;
         Ok(Stored {
             etag: self.entity_tag(Operation::PutObject, output.e_tag)?,
             version_id: output.version_id,
@@ -82,7 +131,7 @@ impl Bucket {
     /// Every S3 service names what it stored; a web page that answers 200 to anything does not.
     pub(super) fn entity_tag(&self, operation: Operation, etag: Option<String>) -> Result<String> {
         etag.filter(|etag| !etag.is_empty()).ok_or_else(|| {
-            let endpoint = &self.context.endpoint;
+            let endpoint = &self.endpoint;
             Error::new(
                 Code::InvalidEndpoint,
                 format!(
@@ -121,14 +170,11 @@ impl Bucket {
     }
 
     async fn head_object(&self, key: &str) -> Result<HeadObjectOutput> {
-        self.client
-            .head_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::HeadObject, &self.context, error))
+        self.call(Operation::HeadObject, None, |way| {
+            let head = self.client.head_object().bucket(&self.name).key(key);
+            head.customize().config_override(way.config).send().boxed()
+        })
+        .await
     }
 
     /// Reads a whole small object.
@@ -150,14 +196,11 @@ impl Bucket {
 
     async fn get_once(&self, key: &str, limit: u64) -> Result<Bytes> {
         let mut output = self
-            .client
-            .get_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::GetObject, &self.context, error))?;
+            .call(Operation::GetObject, None, |way| {
+                let get = self.client.get_object().bucket(&self.name).key(key);
+                get.customize().config_override(way.config).send().boxed()
+            })
+            .await?;
         let mut content = BytesMut::new();
         while let Some(chunk) = output.body.next().await {
             content.extend_from_slice(&chunk.map_err(|error| self.body_broke(error))?);
@@ -215,17 +258,17 @@ impl Bucket {
         range: Range<u64>,
         etag: &str,
     ) -> Result<()> {
+        let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let mut output = self
-            .client
-            .get_object()
-            .bucket(&self.name)
-            .key(key)
-            .range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
-            .set_if_match((!etag.is_empty()).then(|| etag.to_owned()))
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::GetObject, &self.context, error))?;
+            .call(Operation::GetObject, None, |way| {
+                let get = self.client.get_object().bucket(&self.name).key(key).range(&bytes);
+                get.set_if_match((!etag.is_empty()).then(|| etag.to_owned()))
+                    .customize()
+                    .config_override(way.config)
+                    .send()
+                    .boxed()
+            })
+            .await?;
         // Some servers ignore If-Match.
         if output.e_tag.as_deref().is_some_and(|now| !etag.is_empty() && now != etag) {
             return Err(Error::new(
@@ -248,7 +291,7 @@ impl Bucket {
     }
 
     fn body_broke(&self, error: ByteStreamError) -> Error {
-        broken(&self.context, "GetObject", Box::new(error))
+        broken(&self.endpoint, "GetObject", Box::new(error))
     }
 
     /// Deletes an object. A missing one counts as deleted, so this is safe to repeat.
@@ -256,18 +299,31 @@ impl Bucket {
     /// # Errors
     /// Every code that a storage or a connection can cause, but never `not_found`.
     pub async fn delete(&self, key: &str) -> Result<()> {
-        let deleted = self
-            .client
-            .delete_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .boxed()
-            .await
-            .map_err(|error| translate(Operation::DeleteObject, &self.context, error));
-        match deleted {
-            Err(error) if error.code() != Code::NotFound => Err(error),
-            _ => Ok(()),
+        self.delete_version(key, None).await.map(|_| ())
+    }
+
+    /// Deletes one version of an object, or the marker of a deletion, for good; without a version, it
+    /// is an ordinary deletion.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause, but never `not_found`.
+    pub async fn delete_version(&self, key: &str, version: Option<&str>) -> Result<Deleted> {
+        let deleted = self.call(Operation::DeleteObject, None, |way| {
+            let delete = self.client.delete_object().bucket(&self.name).key(key);
+            delete
+                .set_version_id(version.map(str::to_owned))
+                .customize()
+                .config_override(way.config)
+                .send()
+                .boxed()
+        });
+        match deleted.await {
+            Err(error) if error.code() == Code::NotFound => Ok(Deleted::default()),
+            Err(error) => Err(error),
+            Ok(output) => Ok(Deleted {
+                marker: output.delete_marker.unwrap_or_default(),
+                version_id: output.version_id,
+            }),
         }
     }
 }

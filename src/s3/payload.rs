@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_types::body::SdkBody;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use sha2::{Digest, Sha256};
@@ -41,13 +42,7 @@ impl Payload {
 
     /// Hashes `chunks` on a thread for such work, so that the caller's thread stays responsive.
     pub async fn hashed_aside(chunks: Vec<Bytes>) -> Self {
-        let work = tokio::task::spawn_blocking(move || Self::new(chunks));
-        match work.await.map_err(tokio::task::JoinError::try_into_panic) {
-            Ok(payload) => payload,
-            Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            // The runtime is ending, and with it whoever waits here.
-            Err(Err(_)) => std::future::pending().await,
-        }
+        aside(move || Self::new(chunks)).await
     }
 
     /// Number of bytes.
@@ -67,6 +62,17 @@ impl Payload {
         hex(&self.sha256)
     }
 
+    /// MD5 over all bytes as the header Content-MD5 wants it, for the few storages that ask for it.
+    pub(super) async fn md5_base64(&self) -> String {
+        let chunks = Arc::clone(&self.chunks);
+        aside(move || {
+            let mut hasher = md5::Md5::new();
+            chunks.iter().for_each(|chunk| hasher.update(chunk));
+            BASE64_STANDARD.encode(hasher.finalize())
+        })
+        .await
+    }
+
     /// A body that the SDK can send any number of times.
     pub(super) fn body(&self) -> ByteStream {
         let payload = self.clone();
@@ -78,6 +84,17 @@ impl Payload {
                 left: payload.length,
             })
         }))
+    }
+}
+
+/// Does `work` on a thread for such work.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let work = tokio::task::spawn_blocking(work);
+    match work.await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is ending, and with it whoever waits here.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 

@@ -103,7 +103,7 @@ impl Task {
             work.run(context).await
         };
         let running = AssertUnwindSafe(running).catch_unwind();
-        let answer = accompany(running, id, pace, &progress, &cancel, &outbox).await;
+        let answer = Box::pin(accompany(running, id, pace, &progress, &cancel, &outbox)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(Error::new(Code::Internal, "the request failed inside the agent: see its log"))
         });

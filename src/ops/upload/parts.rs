@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::ops::memory::{Reservation, WINDOW};
 use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
-use crate::s3::{Bucket, MAX_PARTS, Part, Payload, Sha256Digest, Stored, Upload};
+use crate::s3::{Bucket, Part, Payload, Sha256Digest, Stored, Upload};
 use crate::store::metadata::Digests;
 
 /// From this many bytes on an archive is sent in parts.
@@ -21,22 +21,25 @@ pub(super) const THRESHOLD: u64 = 20 * MIB;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     part_size: u64,
+    /// Most parts that the storage takes.
+    max_parts: u64,
     multipart_at_once: bool,
 }
 
 impl Plan {
     /// Parts must be equal (Cloudflare R2 and others insist), so their size follows from the
     /// announced length. A source may turn out a little longer than announced, hence the 5 %.
-    pub(super) fn new(preferred: u64, announced: Option<u64>) -> Result<Self> {
+    pub(super) fn new(preferred: u64, max_parts: u64, announced: Option<u64>) -> Result<Self> {
         let likely = announced.unwrap_or_default();
         let likely = likely.saturating_add(likely / 20);
-        let needed = likely.div_ceil(MAX_PARTS).div_ceil(MIB) * MIB;
+        let needed = likely.div_ceil(max_parts).div_ceil(MIB) * MIB;
         if needed > MAX_PART_SIZE {
-            return Err(Error::new(Code::TooLarge, "the backup is larger than S3 can store")
-                .fact("limit", MAX_PART_SIZE.saturating_mul(MAX_PARTS)));
+            return Err(Error::new(Code::TooLarge, "the backup is larger than the storage takes")
+                .fact("limit", MAX_PART_SIZE.saturating_mul(max_parts)));
         }
         Ok(Self {
             part_size: preferred.max(needed),
+            max_parts,
             multipart_at_once: announced.unwrap_or_default() >= THRESHOLD,
         })
     }
@@ -148,24 +151,24 @@ impl Archive<'_> {
         sending: &mut Sending,
     ) -> Result<()> {
         sending.count += 1;
+        let Plan { part_size, max_parts, .. } = self.plan;
         let number = u16::try_from(sending.count)
             .ok()
-            .filter(|number| u64::from(*number) <= MAX_PARTS)
+            .filter(|number| u64::from(*number) <= max_parts)
             .ok_or_else(|| {
                 Error::new(
                     Code::TooLarge,
                     format!(
-                        "the backup needs more than {MAX_PARTS} parts of {} bytes: announce its \
-                         size, or set larger parts",
-                        self.plan.part_size
+                        "the backup needs more than the {max_parts} parts that the storage takes, at \
+                         {part_size} bytes each: announce its size, or set larger parts"
                     ),
                 )
                 .field("part_size_bytes")
-                .fact("limit", self.plan.part_size.saturating_mul(MAX_PARTS))
+                .fact("limit", part_size.saturating_mul(max_parts))
             })?;
         let room = loop {
             if sending.tasks.len() < self.target.config.max_parallel_parts
-                && let Some(room) = self.target.budget.try_reserve(self.plan.part_size)
+                && let Some(room) = self.target.budget.try_reserve(part_size)
             {
                 break Some(room);
             }
@@ -252,10 +255,13 @@ mod tests {
 
     #[test]
     fn parts_grow_with_the_announced_size_only() {
-        let sizes = |announced| Plan::new(16 * MIB, announced).unwrap().part_size / MIB;
+        let plan = |announced| Plan::new(16 * MIB, 10_000, announced);
+        let sizes = |announced| plan(announced).unwrap().part_size / MIB;
         assert_eq!(sizes(None), 16);
         assert_eq!(sizes(Some(140 << 30)), 16);
         assert_eq!(sizes(Some(1 << 40)), 111);
-        assert_eq!(Plan::new(16 * MIB, Some(u64::MAX)).unwrap_err().code(), Code::TooLarge);
+        assert_eq!(plan(Some(u64::MAX)).unwrap_err().code(), Code::TooLarge);
+        // Scaleway takes a tenth of the parts.
+        assert_eq!(Plan::new(16 * MIB, 1000, Some(40 << 30)).unwrap().part_size, 44 * MIB);
     }
 }

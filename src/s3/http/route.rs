@@ -1,6 +1,6 @@
 //! The way to an endpoint: straight, or through the proxy that the environment names.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -102,6 +102,35 @@ impl Connector {
         Self { tcp, route }
     }
 
+    /// Host and port of the proxy, if there is one.
+    pub(super) fn proxy(&self) -> Option<String> {
+        match &self.route {
+            Route::Tunnel { proxy, .. } | Route::Forward { proxy, .. } => {
+                Some(proxy.authority().map(ToString::to_string).unwrap_or_default())
+            }
+            Route::Direct => None,
+        }
+    }
+
+    /// The first host on the way to `destination`.
+    pub(super) fn first_host<'a>(&'a self, destination: &'a Uri) -> &'a str {
+        let first = match &self.route {
+            Route::Tunnel { proxy, .. } | Route::Forward { proxy, .. } => proxy,
+            Route::Direct => destination,
+        };
+        first.host().unwrap_or_default()
+    }
+
+    /// A fault that is the proxy's, if there is one.
+    pub(super) fn fault(&self, fault: DnsFault) -> BoxError {
+        match &self.route {
+            Route::Tunnel { proxy, .. } | Route::Forward { proxy, .. } => {
+                ProxyFault::boxed(proxy, false, fault)
+            }
+            Route::Direct => Box::new(fault),
+        }
+    }
+
     /// What a proxy wants to see in each request that it forwards.
     pub(super) fn authorization_of_requests(&self) -> Option<HeaderValue> {
         match &self.route {
@@ -199,6 +228,12 @@ impl hyper::rt::Write for Routed {
     }
 }
 
+/// Finds the addresses of a host.
+pub(super) async fn resolve(host: &str) -> std::result::Result<Vec<IpAddr>, DnsFault> {
+    let found = TokioDnsResolver::new().resolve_dns(host).await;
+    found.map_err(|error| DnsFault { host: host.to_owned(), source: error.into() })
+}
+
 /// Name resolution with a fault of its own type.
 #[derive(Clone)]
 struct Resolver;
@@ -214,15 +249,9 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         Box::pin(async move {
-            let host = name.as_str().to_owned();
-            match TokioDnsResolver::new().resolve_dns(&host).await {
-                Ok(addresses) => Ok(addresses
-                    .into_iter()
-                    .map(|address| SocketAddr::new(address, 0))
-                    .collect::<Vec<_>>()
-                    .into_iter()),
-                Err(error) => Err(DnsFault { host, source: error.into() }),
-            }
+            let addresses = resolve(name.as_str()).await?.into_iter();
+            let addresses: Vec<_> = addresses.map(|address| SocketAddr::new(address, 0)).collect();
+            Ok(addresses.into_iter())
         })
     }
 }

@@ -215,7 +215,7 @@ async fn validating_tells_what_works() {
     let validated = shell.run(&[&"validate", &"--level", &"read", &"--json"]).await.json(0);
     assert_eq!(
         (&validated["ok"], validated["checks"].as_array().unwrap().len()),
-        (&json!(true), 1)
+        (&json!(true), 11)
     );
     assert_eq!(server.objects().await, []);
     assert_eq!(server.open_uploads().await, []);

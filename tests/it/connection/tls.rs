@@ -59,11 +59,8 @@ async fn a_certificate_of_an_unknown_issuer_is_refused_until_it_is_given() {
 
     let host = secured.open(json!({})).await;
     let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
-    let check = &validated["checks"][0];
-    assert_eq!(
-        (&check["name"], &check["error"]["code"]),
-        (&json!("list"), &json!("tls_untrusted"))
-    );
+    let check = &validated["checks"][3];
+    assert_eq!((&check["name"], &check["error"]["code"]), (&json!("tls"), &json!("tls_untrusted")));
     assert_eq!(check["error"]["facts"]["sha256"], secured.identity.sha256());
 
     // Other certificates beside it do no harm.

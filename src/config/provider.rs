@@ -1,0 +1,225 @@
+//! The storages that are known by the name of their host: `protocol/providers.json`.
+//!
+//! The table only fills in what was left out and explains what went wrong; it never stands in the
+//! way of a setting that somebody gave.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::Addressing;
+
+/// One row of the table, as far as the agent needs it.
+#[derive(Debug, Deserialize)]
+pub struct Provider {
+    /// Stable name, such as `backblaze`.
+    pub key: String,
+    /// Name as the provider writes it.
+    pub name: String,
+    /// What people enter as endpoint; `{region}` stands for the region.
+    pub endpoint: String,
+    hosts: Vec<String>,
+    wrong_hosts: Vec<WrongHost>,
+    region: RegionRule,
+    /// What `auto` means here.
+    pub addressing: Addressing,
+    /// Whether there is no service without TLS.
+    pub https_only: bool,
+    /// Limits of multipart uploads.
+    pub parts: PartLimits,
+    /// Whether the query parameter `x-id`, which the SDK adds, breaks signatures.
+    pub drop_x_id: bool,
+    key_id: Option<KeyShape>,
+    #[serde(default)]
+    wrong_key_ids: Vec<WrongKey>,
+}
+
+/// A host of the provider that is no S3 service.
+#[derive(Debug, Deserialize)]
+struct WrongHost {
+    host: String,
+    is: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct RegionRule {
+    rule: Rule,
+    default: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Rule {
+    /// The host names it.
+    InHost,
+    /// It is always the same.
+    Fixed,
+    /// It is whatever the server was set to.
+    Free,
+}
+
+/// Limits of multipart uploads.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct PartLimits {
+    /// Most parts of one upload.
+    pub max_count: u64,
+}
+
+/// What a text looks like.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct KeyShape {
+    prefix: String,
+    length: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WrongKey {
+    #[serde(flatten)]
+    shape: KeyShape,
+    is: String,
+}
+
+impl KeyShape {
+    fn fits(&self, text: &str) -> bool {
+        text.starts_with(&self.prefix)
+            && self.length.is_none_or(|length| text.chars().count() == length)
+    }
+}
+
+#[derive(Deserialize)]
+struct Table {
+    providers: Vec<Provider>,
+}
+
+static TABLE: LazyLock<Vec<Provider>> = LazyLock::new(|| {
+    let text = include_str!("../../protocol/providers.json");
+    // A test reads the table, so this cannot fail in what is released.
+    serde_json::from_str::<Table>(text).map(|table| table.providers).unwrap_or_default()
+});
+
+/// The provider of a host, and the region that the host names.
+pub(super) fn of_host(host: &str) -> Option<(&'static Provider, Option<String>)> {
+    let host = host.to_ascii_lowercase();
+    TABLE.iter().find_map(|provider| {
+        let found = provider.hosts.iter().find_map(|pattern| matched(pattern, &host))?;
+        Some((provider, found))
+    })
+}
+
+/// What a host is that belongs to a provider without being its S3 service, and what to enter instead.
+#[must_use]
+pub fn wrong_host(host: &str) -> Option<(&'static Provider, &'static str)> {
+    let host = host.to_ascii_lowercase();
+    TABLE.iter().find_map(|provider| {
+        let mut wrong = provider.wrong_hosts.iter();
+        let wrong = wrong.find(|wrong| matched(&wrong.host, &host).is_some())?;
+        Some((provider, wrong.is.as_str()))
+    })
+}
+
+impl Provider {
+    /// The region that signatures name when neither a setting nor the host does.
+    pub(super) fn default_region(&self) -> &str {
+        match self.region.rule {
+            // The oldest hosts of these providers name none and mean this one.
+            Rule::InHost => super::DEFAULT_REGION,
+            Rule::Fixed | Rule::Free => &self.region.default,
+        }
+    }
+
+    /// What is wrong with an access key id here, if it can be seen.
+    #[must_use]
+    pub fn doubt_about(&self, key_id: &str) -> Option<String> {
+        let mut wrong = self.wrong_key_ids.iter();
+        if let Some(wrong) = wrong.find(|wrong| wrong.shape.fits(key_id)) {
+            return Some(wrong.is.clone());
+        }
+        let shape = self.key_id.as_ref().filter(|shape| !shape.fits(key_id))?;
+        let start = match shape.prefix.as_str() {
+            "" => String::new(),
+            prefix => format!(" that begin with {prefix}"),
+        };
+        Some(match shape.length {
+            Some(length) => format!(
+                "it has {} characters, where {} has ids of {length} characters{start}",
+                key_id.chars().count(),
+                self.name
+            ),
+            None => format!("{} has ids{start}", self.name),
+        })
+    }
+}
+
+/// Whether `host` looks like `pattern`, in which `*` and `{region}` stand for a part of a label that
+/// is not empty; with what `{region}` stands for.
+#[expect(clippy::option_option, reason = "a host may fit without naming a region")]
+fn matched(pattern: &str, host: &str) -> Option<Option<String>> {
+    let mut region = None;
+    let (mut patterns, mut labels) = (pattern.split('.'), host.split('.'));
+    loop {
+        match (patterns.next(), labels.next()) {
+            (None, None) => return Some(region),
+            (Some(pattern), Some(label)) => {
+                if let Some((before, after)) = pattern.split_once("{region}") {
+                    region = Some(between(label, before, after)?.to_owned());
+                } else if let Some((before, after)) = pattern.split_once('*') {
+                    between(label, before, after)?;
+                } else if pattern != label {
+                    return None;
+                }
+            }
+            _ => return None,
+        }
+    }
+}
+
+fn between<'a>(label: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let middle = label.strip_prefix(before)?.strip_suffix(after)?;
+    (!middle.is_empty()).then_some(middle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region_of(host: &str) -> Option<(&str, Option<String>)> {
+        of_host(host).map(|(provider, region)| (provider.key.as_str(), region))
+    }
+
+    #[test]
+    fn hosts_name_their_provider_and_region() {
+        assert!(TABLE.len() > 15);
+        let named = |key, region: &str| Some((key, Some(region.to_owned())));
+        for (host, provider) in [
+            ("s3.eu-central-1.amazonaws.com", named("aws", "eu-central-1")),
+            ("S3.Dualstack.eu-west-1.amazonaws.com", named("aws", "eu-west-1")),
+            ("s3.cn-north-1.amazonaws.com.cn", named("aws", "cn-north-1")),
+            ("s3.us-west-004.backblazeb2.com", named("backblaze", "us-west-004")),
+            ("s3.fr-par.scw.cloud", named("scaleway", "fr-par")),
+            ("abc.r2.cloudflarestorage.com", Some(("cloudflare", None))),
+            ("abc.eu.r2.cloudflarestorage.com", Some(("cloudflare", None))),
+            ("s3.example.org", None),
+            ("backblazeb2.com", None),
+            ("s3..backblazeb2.com", None),
+            ("evil.s3.us-west-004.backblazeb2.com.example.org", None),
+        ] {
+            assert_eq!(region_of(host), provider, "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_no_storage_are_known() {
+        assert_eq!(wrong_host("pub-0123.r2.dev").unwrap().0.key, "cloudflare");
+        assert!(wrong_host("s3.us-west-004.backblazeb2.com").is_none());
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_kind_is_seen() {
+        let (backblaze, _) = of_host("s3.us-west-004.backblazeb2.com").unwrap();
+        assert!(backblaze.doubt_about("0123456789ab").unwrap().contains("master"));
+        assert_eq!(backblaze.doubt_about("0040123456789ab0000000001"), None);
+        let (cloudflare, _) = of_host("abc.r2.cloudflarestorage.com").unwrap();
+        assert!(cloudflare.doubt_about("AKIAIOSFODNN7EXAMPLE").unwrap().contains("20 characters"));
+    }
+}

@@ -1,0 +1,205 @@
+//! The lower half of the ladder: from the settings to a listing that the storage grants.
+
+use std::time::Instant;
+
+use super::doubts::{Doubts, doubts};
+use super::ladder::{Found, Ladder, Rung};
+use crate::config::{Addressing, TargetConfig};
+use crate::error::{Code, Error, Result};
+use crate::ops::Cancel;
+use crate::s3::{Bucket, Greeting, Reach};
+use crate::store::Layout;
+
+/// Difference of the clocks that is worth a word, in seconds.
+const NOTABLE_SKEW: i64 = 60;
+
+/// How far some settings lead.
+pub(super) struct Access {
+    pub(super) config: TargetConfig,
+    pub(super) bucket: Bucket,
+    pub(super) greeting: Option<Greeting>,
+    pub(super) ladder: Ladder,
+    doubts: Doubts,
+    failure: Option<(Rung, Error)>,
+}
+
+impl Access {
+    /// Climbs until something fails.
+    ///
+    /// # Errors
+    /// Only those of settings that cannot be used at all.
+    pub(super) async fn gain(
+        config: TargetConfig,
+        layout: &Layout,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let reach = Reach::new(&config, layout.folder())?;
+        let mut access = Self {
+            bucket: Bucket::for_probing(&config)?,
+            doubts: doubts(&config),
+            config,
+            greeting: None,
+            ladder: Ladder::default(),
+            failure: None,
+        };
+        // Dropped at once when somebody cancels: nothing down here changes anything.
+        let arrived = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Ok(()),
+            arrived = access.climb(&reach, layout) => arrived,
+        };
+        access.failure = arrived.err();
+        access.ladder.skip_to(Rung::List);
+        Ok(access)
+    }
+
+    /// Where it ended, and why.
+    pub(super) fn failure(&self) -> Option<(Rung, &Error)> {
+        self.failure.as_ref().map(|(rung, error)| (*rung, error))
+    }
+
+    /// Whether these settings are the better ones.
+    pub(super) fn leads_further_than(&self, other: &Self) -> bool {
+        match (&self.failure, &other.failure) {
+            (Some((here, _)), Some((there, _))) => here > there,
+            (None, there) => there.is_some(),
+            (Some(_), None) => false,
+        }
+    }
+
+    async fn climb(&mut self, reach: &Reach, layout: &Layout) -> Result<(), (Rung, Error)> {
+        let ladder = &mut self.ladder;
+        let settings = self.doubts.found(&self.config);
+        let start = Instant::now();
+        ladder.note(Rung::Config, Ok(settings), start).map_err(at(Rung::Config))?;
+        ladder
+            .climb(Rung::Dns, async { reach.resolve().await.map(Found::that) })
+            .await
+            .map_err(at(Rung::Dns))?;
+        let connected = async {
+            reach.connect().await?;
+            Ok(match reach.proxy() {
+                Some(proxy) => Found::that(format!("through the proxy {proxy}")),
+                None => Found::nothing(),
+            })
+        };
+        ladder.climb(Rung::Tcp, connected).await.map_err(at(Rung::Tcp))?;
+        let secured = async {
+            if self.config.endpoint.scheme() != "https" {
+                return Ok(Found::no_matter("http: whoever is on the way can read along"));
+            }
+            reach.secure().await?;
+            Ok(match self.config.verify_tls {
+                true => Found::nothing(),
+                false => Found::warning("the certificate is not checked"),
+            })
+        };
+        ladder.climb(Rung::Tls, secured).await.map_err(at(Rung::Tls))?;
+        let start = Instant::now();
+        match reach.greet().await {
+            Ok(greeting) => self.greeting = Some(greeting),
+            // What the signed request meets counts; a service may have no words for strangers.
+            Err(error) => tracing::debug!(%error, "no answer to a first question"),
+        }
+        let greeted = Instant::now();
+        let listed = self.bucket.probe_list(layout.folder()).await;
+        self.judge(listed.err(), start, greeted)
+    }
+
+    /// Finds the rung that the answer to the first signed request belongs to.
+    fn judge(
+        &mut self,
+        refusal: Option<Error>,
+        start: Instant,
+        greeted: Instant,
+    ) -> Result<(), (Rung, Error)> {
+        let failed = refusal.map(|error| (rung_of(&error), self.doubts.explain(error)));
+        // One answer tells about all of these, so most took no time of their own.
+        let judged = Instant::now();
+        let rungs = [
+            (Rung::Service, self.service(), start),
+            (Rung::Clock, self.clock(), judged),
+            (Rung::Credentials, Found::nothing(), judged),
+            (Rung::Bucket, Found::nothing(), judged),
+            (Rung::Region, self.region(), judged),
+            (Rung::Addressing, self.addressing(), judged),
+            (Rung::List, Found::nothing(), greeted),
+        ];
+        for (rung, found, since) in rungs {
+            if let Some((at_fault, error)) = &failed
+                && *at_fault == rung
+            {
+                // Reported below as well; the ladder keeps it.
+                let _ = self.ladder.note(rung, Err(error.clone()), greeted);
+                return Err((rung, error.clone()));
+            }
+            self.ladder.note(rung, Ok(found), since).map_err(at(rung))?;
+        }
+        Ok(())
+    }
+
+    fn service(&self) -> Found {
+        let server = self.greeting.as_ref().and_then(|greeting| greeting.server.as_deref());
+        server.map_or_else(Found::nothing, Found::that)
+    }
+
+    fn clock(&self) -> Found {
+        let Some(ahead) = self.greeting.as_ref().and_then(|greeting| greeting.ahead_s) else {
+            return Found::that("the storage does not say its time");
+        };
+        if ahead.abs() <= NOTABLE_SKEW {
+            return Found::nothing();
+        }
+        let direction = if ahead < 0 { "behind" } else { "ahead of" };
+        let message = format!(
+            "this machine's clock is {} seconds {direction} the storage's: set it, or turn on time \
+             synchronisation; until then requests are signed with the storage's time",
+            ahead.unsigned_abs()
+        );
+        Found::concern(Error::new(Code::ClockSkew, message).fact("skew_s", ahead))
+    }
+
+    fn region(&self) -> Found {
+        let (region, set) = (self.bucket.region(), &self.config.region);
+        if region == *set {
+            return Found::that(region);
+        }
+        Found::that(format!("{region}, as the storage says")).fact("region", region)
+    }
+
+    fn addressing(&self) -> Found {
+        let addressing = Addressing::of(self.bucket.path_style());
+        match addressing {
+            Addressing::Virtual => Found::that("the bucket in the host name"),
+            Addressing::Auto | Addressing::Path => Found::that("the bucket in the path"),
+        }
+    }
+}
+
+fn at(rung: Rung) -> impl Fn(Error) -> (Rung, Error) {
+    move |error| (rung, error)
+}
+
+/// What a refusal of the first signed request is about.
+fn rung_of(error: &Error) -> Rung {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are about the listing itself")]
+    match error.code() {
+        // The storage is there, and the bucket is elsewhere.
+        Code::InvalidEndpoint if error.facts().contains_key("expected") => Rung::Region,
+        Code::InvalidEndpoint
+        | Code::CannotConnect
+        | Code::TlsFailed
+        | Code::TlsUntrusted
+        | Code::NetworkLost
+        | Code::Timeout => Rung::Service,
+        Code::ClockSkew => Rung::Clock,
+        Code::InvalidCredentials | Code::CredentialsExpired => Rung::Credentials,
+        Code::AccessDenied if error.data().field.as_deref() == Some("access_key_id") => {
+            Rung::Credentials
+        }
+        Code::BucketNotFound | Code::InvalidBucketName => Rung::Bucket,
+        Code::WrongRegion => Rung::Region,
+        Code::WrongAddressing => Rung::Addressing,
+        _ => Rung::List,
+    }
+}

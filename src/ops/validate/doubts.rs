@@ -1,0 +1,91 @@
+//! Settings that are odd for the provider they are meant for.
+//!
+//! A doubt alone stops nothing: the table of providers may be behind the times. It becomes the
+//! explanation when the storage refuses what was doubted.
+
+use super::ladder::Found;
+use crate::config::{TargetConfig, wrong_host};
+use crate::error::{Code, Error};
+
+/// What looks wrong, the worst first.
+pub(super) struct Doubts(Vec<Error>);
+
+impl Doubts {
+    /// As the result of a check.
+    pub(super) fn found(&self, config: &TargetConfig) -> Found {
+        match (self.0.first(), config.provider) {
+            (Some(doubt), _) => Found::concern(doubt.clone()),
+            (None, Some(provider)) => Found::that(&provider.name),
+            (None, None) => Found::nothing(),
+        }
+    }
+
+    /// The same error, with the words of the doubt that foresaw it.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let field = error.data().field;
+        let mut doubts = self.0.iter();
+        let foreseen =
+            doubts.find(|doubt| doubt.code() == error.code() && doubt.data().field == field);
+        match (foreseen.cloned(), error.upstream_answer().cloned()) {
+            (Some(doubt), Some(upstream)) => doubt.upstream(upstream).source(error),
+            (Some(doubt), None) => doubt.source(error),
+            (None, _) => error,
+        }
+    }
+}
+
+pub(super) fn doubts(config: &TargetConfig) -> Doubts {
+    let doubts =
+        [wrong_service(config), plain_http(config), key_id(config), secret(config), token(config)];
+    Doubts(doubts.into_iter().flatten().collect())
+}
+
+fn wrong_service(config: &TargetConfig) -> Option<Error> {
+    let host = config.endpoint.host_str()?;
+    let (provider, is) = wrong_host(host)?;
+    let message = format!(
+        "{host} is {is}, not the S3 service of {}: enter {}",
+        provider.name, provider.endpoint
+    );
+    Some(invalid_endpoint("wrong_host", message))
+}
+
+fn plain_http(config: &TargetConfig) -> Option<Error> {
+    let provider = config.provider.filter(|provider| provider.https_only)?;
+    (config.endpoint.scheme() == "http").then(|| {
+        let message = format!("{} wants TLS: write https:// instead of http://", provider.name);
+        invalid_endpoint("plain_http_on_tls", message)
+    })
+}
+
+fn invalid_endpoint(reason: &'static str, message: String) -> Error {
+    Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", reason)
+}
+
+fn key_id(config: &TargetConfig) -> Option<Error> {
+    let doubt = config.provider?.doubt_about(&config.access_key_id)?;
+    let message = format!("the access key id does not look right: {doubt}");
+    Some(refused("access_key", "access_key_id", message))
+}
+
+fn secret(config: &TargetConfig) -> Option<Error> {
+    (config.secret_access_key.expose() == config.access_key_id).then(|| {
+        let message = "the secret access key is the same as the access key id: enter the secret, \
+                       which is shown only once when a key is made";
+        refused("signature", "secret_access_key", message.to_owned())
+    })
+}
+
+/// Temporary keys of AWS begin with these letters.
+fn token(config: &TargetConfig) -> Option<Error> {
+    let temporary = config.access_key_id.starts_with("ASIA") && config.access_key_id.len() == 20;
+    (temporary && config.session_token.is_none()).then(|| {
+        let message = "this access key is a temporary one and needs its session token: enter that as \
+                       well, or make a lasting key";
+        refused("access_key", "access_key_id", message.to_owned())
+    })
+}
+
+fn refused(which: &'static str, field: &'static str, message: String) -> Error {
+    Error::new(Code::InvalidCredentials, message).field(field).fact("which", which)
+}

@@ -1,0 +1,211 @@
+//! The rungs of the ladder and what was found on each.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::error::{Error, Fact, clean};
+use crate::protocol::{Check, CheckError, Status};
+
+/// One check; the next makes no sense before this one passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rung {
+    Config,
+    Dns,
+    Tcp,
+    Tls,
+    Service,
+    Clock,
+    Credentials,
+    Bucket,
+    Region,
+    Addressing,
+    List,
+    Write,
+    Read,
+    Multipart,
+    Overwrite,
+    Delete,
+    Versioning,
+    Lock,
+}
+
+impl Rung {
+    const ALL: [Self; 18] = [
+        Self::Config,
+        Self::Dns,
+        Self::Tcp,
+        Self::Tls,
+        Self::Service,
+        Self::Clock,
+        Self::Credentials,
+        Self::Bucket,
+        Self::Region,
+        Self::Addressing,
+        Self::List,
+        Self::Write,
+        Self::Read,
+        Self::Multipart,
+        Self::Overwrite,
+        Self::Delete,
+        Self::Versioning,
+        Self::Lock,
+    ];
+
+    /// The name of the check in the protocol.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Dns => "dns",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Service => "service",
+            Self::Clock => "clock",
+            Self::Credentials => "credentials",
+            Self::Bucket => "bucket",
+            Self::Region => "region",
+            Self::Addressing => "addressing",
+            Self::List => "list",
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Multipart => "multipart",
+            Self::Overwrite => "overwrite",
+            Self::Delete => "delete",
+            Self::Versioning => "versioning",
+            Self::Lock => "lock",
+        }
+    }
+}
+
+/// What a check that passed has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    message: Option<String>,
+    facts: BTreeMap<String, Fact>,
+    error: Option<Error>,
+    status: Option<Status>,
+}
+
+impl Found {
+    /// Nothing that would have to be said.
+    pub(super) fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Something to know.
+    pub(super) fn that(message: impl AsRef<str>) -> Self {
+        Self { message: Some(clean(message.as_ref())), ..Self::default() }
+    }
+
+    /// There is nothing to look at.
+    pub(super) fn no_matter(message: &str) -> Self {
+        Self { status: Some(Status::Skipped), ..Self::that(message) }
+    }
+
+    /// It works, but somebody should look at it.
+    pub(super) fn warning(message: impl AsRef<str>) -> Self {
+        Self { status: Some(Status::Warning), ..Self::that(message) }
+    }
+
+    /// The same with a code, a field and facts.
+    pub(super) fn concern(error: Error) -> Self {
+        Self { status: Some(Status::Warning), error: Some(error), ..Self::default() }
+    }
+
+    /// It does not work as it was set.
+    pub(super) fn failure(error: Error, message: impl AsRef<str>) -> Self {
+        Self { status: Some(Status::Failed), error: Some(error), ..Self::that(message) }
+    }
+
+    /// Adds a fact for the host's own wording.
+    pub(super) fn fact(mut self, name: &str, value: impl Into<Fact>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn into_check(self, rung: Rung, ms: u64) -> Check {
+        Check {
+            name: rung.name().to_owned(),
+            status: self.status.unwrap_or(Status::Passed),
+            ms,
+            message: self.message.filter(|message| !message.is_empty()),
+            facts: self.facts,
+            error: self.error.as_ref().map(CheckError::from),
+        }
+    }
+}
+
+/// Checks in order.
+#[derive(Debug, Default)]
+pub(super) struct Ladder {
+    checks: Vec<(Rung, Check)>,
+}
+
+impl Ladder {
+    /// Does a check; says whether it did not fail.
+    pub(super) async fn climb(
+        &mut self,
+        rung: Rung,
+        check: impl Future<Output = Result<Found, Error>>,
+    ) -> Result<(), Error> {
+        let start = Instant::now();
+        let found = check.await;
+        self.note(rung, found, start)
+    }
+
+    /// Notes what a check that began at `start` has found.
+    pub(super) fn note(
+        &mut self,
+        rung: Rung,
+        found: Result<Found, Error>,
+        start: Instant,
+    ) -> Result<(), Error> {
+        let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (found, result) = match found {
+            Ok(found) => (found, Ok(())),
+            Err(error) => {
+                let found = Found { status: Some(Status::Failed), ..Found::concern(error.clone()) };
+                (found, Err(error))
+            }
+        };
+        self.checks.push((rung, found.into_check(rung, ms)));
+        result
+    }
+
+    /// Puts something else in the place of what was found.
+    pub(super) fn replace(&mut self, rung: Rung, found: Found) {
+        if let Some((_, check)) = self.checks.iter_mut().find(|(other, _)| *other == rung) {
+            *check = found.into_check(rung, check.ms);
+        }
+    }
+
+    /// Notes all rungs up to this one that nobody has come to.
+    pub(super) fn skip_to(&mut self, last: Rung) {
+        for rung in Rung::ALL.into_iter().filter(|rung| *rung <= last) {
+            if !self.checks.iter().any(|(other, _)| *other == rung) {
+                let skipped = Found { status: Some(Status::Skipped), ..Found::nothing() };
+                self.checks.push((rung, skipped.into_check(rung, 0)));
+            }
+        }
+    }
+
+    /// Notes all rungs that nobody has come to.
+    pub(super) fn skip_rest(&mut self) {
+        self.skip_to(Rung::Lock);
+    }
+
+    /// Whether this one passed.
+    pub(super) fn passed(&self, rung: Rung) -> bool {
+        self.checks.iter().any(|(other, check)| *other == rung && check.status == Status::Passed)
+    }
+
+    /// Whether none failed.
+    pub(super) fn ok(&self) -> bool {
+        self.checks.iter().all(|(_, check)| check.status != Status::Failed)
+    }
+
+    /// All of them, in order.
+    pub(super) fn checks(mut self) -> Vec<Check> {
+        self.checks.sort_by_key(|(rung, _)| *rung);
+        self.checks.into_iter().map(|(_, check)| check).collect()
+    }
+}

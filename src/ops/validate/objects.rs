@@ -1,0 +1,233 @@
+//! The upper half of the ladder: objects come and go as those of a backup do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::ladder::{Found, Ladder, Rung};
+use crate::blocks::Filled;
+use crate::error::{Code, Error, Result};
+use crate::journal::Record;
+use crate::ops::{Cancel, Target, leftovers};
+use crate::s3::{Bucket, Conditional, Payload, Stored, Upload, Write};
+
+/// Content of the object that is written and read back.
+const PROBE: &[u8] = b"This object was written to test the storage and can be deleted.\n";
+
+/// The part of it that is read by itself.
+const PART: std::ops::Range<u64> = 5..11;
+
+/// Some storages take one write a second for each name.
+const BETWEEN_WRITES: Duration = Duration::from_millis(1200);
+
+/// Writes, reads and deletes one small object, and opens and aborts an upload.
+pub(super) async fn climb(target: &Target, bucket: &Bucket, ladder: &mut Ladder, cancel: &Cancel) {
+    let probe = Probe::begin(target, bucket).await;
+    let mut versions = Vec::new();
+    let climbed = probe.climb(target, ladder, &mut versions, cancel).await;
+    if climbed.is_err() || cancel.is_cancelled() {
+        ladder.skip_to(Rung::Overwrite);
+    }
+    // Whatever happened before: the object may be there.
+    let kept = &mut false;
+    let deleted = ladder.climb(Rung::Delete, probe.delete(&mut versions, kept)).await;
+    probe.end(&deleted).await;
+    if climbed.is_ok() && deleted.is_ok() {
+        let versions = async { Ok(versions_found(*kept)) };
+        // Neither of the two can fail.
+        let _ = ladder.climb(Rung::Versioning, versions).await;
+        let _ = ladder.climb(Rung::Lock, async { Ok(lock(bucket).await) }).await;
+    }
+    ladder.skip_rest();
+}
+
+/// One object that is there for a moment.
+struct Probe<'a> {
+    bucket: &'a Bucket,
+    folder: &'a str,
+    key: String,
+    mark: String,
+    record: Option<Arc<Record>>,
+}
+
+impl<'a> Probe<'a> {
+    /// Notes in the journal what is about to be written, should this process be killed meanwhile.
+    async fn begin(target: &'a Target, bucket: &'a Bucket) -> Self {
+        let folder = target.store.layout().folder();
+        let key = format!("{folder}.probe-{:016x}", fastrand::u64(..));
+        let mark = format!("{:032x}", fastrand::u128(..));
+        // A document of this name never exists, so the object is never taken for a backup.
+        let document = format!("{key}.metadata.json");
+        let record = target.leftovers.begin(key.clone(), document, mark.clone()).await;
+        Self { bucket, folder, key, mark, record: record.map(Arc::new) }
+    }
+
+    async fn end(&self, deleted: &Result<()>) {
+        let for_later = deleted.as_ref().is_err_and(|error| error.code().retryable());
+        if let Some(record) = self.record.clone()
+            && !for_later
+        {
+            leftovers::end(record).await;
+        }
+    }
+
+    async fn climb(
+        &self,
+        target: &Target,
+        ladder: &mut Ladder,
+        versions: &mut Vec<String>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let go_on = || if cancel.is_cancelled() { Err(cancel.error()) } else { Ok(()) };
+        let etag = &mut String::new();
+        ladder.climb(Rung::Write, self.write(versions, etag)).await?;
+        go_on()?;
+        ladder.climb(Rung::Read, self.read(target, etag)).await?;
+        go_on()?;
+        ladder.climb(Rung::Multipart, self.multipart()).await?;
+        go_on()?;
+        ladder.climb(Rung::Overwrite, self.overwrite(versions)).await
+    }
+
+    fn object(&self) -> Write<'_> {
+        Write {
+            key: &self.key,
+            content_type: "text/plain",
+            storage_class: None,
+            mark: Some(&self.mark),
+        }
+    }
+
+    async fn write(&self, versions: &mut Vec<String>, etag: &mut String) -> Result<Found> {
+        let stored = self.bucket.put(self.object(), &content()).await?;
+        versions.extend(version(&stored));
+        *etag = stored.etag;
+        Ok(Found::nothing())
+    }
+
+    /// Whole, and a part of it.
+    async fn read(&self, target: &Target, etag: &str) -> Result<Found> {
+        let other = |what: &str| {
+            let message = format!("the storage gave back {what} than were written");
+            Err(Error::new(Code::IntegrityMismatch, message).fact("where", "object"))
+        };
+        if self.bucket.get(&self.key, 1 << 20).await? != PROBE {
+            return other("other bytes");
+        }
+        let mut part = Filled::new(&target.pool);
+        self.bucket.get_range(&self.key, PART, etag, &mut part).await?;
+        let expected = PROBE.iter().skip(5).take(6);
+        if part.slices().flatten().eq(expected) {
+            Ok(Found::nothing())
+        } else {
+            other("another part of the bytes")
+        }
+    }
+
+    async fn multipart(&self) -> Result<Found> {
+        let upload = self.bucket.create_upload(self.object()).await?;
+        if let Some(record) = self.record.clone() {
+            leftovers::opened(record, upload.id().to_owned()).await;
+        }
+        let sent = upload.send_part(1, &content()).await;
+        let listed = self.listed(&upload).await;
+        upload.abort().await?;
+        sent?;
+        Ok(Found::nothing().fact("uploads_listed", listed))
+    }
+
+    /// How somebody finds an upload of whom only the folder is known.
+    async fn listed(&self, upload: &Upload) -> &'static str {
+        for (prefix, answer) in [(self.folder, "by_folder"), (self.key.as_str(), "by_key")] {
+            match self.bucket.open_uploads(prefix).await {
+                Ok(found) if found.iter().any(|open| open.id == upload.id()) => return answer,
+                Ok(_) => {}
+                Err(_) => return "refused",
+            }
+        }
+        "never"
+    }
+
+    /// Whether a write that is to replace nothing is refused when there is something.
+    async fn overwrite(&self, versions: &mut Vec<String>) -> Result<Found> {
+        let mut written = self.bucket.put_new(self.object(), &content()).await;
+        if written.as_ref().is_err_and(|error| error.code() == Code::Throttled) {
+            tokio::time::sleep(BETWEEN_WRITES).await;
+            written = self.bucket.put_new(self.object(), &content()).await;
+        }
+        let (message, fact) = match written {
+            Ok(Conditional::Enforced) => {
+                ("the storage keeps apart who writes one name", "enforced")
+            }
+            Ok(Conditional::Ignored(stored)) => {
+                versions.extend(version(&stored));
+                ("the storage takes the last of two who write one name", "ignored")
+            }
+            Ok(Conditional::Refused) => {
+                ("the storage takes the last of two who write one name", "refused")
+            }
+            // Only good to know.
+            Err(error) => return Ok(Found::concern(error)),
+        };
+        Ok(Found::that(message).fact("conditional_writes", fact))
+    }
+
+    /// Deletes it, and its versions where there are any.
+    async fn delete(&self, versions: &mut Vec<String>, kept: &mut bool) -> Result<Found> {
+        let deleted = self.bucket.delete_version(&self.key, None).await?;
+        // Garage names a version of everything and keeps none.
+        *kept = deleted.marker;
+        let still_there = match self.bucket.head(&self.key).await {
+            Ok(_) => true,
+            Err(error) if error.code() == Code::NotFound => false,
+            // Without the right to list, what is gone looks like what is forbidden.
+            Err(error) if error.code() == Code::AccessDenied => false,
+            Err(error) => return Err(error),
+        };
+        versions.extend(deleted.version_id.filter(|_| deleted.marker));
+        for version in versions.iter().filter(|_| *kept) {
+            // A right that nothing else needs; what stays is small, and is told of.
+            if let Err(error) = self.bucket.delete_version(&self.key, Some(version)).await {
+                tracing::debug!(version, %error, "a version of the test object stays");
+            }
+        }
+        if still_there {
+            return Ok(Found::warning("what was deleted can still be read for a while"));
+        }
+        Ok(Found::nothing())
+    }
+}
+
+fn content() -> Payload {
+    Payload::new(vec![Bytes::from_static(PROBE)])
+}
+
+/// Ceph and others say "null" in buckets without versions.
+fn version(stored: &Stored) -> Option<String> {
+    stored.version_id.clone().filter(|version| version != "null")
+}
+
+fn versions_found(kept: bool) -> Found {
+    if kept {
+        let message = "the bucket keeps old versions: deleted backups go on taking space until a \
+                       lifecycle rule removes old versions";
+        Found::warning(message).fact("versions", "kept")
+    } else {
+        Found::nothing().fact("versions", "none")
+    }
+}
+
+async fn lock(bucket: &Bucket) -> Found {
+    match bucket.default_retention().await {
+        Ok(Some(retention)) => {
+            let days = retention.days;
+            let message = format!("the bucket locks what is stored for {days} days");
+            let concern =
+                Error::new(Code::Locked, format!("{message}: no backup can be deleted before"));
+            Found::concern(concern.fact("days", days).fact("mode", retention.mode))
+        }
+        Ok(None) => Found::nothing(),
+        Err(_) => Found::no_matter("the storage does not say"),
+    }
+}

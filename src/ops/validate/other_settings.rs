@@ -1,0 +1,135 @@
+//! What to try when settings fail: the region, the addressing or the scheme that the failure hints
+//! at.
+
+use url::Url;
+
+use super::ladder::{Found, Rung};
+use crate::config::{Addressing, TargetConfig};
+use crate::error::{Code, Error, Fact};
+
+/// Port of MinIO's console, and that of its S3 service.
+const CONSOLE_PORTS: (u16, u16) = (9001, 9000);
+
+/// A change of the settings, and the check that it belongs to.
+pub(super) struct Correction {
+    pub(super) config: TargetConfig,
+    pub(super) rung: Rung,
+    error: Error,
+    works_with: String,
+}
+
+impl Correction {
+    fn new(config: TargetConfig, rung: Rung, error: Error, works_with: String) -> Self {
+        Self { config, rung, error, works_with }
+    }
+
+    /// Settings that nobody has made the agent corrects by itself whenever it meets them.
+    pub(super) fn found(self, given: &TargetConfig) -> Found {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is learned from answers")]
+        let by_itself = match self.error.code() {
+            Code::WrongRegion => !given.region_given && self.config.endpoint == given.endpoint,
+            Code::WrongAddressing => {
+                !given.addressing_given && self.error.upstream_answer().is_some()
+            }
+            _ => false,
+        };
+        let message = format!("it works with {}", self.works_with);
+        if by_itself { Found::that(message) } else { Found::failure(self.error, message) }
+    }
+}
+
+/// What to try after this failure, if anything.
+pub(super) fn after(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+    let fact = |name| match error.facts().get(name) {
+        Some(Fact::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    #[expect(clippy::wildcard_enum_match_arm, reason = "there is nothing to try after the others")]
+    match error.code() {
+        Code::WrongRegion => in_region(fact("expected")?, rung, error, config),
+        Code::WrongAddressing => {
+            let path_style = fact("use")? == Addressing::Path.as_str();
+            (path_style != config.path_style).then(|| addressed(path_style, error.clone(), config))
+        }
+        Code::InvalidEndpoint => match (fact("expected"), fact("reason")) {
+            (Some(host), _) => at_host(host, rung, error, config),
+            (None, Some("plain_http_on_tls")) => with_tls(rung, error, config),
+            (None, Some("console_port")) => at_service_port(rung, error, config),
+            // A console that answers with a page on the host name of the bucket.
+            _ => None,
+        },
+        // A server that takes the first part of the host name for nothing.
+        Code::BucketNotFound => Some(addressed_otherwise(config)),
+        Code::CannotConnect if rung == Rung::Dns && !config.path_style => {
+            Some(addressed_otherwise(config))
+        }
+        Code::TlsUntrusted if fact("reason") == Some("name_mismatch") && !config.path_style => {
+            Some(addressed_otherwise(config))
+        }
+        _ => None,
+    }
+}
+
+fn in_region(
+    expected: &str,
+    rung: Rung,
+    error: &Error,
+    config: &TargetConfig,
+) -> Option<Correction> {
+    let TargetConfig { endpoint, region, .. } = config;
+    // Where the host names the region, another region is another host as well.
+    let moved = endpoint.as_str().replace(&format!(".{region}."), &format!(".{expected}."));
+    let moved = Url::parse(&moved).ok()?;
+    let works_with = match moved == *endpoint {
+        true => format!("the region {expected}"),
+        false => format!("the region {expected} at {}", moved.as_str().trim_end_matches('/')),
+    };
+    let config = TargetConfig { endpoint: moved, region: expected.to_owned(), ..config.clone() };
+    Some(Correction::new(config, rung, error.clone(), works_with))
+}
+
+fn at_host(host: &str, rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+    let endpoint = Url::parse(&format!("{}://{host}", config.endpoint.scheme())).ok()?;
+    let works_with = format!("the endpoint {}", endpoint.as_str().trim_end_matches('/'));
+    let config = config.moved_to(endpoint);
+    Some(Correction::new(config, rung, error.clone(), works_with))
+}
+
+fn with_tls(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+    let mut endpoint = config.endpoint.clone();
+    endpoint.set_scheme("https").ok()?;
+    let works_with = format!("the endpoint {}", endpoint.as_str().trim_end_matches('/'));
+    let config = TargetConfig { endpoint, ..config.clone() };
+    Some(Correction::new(config, rung, error.clone(), works_with))
+}
+
+fn at_service_port(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+    let (console, service) = CONSOLE_PORTS;
+    let mut endpoint = config.endpoint.clone();
+    if endpoint.port() != Some(console) {
+        return None;
+    }
+    endpoint.set_port(Some(service)).ok()?;
+    let works_with = format!("the endpoint {}", endpoint.as_str().trim_end_matches('/'));
+    let config = TargetConfig { endpoint, ..config.clone() };
+    Some(Correction::new(config, rung, error.clone(), works_with))
+}
+
+fn addressed(path_style: bool, error: Error, config: &TargetConfig) -> Correction {
+    let addressing = Addressing::of(path_style).as_str();
+    let works_with = format!("{addressing} addressing");
+    let config = TargetConfig { path_style, ..config.clone() };
+    Correction::new(config, Rung::Addressing, error, works_with)
+}
+
+/// After a failure that does not say itself that it is about the addressing.
+fn addressed_otherwise(config: &TargetConfig) -> Correction {
+    let path_style = !config.path_style;
+    let place = if path_style { "path" } else { "host name" };
+    let addressing = Addressing::of(path_style).as_str();
+    let message =
+        format!("the storage finds the bucket in the {place} only: set addressing to {addressing}");
+    let error =
+        Error::new(Code::WrongAddressing, message).field("addressing").fact("use", addressing);
+    addressed(path_style, error, config)
+}

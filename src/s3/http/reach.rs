@@ -1,0 +1,193 @@
+//! The way to a storage step by step, to see where it ends: name, connection, TLS, first answer.
+//!
+//! Nothing here is signed, and nothing is tried twice.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::body::SdkBody;
+use chrono::Utc;
+use http::Uri;
+use http_body_util::BodyExt as _;
+use hyper_rustls::HttpsConnector;
+use tower_service::Service;
+
+use super::route::{Connector, resolve};
+use super::{BoxError, Pool, https_connector};
+use crate::config::TargetConfig;
+use crate::error::{Code, Error, Result, clean};
+use crate::s3::error::{Answer, Context, Operation, broken, classify, unreachable};
+
+/// Time for each step.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Longest first answer that is read, in bytes.
+const LONGEST: usize = 64 << 10;
+
+/// The way to one bucket.
+pub struct Reach {
+    context: Context,
+    uri: Uri,
+    connector: Connector,
+    https: HttpsConnector<Connector>,
+    pool: Pool,
+}
+
+/// What answers at the end of the way.
+#[derive(Clone, Debug)]
+pub struct Greeting {
+    /// What it calls itself.
+    pub server: Option<String>,
+    /// Seconds by which the clock of this machine is ahead of its own.
+    pub ahead_s: Option<i64>,
+    /// Why it does not look like an S3 service.
+    pub doubt: Option<Error>,
+}
+
+impl Reach {
+    /// The way to a folder of the bucket. Does not use the network.
+    ///
+    /// # Errors
+    /// As [`Bucket::new`](crate::s3::Bucket::new).
+    pub fn new(config: &TargetConfig, folder: &str) -> Result<Self> {
+        let connector = Connector::new(config);
+        let context = Context {
+            endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
+            bucket: config.bucket.clone(),
+            region: config.region.clone(),
+        };
+        let question = match host_of_bucket(config) {
+            Some(host) => {
+                let port = config.endpoint.port().map(|port| format!(":{port}"));
+                format!("{}://{host}{}/", config.endpoint.scheme(), port.unwrap_or_default())
+            }
+            None => format!("{}/{}", context.endpoint, config.bucket),
+        };
+        let prefix: String = url::form_urlencoded::byte_serialize(folder.as_bytes()).collect();
+        let uri =
+            format!("{question}?list-type=2&max-keys=1&prefix={prefix}").parse().map_err(|error| {
+                Error::new(Code::Internal, "the endpoint makes no address").source(Box::new(error))
+            });
+        Ok(Self {
+            https: https_connector(config, connector.clone())?,
+            pool: Pool::new(config)?,
+            uri: uri?,
+            connector,
+            context,
+        })
+    }
+
+    /// Host and port of the proxy on the way, if there is one.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        self.connector.proxy()
+    }
+
+    /// Finds the address of the first host on the way; says which.
+    ///
+    /// # Errors
+    /// `cannot_connect`, `timeout`.
+    pub async fn resolve(&self) -> Result<String> {
+        let host = self.connector.first_host(&self.uri);
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        if Self::nowhere() || literal.parse::<IpAddr>().is_ok() {
+            return Ok(literal.to_owned());
+        }
+        let found = self.limited("dns", resolve(host)).await?;
+        let found = found.map_err(|fault| self.unreachable(self.connector.fault(fault)))?;
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        Ok(found.join(", "))
+    }
+
+    /// Connects, without TLS.
+    ///
+    /// # Errors
+    /// `cannot_connect`, `timeout`.
+    pub async fn connect(&self) -> Result<()> {
+        if Self::nowhere() {
+            return Ok(());
+        }
+        let connected = self.limited("tcp", self.connector.clone().call(self.uri.clone())).await?;
+        connected.map(|_| ()).map_err(|fault| self.unreachable(fault))
+    }
+
+    /// Connects with TLS.
+    ///
+    /// # Errors
+    /// `tls_untrusted`, `tls_failed`, `invalid_endpoint`, `timeout`.
+    pub async fn secure(&self) -> Result<()> {
+        if Self::nowhere() {
+            return Ok(());
+        }
+        let secured = self.limited("tls", self.https.clone().call(self.uri.clone())).await?;
+        secured.map(|_| ()).map_err(|fault| self.unreachable(fault))
+    }
+
+    /// Asks for a listing without saying who we are.
+    ///
+    /// # Errors
+    /// Every code that a broken connection can cause. A refusal is a good answer.
+    pub async fn greet(&self) -> Result<Greeting> {
+        if Self::nowhere() {
+            return Ok(Greeting { server: None, ahead_s: None, doubt: None });
+        }
+        let operation = Operation::ListObjectsV2;
+        let request = http::Request::builder().uri(&self.uri).body(SdkBody::empty());
+        let request = request.map_err(|error| {
+            Error::new(Code::Internal, "the endpoint makes no request").source(Box::new(error))
+        })?;
+        let endpoint = &self.context.endpoint;
+        let response = self.pool.clone().send(request, LIMIT).await;
+        let response =
+            response.map_err(|error| broken(endpoint, "a first question", Box::new(error)))?;
+        let (head, body) = response.into_parts();
+        let body = http_body_util::Limited::new(body, LONGEST).collect().await;
+        // What is too long or breaks off is no refusal of S3, and looks like none without a body.
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let ok = head.status.is_success();
+        let response = http::Response::from_parts(head, SdkBody::from(body));
+        let answer = HttpResponse::try_from(response).map_err(|error| {
+            Error::new(Code::RemoteError, "the first answer makes no sense").source(Box::new(error))
+        })?;
+        let answer = Answer::read(&answer);
+        let listed = ok && answer.body.contains("<ListBucketResult");
+        let refused = classify(operation, &self.context, &answer);
+        let not_s3 = refused.code() == Code::InvalidEndpoint && !listed;
+        Ok(Greeting {
+            server: answer.header("server").map(|name| clean(name).chars().take(64).collect()),
+            ahead_s: answer.date().map(|date| Utc::now().signed_duration_since(date).num_seconds()),
+            doubt: not_s3.then_some(refused),
+        })
+    }
+
+    fn unreachable(&self, fault: BoxError) -> Error {
+        unreachable(&self.context.endpoint, fault)
+    }
+
+    /// Whether there is no network to look at.
+    fn nowhere() -> bool {
+        #[cfg(feature = "fuzzing")]
+        return crate::s3::fuzzing::client().is_some();
+        #[cfg(not(feature = "fuzzing"))]
+        false
+    }
+
+    async fn limited<T>(&self, stage: &'static str, step: impl Future<Output = T>) -> Result<T> {
+        tokio::time::timeout(LIMIT, step).await.map_err(|_| {
+            let endpoint = &self.context.endpoint;
+            let seconds = LIMIT.as_secs();
+            Error::new(Code::Timeout, format!("{endpoint} was silent for {seconds} seconds"))
+                .fact("stage", stage)
+                .fact("ms", seconds * 1000)
+        })
+    }
+}
+
+/// The host that requests go to when it holds the bucket.
+fn host_of_bucket(config: &TargetConfig) -> Option<String> {
+    // Where the SDK does the same: a certificate covers one label, and an address has none.
+    let dots = config.bucket.contains('.') && config.endpoint.scheme() == "https";
+    let host = config.endpoint.domain().filter(|_| !config.path_style && !dots)?;
+    Some(format!("{}.{host}", config.bucket))
+}

@@ -1,0 +1,98 @@
+//! What one storage wants done in another way than most, as far as its answers have told.
+//!
+//! Each is learned from a refusal, at most once, and kept for as long as the target lives. What
+//! somebody has set is never changed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Operation;
+use crate::config::{Addressing, TargetConfig};
+use crate::error::{Code, Error, Fact};
+
+/// The feature that an error names when a storage wants the header.
+pub(super) const CONTENT_MD5: &str = "Content-MD5";
+
+/// What has been learned about one bucket.
+#[derive(Debug)]
+pub(super) struct Quirks {
+    may_learn_region: bool,
+    may_learn_addressing: bool,
+    in_force: Mutex<InForce>,
+}
+
+/// How requests are made at the moment.
+#[derive(Clone, Debug)]
+pub(super) struct InForce {
+    pub(super) region: String,
+    pub(super) path_style: bool,
+    /// Whether objects are listed with the first version of the call.
+    pub(super) list_v1: bool,
+    /// Whether writes carry the header Content-MD5.
+    pub(super) content_md5: bool,
+}
+
+impl Quirks {
+    pub(super) fn new(config: &TargetConfig) -> Self {
+        // Where the host names the region, another region is another host as well.
+        let host = config.endpoint.host_str().unwrap_or_default();
+        let in_host = host.split('.').any(|label| label == config.region);
+        Self {
+            may_learn_region: !config.region_given && !in_host,
+            may_learn_addressing: !config.addressing_given,
+            in_force: Mutex::new(InForce {
+                region: config.region.clone(),
+                path_style: config.path_style,
+                list_v1: false,
+                content_md5: false,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn in_force(&self) -> InForce {
+        self.lock().clone()
+    }
+
+    /// Lists with the first version from now on.
+    pub(super) fn list_v1(&self) {
+        self.lock().list_v1 = true;
+    }
+
+    /// Whether to make a request anew that was made as `before` says and ended in `error`, because
+    /// it will be made in another way now.
+    pub(super) fn learn(&self, operation: Operation, before: &InForce, error: &Error) -> bool {
+        let mut now = self.lock();
+        let text = |name| match error.facts().get(name) {
+            Some(Fact::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing is learned from the others")]
+        match error.code() {
+            Code::WrongRegion if self.may_learn_region => {
+                let Some(expected) = text("expected") else { return false };
+                if before.region == now.region && now.region != expected {
+                    tracing::info!(region = expected, "the storage names another region");
+                    expected.clone_into(&mut now.region);
+                }
+                before.region != now.region
+            }
+            Code::WrongAddressing if self.may_learn_addressing => {
+                let path_style = text("use") == Some(Addressing::Path.as_str());
+                if before.path_style == now.path_style && now.path_style != path_style {
+                    tracing::info!(path_style, "the storage wants the other addressing");
+                    now.path_style = path_style;
+                }
+                before.path_style != now.path_style
+            }
+            Code::UnsupportedFeature if text("feature") == Some(CONTENT_MD5) => {
+                let takes_it = matches!(operation, Operation::PutObject | Operation::UploadPart);
+                now.content_md5 |= takes_it;
+                takes_it && !before.content_md5
+            }
+            _ => false,
+        }
+    }
+}
