@@ -13,6 +13,7 @@ use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 pub use self::answer::{Answer, classify};
+pub use self::place::clock_skew;
 use super::http::{DnsFault, ProxyFault, StallFault};
 use super::tls::UntrustedCertificate;
 use crate::error::{Code, Error};

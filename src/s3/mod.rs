@@ -42,7 +42,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryA
 use futures_util::future::BoxFuture;
 
 use self::error::translate;
-pub use self::error::{Answer, Context, Operation, classify};
+pub use self::error::{Answer, Context, Operation, classify, clock_skew};
 pub use self::http::{Greeting, Reach};
 pub use self::list::{Next, ObjectInfo, Page};
 pub use self::lock::Retention;

@@ -7,7 +7,7 @@ use super::ladder::{Found, Ladder, Rung};
 use crate::config::{Addressing, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::ops::Cancel;
-use crate::s3::{Bucket, Greeting, Reach};
+use crate::s3::{Bucket, Greeting, Reach, clock_skew};
 use crate::store::Layout;
 
 /// Difference of the clocks that is worth a word, in seconds.
@@ -150,13 +150,8 @@ impl Access {
         if ahead.abs() <= NOTABLE_SKEW {
             return Found::nothing();
         }
-        let direction = if ahead < 0 { "behind" } else { "ahead of" };
-        let message = format!(
-            "this machine's clock is {} seconds {direction} the storage's: set it, or turn on time \
-             synchronisation; until then requests are signed with the storage's time",
-            ahead.unsigned_abs()
-        );
-        Found::concern(Error::new(Code::ClockSkew, message).fact("skew_s", ahead))
+        let concern = Found::concern(clock_skew(ahead));
+        concern.and("until then requests are signed with the storage's time")
     }
 
     fn region(&self) -> Found {

@@ -111,6 +111,11 @@ impl Found {
         Self { status: Some(Status::Warning), error: Some(error), ..Self::default() }
     }
 
+    /// Adds what was found.
+    pub(super) fn and(self, message: &str) -> Self {
+        Self { message: Some(clean(message)), ..self }
+    }
+
     /// It does not work as it was set.
     pub(super) fn failure(error: Error, message: impl AsRef<str>) -> Self {
         Self { status: Some(Status::Failed), error: Some(error), ..Self::that(message) }

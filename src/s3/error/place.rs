@@ -13,6 +13,18 @@ use crate::error::{Code, Error, clean};
 /// Difference of the clocks from which storages refuse, 15 minutes.
 const MOST_SKEW: i64 = 900;
 
+const SET_IT: &str = "set it, or turn on time synchronisation";
+
+/// The clock of this machine is so many seconds ahead of the storage's, or behind it.
+#[must_use]
+pub fn clock_skew(ahead_s: i64) -> Error {
+    let direction = if ahead_s < 0 { "behind" } else { "ahead of" };
+    let difference = spoken(ahead_s.unsigned_abs());
+    let message =
+        format!("this machine's clock is {difference} {direction} the storage's: {SET_IT}");
+    Error::new(Code::ClockSkew, message).fact("skew_s", ahead_s)
+}
+
 impl Rules<'_> {
     pub(super) fn not_s3(&self) -> Option<Error> {
         let Context { endpoint, .. } = self.context;
@@ -98,23 +110,11 @@ impl Rules<'_> {
         if !skewed {
             return None;
         }
-        let remedy = "set it, or turn on time synchronisation";
         let (Some(server), Some(ahead)) = (server, ahead) else {
-            return Some(Error::new(
-                Code::ClockSkew,
-                format!("this machine's clock is wrong: {remedy}"),
-            ));
+            let message = format!("this machine's clock is wrong: {SET_IT}");
+            return Some(Error::new(Code::ClockSkew, message));
         };
-        let direction = if ahead < 0 { "behind" } else { "ahead of" };
-        let message = format!(
-            "this machine's clock is {} {direction} the storage's: {remedy}",
-            spoken(ahead.unsigned_abs())
-        );
-        Some(
-            Error::new(Code::ClockSkew, message)
-                .fact("skew_s", ahead)
-                .fact("server_time", server.to_rfc3339()),
-        )
+        Some(clock_skew(ahead).fact("server_time", server.to_rfc3339()))
     }
 
     pub(super) fn identity(&self) -> Option<Error> {

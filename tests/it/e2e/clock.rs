@@ -1,0 +1,63 @@
+//! A machine whose clock is wrong: the agent runs with another time than the storage.
+
+use serde_json::json;
+
+use super::{assert_empty, backup, connect};
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
+use s3_backup_agent::demo::host::Host;
+
+/// The library that gives a process another time, from the package `faketime`.
+fn library() -> String {
+    let found = std::env::var("TEST_FAKETIME_LIBRARY").unwrap_or_else(|_| {
+        format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
+    });
+    assert!(std::path::Path::new(&found).exists(), "install faketime: there is no {found}");
+    found
+}
+
+async fn in_another_time(server: &TestServer, offset: &str) -> Host {
+    let environment = [
+        ("LD_PRELOAD", library()),
+        ("FAKETIME", offset.to_owned()),
+        // Only the clock on the wall.
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value));
+    let host = Host::launch(agent_command(), &["serve"], &environment).await.unwrap();
+    let config = server.config();
+    host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
+    host
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_told_and_worked_around() {
+    let server = TestServer::start().await;
+    for (id, offset, least, most) in
+        [("behind", "-2h", -7260, -7140), ("ahead", "+30h", 107_940, 108_060)]
+    {
+        let host = in_another_time(&server, offset).await;
+        let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+        assert_eq!(result["ok"], true, "{result}");
+        let clock = &result["checks"][5];
+        assert_eq!((&clock["name"], &clock["status"]), (&json!("clock"), &json!("warning")));
+        assert_eq!(clock["error"]["code"], "clock_skew", "{clock}");
+        let skew = clock["error"]["facts"]["skew_s"].as_i64().unwrap();
+        assert!((least..most).contains(&skew), "{clock}");
+
+        // Not only the probes, which follow one answer after the other.
+        let host = in_another_time(&server, offset).await;
+        let content = Noise::new(3, 30 << 20);
+        let size = json!({"size": 30 << 20});
+        host.upload("t1", backup(id), size, content).await.unwrap();
+    }
+    let host = connect(&server).await;
+    assert_eq!(super::ids(&host).await, ["ahead", "behind"]);
+    for id in ["ahead", "behind"] {
+        let (content, result) = super::fetch(&host, id).await;
+        assert!(content == Noise::new(3, 30 << 20).bytes(content.len() + 1));
+        assert_eq!(result["verified"], true);
+        host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
+    }
+    assert_empty(&server).await;
+}

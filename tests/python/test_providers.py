@@ -1,0 +1,237 @@
+"""The table of providers: its form, that it is true to itself, and what is made from it."""
+
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Row = dict[str, Any]
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = ROOT / "docs/providers/render.py"
+ROWS: list[Row] = json.loads((ROOT / "protocol/providers.json").read_text("utf-8"))["providers"]
+each = pytest.mark.parametrize("row", ROWS, ids=[row["key"] for row in ROWS])
+
+# Entries of Home Assistant name these.
+KEPT = {
+    *("aws", "minio", "garage", "wasabi", "backblaze", "digitalocean", "cloudflare", "synology"),
+    *("hetzner", "scaleway", "ovh", "idrive", "linode", "storj", "ceph", "other"),
+}
+MEMBERS: dict[str, type] = {
+    "key": str,
+    "name": str,
+    "endpoint": str,
+    "hosts": list,
+    "wrong_hosts": list,
+    "region": dict,
+    "addressing": str,
+    "https_only": bool,
+    "parts": dict,
+    "list": str,
+    "drop_x_id": bool,
+    "payload": str,
+    "conditional_writes": str,
+    "versions": str,
+    "keys": dict,
+    "permissions": dict,
+    "notes": list,
+    "docs": str,
+    "checked": str,
+}
+CHOICES = {
+    "addressing": {"path", "virtual"},
+    "list": {"v1", "v2"},
+    "payload": {"signed"},
+    "conditional_writes": {"enforced", "ignored", "refused", "unknown"},
+    "versions": {"always", "optional", "none"},
+}
+LABEL = re.compile(r"[a-z0-9-]*(\*|\{region\})?[a-z0-9-]*")
+
+
+def load_script() -> Any:
+    """The generator; by its path, as the transcripts have one of the same name."""
+    spec = importlib.util.spec_from_file_location("render_providers", SCRIPT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def matched(pattern: str, host: str) -> dict[str, str] | None:
+    """What `{region}` stands for if the host fits, as the agent understands patterns."""
+    expression = re.escape(pattern).replace(r"\{region\}", "(?P<region>[^.]+)")
+    found = re.fullmatch(expression.replace(r"\*", "[^.]+"), host)
+    return found.groupdict() if found else None
+
+
+def patterns(row: Row) -> list[str]:
+    return [*row["hosts"], *(wrong["host"] for wrong in row["wrong_hosts"])]
+
+
+def endpoints(row: Row) -> Iterator[tuple[str, str]]:
+    """Addresses as people enter them, with their region."""
+    for region in {row["region"]["default"], *row["region"]["examples"]}:
+        filled_in = row["endpoint"].replace("{region}", region)
+        yield re.sub(r"[A-Z][A-Z_]+", "0a1b2c", filled_in), region
+
+
+def links(value: Any) -> Iterator[str]:
+    """Every text in a row that is an address, but the storage's own."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if name in ("url", "source", "docs"):
+                yield member
+            else:
+                yield from links(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from links(member)
+
+
+def test_the_keys_are_unique_and_the_known_ones_stay() -> None:
+    keys = [row["key"] for row in ROWS]
+    assert len(keys) == len(set(keys)) and set(keys) >= KEPT
+    assert len({row["name"] for row in ROWS}) == len(ROWS)
+    assert keys[-1] == "other"
+    assert all(re.fullmatch(r"[a-z]+", key) for key in keys)
+
+
+@each
+def test_each_row_is_complete(row: Row) -> None:
+    assert row.keys() - {"key_id", "wrong_key_ids"} == MEMBERS.keys()
+    for name, kind in MEMBERS.items():
+        assert type(row[name]) is kind and row[name] not in ("", {}), name
+    for name, choices in CHOICES.items():
+        assert row[name] in choices, name
+    region = row["region"]
+    assert region.keys() == {"rule", "default", "examples"}
+    assert region["rule"] in ("in_host", "fixed", "free")
+    assert region["default"] in region["examples"]
+    assert region["rule"] != "fixed" or region["examples"] == [region["default"]]
+    parts = row["parts"]
+    assert parts.keys() - {"advised_bytes"} == {"max_count", "min_bytes", "equal"}
+    assert 1000 <= parts["max_count"] <= 10_000 and parts["min_bytes"] >= 5 << 20
+    assert parts.get("advised_bytes", parts["min_bytes"]) >= parts["min_bytes"]
+    assert row["keys"].keys() == {"path", "url"}
+    assert row["permissions"].keys() == {"least", "policy"}
+    assert row["notes"] and all(note.keys() == {"text", "source"} for note in row["notes"])
+    assert all(wrong.keys() == {"host", "is"} for wrong in row["wrong_hosts"])
+    assert re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", row["checked"])
+
+
+@each
+def test_texts_fit_where_they_are_shown(row: Row) -> None:
+    assert all(note["text"].endswith(".") for note in row["notes"])
+    parts = [row["permissions"]["least"], row["keys"]["path"]]
+    parts += [wrong["is"] for wrong in [*row["wrong_hosts"], *row.get("wrong_key_ids", [])]]
+    assert not [part for part in parts if part.endswith(".") or part != part.strip()]
+
+
+@each
+def test_links_are_safe(row: Row) -> None:
+    assert all(re.fullmatch(r"https://[^\s()]+", link) for link in links(row))
+
+
+@each
+def test_patterns_are_well_formed(row: Row) -> None:
+    for pattern in patterns(row):
+        labels = pattern.split(".")
+        assert len(labels) >= 2, pattern
+        assert all(label and LABEL.fullmatch(label) for label in labels), pattern
+        # Else it would take in the hosts of others.
+        assert not re.search(r"[*{]", "".join(labels[-2:])), pattern
+        assert pattern.count("{region}") <= (row["region"]["rule"] == "in_host"), pattern
+
+
+@each
+def test_an_endpoint_is_known_by_its_own_patterns(row: Row) -> None:
+    scheme, _, host = row["endpoint"].partition("://")
+    assert scheme in ("http", "https") and not re.search(r"[/?#]", host)
+    assert scheme == "https" or not row["https_only"]
+    assert bool(row["hosts"]) == ("HOST" not in host), "the host is the owner's, or it is known"
+    assert ("{region}" in host) >= (row["region"]["rule"] == "in_host")
+    for endpoint, region in endpoints(row):
+        found = [matched(pattern, endpoint.partition("://")[2]) for pattern in row["hosts"]]
+        regions = [names.get("region") for names in found if names is not None]
+        known = [region] if row["region"]["rule"] == "in_host" else [None]
+        assert regions == (known if row["hosts"] else [])
+
+
+def test_no_host_is_that_of_two() -> None:
+    everything = [(row["key"], pattern) for row in ROWS for pattern in patterns(row)]
+    for key, pattern in everything:
+        # An ordinary name, and names that stand in other patterns.
+        for word in ("eu-1", "s3", "cdn", "eu"):
+            host = pattern.replace("{region}", word).replace("*", word)
+            found = [(other, by) for other, by in everything if matched(by, host) is not None]
+            assert {other for other, _ in found} == {key}, host
+            assert word != "eu-1" or found == [(key, pattern)], host
+
+
+@each
+def test_good_key_ids_are_not_doubted(row: Row) -> None:
+    good = row.get("key_id", {})
+    for wrong in row.get("wrong_key_ids", []):
+        assert wrong.keys() <= {"prefix", "length", "is"} and len(wrong) >= 2
+        begin = wrong.get("prefix", ""), good.get("prefix", "")
+        apart = not (begin[0].startswith(begin[1]) or begin[1].startswith(begin[0]))
+        lengths = wrong.get("length"), good.get("length")
+        assert apart or not good or (None not in lengths and lengths[0] != lengths[1]), wrong
+    assert good.keys() <= {"prefix", "length"}
+    assert len(good.get("prefix", "")) < good.get("length", 1000)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What the generator reads and writes, to be spoiled."""
+    script = load_script()
+    for path in (script.TABLE, script.STORAGE, script.ENGLISH, *script.render(ROOT)):
+        tmp_path.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, tmp_path / path)
+    return tmp_path
+
+
+def test_guides_and_copy_say_what_the_table_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--check"])
+    with pytest.raises(SystemExit) as end:
+        load_script().main()
+    assert (end.value.code, capsys.readouterr().err) == (0, "")
+    copy = ROOT / "hacs-wrapper/custom_components/s3_backup_agent/providers.json"
+    assert copy.read_bytes() == (ROOT / "protocol/providers.json").read_bytes()
+
+
+def test_what_differs_is_found_and_mended(project: Path) -> None:
+    script = load_script()
+    assert script.check(project) == []
+    table = project / script.TABLE
+    changed = table.read_text("utf-8").replace('"fsn1"', '"xyz1"')
+    table.write_text(changed, "utf-8")
+    project.joinpath(script.GUIDES, "gone.md").write_text("x", "utf-8")
+    found = {problem.partition(":")[0] for problem in script.check(project)}
+    guides = {str(script.GUIDES / name) for name in ("README.md", "hetzner.md", "gone.md")}
+    assert found == {str(script.COPY), *guides}
+    script.write(project)
+    assert script.check(project) == ["docs/providers/gone.md: the table has no such provider"]
+    assert (
+        "xyz1.your-objectstorage.com" in project.joinpath(script.GUIDES, "hetzner.md").read_text()
+    )
+
+
+@each
+def test_links_of_guides_lead_somewhere(row: Row) -> None:
+    page = ROOT / "docs/providers" / f"{row['key']}.md"
+    local = re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8"))
+    assert len(local) >= 4
+    for path, anchor in local:
+        target = page.parent / path
+        headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.M)
+        anchors = {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
+        assert not anchor or anchor in anchors, f"{path}#{anchor}"
