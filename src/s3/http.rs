@@ -67,8 +67,16 @@ impl Pool {
     /// `NO_PROXY` name for its endpoint.
     pub(super) fn new(config: &TargetConfig) -> Result<Self> {
         let connector = Connector::new(config);
+        let https = https_connector(config, connector.clone())?;
+        Ok(Self::over(config, &connector, https))
+    }
+
+    fn over(
+        config: &TargetConfig,
+        connector: &Connector,
+        https: HttpsConnector<Connector>,
+    ) -> Self {
         let proxy_authorization = connector.authorization_of_requests();
-        let https = https_connector(config, connector)?;
         let mut client = Client::builder(TokioExecutor::new());
         client
             .pool_timer(TokioTimer::new())
@@ -80,7 +88,7 @@ impl Pool {
             client.http1_max_buf_size(payload::FRAME);
         }
         let pacer = || config.max_bytes_per_second.map(Pacer::new);
-        Ok(Self { client: client.build(https), proxy_authorization, up: pacer(), down: pacer() })
+        Self { client: client.build(https), proxy_authorization, up: pacer(), down: pacer() }
     }
 
     /// Sends a request and gives it up when nothing moves for `limit`.

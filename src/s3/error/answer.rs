@@ -22,7 +22,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(in crate::s3) fn read(response: &HttpResponse) -> Self {
+    pub(super) fn read(response: &HttpResponse) -> Self {
         let body = response.body().bytes().unwrap_or_default();
         let body = body.get(..body.len().min(64 << 10)).unwrap_or_default();
         Self {
@@ -36,7 +36,7 @@ impl Answer {
         }
     }
 
-    pub(in crate::s3) fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
@@ -61,7 +61,7 @@ impl Answer {
     }
 
     /// The clock of whoever answered.
-    pub(in crate::s3) fn date(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn date(&self) -> Option<DateTime<Utc>> {
         let date = DateTime::parse_from_rfc2822(self.header("date")?).ok()?;
         Some(date.with_timezone(&Utc))
     }

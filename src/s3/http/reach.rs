@@ -5,29 +5,24 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::body::SdkBody;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use http::Uri;
-use http_body_util::BodyExt as _;
 use hyper_rustls::HttpsConnector;
 use tower_service::Service;
 
 use super::route::{Connector, resolve};
 use super::{BoxError, Pool, https_connector};
 use crate::config::TargetConfig;
-use crate::error::{Code, Error, Result, clean};
-use crate::s3::error::{Answer, Context, Operation, broken, classify, unreachable};
+use crate::error::{Code, Error, Result, shortened};
+use crate::s3::error::{broken, unreachable};
 
 /// Time for each step.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Longest first answer that is read, in bytes.
-const LONGEST: usize = 64 << 10;
-
 /// The way to one bucket.
 pub struct Reach {
-    context: Context,
+    endpoint: String,
     uri: Uri,
     connector: Connector,
     https: HttpsConnector<Connector>,
@@ -41,8 +36,6 @@ pub struct Greeting {
     pub server: Option<String>,
     /// Seconds by which the clock of this machine is ahead of its own.
     pub ahead_s: Option<i64>,
-    /// Why it does not look like an S3 service.
-    pub doubt: Option<Error>,
 }
 
 impl Reach {
@@ -52,30 +45,22 @@ impl Reach {
     /// As [`Bucket::new`](crate::s3::Bucket::new).
     pub fn new(config: &TargetConfig, folder: &str) -> Result<Self> {
         let connector = Connector::new(config);
-        let context = Context {
-            endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
-            bucket: config.bucket.clone(),
-            region: config.region.clone(),
-        };
+        let endpoint = config.endpoint.as_str().trim_end_matches('/').to_owned();
         let question = match host_of_bucket(config) {
             Some(host) => {
                 let port = config.endpoint.port().map(|port| format!(":{port}"));
                 format!("{}://{host}{}/", config.endpoint.scheme(), port.unwrap_or_default())
             }
-            None => format!("{}/{}", context.endpoint, config.bucket),
+            None => format!("{endpoint}/{}", config.bucket),
         };
         let prefix: String = url::form_urlencoded::byte_serialize(folder.as_bytes()).collect();
         let uri =
             format!("{question}?list-type=2&max-keys=1&prefix={prefix}").parse().map_err(|error| {
                 Error::new(Code::Internal, "the endpoint makes no address").source(Box::new(error))
             });
-        Ok(Self {
-            https: https_connector(config, connector.clone())?,
-            pool: Pool::new(config)?,
-            uri: uri?,
-            connector,
-            context,
-        })
+        let https = https_connector(config, connector.clone())?;
+        let pool = Pool::over(config, &connector, https.clone());
+        Ok(Self { endpoint, uri: uri?, connector, https, pool })
     }
 
     /// Host and port of the proxy on the way, if there is one.
@@ -130,39 +115,26 @@ impl Reach {
     /// Every code that a broken connection can cause. A refusal is a good answer.
     pub async fn greet(&self) -> Result<Greeting> {
         if Self::nowhere() {
-            return Ok(Greeting { server: None, ahead_s: None, doubt: None });
+            return Ok(Greeting { server: None, ahead_s: None });
         }
-        let operation = Operation::ListObjectsV2;
         let request = http::Request::builder().uri(&self.uri).body(SdkBody::empty());
         let request = request.map_err(|error| {
             Error::new(Code::Internal, "the endpoint makes no request").source(Box::new(error))
         })?;
-        let endpoint = &self.context.endpoint;
         let response = self.pool.clone().send(request, LIMIT).await;
-        let response =
-            response.map_err(|error| broken(endpoint, "a first question", Box::new(error)))?;
-        let (head, body) = response.into_parts();
-        let body = http_body_util::Limited::new(body, LONGEST).collect().await;
-        // What is too long or breaks off is no refusal of S3, and looks like none without a body.
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let ok = head.status.is_success();
-        let response = http::Response::from_parts(head, SdkBody::from(body));
-        let answer = HttpResponse::try_from(response).map_err(|error| {
-            Error::new(Code::RemoteError, "the first answer makes no sense").source(Box::new(error))
-        })?;
-        let answer = Answer::read(&answer);
-        let listed = ok && answer.body.contains("<ListBucketResult");
-        let refused = classify(operation, &self.context, &answer);
-        let not_s3 = refused.code() == Code::InvalidEndpoint && !listed;
+        let response = response
+            .map_err(|error| broken(&self.endpoint, "a first question", Box::new(error)))?;
+        let header = |name: http::HeaderName| response.headers().get(name)?.to_str().ok();
+        let date =
+            header(http::header::DATE).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         Ok(Greeting {
-            server: answer.header("server").map(|name| clean(name).chars().take(64).collect()),
-            ahead_s: answer.date().map(|date| Utc::now().signed_duration_since(date).num_seconds()),
-            doubt: not_s3.then_some(refused),
+            server: header(http::header::SERVER).map(|name| shortened(name, 64)),
+            ahead_s: date.map(|date| Utc::now().signed_duration_since(date).num_seconds()),
         })
     }
 
     fn unreachable(&self, fault: BoxError) -> Error {
-        unreachable(&self.context.endpoint, fault)
+        unreachable(&self.endpoint, fault)
     }
 
     /// Whether there is no network to look at.
@@ -175,7 +147,7 @@ impl Reach {
 
     async fn limited<T>(&self, stage: &'static str, step: impl Future<Output = T>) -> Result<T> {
         tokio::time::timeout(LIMIT, step).await.map_err(|_| {
-            let endpoint = &self.context.endpoint;
+            let endpoint = &self.endpoint;
             let seconds = LIMIT.as_secs();
             Error::new(Code::Timeout, format!("{endpoint} was silent for {seconds} seconds"))
                 .fact("stage", stage)
