@@ -162,3 +162,29 @@ async fn an_upload_goes_on_where_no_journal_can_be_kept() {
     let log = host.stderr_lines().join("\n");
     assert!(log.contains("the journal cannot be used"), "{log}");
 }
+
+#[tokio::test]
+async fn what_a_killed_validation_left_is_taken_back() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let mut caught = 0;
+    for round in 0..200 {
+        let host = connect(&server, state.path()).await;
+        let pause = Duration::from_micros(fastrand::u64(0..40_000));
+        tokio::select! {
+            _ = host.call("target.validate", json!({"target": "t1"})) => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        kill(host).await;
+        let left = server.objects().await.len() + server.open_uploads().await.len();
+        caught += usize::from(left > 0);
+        let host = connect(&server, state.path()).await;
+        settled(&host).await;
+        clean(&host, &server).await;
+        assert_eq!(ids(&host).await, [""; 0]);
+        if caught == 3 {
+            return;
+        }
+        assert!(round < 199, "only {caught} validations were killed while something was there");
+    }
+}
