@@ -70,6 +70,10 @@ async fn run(target: &Target, request: Sweep) -> Result<Swept> {
 /// What is left over of an upload, if it is stale, and is gone now unless this is a dry run.
 async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Option<Leftover>> {
     let upload = target.store.bucket().upload(&found.key, &found.id);
+    let leftover = |idle: Duration, status, error| {
+        let (kind, key, idle_s) = (LeftoverKind::Upload, found.key.clone(), idle.as_secs());
+        Ok(Some(Leftover { kind, key, idle_s, status, error }))
+    };
     let mut idle = idle_since(found.opened);
     if idle.is_none_or(|idle| idle >= request.older_than) {
         match upload.newest_part().await {
@@ -77,6 +81,11 @@ async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Opti
             // It has come to its end since it was listed.
             Err(error) if matches!(error.code(), Code::NotFound | Code::Changed) => {
                 return Ok(None);
+            }
+            // One storage or another has no words for this upload; that is no reason to leave the rest.
+            Err(error) if matches!(error.code(), Code::RemoteError | Code::UnsupportedFeature) => {
+                let idle = idle.unwrap_or_default();
+                return leftover(idle, LeftoverStatus::Failed, Some(CheckError::from(&error)));
             }
             Err(error) => return Err(error),
         }
@@ -89,13 +98,7 @@ async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Opti
             Err(error) => (LeftoverStatus::Failed, Some(CheckError::from(&error))),
         },
     };
-    Ok(Some(Leftover {
-        kind: LeftoverKind::Upload,
-        key: found.key,
-        idle_s: idle.as_secs(),
-        status,
-        error,
-    }))
+    leftover(idle, status, error)
 }
 
 /// Time since a moment in seconds since 1970; none for 0, which stands for an unknown one.

@@ -69,8 +69,10 @@ impl Bucket {
         let first = token.is_none();
         match self.list_v2(folder, token, most).await {
             Err(error) if first && error.code() == Code::UnsupportedFeature => {
-                // When the older call is refused as well, the first refusal tells more.
-                let page = self.list_v1(folder, None, most).await.map_err(|_| error)?;
+                let page = self.list_v1(folder, None, most).await.map_err(|other| {
+                    // When neither is known, the first refusal tells more.
+                    if other.code() == Code::UnsupportedFeature { error } else { other }
+                })?;
                 tracing::info!("the storage has no ListObjectsV2: listing with ListObjects");
                 self.quirks.list_v1();
                 Ok(page)

@@ -113,6 +113,14 @@ impl Listing {
         })
     }
 
+    /// A document that the keys may not read.
+    pub(super) fn forbidden(&self) -> Option<&Skipped> {
+        self.entries.values().find_map(|entry| match entry {
+            Entry::Skipped { skipped, .. } if skipped.code == Code::AccessDenied => Some(skipped),
+            Entry::Skipped { .. } | Entry::Backup(_) | Entry::Archive => None,
+        })
+    }
+
     pub(super) async fn load(
         bucket: &Bucket,
         layout: &Layout,

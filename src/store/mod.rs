@@ -119,7 +119,7 @@ impl Store {
             Some((_, Entry::Skipped { skipped, .. })) => {
                 Err(Error::new(skipped.code, skipped.message.clone()).fact("backup_id", id))
             }
-            Some((_, Entry::Archive)) | None => Err(no_such_backup(id)),
+            Some((_, Entry::Archive)) | None => Err(not_seen(&listing, id)),
         }
     }
 
@@ -132,7 +132,7 @@ impl Store {
             return Ok(name.to_owned());
         }
         let listing = self.listing(true).await?;
-        listing.find(id).map(|(name, _)| name.to_owned()).ok_or_else(|| no_such_backup(id))
+        listing.find(id).map(|(name, _)| name.to_owned()).ok_or_else(|| not_seen(&listing, id))
     }
 
     /// Reads the document of a backup again, with the digests that a listing does not keep.
@@ -244,6 +244,21 @@ impl Store {
         let removed = removed.await;
         self.changed();
         removed
+    }
+}
+
+/// Whoever may not read a document cannot say that it is not the one in question.
+fn not_seen(listing: &Listing, id: &str) -> Error {
+    match listing.forbidden() {
+        Some(skipped) => Error::new(
+            Code::AccessDenied,
+            format!("there is no backup with the id \"{id}\" that these keys may read"),
+        )
+        .field("bucket")
+        .fact("backup_id", id)
+        .fact("action", "s3:GetObject")
+        .fact("resource", skipped.key.as_str()),
+        None => no_such_backup(id),
     }
 }
 

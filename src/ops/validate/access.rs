@@ -187,6 +187,12 @@ fn rung_of(error: &Error) -> Rung {
         | Code::TlsUntrusted
         | Code::NetworkLost
         | Code::Timeout => Rung::Service,
+        // It was not the storage itself that answered.
+        Code::RemoteError | Code::Throttled
+            if error.upstream_answer().is_some_and(|answer| answer.code.is_none()) =>
+        {
+            Rung::Service
+        }
         Code::ClockSkew => Rung::Clock,
         Code::InvalidCredentials | Code::CredentialsExpired => Rung::Credentials,
         Code::AccessDenied if error.data().field.as_deref() == Some("access_key_id") => {

@@ -4,6 +4,7 @@
 //! the bucket, where a person has to change a setting.
 
 use chrono::Utc;
+use url::Url;
 
 use super::answer::{is_region, shortened};
 use super::rules::Rules;
@@ -42,7 +43,7 @@ impl Rules<'_> {
         let port_for_tls = ["sent to https port", "http request to an https server"];
         if (status == 400 && port_for_tls.iter().any(|words| body.contains(words)))
             || (status == 403 && (self.says("ssl required") || self.says("ssl is required")))
-            || (endpoint.starts_with("http://") && moved.starts_with("https://"))
+            || (endpoint.starts_with("http://") && self.leads_to_tls_here(moved))
         {
             let message = format!("{endpoint} wants TLS: write https:// instead of http://");
             return invalid("plain_http_on_tls", message);
@@ -90,6 +91,15 @@ impl Rules<'_> {
             return invalid("not_s3", message);
         }
         None
+    }
+
+    /// Whether a redirect changes the scheme alone, and not the host.
+    fn leads_to_tls_here(&self, moved: &str) -> bool {
+        let Context { endpoint, bucket, .. } = self.context;
+        let host = |url: &str| Some(Url::parse(url).ok()?.host_str()?.to_owned());
+        let (Some(there), Some(here)) = (host(moved), host(endpoint)) else { return false };
+        let in_host = there.strip_prefix(bucket.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        moved.starts_with("https://") && (there == here || in_host == Some(here.as_str()))
     }
 
     pub(super) fn clock(&self) -> Option<Error> {
@@ -149,7 +159,14 @@ impl Rules<'_> {
                 unknown_key()
             }
             // Cloudflare R2, for keys of another length.
-            "InvalidArgument" if self.says("credential access key has length") => unknown_key(),
+            "InvalidArgument" if self.says("credential access key has length") => {
+                let message = format!(
+                    "the storage does not take this kind of access key id ({}): enter the access key \
+                     id that belongs to this storage",
+                    self.words()
+                );
+                refused("access_key", "access_key_id", &message)
+            }
             // Garage says AccessDenied for everything; its message tells.
             "AccessDenied" if self.says("no such key") => unknown_key(),
             "AccessDenied" if self.says("invalid signature") => wrong_signature(),

@@ -72,6 +72,13 @@ impl Rules<'_> {
             "AccessDenied" => self.says("cap exceeded") || self.says("quota is reached"),
             _ => self.status() == 507 || self.says("no space left"),
         };
+        if full && self.says("cap exceeded") {
+            let message = format!(
+                "a cap of the account is used up: raise it in the account's settings ({})",
+                self.words()
+            );
+            return Some(Error::new(Code::QuotaExceeded, message));
+        }
         full.then(|| {
             let message = format!(
                 "the storage is full or a quota is used up: delete old backups or raise the quota ({})",
@@ -195,7 +202,8 @@ impl Rules<'_> {
             | "RequestLimitExceeded"
             | "ServiceUnavailable"
             | "Busy" => true,
-            _ => matches!(status, 429 | 503),
+            // A page comes from something in front of the storage.
+            _ => status == 429 || (status == 503 && !self.answer.is_page()),
         };
         if slow {
             let error = Error::new(Code::Throttled, "the storage asks to slow down");
@@ -229,6 +237,14 @@ impl Rules<'_> {
     }
 
     fn failed(&self) -> Error {
+        if self.code().is_empty() && matches!(self.status(), 502..=504 | 520..=530) {
+            let message = format!(
+                "something in front of the storage answers with {}: the storage behind it is down, \
+                 starting, or cannot be reached from there",
+                self.words()
+            );
+            return Error::new(Code::RemoteError, message).fact("status", i64::from(self.status()));
+        }
         Error::new(Code::RemoteError, format!("the storage failed: {}", self.words()))
             .fact("status", i64::from(self.status()))
     }
