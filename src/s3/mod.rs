@@ -10,6 +10,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod http;
+mod lenient;
 mod list;
 mod lock;
 mod multipart;
@@ -44,6 +45,7 @@ use futures_util::future::BoxFuture;
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
 pub use self::http::{Greeting, Reach};
+use self::lenient::Lenient;
 pub use self::list::{Next, ObjectInfo, Page};
 pub use self::lock::Retention;
 pub use self::multipart::{OpenUpload, Part, Upload};
@@ -67,9 +69,9 @@ fn retries() -> RetryConfig {
 fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
     #[cfg(feature = "fuzzing")]
     if let Some(client) = fuzzing::client() {
-        return Ok(client);
+        return Ok(SharedHttpClient::new(Lenient(client)));
     }
-    Ok(SharedHttpClient::new(http::Pool::new(config)?))
+    Ok(SharedHttpClient::new(Lenient(SharedHttpClient::new(http::Pool::new(config)?))))
 }
 
 /// One bucket, reached with one set of credentials. Cheap to clone.
