@@ -138,6 +138,33 @@ impl S3 for Folder {
         Ok(response)
     }
 
+    /// The older listing, which s3s-fs has without its marker and its entity tags.
+    async fn list_objects(
+        &self,
+        request: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
+        let marker = request.input.marker.clone();
+        let request = request.map_input(|input| ListObjectsV2Input {
+            start_after: input.marker.clone(),
+            ..input.into()
+        });
+        let listed = self.list_objects_v2(request).await?;
+        Ok(listed.map_output(|output| ListObjectsOutput {
+            // Who does not group keys is expected to go on after the last one.
+            next_marker: output.next_continuation_token.filter(|_| output.delimiter.is_some()),
+            marker,
+            contents: output.contents,
+            common_prefixes: output.common_prefixes,
+            delimiter: output.delimiter,
+            encoding_type: output.encoding_type,
+            is_truncated: output.is_truncated,
+            max_keys: output.max_keys,
+            name: output.name,
+            prefix: output.prefix,
+            ..ListObjectsOutput::default()
+        }))
+    }
+
     async fn head_object(
         &self,
         mut request: S3Request<HeadObjectInput>,
