@@ -16,6 +16,8 @@ mod connection;
 mod e2e;
 mod embedded_server;
 mod noise;
+mod personality;
 mod protocol;
+mod relay;
 mod s3_answers;
 mod support;

@@ -1,8 +1,8 @@
 //! What the tests stand on: a storage, and a look into it that does not use our S3 code.
 //!
-//! The storage is the embedded server, or with `TEST_S3_SERVER=external` the one that
-//! `TEST_S3_ENDPOINT`, `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY`
-//! name. Each test has a bucket of its own, or with `TEST_S3_CREATE_BUCKETS=0` a prefix of its own
+//! The storage is the embedded server, with `TEST_S3_SERVER=personality:NAME` one that plays the
+//! provider of this name, or with `TEST_S3_SERVER=external` the one that `TEST_S3_ENDPOINT`,
+//! `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY` name. Each test has a bucket of its own, or with `TEST_S3_CREATE_BUCKETS=0` a prefix of its own
 //! in `TEST_S3_BUCKET`, and takes away what it left there.
 
 use std::ops::Range;
@@ -12,6 +12,7 @@ use aws_credential_types::Credentials;
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, RuntimeComponents,
@@ -24,6 +25,8 @@ use s3_backup_agent::demo::server::EmbeddedServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::personality::{PLAIN, Personality, Traits, named};
+
 /// The program under test.
 pub(crate) fn agent_command() -> PathBuf {
     env!("CARGO_BIN_EXE_s3-backup-agent").into()
@@ -35,8 +38,11 @@ pub(crate) struct TestServer {
     pub(crate) bucket: String,
     /// Empty, or the folder that belongs to the test, without slash.
     pub(crate) prefix: String,
+    /// What the agent is told.
     place: Place,
+    /// Sees the storage as it is, past the provider that it plays.
     client: Client,
+    personality: Option<Personality>,
     embedded: Option<(EmbeddedServer, TempDir)>,
 }
 
@@ -63,12 +69,16 @@ impl Place {
     }
 
     fn client(&self) -> Client {
+        Client::from_conf(self.config().build())
+    }
+
+    fn config(&self) -> aws_sdk_s3::config::Builder {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
         let keys =
             Credentials::new(&self.access_key_id, &self.secret_access_key, None, None, "tests");
-        let config = aws_sdk_s3::Config::builder()
+        aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .endpoint_url(&self.endpoint)
             .region(Region::new(self.region.clone()))
@@ -77,8 +87,6 @@ impl Place {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .http_client(http)
-            .build();
-        Client::from_conf(config)
     }
 
     async fn create_bucket(&self, client: &Client, bucket: &str) {
@@ -94,7 +102,11 @@ impl Place {
 
 impl TestServer {
     pub(crate) async fn start() -> Self {
-        if std::env::var("TEST_S3_SERVER").as_deref() != Ok("external") {
+        let wanted = std::env::var("TEST_S3_SERVER").unwrap_or_default();
+        if let Some(provider) = wanted.strip_prefix("personality:") {
+            return Self::playing(named(provider)).await;
+        }
+        if wanted != "external" {
             return Self::embedded().await;
         }
         let own = unused_name();
@@ -110,17 +122,33 @@ impl TestServer {
                 (own, String::new())
             }
         };
-        Self { bucket, prefix, place, client, embedded: None }
+        Self { bucket, prefix, place, client, personality: None, embedded: None }
+    }
+
+    /// On the embedded server, which plays a provider, whatever the environment says.
+    pub(crate) async fn playing(traits: Traits) -> Self {
+        let mut server = Self::with_keys(traits.access_key_id, traits.region).await;
+        let (embedded, _) = server.embedded.as_ref().unwrap();
+        let upstream = embedded.endpoint().trim_start_matches("http://").parse().unwrap();
+        let secret = &server.place.secret_access_key;
+        let personality = Personality::start(upstream, traits, secret).await;
+        server.place.endpoint = personality.endpoint();
+        server.personality = Some(personality);
+        server
     }
 
     /// On the embedded server, whatever the environment says.
     pub(crate) async fn embedded() -> Self {
+        Self::with_keys(PLAIN.access_key_id, PLAIN.region).await
+    }
+
+    async fn with_keys(access_key_id: &str, region: &str) -> Self {
         let bucket = unused_name();
         let folder = tempfile::tempdir().unwrap();
         let place = Place {
             endpoint: String::new(),
-            region: "us-east-1".to_owned(),
-            access_key_id: "AKIATESTS".to_owned(),
+            region: region.to_owned(),
+            access_key_id: access_key_id.to_owned(),
             secret_access_key: format!("{:032x}", fastrand::u128(..)),
         };
         let server =
@@ -129,7 +157,23 @@ impl TestServer {
         server.create_bucket(&bucket).unwrap();
         let place = Place { endpoint: server.endpoint(), ..place };
         let (prefix, client) = (String::new(), place.client());
-        Self { bucket, prefix, place, client, embedded: Some((server, folder)) }
+        let embedded = Some((server, folder));
+        Self { bucket, prefix, place, client, personality: None, embedded }
+    }
+
+    /// The provider that is played.
+    pub(crate) fn personality(&self) -> &Personality {
+        self.personality.as_ref().unwrap()
+    }
+
+    /// Whether unfinished uploads can be found by the beginning of their keys.
+    pub(crate) fn lists_uploads(&self) -> bool {
+        self.personality.as_ref().is_none_or(Personality::lists_uploads)
+    }
+
+    /// The settings of another client that sees what the agent sees, and tries everything once.
+    pub(crate) fn sdk(&self) -> aws_sdk_s3::config::Builder {
+        self.place.config().retry_config(RetryConfig::disabled())
     }
 
     /// The `config` of `target.open`.
@@ -264,6 +308,7 @@ impl Drop for TestServer {
             prefix: self.prefix.clone(),
             place: self.place.clone(),
             client: self.place.client(),
+            personality: None,
             embedded: None,
         };
         let cleaning = std::thread::spawn(move || {
@@ -281,7 +326,7 @@ fn unused_name() -> String {
 
 /// Signs the digest of other bytes than those that are sent.
 #[derive(Debug)]
-struct SignedForOther;
+pub(crate) struct SignedForOther;
 
 impl Intercept for SignedForOther {
     fn name(&self) -> &'static str {

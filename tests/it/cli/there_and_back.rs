@@ -280,6 +280,10 @@ async fn what_interrupted_uploads_have_left_is_swept() {
     assert_eq!((young.code, young.stdout.as_str()), (0, ""), "{young:?}");
     assert!(young.stderr.contains("Nothing is left over."), "{young:?}");
     let found = shell.run(&[&"sweep", &"--older-than", &"0s", &"--dry-run"]).await;
+    if !server.lists_uploads() {
+        assert!(found.stderr.contains("Nothing is left over."), "{found:?}");
+        return;
+    }
     let rows: Vec<_> = found.stdout.lines().collect();
     let begin = |row: &str, name: &str, verb: &str| {
         row.starts_with(&format!("{verb} the unfinished upload of {folder}{name}.tar, idle for "))

@@ -49,7 +49,7 @@ fn params(hosts: &[&str], name: &str) -> CertificateParams {
 }
 
 /// A certificate with its key, and what the clients of it offered.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     config: Arc<ServerConfig>,
     certificate: CertificateDer<'static>,
     pub(super) pem: String,
@@ -95,7 +95,7 @@ impl Identity {
         self.protocols.lock().unwrap().clone()
     }
 
-    pub(super) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let offered = start.client_hello().alpn().into_iter().flatten();
         let offered = offered.map(|name| String::from_utf8_lossy(name).into_owned());

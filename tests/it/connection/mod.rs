@@ -2,13 +2,13 @@
 //! arrive. Always on the embedded server, with something of ours in between.
 
 mod breaks;
-mod certificates;
+pub(crate) mod certificates;
 mod order;
 mod proxy;
 mod refusals;
 mod requests;
 mod secrets;
-mod seen;
+pub(crate) mod seen;
 mod speed;
 mod tls;
 mod wire;
@@ -26,7 +26,7 @@ use crate::support::{TestServer, agent_command};
 
 /// An agent with this environment and the target `t1` open: the storage of `server`, at another
 /// endpoint and with other changes to its settings.
-async fn open(
+pub(crate) async fn open(
     server: &TestServer,
     endpoint: &str,
     changes: Value,

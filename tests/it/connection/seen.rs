@@ -54,6 +54,6 @@ pub(super) fn part(uri: &Uri) -> Option<u32> {
     pairs.find_map(|pair| pair.strip_prefix("partNumber="))?.parse().ok()
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

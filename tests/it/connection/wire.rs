@@ -5,9 +5,8 @@
 //! speaks as a forward proxy: whole URIs and `CONNECT` lead to the one storage behind it. The way is
 //! gone when this is dropped.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,20 +14,16 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::Barrier;
-use tokio::task::{AbortHandle, JoinSet};
 
 use super::certificates::Identity;
 use super::seen::Seen;
+use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 
-type Body = BoxBody<Bytes, io::Error>;
 type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
 
 /// What happens to a request.
@@ -55,7 +50,7 @@ pub(super) enum Act {
 pub(super) struct Wire {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
-    serving: AbortHandle,
+    _listening: Listening,
 }
 
 impl Wire {
@@ -81,8 +76,6 @@ impl Wire {
         identity: Option<Arc<Identity>>,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let state = Arc::new(State {
             upstream,
@@ -90,8 +83,8 @@ impl Wire {
             seen: Arc::clone(&seen),
             in_hand: Arc::default(),
         });
-        let serving = tokio::spawn(accept(listener, identity, state)).abort_handle();
-        Self { address, seen, serving }
+        let listening = Listening::start(identity, state).await;
+        Self { address: listening.address, seen, _listening: listening }
     }
 
     pub(super) fn http(&self) -> String {
@@ -108,46 +101,6 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-/// The connections live in this future and end with it.
-async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, state: Arc<State>) {
-    let mut connections = JoinSet::new();
-    for number in 0.. {
-        let (socket, _) = listener.accept().await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let state = Arc::clone(&state);
-        match identity.clone() {
-            None => {
-                connections.spawn(serve(socket, number, state));
-            }
-            Some(identity) => {
-                connections.spawn(async move {
-                    if let Ok(stream) = identity.accept(socket).await {
-                        serve(stream, number, state).await;
-                    }
-                });
-            }
-        }
-    }
-}
-
-async fn serve(
-    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    number: usize,
-    state: Arc<State>,
-) {
-    let service = service_fn(move |request| Arc::clone(&state).handle(number, request));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    let serving = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(io), service);
-    // Ends in an error when it was told to break.
-    let _ = serving.with_upgrades().await;
-}
-
 struct State {
     upstream: SocketAddr,
     rule: Mutex<Rule>,
@@ -160,7 +113,7 @@ fn cut() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
-impl State {
+impl Relay for State {
     async fn handle(
         self: Arc<Self>,
         connection: usize,
@@ -191,16 +144,18 @@ impl State {
             }
             _ => {}
         }
-        let (mut head, content) = self.pass_on(head, content).await?;
+        let (head, content) = pass_on(self.upstream, head, content.into()).await?.into_parts();
+        let content = collect(content).await?;
         let length = match act {
             Act::LoseAnswer => return Err(cut()),
             Act::CutAnswer(bytes) => bytes,
             _ => content.len(),
         };
-        head.headers.remove(http::header::TRANSFER_ENCODING);
         Ok(Response::from_parts(head, body_of(content, length)))
     }
+}
 
+impl State {
     fn note(&self, connection: usize, at_once: usize, head: &Parts, content: &[u8]) {
         self.seen.lock().unwrap().push(Seen::new(connection, at_once, head, content));
     }
@@ -226,33 +181,8 @@ impl State {
             let mut near = TokioIo::new(upgrade.await.map_err(io::Error::other)?);
             tokio::io::copy_bidirectional(&mut near, &mut far).await
         });
-        Response::new(Full::default().map_err(never).boxed())
+        Response::new(body(Bytes::new()))
     }
-
-    async fn pass_on(
-        &self,
-        mut head: Parts,
-        content: Vec<u8>,
-    ) -> io::Result<(http::response::Parts, Bytes)> {
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        head.uri = path.parse().map_err(io::Error::other)?;
-        let socket = TcpStream::connect(self.upstream).await?;
-        socket.set_nodelay(true)?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(socket))
-                .await
-                .map_err(io::Error::other)?;
-        tokio::spawn(connection);
-        let request = Request::from_parts(head, Full::from(content));
-        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
-        let (head, body) = answer.into_parts();
-        let content = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        Ok((head, content))
-    }
-}
-
-fn never(never: Infallible) -> io::Error {
-    match never {}
 }
 
 async fn read(mut body: Incoming, wanted: usize) -> io::Result<Vec<u8>> {
@@ -270,7 +200,7 @@ async fn read(mut body: Incoming, wanted: usize) -> io::Result<Vec<u8>> {
 /// The first `length` bytes of `content`; when that is not all, the connection ends there.
 fn body_of(content: Bytes, length: usize) -> Body {
     if length >= content.len() {
-        return Full::new(content).map_err(never).boxed();
+        return body(content);
     }
     let frames = stream::unfold(content.slice(..length), |mut rest| async move {
         // Everything goes out before the end comes, because the server flushes while it waits.
@@ -286,7 +216,7 @@ fn body_of(content: Bytes, length: usize) -> Body {
 
 fn refusal(status: u16, code: &str) -> Response<Body> {
     let document = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
-    let mut response = Response::new(Full::from(document).map_err(never).boxed());
+    let mut response = Response::new(body(document));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }

@@ -38,6 +38,11 @@ async fn abandoned_uploads_of_archives_are_removed() {
     }
 
     assert_eq!(sweep(&host, json!({})).await, []);
+    if !server.lists_uploads() {
+        assert_eq!(sweep(&host, json!({"older_than_s": 0})).await, []);
+        assert_eq!(server.open_uploads().await.len(), 4);
+        return;
+    }
     let found = |status: &str| abandoned.each_ref().map(|key| (key.clone(), status.to_owned()));
     assert_eq!(sweep(&host, json!({"older_than_s": 0, "dry_run": true})).await, found("found"));
     assert_eq!(server.open_uploads().await.len(), 4);
@@ -79,6 +84,10 @@ async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
     }
     let all = json!({"target": "t1", "older_than_s": 0});
     let swept = host.call("target.sweep", all).await.unwrap();
+    if !server.lists_uploads() {
+        assert_eq!((&swept["more"], &swept["leftovers"]), (&json!(false), &json!([])));
+        return;
+    }
     assert_eq!(swept["more"], true);
     assert!((100..250).contains(&swept["leftovers"].as_array().unwrap().len()));
     assert_eq!(server.open_uploads().await, []);

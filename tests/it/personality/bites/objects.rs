@@ -1,0 +1,81 @@
+//! Single objects: what is said of them, and under which conditions they are written.
+
+use super::super::answer::Refusal;
+use super::super::provider::{AWS_LOCKED, BACKBLAZE, CLOUDFLARE, GARAGE};
+use super::super::traits::{PLAIN, Traits};
+use super::{assert_refused, playing, refusal};
+
+#[tokio::test]
+async fn conditions_are_kept_ignored_or_refused() {
+    for (traits, expected) in [(PLAIN, 412), (GARAGE, 200), (BACKBLAZE, 501)] {
+        let (server, client) = playing(traits).await;
+        server.put("k", *b"old").await;
+        let put = client.put_object().bucket(&server.bucket).key("k").if_none_match("*");
+        let answer = put.body(b"new".to_vec().into()).send().await;
+        if expected == 200 {
+            answer.unwrap();
+            assert_eq!(server.get("k").await.unwrap(), b"new");
+        } else {
+            assert_eq!(refusal(answer).0, expected);
+            assert_eq!(server.get("k").await.unwrap(), b"old");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_write_may_come_too_soon_once() {
+    let (server, client) = playing(CLOUDFLARE).await;
+    let put = || client.put_object().bucket(&server.bucket).key("k").send();
+    put().await.unwrap();
+    assert_refused(&refusal(put().await), 429, "TooManyRequests", "Reduce your");
+    put().await.unwrap();
+    client.put_object().bucket(&server.bucket).key("other").send().await.unwrap();
+}
+
+#[tokio::test]
+async fn versions_stay() {
+    let (server, client) = playing(BACKBLAZE).await;
+    let put = || client.put_object().bucket(&server.bucket).key("k").send();
+    let first = put().await.unwrap().version_id.unwrap();
+    let get = client.get_object().bucket(&server.bucket).key("k");
+    assert_eq!(get.send().await.unwrap().version_id.unwrap(), first);
+    let second = put().await.unwrap().version_id.unwrap();
+    let head = client.head_object().bucket(&server.bucket).key("k").send().await.unwrap();
+    assert_eq!(head.version_id.unwrap(), second);
+    assert_ne!(first, second);
+    let deleted = client.delete_object().bucket(&server.bucket).key("k").send().await.unwrap();
+    assert_eq!(deleted.delete_marker, Some(true));
+    assert_ne!(deleted.version_id.unwrap(), second);
+    assert_eq!(server.objects().await, []);
+    let (server, client) = playing(PLAIN).await;
+    let put = client.put_object().bucket(&server.bucket).key("k").send().await.unwrap();
+    assert_eq!(put.version_id, None);
+}
+
+#[tokio::test]
+async fn tags_may_be_no_md5() {
+    let (server, client) = playing(AWS_LOCKED).await;
+    server.put("k", *b"").await;
+    let get = client.get_object().bucket(&server.bucket).key("k");
+    let tag = get.clone().send().await.unwrap().e_tag.unwrap();
+    // The MD5 of nothing begins with d41d.
+    assert!(tag.starts_with("\"tkht"), "{tag}");
+    let listed = client.list_objects_v2().bucket(&server.bucket).send().await.unwrap();
+    assert_eq!(listed.contents()[0].e_tag(), Some(tag.as_str()));
+    get.clone().if_match(&tag).send().await.unwrap();
+    assert_eq!(refusal(get.if_match("\"tkhtg\"").send().await).0, 412);
+}
+
+#[tokio::test]
+async fn what_is_missing_may_be_forbidden() {
+    const FORBIDDEN: Refusal =
+        Refusal { status: 403, code: "AccessDenied", message: "Access Denied" };
+    let traits = Traits { missing: Some(FORBIDDEN), ..PLAIN };
+    let (server, client) = playing(traits).await;
+    let get = client.get_object().bucket(&server.bucket).key("none").send().await;
+    assert_refused(&refusal(get), 403, "AccessDenied", "Access Denied");
+    let head = client.head_object().bucket(&server.bucket).key("none").send().await;
+    assert_eq!(refusal(head).0, 403);
+    server.put("k", *b"x").await;
+    client.get_object().bucket(&server.bucket).key("k").send().await.unwrap();
+}

@@ -1,0 +1,87 @@
+//! Entity tags that are no MD5.
+//!
+//! The tags of the embedded server are MD5s in hexadecimal digits, of multipart uploads with the
+//! number of parts behind them. They are turned into others on the way out and back on the way in.
+
+use super::answer::{rewritten, unescaped};
+
+/// What is in the entity tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Etags {
+    /// What AWS puts there.
+    Md5,
+    /// Other digits for objects that were made of parts.
+    NoMd5OfParts,
+    /// Letters of which nobody could make digits.
+    Opaque,
+}
+
+impl Etags {
+    /// The tag that is shown in place of one of the embedded server.
+    pub(super) fn shown(self, tag: &str) -> String {
+        match self {
+            Self::Opaque => tag.chars().map(letter).collect(),
+            _ => self.mirrored(tag),
+        }
+    }
+
+    /// The tag of the embedded server for one that was shown.
+    pub(super) fn kept(self, tag: &str) -> String {
+        match self {
+            Self::Opaque => tag.chars().map(digit).collect(),
+            _ => self.mirrored(tag),
+        }
+    }
+
+    /// The same twice is the tag as it was.
+    fn mirrored(self, tag: &str) -> String {
+        match tag.split_once('-') {
+            Some((digits, parts)) if self == Self::NoMd5OfParts => {
+                let other =
+                    |digit: char| digit.to_digit(16).map_or(digit, |value| hexadecimal(15 - value));
+                format!("{}-{parts}", digits.chars().map(other).collect::<String>())
+            }
+            _ => tag.to_owned(),
+        }
+    }
+}
+
+/// A document with these tags in all of its `ETag` elements.
+pub(super) fn in_document(document: &str, tag: impl Fn(&str) -> String) -> String {
+    rewritten(document, "ETag", |old| Some(tag(&unescaped(old)).replace('"', "&quot;")))
+}
+
+fn hexadecimal(value: u32) -> char {
+    char::from_digit(value, 16).unwrap()
+}
+
+fn letter(digit: char) -> char {
+    let value = digit.to_digit(16).filter(|_| digit != '-');
+    value.map_or(digit, |value| char::from(b'g' + u8::try_from(value).unwrap()))
+}
+
+fn digit(letter: char) -> char {
+    match letter {
+        'g'..='v' => hexadecimal(u32::from(letter) - u32::from('g')),
+        other => other,
+    }
+}
+
+#[test]
+fn tags_come_back() {
+    let parts = "\"0123456789abcdef0123456789abcdef-12\"";
+    for (etags, tag, shown) in [
+        (Etags::Md5, parts, parts),
+        (Etags::NoMd5OfParts, "\"00ff\"", "\"00ff\""),
+        (Etags::NoMd5OfParts, "\"00ff-3\"", "\"ff00-3\""),
+        (Etags::Opaque, "\"09af-3\"", "\"gpqv-j\""),
+    ] {
+        assert_eq!(etags.shown(tag), shown);
+        assert_eq!(etags.kept(shown), tag);
+    }
+    let document = "<a><ETag>&quot;0f&quot;</ETag><b/><ETag>\"ff-1\"</ETag></a>";
+    assert_eq!(
+        in_document(document, |tag| Etags::NoMd5OfParts.shown(tag)),
+        "<a><ETag>&quot;0f&quot;</ETag><b/><ETag>&quot;00-1&quot;</ETag></a>"
+    );
+}
