@@ -13,6 +13,7 @@
 mod arrows;
 mod cli;
 mod connection;
+mod diagnosis;
 mod e2e;
 mod embedded_server;
 mod noise;

@@ -11,17 +11,19 @@ use s3_backup_agent::s3::{Answer, Context, Operation, classify};
 use self::Code::*;
 use self::Operation::*;
 
-type Pairs = &'static [(&'static str, &'static str)];
+pub(crate) type Pairs = &'static [(&'static str, &'static str)];
 
+/// An answer and its meaning.
 #[derive(Clone, Debug)]
-struct Row {
-    who: &'static str,
-    operation: Operation,
-    endpoint: &'static str,
-    region: &'static str,
-    answer: (u16, Pairs, &'static str),
+pub(crate) struct Row {
+    pub(crate) who: &'static str,
+    pub(crate) operation: Operation,
+    pub(crate) endpoint: &'static str,
+    pub(crate) region: &'static str,
+    /// Status, headers and body.
+    pub(crate) answer: (u16, Pairs, &'static str),
     /// Code, field and facts; a field of "" is none.
-    means: (Code, &'static str, Pairs),
+    pub(crate) means: (Code, &'static str, Pairs),
 }
 
 const ROW: Row = Row {
@@ -33,13 +35,13 @@ const ROW: Row = Row {
     means: (Internal, "", &[]),
 };
 
-const BUCKET: &str = "backups";
+pub(crate) const BUCKET: &str = "backups";
 
 /// Stands for the parts of a signature that some storages repeat in their refusals.
 const ECHO: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     // Who we are.
     Row { who: "AWS: unknown key",
         answer: (403, &[], "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does not exist in our records.</Message><AWSAccessKeyId>AKIAX</AWSAccessKeyId><RequestId>4442587FB7D0A2F9</RequestId><HostId>x</HostId></Error>"),

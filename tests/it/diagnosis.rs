@@ -1,0 +1,145 @@
+//! What `target.validate` finds when a storage answers as it was recorded elsewhere: the right check
+//! fails, and says in one sentence what is wrong.
+//!
+//! Prints a table of what people read; `--nocapture` shows it.
+
+use s3_backup_agent::error::Code;
+use s3_backup_agent::s3::Operation;
+use serde_json::{Value, json};
+
+use crate::connection::open;
+use crate::personality::{Call, PLAIN, Recorded};
+use crate::s3_answers::{BUCKET, ROWS, Row};
+use crate::support::TestServer;
+
+/// The checks that may find a recorded answer; none if it cannot come when a target is tried out.
+fn checks(row: &Row) -> &'static [&'static str] {
+    let (code, field, facts) = row.means;
+    let is_elsewhere = facts.iter().any(|(name, _)| *name == "expected");
+    match (row.operation, code) {
+        (Operation::ListObjectsV2, Code::InvalidEndpoint) if is_elsewhere => &["region"],
+        (Operation::ListObjectsV2, Code::InvalidEndpoint) => &["service"],
+        (Operation::ListObjectsV2, Code::CannotConnect) => &["tcp", "service"],
+        (Operation::ListObjectsV2, Code::InvalidCredentials | Code::CredentialsExpired) => {
+            &["credentials"]
+        }
+        (Operation::ListObjectsV2, Code::AccessDenied) if field == "access_key_id" => {
+            &["credentials"]
+        }
+        (Operation::ListObjectsV2, Code::BucketNotFound | Code::InvalidBucketName) => &["bucket"],
+        (Operation::ListObjectsV2, Code::WrongRegion) => &["region"],
+        (Operation::ListObjectsV2, Code::WrongAddressing) => &["addressing"],
+        (Operation::ListObjectsV2, Code::Throttled | Code::RemoteError) => &["service", "list"],
+        (Operation::ListObjectsV2, _) => &["list"],
+        // The first write of an object that nobody else can know.
+        (Operation::PutObject, Code::AlreadyExists) => &[],
+        (Operation::PutObject, _) => &["write"],
+        (Operation::GetObject, _) => &["read"],
+        (
+            Operation::CreateMultipartUpload
+            | Operation::UploadPart
+            | Operation::AbortMultipartUpload,
+            _,
+        ) => &["multipart"],
+        (Operation::DeleteObject, _) => &["delete"],
+        _ => &[],
+    }
+}
+
+/// Lets the storage answer so. What can be put right by other settings is answered once.
+fn play(server: &TestServer, row: &Row) {
+    let (status, headers, body) = row.answer;
+    let once = matches!(row.means.0, Code::WrongRegion | Code::WrongAddressing);
+    // What is no S3 answers everybody.
+    let strangers = matches!(
+        row.means.0,
+        Code::InvalidEndpoint | Code::CannotConnect | Code::Throttled | Code::RemoteError
+    );
+    let calls = match row.operation {
+        Operation::ListObjectsV2 if strangers => {
+            vec![Call::UnsignedList, Call::ListObjectsV2, Call::ListObjects]
+        }
+        Operation::ListObjectsV2 if !once => vec![Call::ListObjectsV2, Call::ListObjects],
+        operation => vec![Call::from(operation)],
+    };
+    for call in calls {
+        let headers = headers.iter();
+        server.personality().play(Recorded {
+            call,
+            status,
+            headers: headers.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            body: body.replace(BUCKET, &server.bucket),
+            once,
+        });
+    }
+}
+
+/// The endpoint that the row is about, reached through a proxy, or the one of the storage.
+async fn validated(server: &TestServer, row: &Row) -> Value {
+    let proxy = server.config()["endpoint"].as_str().unwrap().to_owned();
+    let (endpoint, environment) = match row.endpoint.starts_with("http://") {
+        true => (row.endpoint, vec![("HTTP_PROXY", proxy.as_str()), ("NO_PROXY", "")]),
+        false => (proxy.as_str(), vec![]),
+    };
+    let changes = json!({"region": row.region, "addressing": "path"});
+    let host = open(server, endpoint, changes, &environment).await.unwrap();
+    host.call("target.validate", json!({"target": "t1"})).await.unwrap()
+}
+
+/// What is wrong with the result, if anything.
+fn fault(result: &Value, row: &Row, bucket: &str) -> Option<String> {
+    let (code, field, facts) = row.means;
+    let checks = checks(row);
+    let Some(check) = found(result) else { return Some(format!("no check failed: {result}")) };
+    let error = &check["error"];
+    let wrong = |what: &str| Some(format!("{what}: {check}"));
+    if !checks.iter().any(|name| check["name"] == *name) {
+        return wrong(&format!("not found by one of {checks:?}"));
+    }
+    if error["code"] != code.as_str() {
+        return wrong(&format!("not {code}"));
+    }
+    if error["field"].as_str().unwrap_or_default() != field {
+        return wrong(&format!("not the field \"{field}\""));
+    }
+    for (name, expected) in facts {
+        let fact = error["facts"][*name].to_string();
+        if fact.trim_matches('"') != expected.replace(BUCKET, bucket) {
+            return wrong(&format!("not {name} = {expected}"));
+        }
+    }
+    (result["ok"] != false).then(|| format!("not failed: {result}"))
+}
+
+/// The first check that failed.
+fn found(result: &Value) -> Option<&Value> {
+    result["checks"].as_array().unwrap().iter().find(|check| check["status"] == "failed")
+}
+
+#[tokio::test]
+async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
+    let mut table = "| answer | call | check | what people read |\n|---|---|---|---|\n".to_owned();
+    let mut wrong = Vec::new();
+    let rows: Vec<_> = ROWS.iter().filter(|row| !checks(row).is_empty()).collect();
+    for row in &rows {
+        let server = TestServer::playing(PLAIN).await;
+        play(&server, row);
+        let result = validated(&server, row).await;
+        let (check, sentence) = match found(&result) {
+            Some(check) => (check["name"].as_str(), check["error"]["message"].as_str()),
+            None => (None, None),
+        };
+        let cells = [check, sentence].map(|cell| cell.unwrap_or("none").replace('|', "\\|"));
+        let [check, sentence] = cells;
+        table += &format!("| {} | {:?} | {check} | {sentence} |\n", row.who, row.operation);
+        if server.personality().played() == 0 {
+            wrong.push(format!("{}: never asked for", row.who));
+        }
+        if let Some(fault) = fault(&result, row, &server.bucket) {
+            wrong.push(format!("{}: {fault}", row.who));
+        }
+    }
+    println!("{table}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(rows.len() >= 50, "only {} rows", rows.len());
+}
