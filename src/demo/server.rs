@@ -1,7 +1,8 @@
 //! An S3 server inside this process, over a folder, for the demo and the tests.
 //!
-//! Checks signatures (SigV4, payload digests included) and serves path-style requests over plain
-//! HTTP on the loopback interface. What the calls mean is in `folder`. Stops when dropped, with
+//! Checks signatures (SigV4, payload digests included) and serves requests over plain HTTP on the
+//! loopback interface, with the bucket in the path or in the host name. What the calls mean is in
+//! `folder`. Stops when dropped, with
 //! every connection; requests that have come are finished. Never meant to keep anybody's data.
 
 use std::io;
@@ -14,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::auth::{S3Auth, SecretKey};
+use s3s::host::{S3Host, VirtualHost};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpError, S3Result, s3_error};
 use tokio::net::TcpListener;
@@ -38,6 +40,7 @@ impl EmbeddedServer {
     pub async fn start(folder: &Path, access_key: &str, secret_key: &str) -> io::Result<Self> {
         let root = folder.canonicalize()?;
         let mut builder = S3ServiceBuilder::new(Folder::new(root.clone())?);
+        builder.set_host(Hosts(root.clone()));
         builder.set_auth(Owner {
             access_key: access_key.to_owned(),
             secret_key: SecretKey::from(secret_key),
@@ -103,6 +106,19 @@ async fn finished(
 ) -> Result<http::Response<s3s::Body>, HttpError> {
     let answering = tokio::spawn(async move { Service::call(&service, request).await });
     answering.await.unwrap_or_else(|error| Err(HttpError::new(Box::new(error))))
+}
+
+/// Any host name is ours; where it begins with the name of a bucket, it is about that.
+struct Hosts(PathBuf);
+
+impl S3Host for Hosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let bucket = host.split_once('.').filter(|(first, _)| self.0.join(first).is_dir());
+        Ok(match bucket {
+            Some((bucket, domain)) => VirtualHost::new(domain).with_bucket(bucket),
+            None => VirtualHost::new(host),
+        })
+    }
 }
 
 /// The one who may do everything.

@@ -27,6 +27,9 @@ use tempfile::TempDir;
 
 use crate::personality::{PLAIN, Personality, Traits, named};
 
+/// What the names of the tests' buckets begin with.
+pub(crate) const OF_TESTS: &str = "test-";
+
 /// The program under test.
 pub(crate) fn agent_command() -> PathBuf {
     env!("CARGO_BIN_EXE_s3-backup-agent").into()
@@ -321,7 +324,7 @@ impl Drop for TestServer {
 }
 
 fn unused_name() -> String {
-    format!("test-{:016x}", fastrand::u64(..))
+    format!("{OF_TESTS}{:016x}", fastrand::u64(..))
 }
 
 /// Signs the digest of other bytes than those that are sent.

@@ -4,6 +4,8 @@ use http::Method;
 use http::request::Parts;
 use s3_backup_agent::s3::Operation;
 
+use crate::support::OF_TESTS;
+
 /// A call, as far as a personality or a test tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -27,7 +29,7 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// Of a request with the bucket in its path.
+    /// Of a request to a bucket of the tests.
     pub(crate) fn of(head: &Parts) -> Self {
         let has = |name: &str| parameter(head, name).is_some();
         let (_, key) = place(head);
@@ -80,10 +82,13 @@ impl From<Operation> for Call {
     }
 }
 
-/// Bucket and key, as they stand in the path.
+/// Bucket and key, as they stand in the host name and the path.
 pub(super) fn place(head: &Parts) -> (&str, &str) {
     let path = head.uri.path().trim_start_matches('/');
-    path.split_once('/').unwrap_or((path, ""))
+    match header(head, "host").split_once('.') {
+        Some((bucket, _)) if bucket.starts_with(OF_TESTS) => (bucket, path),
+        _ => path.split_once('/').unwrap_or((path, "")),
+    }
 }
 
 /// A value of the query, decoded; empty for a name without a value.

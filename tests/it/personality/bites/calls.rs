@@ -35,6 +35,11 @@ fn requests_are_the_calls_that_they_are() {
         assert_eq!(place(&head).0, "b");
         assert_eq!(credential(&head), Some(("AKIA", "eu-1")));
     }
+    for (path, call) in [("/k", Call::HeadObject), ("/a/b", Call::HeadObject), ("/", Call::Other)] {
+        let request = Request::head(path).header("host", "test-1.s3.example.org");
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        assert_eq!((Call::of(&head), place(&head).0), (call, "test-1"));
+    }
     for path in ["/b?list-type=2", "/b/"] {
         let (head, ()) = Request::builder().uri(path).body(()).unwrap().into_parts();
         assert_eq!(Call::of(&head), Call::UnsignedList);

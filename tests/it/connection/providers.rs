@@ -1,0 +1,113 @@
+//! Providers at their own addresses: what the agent knows of them fits to how they behave.
+//!
+//! Nothing but an endpoint and keys is given. A proxy leads to a personality that has the name and
+//! the certificate of the provider.
+
+use serde_json::{Value, json};
+
+use super::certificates::Authority;
+use super::seen::{Seen, part};
+use super::wire::{Act, Wire};
+use super::{address, open, there_and_back};
+use crate::noise::Noise;
+use crate::personality::{PLAIN, Traits, named};
+use crate::support::TestServer;
+use s3_backup_agent::demo::host::Host;
+
+/// A provider that is played at an endpoint.
+struct Home {
+    server: TestServer,
+    storage: Wire,
+    /// The way to it.
+    _proxy: Wire,
+    host: Host,
+}
+
+impl Home {
+    async fn of(traits: Traits, endpoint: &str) -> Self {
+        let server = TestServer::playing(traits).await;
+        let name = endpoint.trim_start_matches("https://");
+        let authority = Authority::new();
+        let identity = authority.issue(&[name, &format!("*.{name}")], 2000..3000);
+        let storage = Wire::with_tls(address(&server), identity, |_| Act::Pass).await;
+        let proxy = Wire::start(storage.address, |_| Act::Pass).await;
+        let given = json!({"region": null, "ca_certificate": authority.pem});
+        let environment = [("HTTPS_PROXY", proxy.http()), ("NO_PROXY", String::new())];
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let host = open(&server, endpoint, given, &environment).await.unwrap();
+        Self { server, storage, _proxy: proxy, host }
+    }
+
+    async fn validated(&self) -> Value {
+        self.host.call("target.validate", json!({"target": "t1"})).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_and_keys_are_enough() {
+    for (name, endpoint, region, addressing) in [
+        ("aws-locked", "https://s3.eu-central-1.amazonaws.com", "eu-central-1", "virtual"),
+        ("backblaze", "https://s3.us-west-004.backblazeb2.com", "us-west-004", "path"),
+        ("cloudflare", "https://0123456789abcdef.r2.cloudflarestorage.com", "auto", "path"),
+        ("mega", "https://s3.eu-central-1.s4.mega.io", "eu-central-1", "path"),
+        ("scaleway", "https://s3.fr-par.scw.cloud", "fr-par", "virtual"),
+    ] {
+        let home = Home::of(named(name), endpoint).await;
+        let result = home.validated().await;
+        assert_eq!(result["ok"], true, "{name}: {result}");
+        assert_eq!(result.get("suggestion"), None, "{name}");
+        let facts = &result["facts"];
+        assert_eq!(facts["provider"], name.split('-').next().unwrap(), "{facts}");
+        assert_eq!((&facts["region"], &facts["addressing"]), (&region.into(), &addressing.into()));
+        there_and_back(&home.host).await;
+        assert_eq!(home.server.objects().await.len(), 4);
+        let seen = home.storage.seen();
+        let signed: Vec<_> =
+            seen.iter().filter(|seen| !seen.header("authorization").is_empty()).collect();
+        assert!(signed.len() > 10);
+        for seen in signed {
+            assert_eq!(seen.header("host").starts_with("test-"), addressing == "virtual");
+            assert!(seen.header("authorization").contains(&format!("/{region}/s3/")), "{seen:?}");
+        }
+    }
+}
+
+/// Sizes of the first parts of an upload of this length.
+async fn first_parts(home: &Home, length: u64) -> Vec<usize> {
+    let size = json!({"size": length});
+    let source = Noise::new(1, 80 << 20);
+    let cut = home.host.upload("t1", crate::e2e::backup("cut"), size, source).await.unwrap_err();
+    assert_eq!(cut.data.code, "length_mismatch");
+    let seen = home.storage.seen();
+    seen.iter().filter(|seen| part(&seen.uri).is_some()).map(|seen| seen.length).collect()
+}
+
+#[tokio::test]
+async fn parts_grow_where_only_a_thousand_are_taken() {
+    const LENGTH: u64 = 30 << 30;
+    for (name, endpoint, most) in [
+        ("scaleway", "https://s3.nl-ams.scw.cloud", 1000),
+        ("backblaze", "https://s3.us-west-004.backblazeb2.com", 10_000),
+    ] {
+        let home = Home::of(named(name), endpoint).await;
+        let parts = first_parts(&home, LENGTH).await;
+        assert!(!parts.is_empty(), "{name}");
+        for size in parts {
+            assert!(u64::try_from(size).unwrap() * most >= LENGTH, "{name}: {size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn google_is_not_told_what_breaks_its_signatures() {
+    let told = |seen: &Seen| seen.uri.query().unwrap_or_default().contains("x-id");
+    for (endpoint, expected) in
+        [("https://storage.googleapis.com", false), ("https://s3.example.org", true)]
+    {
+        let traits = Traits { access_key_id: "GOOGTS7C7FUP3AIRVJTE", ..PLAIN };
+        let home = Home::of(traits, endpoint).await;
+        assert_eq!(home.validated().await["ok"], true);
+        there_and_back(&home.host).await;
+        assert_eq!(home.storage.seen().iter().any(told), expected, "{endpoint}");
+    }
+}
