@@ -1,8 +1,7 @@
 //! Single objects: what is said of them, and under which conditions they are written.
 
-use super::super::answer::Refusal;
 use super::super::provider::{AWS_LOCKED, BACKBLAZE, CLOUDFLARE, GARAGE};
-use super::super::traits::{PLAIN, Traits};
+use super::super::traits::PLAIN;
 use super::{assert_refused, playing, refusal};
 
 #[tokio::test]
@@ -68,10 +67,7 @@ async fn tags_may_be_no_md5() {
 
 #[tokio::test]
 async fn what_is_missing_may_be_forbidden() {
-    const FORBIDDEN: Refusal =
-        Refusal { status: 403, code: "AccessDenied", message: "Access Denied" };
-    let traits = Traits { missing: Some(FORBIDDEN), ..PLAIN };
-    let (server, client) = playing(traits).await;
+    let (server, client) = playing(AWS_LOCKED).await;
     let get = client.get_object().bucket(&server.bucket).key("none").send().await;
     assert_refused(&refusal(get), 403, "AccessDenied", "Access Denied");
     let head = client.head_object().bucket(&server.bucket).key("none").send().await;

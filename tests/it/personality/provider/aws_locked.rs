@@ -1,4 +1,5 @@
-//! A bucket of AWS with object lock, a default retention and keys of KMS.
+//! A bucket of AWS with object lock, a default retention and keys of KMS, for a user with no more
+//! rights than are needed.
 
 use super::super::answer::Refusal;
 use super::super::call::Call;
@@ -21,6 +22,10 @@ const WRONG_REGION: Refusal = Refusal {
               'eu-central-1'",
 };
 
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>: the rights to list are for one
+/// folder, and a request for an object is for none.
+const MISSING: Refusal = Refusal { status: 403, code: "AccessDenied", message: "Access Denied" };
+
 pub(crate) const AWS_LOCKED: Traits = Traits {
     name: "aws-locked",
     access_key_id: "AKIAIOSFODNN7EXAMPLE",
@@ -39,5 +44,6 @@ pub(crate) const AWS_LOCKED: Traits = Traits {
     // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>: no MD5 with keys of KMS.
     etags: Etags::Opaque,
     keeps_versions: true,
+    missing: Some(MISSING),
     ..PLAIN
 };
