@@ -56,6 +56,8 @@ async fn an_endpoint_and_keys_are_enough() {
         let result = home.validated().await;
         assert_eq!(result["ok"], true, "{name}: {result}");
         assert_eq!(result.get("suggestion"), None, "{name}");
+        // What was tried out leaves nothing behind, where nothing is ever overwritten either.
+        assert_eq!(home.server.personality().versions(|_| true), 0, "{name}");
         let facts = &result["facts"];
         assert_eq!(facts["provider"], name.split('-').next().unwrap(), "{facts}");
         assert_eq!((&facts["region"], &facts["addressing"]), (&region.into(), &addressing.into()));

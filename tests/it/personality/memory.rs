@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use http::Response;
 use http::request::Parts;
 
-use super::call::{Call, place};
+use super::call::Call;
 use super::recorded::Recorded;
 use crate::relay::Body;
 
@@ -18,7 +18,14 @@ pub(super) struct Memory {
     parts: BTreeMap<String, BTreeMap<u32, u64>>,
     written: BTreeSet<String>,
     refused: BTreeSet<String>,
-    versions: BTreeMap<String, String>,
+    /// Of each path, with deletions among them; the last one counts.
+    versions: BTreeMap<String, Vec<Version>>,
+}
+
+#[derive(Debug)]
+struct Version {
+    id: String,
+    deleted: bool,
 }
 
 /// A part and what is known of those before it.
@@ -64,16 +71,35 @@ impl Memory {
         self.written.insert(head.uri.path().to_owned());
     }
 
-    /// Something else is at the place of an object now.
-    pub(super) fn changed(&mut self, head: &Parts) {
-        self.versions.remove(head.uri.path());
+    /// Something else is at the place of an object now, or nothing.
+    pub(super) fn add_version(&mut self, head: &Parts, deleted: bool) -> String {
+        let id = format!("4_z{:016x}", fastrand::u64(..));
+        let versions = self.versions.entry(head.uri.path().to_owned()).or_default();
+        versions.push(Version { id: id.clone(), deleted });
+        id
     }
 
     /// The version of an object that counts now.
     pub(super) fn version(&mut self, head: &Parts) -> String {
-        let (_, key) = place(head);
-        let fresh = format!("4_z{:016x}_f{:04x}", fastrand::u64(..), key.len());
-        self.versions.entry(head.uri.path().to_owned()).or_insert(fresh).clone()
+        let known = self.versions.get(head.uri.path()).and_then(|versions| versions.last());
+        let known = known.map(|version| version.id.clone());
+        known.unwrap_or_else(|| self.add_version(head, false))
+    }
+
+    /// Removes a version for good, unless another one would count then.
+    pub(super) fn remove_version(&mut self, head: &Parts, id: &str) -> bool {
+        let versions = self.versions.entry(head.uri.path().to_owned()).or_default();
+        let counts = versions
+            .last()
+            .is_some_and(|last| last.id == id && !(last.deleted && versions.len() == 1));
+        versions.retain(|version| counts || version.id != id);
+        !counts
+    }
+
+    /// How many versions there are of objects with such paths.
+    pub(super) fn versions(&self, is_it: impl Fn(&str) -> bool) -> usize {
+        let kept = self.versions.iter().filter(|(path, _)| is_it(path));
+        kept.map(|(_, versions)| versions.len()).sum()
     }
 
     pub(super) fn part(&self, upload: &str, number: u32, size: u64) -> Part<'_> {

@@ -65,6 +65,11 @@ impl Personality {
         !self.stage.traits.lists_uploads_of_one_key
     }
 
+    /// How many versions there are of objects with such paths, with deletions among them.
+    pub(crate) fn versions(&self, is_it: impl Fn(&str) -> bool) -> usize {
+        self.stage.memory.lock().unwrap().versions(is_it)
+    }
+
     /// Answers a call with something recorded from now on. What was told last counts.
     pub(crate) fn play(&self, recorded: Recorded) {
         self.stage.memory.lock().unwrap().recorded.push(recorded);

@@ -67,12 +67,13 @@ impl Stage {
             }
             return Ok(refused.fault.answer(&self.traits, &head.method));
         }
+        let version = parameter(&head, "versionId").filter(|_| self.traits.keeps_versions);
+        if let (Call::DeleteObject, Some(version)) = (call, version) {
+            return Ok(self.remove_version(&head, &version));
+        }
         let (sent, content) = match self.adapted(call, &head, content) {
             Ok(sent) => sent,
-            Err(code) => {
-                let fault = Fault { status: 403, code: code.to_owned(), message: code.to_owned() };
-                return Ok(self.spoken(fault, &head).answer(&self.traits, &head.method));
-            }
+            Err(code) => return Ok(self.unsigned(code, &head)),
         };
         let answer = pass_on(self.upstream, sent, content).await?;
         if answer.status().as_u16() >= 300 {
@@ -180,19 +181,38 @@ impl Stage {
         if call.writes() {
             memory.wrote(head);
         }
-        if call.writes() || call == Call::DeleteObject {
-            memory.changed(head);
+        if !self.traits.keeps_versions {
+            return;
         }
-        let versioned = call.writes()
-            || matches!(call, Call::GetObject | Call::HeadObject | Call::DeleteObject);
-        if self.traits.keeps_versions && versioned {
-            let version = HeaderValue::from_str(&memory.version(head)).unwrap();
-            answer.headers_mut().insert("x-amz-version-id", version);
-            if call == Call::DeleteObject {
+        let version = match call {
+            Call::GetObject | Call::HeadObject => memory.version(head),
+            Call::DeleteObject => {
                 let yes = HeaderValue::from_static("true");
                 answer.headers_mut().insert("x-amz-delete-marker", yes);
+                memory.add_version(head, true)
             }
+            _ if call.writes() => memory.add_version(head, false),
+            _ => return,
+        };
+        let version = HeaderValue::from_str(&version).unwrap();
+        answer.headers_mut().insert("x-amz-version-id", version);
+    }
+
+    /// Removes one version, which the embedded server has not kept.
+    fn remove_version(&self, head: &Head, version: &str) -> Response<Body> {
+        if let Err(code) = self.keys.refuse(head, b"") {
+            return self.unsigned(code, head);
         }
+        let played = self.memory.lock().unwrap().remove_version(head, version);
+        let status = if played { StatusCode::NO_CONTENT } else { StatusCode::NOT_IMPLEMENTED };
+        let answer = Response::builder().status(status).header("x-amz-version-id", version);
+        answer.body(body("")).unwrap()
+    }
+
+    /// To a request that was not signed with the right keys.
+    fn unsigned(&self, code: &str, head: &Head) -> Response<Body> {
+        let fault = Fault { status: 403, code: code.to_owned(), message: code.to_owned() };
+        self.spoken(fault, head).answer(&self.traits, &head.method)
     }
 
     /// Ends the upload that a part was for.

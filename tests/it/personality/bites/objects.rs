@@ -44,8 +44,16 @@ async fn versions_stay() {
     assert_ne!(first, second);
     let deleted = client.delete_object().bucket(&server.bucket).key("k").send().await.unwrap();
     assert_eq!(deleted.delete_marker, Some(true));
-    assert_ne!(deleted.version_id.unwrap(), second);
+    let marker = deleted.version_id.unwrap();
     assert_eq!(server.objects().await, []);
+    assert_eq!(server.personality().versions(|path| path.ends_with("/k")), 3);
+    let delete = client.delete_object().bucket(&server.bucket).key("k");
+    // What would make an older one count is not played.
+    assert_eq!(refusal(delete.clone().version_id(&marker).send().await).0, 501);
+    for version in [first, second, marker] {
+        delete.clone().version_id(version).send().await.unwrap();
+    }
+    assert_eq!(server.personality().versions(|_| true), 0);
     let (server, client) = playing(PLAIN).await;
     let put = client.put_object().bucket(&server.bucket).key("k").send().await.unwrap();
     assert_eq!(put.version_id, None);
