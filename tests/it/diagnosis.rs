@@ -1,7 +1,7 @@
 //! What `target.validate` finds when a storage answers as it was recorded elsewhere: the right check
 //! fails, and says in one sentence what is wrong.
 //!
-//! Prints a table of what people read; `--nocapture` shows it.
+//! What people read is written down in `docs/diagnosis.md`; `WRITE_DIAGNOSIS=1` does that anew.
 
 use s3_backup_agent::error::Code;
 use s3_backup_agent::s3::Operation;
@@ -11,6 +11,9 @@ use crate::connection::open;
 use crate::personality::{Call, PLAIN, Recorded};
 use crate::s3_answers::{BUCKET, ROWS, Row};
 use crate::support::TestServer;
+
+/// Above the rows.
+const TABLE: &str = "| storage: fault | call | check | what people read |\n|---|---|---|---|\n";
 
 /// The checks that may find a recorded answer; none if it cannot come when a target is tried out.
 fn checks(row: &Row) -> &'static [&'static str] {
@@ -118,7 +121,7 @@ fn found(result: &Value) -> Option<&Value> {
 
 #[tokio::test]
 async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
-    let mut table = "| answer | call | check | what people read |\n|---|---|---|---|\n".to_owned();
+    let mut table = String::new();
     let mut wrong = Vec::new();
     let rows: Vec<_> = ROWS.iter().filter(|row| !checks(row).is_empty()).collect();
     for row in &rows {
@@ -131,7 +134,9 @@ async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
         };
         let cells = [check, sentence].map(|cell| cell.unwrap_or("none").replace('|', "\\|"));
         let [check, sentence] = cells;
-        table += &format!("| {} | {:?} | {check} | {sentence} |\n", row.who, row.operation);
+        let own = server.config()["endpoint"].as_str().unwrap().to_owned();
+        let sentence = sentence.replace(&server.bucket, BUCKET).replace(&own, row.endpoint);
+        table += &format!("| {} | {:?} | `{check}` | {sentence} |\n", row.who, row.operation);
         if server.personality().played() == 0 {
             wrong.push(format!("{}: never asked for", row.who));
         }
@@ -139,7 +144,14 @@ async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
             wrong.push(format!("{}: {fault}", row.who));
         }
     }
-    println!("{table}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(rows.len() >= 50, "only {} rows", rows.len());
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnosis.md");
+    let page = std::fs::read_to_string(&file).unwrap();
+    let (head, written) = page.split_at(page.find(TABLE).unwrap() + TABLE.len());
+    if std::env::var_os("WRITE_DIAGNOSIS").is_some() {
+        std::fs::write(&file, format!("{head}{table}")).unwrap();
+    } else {
+        assert_eq!(written, table, "docs/diagnosis.md is out of date");
+    }
 }

@@ -171,9 +171,12 @@ impl Rules<'_> {
             "AccessDenied" if self.says("no such key") => unknown_key(),
             "AccessDenied" if self.says("invalid signature") => wrong_signature(),
             "SignatureDoesNotMatch" => wrong_signature(),
-            "InvalidToken" => {
-                refused("token", "session_token", "the storage refuses the session token")
-            }
+            "InvalidToken" => refused(
+                "token",
+                "session_token",
+                "the storage refuses the session token: get new credentials and enter all three \
+                     parts of them",
+            ),
             "ExpiredToken" | "TokenRefreshRequired" => Some(
                 Error::new(Code::CredentialsExpired, "the credentials have expired: get new ones")
                     .field("session_token"),
@@ -216,7 +219,8 @@ impl Rules<'_> {
                 return unusable(Code::BucketNotFound, message);
             }
             "InvalidBucketName" => {
-                let message = format!("the storage refuses \"{bucket}\" as a bucket name");
+                let message =
+                    format!("the storage refuses \"{bucket}\" as a bucket name: check it");
                 return unusable(Code::InvalidBucketName, message);
             }
             "PermanentRedirect"

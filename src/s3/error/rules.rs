@@ -127,9 +127,12 @@ impl Rules<'_> {
                 Some(Error::new(Code::Archived, message).fact("storage_class", class))
             }
             "InvalidStorageClass" => Some(
-                Error::new(Code::InvalidConfig, "the storage does not have this storage class")
-                    .field("storage_class")
-                    .fact("field", "storage_class"),
+                Error::new(
+                    Code::InvalidConfig,
+                    "the storage does not have this storage class: set one that it has, or none",
+                )
+                .field("storage_class")
+                .fact("field", "storage_class"),
             ),
             "NoSuchUpload" => changed(
                 "the upload does not exist any more: somebody else, or a clean-up rule, ended it",
@@ -161,7 +164,10 @@ impl Rules<'_> {
         let bucket = &self.context.bucket;
         match self.code() {
             "AccountProblem" | "AllAccessDisabled" | "UserSuspended" => {
-                let message = format!("the storage has blocked the account: {}", self.words());
+                let message = format!(
+                    "the storage has blocked the account: ask whoever runs it ({})",
+                    self.words()
+                );
                 return Some(Error::new(Code::AccessDenied, message).field("access_key_id"));
             }
             "AccessDenied" | "Forbidden" => {}
@@ -169,8 +175,11 @@ impl Rules<'_> {
             _ => return None,
         }
         let action = self.denied_action().unwrap_or(self.operation.action());
-        let message =
-            format!("the keys lack the right {action} on the bucket \"{bucket}\": grant it");
+        let place = match action.strip_prefix("kms:") {
+            Some(_) => format!("the key that encrypts the bucket \"{bucket}\""),
+            None => format!("the bucket \"{bucket}\""),
+        };
+        let message = format!("the keys lack the right {action} on {place}: grant it");
         Some(
             Error::new(Code::AccessDenied, message)
                 .field("bucket")
@@ -206,7 +215,8 @@ impl Rules<'_> {
             _ => status == 429 || (status == 503 && !self.answer.is_page()),
         };
         if slow {
-            let error = Error::new(Code::Throttled, "the storage asks to slow down");
+            let error =
+                Error::new(Code::Throttled, "the storage asks to slow down: try again later");
             return Some(match self.wanted_wait() {
                 Some(seconds) => error.retry_after_ms(seconds.min(LONGEST_WAIT) * 1000),
                 None => error,
