@@ -729,6 +729,29 @@ def error_problems(error: Json, codes: dict[str, Json]) -> str:
     return ", ".join(problem for problem, right in checks.items() if not right)
 
 
+def check_problems(check: Json, codes: dict[str, Json]) -> str:
+    """What is wrong with what a check may have besides its name, status and time, or nothing."""
+    message, facts = check.get("message", "x"), check.get("facts", {})
+    data = check.get("error")
+    if not isinstance(message, str) or not isinstance(facts, dict):
+        return "a message that is no text, or facts that are no object"
+    if data is not None and not isinstance(data, dict):
+        return "an error that is no object"
+    texts = [message, *(text for text in facts.values() if isinstance(text, str))]
+    problems = {
+        "an empty message": message == "",
+        "a long text": any(len(text.encode()) > 2048 for text in texts),
+        "a control character": any(c < " " for text in texts for c in text),
+    }
+    found = [problem for problem, there in problems.items() if there]
+    if data is not None:
+        # Here the sentence stands beside the facts, and there is no number.
+        number = NUMBERS.get(str(data.get("code")), -32000)
+        error = {"code": number, "message": data.get("message"), "data": data}
+        found.append(error_problems(error, codes))
+    return ", ".join(filter(None, found))
+
+
 def log_problem(line: bytes) -> str:
     if len(line) > 8191:
         return "a line of more than 8,192 bytes"
@@ -1256,6 +1279,10 @@ def validate(run: AgentRun) -> None:
                 known = check["status"] in ("passed", "warning", "skipped")
                 expect(known and isinstance(check["name"], str), check, "a name and a status")
                 expect(type(check["ms"]) is int, check, "ms")
+                equal(check_problems(check, run.codes), "", f"check {check['name']}")
+            suggestion = result.get("suggestion", {"x": 1})
+            is_right = isinstance(suggestion, dict) and suggestion != {}
+            expect(is_right, result, "settings in the suggestion, or none")
         session.fails("invalid_params", "target.validate", target="t1", level="x-deep")
 
 
@@ -2072,7 +2099,7 @@ class Play:
     on_target_close = on_target_open
 
     def on_target_validate(self, request: Json) -> None:
-        checks = [{"name": "list", "status": "passed", "ms": 1}]
+        checks = [{"name": "list", "status": "passed", "ms": 1, "message": "m", "facts": {"x": 1}}]
         self.answer(request, {"ok": True, "checks": checks, "facts": {}})
 
     def on_backup_list(self, request: Json) -> None:
@@ -2328,8 +2355,26 @@ class NewCode(Play):
 class BadTarget(Play):
     def on_target_validate(self, request: Json) -> None:
         error = {"message": "no", "code": "invalid_credentials", "kind": "auth", "retryable": False}
-        checks = [{"name": "list", "status": "failed", "ms": 1, "error": error}]
-        self.answer(request, {"ok": False, "checks": checks, "facts": {}})
+        checks = [
+            {"name": "list", "status": "failed", "ms": 1, "message": "m", "error": error},
+            {"name": "write", "status": "passed", "ms": 1},
+        ]
+        suggestion = {"region": "r", "x-new": [1]}
+        self.answer(request, {"ok": False, "checks": checks, "facts": {}, "suggestion": suggestion})
+
+
+class OddTarget(Play):
+    """Works, and yet there is something to say."""
+
+    def on_target_validate(self, request: Json) -> None:
+        error = {"message": "no", "code": "clock_skew", "kind": "auth", "retryable": False}
+        checks = [
+            {"name": "clock", "status": "warning", "ms": 1, "error": error},
+            {"name": "list", "status": "skipped", "ms": 0, "message": "m"},
+            {"name": "x-new", "status": "x-odd", "ms": 1, "error": error},
+        ]
+        suggestion = {"endpoint": "memory:"}
+        self.answer(request, {"ok": True, "checks": checks, "facts": {}, "suggestion": suggestion})
 
 
 class BadConfig(Play):
@@ -2743,7 +2788,13 @@ def host_errors(run: HostRun) -> None:
     run.host("Missing", "delete", "b1").failed(1, "not_found")
     run.host("NewCode", "list").failed(1, "x_new_code")
     run.host("BadConfig", "list").failed(1, "invalid_config")
-    run.host("BadTarget", "validate").failed(1)
+    run.host("BadTarget", "validate").failed(1, "invalid_credentials")
+
+
+@host_check("T4+V4.warnings")
+def host_warnings(run: HostRun) -> None:
+    """A warning, which may have an error as well, or an unknown status is no failure."""
+    run.host("OddTarget", "validate").succeeded()
 
 
 @host_check("S4.refused-upload")
@@ -2967,7 +3018,24 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/e2e/streams.rs::downloads_that_wait_for_their_host_leave_room_for_others",
     ),
     "T3": ("settings of one kind of storage", "config-errors"),
-    "T5": ("takes a storage that fails", "validate-bad", "validate-no-bucket"),
+    "T5": (
+        "takes a storage that fails",
+        "validate-bad",
+        "validate-no-bucket",
+        "storage-denies-deletion",
+        "tests/it/diagnosis.rs::every_recorded_answer_is_found_by_the_check_that_is_about_it",
+    ),
+    "T8": (
+        "takes settings that fail, and are known to work otherwise",
+        "validate-region",
+        "storage-wrong-region",
+    ),
+    "T9": (
+        "what one kind of storage wants",
+        "validate-region",
+        "tests/it/connection/providers.rs::an_endpoint_and_keys_are_enough",
+        "tests/it/e2e/clock.rs::a_wrong_clock_is_told_and_worked_around",
+    ),
     "T7": (
         "advice to agents, and how depends on the storage",
         "tests/it/e2e/leftovers.rs::what_a_killed_upload_left_is_taken_back_by_the_next_agent",

@@ -67,9 +67,9 @@ const commands = {
     if (next) await commands.list(next);
   },
   delete: id => call('backup.delete', { target: 't', backup_id: id }),
-  validate: async () => (await call('target.validate', { target: 't' })).checks.forEach(({ status, error }) => {
-    if (status === 'failed') throw fault(error.code, error.message, 1);
-  }),
+  validate: () => call('target.validate', { target: 't' }).then(({ checks, suggestion }) => checks.forEach(({ status, error }) => {
+    if (status === 'failed') throw fault(error.code, `${error.message}${suggestion ? `; it works with ${JSON.stringify(suggestion)}` : ''}`, 1);
+  })),
   async upload(backupId) {
     let credit = 0, sent = 0, isWhole = false, pumping, wake;
     const pump = async id => {

@@ -32,7 +32,7 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -355,7 +355,8 @@ def serve_program(words: Sequence[str]) -> int:
                     for check in result["checks"]:
                         if check["status"] == "failed":
                             error = dict(check["error"])
-                            raise AgentError(error.pop("message"), **error)
+                            said = [error.pop("message"), *advice(result)]
+                            raise AgentError("; ".join(said), **error)
                 case _:
                     sys.exit("commands: list | upload ID | download ID | delete ID | validate")
         sys.stdout.flush()
@@ -363,6 +364,21 @@ def serve_program(words: Sequence[str]) -> int:
         print(error.code, error.message, sep="\n", file=sys.stderr)
         return 2 if error.code.startswith("agent_") else 1
     return 0
+
+
+def report(result: Json) -> Iterator[str]:
+    """What `target.validate` has found, in lines for people."""
+    for check in result["checks"]:
+        said = [f"{check['name']} {check['status']}", check.get("message")]
+        said.append(check.get("error", {}).get("message"))
+        yield ": ".join(filter(None, said))
+    yield from advice(result)
+
+
+def advice(result: Json) -> list[str]:
+    """The settings that `target.validate` suggests in place of the given ones, if any."""
+    settings = result.get("suggestion", {}).items()
+    return [f"it works with {', '.join(f'{k} {v}' for k, v in settings)}"] if settings else []
 
 
 def main() -> None:
@@ -381,6 +397,7 @@ def main() -> None:
             match options.command:
                 case ["validate"]:
                     result = agent.call("target.validate", target="t1", level="write")
+                    print(*report(result), sep="\n", file=sys.stderr)
                 case ["list"]:
                     result = agent.list("t1")
                 case ["upload", path]:

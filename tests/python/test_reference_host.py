@@ -353,6 +353,20 @@ def test_an_end_inside_a_frame_is_the_end_of_the_agent(wire: bytes) -> None:
 # The command line
 
 
+def test_a_validation_is_told_in_lines() -> None:
+    error = {"message": "it is elsewhere", "code": "wrong_region"}
+    checks = [
+        {"name": "dns", "status": "passed", "ms": 1, "message": "203.0.113.7"},
+        {"name": "region", "status": "failed", "ms": 1, "message": "m", "error": error},
+        {"name": "list", "status": "skipped", "ms": 0},
+    ]
+    result: Json = {"ok": False, "checks": checks, "facts": {}}
+    lines = ["dns passed: 203.0.113.7", "region failed: m: it is elsewhere", "list skipped"]
+    assert list(host.report(result)) == lines
+    result["suggestion"] = {"region": "r", "addressing": "path"}
+    assert list(host.report(result)) == [*lines, "it works with region r, addressing path"]
+
+
 def test_command_line(binary: str, folder: Folder, tmp_path: Path) -> None:
     config = tmp_path / "target.json"
     config.write_text(json.dumps(folder.config))
@@ -370,7 +384,9 @@ def test_command_line(binary: str, folder: Folder, tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         return dict(json.loads(done.stdout))
 
-    assert answer("validate")["ok"] is True
+    tried = run("validate")
+    assert json.loads(tried.stdout)["ok"] is True
+    assert "list passed\n" in tried.stderr
     stored = answer("upload", str(source), "--metadata", str(metadata))["backup"]
     assert (stored["id"], stored["name"], stored["metadata"]["note"]) == ("n1", "Night", "ä")
     assert answer("list")["backups"] == [stored]

@@ -1,7 +1,10 @@
 """Asks for a storage, tries it out through the agent, and says at each field what is wrong."""
 
+import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, override
 
 from homeassistant.config_entries import (
@@ -12,7 +15,7 @@ from homeassistant.config_entries import (
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.data_entry_flow import AbortFlow
 
-from .agent import AgentError, Kind
+from .agent import AgentClient, AgentError, Kind
 from .const import (
     CONF_ACCESS_KEY_ID,
     CONF_ADDRESSING,
@@ -48,7 +51,17 @@ from .hub import async_borrowed_agent
 from .providers import PROVIDERS, is_unfinished, resolve_endpoint
 from .target import clean_path, place_in_bucket, storage_id, target_config
 
+_LOGGER = logging.getLogger(__name__)
+
 type _Form = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a storage cannot be used. suggestion: fields of the form, with what works there."""
+
+    error: AgentError
+    suggestion: _Form = field(default_factory=dict)
 
 
 class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -75,11 +88,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         if user_input is None:
             return self._connection_form(
                 "connection",
-                {
-                    CONF_ENDPOINT: provider.endpoint,
-                    CONF_REGION: provider.region,
-                    CONF_ADDRESSING: provider.addressing,
-                },
+                {CONF_ENDPOINT: provider.endpoint, CONF_REGION: provider.region},
             )
         form = _tidy(user_input)
         data = _data(provider.key, form)
@@ -98,7 +107,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         """Asks for other keys."""
         entry = self._get_reauth_entry()
         form = {CONF_ACCESS_KEY_ID: entry.data[CONF_ACCESS_KEY_ID]}
-        problem: AgentError | None = None
+        problem: Problem | None = None
         if user_input is not None:
             form = _tidy(user_input)
             data = {**entry.data, **form}
@@ -107,7 +116,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(KEYS_SCHEMA, form),
-            errors=_errors(problem, form) if problem else {},
+            errors=_errors(problem.error, form) if problem else {},
             description_placeholders={"title": entry.title} | _facts(problem),
         )
 
@@ -137,21 +146,21 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
             return self._connection_form("reconfigure", shown, problem)
         return self.async_update_reload_and_abort(entry, data=data)
 
-    async def _problem(self, data: _Form, form: _Form) -> AgentError | None:
-        """What is wrong with a storage. Puts what the storage told us into the form."""
+    async def _problem(self, data: _Form, form: _Form) -> Problem | None:
+        """What is wrong with a storage. Puts what would be right into the form."""
         if "{region}" in form[CONF_ENDPOINT] and not data[CONF_REGION]:
             return _own_problem("region_missing", CONF_REGION)
         if is_unfinished(data[CONF_ENDPOINT]):
             return _own_problem("endpoint_unfinished", CONF_ENDPOINT)
         problem = await async_try_out(self.hass, data)
         if problem is not None:
-            form |= _corrections(problem, form)
-            if problem.code == "tls_untrusted":
+            form |= _corrections(problem.error, form) | problem.suggestion
+            if problem.error.code == "tls_untrusted":
                 self._asks_for_certificate = True
         return problem
 
     def _connection_form(
-        self, step_id: str, form: _Form, problem: AgentError | None = None
+        self, step_id: str, form: _Form, problem: Problem | None = None
     ) -> ConfigFlowResult:
         schema = connection_schema(
             with_certificate=self._asks_for_certificate, keep_secret=step_id == "reconfigure"
@@ -160,7 +169,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_show_form(
             step_id=step_id,
             data_schema=self.add_suggested_values_to_schema(schema, form),
-            errors=_errors(problem, shown) if problem else {},
+            errors=_errors(problem.error, shown, problem.suggestion) if problem else {},
             description_placeholders={
                 "provider": self._provider.name,
                 "keys": self._provider.keys,
@@ -192,7 +201,7 @@ class S3OptionsFlow(OptionsFlowWithReload):
         """The only step."""
         form = form_from_options(self.config_entry.options)
         errors: dict[str, str] = {}
-        problem: AgentError | None = None
+        facts: dict[str, str] = {}
         if user_input is not None:
             form = user_input
             options = options_from_form(user_input)
@@ -202,46 +211,58 @@ class S3OptionsFlow(OptionsFlowWithReload):
                 errors[CONF_PART_SIZE] = "invalid_config_part_size_bytes"
             elif problem := await async_check(self.hass, self.config_entry.data, options):
                 errors = _errors(problem, {str(marker) for marker in OPTIONS_SCHEMA.schema})
+                facts = placeholders(problem)
             else:
                 return self.async_create_entry(data=options)
         return self.async_show_form(
             step_id="init",
             data_schema=self.add_suggested_values_to_schema(OPTIONS_SCHEMA, form),
             errors=errors,
-            description_placeholders=_facts(problem),
+            description_placeholders=facts,
         )
 
 
-async def async_try_out(hass: HomeAssistant, data: Mapping[str, Any]) -> AgentError | None:
+async def async_try_out(hass: HomeAssistant, data: Mapping[str, Any]) -> Problem | None:
     """Lets the agent list, write, read and delete in the storage. What went wrong, if anything."""
-    return await _async_with_target(hass, data, {}, tries=True)
+    try:
+        async with _async_opened(hass, data, {}) as (client, target):
+            result = await client.validate(target, level="write", deadline=VALIDATE_DEADLINE)
+    except AgentError as err:
+        return Problem(err)
+    if result.ok:
+        for check in result.warnings:
+            _LOGGER.warning("The bucket %s works, but: %s", data[CONF_BUCKET], check.words)
+        return None
+    found = {name: result.suggestion.get(name) for name in _SUGGESTED}
+    return Problem(
+        result.error or AgentError("the storage did not pass, and the agent did not say why"),
+        {name: value for name, value in found.items() if isinstance(value, str)},
+    )
 
 
 async def async_check(
     hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
 ) -> AgentError | None:
     """Lets the agent look at settings, without the network."""
-    return await _async_with_target(hass, data, options, tries=False)
+    try:
+        async with _async_opened(hass, data, options):
+            return None
+    except AgentError as err:
+        return err
 
 
-async def _async_with_target(
-    hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any], *, tries: bool
-) -> AgentError | None:
+@asynccontextmanager
+async def _async_opened(
+    hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
+) -> AsyncIterator[tuple[AgentClient, str]]:
+    """An agent, and the name of a target in it that has these settings."""
     name = f"form-{uuid.uuid4().hex}"
     async with async_borrowed_agent(hass) as client:
+        await client.open_target(name, target_config(data, options))
         try:
-            await client.open_target(name, target_config(data, options))
-            try:
-                if not tries:
-                    return None
-                result = await client.validate(name, level="write", deadline=VALIDATE_DEADLINE)
-            finally:
-                await client.close_target(name)
-        except AgentError as err:
-            return err
-    if result.ok:
-        return None
-    return result.error or AgentError("the storage did not pass, and the agent did not say why")
+            yield client, name
+        finally:
+            await client.close_target(name)
 
 
 def _tidy(user_input: _Form) -> _Form:
@@ -284,21 +305,30 @@ def _title(data: _Form) -> str:
 
 
 _OWN = {"endpoint_unfinished", "region_missing"}
+#: What an agent may suggest in place of what was entered.
+_SUGGESTED = (CONF_ENDPOINT, CONF_REGION, CONF_ADDRESSING)
 
 
-def _own_problem(code: str, field: str) -> AgentError:
+def _own_problem(code: str, field: str) -> Problem:
     """A fault that the form finds by itself."""
-    return AgentError(code, code=code, kind=Kind.CONFIG, field=field)
+    return Problem(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
 
 
-def _errors(problem: AgentError, shown: _Form | set[str]) -> dict[str, str]:
-    """The error at its field, if the form has that."""
-    field = problem.field if problem.field and problem.field in shown else "base"
-    return {field: problem.code if problem.code in _OWN else translation_key(problem)}
+def _errors(
+    problem: AgentError, shown: _Form | set[str], suggestion: Iterable[str] = ()
+) -> dict[str, str]:
+    """The error at its field if the form has that, or else at the first that has to be changed."""
+    place = problem.field if problem.field and problem.field in shown else "base"
+    text = problem.code if problem.code in _OWN else translation_key(problem)
+    if first := next(iter(suggestion), None):
+        return {first if place == "base" else place: text, "base": "suggested"}
+    return {place: text}
 
 
-def _facts(problem: AgentError | None) -> dict[str, str]:
-    return placeholders(problem) if problem else {}
+def _facts(problem: Problem | None) -> dict[str, str]:
+    if problem is None:
+        return {}
+    return placeholders(problem.error) | {"suggestion": ", ".join(problem.suggestion.values())}
 
 
 def _corrections(problem: AgentError, form: _Form) -> _Form:

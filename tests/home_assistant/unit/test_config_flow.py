@@ -12,7 +12,7 @@ from conftest import ROOT, FaultyServer, Load, Storage, agent_of, answer, new_en
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient, Validation
 from custom_components.s3_backup_agent.const import DOMAIN, MIB
-from custom_components.s3_backup_agent.providers import PROVIDERS
+from custom_components.s3_backup_agent.providers import PROVIDERS, is_unfinished
 from custom_components.s3_backup_agent.target import storage_id
 from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
@@ -45,6 +45,15 @@ async def fill(hass: HomeAssistant, form: Result, user_input: dict[str, Any]) ->
     result = await hass.config_entries.flow.async_configure(form["flow_id"], user_input)
     await hass.async_block_till_done()
     return result
+
+
+def found(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]) -> None:
+    """Has the agent find this when it tries a storage out."""
+
+    async def validate(*_: Any, **__: Any) -> Validation:
+        return Validation.parse(result)
+
+    monkeypatch.setattr(AgentClient, "validate", validate)
 
 
 def suggested(form: Result) -> dict[str, Any]:
@@ -84,11 +93,12 @@ async def test_good(hass: HomeAssistant, storage: Storage) -> None:
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) -> None:
     form = await open_form(hass, provider.key)
-    assert suggested(form) == {
-        "endpoint": provider.endpoint,
-        "region": provider.region,
-        "addressing": provider.addressing,
-    }
+    assert suggested(form) == {"endpoint": provider.endpoint, "region": provider.region}
+    # What that means for a provider, the agent knows from its copy of the table.
+    defaults = {str(marker): marker.default for marker in form["data_schema"].schema}
+    assert defaults["addressing"]() == "auto"
+    # Nobody gets on with a word left in that was to be replaced.
+    assert is_unfinished(provider.endpoint) == bool(re.search("[A-Z]{3}", provider.endpoint))
     assert form["description_placeholders"]["provider"] == provider.name
     assert provider.url.startswith("https://")
 
@@ -164,6 +174,69 @@ async def test_the_right_region_is_offered(
     assert result["data"]["region"] == "eu-west-1"
 
 
+async def test_what_works_instead_is_offered(
+    hass: HomeAssistant, storage: Storage, faulty: FaultyServer
+) -> None:
+    where = "<Region>eu-west-1</Region>"
+    wrong = answer(400, "AuthorizationHeaderMalformed", more=where)
+    # The question without a signature, and that with the wrong one.
+    faulty.rule = lambda _: wrong if len(faulty.seen) <= 2 else None
+    form = await open_form(hass)
+    result = await fill(hass, form, storage.form)
+    assert result["errors"] == {"region": "wrong_region", "base": "suggested"}
+    assert result["description_placeholders"]["suggestion"] == "eu-west-1"
+    assert suggested(result)["region"] == "eu-west-1"
+    offered = {name: suggested(result)[name] for name in ("endpoint", "region", "addressing")}
+    result = await fill(hass, result, storage.form | offered)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "errors", "text"),
+    [
+        (
+            {"addressing": "path", "endpoint": "https://h.example", "x-new": [1]},
+            {"endpoint": "tls_untrusted_name_mismatch", "base": "suggested"},
+            "https://h.example, path",
+        ),
+        ({"region": [1]}, {"base": "tls_untrusted_name_mismatch"}, ""),
+    ],
+)
+async def test_a_suggestion_is_told_at_a_field(
+    hass: HomeAssistant,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    suggestion: dict[str, Any],
+    errors: dict[str, str],
+    text: str,
+) -> None:
+    error = {"message": "no", "code": "tls_untrusted", "facts": {"reason": "name_mismatch"}}
+    checks = [{"name": "tls", "status": "failed", "ms": 1, "error": error}]
+    found(monkeypatch, {"ok": False, "checks": checks, "suggestion": suggestion})
+    result = await fill(hass, await open_form(hass), storage.form)
+    assert result["errors"] == errors
+    assert result["description_placeholders"]["suggestion"] == text
+
+
+async def test_what_works_and_costs_is_logged(
+    hass: HomeAssistant,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    versions = {"name": "versioning", "status": "warning", "ms": 1, "message": "old versions stay"}
+    skew = {"message": "the clock is wrong", "code": "clock_skew", "kind": "auth"}
+    clock = {"name": "clock", "status": "warning", "ms": 1, "message": "for now", "error": skew}
+    found(monkeypatch, {"ok": True, "checks": [clock, versions]})
+    result = await fill(hass, await open_form(hass), storage.form)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    warnings = [record.getMessage() for record in caplog.records if "works, but" in record.message]
+    assert warnings == [
+        f"The bucket {storage.bucket} works, but: the clock is wrong; for now",
+        f"The bucket {storage.bucket} works, but: old versions stay",
+    ]
+
+
 async def test_the_right_addressing_is_offered(
     hass: HomeAssistant, storage: Storage, faulty: FaultyServer
 ) -> None:
@@ -210,10 +283,7 @@ async def test_a_missing_right_is_named(
 async def test_a_faulty_storage_is_nobodys_field(
     hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def validate(*_: Any, **__: Any) -> Validation:
-        return Validation(ok=False, checks=(), facts={})
-
-    monkeypatch.setattr(AgentClient, "validate", validate)
+    found(monkeypatch, {"ok": False})
     form = await open_form(hass)
     result = await fill(hass, form, storage.form)
     assert result["errors"] == {"base": "internal"}

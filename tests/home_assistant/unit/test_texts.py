@@ -93,7 +93,7 @@ def test_each_error_has_words(language: str) -> None:
         assert fields(text) <= set(PLACEHOLDERS)
     assert {key.split(".")[1] for key in texts if key.startswith("exceptions.")} == KEYS
     errors = {key.removeprefix("config.error.") for key in texts if key.startswith("config.error.")}
-    assert errors == KEYS | {"endpoint_unfinished", "region_missing"}
+    assert errors == KEYS | {"endpoint_unfinished", "region_missing", "suggested"}
     used = {name for key in KEYS for name in fields(texts[f"exceptions.{key}.message"])}
     assert used | {"configured"} == set(PLACEHOLDERS)
     states = {f"entity.sensor.last_error.state.{code}" for code in ("none", *CODES, OTHER)}
@@ -109,8 +109,11 @@ def test_each_issue_and_choice_has_words(language: str) -> None:
         for part in ("title", "description"):
             assert fields(texts[f"issues.{code}.{part}"]) <= {*own, *PLACEHOLDERS}
     assert {key.split(".")[1] for key in texts if key.startswith("issues.")} == set(issues)
-    for key in PROVIDERS:
-        assert texts[f"selector.provider.options.{key}"]
+    # By their names, in the order of the table, which is the one of the form.
+    options = "selector.provider.options."
+    names = {key.removeprefix(options): texts[key] for key in texts if key.startswith(options)}
+    assert list(names) == list(PROVIDERS)
+    assert all(names[key] == PROVIDERS[key].name for key in names if key != "other")
     for key in texts:
         if ".data_description." in key:
             assert key.replace(".data_description.", ".data.") in texts

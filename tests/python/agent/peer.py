@@ -374,8 +374,12 @@ def newer() -> None:
     send({"id": 99999, "result": {}})
     unknown: Json = {"field": 5, "facts": [1], "retryable": "yes", "cleanup": "x-half"}
     refuse(request, "x_new_code", "x_new_kind", **unknown)
-    checks = [{"name": "x-new", "status": "x-odd"}, {"name": "list", "status": "passed", "ms": 1}]
-    answer(requests("target.validate"), ok=True, checks=checks)
+    said: Json = {"message": "yes", "facts": [1], "error": {"message": "no", "code": "x_new_code"}}
+    checks: list[Json] = [
+        {"name": "x-new", "status": "x-odd", "message": 5},
+        {"name": "list", "status": "passed", "ms": 1} | said,
+    ]
+    answer(requests("target.validate"), ok=True, checks=checks, suggestion="x")
     requests()
 
 

@@ -18,7 +18,10 @@ async def test_validate(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         validation = await client.validate("t1")
         assert (validation.ok, validation.error, validation.warnings) == (True, None, ())
-        assert {check.status for check in validation.checks} == {"passed"}
+        statuses = {check.name: check.status for check in validation.checks}
+        assert statuses["write"] == statuses["list"] == "passed"
+        assert set(statuses.values()) == {"passed", "skipped"}  # there is no TLS to look at
+        assert not validation.suggestion
         assert validation.facts["region"] == folder.config["region"]
         assert not (await client.validate("t1", level="read")).error
 
@@ -28,6 +31,7 @@ async def test_validate(binary: str, folder: Folder) -> None:
         assert validation.error
         assert (validation.error.code, validation.error.field) == ("bucket_not_found", "bucket")
         assert validation.error.message
+        assert validation.error.message in [check.words for check in validation.checks]
 
 
 async def test_targets(binary: str, folder: Folder) -> None:
@@ -161,7 +165,9 @@ async def test_an_agent_that_is_newer() -> None:
         assert (error.kind, error.retryable, error.field) == (Kind.INTERNAL, False, None)
         assert (error.facts, error.cleanup) == ({}, "failed")
         validation = await client.validate("t1")
-        assert [check.name for check in validation.warnings] == ["x-new"]
+        assert [(check.name, check.words) for check in validation.warnings] == [("x-new", "")]
+        assert [check.words for check in validation.checks] == ["", "no; yes"]
+        assert (validation.checks[1].facts, validation.suggestion) == ({}, {})
 
 
 async def test_no_more_requests_at_once_than_the_agent_takes() -> None:

@@ -1,6 +1,10 @@
-"""A storage that fails as a transcript says, for what no storage at hand can be brought to do."""
+"""A storage that fails as a transcript says, for what no storage at hand can be brought to do.
+
+All else it does as it should, as far as an agent that tries it out can see.
+"""
 
 import contextlib
+import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -8,9 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Json = dict[str, Any]
+Answer = tuple[int, dict[str, str], bytes]
 
 EMPTY_LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 UPLOAD = b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"
+NO_UPLOADS = b"<ListMultipartUploadsResult></ListMultipartUploadsResult>"
+UNLOCKED = b"<ObjectLockConfiguration></ObjectLockConfiguration>"
+NOT_IN_DOCUMENTS = {"status", "headers", "unless_region"}
+ETAG = {"etag": '"e1"'}
 
 
 def operation(method: str, query: dict[str, list[str]]) -> str:
@@ -21,7 +30,14 @@ def operation(method: str, query: dict[str, list[str]]) -> str:
         return {"PUT": "UploadPart", "DELETE": "AbortMultipartUpload"}.get(method, "ListParts")
     if "list-type" in query:
         return "ListObjectsV2"
+    if "object-lock" in query:
+        return "GetObjectLockConfiguration"
     return f"{method.title()}Object"
+
+
+def error(status: int, members: Json) -> Answer:
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in members.items())
+    return status, {}, f"<Error>{inner}</Error>".encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -39,29 +55,57 @@ class _Handler(BaseHTTPRequestHandler):
         query = urllib.parse.parse_qs(url.query, keep_blank_values=True)
         status, headers, body = self._choose(operation(self.command, query), url.path, body)
         self.send_response_only(status)
-        for header in headers.items():
+        for header in ({"date": self.date_time_string()} | headers).items():
             self.send_header(*header)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _choose(self, name: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        if refusal := self.answers.get(name):
-            members = {k: v for k, v in refusal.items() if k not in ("status", "headers")}
-            inner = "".join(f"<{k}>{v}</{k}>" for k, v in members.items())
-            return refusal["status"], refusal.get("headers", {}), f"<Error>{inner}</Error>".encode()
+    def _choose(self, name: str, path: str, body: bytes) -> Answer:
+        wanted = self.answers.get(name, {})
+        headers = wanted.get("headers", {})
+        if "status" in wanted and not self._is_signed_for(wanted.get("unless_region")):
+            members = {k: v for k, v in wanted.items() if k not in NOT_IN_DOCUMENTS}
+            status, _, body = error(wanted["status"], members)
+            return status, headers, body
+        status, usual, body = self._do(name, path, body)
+        return status, usual | headers, body
+
+    def _is_signed_for(self, region: str | None) -> bool:
+        return region is not None and f"/{region}/s3/" in self.headers.get("authorization", "")
+
+    def _do(self, name: str, path: str, body: bytes) -> Answer:
         match name:
             case "ListObjectsV2":
                 return 200, {}, EMPTY_LISTING
+            case "ListMultipartUploads":
+                return 200, {}, NO_UPLOADS
             case "CreateMultipartUpload":
                 return 200, {}, UPLOAD
-            case "PutObject" | "UploadPart":
+            case "GetObjectLockConfiguration":
+                return 200, {}, UNLOCKED
+            case "UploadPart":
+                return 200, ETAG, b""
+            case "PutObject" if path in self.objects and self.headers["if-none-match"]:
+                return error(412, {"Code": "PreconditionFailed"})
+            case "PutObject":
                 self.objects[path] = body
-                return 200, {"etag": '"e1"'}, b""
+                return 200, ETAG, b""
             case "GetObject" | "HeadObject":
-                return 200, {"etag": '"e1"'}, self.objects[path]
+                return self._read(self.objects.get(path))
+            case "DeleteObject":
+                self.objects.pop(path, None)
         return 204, {}, b""
+
+    def _read(self, content: bytes | None) -> Answer:
+        if content is None:
+            return error(404, {"Code": "NoSuchKey"})
+        if part := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["range"] or ""):
+            first, last = map(int, part.groups())
+            place = {"content-range": f"bytes {first}-{last}/{len(content)}"}
+            return 206, ETAG | place, content[first : last + 1]
+        return 200, ETAG, content
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815
 
@@ -71,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def failing_storage(answers: Json) -> Iterator[str]:
-    """Runs one, and gives its endpoint. `answers`: refusals by the names of operations."""
+    """Runs one, and gives its endpoint. `answers`: as the head of a transcript has them."""
     handler = type("Handler", (_Handler,), {"answers": answers, "objects": {}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])

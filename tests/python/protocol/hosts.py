@@ -188,7 +188,8 @@ class ClientHost:
                 return {}
             case "target.validate":
                 validation = await client.validate(target, **options)
-                return asdict(validation) | {"checks": list(map(_check, validation.checks))}
+                found = asdict(validation) | {"checks": list(map(_check, validation.checks))}
+                return {name: value for name, value in found.items() if value != {}}
             case "target.sweep":
                 if "older_than_s" in options:
                     options["older_than"] = options.pop("older_than_s")
@@ -223,13 +224,14 @@ class ClientHost:
     def seen(self, method: str, result: Json) -> Json:
         match method:
             case "target.validate":
-                checks = [_only(check, "name", "status", "ms") for check in result["checks"]]
+                told = ("name", "status", "ms", "message", "facts")
+                checks = [_only(check, *told) for check in result["checks"]]
                 for check, raw in zip(checks, result["checks"], strict=True):
                     if check["status"] not in ("passed", "failed", "skipped", "warning"):
                         check["status"] = "warning"
                     if error := raw.get("error"):
                         check["error"] = self.seen_error(error)
-                return result | {"checks": checks}
+                return _only(result, "ok", "facts", "suggestion") | {"checks": checks}
             case "target.sweep":
                 members = ("kind", "key", "idle_s", "status")
                 leftovers = [_only(leftover, *members) for leftover in result["leftovers"]]
@@ -274,7 +276,9 @@ def _renamed(members: Json) -> Json:
 
 
 def _check(check: agent.Check) -> Json:
-    members = {"name": check.name, "status": check.status, "ms": check.ms}
+    members: Json = {"name": check.name, "status": check.status, "ms": check.ms}
+    members |= {"message": check.message} if check.message else {}
+    members |= {"facts": check.facts} if check.facts else {}
     return members | ({"error": FailedError(_error(check.error)).data} if check.error else {})
 
 

@@ -204,7 +204,7 @@ def _members(pattern: Json, value: Json, path: str) -> list[str]:
     for key, wanted in pattern.items():
         if key in value:
             found += differences(wanted, value[key], f"{path}.{key}")
-        else:
+        elif render.matcher(wanted) != "$maybe":
             found.append(f"{path}.{key} is missing")
     return found
 
@@ -221,6 +221,8 @@ def _mismatch(name: str, inner: Any, value: Any, path: str) -> list[str]:
             fits = isinstance(value, str) and re.search(pattern, value) is not None
         case "$some", _ if isinstance(value, dict):
             return _members(inner, value, path)
+        case "$maybe", _:
+            return differences(inner, value, path)
         case _:
             fits = False
     return [] if fits else [f"{path or 'the message'} is {value!r}, which is not {name} {inner!r}"]

@@ -34,6 +34,7 @@ AGENTS: dict[str, set[str]] = {
     "agent_complains_of_late_frames": {"S8.late-frames"},
     "agent_counts_from_offset": {"S1.offset"},
     "agent_exits_with_one": {"X2.output-closed"},
+    "agent_explains_with_numbers": {"T4+V4.shape"},
     "agent_forgets_kinds": {"C4+E2+E4.errors"},
     "agent_ignores_credit": {"F6+O2+M7.stalled-download", "S2.credit", "S2.credit-is-absolute"},
     "agent_initializes_twice": {"H4+H5+V1.initialize"},
@@ -61,6 +62,7 @@ AGENTS: dict[str, set[str]] = {
 }
 HOSTS: dict[str, set[str]] = {
     "host_ends_when_interrupted": {"S6.interrupted", "S6.length"},
+    "host_fears_warnings": {"T4+V4.warnings"},
     "host_first_page": {"N1.pages"},
     "host_ignores_credit": {"S2.credit"},
     "host_ignores_log": {"L2.log"},

@@ -111,7 +111,18 @@ MORE: list[tuple[str, Json, str]] = [
         result(
             ok=False,
             checks=[{"name": "list", "status": "failed", "ms": 1, "error": FAILED}],
-            facts={},
+            facts={
+                "endpoint": "https://s3.eu-west-1.amazonaws.com",
+                "region": "eu-west-1",
+                "addressing": "virtual",
+                "provider": "aws",
+                "server": "AmazonS3",
+            },
+            suggestion={
+                "endpoint": "https://s3.eu-west-1.amazonaws.com",
+                "region": "eu-west-1",
+                "addressing": "virtual",
+            },
         ),
         "target.validate",
     ),

@@ -22,6 +22,7 @@ NOT_OF_THIS_AGENT = {
     "download-verdict": "damaged bytes are found before they are handed on",
     "late-frames": "credit after an answer depends on who is faster",
     "newer-agent": "it is not newer than itself",
+    "older-agent": "it is not older than itself",
     "storage-certificate": "a storage with a certificate that is not trusted is needed",
     "storage-waits": "the calls to a storage that asks to slow down are repeated for a minute",
 }

@@ -167,13 +167,22 @@ class Check:
     """One check of a target.
 
     status: `passed`, `failed`, `skipped`, or `warning` for what works but should be looked at, and
-    for what this library does not know yet.
+    for what this library does not know yet. message: what was found, in English; empty if there is
+    nothing to say. facts: the same for words of our own. error: why it failed, or what to look at.
     """
 
     name: str
     status: str
     ms: int
+    message: str
+    facts: Json
     error: AgentError | None
+
+    @property
+    def words(self) -> str:
+        """All that was said about it, in English."""
+        said = self.error.message if self.error else "", self.message
+        return "; ".join(filter(None, said))
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -183,6 +192,8 @@ class Check:
             name=_text(raw.get("name")),
             status=status if status in _STATUSES else "warning",
             ms=_number(raw.get("ms")),
+            message=_text(raw.get("message")),
+            facts=_object(raw.get("facts")),
             error=from_wire(error) if isinstance(error, dict) else None,
         )
 
@@ -191,12 +202,14 @@ class Check:
 class Validation:
     """What `validate` found. A bad target is a result, not an exception.
 
-    facts: what is in force (`endpoint`, `region`, `addressing`).
+    facts: what is in force (`endpoint`, `region`, `addressing`), and with whom (`provider`,
+    `server`). suggestion: settings that work in place of the given ones; empty if there are none.
     """
 
     ok: bool
     checks: tuple[Check, ...]
     facts: Json
+    suggestion: Json
 
     @property
     def error(self) -> AgentError | None:
@@ -215,6 +228,7 @@ class Validation:
             ok=result.get("ok") is True,
             checks=tuple(map(Check.parse, _list(result.get("checks")))),
             facts=_object(result.get("facts")),
+            suggestion=_object(result.get("suggestion")),
         )
 
 
