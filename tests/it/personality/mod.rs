@@ -15,9 +15,9 @@ mod etags;
 mod memory;
 mod provider;
 mod recorded;
-mod relay;
 mod rules;
 mod signing;
+mod stage;
 mod traits;
 
 use std::net::SocketAddr;
@@ -27,8 +27,8 @@ pub(crate) use self::call::Call;
 use self::memory::Memory;
 pub(crate) use self::provider::named;
 pub(crate) use self::recorded::Recorded;
-use self::relay::Stage;
 use self::signing::Keys;
+use self::stage::Stage;
 pub(crate) use self::traits::{PLAIN, Traits};
 use crate::relay::Listening;
 
