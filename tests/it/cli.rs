@@ -128,7 +128,10 @@ impl Shell {
         let mut command = self.command(arguments);
         if rustix::process::geteuid().is_root() {
             let program = self.path("agent");
-            std::fs::copy(agent_command(), &program).unwrap();
+            // By another process: one of this process would be busy where a thread starts a program.
+            let copied =
+                std::process::Command::new("cp").arg(agent_command()).arg(&program).status();
+            assert!(copied.unwrap().success());
             std::fs::set_permissions(self.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
             command = Command::new(&program);
             command.env_clear().envs(self.env.iter().cloned()).current_dir(self.folder.path());

@@ -20,5 +20,6 @@ mod noise;
 mod personality;
 mod protocol;
 mod relay;
+mod rights;
 mod s3_answers;
 mod support;

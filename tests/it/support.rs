@@ -2,28 +2,34 @@
 //!
 //! The storage is the embedded server, with `TEST_S3_SERVER=personality:NAME` one that plays the
 //! provider of this name, or with `TEST_S3_SERVER=external` the one that `TEST_S3_ENDPOINT`,
-//! `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY` name. Each test has a bucket of its own, or with `TEST_S3_CREATE_BUCKETS=0` a prefix of its own
+//! `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY` name; with
+//! `TEST_S3_CA_CERTIFICATE`, a file, it is trusted by that. Each test has a bucket of its own, or
+//! with `TEST_S3_CREATE_BUCKETS=0` a prefix of its own
 //! in `TEST_S3_BUCKET`, and takes away what it left there.
 
+mod intercept;
+
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use aws_credential_types::Credentials;
-use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents,
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
-use aws_sdk_s3::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use s3_backup_agent::config::{TargetConfig, TargetSettings};
 use s3_backup_agent::demo::server::EmbeddedServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use intercept::AnyRoot;
+pub(crate) use intercept::SignedForOther;
 
 use crate::personality::{PLAIN, Personality, Traits, named};
 
@@ -56,6 +62,7 @@ struct Place {
     region: String,
     access_key_id: String,
     secret_access_key: String,
+    ca_file: Option<String>,
 }
 
 impl Place {
@@ -68,7 +75,12 @@ impl Place {
             region: variable("TEST_S3_REGION"),
             access_key_id: variable("TEST_S3_ACCESS_KEY_ID"),
             secret_access_key: variable("TEST_S3_SECRET_ACCESS_KEY"),
+            ca_file: std::env::var("TEST_S3_CA_CERTIFICATE").ok(),
         }
+    }
+
+    fn ca_certificate(&self) -> Option<String> {
+        self.ca_file.as_ref().map(|path| std::fs::read_to_string(path).unwrap())
     }
 
     fn client(&self) -> Client {
@@ -76,8 +88,13 @@ impl Place {
     }
 
     fn config(&self) -> aws_sdk_s3::config::Builder {
+        let trust = match self.ca_certificate() {
+            Some(pem) => TrustStore::empty().with_pem_certificate(pem),
+            None => TrustStore::default(),
+        };
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(TlsContext::builder().with_trust_store(trust).build().unwrap())
             .build_https();
         let keys =
             Credentials::new(&self.access_key_id, &self.secret_access_key, None, None, "tests");
@@ -90,6 +107,7 @@ impl Place {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .http_client(http)
+            .interceptor(AnyRoot)
     }
 
     async fn create_bucket(&self, client: &Client, bucket: &str) {
@@ -153,6 +171,7 @@ impl TestServer {
             region: region.to_owned(),
             access_key_id: access_key_id.to_owned(),
             secret_access_key: format!("{:032x}", fastrand::u128(..)),
+            ca_file: None,
         };
         let server =
             EmbeddedServer::start(folder.path(), &place.access_key_id, &place.secret_access_key);
@@ -186,6 +205,7 @@ impl TestServer {
             "bucket": self.bucket, "prefix": self.prefix,
             "access_key_id": self.place.access_key_id,
             "secret_access_key": self.place.secret_access_key,
+            "ca_certificate": self.place.ca_certificate(),
         })
     }
 
@@ -198,7 +218,7 @@ impl TestServer {
 
     /// The same for the command line.
     pub(crate) fn env(&self) -> Vec<(String, String)> {
-        let pairs = [
+        let mut pairs = vec![
             ("ENDPOINT", &self.place.endpoint),
             ("REGION", &self.place.region),
             ("BUCKET", &self.bucket),
@@ -206,7 +226,10 @@ impl TestServer {
             ("ACCESS_KEY_ID", &self.place.access_key_id),
             ("SECRET_ACCESS_KEY", &self.place.secret_access_key),
         ];
-        pairs.map(|(name, value)| (format!("S3_BACKUP_AGENT_{name}"), value.clone())).to_vec()
+        pairs.extend(self.place.ca_file.as_ref().map(|path| ("CA_FILE", path)));
+        let named =
+            |(name, value): (_, &String)| (format!("S3_BACKUP_AGENT_{name}"), value.clone());
+        pairs.into_iter().map(named).collect()
     }
 
     /// Key and size of everything in the test's place, in the order of the keys.
@@ -224,13 +247,17 @@ impl TestServer {
         found
     }
 
-    /// Key and id of every unfinished upload in the test's place.
+    /// Key and id of every unfinished upload in the test's place, in the order of the keys.
     pub(crate) async fn open_uploads(&self) -> Vec<(String, String)> {
         let list = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(&self.prefix);
         let uploads = list.send().await;
         let uploads = uploads.unwrap_or_else(|error| panic!("{}", DisplayErrorContext(error)));
         let named = uploads.uploads().iter();
-        named.map(|it| (it.key().unwrap().to_owned(), it.upload_id().unwrap().to_owned())).collect()
+        let named =
+            named.map(|it| (it.key().unwrap().to_owned(), it.upload_id().unwrap().to_owned()));
+        let mut named: Vec<_> = named.collect();
+        named.sort(); // which not every storage does
+        named
     }
 
     /// Opens an upload that nobody will finish, with one part if `filled`.
@@ -305,19 +332,18 @@ impl Drop for TestServer {
         if self.embedded.is_some() {
             return;
         }
-        // The test's own runtime cannot be waited for here.
-        let server = Self {
+        // The test's own runtime cannot be waited for here. What cleans is not cleaned up itself.
+        let server = ManuallyDrop::new(Self {
             bucket: self.bucket.clone(),
             prefix: self.prefix.clone(),
             place: self.place.clone(),
             client: self.place.client(),
             personality: None,
             embedded: None,
-        };
+        });
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(server.clean());
-            std::mem::forget(server);
         });
         let _ = cleaning.join();
     }
@@ -325,25 +351,4 @@ impl Drop for TestServer {
 
 fn unused_name() -> String {
     format!("{OF_TESTS}{:016x}", fastrand::u64(..))
-}
-
-/// Signs the digest of other bytes than those that are sent.
-#[derive(Debug)]
-pub(crate) struct SignedForOther;
-
-impl Intercept for SignedForOther {
-    fn name(&self) -> &'static str {
-        "SignedForOther"
-    }
-
-    fn modify_before_signing(
-        &self,
-        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let digest = PayloadSigningOverride::Precomputed("0".repeat(64));
-        config.interceptor_state().store_put(digest);
-        Ok(())
-    }
 }

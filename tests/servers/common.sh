@@ -1,9 +1,13 @@
 # shellcheck shell=bash
-# What the server scripts share. They define launch(), which starts the server with `run`.
+# What the server scripts share. Each of them defines install(), which gets the program into the
+# cache, and launch(), which starts the server with `run` and describes it with `write_env`.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+mkdir -p "${S3_BACKUP_AGENT_TEST_CACHE:=$here/../../.cache}"
+cache=$(cd "$S3_BACKUP_AGENT_TEST_CACHE" && pwd)
 bucket=s3-backup-agent-test
 dir= # set by main
+tls= # set by main: whether the server is to speak TLS
 
 # Free ports below the range from which the system picks ports for outgoing connections.
 free_ports() {
@@ -25,28 +29,82 @@ EOF
 # With characters that base64 has and URLs do not take, as real ones have them.
 new_secret() { python3 -c 'import secrets; print(f"{secrets.token_urlsafe(27)}/+{secrets.token_urlsafe(3)}")'; }
 
-write_env() { # endpoint region key secret
+# As many random bytes, in hexadecimal.
+new_hex() { python3 -c 'import secrets, sys; print(secrets.token_hex(int(sys.argv[1])))' "$1"; }
+
+write_env() { # port region key secret version
+    local scheme=http
+    [[ -z $tls ]] || scheme=https
     cat >"$dir/env" <<EOF
-export TEST_S3_ENDPOINT=$1 TEST_S3_REGION=$2
+export TEST_S3_ENDPOINT=$scheme://127.0.0.1:$1 TEST_S3_REGION=$2
 export TEST_S3_ACCESS_KEY_ID=$3 TEST_S3_SECRET_ACCESS_KEY=$4
 export TEST_S3_BUCKET=$bucket TEST_S3_LOG=$dir/log
+export TEST_S3_NAME=$(basename "$0" .sh) TEST_S3_VERSION=$5
 EOF
+    [[ -z $tls ]] || echo "export TEST_S3_CA_CERTIFICATE=$dir/tls/ca.pem" >>"$dir/env"
+}
+
+# A user who has the rights that the IAM API of the server gives: none so far.
+write_limited_user() { # name key secret conditions: 0 if the server does not look at them
+    cat >>"$dir/env" <<EOF
+export TEST_S3_LIMITED_USER=$1
+export TEST_S3_LIMITED_ACCESS_KEY_ID=$2 TEST_S3_LIMITED_SECRET_ACCESS_KEY=$3
+export TEST_S3_POLICY_CONDITIONS=${4-1}
+EOF
+}
+
+# Packages of the Python index, pinned by their hashes, in an environment of their own in the cache.
+python_packages() { # name
+    local requirements=$here/requirements/$1.txt
+    programs=$cache/server-$1/bin
+    cmp -s "$requirements" "$programs/../requirements.txt" && return
+    python3 -m venv --clear "$cache/server-$1"
+    "$programs/python" -m pip install --quiet --disable-pip-version-check \
+        --require-hashes --only-binary :all: -r "$requirements"
+    cp "$requirements" "$programs/../requirements.txt"
+}
+
+# The version of a package in the requirements.
+pinned() { sed -n "s/^$2==\([^ ]*\).*/\1/p" "$here/requirements/$1.txt"; }
+
+# A certificate for the loopback from an authority that only this run knows.
+certificates() (
+    key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+    mkdir -p "$dir/tls"
+    cd "$dir/tls"
+    openssl req -x509 "${key[@]}" -days 7 -keyout ca.key -out ca.pem -subj "/CN=test authority" \
+        -addext keyUsage=critical,keyCertSign
+    openssl req "${key[@]}" -keyout server.key -out server.csr -subj "/CN=test server"
+    printf '%s\n' subjectAltName=IP:127.0.0.1,DNS:localhost extendedKeyUsage=serverAuth >extensions
+    openssl x509 -req -days 7 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
+        -out server.pem -extfile extensions
+) 2>>"$dir/log"
+
+# For servers without TLS of their own: what comes to a port over TLS goes to another one without.
+tls_front() { # port behind
+    [[ -z $tls ]] || run python3 "$here/tls_front.py" "$dir/tls/server.pem" "$dir/tls/server.key" "$@"
 }
 
 # Starts a program in the background, in a process group of its own.
 run() {
-    setsid "$@" </dev/null >"$dir/log" 2>&1 &
-    echo $! >"$dir/pid"
+    setsid "$@" </dev/null >>"$dir/log" 2>&1 &
+    echo $! >>"$dir/pid"
+    disown # so that its end by force is no message
 }
 
 # A process that is gone but not yet collected by its parent does not count.
-running() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$(cat "$dir/pid")/status"; }
+runs() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+
+all_run() {
+    local pid
+    while read -r pid; do runs "$pid" || return 1; done <"$dir/pid"
+}
 
 # Repeats a command until it succeeds, for a minute at most.
 await() {
     local deadline=$((SECONDS + 60))
     until "$@" >"$dir/await.log" 2>&1; do
-        running || give_up "the server ended"
+        all_run || give_up "the server ended"
         ((SECONDS < deadline)) || give_up "not ready after a minute: $*"
         sleep 0.2
     done
@@ -61,8 +119,15 @@ give_up() {
 request() { python3 "$here/s3_request.py" "$@"; }
 
 start() {
+    rm -rf "$dir/data"
     mkdir -p "$dir/data"
+    : >"$dir/log"
+    install
     trap stop EXIT # unless the end of this function is reached
+    if [[ -n $tls ]]; then
+        command -v openssl >/dev/null || "$here/../debian-packages" openssl
+        certificates
+    fi
     launch
     # shellcheck disable=SC1091
     . "$dir/env"
@@ -73,19 +138,24 @@ start() {
     trap - EXIT
 }
 
-# At once and by force: a graceful end takes SeaweedFS 20 seconds, and the data are not kept.
+# At once and by force: a graceful end takes some servers 20 seconds, and the data are not kept.
 stop() {
     [[ -f $dir/pid ]] || return 0
-    kill -KILL -- "-$(cat "$dir/pid")" 2>/dev/null || true
-    while running; do sleep 0.1; done
+    local pid
+    while read -r pid; do
+        kill -KILL -- "-$pid" 2>/dev/null || true
+        while runs "$pid"; do sleep 0.1; done
+    done <"$dir/pid"
     rm "$dir/pid"
 }
 
 main() {
-    if (($# != 2)) || [[ $1 != start && $1 != stop ]]; then
-        echo "usage: $(basename "$0") start|stop DIR" >&2
-        exit 64
-    fi
+    [[ "${1-} ${2-}" != "start --tls" ]] || { tls=yes && set -- start "${@:3}"; }
+    case "${1-} $#" in
+        "install 1") install && return ;;
+        "start 2" | "stop 2") ;;
+        *) echo "usage: $(basename "$0") install | start [--tls] DIR | stop DIR" >&2 && exit 64 ;;
+    esac
     mkdir -p "$2"
     dir=$(cd "$2" && pwd)
     "$1"

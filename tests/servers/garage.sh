@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
 # A throw-away Garage S3 server on free loopback ports.
-#   garage.sh start DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
-#   garage.sh stop DIR    stops it and waits until it is gone
-# The program is $GARAGE_BIN, or garage from PATH.
+#   garage.sh install             builds the program unless it is there, which takes some minutes
+#   garage.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
+#   garage.sh stop DIR            stops it and waits until it is gone
+# The program is $GARAGE_BIN, or garage from PATH or from the cache.
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-garage() { "${GARAGE_BIN:-garage}" -c "$dir/garage.toml" "$@"; }
+install() {
+    GARAGE_BIN=${GARAGE_BIN:-$(type -P garage || echo "$cache/garage/bin/garage")}
+    [[ -x $GARAGE_BIN ]] || cargo install garage --version 2.5.0 --locked --root "$cache/garage" \
+        --no-default-features --features bundled-libs,lmdb,sqlite
+}
+
+garage() { "$GARAGE_BIN" -c "$dir/garage.toml" "$@"; }
 
 launch() {
-    local ports node key=GK000000000000000000000001 secret
-    secret=$(printf '%064d' 1)
-    read -ra ports < <(free_ports 3)
+    local ports port node key secret version
+    key=GK$(new_hex 12)
+    secret=$(new_hex 32)
+    read -ra ports < <(free_ports 4)
     cat >"$dir/garage.toml" <<EOF
 metadata_dir = "$dir/data/meta"
 data_dir = "$dir/data/data"
@@ -20,7 +28,7 @@ db_engine = "sqlite"
 replication_factor = 1
 rpc_bind_addr = "127.0.0.1:${ports[1]}"
 rpc_public_addr = "127.0.0.1:${ports[1]}"
-rpc_secret = "$secret"
+rpc_secret = "$(new_hex 32)"
 [s3_api]
 s3_region = "garage"
 api_bind_addr = "127.0.0.1:${ports[0]}"
@@ -28,8 +36,12 @@ root_domain = ".s3.garage.localhost"
 [admin]
 api_bind_addr = "127.0.0.1:${ports[2]}"
 EOF
-    write_env "http://127.0.0.1:${ports[0]}" garage "$key" "$secret"
-    run "${GARAGE_BIN:-garage}" -c "$dir/garage.toml" server
+    version=$("$GARAGE_BIN" --version | sed 's:^garage [a-z]*\:*\([0-9.]*\).*:\1:')
+    port=${ports[0]}
+    [[ -z $tls ]] || port=${ports[3]}
+    write_env "$port" garage "$key" "$secret" "$version"
+    run "$GARAGE_BIN" -c "$dir/garage.toml" server
+    tls_front "$port" "${ports[0]}"
     await garage status
     node=$(garage node id -q | cut -d@ -f1)
     {

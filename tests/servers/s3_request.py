@@ -1,48 +1,81 @@
-"""One signed S3 request with the standard library: `s3_request.py METHOD PATH[?QUERY] [BODY]`.
+"""One signed request with the standard library:
 
-The server, region and keys come from the environment: TEST_S3_ENDPOINT, TEST_S3_REGION,
-TEST_S3_ACCESS_KEY_ID and TEST_S3_SECRET_ACCESS_KEY. Exit code 0 if the answer is a 2xx.
+    s3_request.py [--service NAME] METHOD PATH[?QUERY] [BODY]
+
+The service is s3 unless one is given. The server, region and keys come from the environment:
+TEST_S3_ENDPOINT, TEST_S3_REGION, TEST_S3_ACCESS_KEY_ID and TEST_S3_SECRET_ACCESS_KEY; with
+TEST_S3_CA_CERTIFICATE, a file, only what it certifies is trusted. Exit code 0 if the answer is a
+2xx.
 """
 
+import argparse
 import datetime
 import hashlib
 import hmac
 import os
+import ssl
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
+from types import MappingProxyType
 
 
-def request(method: str, path: str, query: str = "", body: bytes = b"") -> tuple[int, bytes]:
-    """Sends a request and returns its status and body. `path` and `query` are percent-encoded."""
-    endpoint, region = os.environ["TEST_S3_ENDPOINT"], os.environ["TEST_S3_REGION"]
+def request(
+    method: str,
+    path: str,
+    query: str = "",
+    body: bytes = b"",
+    *,
+    service: str = "s3",
+    headers: Mapping[str, str] = MappingProxyType({}),
+    region: str | None = None,
+    key_id: str | None = None,
+    secret: str | None = None,
+    digest: str | None = None,
+    hours: float = 0,
+) -> tuple[int, bytes]:
+    """Sends a request and returns its status and body. `path` and `query` are percent-encoded, and
+    slashes in values of the query as well. What comes after the body takes the place of what is
+    right: more headers, what to sign with, the digest of the body, and how far the clock is off."""
+    endpoint = os.environ["TEST_S3_ENDPOINT"]
     query = "&".join(
         sorted(item if "=" in item else f"{item}=" for item in query.split("&") if item)
-    )
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    headers = {
+    ).replace("/", "%2F")
+    time = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
+    now = time.strftime("%Y%m%dT%H%M%SZ")
+    signed = {
         "host": urllib.parse.urlsplit(endpoint).netloc,
-        "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
+        "x-amz-content-sha256": digest or hashlib.sha256(body).hexdigest(),
         "x-amz-date": now,
+        **headers,
     }
-    names = ";".join(headers)
-    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    canonical = "\n".join([method, path, query, lines, names, headers["x-amz-content-sha256"]])
-    scope = f"{now[:8]}/{region}/s3/aws4_request"
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
-    key = ("AWS4" + os.environ["TEST_S3_SECRET_ACCESS_KEY"]).encode()
-    for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"):
+    if body:
+        # urllib sends a type with every body, and Ceph insists that it is signed.
+        form = "application/x-www-form-urlencoded"
+        signed["content-type"] = "application/octet-stream" if service == "s3" else form
+    signed = dict(sorted(signed.items()))
+    names = ";".join(signed)
+    lines = "".join(f"{name}:{value}\n" for name, value in signed.items())
+    canonical = "\n".join([method, path, query, lines, names, signed["x-amz-content-sha256"]])
+    scope = f"{now[:8]}/{region or os.environ['TEST_S3_REGION']}/{service}/aws4_request"
+    canonical_digest = hashlib.sha256(canonical.encode()).hexdigest()
+    key = ("AWS4" + (secret or os.environ["TEST_S3_SECRET_ACCESS_KEY"])).encode()
+    for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{canonical_digest}"):
         key = hmac.digest(key, part.encode(), "sha256")
-    credential = f"Credential={os.environ['TEST_S3_ACCESS_KEY_ID']}/{scope}"
-    headers["authorization"] = (
+    credential = f"Credential={key_id or os.environ['TEST_S3_ACCESS_KEY_ID']}/{scope}"
+    signed["authorization"] = (
         f"AWS4-HMAC-SHA256 {credential},SignedHeaders={names},Signature={key.hex()}"
     )
     url = f"{endpoint}{path}" + (f"?{query}" if query else "")
-    signed = urllib.request.Request(url, body or None, headers, method=method)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    whole = urllib.request.Request(url, body or None, signed, method=method)
+    trust = ssl.create_default_context(cafile=os.environ.get("TEST_S3_CA_CERTIFICATE"))
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
+    )
     try:
-        with direct.open(signed, timeout=30) as response:
+        with direct.open(whole, timeout=30) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -50,10 +83,17 @@ def request(method: str, path: str, query: str = "", body: bytes = b"") -> tuple
 
 
 def main() -> None:
-    method, target, *body = sys.argv[1:]
-    path, _, query = target.partition("?")
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--service", default="s3")
+    arguments.add_argument("method")
+    arguments.add_argument("target")
+    arguments.add_argument("body", nargs="?", default="")
+    given = arguments.parse_args()
+    path, _, query = given.target.partition("?")
     try:
-        status, answer = request(method, path, query, "".join(body).encode())
+        status, answer = request(
+            given.method, path, query, given.body.encode(), service=given.service
+        )
     except OSError as error:
         sys.exit(str(error))
     sys.stdout.buffer.write(answer)

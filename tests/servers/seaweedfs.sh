@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # A throw-away SeaweedFS S3 server on free loopback ports.
-#   seaweedfs.sh start DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
-#   seaweedfs.sh stop DIR    stops it and waits until it is gone
-# The program is $WEED_BIN, or weed from PATH.
+#   seaweedfs.sh install             fails unless the program is there
+#   seaweedfs.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
+#   seaweedfs.sh stop DIR            stops it and waits until it is gone
+# The program is $WEED_BIN, or weed from PATH, where tests/run puts it.
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+install() { command -v "${WEED_BIN:=weed}" >/dev/null || { echo "no $WEED_BIN in PATH" >&2 && exit 1; }; }
+
 launch() {
-    local ports secret
-    read -ra ports < <(free_ports 8)
+    local ports secret port version tls_flags=()
+    read -ra ports < <(free_ports 9)
     secret=$(new_secret)
     cat >"$dir/s3.json" <<EOF
 {"identities": [{
@@ -18,17 +21,23 @@ launch() {
   "actions": ["Admin", "Read", "List", "Tagging", "Write"]
 }]}
 EOF
-    write_env "http://127.0.0.1:${ports[0]}" us-east-1 \
-        testadmin00000000001 "$secret"
+    port=${ports[0]}
+    if [[ -n $tls ]]; then
+        port=${ports[8]}
+        tls_flags=(-s3.port.https="$port"
+            -s3.cert.file="$dir/tls/server.pem" -s3.key.file="$dir/tls/server.key")
+    fi
+    version=$("$WEED_BIN" version 2>/dev/null | sed -n 's/^version [^ ]* \([0-9.]*\).*/\1/p')
+    write_env "$port" us-east-1 testadmin00000000001 "$secret" "$version"
     # Every bucket takes seven volumes, so the limit must be far above the number of buckets.
-    run "${WEED_BIN:-weed}" server -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+    run "$WEED_BIN" server -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
         -master.port="${ports[1]}" -master.port.grpc="${ports[2]}" \
         -master.volumeSizeLimitMB=1024 -master.telemetry=false \
         -volume.port="${ports[3]}" -volume.port.grpc="${ports[4]}" \
         -volume.max=400 -volume.minFreeSpace=64MiB -volume.preStopSeconds=1 \
         -filer -filer.port="${ports[5]}" -filer.port.grpc="${ports[6]}" \
         -s3 -s3.port="${ports[0]}" -s3.port.grpc="${ports[7]}" \
-        -s3.port.iceberg=0 -s3.port.lance=0 \
+        -s3.port.iceberg=0 -s3.port.lance=0 "${tls_flags[@]}" \
         -s3.config="$dir/s3.json" -s3.autoCreateBucket=false
 }
 

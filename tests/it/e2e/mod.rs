@@ -28,7 +28,7 @@ pub(crate) async fn connect(server: &TestServer) -> Host {
 }
 
 /// The same with changed settings.
-async fn connect_with(server: &TestServer, changes: Value) -> Host {
+pub(crate) async fn connect_with(server: &TestServer, changes: Value) -> Host {
     let host = Host::launch(agent_command(), &["serve"], &[]).await.unwrap();
     let mut config = server.config();
     config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

@@ -1,0 +1,110 @@
+"""Writes the table of the servers from the reports of the scenarios: `table.py REPORTS PAGE`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+TITLES = {
+    "seaweedfs": "[SeaweedFS](https://github.com/seaweedfs/seaweedfs)",
+    "ceph": "[Ceph](https://ceph.io) object gateway",
+    "garage": "[Garage](https://garagehq.deuxfleurs.fr)",
+    "minio": "MinIO's gateway, in [JuiceFS](https://github.com/juicedata/juicefs)",
+    "rclone": "[rclone](https://rclone.org) `serve s3`",
+    "moto": "[moto](https://github.com/getmoto/moto)",
+}
+PAGE = """# S3 servers that the agent is tested with
+
+Made by `tests/servers/matrix`, which runs the end-to-end scenarios on each of these servers and
+writes down what it found; not by hand. A scenario is a test that drives the real agent and looks into
+the storage afterwards. The table says how many of them passed, without TLS, and with TLS and a private
+CA. Where a server has users whose rights can be set, one more takes the rights away, one by one.
+
+| server | version | plain | TLS | when | does otherwise than AWS |
+|---|---|---|---|---|---|
+{rows}
+{failed}{left_out}{rights}"""
+
+Report = dict[str, Any]
+
+
+def passed(report: Report | None) -> str:
+    """How many scenarios passed, as a cell of the table."""
+    if report is None:
+        return "not run"
+    failed = len(report["failed"])
+    return f"{report['passed']} of {report['passed'] + failed}"
+
+
+def row(plain: Report, tls: Report | None) -> str:
+    """A server, as a row of the table."""
+    differs = "; ".join(plain["differs"]) or "nothing that was found"
+    cells = [TITLES[plain["server"]], plain["version"], passed(plain), passed(tls)]
+    return f"| {' | '.join([*cells, plain['month'], differs])} |"
+
+
+def failures(reports: list[Report]) -> str:
+    """The scenarios that failed, as a list."""
+    lines = [
+        f"* {report['server']}{' with TLS' if report['tls'] else ''}: `{name}`"
+        for report in reports
+        for name in report["failed"]
+    ]
+    return "\n## Failed\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def left_out() -> str:
+    """The scenarios that a server cannot do, as a list."""
+    rows = [
+        line.split("\t")
+        for line in (Path(__file__).parent / "cannot.tsv").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    lines = [f"* {server}: `{scenario}`: {reason}" for server, scenario, reason in rows]
+    text = "\n".join(lines) if lines else "None: every scenario runs on every server."
+    return f"\n## Left out\n\n{text}\n"
+
+
+def rights(reports: list[Report]) -> str:
+    """How each operation ends without each right, on each server that can tell."""
+    text = ""
+    for report in reports:
+        ends = {(right, operation): how for right, operation, how in report["rights"]}
+        if report["tls"] or not ends:
+            continue
+        missing = list(dict.fromkeys(right for right, _ in ends))
+        text += f"\n### On {TITLES[report['server']]}\n\n"
+        text += f"| operation | {' | '.join(f'`{right}`' for right in missing[1:])} |\n"
+        text += "|---" * len(missing) + "|\n"
+        for operation in dict.fromkeys(operation for _, operation in ends):
+            cells = " | ".join(ends[right, operation] for right in missing[1:])
+            text += f"| {operation} | {cells} |\n"
+    if not text:
+        return ""
+    return f"""
+## Without a right
+
+How an operation ends for a user who has all rights of
+[STORAGE.md](../protocol/STORAGE.md#rights) but the one at the top. With all of them,
+every operation works.
+{text}"""
+
+
+def main() -> None:
+    folder, page = map(Path, sys.argv[1:])
+    found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    plain = [found[name] for name in TITLES if name in found]
+    rows = [row(report, found.get(f"{report['server']}--tls")) for report in plain]
+    reports = [found[name + tls] for name in TITLES for tls in ("", "--tls") if name + tls in found]
+    page.write_text(
+        PAGE.format(
+            rows="\n".join(rows),
+            failed=failures(reports),
+            left_out=left_out(),
+            rights=rights(reports),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
