@@ -16,9 +16,10 @@ TITLES = {
 PAGE = """# S3 servers that the agent is tested with
 
 Made by `tests/servers/matrix`, which runs the end-to-end scenarios on each of these servers and
-writes down what it found; not by hand. A scenario is a test that drives the real agent and looks into
-the storage afterwards. The table says how many of them passed, without TLS, and with TLS and a private
-CA. Where a server has users whose rights can be set, one more takes the rights away, one by one.
+writes down what it found; not by hand. A scenario is a test that drives the real agent and looks
+into the storage afterwards. The table says how many of them passed, without TLS, and with TLS and a
+private CA. Where a server has users whose rights can be set, one more takes the rights away, one by
+one.
 
 | server | version | plain | TLS | when | does otherwise than AWS |
 |---|---|---|---|---|---|
