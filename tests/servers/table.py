@@ -10,6 +10,7 @@ TITLES = {
     "ceph": "[Ceph](https://ceph.io) object gateway",
     "garage": "[Garage](https://garagehq.deuxfleurs.fr)",
     "minio": "MinIO's gateway, in [JuiceFS](https://github.com/juicedata/juicefs)",
+    "swift": "[OpenStack Swift](https://docs.openstack.org/swift/latest/) with its S3 interface",
     "rclone": "[rclone](https://rclone.org) `serve s3`",
     "moto": "[moto](https://github.com/getmoto/moto)",
 }
