@@ -4,8 +4,8 @@
 #   ceph.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
 #   ceph.sh stop DIR            stops it and waits until it is gone
 # The packages come with everything they need, down to the C library, and nothing is installed, so
-# neither root nor a certain Debian is needed: only apt-get and dpkg-deb, and a Debian mirror, which
-# is the one that apt is set up with.
+# neither root nor a certain Debian is needed: only apt-get, dpkg-deb, and a Debian mirror, which is
+# the one that apt is set up with; on x86-64.
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -20,6 +20,7 @@ install() {
     local apt=$cache/ceph-$suite/apt mirror package
     rm -rf "$cache/ceph-$suite"
     mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$tree"
+    # shellcheck disable=SC2016
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$')
     echo "deb [arch=amd64] $mirror $suite main" >"$apt/sources.list"
     : >"$apt/status" # as if nothing were installed

@@ -58,6 +58,7 @@ python_packages() { # name
     local requirements=$here/requirements/$1.txt
     programs=$cache/server-$1/bin
     cmp -s "$requirements" "$programs/../requirements.txt" && return
+    python3 -c 'import ensurepip' 2>/dev/null || "$here/../debian-packages" python3-venv
     python3 -m venv --clear "$cache/server-$1"
     "$programs/python" -m pip install --quiet --disable-pip-version-check \
         --require-hashes --only-binary :all: -r "$requirements"
@@ -69,12 +70,12 @@ pinned() { sed -n "s/^$2==\([^ ]*\).*/\1/p" "$here/requirements/$1.txt"; }
 
 # A certificate for the loopback from an authority that only this run knows.
 certificates() (
-    key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+    new_key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
     mkdir -p "$dir/tls"
-    cd "$dir/tls"
-    openssl req -x509 "${key[@]}" -days 7 -keyout ca.key -out ca.pem -subj "/CN=test authority" \
+    cd "$dir/tls" || exit
+    openssl req -x509 "${new_key[@]}" -days 7 -keyout ca.key -out ca.pem -subj "/CN=test authority" \
         -addext keyUsage=critical,keyCertSign
-    openssl req "${key[@]}" -keyout server.key -out server.csr -subj "/CN=test server"
+    openssl req "${new_key[@]}" -keyout server.key -out server.csr -subj "/CN=test server"
     printf '%s\n' subjectAltName=IP:127.0.0.1,DNS:localhost extendedKeyUsage=serverAuth >extensions
     openssl x509 -req -days 7 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
         -out server.pem -extfile extensions

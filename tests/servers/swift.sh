@@ -27,9 +27,11 @@ pipeline = $1-server
 [app:$1-server]
 use = egg:swift#$1
 EOF
-    "${builder[@]}" create 4 1 0 >>"$dir/log"
-    "${builder[@]}" add --region 1 --zone 1 --ip 127.0.0.1 --port "$2" --device disk --weight 1 >>"$dir/log"
-    "${builder[@]}" rebalance >>"$dir/log"
+    {
+        "${builder[@]}" create 4 1 0
+        "${builder[@]}" add --region 1 --zone 1 --ip 127.0.0.1 --port "$2" --device disk --weight 1
+        "${builder[@]}" rebalance
+    } >>"$dir/log"
     run "$programs/swift-$1-server" "$dir/$1.conf" --verbose
 }
 
