@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 
 use super::Target;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::journal::{Beginning, Journal, Owner, Record};
 use crate::s3::OpenUpload;
 
@@ -123,8 +123,8 @@ enum Found {
 async fn take_back(target: &Target, record: &Record) -> Result<Found> {
     let bucket = target.store.bucket();
     let Beginning { archive, document, mark, .. } = &record.beginning;
-    if absent(bucket.mark(archive).await)?.flatten().as_ref() == Some(mark) {
-        if absent(bucket.head(document).await)?.is_some() {
+    if bucket.exists(archive).await? && marked(bucket.mark(archive).await)?.as_ref() == Some(mark) {
+        if bucket.exists(document).await? {
             return Ok(Found::Backup);
         }
         bucket.delete(archive).await?;
@@ -160,9 +160,10 @@ async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
     Ok(())
 }
 
-fn absent<T>(looked: Result<T>) -> Result<Option<T>, Error> {
+/// It may be gone by now.
+fn marked(looked: Result<Option<String>>) -> Result<Option<String>> {
     match looked {
         Err(error) if error.code() == Code::NotFound => Ok(None),
-        found => found.map(Some),
+        looked => looked,
     }
 }

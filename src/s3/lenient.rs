@@ -43,7 +43,7 @@ impl HttpConnector for LenientConnector {
             let mut response = answering.await?;
             if response.status().is_success() {
                 let body = response.take_body().collect().await;
-                let body = body.map_err(|error| ConnectorError::io(error.into()))?.to_bytes();
+                let body = body.map_err(ConnectorError::io)?.to_bytes();
                 *response.body_mut() = match renamed(&body, root) {
                     Some(renamed) => SdkBody::from(renamed),
                     None => SdkBody::from(body),

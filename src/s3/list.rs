@@ -57,6 +57,17 @@ impl Bucket {
         self.list_some(folder, None, Some(1)).await.map(|_| ())
     }
 
+    /// Whether there is an object with this key. Unlike a look at the object itself, which some
+    /// storages forbid where there is none, this needs only the right to list.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn exists(&self, key: &str) -> Result<bool> {
+        // Of all keys that begin so, it is the first.
+        let page = self.list_some(key, None, Some(1)).await?;
+        Ok(page.objects.first().is_some_and(|object| object.key == key))
+    }
+
     async fn list_some(&self, folder: &str, next: Option<Next>, most: Option<i32>) -> Result<Page> {
         let token = match next {
             Some(Next::After(key)) => return self.list_v1(folder, Some(key), most).await,

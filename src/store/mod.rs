@@ -141,8 +141,11 @@ impl Store {
     /// `not_found` when it was deleted meanwhile, `corrupt_metadata` when it cannot be read.
     pub async fn document(&self, backup: &Backup) -> Result<Document> {
         let key = self.layout.metadata_key(&backup.name);
-        let content = self.bucket.get(&key, MAX_DOCUMENT).await;
-        let document = metadata::read(&content.map_err(|error| self.vanished(error, &backup.id))?)?;
+        let content = match self.bucket.get(&key, MAX_DOCUMENT).await {
+            Ok(content) => content,
+            Err(error) => return Err(self.vanished(error, &key, &backup.id).await),
+        };
+        let document = metadata::read(&content)?;
         match document.fault {
             Some(fault) => Err(fault),
             None => Ok(document),
@@ -154,13 +157,20 @@ impl Store {
     /// # Errors
     /// `not_found` when it was deleted meanwhile.
     pub async fn archive(&self, backup: &Backup) -> Result<ObjectInfo> {
-        let archive = self.bucket.head(&self.layout.archive_key(&backup.name)).await;
-        archive.map_err(|error| self.vanished(error, &backup.id))
+        let key = self.layout.archive_key(&backup.name);
+        match self.bucket.head(&key).await {
+            Ok(archive) => Ok(archive),
+            Err(error) => Err(self.vanished(error, &key, &backup.id).await),
+        }
     }
 
-    /// A missing object means that somebody else deleted the backup since it was listed.
-    fn vanished(&self, error: Error, id: &str) -> Error {
-        if error.code() != Code::NotFound {
+    /// A missing object means that somebody else deleted the backup since it was listed. To keys that
+    /// may list only one folder, AWS forbids what is missing.
+    async fn vanished(&self, error: Error, key: &str, id: &str) -> Error {
+        let gone = error.code() == Code::NotFound
+            || (error.code() == Code::AccessDenied
+                && self.bucket.exists(key).await.is_ok_and(|exists| !exists));
+        if !gone {
             return error;
         }
         self.changed();
