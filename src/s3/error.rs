@@ -16,7 +16,7 @@ pub use self::answer::{Answer, classify};
 pub use self::place::clock_skew;
 use super::http::{DnsFault, ProxyFault, StallFault};
 use super::tls::UntrustedCertificate;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Upstream};
 
 /// A call of the S3 API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,8 +140,22 @@ where
         SdkError::ConstructionFailure(_) => {
             Error::new(Code::Internal, format!("cannot build the request {what}")).source(error)
         }
-        other => Error::new(Code::RemoteError, format!("{what} got an answer that makes no sense"))
-            .source(other),
+        other => {
+            let status = other.raw_response().map(|response| response.status().as_u16());
+            let message = format!("{what} got an answer that makes no sense");
+            let error = Error::new(Code::RemoteError, message).source(other);
+            match status {
+                Some(status) => error.upstream(Upstream {
+                    service: "s3".to_owned(),
+                    operation: what.to_owned(),
+                    status,
+                    code: None,
+                    message: None,
+                    request_id: None,
+                }),
+                None => error,
+            }
+        }
     }
 }
 

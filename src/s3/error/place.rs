@@ -143,7 +143,8 @@ impl Rules<'_> {
             refused(
                 "signature",
                 "secret_access_key",
-                "the storage refuses the signature: the secret access key does not fit the access key id",
+                "the storage refuses the signature: the secret access key does not belong to the \
+                 access key id, check both",
             )
         };
         match self.code() {
