@@ -9,7 +9,7 @@ use super::output::{note, say, say_json};
 use super::{Common, Context, bar};
 use crate::error::{Result, clean};
 use crate::ops;
-use crate::protocol::{Leftover, LeftoverStatus};
+use crate::protocol::{Leftover, LeftoverKind, LeftoverStatus};
 
 /// Removes what interrupted uploads have left: it is invisible, and costs money all the same.
 #[derive(Args, Clone, Debug)]
@@ -22,6 +22,11 @@ pub struct Sweep {
     #[arg(long)]
     dry_run: bool,
 
+    /// Also remove archives without metadata, and metadata without archives. Such an archive may be
+    /// a whole backup whose metadata was lost.
+    #[arg(long)]
+    objects: bool,
+
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -31,8 +36,8 @@ pub struct Sweep {
 /// # Errors
 /// As [`ops::sweep`].
 pub(super) async fn run(context: &Context, options: &Sweep) -> Result<Exit> {
-    let Sweep { older_than, dry_run, .. } = *options;
-    let request = ops::Sweep { older_than, dry_run };
+    let Sweep { older_than, dry_run, objects, .. } = *options;
+    let request = ops::Sweep { older_than, dry_run, objects };
     let sweeping = Box::pin(ops::sweep(&context.target, request, &context.cancel));
     let swept = bar::waiting(sweeping).await?;
     let failure = swept.leftovers.iter().find_map(|found| found.error.as_ref());
@@ -41,7 +46,7 @@ pub(super) async fn run(context: &Context, options: &Sweep) -> Result<Exit> {
         say_json(&swept)?;
     } else {
         for leftover in &swept.leftovers {
-            say(line(leftover))?;
+            say(line(leftover, dry_run))?;
         }
         if swept.leftovers.is_empty() {
             note("Nothing is left over.");
@@ -50,15 +55,22 @@ pub(super) async fn run(context: &Context, options: &Sweep) -> Result<Exit> {
     Ok(exit)
 }
 
-fn line(leftover: &Leftover) -> String {
-    let Leftover { key, idle_s, status, error, .. } = leftover;
-    let what = format!("the unfinished upload of {}", clean(key));
+fn line(leftover: &Leftover, dry_run: bool) -> String {
+    let Leftover { kind, key, idle_s, status, error } = leftover;
+    let what = match kind {
+        LeftoverKind::Upload => "the unfinished upload of",
+        LeftoverKind::Archive => "an archive without metadata,",
+        LeftoverKind::Metadata => "metadata without an archive,",
+        LeftoverKind::Probe => "the test object",
+    };
+    let what = format!("{what} {}", clean(key));
     // Days, hours or minutes are enough.
     let unit = [86_400, 3600, 60].into_iter().find(|unit| idle_s >= unit).unwrap_or(1);
     let since = humantime::format_duration(Duration::from_secs(idle_s / unit * unit));
     match status {
         LeftoverStatus::Removed => format!("Removed {what}, idle for {since}."),
-        LeftoverStatus::Found => format!("Would remove {what}, idle for {since}."),
+        LeftoverStatus::Found if dry_run => format!("Would remove {what}, idle for {since}."),
+        LeftoverStatus::Found => format!("Found {what}, idle for {since}; --objects removes it."),
         LeftoverStatus::Failed => {
             let why = error.as_ref().map_or("", |error| error.message.as_str());
             format!("Cannot remove {what}: {}", clean(why))

@@ -1,8 +1,12 @@
 //! Finds and removes what nobody will ever finish.
+//!
+//! What counts is the clock of the storage: one that runs wrong here must not make a running upload
+//! look abandoned.
+
+mod objects;
 
 use std::time::Duration;
 
-use chrono::Utc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::leftovers::settle;
@@ -25,12 +29,15 @@ pub struct Sweep {
     pub older_than: Duration,
     /// Only look.
     pub dry_run: bool,
+    /// Also remove archives without metadata and metadata without archives, which are only named
+    /// otherwise: an archive may be a whole backup all the same.
+    pub objects: bool,
 }
 
 /// Aborts the multipart uploads of archives to which no part was added for a while, so that they
 /// cost no more. Uploads of this machine that are running are left alone, whatever their age, and so
-/// are those of which the storage does not say when somebody touched them. Safe to repeat, and to
-/// give up at any time.
+/// are those of which the storage does not say when somebody touched them. Test objects are deleted,
+/// and halves of backups named or deleted. Safe to repeat, and to give up at any time.
 ///
 /// # Errors
 /// `access_denied` without the right to list uploads, and every other code that a storage or a
@@ -56,28 +63,36 @@ async fn run(target: &Target, request: Sweep) -> Result<Swept> {
     uploads.sort_unstable_by(|one, other| (&one.key, &one.id).cmp(&(&other.key, &other.id)));
     let known = target.leftovers.archives().await;
     let ours = uploads.into_iter().filter(|upload| {
-        let name = match layout.half(&upload.key) {
-            Some(Half::Archive(name)) => name,
-            Some(Half::Metadata(_)) | None => return false,
+        let running = match layout.half(&upload.key) {
+            Some(Half::Archive(name)) => target.store.is_reserved(name),
+            Some(Half::Metadata(_)) => return false,
+            None if layout.is_probe(&upload.key) => false,
+            None => return false,
         };
-        !target.store.is_reserved(name) && known.get(&upload.key) != Some(&Owner::Alive)
+        !running && known.get(&upload.key) != Some(&Owner::Alive)
     });
     let looking = stream::iter(ours).map(|upload| look(target, upload, request));
     let leftovers = looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
-    Ok(Swept { leftovers: leftovers.try_collect().await?, more: false })
+    let mut leftovers: Vec<_> = leftovers.try_collect().await?;
+    leftovers.extend(objects::sweep(target, request).await?);
+    leftovers.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(Swept { leftovers, more: false })
 }
 
 /// What is left over of an upload, if it is stale, and is gone now unless this is a dry run.
 async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Option<Leftover>> {
-    let upload = target.store.bucket().upload(&found.key, &found.id);
+    let bucket = target.store.bucket();
+    let upload = bucket.upload(&found.key, &found.id);
     let leftover = |idle: Duration, status, error| {
         let (kind, key, idle_s) = (LeftoverKind::Upload, found.key.clone(), idle.as_secs());
         Ok(Some(Leftover { kind, key, idle_s, status, error }))
     };
-    let mut idle = idle_since(found.opened);
+    let mut idle = idle_since(found.opened, bucket.now());
     if idle.is_none_or(|idle| idle >= request.older_than) {
         match upload.newest_part().await {
-            Ok(newest) => idle = idle_since(found.opened.max(newest.unwrap_or_default())),
+            Ok(newest) => {
+                idle = idle_since(found.opened.max(newest.unwrap_or_default()), bucket.now());
+            }
             // It has come to its end since it was listed.
             Err(error) if matches!(error.code(), Code::NotFound | Code::Changed) => {
                 return Ok(None);
@@ -101,9 +116,9 @@ async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Opti
     leftover(idle, status, error)
 }
 
-/// Time since a moment in seconds since 1970; none for 0, which stands for an unknown one.
-fn idle_since(moment: i64) -> Option<Duration> {
-    let passed = u64::try_from(Utc::now().timestamp() - moment).unwrap_or_default();
+/// Time from one moment in seconds since 1970 to another; none for 0, which stands for an unknown one.
+fn idle_since(moment: i64, now: i64) -> Option<Duration> {
+    let passed = u64::try_from(now.saturating_sub(moment)).unwrap_or_default();
     (moment > 0).then(|| Duration::from_secs(passed))
 }
 
@@ -113,8 +128,8 @@ mod tests {
 
     #[test]
     fn an_unknown_moment_is_not_long_ago() {
-        assert_eq!(idle_since(0), None);
-        assert!(idle_since(1).is_some_and(|idle| idle > Duration::from_secs(1 << 30)));
-        assert_eq!(idle_since(i64::MAX), Some(Duration::ZERO));
+        assert_eq!(idle_since(0, 7), None);
+        assert_eq!(idle_since(1, 7), Some(Duration::from_secs(6)));
+        assert_eq!(idle_since(i64::MAX, 7), Some(Duration::ZERO));
     }
 }

@@ -161,6 +161,9 @@ pub struct Sweep {
     /// Whether only to look.
     #[serde(default)]
     pub dry_run: bool,
+    /// Whether halves of backups are removed as well. Default: they are only named.
+    #[serde(default)]
+    pub objects: bool,
     /// Deadline and progress.
     #[serde(flatten)]
     pub common: Common,
@@ -204,6 +207,12 @@ pub struct Leftover {
 pub enum LeftoverKind {
     /// A multipart upload that was neither completed nor aborted.
     Upload,
+    /// The archive of a backup without its document.
+    Archive,
+    /// The document of a backup without its archive.
+    Metadata,
+    /// An object of `target.validate`.
+    Probe,
 }
 
 /// What became of a leftover.
@@ -213,7 +222,7 @@ pub enum LeftoverKind {
 pub enum LeftoverStatus {
     /// It is gone.
     Removed,
-    /// It is still there, because this was a dry run.
+    /// It is still there, because nobody asked to remove it.
     Found,
     /// It is still there, because the storage refused.
     Failed,

@@ -26,7 +26,8 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::config::interceptors::{
-    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+    BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -40,6 +41,7 @@ use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use self::error::translate;
@@ -134,11 +136,13 @@ impl Bucket {
         if config.provider.is_some_and(|provider| provider.drop_x_id) {
             builder = builder.interceptor(WithoutXId);
         }
+        let quirks = Arc::new(Quirks::new(config));
+        builder = builder.interceptor(Clock(Arc::clone(&quirks)));
         Ok(Self {
             client: aws_sdk_s3::Client::from_conf(builder.build()),
             name: config.bucket.clone(),
             endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
-            quirks: Arc::new(Quirks::new(config)),
+            quirks,
         })
     }
 
@@ -152,6 +156,13 @@ impl Bucket {
     #[must_use]
     pub fn path_style(&self) -> bool {
         self.quirks.in_force().path_style
+    }
+
+    /// The time of the storage as its answers have it, in seconds since 1970: the clock by which it
+    /// says when something was stored.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.quirks.now()
     }
 
     fn context(&self, in_force: &InForce) -> Context {
@@ -243,6 +254,29 @@ impl Intercept for Repeats {
     ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
         if config.load::<RequestAttempts>().is_some_and(|tries| tries.attempts() > 1) {
             self.0.retried();
+        }
+        Ok(())
+    }
+}
+
+/// Reads the clock of the storage off its answers.
+#[derive(Debug)]
+struct Clock(Arc<Quirks>);
+
+impl Intercept for Clock {
+    fn name(&self) -> &'static str {
+        "Clock"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
+            self.0.it_is(date.with_timezone(&Utc));
         }
         Ok(())
     }

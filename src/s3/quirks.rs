@@ -3,7 +3,10 @@
 //! Each is learned from a refusal, at most once, and kept for as long as the target lives. What
 //! somebody has set is never changed.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
 
 use super::Operation;
 use crate::config::{Addressing, TargetConfig};
@@ -17,6 +20,8 @@ pub(super) const CONTENT_MD5: &str = "Content-MD5";
 pub(super) struct Quirks {
     may_learn_region: bool,
     may_learn_addressing: bool,
+    /// Seconds by which our clock is ahead of the storage's, as its last answer had it.
+    ahead_s: AtomicI64,
     in_force: Mutex<InForce>,
 }
 
@@ -39,6 +44,7 @@ impl Quirks {
         Self {
             may_learn_region: !config.region_given && !in_host,
             may_learn_addressing: !config.addressing_given,
+            ahead_s: AtomicI64::new(0),
             in_force: Mutex::new(InForce {
                 region: config.region.clone(),
                 path_style: config.path_style,
@@ -46,6 +52,17 @@ impl Quirks {
                 content_md5: false,
             }),
         }
+    }
+
+    /// Notes the time of the storage.
+    pub(super) fn it_is(&self, time: DateTime<Utc>) {
+        let ahead = Utc::now().signed_duration_since(time).num_seconds();
+        self.ahead_s.store(ahead, Ordering::Relaxed);
+    }
+
+    /// The time of the storage, in seconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        Utc::now().timestamp() - self.ahead_s.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, InForce> {

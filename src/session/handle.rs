@@ -100,9 +100,9 @@ impl Work {
             Self::Validate(request) => {
                 answer(&ops::validate(&target, request.level, &cancel).await?)
             }
-            Self::Sweep(Sweep { older_than_s, dry_run, .. }) => {
+            Self::Sweep(Sweep { older_than_s, dry_run, objects, .. }) => {
                 let older_than = Duration::from_secs(older_than_s);
-                let sweep = ops::Sweep { older_than, dry_run };
+                let sweep = ops::Sweep { older_than, dry_run, objects };
                 answer(&shortened(ops::sweep(&target, sweep, &cancel).await?))
             }
             Self::Upload(request, inbound) => {

@@ -18,6 +18,9 @@ const MAX_BOTH: usize = 750;
 const ARCHIVE: &str = ".tar";
 const METADATA: &str = ".metadata.json";
 
+/// What the name of a test object begins with, before 16 hexadecimal digits.
+const PROBE: &str = ".probe-";
+
 /// The folder of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -66,6 +69,21 @@ impl Layout {
     #[must_use]
     pub fn metadata_key(&self, name: &str) -> String {
         format!("{}{name}{METADATA}", self.folder)
+    }
+
+    /// An unused key for an object that is written to try out the storage.
+    #[must_use]
+    pub fn probe_key(&self) -> String {
+        format!("{}{PROBE}{:016x}", self.folder, fastrand::u64(..))
+    }
+
+    /// Whether `key` is one of those.
+    #[must_use]
+    pub fn is_probe(&self, key: &str) -> bool {
+        let file = key.strip_prefix(&self.folder);
+        file.and_then(|file| file.strip_prefix(PROBE)).is_some_and(|digits| {
+            digits.len() == 16 && digits.chars().all(|digit| digit.is_ascii_hexdigit())
+        })
     }
 
     /// What `key` names, if it is directly in the folder and one half of a backup.

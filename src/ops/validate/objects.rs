@@ -55,7 +55,7 @@ impl<'a> Probe<'a> {
     /// Notes in the journal what is about to be written, should this process be killed meanwhile.
     async fn begin(target: &'a Target, bucket: &'a Bucket) -> Self {
         let folder = target.store.layout().folder();
-        let key = format!("{folder}.probe-{:016x}", fastrand::u64(..));
+        let key = target.store.layout().probe_key();
         let mark = format!("{:032x}", fastrand::u128(..));
         // A document of this name never exists, so the object is never taken for a backup.
         let document = format!("{key}.metadata.json");

@@ -1,0 +1,119 @@
+//! Objects that are no part of a backup any more, or not yet.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{AT_ONCE, Sweep, idle_since};
+use crate::error::Result;
+use crate::ops::Target;
+use crate::protocol::{CheckError, Leftover, LeftoverKind, LeftoverStatus};
+use crate::s3::ObjectInfo;
+use crate::store::layout::Half;
+
+/// The halves of one backup that are there.
+#[derive(Default)]
+struct Pair {
+    archive: Option<ObjectInfo>,
+    metadata: Option<ObjectInfo>,
+}
+
+/// Names halves of backups, and removes them when that is asked for; removes test objects.
+pub(super) async fn sweep(target: &Target, request: Sweep) -> Result<Vec<Leftover>> {
+    let found = stale(target, request.older_than).await?;
+    let looking = stream::iter(found).map(|(kind, object, idle)| {
+        let asked_for = kind == LeftoverKind::Probe || request.objects;
+        remove(target, kind, object.key, idle, asked_for && !request.dry_run)
+    });
+    looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
+}
+
+/// What nobody has touched for so long.
+async fn stale(
+    target: &Target,
+    older_than: Duration,
+) -> Result<Vec<(LeftoverKind, ObjectInfo, Duration)>> {
+    let (bucket, layout) = (target.store.bucket(), target.store.layout());
+    let mut pairs = BTreeMap::<String, Pair>::new();
+    let mut found = Vec::new();
+    let mut next = None;
+    loop {
+        let page = bucket.list(layout.folder(), next.take()).await?;
+        for object in page.objects {
+            let key = object.key.clone();
+            match layout.half(&key) {
+                Some(Half::Archive(name)) => {
+                    pairs.entry(name.to_owned()).or_default().archive = Some(object);
+                }
+                Some(Half::Metadata(name)) => {
+                    pairs.entry(name.to_owned()).or_default().metadata = Some(object);
+                }
+                None if layout.is_probe(&key) => found.push((LeftoverKind::Probe, object)),
+                None => {}
+            }
+        }
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    let known = target.leftovers.archives().await;
+    for (name, pair) in pairs {
+        // Of those in the journal somebody takes care already.
+        let running =
+            target.store.is_reserved(&name) || known.contains_key(&layout.archive_key(&name));
+        match pair {
+            Pair { archive: Some(archive), metadata: None } if !running => {
+                found.push((LeftoverKind::Archive, archive));
+            }
+            Pair { archive: None, metadata: Some(metadata) } if !running => {
+                found.push((LeftoverKind::Metadata, metadata));
+            }
+            _ => {}
+        }
+    }
+    let now = bucket.now();
+    let stale = found.into_iter().filter_map(|(kind, object)| {
+        let idle = idle_since(object.modified, now).filter(|idle| *idle >= older_than)?;
+        // Whoever is trying out the storage has not finished yet.
+        let running = kind == LeftoverKind::Probe && known.contains_key(&object.key);
+        (!running).then_some((kind, object, idle))
+    });
+    Ok(stale.collect())
+}
+
+async fn remove(
+    target: &Target,
+    kind: LeftoverKind,
+    key: String,
+    idle: Duration,
+    asked_for: bool,
+) -> Result<Option<Leftover>> {
+    let mut status = LeftoverStatus::Found;
+    let mut refusal = None;
+    if asked_for {
+        // Somebody may have brought the other half back since.
+        if let Some(other) = other_half(target, kind, &key)
+            && target.store.bucket().exists(&other).await?
+        {
+            return Ok(None);
+        }
+        status = LeftoverStatus::Removed;
+        if let Err(error) = target.store.bucket().delete(&key).await {
+            status = LeftoverStatus::Failed;
+            refusal = Some(CheckError::from(&error));
+        }
+        target.store.changed();
+    }
+    Ok(Some(Leftover { kind, key, idle_s: idle.as_secs(), status, error: refusal }))
+}
+
+fn other_half(target: &Target, kind: LeftoverKind, key: &str) -> Option<String> {
+    let layout = target.store.layout();
+    match (kind, layout.half(key)?) {
+        (LeftoverKind::Archive, Half::Archive(name)) => Some(layout.metadata_key(name)),
+        (LeftoverKind::Metadata, Half::Metadata(name)) => Some(layout.archive_key(name)),
+        _ => None,
+    }
+}
