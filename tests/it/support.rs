@@ -250,8 +250,12 @@ impl TestServer {
     /// Key and id of every unfinished upload in the test's place, in the order of the keys.
     pub(crate) async fn open_uploads(&self) -> Vec<(String, String)> {
         let list = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(&self.prefix);
-        let uploads = list.send().await;
-        let uploads = uploads.unwrap_or_else(|error| panic!("{}", DisplayErrorContext(error)));
+        let uploads = match list.send().await {
+            Ok(uploads) => uploads,
+            // As rclone says that there was none yet.
+            Err(error) if error.code() == Some("NoSuchUpload") => return Vec::new(),
+            Err(error) => panic!("{}", DisplayErrorContext(error)),
+        };
         let named = uploads.uploads().iter();
         let named =
             named.map(|it| (it.key().unwrap().to_owned(), it.upload_id().unwrap().to_owned()));

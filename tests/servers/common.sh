@@ -57,6 +57,7 @@ EOF
 python_packages() { # name
     local requirements=$here/requirements/$1.txt
     programs=$cache/server-$1/bin
+    unset PYTHONPYCACHEPREFIX # for pip compiles them to where they lie
     cmp -s "$requirements" "$programs/../requirements.txt" && return
     python3 -c 'import ensurepip' 2>/dev/null || "$here/../debian-packages" python3-venv
     python3 -m venv --clear "$cache/server-$1"

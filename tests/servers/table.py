@@ -76,19 +76,18 @@ def rights(reports: list[Report]) -> str:
             continue
         missing = list(dict.fromkeys(right for right, _ in ends))
         text += f"\n### On {TITLES[report['server']]}\n\n"
-        text += f"| operation | {' | '.join(f'`{right}`' for right in missing[1:])} |\n"
-        text += "|---" * len(missing) + "|\n"
+        text += f"| operation | {' | '.join(missing)} |\n"
+        text += "|---" * (1 + len(missing)) + "|\n"
         for operation in dict.fromkeys(operation for _, operation in ends):
-            cells = " | ".join(ends[right, operation] for right in missing[1:])
+            cells = " | ".join(ends[right, operation] for right in missing)
             text += f"| {operation} | {cells} |\n"
     if not text:
         return ""
     return f"""
 ## Without a right
 
-How an operation ends for a user who has all rights of
-[STORAGE.md](../protocol/STORAGE.md#rights) but the one at the top. With all of them,
-every operation works.
+How an operation ends for a user who has all rights of [STORAGE.md](../protocol/STORAGE.md#rights)
+but the one at the top.
 {text}"""
 
 
