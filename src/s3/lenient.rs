@@ -45,7 +45,11 @@ impl HttpConnector for LenientConnector {
                 let body = response.take_body().collect().await;
                 let body = body.map_err(ConnectorError::io)?.to_bytes();
                 *response.body_mut() = match renamed(&body, root) {
-                    Some(renamed) => SdkBody::from(renamed),
+                    Some(renamed) => {
+                        // The SDK holds the body against it.
+                        response.headers_mut().remove("content-length");
+                        SdkBody::from(renamed)
+                    }
                     None => SdkBody::from(body),
                 };
             }

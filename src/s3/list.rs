@@ -179,7 +179,12 @@ impl Bucket {
                     .send()
                     .boxed()
             });
-            let output = listed.await?;
+            let output = match listed.await {
+                Ok(output) => output,
+                // rclone, when there is none.
+                Err(error) if error.code() == Code::Changed => return Ok(found),
+                Err(error) => return Err(error),
+            };
             for upload in output.uploads.unwrap_or_default() {
                 if let (Some(key), Some(id)) = (upload.key, upload.upload_id) {
                     let opened = upload.initiated.map_or(0, |time| time.secs());

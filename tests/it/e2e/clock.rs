@@ -16,7 +16,8 @@ fn library() -> String {
     found
 }
 
-async fn in_another_time(server: &TestServer, offset: &str) -> Host {
+/// A session with the target `t1` open, in a process whose clock differs by so much.
+pub(super) async fn in_another_time(server: &TestServer, offset: &str) -> Host {
     let environment = [
         ("LD_PRELOAD", library()),
         ("FAKETIME", offset.to_owned()),

@@ -1,7 +1,9 @@
 //! What nobody will ever finish is found by its age and removed; nothing else is touched.
 
+use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
+use super::clock::in_another_time;
 use super::stops::send_until;
 use super::{assert_empty, code, connect, ids, store};
 use crate::support::TestServer;
@@ -11,7 +13,7 @@ fn key(server: &TestServer, rest: &str) -> String {
     format!("{}{slash}{rest}", server.prefix)
 }
 
-async fn sweep(host: &s3_backup_agent::demo::host::Host, extra: Value) -> Vec<(String, String)> {
+async fn sweep(host: &Host, extra: Value) -> Vec<(String, String)> {
     let mut params = json!({"target": "t1"});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let swept = host.call("target.sweep", params).await.unwrap();
@@ -91,4 +93,68 @@ async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
     assert_eq!(swept["more"], true);
     assert!((100..250).contains(&swept["leftovers"].as_array().unwrap().len()));
     assert_eq!(server.open_uploads().await, []);
+}
+
+/// Kind, file and status of everything that was left over.
+async fn objects(server: &TestServer, host: &Host, extra: Value) -> Vec<[String; 3]> {
+    let mut params = json!({"target": "t1", "older_than_s": 0});
+    params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let swept = host.call("target.sweep", params).await.unwrap();
+    let folder = key(server, "backups/");
+    let found = swept["leftovers"].as_array().unwrap().iter().map(|leftover| {
+        let file = leftover["key"].as_str().unwrap().strip_prefix(&folder).unwrap();
+        let text = |name: &str| leftover[name].as_str().unwrap().to_owned();
+        [text("kind"), file.to_owned(), text("status")]
+    });
+    found.collect()
+}
+
+#[tokio::test]
+async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    store(&host, "a", 1, 300_000).await;
+    let half = json!({"backup_id": "lost", "size": 3}).to_string();
+    server.put(&key(&server, "backups/lonely.tar"), *b"tar").await;
+    server.put(&key(&server, "backups/lost.metadata.json"), half).await;
+    server.put(&key(&server, "backups/.probe-0123456789abcdef"), *b"test").await;
+    // None of ours.
+    let others = ["backups/.probe-0123", "backups/deeper/x.tar", "backups/notes.txt"];
+    for file in others {
+        server.put(&key(&server, file), *b"x").await;
+    }
+    let expected = |probe: &str, halves: &str| {
+        [
+            ["probe", ".probe-0123456789abcdef", probe],
+            ["archive", "lonely.tar", halves],
+            ["metadata", "lost.metadata.json", halves],
+        ]
+        .map(|row| row.map(str::to_owned))
+    };
+    // A day old is nothing of it.
+    assert_eq!(objects(&server, &host, json!({"older_than_s": 86_400})).await, [[""; 3]; 0]);
+    let dry = json!({"dry_run": true, "objects": true});
+    assert_eq!(objects(&server, &host, dry).await, expected("found", "found"));
+    assert_eq!(objects(&server, &host, json!({})).await, expected("removed", "found"));
+    let halves = &expected("", "removed")[1..];
+    assert_eq!(objects(&server, &host, json!({"objects": true})).await, halves);
+    assert_eq!(objects(&server, &host, json!({"objects": true})).await, [[""; 3]; 0]);
+    assert_eq!(ids(&host).await, ["a"]);
+    let left = server.objects().await;
+    for file in others {
+        assert!(left.iter().any(|(left, _)| *left == key(&server, file)), "{left:?}");
+    }
+    assert_eq!(left.len(), 2 + others.len(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_makes_nothing_look_abandoned() {
+    let server = TestServer::start().await;
+    server.put(&key(&server, "backups/lonely.tar"), *b"tar").await;
+    server.abandon_upload(&key(&server, "backups/x.tar"), true).await;
+    let host = in_another_time(&server, "+30h").await;
+    let params = json!({"target": "t1", "objects": true});
+    let swept = host.call("target.sweep", params).await.unwrap();
+    assert_eq!(swept["leftovers"], json!([]));
+    assert_eq!(server.objects().await.len(), 1);
 }
