@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cancel, Target};
+use super::{Cancel, Target, leftovers};
 use crate::error::Result;
 
 /// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
@@ -13,5 +13,5 @@ use crate::error::Result;
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
     let name = cancel.guard(target.store.name_of(id)).await?;
     let target = Arc::clone(target);
-    cancel.finish(tokio::spawn(async move { target.store.remove(&name).await })).await
+    cancel.finish(tokio::spawn(async move { leftovers::remove(&target, &name).await })).await
 }

@@ -1,6 +1,6 @@
-//! What uploads that were killed have left in the bucket, and taking it back.
+//! What uploads and deletions that were killed have left in the bucket, and taking it back.
 //!
-//! An upload notes in the journal what it is about to store. When its process is gone, whoever opens
+//! An upload notes in the journal what it is about to store, a deletion what it is about to delete. When its process is gone, whoever opens
 //! the same place next finds the note. The journal is a help and no condition: a backup is stored
 //! even where it cannot be written.
 
@@ -88,6 +88,30 @@ pub(super) async fn opened(record: Arc<Record>, upload_id: String) {
 pub(super) async fn end(record: Arc<Record>) {
     // Only fails when the runtime is ending; then the record is looked at once more.
     let _ = tokio::task::spawn_blocking(move || record.end()).await;
+}
+
+/// Deletes a backup: its metadata first, then its archive. When this process is killed in between, the
+/// next one deletes the archive, if it is one of ours.
+///
+/// # Errors
+/// Every code that a storage or a connection can cause.
+pub(super) async fn remove(target: &Target, name: &str) -> Result<()> {
+    let layout = target.store.layout();
+    let (archive, document) = (layout.archive_key(name), layout.metadata_key(name));
+    let mut record = None;
+    // An archive of somebody else has nothing to be known by later.
+    if target.leftovers.journal.is_some()
+        && let Ok(Some(mark)) = target.store.bucket().mark(&archive).await
+    {
+        record = target.leftovers.begin(archive, document, mark).await;
+    }
+    let removed = target.store.remove(name).await;
+    if removed.is_ok()
+        && let Some(record) = record
+    {
+        end(Arc::new(record)).await;
+    }
+    removed
 }
 
 /// Takes back what killed processes of this machine have left in the bucket, or waits until that is

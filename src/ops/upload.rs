@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use self::footprint::Footprint;
 use self::parts::{Archive, Plan};
-use super::{Cancel, Target, settle};
+use super::{Cancel, Target, leftovers, settle};
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress};
 use crate::protocol::{
@@ -185,7 +185,7 @@ impl Commit {
         let backup =
             store.commit(&self.name, &self.id, &self.title, self.metadata, &self.digests).await?;
         if let Some(old) = self.replaced
-            && let Err(error) = store.remove(&old).await
+            && let Err(error) = leftovers::remove(&self.target, &old).await
         {
             // The new backup is safe and newer, so it is the one that counts from now on.
             tracing::warn!(name = old, %error, "the replaced backup could not be deleted");

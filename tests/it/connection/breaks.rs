@@ -18,7 +18,7 @@ use super::{address, connect, fact};
 use crate::e2e::streams::begin_upload;
 use crate::e2e::{assert_empty, backup, fetch, ids, store};
 use crate::noise::Noise;
-use crate::support::TestServer;
+use crate::support::{TestServer, agent_command};
 
 const MIB: u64 = 1 << 20;
 
@@ -290,4 +290,46 @@ async fn a_storage_that_asks_to_slow_down_is_asked_again() {
     answer.unwrap();
     assert!(retries.is_sorted() && retries.last() == Some(&2), "{retries:?}");
     assert_comes_back(&host, 21 * MIB).await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
+    let server = TestServer::embedded().await;
+    let state = tempfile::tempdir().unwrap();
+    let reached = Arc::new(Notify::new());
+    let notify = Arc::clone(&reached);
+    let hold = move || {
+        notify.notify_one();
+        Act::Meet(Arc::new(Barrier::new(2)))
+    };
+    let is_archive =
+        |head: &Parts| head.method == Method::DELETE && head.uri.path().ends_with(".tar");
+    let wire = Wire::start(address(&server), first(1, is_archive, hold)).await;
+    let start = async || {
+        let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
+        let host = Host::launch(agent_command(), &arguments, &[]).await.unwrap();
+        let mut config = server.config();
+        config["endpoint"] = wire.http().into();
+        host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
+        host
+    };
+    let mut host = start().await;
+    for id in ["b", "other"] {
+        store(&host, id, 1, 1000).await;
+    }
+    let deleting = host.call("backup.delete", json!({"target": "t1", "backup_id": "b"}));
+    tokio::select! {
+        deleted = deleting => panic!("{deleted:?}"),
+        () = reached.notified() => {}
+    }
+    let pid = rustix::process::Pid::from_raw(host.pid().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    host.wait().await.unwrap();
+    assert_eq!(server.objects().await.len(), 3);
+
+    let host = start().await;
+    // Answered when everything in the journal was dealt with.
+    host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(server.objects().await.len(), 2);
+    assert_eq!(ids(&host).await, ["other"]);
 }
