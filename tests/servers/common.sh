@@ -69,16 +69,21 @@ python_packages() { # name
 # The version of a package in the requirements.
 pinned() { sed -n "s/^$2==\([^ ]*\).*/\1/p" "$here/requirements/$1.txt"; }
 
-# A certificate for the loopback from an authority that only this run knows.
+# A certificate for the loopback from an authority that only this run knows. It is some days old, so
+# that it is good for an agent that lives in another time.
 certificates() (
+    openssl() {
+        LD_PRELOAD=/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1 \
+            FAKETIME=-3d FAKETIME_DISABLE_SHM=1 command openssl "$@"
+    }
     new_key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
     mkdir -p "$dir/tls"
     cd "$dir/tls" || exit
-    openssl req -x509 "${new_key[@]}" -days 7 -keyout ca.key -out ca.pem -subj "/CN=test authority" \
+    openssl req -x509 "${new_key[@]}" -days 10 -keyout ca.key -out ca.pem -subj "/CN=test authority" \
         -addext keyUsage=critical,keyCertSign
     openssl req "${new_key[@]}" -keyout server.key -out server.csr -subj "/CN=test server"
     printf '%s\n' subjectAltName=IP:127.0.0.1,DNS:localhost extendedKeyUsage=serverAuth >extensions
-    openssl x509 -req -days 7 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
+    openssl x509 -req -days 10 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
         -out server.pem -extfile extensions
 ) 2>>"$dir/log"
 
@@ -127,7 +132,7 @@ start() {
     install
     trap stop EXIT # unless the end of this function is reached
     if [[ -n $tls ]]; then
-        command -v openssl >/dev/null || "$here/../debian-packages" openssl
+        "$here/../debian-packages" openssl faketime
         certificates
     fi
     launch

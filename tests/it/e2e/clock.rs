@@ -23,6 +23,8 @@ pub(super) async fn in_another_time(server: &TestServer, offset: &str) -> Host {
         ("FAKETIME", offset.to_owned()),
         // Only the clock on the wall.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        // It would be in the way of a process with the same number, once this one is killed.
+        ("FAKETIME_DISABLE_SHM", "1".to_owned()),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value));
     let host = Host::launch(agent_command(), &["serve"], &environment).await.unwrap();
