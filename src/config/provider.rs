@@ -29,6 +29,7 @@ pub struct Provider {
     pub parts: PartLimits,
     /// Whether the query parameter `x-id`, which the SDK adds, breaks signatures.
     pub drop_x_id: bool,
+    conditional_writes: ConditionalWrites,
     key_id: Option<KeyShape>,
     #[serde(default)]
     wrong_key_ids: Vec<WrongKey>,
@@ -56,6 +57,16 @@ enum Rule {
     Fixed,
     /// It is whatever the server was set to.
     Free,
+}
+
+/// What becomes of a write that is to replace nothing.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ConditionalWrites {
+    Enforced,
+    Ignored,
+    Refused,
+    Unknown,
 }
 
 /// Limits of multipart uploads.
@@ -126,6 +137,12 @@ impl Provider {
             Rule::InHost => super::DEFAULT_REGION,
             Rule::Fixed | Rule::Free => &self.region.default,
         }
+    }
+
+    /// Whether writes that are to replace nothing are refused as such.
+    #[must_use]
+    pub fn refuses_conditions(&self) -> bool {
+        self.conditional_writes == ConditionalWrites::Refused
     }
 
     /// What is wrong with an access key id here, if it can be seen.

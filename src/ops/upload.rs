@@ -20,6 +20,7 @@ use crate::protocol::{
     IfExists, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, NewBackup, Uploaded,
 };
 use crate::store::metadata::{self, Digests};
+use crate::store::taken;
 
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
@@ -168,9 +169,14 @@ struct Commit {
 
 impl Commit {
     /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
-    async fn run(self, etag: String, version_id: Option<String>) -> Result<Uploaded> {
+    async fn run(self, mark: &str, etag: String, version_id: Option<String>) -> Result<Uploaded> {
         let store = &self.target.store;
-        let stored = store.bucket().head(&store.layout().archive_key(&self.name)).await?;
+        let key = store.layout().archive_key(&self.name);
+        let (stored, stored_mark) = store.bucket().look(&key).await?;
+        if stored_mark.is_some_and(|stored| stored != mark) {
+            // The storage lets two write one name, and the other came last.
+            return Err(taken(&self.name));
+        }
         if stored.size != self.digests.size {
             return Err(Error::new(
                 Code::LengthMismatch,

@@ -198,7 +198,8 @@ impl Bucket {
                 config =
                     config.timeout_config(TimeoutConfig::builder().read_timeout(limit).build());
             }
-            let way = Way { config, content_md5: in_force.content_md5 };
+            let way =
+                Way { config, content_md5: in_force.content_md5, conditions: in_force.conditions };
             let error = match attempt(way).await {
                 Ok(output) => return Ok(output),
                 Err(error) => translate(operation, &self.context(&in_force), error),
@@ -224,11 +225,18 @@ struct Way {
     config: aws_sdk_s3::config::Builder,
     /// Whether a write carries the header Content-MD5.
     content_md5: bool,
+    /// Whether a write may say that it is to replace nothing.
+    conditions: bool,
 }
 
 impl Way {
     async fn content_md5(&self, payload: &Payload) -> Option<String> {
         if self.content_md5 { Some(payload.md5_base64().await) } else { None }
+    }
+
+    /// The value of If-None-Match for a write that is to replace nothing.
+    fn none_match(&self, replaces: bool) -> Option<String> {
+        (self.conditions && !replaces).then(|| "*".to_owned())
     }
 }
 

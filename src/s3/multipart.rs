@@ -138,10 +138,11 @@ impl Upload {
         Ok(Part { number, etag })
     }
 
-    /// Makes the object visible. `parts` must be in the order of their numbers.
+    /// Makes the object visible, not over another one where the storage can tell. `parts` must be in
+    /// the order of their numbers.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause. After one of them the object may exist
+    /// `already_exists`, and every code that a storage or a connection can cause. After one of them the object may exist
     /// all the same, when only the answer was lost.
     pub async fn complete(&self, parts: &[Part]) -> Result<Stored> {
         let parts: Vec<_> = parts
@@ -162,6 +163,7 @@ impl Upload {
                 .key(&self.key)
                 .upload_id(&self.id)
                 .multipart_upload(parts.clone())
+                .set_if_none_match(way.none_match(false))
                 .customize()
                 .config_override(way.config)
                 .send()

@@ -27,6 +27,8 @@ pub struct Write<'a> {
     pub storage_class: Option<&'a str>,
     /// What [`Bucket::mark`] will say of it.
     pub mark: Option<&'a str>,
+    /// Whether it may take the place of another object.
+    pub replaces: bool,
 }
 
 impl Write<'_> {
@@ -51,8 +53,8 @@ pub enum Conditional {
     Enforced,
     /// It replaces what is there.
     Ignored(Stored),
-    /// It does not know such writes.
-    Refused,
+    /// It does not know such writes, and replaces what is there without the wish.
+    Refused(Stored),
 }
 
 /// What the storage says of a deletion.
@@ -71,33 +73,44 @@ const MARK: &str = env!("CARGO_PKG_NAME");
 const FRUITLESS_ATTEMPTS: u32 = 4;
 
 impl Bucket {
-    /// Stores an object in one request. Safe to repeat.
+    /// Stores an object in one request, and unless it `replaces` what is there, not over another one
+    /// where the storage can tell. Safe to repeat with a mark.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// `already_exists`, and every code that a storage or a connection can cause.
     pub async fn put(&self, write: Write<'_>, payload: &Payload) -> Result<Stored> {
-        self.put_if(write, payload, None).await
+        match self.put_once(write, payload).await {
+            Err(error) if error.code() == Code::AlreadyExists => {
+                self.own(write, payload.length()).await.ok_or(error)
+            }
+            stored => stored,
+        }
     }
 
-    /// Stores an object unless one with its name exists, and says what the storage made of that.
+    /// What was stored by this very write, when its answer was lost and it was made again.
+    async fn own(&self, write: Write<'_>, length: u64) -> Option<Stored> {
+        let mark = write.mark?;
+        let there = self.head_object(write.key).await.ok()?;
+        let marked = there.metadata.as_ref()?.get(MARK)? == mark;
+        let whole = u64::try_from(there.content_length?).ok()? == length;
+        (marked && whole)
+            .then(|| Stored { etag: there.e_tag.unwrap_or_default(), version_id: there.version_id })
+    }
+
+    /// Writes over an object and says what the storage makes of the wish to replace nothing.
     ///
     /// # Errors
     /// Every code that a storage or a connection can cause.
-    pub async fn put_new(&self, write: Write<'_>, payload: &Payload) -> Result<Conditional> {
-        match self.put_if(write, payload, Some("*")).await {
-            Ok(stored) => Ok(Conditional::Ignored(stored)),
+    pub async fn try_to_replace(&self, write: Write<'_>, payload: &Payload) -> Result<Conditional> {
+        match self.put_once(Write { replaces: false, ..write }, payload).await {
+            Ok(stored) if self.quirks.in_force().conditions => Ok(Conditional::Ignored(stored)),
+            Ok(stored) => Ok(Conditional::Refused(stored)),
             Err(error) if error.code() == Code::AlreadyExists => Ok(Conditional::Enforced),
-            Err(error) if error.code() == Code::UnsupportedFeature => Ok(Conditional::Refused),
             Err(error) => Err(error),
         }
     }
 
-    async fn put_if(
-        &self,
-        write: Write<'_>,
-        payload: &Payload,
-        none_match: Option<&str>,
-    ) -> Result<Stored> {
+    async fn put_once(&self, write: Write<'_>, payload: &Payload) -> Result<Stored> {
         let output = self
             .call(Operation::PutObject, Some(DRAIN_LIMIT), |way| {
                 async move {
@@ -109,7 +122,7 @@ impl Bucket {
                         .content_type(write.content_type)
                         .set_storage_class(write.storage_class.map(StorageClass::from))
                         .set_metadata(write.metadata())
-                        .set_if_none_match(none_match.map(str::to_owned))
+                        .set_if_none_match(way.none_match(write.replaces))
                         .set_content_md5(content_md5)
                         .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
                         .body(payload.body())
@@ -148,25 +161,31 @@ impl Bucket {
     /// # Errors
     /// `not_found` when it does not exist.
     pub async fn head(&self, key: &str) -> Result<ObjectInfo> {
-        let output = self.head_object(key).await?;
-        Ok(ObjectInfo {
-            key: key.to_owned(),
-            size: output
-                .content_length
-                .and_then(|length| u64::try_from(length).ok())
-                .unwrap_or_default(),
-            etag: output.e_tag.unwrap_or_default(),
-            modified: output.last_modified.map_or(0, |time| time.secs()),
-        })
+        Ok(self.look(key).await?.0)
     }
 
-    /// The mark that an object was stored with, if any.
+    /// The mark that an object was stored with, if any, and if the storage keeps such things.
     ///
     /// # Errors
     /// `not_found` when the object does not exist.
     pub async fn mark(&self, key: &str) -> Result<Option<String>> {
-        let metadata = self.head_object(key).await?.metadata;
-        Ok(metadata.and_then(|mut metadata| metadata.remove(MARK)))
+        Ok(self.look(key).await?.1)
+    }
+
+    /// [`Bucket::head`] and [`Bucket::mark`] in one.
+    ///
+    /// # Errors
+    /// `not_found` when the object does not exist.
+    pub async fn look(&self, key: &str) -> Result<(ObjectInfo, Option<String>)> {
+        let output = self.head_object(key).await?;
+        let length = output.content_length.and_then(|length| u64::try_from(length).ok());
+        let object = ObjectInfo {
+            key: key.to_owned(),
+            size: length.unwrap_or_default(),
+            etag: output.e_tag.unwrap_or_default(),
+            modified: output.last_modified.map_or(0, |time| time.secs()),
+        };
+        Ok((object, output.metadata.and_then(|mut metadata| metadata.remove(MARK))))
     }
 
     async fn head_object(&self, key: &str) -> Result<HeadObjectOutput> {

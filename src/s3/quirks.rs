@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::Operation;
-use crate::config::{Addressing, TargetConfig};
+use crate::config::{Addressing, Provider, TargetConfig};
 use crate::error::{Code, Error, Fact};
 
 /// The feature that an error names when a storage wants the header.
@@ -34,6 +34,8 @@ pub(super) struct InForce {
     pub(super) list_v1: bool,
     /// Whether writes carry the header Content-MD5.
     pub(super) content_md5: bool,
+    /// Whether writes may say that they are to replace nothing.
+    pub(super) conditions: bool,
 }
 
 impl Quirks {
@@ -50,6 +52,7 @@ impl Quirks {
                 path_style: config.path_style,
                 list_v1: false,
                 content_md5: false,
+                conditions: !config.provider.is_some_and(Provider::refuses_conditions),
             }),
         }
     }
@@ -82,6 +85,8 @@ impl Quirks {
     /// it will be made in another way now.
     pub(super) fn learn(&self, operation: Operation, before: &InForce, error: &Error) -> bool {
         let mut now = self.lock();
+        let conditional =
+            matches!(operation, Operation::PutObject | Operation::CompleteMultipartUpload);
         let text = |name| match error.facts().get(name) {
             Some(Fact::Text(text)) => Some(text.as_str()),
             _ => None,
@@ -108,6 +113,12 @@ impl Quirks {
                 let takes_it = matches!(operation, Operation::PutObject | Operation::UploadPart);
                 now.content_md5 |= takes_it;
                 takes_it && !before.content_md5
+            }
+            // Whatever else it may be that is refused: without the condition it is seen alone.
+            Code::UnsupportedFeature if conditional => {
+                let first = before.conditions;
+                now.conditions = false;
+                first
             }
             _ => false,
         }

@@ -208,6 +208,19 @@ impl Store {
         Ok(reserved)
     }
 
+    /// Whether nobody has taken the name of this archive since it was chosen.
+    ///
+    /// # Errors
+    /// `already_exists`, and every code that a storage or a connection can cause.
+    pub async fn check_free(&self, name: &str) -> Result<()> {
+        for key in [self.layout.archive_key(name), self.layout.metadata_key(name)] {
+            if self.bucket.exists(&key).await? {
+                return Err(taken(name));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether an upload of this process is using the name.
     #[must_use]
     pub fn is_reserved(&self, name: &str) -> bool {
@@ -234,6 +247,8 @@ impl Store {
             content_type: "application/json",
             storage_class: None,
             mark: None,
+            // The name belongs to the archive, and that is in place.
+            replaces: true,
         };
         let stored = self.bucket.put(write, &Payload::new(vec![content])).await;
         self.changed();
@@ -270,6 +285,13 @@ fn not_seen(listing: &Listing, id: &str) -> Error {
         .fact("resource", skipped.key.as_str()),
         None => no_such_backup(id),
     }
+}
+
+/// Somebody else was faster.
+pub(crate) fn taken(name: &str) -> Error {
+    let message =
+        format!("another upload has taken the name \"{name}\" meanwhile: start this one again");
+    Error::new(Code::AlreadyExists, message)
 }
 
 fn no_such_backup(id: &str) -> Error {

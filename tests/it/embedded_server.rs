@@ -16,7 +16,13 @@ use crate::support::{TestServer, agent_command};
 const MIB: usize = 1 << 20;
 
 fn write(key: &str) -> Write<'_> {
-    Write { key, content_type: "application/x-tar", storage_class: None, mark: None }
+    Write {
+        key,
+        content_type: "application/x-tar",
+        storage_class: None,
+        mark: None,
+        replaces: true,
+    }
 }
 
 fn payload(content: &[u8]) -> Payload {
@@ -113,6 +119,7 @@ async fn a_long_key_is_a_key_like_any_other() {
         assert_eq!(bucket.get(key, 100).await.unwrap(), content);
         assert_eq!(bucket.head(key).await.unwrap().etag, stored.etag);
     }
+    bucket.delete(&keys[1]).await.unwrap();
     let upload = bucket.create_upload(write(&keys[1])).await.unwrap();
     assert_eq!(bucket.open_uploads(&keys[1]).await.unwrap()[0].key, keys[1]);
     let part = upload.send_part(1, &payload(b"in parts")).await.unwrap();

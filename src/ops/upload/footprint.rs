@@ -39,6 +39,7 @@ impl ArchiveName {
             content_type: ARCHIVE_TYPE,
             storage_class: self.storage_class.as_deref(),
             mark: Some(&self.mark),
+            replaces: false,
         }
     }
 }
@@ -96,11 +97,15 @@ impl Footprint {
     /// Stores the whole archive.
     pub(super) async fn put(
         &mut self,
+        target: &Target,
         bucket: &Bucket,
         key: &str,
         storage_class: Option<&str>,
         payload: Payload,
     ) -> Result<Stored> {
+        if let Some(name) = &self.name {
+            target.store.check_free(name.name()).await?;
+        }
         self.objects.push(key.to_owned());
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
         let putting = self
@@ -145,15 +150,18 @@ impl Footprint {
         let metadata_key = layout.metadata_key(&commit.name);
         self.objects = vec![metadata_key, key.to_owned()];
         let upload = self.upload.clone();
-        let key = key.to_owned();
+        let (key, mark) = (key.to_owned(), self.mark.clone());
         let record = self.record.clone();
         let committing = self.committing.insert(tokio::spawn(async move {
             let Stored { etag, version_id } = match (upload, sent.stored.clone()) {
-                (Some(upload), None) => complete(&commit.target, &upload, &sent, &key).await?,
+                (Some(upload), None) => {
+                    commit.target.store.check_free(&commit.name).await?;
+                    complete(&commit.target, &upload, &sent, &key, &mark).await?
+                }
                 (_, Some(stored)) => stored,
                 (None, None) => return Err(Error::new(Code::Internal, "nothing was sent")),
             };
-            let uploaded = commit.run(etag, version_id).await?;
+            let uploaded = commit.run(&mark, etag, version_id).await?;
             if let Some(record) = record {
                 leftovers::end(record).await;
             }
@@ -198,8 +206,13 @@ impl Footprint {
                     clean &= report("the upload", upload.abort().await);
                 }
             }
-            for key in &self.objects {
-                clean &= report(key, target.store.bucket().delete(key).await);
+            if let Some(archive) = self.objects.last() {
+                // Somebody else may have taken the name, and then it is all theirs.
+                let ours = is_ours(&target, archive, &self.mark).await;
+                clean &= report(archive, ours.as_ref().map(|_| ()).map_err(Clone::clone));
+                for key in self.objects.iter().filter(|_| matches!(ours, Ok(true))) {
+                    clean &= report(key, target.store.bucket().delete(key).await);
+                }
             }
             target.store.changed();
             // What may still arrive is left to the journal.
@@ -227,17 +240,29 @@ fn report(what: &str, result: Result<()>) -> bool {
     result.is_ok()
 }
 
-/// Completes a multipart upload. When the answer is lost, the object itself tells: its name belongs
-/// to this upload alone, so if it is there and has the right size, it is ours.
-async fn complete(target: &Target, upload: &Upload, sent: &Sent, key: &str) -> Result<Stored> {
+/// Completes a multipart upload. When the answer is lost, the object itself tells, by its mark.
+async fn complete(
+    target: &Target,
+    upload: &Upload,
+    sent: &Sent,
+    key: &str,
+    mark: &str,
+) -> Result<Stored> {
     let error = match upload.complete(&sent.parts).await {
         Ok(stored) => return Ok(stored),
         Err(error) => error,
     };
-    match target.store.bucket().head(key).await {
-        Ok(object) if object.size == sent.digests.size => {
+    match target.store.bucket().look(key).await {
+        Ok((object, Some(found))) if found == mark && object.size == sent.digests.size => {
             Ok(Stored { etag: object.etag, version_id: None })
         }
         _ => Err(error),
     }
+}
+
+/// Whether there is an archive under this key, and it is the one that was stored with this mark.
+async fn is_ours(target: &Target, key: &str, mark: &str) -> Result<bool> {
+    let bucket = target.store.bucket();
+    // First by the listing, because looking at what is missing may be forbidden.
+    Ok(bucket.exists(key).await? && bucket.mark(key).await?.as_deref() == Some(mark))
 }

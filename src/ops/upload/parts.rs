@@ -138,7 +138,9 @@ impl Archive<'_> {
         let size = collected.length();
         let payload = Payload::hashed_aside(collected.take(size)).await;
         let digests = Digests { size, part_size: size, parts: vec![payload.sha256()] };
-        let stored = footprint.put(&self.bucket, &self.key, self.storage_class(), payload).await?;
+        let stored = footprint
+            .put(self.target, &self.bucket, &self.key, self.storage_class(), payload)
+            .await?;
         self.progress.add(size);
         Ok(Sent { stored: Some(stored), parts: Vec::new(), digests })
     }

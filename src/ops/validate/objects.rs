@@ -96,6 +96,7 @@ impl<'a> Probe<'a> {
             content_type: "text/plain",
             storage_class: None,
             mark: Some(&self.mark),
+            replaces: false,
         }
     }
 
@@ -151,10 +152,10 @@ impl<'a> Probe<'a> {
 
     /// Whether a write that is to replace nothing is refused when there is something.
     async fn overwrite(&self, versions: &mut Vec<String>) -> Result<Found> {
-        let mut written = self.bucket.put_new(self.object(), &content()).await;
+        let mut written = self.bucket.try_to_replace(self.object(), &content()).await;
         if written.as_ref().is_err_and(|error| error.code() == Code::Throttled) {
             tokio::time::sleep(BETWEEN_WRITES).await;
-            written = self.bucket.put_new(self.object(), &content()).await;
+            written = self.bucket.try_to_replace(self.object(), &content()).await;
         }
         let (message, fact) = match written {
             Ok(Conditional::Enforced) => {
@@ -164,7 +165,8 @@ impl<'a> Probe<'a> {
                 versions.extend(version(&stored));
                 ("the storage takes the last of two who write one name", "ignored")
             }
-            Ok(Conditional::Refused) => {
+            Ok(Conditional::Refused(stored)) => {
+                versions.extend(version(&stored));
                 ("the storage takes the last of two who write one name", "refused")
             }
             // Only good to know.
