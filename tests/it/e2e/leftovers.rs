@@ -12,27 +12,27 @@ use super::{assert_empty, fetch, ids, store};
 use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
-async fn connect(server: &TestServer, state: &Path) -> Host {
+pub(super) async fn connect(server: &TestServer, state: &Path) -> Host {
     let state = state.to_str().unwrap();
     let host = Host::launch(agent_command(), &["serve", "--state-dir", state], &[]).await.unwrap();
     host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
     host
 }
 
-async fn kill(mut host: Host) {
+pub(super) async fn kill(mut host: Host) {
     let pid = rustix::process::Pid::from_raw(host.pid().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     host.wait().await.unwrap();
 }
 
 /// A request that is answered when everything in the journal was dealt with.
-async fn settled(host: &Host) {
+pub(super) async fn settled(host: &Host) {
     let swept = host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
     assert_eq!(swept, json!({"leftovers": [], "more": false}));
 }
 
 /// Waits until what was on its way to the storage has arrived and is taken back as well.
-async fn clean(host: &Host, server: &TestServer) {
+pub(super) async fn clean(host: &Host, server: &TestServer) {
     let watch = Instant::now();
     while !(server.objects().await.is_empty() && server.open_uploads().await.is_empty()) {
         assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", server.objects().await);

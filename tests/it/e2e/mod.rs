@@ -6,6 +6,7 @@ mod download;
 mod exists;
 mod folder;
 mod foreign;
+mod kills;
 mod leftovers;
 mod listing;
 mod memory;
