@@ -1,6 +1,6 @@
 //! How far a transfer has come: written by the operation, read by whoever shows it.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,8 @@ struct Inner {
     /// `u64::MAX` stands for unknown.
     total: AtomicU64,
     waiting: AtomicU8,
+    /// Whether the storage is away, which counts before all else that is waited for.
+    away: AtomicBool,
     retries: AtomicU32,
 }
 
@@ -72,6 +74,7 @@ impl Default for Inner {
             done: AtomicU64::new(0),
             total: AtomicU64::new(u64::MAX),
             waiting: AtomicU8::new(0),
+            away: AtomicBool::new(false),
             retries: AtomicU32::new(0),
         }
     }
@@ -103,6 +106,11 @@ impl Progress {
         self.0.waiting.store(whom, Ordering::Relaxed);
     }
 
+    /// Says whether the storage has to come back before the transfer can go on.
+    pub fn away(&self, away: bool) {
+        self.0.away.store(away, Ordering::Relaxed);
+    }
+
     /// Counts a call that is made again.
     pub fn retried(&self) {
         self.0.retries.fetch_add(1, Ordering::Relaxed);
@@ -117,6 +125,7 @@ impl Progress {
             done: self.0.done.load(Ordering::Relaxed),
             total: (total != u64::MAX).then_some(total),
             waiting_for: match self.0.waiting.load(Ordering::Relaxed) {
+                _ if self.0.away.load(Ordering::Relaxed) => Some(Waiting::Remote),
                 1 => Some(Waiting::Host),
                 2 => Some(Waiting::Remote),
                 _ => None,

@@ -1407,7 +1407,14 @@ def upload_limits(run: AgentRun) -> None:
         ]
         for wrong in refused:
             session.error(session.start_upload(backup=wrong), "invalid_params")
-        for options in ({"size": 0}, {"size": -1}, {"exact": 1}, {"if_exists": "x-merge"}):
+        for options in (
+            {"size": 0},
+            {"size": -1},
+            {"exact": 1},
+            {"if_exists": "x-merge"},
+            {"outage_ms": -1},
+            {"outage_ms": 3_600_001},
+        ):
             session.error(session.start_upload(**options), "invalid_params")
 
 
@@ -3044,6 +3051,13 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "takes a storage that can be damaged behind the agent's back",
         "download-damaged",
         "tests/it/e2e/foreign.rs::no_damaged_byte_is_delivered",
+    ),
+    "P7": (
+        "takes a storage that goes away and comes back",
+        "tests/it/connection/outage.rs::an_upload_goes_on_when_the_storage_comes_back",
+        "tests/it/connection/outage.rs::a_download_goes_on_when_the_storage_comes_back",
+        "tests/it/connection/outage.rs::an_outage_that_lasts_too_long_ends_in_the_last_error",
+        "tests/it/connection/outage.rs::a_cancel_and_a_deadline_end_an_outage",
     ),
     "N3": ("takes a storage that can be changed behind the agent's back", "list-skipped"),
     "E3": ("advice to hosts: when to repeat is theirs to decide",),

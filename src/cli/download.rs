@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
@@ -30,6 +30,10 @@ pub struct Download {
     /// Overwrite an existing file.
     #[arg(long, short)]
     force: bool,
+
+    /// How long the storage may be away in the middle, such as `15m`. At most an hour.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    outage: Duration,
 
     #[command(flatten)]
     pub(super) common: Common,
@@ -196,7 +200,7 @@ pub(super) async fn run(
     let backup = bar::waiting(find::backup(context, &options.id)).await?;
     let mut landing = options.open(destination, &backup)?;
     let progress = Progress::default();
-    let request = ops::Download { id: backup.id.clone(), offset: 0 };
+    let request = ops::Download { id: backup.id.clone(), offset: 0, outage: options.outage };
     let work = async {
         let transfer =
             ops::download(&context.target, request, &mut landing, &progress, &context.cancel);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -39,6 +39,10 @@ pub struct Upload {
     /// What to do when there is a backup with this id.
     #[arg(long, value_name = "ACTION", value_enum, default_value_t = Existing::Fail)]
     if_exists: Existing,
+
+    /// How long the storage may be away in the middle, such as `15m`. At most an hour.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    outage: Duration,
 
     #[command(flatten)]
     pub(super) common: Common,
@@ -101,6 +105,7 @@ impl Upload {
                 Existing::Fail => IfExists::Fail,
                 Existing::Replace => IfExists::Replace,
             },
+            outage: self.outage,
         };
         Ok(Ready { input, request })
     }

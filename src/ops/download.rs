@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::plan::Plan;
 use super::memory::{Reservation, WINDOW};
+use super::outage::Outage;
 use super::{Cancel, Target};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Result};
@@ -43,6 +44,8 @@ pub struct Download {
     pub id: String,
     /// First byte of the archive that is wanted.
     pub offset: u64,
+    /// How long the storage may be away once bytes are moving. At most an hour.
+    pub outage: Duration,
 }
 
 /// Downloads a backup into `sink`. Changes nothing; may be dropped at any time.
@@ -58,7 +61,8 @@ pub async fn download(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Downloaded> {
-    cancel.guard(fetch(target, request, sink, progress)).await
+    let outage = Outage::new(request.outage, progress, cancel)?;
+    cancel.guard(fetch(target, request, sink, progress, &outage)).await
 }
 
 async fn fetch(
@@ -66,6 +70,7 @@ async fn fetch(
     request: Download,
     sink: &mut impl Sink,
     progress: &Progress,
+    outage: &Outage,
 ) -> Result<Downloaded> {
     progress.enter(Phase::Starting);
     let backup = target.store.find(&request.id).await?;
@@ -82,18 +87,27 @@ async fn fetch(
     progress.expect(Some(plan.length()));
     sink.begin(&backup, request.offset, plan.length()).await?;
     let plan = Arc::new(plan);
-    transfer(target, &bucket, &plan, reservation, sink, progress).await?;
+    let source = Source { bucket, plan: Arc::clone(&plan), outage: outage.clone() };
+    transfer(target, &source, reservation, sink, progress).await?;
     Ok(Downloaded { length: plan.length(), verified: plan.is_verified() })
+}
+
+/// Where the pieces come from.
+#[derive(Clone)]
+struct Source {
+    bucket: Bucket,
+    plan: Arc<Plan>,
+    outage: Outage,
 }
 
 async fn transfer(
     target: &Target,
-    bucket: &Bucket,
-    plan: &Arc<Plan>,
+    source: &Source,
     reservation: Reservation,
     sink: &mut impl Sink,
     progress: &Progress,
 ) -> Result<()> {
+    let plan = &source.plan;
     let mut next = 0;
     let mut ahead = VecDeque::new();
     // The first reservation stays with the transfer, so that it can always go on.
@@ -107,9 +121,12 @@ async fn transfer(
                     None => break,
                 },
             };
-            let (bucket, plan, index) = (bucket.clone(), Arc::clone(plan), next);
+            let (source, index) = (source.clone(), next);
             let blank = Filled::new(&target.pool);
-            let fetch = tokio::spawn(async move { plan.fetch(&bucket, index, blank).await });
+            let fetch = tokio::spawn(async move {
+                let Source { bucket, plan, outage } = &source;
+                plan.fetch(bucket, outage, index, blank).await
+            });
             ahead.push_back((AbortOnDropHandle::new(fetch), room));
             next += 1;
         }

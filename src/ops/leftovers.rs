@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::Target;
 use crate::error::{Code, Result};
 use crate::journal::{Beginning, Journal, Owner, Record};
-use crate::s3::OpenUpload;
+use crate::s3::{Bucket, OpenUpload, Upload};
 
 /// So long after an upload was killed, what it had already sent may still arrive: the system goes on
 /// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again
@@ -166,22 +166,47 @@ async fn take_back(target: &Target, record: &Record) -> Result<Found> {
 /// it from one that somebody else is filling.
 async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
     let bucket = target.store.bucket();
-    let uploads = match bucket.open_uploads(archive).await {
-        // Looking is a right that not every policy gives; the bucket's own rules have to do it.
-        Err(error) if error.code() == Code::AccessDenied => return Ok(()),
-        uploads => uploads?,
-    };
+    let uploads = uploads_of(bucket, archive).await?;
     // Asked after the uploads: a new one is noted before it is opened.
     if target.leftovers.archives().await.get(archive) == Some(&Owner::Alive) {
         return Ok(());
     }
-    for OpenUpload { key, id, .. } in uploads {
-        let upload = bucket.upload(&key, &id);
-        if key == archive && upload.newest_part().await?.is_none() {
-            upload.abort().await?;
+    for upload in uploads {
+        abort_if_empty(&upload).await?;
+    }
+    Ok(())
+}
+
+/// The same for an archive of ours that is being stored: what was opened by a call whose answer did
+/// not arrive. The upload `known` stays.
+pub(super) async fn abort_unnamed(
+    bucket: &Bucket,
+    archive: &str,
+    known: Option<&Upload>,
+) -> Result<()> {
+    for upload in uploads_of(bucket, archive).await? {
+        if known.is_none_or(|known| known.id() != upload.id()) {
+            abort_if_empty(&upload).await?;
         }
     }
     Ok(())
+}
+
+async fn abort_if_empty(upload: &Upload) -> Result<()> {
+    match upload.newest_part().await? {
+        None => upload.abort().await,
+        Some(_) => Ok(()),
+    }
+}
+
+async fn uploads_of(bucket: &Bucket, archive: &str) -> Result<Vec<Upload>> {
+    let uploads = match bucket.open_uploads(archive).await {
+        // Looking is a right that not every policy gives; the bucket's own rules have to do it.
+        Err(error) if error.code() == Code::AccessDenied => return Ok(Vec::new()),
+        uploads => uploads?,
+    };
+    let ours = uploads.into_iter().filter(|upload| upload.key == archive);
+    Ok(ours.map(|OpenUpload { key, id, .. }| bucket.upload(&key, &id)).collect())
 }
 
 /// It may be gone by now.

@@ -8,6 +8,7 @@ mod download;
 mod leftovers;
 mod list;
 mod memory;
+mod outage;
 mod sweep;
 mod upload;
 mod validate;

@@ -8,11 +8,13 @@ mod footprint;
 mod parts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use self::footprint::Footprint;
 use self::parts::{Archive, Plan};
+use super::outage::Outage;
 use super::{Cancel, Target, leftovers, settle};
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress};
@@ -40,6 +42,8 @@ pub struct Upload {
     pub exact: bool,
     /// What to do when the backup exists.
     pub if_exists: IfExists,
+    /// How long the storage may be away once the upload is begun. At most an hour.
+    pub outage: Duration,
 }
 
 /// Stores a backup from `source`. It is listed when this has returned, and not before.
@@ -56,7 +60,8 @@ pub async fn upload(
     cancel: &Cancel,
 ) -> Result<Uploaded> {
     check(&request)?;
-    let mut footprint = Footprint::default();
+    let outage = Outage::new(request.outage, progress, cancel)?;
+    let mut footprint = Footprint::new(outage);
     let stored = store(target, &request, source, progress, cancel, &mut footprint).await;
     let error = match stored {
         Ok(uploaded) => return Ok(uploaded),
@@ -140,6 +145,7 @@ async fn store(
         key: target.store.layout().archive_key(&name),
         plan,
         progress,
+        outage: footprint.outage().clone(),
     };
     let sent = cancel.guard(archive.send(source, request, reservation, footprint)).await?;
     progress.enter(Phase::Finalizing);
@@ -151,6 +157,7 @@ async fn store(
         metadata: request.backup.metadata.clone(),
         digests: sent.digests.clone(),
         replaced: old,
+        outage: footprint.outage().clone(),
     };
     cancel.guard(footprint.commit(commit, sent, &archive.key)).await
 }
@@ -165,17 +172,19 @@ struct Commit {
     digests: Digests,
     /// Name of the backup whose place it takes.
     replaced: Option<String>,
+    outage: Outage,
 }
 
 impl Commit {
     /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
     async fn run(self, mark: &str, etag: String, version_id: Option<String>) -> Result<Uploaded> {
+        let Self { outage, name, .. } = &self;
         let store = &self.target.store;
-        let key = store.layout().archive_key(&self.name);
-        let (stored, stored_mark) = store.bucket().look(&key).await?;
+        let archive = store.layout().archive_key(name);
+        let (stored, stored_mark) = outage.bridge(|| store.bucket().look(&archive)).await?;
         if stored_mark.is_some_and(|stored| stored != mark) {
             // The storage lets two write one name, and the other came last.
-            return Err(taken(&self.name));
+            return Err(taken(name));
         }
         if stored.size != self.digests.size {
             return Err(Error::new(
@@ -188,10 +197,12 @@ impl Commit {
             .fact("expected", self.digests.size)
             .fact("actual", stored.size));
         }
-        let backup =
-            store.commit(&self.name, &self.id, &self.title, self.metadata, &self.digests).await?;
-        if let Some(old) = self.replaced
-            && let Err(error) = leftovers::remove(&self.target, &old).await
+        // Safe to repeat: the name is this upload's alone, and the document is always the same.
+        let commit =
+            || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
+        let backup = outage.bridge(commit).await?;
+        if let Some(old) = &self.replaced
+            && let Err(error) = outage.bridge(|| leftovers::remove(&self.target, old)).await
         {
             // The new backup is safe and newer, so it is the one that counts from now on.
             tracing::warn!(name = old, %error, "the replaced backup could not be deleted");

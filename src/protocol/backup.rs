@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Common;
 #[cfg(test)]
-use super::{MAX_BACKUP_ID, MAX_PAGE};
+use super::{MAX_BACKUP_ID, MAX_OUTAGE_MS, MAX_PAGE};
 #[cfg(test)]
 use crate::error::CONTROL;
 use crate::error::Code;
@@ -57,6 +57,10 @@ pub struct Upload {
     /// Default: `fail`.
     #[serde(default)]
     pub if_exists: IfExists,
+    /// How long the storage may be away in the middle of it, 0 to 3,600,000.
+    #[cfg_attr(test, schemars(range(max = MAX_OUTAGE_MS)))]
+    #[serde(default)]
+    pub outage_ms: u64,
     /// Deadline and progress.
     #[serde(flatten)]
     pub common: Common,
@@ -107,6 +111,10 @@ pub struct Download {
     /// First byte of the archive to send. Default: 0.
     #[serde(default)]
     pub offset: u64,
+    /// How long the storage may be away in the middle of it, 0 to 3,600,000.
+    #[cfg_attr(test, schemars(range(max = MAX_OUTAGE_MS)))]
+    #[serde(default)]
+    pub outage_ms: u64,
     /// Deadline and progress.
     #[serde(flatten)]
     pub common: Common,

@@ -67,6 +67,9 @@ pub const MIN_PROGRESS_MS: u64 = 100;
 /// Longest time between two `progress` messages that can be asked for, in milliseconds.
 pub const MAX_PROGRESS_MS: u64 = 60_000;
 
+/// Longest time that a storage may be away in the middle of a transfer, in milliseconds: an hour.
+pub const MAX_OUTAGE_MS: u64 = 60 * 60 * 1000;
+
 /// Longest age of a leftover that can be asked for, in seconds: a year.
 pub const MAX_OLDER_THAN_S: u64 = 365 * 24 * 60 * 60;
 

@@ -112,12 +112,17 @@ impl Work {
                     size: request.size,
                     exact: request.exact,
                     if_exists: request.if_exists,
+                    outage: Duration::from_millis(request.outage_ms),
                 };
                 answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
             }
             Self::Download(request, credit) => {
                 let mut sink = OutboundSink { id, outbox, credit, max_payload, sent: 0 };
-                let download = ops::Download { id: request.backup_id, offset: request.offset };
+                let download = ops::Download {
+                    id: request.backup_id,
+                    offset: request.offset,
+                    outage: Duration::from_millis(request.outage_ms),
+                };
                 let done = ops::download(&target, download, &mut sink, &progress, &cancel).await?;
                 sink.end().await;
                 answer(&done)

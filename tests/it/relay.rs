@@ -43,7 +43,16 @@ pub(crate) struct Listening {
 impl Listening {
     /// Speaks TLS with an `identity`, else plain TCP.
     pub(crate) async fn start(identity: Option<Arc<Identity>>, relay: Arc<impl Relay>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::at(0, identity, relay).await
+    }
+
+    /// The same on a certain port; 0 stands for any.
+    pub(crate) async fn at(
+        port: u16,
+        identity: Option<Arc<Identity>>,
+        relay: Arc<impl Relay>,
+    ) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(accept(listener, identity, relay)).abort_handle();
         Self { address, serving }

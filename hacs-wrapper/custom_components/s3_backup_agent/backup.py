@@ -20,7 +20,14 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.util.hass_dict import HassKey
 
 from .agent import AgentError, Backup, DownloadStream, NewBackup, NoSuchBackup, Progress
-from .const import DELETE_DEADLINE, DOMAIN, GET_DEADLINE, LIST_DEADLINE, UPLOAD_ATTEMPTS
+from .const import (
+    DELETE_DEADLINE,
+    DOMAIN,
+    GET_DEADLINE,
+    LIST_DEADLINE,
+    OUTAGE,
+    UPLOAD_ATTEMPTS,
+)
 from .coordinator import S3ConfigEntry
 from .errors import backup_error, wants_reauth
 
@@ -104,6 +111,7 @@ class S3BackupAgent(BackupAgent):
                 if_exists="replace",
                 on_progress=report,
                 attempts=UPLOAD_ATTEMPTS,
+                outage=OUTAGE,
             )
         self._health.uploaded(result)
         self._refresh()
@@ -112,7 +120,9 @@ class S3BackupAgent(BackupAgent):
     async def async_download_backup(self, backup_id: str, **_: Any) -> AsyncIterator[bytes]:
         """Opens a backup for reading."""
         with self.reporting("download"):
-            stream = await self._client.download(self._entry.entry_id, backup_id)
+            stream = await self._client.download(
+                self._entry.entry_id, backup_id, outage=OUTAGE
+            )
         return _Download(self, stream)
 
     @override

@@ -41,5 +41,8 @@ DELETE_DEADLINE: Final = 60
 VALIDATE_DEADLINE: Final = 60
 SWEEP_DEADLINE: Final = 300
 
+#: Seconds that the storage may be away in the middle of an upload or a download.
+OUTAGE: Final = 900
+
 #: How often an upload is tried in all, when the storage or the network fails in a passing way.
 UPLOAD_ATTEMPTS: Final = 3

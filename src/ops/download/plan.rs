@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::blocks::Filled;
 use crate::config::MIB;
 use crate::error::{Code, Error, Result};
+use crate::ops::outage::Outage;
 use crate::s3::{Bucket, ObjectInfo, Sha256Digest};
 use crate::store::metadata::Digests;
 
@@ -87,29 +88,33 @@ impl Plan {
     pub(super) async fn fetch(
         &self,
         bucket: &Bucket,
+        outage: &Outage,
         index: u64,
         mut content: Filled,
     ) -> Result<Vec<Bytes>> {
         let number = self.first() + index;
         let range = self.range(number);
-        let (key, etag) = (self.archive.key.as_str(), self.archive.etag.as_str());
         let Some(digests) = &self.digests else {
             let start = range.start.max(self.offset);
-            bucket.get_range(key, start..range.end, etag, &mut content).await?;
+            self.read(bucket, outage, start..range.end, &mut content).await?;
             return Ok(content.into_bytes(0));
         };
         let expected = usize::try_from(number).ok().and_then(|number| digests.parts.get(number));
         let skip = usize::try_from(self.offset.saturating_sub(range.start)).unwrap_or(usize::MAX);
         let mut tries = 0;
         loop {
-            bucket.get_range(key, range.clone(), etag, &mut content).await?;
+            self.read(bucket, outage, range.clone(), &mut content).await?;
             let actual;
             (content, actual) = hash_aside(content).await?;
             if Some(&actual) == expected {
                 return Ok(content.into_bytes(skip));
             }
             tries += 1;
-            tracing::warn!(key, part = number + 1, "a part differs from its digest");
+            tracing::warn!(
+                key = self.archive.key,
+                part = number + 1,
+                "a part differs from its digest"
+            );
             if tries == 2 {
                 return Err(Error::new(
                     Code::IntegrityMismatch,
@@ -119,6 +124,24 @@ impl Plan {
                 .fact("part", number + 1)
                 .fact("offset", range.start)
                 .fact("algorithm", "sha256"));
+            }
+        }
+    }
+
+    /// Reads a range, however often it takes; each time from its start.
+    async fn read(
+        &self,
+        bucket: &Bucket,
+        outage: &Outage,
+        range: Range<u64>,
+        content: &mut Filled,
+    ) -> Result<()> {
+        let ObjectInfo { key, etag, .. } = &self.archive;
+        let mut tries = outage.tries();
+        loop {
+            let read = bucket.get_range(key, range.clone(), etag, content).await;
+            if tries.judge(read).await?.is_some() {
+                return Ok(());
             }
         }
     }

@@ -14,6 +14,7 @@ use super::parts::Sent;
 use crate::error::{Cleanup, Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::cancel::PATIENCE;
+use crate::ops::outage::Outage;
 use crate::ops::{Target, leftovers};
 use crate::protocol::Uploaded;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
@@ -45,10 +46,12 @@ impl ArchiveName {
 }
 
 /// What may be in the bucket by now.
-#[derive(Default)]
 pub(super) struct Footprint {
+    outage: Outage,
     opening: Option<JoinHandle<Result<Upload>>>,
     upload: Option<Upload>,
+    /// Key of an upload that may have been opened without our learning its id.
+    unnamed: Option<String>,
     putting: Option<JoinHandle<Result<Stored>>>,
     committing: Option<JoinHandle<Result<Uploaded>>>,
     /// In the order in which they are deleted.
@@ -75,6 +78,27 @@ fn panicked(error: JoinError) -> Error {
 }
 
 impl Footprint {
+    /// There is nothing yet.
+    pub(super) fn new(outage: Outage) -> Self {
+        Self {
+            outage,
+            opening: None,
+            upload: None,
+            unnamed: None,
+            putting: None,
+            committing: None,
+            objects: Vec::new(),
+            name: None,
+            mark: String::new(),
+            record: None,
+        }
+    }
+
+    /// What the upload puts up with.
+    pub(super) fn outage(&self) -> &Outage {
+        &self.outage
+    }
+
     /// Keeps the name until the end, and notes in the journal that it is about to be used.
     pub(super) async fn begin(&mut self, target: &Target, name: Reserved) -> String {
         let name = self.name.insert(name).name().to_owned();
@@ -104,13 +128,15 @@ impl Footprint {
         payload: Payload,
     ) -> Result<Stored> {
         if let Some(name) = &self.name {
-            target.store.check_free(name.name()).await?;
+            self.outage.bridge(|| target.store.check_free(name.name())).await?;
         }
         self.objects.push(key.to_owned());
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
-        let putting = self
-            .putting
-            .insert(tokio::spawn(async move { bucket.put(archive.write(), &payload).await }));
+        let outage = self.outage.clone();
+        let putting = self.putting.insert(tokio::spawn(async move {
+            // Safe to repeat: the name is this upload's alone, and the bytes are the same.
+            outage.bridge(|| bucket.put(archive.write(), &payload)).await
+        }));
         let stored = putting.await.map_err(panicked);
         self.putting = None;
         stored?
@@ -125,16 +151,28 @@ impl Footprint {
     ) -> Result<Upload> {
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
         let record = self.record.clone();
+        let outage = self.outage.clone();
+        self.unnamed = Some(key.to_owned());
         let opening = self.opening.insert(tokio::spawn(async move {
-            let upload = bucket.create_upload(archive.write()).await?;
+            // Safe to repeat: what an answer that was lost has opened is looked for afterwards.
+            let repeats = outage.repeats();
+            let upload = outage.bridge(|| bucket.create_upload(archive.write())).await?;
             if let Some(record) = record {
                 leftovers::opened(record, upload.id().to_owned()).await;
+            }
+            if outage.repeats() != repeats {
+                let others = leftovers::abort_unnamed(&bucket, &archive.key, Some(&upload)).await;
+                report("an upload that was opened in vain", others);
             }
             Ok(upload)
         }));
         let opened = opening.await.map_err(panicked);
         self.opening = None;
-        let upload = opened??;
+        let opened = opened?;
+        if opened.as_ref().err().is_none_or(|error| !error.code().retryable()) {
+            self.unnamed = None;
+        }
+        let upload = opened?;
         self.upload = Some(upload.clone());
         Ok(upload)
     }
@@ -155,8 +193,10 @@ impl Footprint {
         let committing = self.committing.insert(tokio::spawn(async move {
             let Stored { etag, version_id } = match (upload, sent.stored.clone()) {
                 (Some(upload), None) => {
-                    commit.target.store.check_free(&commit.name).await?;
-                    complete(&commit.target, &upload, &sent, &key, &mark).await?
+                    let free = || commit.target.store.check_free(&commit.name);
+                    commit.outage.bridge(free).await?;
+                    let complete = || complete(&commit.target, &upload, &sent, &key, &mark);
+                    commit.outage.bridge(complete).await?
                 }
                 (_, Some(stored)) => stored,
                 (None, None) => return Err(Error::new(Code::Internal, "nothing was sent")),
@@ -174,7 +214,7 @@ impl Footprint {
 
     /// Takes back whatever there may be, within [`PATIENCE`]; what is not done by then goes on.
     pub(super) async fn erase(mut self, target: &Arc<Target>) -> Erased {
-        if self.opening.is_none() && self.upload.is_none() && self.objects.is_empty() {
+        if self.unnamed.is_none() && self.upload.is_none() && self.objects.is_empty() {
             if let Some(record) = self.record {
                 leftovers::end(record).await;
             }
@@ -193,6 +233,11 @@ impl Footprint {
                 && let Ok(Ok(upload)) = opening.await
             {
                 self.upload = Some(upload);
+                self.unnamed = None;
+            }
+            if let Some(key) = &self.unnamed {
+                let aborted = leftovers::abort_unnamed(target.store.bucket(), key, None).await;
+                clean &= report("an upload whose id is not known", aborted);
             }
             if let Some(mut putting) = self.putting.take()
                 && tokio::time::timeout(GRACE, &mut putting).await.is_err()
@@ -240,7 +285,8 @@ fn report(what: &str, result: Result<()>) -> bool {
     result.is_ok()
 }
 
-/// Completes a multipart upload. When the answer is lost, the object itself tells, by its mark.
+/// Completes a multipart upload. Safe to repeat: when the answer is lost, the object itself tells, by
+/// its mark.
 async fn complete(
     target: &Target,
     upload: &Upload,

@@ -9,6 +9,7 @@ use super::{Source, Upload as Request};
 use crate::config::{MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
 use crate::ops::memory::{Reservation, WINDOW};
+use crate::ops::outage::Outage;
 use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::s3::{Bucket, Part, Payload, Sha256Digest, Stored, Upload};
@@ -57,6 +58,7 @@ pub(super) struct Archive<'a> {
     pub(super) key: String,
     pub(super) plan: Plan,
     pub(super) progress: &'a Progress,
+    pub(super) outage: Outage,
 }
 
 /// What was sent: one object, or parts to be completed.
@@ -182,10 +184,11 @@ impl Archive<'_> {
             }
         };
         let in_own_memory = room.is_none();
-        let upload = upload.clone();
+        let (upload, outage) = (upload.clone(), self.outage.clone());
         sending.tasks.spawn(async move {
             let payload = Payload::hashed_aside(part).await;
-            let stored = upload.send_part(number, &payload).await;
+            // Safe to repeat: the last one of a number counts.
+            let stored = outage.bridge(|| upload.send_part(number, &payload)).await;
             drop(room);
             Ok((stored?, payload.length(), payload.sha256()))
         });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use http::request::Parts;
-use s3_backup_agent::demo::host::{Event, Host};
+use s3_backup_agent::demo::host::Host;
 use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
@@ -15,7 +15,7 @@ use tokio::sync::{Barrier, Notify};
 use super::seen::{Seen, part};
 use super::wire::{Act, Wire};
 use super::{address, connect, fact};
-use crate::e2e::streams::begin_upload;
+use crate::e2e::streams::{begin_upload, feed};
 use crate::e2e::{assert_empty, backup, fetch, ids, store};
 use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
@@ -23,7 +23,9 @@ use crate::support::{TestServer, agent_command};
 const MIB: u64 = 1 << 20;
 
 /// The embedded server behind a wire of this behaviour.
-async fn broken(rule: impl FnMut(&Parts) -> Act + Send + 'static) -> (TestServer, Wire, Host) {
+pub(super) async fn broken(
+    rule: impl FnMut(&Parts) -> Act + Send + 'static,
+) -> (TestServer, Wire, Host) {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), rule).await;
     let host = connect(&server, &wire).await;
@@ -45,11 +47,11 @@ fn first(
     }
 }
 
-fn is_completion(head: &Parts) -> bool {
+pub(super) fn is_completion(head: &Parts) -> bool {
     head.method == Method::POST && !head.uri.query().unwrap_or_default().contains("uploads")
 }
 
-fn is_document(head: &Parts) -> bool {
+pub(super) fn is_document(head: &Parts) -> bool {
     head.method == Method::PUT && head.uri.path().ends_with(".metadata.json")
 }
 
@@ -65,7 +67,7 @@ async fn upload_error(host: &Host, size: u64) -> ErrorObject {
     *host.upload("t1", backup("b"), json!({"size": size}), source).await.unwrap_err()
 }
 
-async fn assert_comes_back(host: &Host, size: u64) {
+pub(super) async fn assert_comes_back(host: &Host, size: u64) {
     let (content, result) = fetch(host, "b").await;
     assert!(content == Noise::new(1, size).bytes(content.len() + 1));
     assert_eq!(result, json!({"length": size, "verified": true}));
@@ -213,7 +215,7 @@ async fn a_completion_that_never_arrives_is_taken_back() {
     assert_empty(&server).await;
 }
 
-fn cleanup(error: &ErrorObject) -> Value {
+pub(super) fn cleanup(error: &ErrorObject) -> Value {
     serde_json::to_value(error.data.cleanup).unwrap()
 }
 
@@ -266,28 +268,10 @@ async fn a_storage_that_asks_to_slow_down_is_asked_again() {
     let is_part = |head: &Parts| part(&head.uri).is_some();
     let (_server, _wire, host) = broken(first(2, is_part, || Act::Answer(503, "SlowDown"))).await;
     let extra = json!({"size": 21 * MIB, "progress_ms": 100});
-    let (mut upload, mut credit) = begin_upload(&host, "b", extra).await;
-    let (mut noise, mut offset, mut retries) = (Noise::new(1, 21 * MIB), 0, Vec::new());
-    let answer = loop {
-        if offset < 21 * MIB && offset + MIB <= credit {
-            let data = json!({"id": upload.id, "offset": offset});
-            host.notify("stream.data", data, Some(&noise.bytes(MIB as usize))).await.unwrap();
-            offset += MIB;
-            if offset == 21 * MIB {
-                let end = json!({"id": upload.id, "length": offset});
-                host.notify("stream.end", end, None).await.unwrap();
-            }
-            continue;
-        }
-        match upload.next_event().await.unwrap() {
-            Event::Response(answer) => break answer,
-            Event::Notification { params, .. } => {
-                retries.extend(params["retries"].as_u64());
-                credit = credit.max(params["up_to"].as_u64().unwrap_or_default());
-            }
-        }
-    };
-    answer.unwrap();
+    let (upload, credit) = begin_upload(&host, "b", extra).await;
+    let mut retries = Vec::new();
+    let told = async |report: &Value| retries.extend(report["retries"].as_u64());
+    feed(&host, upload, credit, 21 * MIB, told).await.unwrap();
     assert!(retries.is_sorted() && retries.last() == Some(&2), "{retries:?}");
     assert_comes_back(&host, 21 * MIB).await;
 }

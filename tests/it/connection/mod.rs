@@ -4,6 +4,7 @@
 mod breaks;
 pub(crate) mod certificates;
 mod order;
+mod outage;
 mod providers;
 mod proxy;
 mod refusals;

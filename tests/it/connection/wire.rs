@@ -59,7 +59,16 @@ impl Wire {
         upstream: SocketAddr,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
     ) -> Self {
-        Self::run(upstream, None, rule).await
+        Self::run(0, upstream, None, rule).await
+    }
+
+    /// The way that was at `address` before, over plain TCP.
+    pub(super) async fn again(
+        address: SocketAddr,
+        upstream: SocketAddr,
+        rule: impl FnMut(&Parts) -> Act + Send + 'static,
+    ) -> Self {
+        Self::run(address.port(), upstream, None, rule).await
     }
 
     /// A way that speaks TLS with the agent, and plain TCP with the storage.
@@ -68,10 +77,11 @@ impl Wire {
         identity: Arc<Identity>,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
     ) -> Self {
-        Self::run(upstream, Some(identity), rule).await
+        Self::run(0, upstream, Some(identity), rule).await
     }
 
     async fn run(
+        port: u16,
         upstream: SocketAddr,
         identity: Option<Arc<Identity>>,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
@@ -83,7 +93,7 @@ impl Wire {
             seen: Arc::clone(&seen),
             in_hand: Arc::default(),
         });
-        let listening = Listening::start(identity, state).await;
+        let listening = Listening::at(port, identity, state).await;
         Self { address: listening.address, seen, _listening: listening }
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use s3_backup_agent::demo::host::{Event, Host, Request};
+use s3_backup_agent::demo::host::{Answer, Event, Host, Request};
 use serde_json::{Value, json};
 
 use super::{backup, code, connect, store};
+use crate::noise::Noise;
 use crate::support::TestServer;
 
 /// Waits for the next notification of this method.
@@ -28,6 +29,37 @@ pub(crate) async fn begin_upload(host: &Host, id: &str, extra: Value) -> (Reques
     let mut request = host.start("backup.upload", params).await.unwrap();
     let (credit, _) = next(&mut request, "stream.credit").await;
     (request, credit["up_to"].as_u64().unwrap())
+}
+
+/// Sends an upload to its end: noise of the seed 1 and this length, in whole MiB. `told` is called
+/// with each report of its progress.
+pub(crate) async fn feed(
+    host: &Host,
+    mut upload: Request,
+    mut credit: u64,
+    size: u64,
+    mut told: impl AsyncFnMut(&Value),
+) -> Answer {
+    let (mut noise, mut offset) = (Noise::new(1, size), 0);
+    let block = 1 << 20;
+    loop {
+        if offset < size && offset + block <= credit {
+            send(host, &upload, offset, &noise.bytes(block as usize)).await;
+            offset += block;
+            if offset == size {
+                let end = json!({"id": upload.id, "length": size});
+                host.notify("stream.end", end, None).await.unwrap();
+            }
+            continue;
+        }
+        match upload.next_event().await.expect("the agent is there") {
+            Event::Response(answer) => return answer,
+            Event::Notification { method, params, .. } if method == "progress" => {
+                told(&params).await;
+            }
+            Event::Notification { params, .. } => credit = params["up_to"].as_u64().unwrap(),
+        }
+    }
 }
 
 async fn send(host: &Host, request: &Request, offset: u64, bytes: &[u8]) {
@@ -143,30 +175,12 @@ async fn single_bytes_make_a_backup_too() {
 async fn progress_counts_what_is_safe_and_ends_complete() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    let (size, block) = (48_u64 << 20, vec![7_u8; 1 << 20]);
-    let (mut request, mut credit) =
+    let size = 48_u64 << 20;
+    let (request, credit) =
         begin_upload(&host, "progress", json!({"size": size, "progress_ms": 100})).await;
-    let (mut offset, mut reports) = (0, Vec::new());
-    let answer = loop {
-        if offset < size && offset + (1 << 20) <= credit {
-            send(&host, &request, offset, &block).await;
-            offset += 1 << 20;
-            if offset == size {
-                host.notify("stream.end", json!({"id": request.id, "length": size}), None)
-                    .await
-                    .unwrap();
-            }
-            continue;
-        }
-        match request.next_event().await.unwrap() {
-            Event::Response(answer) => break answer,
-            Event::Notification { method, params, .. } if method == "progress" => {
-                reports.push(params);
-            }
-            Event::Notification { params, .. } => credit = params["up_to"].as_u64().unwrap(),
-        }
-    };
-    answer.unwrap();
+    let mut reports = Vec::new();
+    let told = async |report: &Value| reports.push(report.clone());
+    feed(&host, request, credit, size, told).await.unwrap();
     let done: Vec<u64> = reports.iter().map(|report| report["done"].as_u64().unwrap()).collect();
     assert!(done.is_sorted(), "{done:?}");
     assert_eq!(reports.last().unwrap()["done"], size);

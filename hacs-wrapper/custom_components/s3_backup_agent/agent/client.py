@@ -213,6 +213,7 @@ class AgentClient:
         if_exists: Literal["fail", "replace"] = "fail",
         on_progress: Callable[[Progress], None] | None = None,
         attempts: int = 1,
+        outage: float = 0,
         deadline: float | None = None,
     ) -> Uploaded:
         """Stores what `source` yields. Nothing is stored unless this returns.
@@ -226,6 +227,8 @@ class AgentClient:
         attempts: how often to try in all, if `source` can be opened again, when the storage or the
             network fails and the agent says that this may pass. When the agent itself ends, that is
             raised: it ran out of memory or has a fault, which a repetition would only hide.
+        outage: seconds, up to an hour, that the storage may be away in the middle of an attempt,
+            which then goes on where it was. An agent that is too old for it does not wait.
         deadline: of one attempt.
         """
         params: Json = {
@@ -233,6 +236,7 @@ class AgentClient:
             "backup": {"id": backup.id, "name": backup.name, "metadata": dict(backup.metadata)},
             "exact": exact,
             "if_exists": if_exists,
+            "outage_ms": round(outage * 1000),
         }
         if size is not None:
             params["size"] = size
@@ -261,15 +265,26 @@ class AgentClient:
             pause = min(pause * 2, _LONGEST_RETRY_PAUSE)
 
     async def download(
-        self, target: str, backup_id: str, *, offset: int = 0, deadline: float | None = None
+        self,
+        target: str,
+        backup_id: str,
+        *,
+        offset: int = 0,
+        outage: float = 0,
+        deadline: float | None = None,
     ) -> DownloadStream:
         """Opens a backup for reading. Returns when its first bytes are on the way.
 
         Raises `NoSuchBackup` and whatever else is known before the first byte.
-        offset: first byte wanted. deadline: of the whole download.
+        offset: first byte wanted. outage: as in `upload`. deadline: of the whole download.
         """
         session = await self._session_for(target)
-        params = {"target": target, "backup_id": backup_id, "offset": offset}
+        params = {
+            "target": target,
+            "backup_id": backup_id,
+            "offset": offset,
+            "outage_ms": round(outage * 1000),
+        }
         return await open_download(session, params, deadline=deadline)
 
     async def _request(self, method: str, target: str, deadline: float, **params: Any) -> Json:

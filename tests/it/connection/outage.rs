@@ -1,0 +1,254 @@
+//! A storage that goes away in the middle of a transfer and comes back: what is waited for, how long,
+//! and what ends the wait.
+//!
+//! It comes back when the agent's log says that the agent waits, so nothing here hangs on the time.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use http::Method;
+use http::request::Parts;
+use s3_backup_agent::demo::host::{Answer, Event, Host};
+use serde_json::{Value, json};
+use tokio::sync::{Barrier, Notify};
+
+use super::breaks::{assert_comes_back, broken, cleanup, is_completion, is_document};
+use super::seen::part;
+use super::wire::{Act, Wire};
+use super::{address, fact};
+use crate::e2e::streams::{begin_upload, feed};
+use crate::e2e::{assert_empty, backup, code, store};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+const MIB: u64 = 1 << 20;
+const HOUR_MS: u64 = 3_600_000;
+
+/// How often the agent says that it waits for the storage.
+fn waits(host: &Host) -> usize {
+    host.stderr_lines().iter().filter(|line| line.contains("waiting for the storage")).count()
+}
+
+/// The storage is there until a request `matches`, which is held until all is gone. With `after`, the
+/// one before that one arrives, and only its answer is lost.
+async fn vanishing(
+    matches: impl Fn(&Parts) -> bool + Send + 'static,
+    mut after: bool,
+) -> (TestServer, Wire, Host, Arc<Notify>) {
+    let reached = Arc::new(Notify::new());
+    let notify = Arc::clone(&reached);
+    let rule = move |head: &Parts| {
+        if !matches(head) {
+            return Act::Pass;
+        }
+        if std::mem::take(&mut after) {
+            return Act::LoseAnswer;
+        }
+        notify.notify_one();
+        Act::Meet(Arc::new(Barrier::new(2)))
+    };
+    let (server, wire, host) = broken(rule).await;
+    (server, wire, host, reached)
+}
+
+/// Has the storage gone when the moment is `reached`, and there again when somebody says `back`.
+async fn gone(wire: Wire, reached: &Notify, back: &Notify, server: &TestServer) -> Wire {
+    reached.notified().await;
+    let place = wire.address;
+    drop(wire);
+    back.notified().await;
+    Wire::again(place, address(server), |_| Act::Pass).await
+}
+
+/// Calls `then` once the agent waits and a report has said so.
+struct WhenWaiting<F> {
+    is_told: bool,
+    then: Option<F>,
+}
+
+impl<F: AsyncFnOnce()> WhenWaiting<F> {
+    fn new(then: F) -> Self {
+        Self { is_told: false, then: Some(then) }
+    }
+
+    async fn look(&mut self, host: &Host, report: &Value) {
+        if !std::mem::replace(&mut self.is_told, waits(host) >= 2) || self.then.is_none() {
+            return;
+        }
+        // This report was made after the lines of the log.
+        assert_eq!(report["waiting_for"], "remote", "{report}");
+        assert!(report["retries"].as_u64().unwrap() > 0, "{report}");
+        if let Some(then) = self.then.take() {
+            then().await;
+        }
+    }
+}
+
+/// Uploads, and calls `then` in the middle of the outage.
+async fn upload(host: &Host, size: u64, extra: Value, then: impl AsyncFnOnce()) -> Answer {
+    let (request, credit) = begin_upload(host, "b", with_progress(extra)).await;
+    let mut when = WhenWaiting::new(then);
+    feed(host, request, credit, size, async |report: &Value| when.look(host, report).await).await
+}
+
+/// The same for a download; also what came.
+async fn download(host: &Host, extra: Value, then: impl AsyncFnOnce()) -> (Answer, Vec<u8>) {
+    let mut params = json!({"target": "t1", "backup_id": "b", "up_to": HOUR_MS << 10});
+    params.as_object_mut().unwrap().extend(with_progress(extra).as_object().unwrap().clone());
+    let mut request = host.start("backup.download", params).await.unwrap();
+    let (mut when, mut content) = (WhenWaiting::new(then), Vec::new());
+    loop {
+        match request.next_event().await.unwrap() {
+            Event::Response(answer) => return (answer, content),
+            Event::Notification { method, params, .. } if method == "progress" => {
+                when.look(host, &params).await;
+            }
+            Event::Notification { payload, .. } => content.extend(payload.unwrap_or_default()),
+        }
+    }
+}
+
+fn with_progress(mut extra: Value) -> Value {
+    extra["progress_ms"] = json!(100);
+    extra
+}
+
+fn is_start(head: &Parts) -> bool {
+    head.method == Method::POST && head.uri.query().unwrap_or_default().contains("uploads")
+}
+
+fn is_second_part(head: &Parts) -> bool {
+    part(&head.uri) == Some(2)
+}
+
+fn is_archive(head: &Parts) -> bool {
+    head.method == Method::PUT && head.uri.path().ends_with(".tar")
+}
+
+fn is_second_piece(head: &Parts) -> bool {
+    let range = head.headers.get("range").and_then(|range| range.to_str().ok());
+    range.is_some_and(|range| range.starts_with(&format!("bytes={}-", 16 * MIB)))
+}
+
+type Moment = (&'static str, fn(&Parts) -> bool, u64, bool);
+
+#[tokio::test]
+async fn an_upload_goes_on_when_the_storage_comes_back() {
+    let moments: [Moment; 9] = [
+        ("the start", is_start, 21, false),
+        ("the start, after it", is_start, 21, true),
+        ("a part", is_second_part, 60, false),
+        ("a part, after it", is_second_part, 60, true),
+        ("the completion", is_completion, 21, false),
+        ("the completion, after it", is_completion, 21, true),
+        ("a small archive", is_archive, 3, false),
+        ("the document", is_document, 3, false),
+        ("the document, after it", is_document, 3, true),
+    ];
+    let moments = moments.map(|(moment, matches, mib, after)| async move {
+        let (server, wire, host, reached) = vanishing(matches, after).await;
+        let back = Notify::new();
+        // Without an announced size, an upload is told to begin before it opens anything.
+        let extra = json!({"outage_ms": HOUR_MS});
+        let stored = upload(&host, mib * MIB, extra, async || back.notify_one());
+        let (stored, _wire) = tokio::join!(stored, gone(wire, &reached, &back, &server));
+        stored.unwrap_or_else(|error| panic!("{moment}: {error:?}"));
+        assert_comes_back(&host, mib * MIB).await;
+        assert_eq!(server.objects().await.len(), 2, "{moment}");
+        assert_eq!(server.open_uploads().await, [], "{moment}");
+    });
+    join_all(moments).await;
+}
+
+#[tokio::test]
+async fn a_download_goes_on_when_the_storage_comes_back() {
+    let (server, wire, host, reached) = vanishing(is_second_piece, false).await;
+    store(&host, "b", 1, 60 * MIB).await;
+    let back = Notify::new();
+    let fetched = download(&host, json!({"outage_ms": HOUR_MS}), async || back.notify_one());
+    let ((answer, content), _wire) = tokio::join!(fetched, gone(wire, &reached, &back, &server));
+    assert_eq!(answer.unwrap(), json!({"length": 60 * MIB, "verified": true}));
+    assert!(content == Noise::new(1, 60 * MIB).bytes(content.len() + 1));
+}
+
+#[tokio::test]
+async fn an_outage_that_lasts_too_long_ends_in_the_last_error() {
+    let nobody = Notify::new();
+    let (server, wire, host, reached) = vanishing(is_second_part, false).await;
+    // The shortest there is: over with the first pause.
+    let extra = json!({"outage_ms": 1});
+    let error = tokio::select! {
+        stored = upload(&host, 60 * MIB, extra.clone(), async || {}) => stored.unwrap_err(),
+        _ = gone(wire, &reached, &nobody, &server) => unreachable!("nobody brings it back"),
+    };
+    assert_eq!(error.data.code, "cannot_connect", "{error:?}");
+    assert_ne!(cleanup(&error), "complete");
+    assert!(waits(&host) > 0);
+    assert_eq!(server.objects().await, []);
+
+    let (server, wire, host, reached) = vanishing(is_second_piece, false).await;
+    store(&host, "b", 1, 60 * MIB).await;
+    let (answer, content) = tokio::select! {
+        fetched = download(&host, extra, async || {}) => fetched,
+        _ = gone(wire, &reached, &nobody, &server) => unreachable!("nobody brings it back"),
+    };
+    assert_eq!(code(answer), "cannot_connect");
+    assert!(content.len() as u64 <= 16 * MIB);
+    assert!(waits(&host) > 0);
+}
+
+#[tokio::test]
+async fn a_cancel_and_a_deadline_end_an_outage() {
+    let nobody = Notify::new();
+    for (expected, extra) in [("cancelled", json!({})), ("timeout", json!({"deadline_ms": 8000}))] {
+        let (server, wire, host, reached) = vanishing(is_second_part, false).await;
+        let mut extra = with_progress(extra);
+        extra["outage_ms"] = json!(HOUR_MS);
+        let (request, credit) = begin_upload(&host, "b", extra).await;
+        let id = request.id;
+        let mut when = WhenWaiting::new(async || {
+            if expected == "cancelled" {
+                host.notify("cancel", json!({"id": id}), None).await.unwrap();
+            }
+        });
+        let told = async |report: &Value| when.look(&host, report).await;
+        let error = tokio::select! {
+            stored = feed(&host, request, credit, 60 * MIB, told) => stored.unwrap_err(),
+            _ = gone(wire, &reached, &nobody, &server) => unreachable!("nobody brings it back"),
+        };
+        assert_eq!(error.data.code, expected, "{error:?}");
+        assert!(expected == "cancelled" || fact(&error, "stage") == "deadline", "{error:?}");
+        assert_eq!(server.objects().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_waited_for() {
+    let act = |head: &Parts| match is_second_part(head) {
+        true => Act::Answer(403, "AccessDenied"),
+        false => Act::Pass,
+    };
+    let (server, _wire, host) = broken(act).await;
+    let error = upload(&host, 60 * MIB, json!({"outage_ms": HOUR_MS}), async || {}).await;
+    assert_eq!(code(error), "access_denied");
+    assert_eq!(waits(&host), 0);
+    assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn an_outage_is_an_hour_at_most() {
+    let server = TestServer::embedded().await;
+    let host = crate::e2e::connect(&server).await;
+    for wrong in [json!(HOUR_MS + 1), json!(-1), json!("15m")] {
+        for (method, own) in [
+            ("backup.upload", json!({"backup": backup("b")})),
+            ("backup.download", json!({"backup_id": "b", "up_to": 0})),
+        ] {
+            let mut params = json!({"target": "t1", "outage_ms": wrong});
+            params.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            let error = host.call(method, params).await.unwrap_err();
+            assert_eq!(error.data.code, "invalid_params", "{method} {wrong}");
+            assert_eq!(fact(&error, "member"), "outage_ms", "{method} {wrong}");
+        }
+    }
+}
