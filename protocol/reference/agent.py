@@ -246,6 +246,7 @@ class Transfer:
         self.session, self.id, self.target = session, number, target
         self.deadline_ms: int | None = params.integer("deadline_ms", None)
         self.progress_ms: int | None = params.integer("progress_ms", None, 100, 60_000)
+        params.integer("outage_ms", 0, 0, 3_600_000)  # memory is never away
         self.phase, self.done = "queued", 0
         self.total: int | None = None
         self.waiting_for: str | None = None

@@ -120,9 +120,7 @@ class S3BackupAgent(BackupAgent):
     async def async_download_backup(self, backup_id: str, **_: Any) -> AsyncIterator[bytes]:
         """Opens a backup for reading."""
         with self.reporting("download"):
-            stream = await self._client.download(
-                self._entry.entry_id, backup_id, outage=OUTAGE
-            )
+            stream = await self._client.download(self._entry.entry_id, backup_id, outage=OUTAGE)
         return _Download(self, stream)
 
     @override

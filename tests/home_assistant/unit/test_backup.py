@@ -387,6 +387,26 @@ async def test_a_passing_fault_opens_the_stream_again_at_most_twice(
     assert len(calls) == 3
 
 
+async def test_a_storage_that_is_away_for_a_while(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    agent = agent_of(hass, await load(new_entry(storage.data)))
+    # More than the quick tries of one call.
+    refusals = [answer(503, "SlowDown")] * 6
+    faulty.rule = lambda line: refusals.pop() if line.startswith("PUT") and refusals else None
+    source = Source(b"x")
+    await agent.async_upload_backup(open_stream=source.open, backup=new_backup(1, backup_id="b"))
+    assert (source.opened, refusals) == (1, [])
+
+    # So many belong to one reading of a piece.
+    refusals = [answer(503, "SlowDown")] * 21
+    faulty.rule = lambda line: (
+        refusals.pop() if "GET" in line and ".tar" in line and refusals else None
+    )
+    assert await read(agent, "b") == b"x"
+    assert refusals == []
+
+
 async def test_errors_reach_the_page_with_their_translation(
     hass: HomeAssistant,
     hass_ws_client: WebSocketGenerator,
