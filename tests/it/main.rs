@@ -16,6 +16,7 @@ mod connection;
 mod diagnosis;
 mod e2e;
 mod embedded_server;
+mod faults;
 mod interleavings;
 mod noise;
 mod personality;

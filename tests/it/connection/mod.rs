@@ -13,7 +13,7 @@ mod secrets;
 pub(crate) mod seen;
 mod speed;
 mod tls;
-mod wire;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 
@@ -46,11 +46,11 @@ pub(crate) async fn open(
 }
 
 /// The same over a wire, with nothing special.
-async fn connect(server: &TestServer, wire: &Wire) -> Host {
+pub(crate) async fn connect(server: &TestServer, wire: &Wire) -> Host {
     open(server, &wire.http(), json!({}), &[]).await.unwrap()
 }
 
-fn address(server: &TestServer) -> SocketAddr {
+pub(crate) fn address(server: &TestServer) -> SocketAddr {
     let endpoint = server.config()["endpoint"].as_str().unwrap().to_owned();
     endpoint.trim_start_matches("http://").parse().unwrap()
 }

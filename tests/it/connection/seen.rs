@@ -6,22 +6,22 @@ use sha2::{Digest as _, Sha256};
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Number of the connection it came on.
-    pub(super) connection: usize,
-    pub(super) method: Method,
+    pub(crate) connection: usize,
+    pub(crate) method: Method,
     /// As in the request line.
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
     /// Requests in hand when it came, itself included.
-    pub(super) at_once: usize,
-    pub(super) length: usize,
+    pub(crate) at_once: usize,
+    pub(crate) length: usize,
     /// Of its body, in hexadecimal.
-    pub(super) sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl Seen {
-    pub(super) fn new(connection: usize, at_once: usize, head: &Parts, content: &[u8]) -> Self {
+    pub(crate) fn new(connection: usize, at_once: usize, head: &Parts, content: &[u8]) -> Self {
         Self {
             connection,
             at_once,
@@ -34,12 +34,12 @@ impl Seen {
     }
 
     /// Empty when it is missing.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Names in the query, in their order without `x-id`, which only repeats the call.
-    pub(super) fn query_names(&self) -> Vec<&str> {
+    pub(crate) fn query_names(&self) -> Vec<&str> {
         let pairs = self.uri.query().unwrap_or_default().split('&');
         let names = pairs.filter_map(|pair| pair.split('=').next());
         let mut names: Vec<_> = names.filter(|name| !matches!(*name, "" | "x-id")).collect();
@@ -49,7 +49,7 @@ impl Seen {
 }
 
 /// The number of the part that a request sends.
-pub(super) fn part(uri: &Uri) -> Option<u32> {
+pub(crate) fn part(uri: &Uri) -> Option<u32> {
     let mut pairs = uri.query()?.split('&');
     pairs.find_map(|pair| pair.strip_prefix("partNumber="))?.parse().ok()
 }

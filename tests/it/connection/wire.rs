@@ -28,7 +28,7 @@ type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
 
 /// What happens to a request.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// It goes on to the storage, and the answer back.
     Pass,
     /// The same, when so many requests have come to this point.
@@ -43,19 +43,33 @@ pub(super) enum Act {
     CutAnswer(usize),
     /// The storage gets it, and the connection ends in place of the answer.
     LoseAnswer,
+    /// It is read and answered with 503, and with how many seconds to wait.
+    Later(u32),
+    /// Nobody reads its body, and there is no answer.
+    StallRequest,
+    /// The answer stops after so many bytes of its body; one that has no more does not come at all.
+    StallAnswer(usize),
+    /// The storage gets a body with a bit turned round.
+    DamageRequest,
+    /// The last byte of the answer's body has a bit turned round.
+    DamageAnswer,
+    /// The answer claims to be complete after so many bytes of its body.
+    ShortenAnswer(usize),
+    /// The answer comes in drops.
+    Trickle,
 }
 
 /// The running way.
 #[derive(Debug)]
-pub(super) struct Wire {
-    pub(super) address: SocketAddr,
+pub(crate) struct Wire {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     _listening: Listening,
 }
 
 impl Wire {
     /// A way over plain TCP to the storage at `upstream`.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         upstream: SocketAddr,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
     ) -> Self {
@@ -63,7 +77,7 @@ impl Wire {
     }
 
     /// The way that was at `address` before, over plain TCP.
-    pub(super) async fn again(
+    pub(crate) async fn again(
         address: SocketAddr,
         upstream: SocketAddr,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
@@ -72,7 +86,7 @@ impl Wire {
     }
 
     /// A way that speaks TLS with the agent, and plain TCP with the storage.
-    pub(super) async fn with_tls(
+    pub(crate) async fn with_tls(
         upstream: SocketAddr,
         identity: Arc<Identity>,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
@@ -97,16 +111,16 @@ impl Wire {
         Self { address: listening.address, seen, _listening: listening }
     }
 
-    pub(super) fn http(&self) -> String {
+    pub(crate) fn http(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn https(&self) -> String {
+    pub(crate) fn https(&self) -> String {
         format!("https://{}", self.address)
     }
 
     /// Everything that came since the last time.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
@@ -134,30 +148,48 @@ impl Relay for State {
         if request.method() == Method::CONNECT {
             return Ok(self.tunnel(connection, at_once, &mut request));
         }
-        let (head, body) = request.into_parts();
+        let (head, incoming) = request.into_parts();
         let act = (self.rule.lock().unwrap())(&head);
         let wanted = match act {
-            Act::Refuse(..) => 0,
+            Act::Refuse(..) | Act::StallRequest => 0,
             Act::CutRequest(bytes) => bytes,
             _ => usize::MAX,
         };
-        let content = read(body, wanted).await?;
+        let mut content = read(incoming, wanted).await?;
         self.note(connection, at_once, &head, &content);
         match act {
             Act::CutRequest(_) => return Err(cut()),
             Act::Answer(status, code) | Act::Refuse(status, code) => {
                 return Ok(refusal(status, code));
             }
+            Act::Later(seconds) => return Ok(later(seconds)),
+            Act::StallRequest => std::future::pending().await,
+            Act::DamageRequest => damage(&mut content),
             Act::Meet(ref barrier) => {
                 let meeting = tokio::time::timeout(Duration::from_secs(20), barrier.wait());
                 meeting.await.map_err(|_| cut())?;
             }
             _ => {}
         }
-        let (head, content) = pass_on(self.upstream, head, content.into()).await?.into_parts();
+        let (mut head, content) = pass_on(self.upstream, head, content.into()).await?.into_parts();
         let content = collect(content).await?;
         let length = match act {
             Act::LoseAnswer => return Err(cut()),
+            Act::StallAnswer(bytes) if bytes >= content.len() => std::future::pending().await,
+            Act::StallAnswer(bytes) => {
+                return Ok(Response::from_parts(head, stalled(content.slice(..bytes))));
+            }
+            Act::DamageAnswer => {
+                let mut content = content.to_vec();
+                damage(&mut content);
+                return Ok(Response::from_parts(head, body(content)));
+            }
+            Act::ShortenAnswer(bytes) => {
+                head.headers.remove(http::header::CONTENT_LENGTH);
+                let rest = content.slice(..bytes.min(content.len()));
+                return Ok(Response::from_parts(head, body(rest)));
+            }
+            Act::Trickle => return Ok(Response::from_parts(head, trickle(content))),
             Act::CutAnswer(bytes) => bytes,
             _ => content.len(),
         };
@@ -222,6 +254,43 @@ fn body_of(content: Bytes, length: usize) -> Body {
         Some((Ok(Frame::data(frame)), rest))
     });
     StreamBody::new(frames).boxed()
+}
+
+fn damage(content: &mut [u8]) {
+    if let Some(last) = content.last_mut() {
+        *last ^= 1;
+    }
+}
+
+/// These bytes, and then neither more nor the end.
+fn stalled(start: Bytes) -> Body {
+    let frames = stream::unfold(Some(start), |start| async {
+        match start {
+            Some(start) => Some((Ok(Frame::data(start)), None)),
+            None => std::future::pending().await,
+        }
+    });
+    StreamBody::new(frames).boxed()
+}
+
+/// A body in 20 pieces, each after a while.
+fn trickle(content: Bytes) -> Body {
+    let drop = content.len() / 20 + 1;
+    let frames = stream::unfold(content, move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let frame = rest.split_to(rest.len().min(drop));
+        Some((Ok(Frame::data(frame)), rest))
+    });
+    StreamBody::new(frames).boxed()
+}
+
+fn later(seconds: u32) -> Response<Body> {
+    let mut response = refusal(503, "SlowDown");
+    response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+    response
 }
 
 fn refusal(status: u16, code: &str) -> Response<Body> {

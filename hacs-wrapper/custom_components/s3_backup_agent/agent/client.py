@@ -28,11 +28,10 @@ from .models import (
     Uploaded,
     Validation,
 )
-from .session import GRACE, Exchange, Session
+from .session import GRACE, OPEN_DEADLINE, Exchange, Session
 from .upload import Reporter, Stream, StreamFactory, run_upload
 
 _LOGGER = logging.getLogger(__package__)
-_OPEN_DEADLINE = 15.0  # seconds for `target.open`, which needs no network
 _RETRY_PAUSE = 2.0  # seconds before an upload is repeated; doubles each time
 _LONGEST_RETRY_PAUSE = 60.0
 _SECRETS = ("secret_access_key", "session_token")
@@ -140,7 +139,7 @@ class AgentClient:
         self._redact.add(v for k in _SECRETS if isinstance(v := wanted.get(k), str))
         async with self._starting:
             session = await self._running()
-            await _open(session, name, wanted)
+            await session.open_target(name, wanted)
             self._targets[name] = wanted
 
     async def close_target(self, name: str) -> None:
@@ -150,7 +149,7 @@ class AgentClient:
         if session and session.is_ready and name in session.targets:
             session.targets.discard(name)
             with suppress(AgentError):
-                await session.call("target.close", {"target": name}, deadline=_OPEN_DEADLINE)
+                await session.call("target.close", {"target": name}, deadline=OPEN_DEADLINE)
 
     async def validate(
         self, target: str, *, level: Literal["read", "write"] = "write", deadline: float = 60
@@ -236,10 +235,7 @@ class AgentClient:
             "backup": {"id": backup.id, "name": backup.name, "metadata": dict(backup.metadata)},
             "exact": exact,
             "if_exists": if_exists,
-            "outage_ms": round(outage * 1000),
-        }
-        if size is not None:
-            params["size"] = size
+        } | ({} if size is None else {"size": size})
         if isinstance(source, AsyncIterable):
             attempts = 1
         report = Reporter(on_progress)
@@ -248,10 +244,10 @@ class AgentClient:
             attempts -= 1
             try:
                 session = await self._session_for(target)
-                result = await run_upload(
-                    session, params, source, on_progress=report, deadline=deadline
+                upload = run_upload(
+                    session, params, source, on_progress=report, outage=outage, deadline=deadline
                 )
-                return Uploaded.parse(result)
+                return Uploaded.parse(await upload)
             except (AgentGone, AgentTimeout):
                 raise
             except AgentError as error:
@@ -279,13 +275,8 @@ class AgentClient:
         offset: first byte wanted. outage: as in `upload`. deadline: of the whole download.
         """
         session = await self._session_for(target)
-        params = {
-            "target": target,
-            "backup_id": backup_id,
-            "offset": offset,
-            "outage_ms": round(outage * 1000),
-        }
-        return await open_download(session, params, deadline=deadline)
+        params = {"target": target, "backup_id": backup_id, "offset": offset}
+        return await open_download(session, params, outage=outage, deadline=deadline)
 
     async def _request(self, method: str, target: str, deadline: float, **params: Any) -> Json:
         """A request on a target, with everything that it takes, within the deadline."""
@@ -318,7 +309,7 @@ class AgentClient:
                 )
             session = await self._running()
             if target not in session.targets:
-                await _open(session, target, config)
+                await session.open_target(target, config)
             return session
 
     async def _running(self) -> Session:
@@ -357,9 +348,3 @@ class AgentClient:
         if not self._stopped.is_set():
             self._logger.error("The agent has to be started again: %s", fault)
             self._backoff.failed(fault, was_of_use=was_of_use)
-
-
-async def _open(session: Session, name: str, config: Json) -> None:
-    params = {"target": name, "config": config}
-    await session.call("target.open", params, deadline=_OPEN_DEADLINE)
-    session.targets.add(name)

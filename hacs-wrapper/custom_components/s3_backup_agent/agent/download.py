@@ -184,12 +184,13 @@ def _interrupted() -> AgentError:
 
 
 async def open_download(
-    session: Session, params: Mapping[str, Any], *, deadline: float | None
+    session: Session, params: Mapping[str, Any], *, outage: float, deadline: float | None
 ) -> DownloadStream:
     """Starts a download and waits until it begins."""
     exchange = _Download()
     await session.slot(exchange)
-    session.begin(exchange, {**params, "up_to": WINDOW}, deadline=deadline)
+    options = {"up_to": WINDOW, "outage_ms": round(outage * 1000)}
+    session.begin(exchange, {**params, **options}, deadline=deadline)
     timeout = None if deadline is None else deadline + GRACE
     try:
         await asyncio.wait(

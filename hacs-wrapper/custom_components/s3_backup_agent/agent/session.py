@@ -24,6 +24,7 @@ from .process import AgentProcess
 _LOGGER = logging.getLogger(__name__)
 
 CANCEL_PATIENCE = 15.0  # seconds for the answer to a cancelled request; the agent takes 10 at most
+OPEN_DEADLINE = 15.0  # seconds for `target.open`, which needs no network
 GRACE = 12.0  # seconds after a deadline for the answer; the agent may take 10 to clean up
 SILENCE = 30.0  # seconds without a message, while requests run, until the agent is asked
 PING_PATIENCE = 15.0  # seconds for the answer to that
@@ -160,6 +161,12 @@ class Session:
             exchange.answer.set_exception(copy.copy(self._fault))
 
     # Requests
+
+    async def open_target(self, name: str, config: Json) -> None:
+        """Gives a name to a bucket, in this agent."""
+        params = {"target": name, "config": config}
+        await self.call("target.open", params, deadline=OPEN_DEADLINE)
+        self.targets.add(name)
 
     async def call(
         self,

@@ -27,6 +27,7 @@ async def run_upload(
     source: Stream | StreamFactory,
     *,
     on_progress: Callable[[Json], None],
+    outage: float,
     deadline: float | None,
 ) -> Json:
     """One upload. When this raises, the agent has taken back what it had stored."""
@@ -36,7 +37,8 @@ async def run_upload(
     exchange = _Upload(on_progress)
     try:
         await session.slot(exchange)
-        session.begin(exchange, {**params, "progress_ms": _PROGRESS_MS}, deadline=deadline)
+        options = {"progress_ms": _PROGRESS_MS, "outage_ms": round(outage * 1000)}
+        session.begin(exchange, {**params, **options}, deadline=deadline)
         # A task of its own, because an answer may come while the source makes us wait.
         pump = asyncio.get_running_loop().create_task(_pump(session, exchange, source, opened))
         try:

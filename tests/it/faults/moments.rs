@@ -1,0 +1,53 @@
+//! Faults of the requests that only an upload makes: the opening, the completion, the document.
+
+use futures_util::future::join_all;
+use http::Method;
+use http::request::Parts;
+
+use super::operation::Operation;
+use super::{Times, line, run};
+use crate::connection::wire::Act;
+
+type Row = (&'static str, fn(&Parts) -> bool, Operation, Act, Times, &'static str);
+
+fn is_opening(head: &Parts) -> bool {
+    head.method == Method::POST && head.uri.query().unwrap_or_default().contains("uploads")
+}
+
+fn is_completion(head: &Parts) -> bool {
+    head.method == Method::POST && !is_opening(head)
+}
+
+fn is_document(head: &Parts) -> bool {
+    head.method == Method::PUT && head.uri.path().ends_with(".metadata.json")
+}
+
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    ("opening: answer lost", is_opening, Operation::Parts, Act::LoseAnswer, Times::Once, "?"),
+    ("opening: answer lost always", is_opening, Operation::Parts, Act::LoseAnswer, Times::Always, "?"),
+    ("completion: 200 with an error", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Once, "?"),
+    ("completion: 200 with an error always", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Always, "?"),
+    ("completion: answer lost", is_completion, Operation::Parts, Act::LoseAnswer, Times::Once, "?"),
+    ("completion: answer lost always", is_completion, Operation::Parts, Act::LoseAnswer, Times::Always, "?"),
+    ("completion: quota", is_completion, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "?"),
+    ("completion: expired keys", is_completion, Operation::Parts, Act::Answer(400, "ExpiredToken"), Times::FromThenOn, "?"),
+    ("document: answer lost", is_document, Operation::Small, Act::LoseAnswer, Times::Once, "?"),
+    ("document: answer lost always", is_document, Operation::Small, Act::LoseAnswer, Times::Always, "?"),
+    ("document: 503 always", is_document, Operation::Small, Act::Answer(503, "SlowDown"), Times::Always, "?"),
+    ("document: quota", is_document, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "?"),
+];
+
+#[tokio::test]
+async fn every_moment_of_an_upload_ends_as_the_table_says() {
+    let rows = TABLE.iter().map(|(fault, matches, operation, act, times, expected)| async move {
+        (*fault, *expected, run(*operation, *matches, act.clone(), *times).await)
+    });
+    let seen = join_all(rows).await;
+    println!("{}\n{}", line(["fault of an upload", "outcome"]), line(["---"; 2]));
+    for (fault, _, seen) in &seen {
+        println!("{}", line([*fault, seen]));
+    }
+    let wrong: Vec<_> = seen.iter().filter(|(_, expected, seen)| expected != seen).collect();
+    assert!(wrong.is_empty(), "fault, expected, seen: {wrong:#?}");
+}
