@@ -36,7 +36,7 @@ enum Work {
 
 /// Large and small ones by turns.
 fn length(seed: u64) -> u64 {
-    if seed % 3 == 0 { LARGE + seed } else { SMALL + seed }
+    if seed.is_multiple_of(3) { LARGE + seed } else { SMALL + seed }
 }
 
 async fn upload(host: &Host, id: &str, seed: u64, if_exists: &str) -> bool {
