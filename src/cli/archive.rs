@@ -4,20 +4,13 @@
 //! looking at the headers only: a backup of 100 GB takes no longer than a small one.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::Seek as _;
 use std::path::Path;
-
-use serde_json::{Value, json};
 
 use super::output::moment;
 use crate::error::{Code, Error, Result};
+use crate::ops::backup_json::{self, BLOCK};
 use crate::protocol::Metadata;
-
-/// Largest `backup.json` that is read.
-const MAX_BACKUP_JSON: u64 = 4 << 20;
-
-/// Two blocks of zeros end a tar.
-const BLOCK: u64 = 512;
 
 /// What a file holds.
 pub(super) enum Content {
@@ -43,7 +36,7 @@ pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Content
     })?;
     let shown = path.display();
     Ok(match (scanned, json) {
-        (Ok(Scan::Whole), Some(json)) => match metadata(&json, size) {
+        (Ok(Scan::Whole), Some(json)) => match backup_json::metadata(&json, size) {
             Some(metadata) => Content::Backup(metadata),
             None => Content::DamagedBackup(Error::new(
                 Code::CorruptMetadata,
@@ -110,12 +103,9 @@ fn scan(file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Result<S
         let content = if sparse { entry.header().entry_size()? } else { entry.size() };
         end =
             entry.raw_file_position().saturating_add(content).div_ceil(BLOCK).saturating_mul(BLOCK);
-        let name = entry.path_bytes();
-        if matches!(name.as_ref(), b"./backup.json" | b"backup.json") && json.is_none() {
-            let mut content = Vec::new();
+        if json.is_none() && backup_json::is_backup_json(&entry.path_bytes()) {
             // A short one shows in the length of the whole.
-            let _ = entry.by_ref().take(MAX_BACKUP_JSON).read_to_end(&mut content);
-            *json = Some(content);
+            *json = Some(backup_json::read(&mut entry).unwrap_or_default());
         }
         if size < end {
             return Ok(Scan::CutOff { needed: end + 2 * BLOCK });
@@ -126,37 +116,6 @@ fn scan(file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Result<S
         end if size < end + 2 * BLOCK => Ok(Scan::CutOff { needed: end + 2 * BLOCK }),
         _ => Ok(Scan::Whole),
     }
-}
-
-/// What Home Assistant's own agents know of a backup, from its `backup.json`.
-///
-/// Mirrors `read_backup` in `homeassistant/components/backup/util.py`.
-fn metadata(json: &[u8], size: u64) -> Option<Metadata> {
-    let given: Metadata = serde_json::from_slice(json).ok()?;
-    let text = |member: &str| given.get(member).and_then(Value::as_str);
-    let list = |member: &str| given.get(member).and_then(Value::as_array).into_iter().flatten();
-    let homeassistant = given.get("homeassistant").filter(|core| core.get("version").is_some());
-    let excluded = homeassistant.and_then(|core| core.get("exclude_database")?.as_bool());
-    let extra = given.get("extra").cloned().unwrap_or_else(|| json!({}));
-    let asked_for = extra.get("supervisor.backup_request_date").and_then(Value::as_str);
-    let addons = list("addons").map(|addon| {
-        json!({"name": addon.get("name"), "slug": addon.get("slug"), "version": addon.get("version")})
-    });
-    let folders = list("folders").filter(|folder| *folder != "homeassistant").cloned();
-    let members = json!({
-        "addons": addons.collect::<Vec<_>>(),
-        "backup_id": text("slug")?,
-        "database_included": homeassistant.is_some() && !excluded.unwrap_or(false),
-        "date": asked_for.or(text("date"))?,
-        "extra_metadata": extra,
-        "folders": folders.collect::<Vec<_>>(),
-        "homeassistant_included": homeassistant.is_some(),
-        "homeassistant_version": homeassistant.and_then(|core| core.get("version")),
-        "name": text("name")?,
-        "protected": given.get("protected").and_then(Value::as_bool).unwrap_or(false),
-        "size": size,
-    });
-    members.as_object().cloned()
 }
 
 /// The file name, without its ending, that Home Assistant gives to a backup.
@@ -190,35 +149,5 @@ mod tests {
         ] {
             assert_eq!(suggested_name(name, Some(date)), expected);
         }
-    }
-
-    #[test]
-    fn a_supervisor_backup_is_read_like_home_assistant_reads_it() {
-        let json = br#"{"slug":"9e346a5c","version":2,"name":"Nightly","date":"2025-02-21T03:53:34+00:00",
-            "type":"partial","extra":{"instance_id":"i","supervisor.backup_request_date":"2025-02-21T04:53:34+01:00"},
-            "addons":[{"slug":"ssh","name":"SSH","version":"20.0.0","size":0.1},{"slug":"x","name":null}],
-            "homeassistant":{"version":"2025.2.4","exclude_database":false,"size":1.0},
-            "folders":["share","homeassistant","media"],"protected":true}"#;
-        let expected = json!({
-            "addons": [
-                {"name": "SSH", "slug": "ssh", "version": "20.0.0"},
-                {"name": null, "slug": "x", "version": null},
-            ],
-            "backup_id": "9e346a5c",
-            "database_included": true,
-            "date": "2025-02-21T04:53:34+01:00",
-            "extra_metadata": {
-                "instance_id": "i", "supervisor.backup_request_date": "2025-02-21T04:53:34+01:00",
-            },
-            "folders": ["share", "media"],
-            "homeassistant_included": true,
-            "homeassistant_version": "2025.2.4",
-            "name": "Nightly",
-            "protected": true,
-            "size": 7,
-        });
-        assert_eq!(Value::Object(metadata(json, 7).unwrap()), expected);
-        assert!(metadata(br#"{"slug":"x"}"#, 7).is_none());
-        assert!(metadata(b"[]", 7).is_none());
     }
 }

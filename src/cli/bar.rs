@@ -23,7 +23,8 @@ pub async fn during<T>(
         loop {
             ticks.tick().await;
             let snapshot = progress.snapshot();
-            if snapshot.phase == Phase::Transferring && !transferring {
+            let moves = matches!(snapshot.phase, Phase::Transferring | Phase::Verifying);
+            if moves && !transferring {
                 transferring = true;
                 // The time before the first byte says nothing about the rate.
                 bar.reset_elapsed();
@@ -65,9 +66,8 @@ fn show(bar: &ProgressBar, snapshot: &Snapshot, verb: &'static str) {
     bar.set_position(snapshot.done);
     let what = match snapshot.phase {
         Phase::Queued | Phase::Starting => "Connecting",
-        Phase::Transferring => verb,
+        Phase::Transferring | Phase::Verifying => verb,
         Phase::Finalizing => "Finishing",
-        Phase::Verifying => "Checking",
         Phase::Aborting => "Cleaning up",
     };
     bar.set_message(match snapshot.retries {

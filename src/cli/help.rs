@@ -72,6 +72,16 @@ Examples:
   s3-backup-agent download \"Photos 2026\" -o /restore/photos.zip --force
   s3-backup-agent download 1a2b3c4d -o - | tar -tv";
 
+const VERIFY: &str = "\
+Every byte is read and compared with the checksums that were stored with the backup. Backups that
+other tools wrote have none: they are read to their end, and their length is compared. With --json
+there is a line for each backup.
+
+Examples:
+  s3-backup-agent verify 1a2b3c4d
+  s3-backup-agent verify --all
+  s3-backup-agent verify --all --quick --json | jq 'select(.error)'";
+
 const DELETE: &str = "\
 Examples:
   s3-backup-agent delete 1a2b3c4d
@@ -84,6 +94,15 @@ this finds the rest by its age. Uploads that run on this machine are left alone.
 Examples:
   s3-backup-agent sweep --dry-run
   s3-backup-agent sweep --older-than 7d";
+
+const RECOVER: &str = "\
+A backup is an archive and its metadata. An archive of Home Assistant whose metadata is lost gets new
+metadata from what it says of itself. There are no checksums in it, so that later damage shows in the
+length only. Archives that somebody is storing are left alone.
+
+Examples:
+  s3-backup-agent recover --dry-run
+  s3-backup-agent recover";
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -124,8 +143,10 @@ fn below(command: &str) -> (&'static str, bool) {
         "list" => (LIST, true),
         "info" => (INFO, true),
         "download" => (DOWNLOAD, true),
+        "verify" => (VERIFY, true),
         "delete" => (DELETE, true),
         "sweep" => (SWEEP, true),
+        "recover" => (RECOVER, true),
         "demo" => (DEMO, false),
         "completions" => (COMPLETIONS, false),
         "man" => (MAN, false),

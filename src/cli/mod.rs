@@ -17,12 +17,14 @@ mod interrupt;
 mod list;
 pub mod output;
 mod part_file;
+mod recover;
 mod settings;
 mod source;
 mod state;
 mod sweep;
 mod upload;
 mod validate;
+mod verify;
 
 use std::sync::Arc;
 
@@ -65,10 +67,14 @@ pub enum Command {
     Info(list::Info),
     /// Bring a backup back.
     Download(download::Download),
+    /// Check whether backups are still what was stored.
+    Verify(verify::Verify),
     /// Delete a backup.
     Delete(delete::Delete),
     /// Remove what interrupted uploads have left.
     Sweep(sweep::Sweep),
+    /// Bring back backups whose metadata is lost.
+    Recover(recover::Recover),
     /// Show the agent at work, with a storage of its own.
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
@@ -187,6 +193,10 @@ fn run_with(runtime: &Runtime, command: &Command, cancel: &Cancel) -> Result<Exi
             let work = download::run(&context, options, destination);
             done(runtime.block_on(interruptible(cancel, work)))
         }
+        Command::Verify(options) => {
+            let context = open(&options.common)?;
+            runtime.block_on(interruptible(cancel, verify::run(&context, options)))
+        }
         Command::Delete(options) => {
             options.prepare()?;
             let context = open(&options.common)?;
@@ -195,6 +205,10 @@ fn run_with(runtime: &Runtime, command: &Command, cancel: &Cancel) -> Result<Exi
         Command::Sweep(options) => {
             let context = open(&options.common)?;
             runtime.block_on(interruptible(cancel, sweep::run(&context, options)))
+        }
+        Command::Recover(options) => {
+            let context = open(&options.common)?;
+            runtime.block_on(interruptible(cancel, recover::run(&context, options)))
         }
         #[cfg(feature = "demo")]
         Command::Demo(options) => {
@@ -217,8 +231,10 @@ impl Command {
             Self::List(options) => options.common.json,
             Self::Info(options) => options.common.json,
             Self::Download(options) => options.common.json,
+            Self::Verify(options) => options.common.json,
             Self::Delete(options) => options.common.json,
             Self::Sweep(options) => options.common.json,
+            Self::Recover(options) => options.common.json,
             #[cfg(feature = "demo")]
             Self::Demo(_) => false,
             Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,

@@ -1,7 +1,7 @@
 //! Brings a backup back: several parts at a time, in order, each checked before a byte of it is
 //! handed on.
 
-mod plan;
+pub(super) mod plan;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +25,9 @@ const SLOW_HOST: Duration = Duration::from_secs(1);
 
 /// Where the bytes of a download go.
 pub trait Sink: Send {
+    /// Who is waited for while bytes are handed on.
+    const TAKER: Option<Waiting> = Some(Waiting::Host);
+
     /// Comes before the first byte: `length` bytes of `backup` will follow, from `offset` on.
     fn begin(
         &mut self,
@@ -75,11 +78,11 @@ async fn fetch(
     progress.enter(Phase::Starting);
     let backup = target.store.find(&request.id).await?;
     let digests = match backup.verifiable {
-        true => target.store.document(&backup).await?.digests,
+        true => target.store.document(&backup.name, &backup.id).await?.digests,
         false => None,
     };
     let bucket = target.store.bucket().reporting_to(progress);
-    let archive = target.store.archive(&backup).await?;
+    let archive = target.store.archive(&backup.name, &backup.id).await?;
     let plan = Plan::new(archive, digests, request.offset)?;
     progress.enter(Phase::Queued);
     let reservation = target.budget.reserve(plan.largest_piece() + WINDOW).await?;
@@ -94,17 +97,19 @@ async fn fetch(
 
 /// Where the pieces come from.
 #[derive(Clone)]
-struct Source {
-    bucket: Bucket,
-    plan: Arc<Plan>,
-    outage: Outage,
+pub(super) struct Source {
+    pub(super) bucket: Bucket,
+    pub(super) plan: Arc<Plan>,
+    pub(super) outage: Outage,
 }
 
-async fn transfer(
+/// Hands all pieces to `sink`, in order, several of them fetched at a time. `reservation` has room for
+/// one.
+pub(super) async fn transfer<S: Sink>(
     target: &Target,
     source: &Source,
     reservation: Reservation,
-    sink: &mut impl Sink,
+    sink: &mut S,
     progress: &Progress,
 ) -> Result<()> {
     let plan = &source.plan;
@@ -135,7 +140,7 @@ async fn transfer(
         let bytes = fetch.await.map_err(|error| {
             Error::new(Code::Internal, "the download failed inside the agent").source(error)
         })??;
-        progress.wait_for(Some(Waiting::Host));
+        progress.wait_for(S::TAKER);
         let length = bytes.iter().map(|piece| piece.len() as u64).sum();
         let mut handing = std::pin::pin!(sink.write(bytes));
         loop {

@@ -9,9 +9,11 @@ mod leftovers;
 mod list;
 mod memory;
 mod outage;
+mod recover;
 mod sweep;
 mod upload;
 mod validate;
+mod verify;
 
 use std::sync::Arc;
 
@@ -24,15 +26,17 @@ pub use self::leftovers::settle;
 pub use self::list::{get, list};
 use self::memory::Budget;
 pub use self::memory::WINDOW;
+pub use self::recover::recover;
 pub use self::sweep::{Sweep, sweep};
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
+pub use self::verify::{Verify, verify};
 use crate::blocks::Pool;
 use crate::config::TargetConfig;
 use crate::error::Result;
 use crate::journal::Journal;
 use crate::store::Store;
-pub use crate::store::{Entry, Listing};
+pub use crate::store::{Entry, Listing, backup_json};
 
 /// A bucket and prefix with the keys to it, ready for operations.
 #[derive(Debug)]

@@ -6,15 +6,19 @@
 
 mod backup;
 mod failure;
+mod recover;
 mod session;
 mod stream;
 mod target;
+mod verify;
 
 pub use self::backup::*;
 pub use self::failure::*;
+pub use self::recover::*;
 pub use self::session::*;
 pub use self::stream::*;
 pub use self::target::*;
+pub use self::verify::*;
 
 /// All messages as a JSON Schema of the draft 2020-12. Made from the types by a test.
 pub const SCHEMA: &str = include_str!("../../protocol/schema/backup-agent-1.json");

@@ -18,16 +18,18 @@ type Object = Map<String, Value>;
 type Make = fn(&mut SchemaGenerator) -> Schema;
 
 /// A request: its method, its parameters, its result.
-const REQUESTS: [(&str, Make, Make); 12] = [
+const REQUESTS: [(&str, Make, Make); 14] = [
     ("initialize", of::<Initialize>, of::<Initialized>),
     ("ping", of::<Object>, of::<Object>),
     ("shutdown", of::<Shutdown>, of::<ShutDown>),
     ("target.open", of::<TargetOpen>, of::<TargetRef>),
     ("target.validate", of::<Validate>, of::<Validated>),
     ("target.sweep", of::<Sweep>, of::<Swept>),
+    ("target.recover", of::<Recover>, of::<Recovered>),
     ("target.close", of::<TargetRef>, of::<TargetRef>),
     ("backup.upload", of::<Upload>, of::<Uploaded>),
     ("backup.download", of::<Download>, of::<Downloaded>),
+    ("backup.verify", of::<Verify>, of::<Verified>),
     ("backup.list", of::<List>, of::<Listed>),
     ("backup.get", of::<BackupRef>, of::<Got>),
     ("backup.delete", of::<BackupRef>, of::<Deleted>),

@@ -80,9 +80,9 @@ impl Session {
                 name: env!("CARGO_PKG_NAME").to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            capabilities: [("target.s3", empty()), ("download.range", empty())]
+            capabilities: ["target.s3", "download.range", "verify", "recover"]
                 .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
+                .map(|name| (name.to_owned(), empty()))
                 .collect(),
             limits: AgentLimits {
                 max_line: MAX_LINE,
@@ -239,6 +239,8 @@ impl Session {
             }
             "target.validate" => Work::Validate(read(params)?),
             "target.sweep" => Work::Sweep(read(params)?),
+            "target.recover" => Work::Recover(read(params)?),
+            "backup.verify" => Work::Verify(read(params)?),
             "backup.list" => Work::List(read(params)?),
             "backup.get" => Work::Get(read(params)?),
             "backup.delete" => Work::Delete(read(params)?),

@@ -14,8 +14,8 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{self, Cancel, Entry, Listing, Target};
 use crate::progress::Progress;
 use crate::protocol::{
-    BackupRef, Common, Deleted, Download, Got, List, Listed, MAX_PAGE, PAGE_BYTES, Sweep, Swept,
-    Upload, Validate,
+    BackupRef, Common, Deleted, Download, Got, List, Listed, MAX_PAGE, PAGE_BYTES, Recover, Sweep,
+    Upload, Validate, Verify,
 };
 
 /// Reads parameters, naming the member that is wrong.
@@ -53,8 +53,10 @@ pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> 
 pub(super) enum Work {
     Validate(Validate),
     Sweep(Sweep),
+    Recover(Recover),
     Upload(Upload, Arc<Inbound>),
     Download(Download, watch::Receiver<u64>),
+    Verify(Verify),
     List(List),
     Get(BackupRef),
     Delete(BackupRef),
@@ -65,8 +67,10 @@ impl Work {
         match self {
             Self::Validate(request) => &request.target,
             Self::Sweep(request) => &request.target,
+            Self::Recover(request) => &request.target,
             Self::Upload(request, _) => &request.target,
             Self::Download(request, _) => &request.target,
+            Self::Verify(request) => &request.target,
             Self::List(request) => &request.target,
             Self::Get(request) | Self::Delete(request) => &request.target,
         }
@@ -76,20 +80,26 @@ impl Work {
         match self {
             Self::Validate(request) => request.common,
             Self::Sweep(request) => request.common,
+            Self::Recover(request) => request.common,
             Self::Upload(request, _) => request.common,
             Self::Download(request, _) => request.common,
+            Self::Verify(request) => request.common,
             Self::List(request) => request.common,
             Self::Get(request) | Self::Delete(request) => request.common,
         }
     }
 
-    /// Whether it moves the bytes of a backup.
+    /// Whether it moves the bytes of a backup between host and storage.
     pub(super) fn is_transfer(&self) -> bool {
         match self {
             Self::Upload(..) | Self::Download(..) => true,
-            Self::Validate(_) | Self::Sweep(_) | Self::List(_) | Self::Get(_) | Self::Delete(_) => {
-                false
-            }
+            Self::Validate(_)
+            | Self::Sweep(_)
+            | Self::Recover(_)
+            | Self::Verify(_)
+            | Self::List(_)
+            | Self::Get(_)
+            | Self::Delete(_) => false,
         }
     }
 
@@ -103,7 +113,14 @@ impl Work {
             Self::Sweep(Sweep { older_than_s, dry_run, objects, .. }) => {
                 let older_than = Duration::from_secs(older_than_s);
                 let sweep = ops::Sweep { older_than, dry_run, objects };
-                answer(&shortened(ops::sweep(&target, sweep, &cancel).await?))
+                let mut swept = ops::sweep(&target, sweep, &cancel).await?;
+                swept.more = shorten(&mut swept.leftovers);
+                answer(&swept)
+            }
+            Self::Recover(Recover { dry_run, .. }) => {
+                let mut recovered = ops::recover(&target, dry_run, &cancel).await?;
+                recovered.more = shorten(&mut recovered.archives);
+                answer(&recovered)
             }
             Self::Upload(request, inbound) => {
                 let mut source = InboundSource { id, inbound, outbox };
@@ -126,6 +143,10 @@ impl Work {
                 let done = ops::download(&target, download, &mut sink, &progress, &cancel).await?;
                 sink.end().await;
                 answer(&done)
+            }
+            Self::Verify(Verify { backup_id, level, .. }) => {
+                let verify = ops::Verify { id: backup_id, level };
+                answer(&ops::verify(&target, verify, &progress, &cancel).await?)
             }
             Self::List(request) => {
                 let cursor = request.cursor.as_deref();
@@ -194,19 +215,19 @@ fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<
     Ok(listed)
 }
 
-/// As much of it as fits into a line.
-fn shortened(mut swept: Swept) -> Swept {
+/// Leaves as many as fit into a line. Whether there were more.
+fn shorten(entries: &mut Vec<impl serde::Serialize>) -> bool {
     let mut room = PAGE_BYTES;
-    let fitting = swept.leftovers.iter().take_while(|leftover| {
-        let length = json_length(leftover) + 1;
+    let fitting = entries.iter().take_while(|entry| {
+        let length = json_length(entry) + 1;
         let fits = length <= room;
         room = room.saturating_sub(length);
         fits
     });
     let count = fitting.count();
-    swept.more = count < swept.leftovers.len();
-    swept.leftovers.truncate(count);
-    swept
+    let more = count < entries.len();
+    entries.truncate(count);
+    more
 }
 
 fn json_length(value: &impl serde::Serialize) -> usize {

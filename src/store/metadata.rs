@@ -3,6 +3,8 @@
 //! Reading is tolerant: documents that other tools wrote have no member of ours and list all the
 //! same. Writing fills in what readers of this layout rely on.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -19,6 +21,10 @@ const OURS: &str = "s3_backup_agent";
 
 /// Version of our member that this agent writes and reads.
 const FORMAT: u32 = 1;
+
+/// A tar that Home Assistant packs anew, to encrypt or decrypt what is in it, may differ by so much for
+/// each archive inside of it.
+const REPACKED: u64 = 10_240;
 
 /// Digests of an archive, part by part, kept since the upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +68,23 @@ pub struct Document {
     pub fault: Option<Error>,
 }
 
+impl Document {
+    /// The lengths that the archive may have, as the metadata has it; none where it does not say. Home
+    /// Assistant announces the most that can become of a backup while it is encrypted or decrypted.
+    #[must_use]
+    pub fn lengths(&self) -> Option<RangeInclusive<u64>> {
+        let most = self.size?;
+        let count = |list: &str| {
+            self.metadata.get(list).and_then(Value::as_array).map_or(0, |list| list.len() as u64)
+        };
+        let core = self.metadata.get("homeassistant_included") == Some(&Value::Bool(true));
+        let inside = count("addons") + count("folders") + u64::from(core);
+        // What is lost in each, what was expected to be added to each, and the end of the whole.
+        let play = if inside == 0 { 0 } else { (2 * inside + 1) * REPACKED };
+        Some(most.saturating_sub(play)..=most)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Ours {
     format: u32,
@@ -72,11 +95,18 @@ struct Ours {
     parts: Vec<String>,
 }
 
-/// Writes the document of a backup.
+/// Writes the document of a backup whose archive has `size` bytes, with its digests where they are
+/// known.
 ///
 /// Members that readers of this layout rely on and the host left out get neutral values.
 #[must_use]
-pub fn write(mut metadata: Metadata, id: &str, name: &str, digests: &Digests) -> Bytes {
+pub fn write(
+    mut metadata: Metadata,
+    id: &str,
+    name: &str,
+    size: u64,
+    digests: Option<&Digests>,
+) -> Bytes {
     metadata.remove(OURS);
     let neutral = [
         ("addons", json!([])),
@@ -89,20 +119,22 @@ pub fn write(mut metadata: Metadata, id: &str, name: &str, digests: &Digests) ->
         ("homeassistant_version", Value::Null),
         ("name", json!(name)),
         ("protected", json!(false)),
-        ("size", json!(digests.size)),
+        ("size", json!(size)),
     ];
     for (member, value) in neutral {
         metadata.entry(member).or_insert(value);
     }
-    let ours = json!(Ours {
-        format: FORMAT,
-        agent: env!("CARGO_PKG_VERSION").to_owned(),
-        size: digests.size,
-        part_size: digests.part_size,
-        sha256: digests.composite(),
-        parts: digests.parts.iter().map(|part| BASE64_STANDARD.encode(part)).collect(),
-    });
-    metadata.insert(OURS.to_owned(), ours);
+    if let Some(digests) = digests {
+        let ours = json!(Ours {
+            format: FORMAT,
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            size: digests.size,
+            part_size: digests.part_size,
+            sha256: digests.composite(),
+            parts: digests.parts.iter().map(|part| BASE64_STANDARD.encode(part)).collect(),
+        });
+        metadata.insert(OURS.to_owned(), ours);
+    }
     Bytes::from(Value::Object(metadata).to_string())
 }
 
@@ -191,7 +223,7 @@ mod tests {
             "addons": [], "database_included": true, "homeassistant_included": true,
             "homeassistant_version": "2026.11.0", "protected": true, "unknown": {"z": 1, "a": 2},
         }));
-        let read = read(&write(given.clone(), "b1", "n", &digests())).unwrap();
+        let read = read(&write(given.clone(), "b1", "n", 25, Some(&digests()))).unwrap();
         assert_eq!(Value::Object(read.metadata).to_string(), Value::Object(given).to_string());
         assert_eq!((read.id.as_str(), read.size), ("b1", Some(20480)));
         assert_eq!(read.digests, Some(digests()));
@@ -199,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_other_readers_rely_on_is_filled_in() {
-        let content = write(Metadata::new(), "b1", "Name", &digests());
+        let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests()));
         let value: Value = serde_json::from_slice(&content).unwrap();
         for member in [
             "addons",
@@ -220,6 +252,28 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_was_announced_may_be_estimated_too_high() {
+        let lengths = |members: Value| {
+            let mut metadata = object(json!({"backup_id": "f"}));
+            metadata.extend(object(members));
+            read(Value::Object(metadata).to_string().as_bytes()).unwrap().lengths()
+        };
+        assert_eq!(lengths(json!({})), None);
+        assert_eq!(lengths(json!({"size": 5, "addons": [], "folders": []})), Some(5..=5));
+        let packed = json!({"size": 99_999, "homeassistant_included": true});
+        assert_eq!(lengths(packed), Some(69_279..=99_999));
+        let small = json!({"size": 9, "addons": [{}], "folders": ["share"]});
+        assert_eq!(lengths(small), Some(0..=9));
+    }
+
+    #[test]
+    fn a_document_may_have_no_digests() {
+        let read = read(&write(Metadata::new(), "b1", "Name", 7, None)).unwrap();
+        assert!(read.digests.is_none() && read.fault.is_none());
+        assert_eq!(read.size, Some(7));
+    }
+
+    #[test]
     fn foreign_documents_are_read_and_damaged_ones_named() {
         let foreign = read(br#"{"backup_id":"f","size":1}"#).unwrap();
         assert!(foreign.digests.is_none());
@@ -232,7 +286,7 @@ mod tests {
                 "{content}"
             );
         }
-        let ours = write(Metadata::new(), "b1", "Name", &digests());
+        let ours = write(Metadata::new(), "b1", "Name", 25, Some(&digests()));
         let ours = String::from_utf8(ours.to_vec()).unwrap();
         for (from, to, code) in [
             ("\"size\":25,\"part_size\":10", "\"size\":25,\"part_size\":5", Code::CorruptMetadata),

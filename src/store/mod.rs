@@ -5,6 +5,7 @@
 //! writes; metadata is kept for as long as its key, entity tag and size stay the same, so that a
 //! fresh listing costs one LIST per 1,000 objects plus what changed.
 
+pub mod backup_json;
 pub mod layout;
 mod listing;
 pub mod metadata;
@@ -135,32 +136,38 @@ impl Store {
         listing.find(id).map(|(name, _)| name.to_owned()).ok_or_else(|| not_seen(&listing, id))
     }
 
-    /// Reads the document of a backup again, with the digests that a listing does not keep.
+    /// Reads the document of this name, of the backup `id`, again, with the digests that a listing
+    /// does not keep.
     ///
     /// # Errors
-    /// `not_found` when it was deleted meanwhile, `corrupt_metadata` when it cannot be read.
-    pub async fn document(&self, backup: &Backup) -> Result<Document> {
-        let key = self.layout.metadata_key(&backup.name);
+    /// `not_found` when it was deleted meanwhile or is another one now, `corrupt_metadata` when it
+    /// cannot be read, `unsupported_feature` when a newer agent wrote it.
+    pub async fn document(&self, name: &str, id: &str) -> Result<Document> {
+        let key = self.layout.metadata_key(name);
         let content = match self.bucket.get(&key, MAX_DOCUMENT).await {
             Ok(content) => content,
-            Err(error) => return Err(self.vanished(error, &key, &backup.id).await),
+            Err(error) => return Err(self.vanished(error, &key, id).await),
         };
         let document = metadata::read(&content)?;
+        if document.id != id {
+            self.changed();
+            return Err(no_such_backup(id));
+        }
         match document.fault {
             Some(fault) => Err(fault),
             None => Ok(document),
         }
     }
 
-    /// Looks at the archive of a backup.
+    /// Looks at the archive of this name, of the backup `id`.
     ///
     /// # Errors
     /// `not_found` when it was deleted meanwhile.
-    pub async fn archive(&self, backup: &Backup) -> Result<ObjectInfo> {
-        let key = self.layout.archive_key(&backup.name);
+    pub async fn archive(&self, name: &str, id: &str) -> Result<ObjectInfo> {
+        let key = self.layout.archive_key(name);
         match self.bucket.head(&key).await {
             Ok(archive) => Ok(archive),
-            Err(error) => Err(self.vanished(error, &key, &backup.id).await),
+            Err(error) => Err(self.vanished(error, &key, id).await),
         }
     }
 
@@ -240,20 +247,35 @@ impl Store {
         given: Metadata,
         digests: &Digests,
     ) -> Result<Backup> {
-        let content = metadata::write(given, id, title, digests);
+        let content = metadata::write(given, id, title, digests.size, Some(digests));
         let document = metadata::read(&content)?;
-        let write = Write {
-            key: &self.layout.metadata_key(name),
-            content_type: "application/json",
-            storage_class: None,
-            mark: None,
-            // The name belongs to the archive, and that is in place.
-            replaces: true,
-        };
-        let stored = self.bucket.put(write, &Payload::new(vec![content])).await;
+        let key = self.layout.metadata_key(name);
+        let stored = self.bucket.put(of_document(&key), &Payload::new(vec![content])).await;
         self.changed();
         stored?;
         Ok(Summary::from(document).into_backup(name, digests.size))
+    }
+
+    /// Writes the metadata of an archive of `size` bytes whose document is lost: from now on it is
+    /// listed, without digests. Says false where somebody else has written one meanwhile.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause; the document may be stored all the
+    /// same.
+    pub async fn recommit(&self, name: &str, id: &str, given: Metadata, size: u64) -> Result<bool> {
+        let key = self.layout.metadata_key(name);
+        if self.bucket.exists(&key).await? {
+            return Ok(false);
+        }
+        let content = Payload::new(vec![metadata::write(given, id, name, size, None)]);
+        let write = Write { replaces: false, ..of_document(&key) };
+        let stored = self.bucket.put(write, &content).await;
+        self.changed();
+        match stored {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Code::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Deletes a backup: the metadata first, so that a half-deleted one is not listed.
@@ -270,6 +292,11 @@ impl Store {
         self.changed();
         removed
     }
+}
+
+/// How a metadata document is stored. Its name belongs to the archive, and that is in place.
+fn of_document(key: &str) -> Write<'_> {
+    Write { key, content_type: "application/json", storage_class: None, mark: None, replaces: true }
 }
 
 /// Whoever may not read a document cannot say that it is not the one in question.

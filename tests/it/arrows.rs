@@ -46,8 +46,17 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// The only places where JSON of any shape is carried or made.
-const JSON: &[&str] =
-    &["protocol", "session", "cli", "cli/serve", "demo", "journal", "logging", "store/metadata"];
+const JSON: &[&str] = &[
+    "protocol",
+    "session",
+    "cli",
+    "cli/serve",
+    "demo",
+    "journal",
+    "logging",
+    "store/metadata",
+    "store/backup_json",
+];
 
 #[test]
 fn nobody_calls_upwards_or_sideways() {

@@ -17,7 +17,7 @@ use crate::store::metadata::Digests;
 const PIECE: u64 = 8 * MIB;
 
 /// The pieces of one download.
-pub(super) struct Plan {
+pub(in crate::ops) struct Plan {
     archive: ObjectInfo,
     digests: Option<Digests>,
     offset: u64,
@@ -25,7 +25,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(archive: ObjectInfo, digests: Option<Digests>, offset: u64) -> Result<Self> {
+    pub(in crate::ops) fn new(
+        archive: ObjectInfo,
+        digests: Option<Digests>,
+        offset: u64,
+    ) -> Result<Self> {
         if offset > archive.size {
             return Err(Error::new(
                 Code::InvalidParams,
@@ -55,22 +59,22 @@ impl Plan {
     }
 
     /// Whether there are digests to check against.
-    pub(super) fn is_verified(&self) -> bool {
+    pub(in crate::ops) fn is_verified(&self) -> bool {
         self.digests.is_some()
     }
 
     /// Bytes to be delivered.
-    pub(super) fn length(&self) -> u64 {
+    pub(in crate::ops) fn length(&self) -> u64 {
         self.archive.size - self.offset
     }
 
     /// Bytes of the largest piece.
-    pub(super) fn largest_piece(&self) -> u64 {
+    pub(in crate::ops) fn largest_piece(&self) -> u64 {
         self.piece.min(self.archive.size)
     }
 
     /// Number of pieces; the first one holds the byte at the offset.
-    pub(super) fn pieces(&self) -> u64 {
+    pub(in crate::ops) fn pieces(&self) -> u64 {
         self.archive.size.div_ceil(self.piece) - self.first()
     }
 
@@ -85,7 +89,7 @@ impl Plan {
 
     /// Fetches the piece `index` of those to be delivered, checks it, and leaves out what lies
     /// before the offset.
-    pub(super) async fn fetch(
+    pub(in crate::ops) async fn fetch(
         &self,
         bucket: &Bucket,
         outage: &Outage,

@@ -7,8 +7,17 @@ use super::Object;
 use crate::protocol::MAX_ID;
 
 /// What a newer agent may have more values of (V4).
-const OPEN: [&str; 7] =
-    ["Code", "Phase", "Waiting", "Status", "Cleanup", "LeftoverKind", "LeftoverStatus"];
+const OPEN: [&str; 9] = [
+    "ArchiveStatus",
+    "Cleanup",
+    "Code",
+    "Condition",
+    "LeftoverKind",
+    "LeftoverStatus",
+    "Phase",
+    "Status",
+    "Waiting",
+];
 
 /// The types of both sides, by name. What both send has to look the same.
 pub(super) fn merged(host: Object, agent: Object) -> Object {

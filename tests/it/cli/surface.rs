@@ -4,15 +4,17 @@ use std::ffi::OsStr;
 
 use super::Shell;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "serve",
     "validate",
     "upload",
     "list",
     "info",
     "download",
+    "verify",
     "delete",
     "sweep",
+    "recover",
     "demo",
     "completions",
     "man",

@@ -1,0 +1,134 @@
+//! `verify`: whether what is stored is still what was stored.
+
+use clap::Args;
+use console::style;
+
+use super::exit::Exit;
+use super::output::{bytes, check_error, note, say, say_json, text};
+use super::{Common, Context, bar, find};
+use crate::error::{Result, clean};
+use crate::ops::{self, Entry, Listing};
+use crate::progress::Progress;
+use crate::protocol::{Condition, Depth, Skipped, Verified};
+
+/// Checks whether backups are still what was stored, without bringing them back.
+#[derive(Args, Clone, Debug)]
+pub struct Verify {
+    /// Ids or names of the backups.
+    #[arg(value_name = "BACKUP", required_unless_present = "all")]
+    ids: Vec<String>,
+
+    /// Check all backups.
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+
+    /// Compare lengths only, instead of reading every byte.
+    #[arg(long)]
+    quick: bool,
+
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Something to be verified.
+struct Wanted {
+    id: String,
+    /// What it is called.
+    shown: String,
+}
+
+/// Verifies one after the other, and says what was found of each.
+///
+/// # Errors
+/// As [`ops::verify`].
+pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
+    let level = if options.quick { Depth::Quick } else { Depth::Full };
+    let listing =
+        bar::waiting(Box::pin(ops::list(&context.target, false, &context.cancel))).await?;
+    let mut exit = Exit::Done;
+    let mut wanted = Vec::new();
+    if options.all {
+        for entry in listing.entries.values() {
+            match entry {
+                Entry::Backup(backup) => wanted.push(named(&listing, &backup.id)),
+                Entry::Skipped { id: Some(id), .. } => wanted.push(named(&listing, id)),
+                Entry::Skipped { id: None, skipped } => {
+                    exit = exit_of(exit, Exit::of_kind(skipped.code.kind()));
+                    tell_skipped(context, skipped)?;
+                }
+                Entry::Archive => {}
+            }
+        }
+    }
+    for given in &options.ids {
+        wanted.push(match listing.find(given) {
+            Some(_) => named(&listing, given),
+            None => named(&listing, &find::backup(context, given).await?.id),
+        });
+    }
+    for Wanted { id, shown } in wanted {
+        let progress = Progress::default();
+        let request = ops::Verify { id, level };
+        let verifying = ops::verify(&context.target, request, &progress, &context.cancel);
+        let verified = bar::during(&progress, "Verifying", Box::pin(verifying)).await?;
+        if verified.status == Condition::Broken {
+            exit = Exit::Integrity;
+        }
+        if context.json {
+            say_json(&verified)?;
+        } else {
+            say(line(&verified, &shown))?;
+        }
+    }
+    if options.all && !context.json && listing.entries.is_empty() {
+        note("There are no backups.");
+    }
+    Ok(exit)
+}
+
+/// Damage is what counts; else the first of what else there is.
+fn exit_of(before: Exit, now: Exit) -> Exit {
+    if before == Exit::Done || now == Exit::Integrity { now } else { before }
+}
+
+fn named(listing: &Listing, id: &str) -> Wanted {
+    let title = match listing.find(id) {
+        Some((name, Entry::Backup(backup))) => {
+            text(&backup.metadata, "name").unwrap_or_else(|| clean(name))
+        }
+        Some((name, _)) => clean(name),
+        None => String::new(),
+    };
+    Wanted { id: id.to_owned(), shown: format!("{title} (id {})", clean(id)) }
+}
+
+fn tell_skipped(context: &Context, skipped: &Skipped) -> Result<()> {
+    if context.json {
+        return say_json(skipped);
+    }
+    let Skipped { key, code, message } = skipped;
+    say(format!("{} {}\n      {} ({code})", style("✗").red(), clean(key), clean(message)))
+}
+
+fn line(verified: &Verified, shown: &str) -> String {
+    let length = bytes(verified.length);
+    match (verified.status, verified.level) {
+        (Condition::Whole, _) => format!(
+            "{} {shown}: whole, all of its {length} compared with the checksums of the upload",
+            style("✓").green()
+        ),
+        (Condition::Plausible, Depth::Quick) => format!(
+            "{} {shown}: plausible, its length ({length}) is right and nothing else was looked at",
+            style("✓").green()
+        ),
+        (Condition::Plausible, Depth::Full) => format!(
+            "{} {shown}: plausible, all of its {length} can be read (no checksums were stored with \
+             it)",
+            style("✓").green()
+        ),
+        (Condition::Broken, _) => {
+            let why = verified.error.as_ref().map(check_error).unwrap_or_default();
+            format!("{} {shown}: broken{why}", style("✗").red())
+        }
+    }
+}

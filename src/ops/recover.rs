@@ -1,0 +1,213 @@
+//! Makes backups again of archives whose documents are lost, as far as they say of themselves what
+//! they are.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::leftovers::settle;
+use super::{Cancel, Target};
+use crate::blocks::Filled;
+use crate::error::{Code, Error, Kind, Result};
+use crate::protocol::{
+    ArchiveStatus, CheckError, LoneArchive, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, Recovered,
+};
+use crate::s3::ObjectInfo;
+use crate::store::backup_json::{self, Member};
+use crate::store::metadata::depth;
+use crate::store::{Entry, Listing};
+
+/// Archives looked at at the same time.
+const AT_ONCE: usize = 4;
+
+/// Bytes that are fetched to find the members of an archive.
+const BEGINNING: u64 = 64 << 10;
+
+/// Members of an archive that are looked at. Home Assistant has one for each add-on and folder, and
+/// puts its own first or last.
+const MEMBERS: usize = 200;
+
+/// Longest `backup.json` that is read. What is listed of it is far shorter.
+const LONGEST_JSON: u64 = 512 << 10;
+
+/// Looks at the archives without document that nobody is storing, and unless this is a dry run
+/// writes a document for each that says what it is. Safe to repeat, and to give up at any time.
+///
+/// # Errors
+/// Every code that a storage or a connection can cause. What cannot be recovered is a result.
+pub async fn recover(target: &Target, dry_run: bool, cancel: &Cancel) -> Result<Recovered> {
+    cancel.guard(run(target, dry_run)).await
+}
+
+async fn run(target: &Target, dry_run: bool) -> Result<Recovered> {
+    if !dry_run {
+        settle(target).await;
+    }
+    // Before the listing: what is completed in between is no upload any more, and an archive.
+    let unfinished = unfinished(target).await?;
+    let listing = target.store.listing(true).await?;
+    // And this one after it: an upload is noted before it is begun.
+    let noted = target.leftovers.archives().await;
+    let layout = target.store.layout();
+    let lone = listing.entries.iter().filter_map(|(name, entry)| {
+        let key = layout.archive_key(name);
+        let is_lone = matches!(entry, Entry::Archive)
+            && !target.store.is_reserved(name)
+            && !noted.contains_key(&key)
+            && !unfinished.contains(&key);
+        is_lone.then(|| (name.clone(), key))
+    });
+    let lone: Vec<_> = lone.collect();
+    let looking = stream::iter(lone).map(|(name, key)| look(target, name, key));
+    let mut looking = std::pin::pin!(looking.buffered(AT_ONCE));
+    let mut archives = Vec::new();
+    let mut taken = HashSet::new();
+    while let Some(found) = looking.try_next().await? {
+        let Some((mut archive, metadata)) = found else { continue };
+        if let Some(metadata) = metadata
+            && !settle_one(target, &mut archive, metadata, &listing, &mut taken, dry_run).await
+        {
+            continue;
+        }
+        archives.push(archive);
+    }
+    Ok(Recovered { archives, more: false })
+}
+
+/// Keys of what somebody has begun to store in parts.
+async fn unfinished(target: &Target) -> Result<HashSet<String>> {
+    match target.store.bucket().open_uploads(target.store.layout().folder()).await {
+        Ok(uploads) => Ok(uploads.into_iter().map(|upload| upload.key).collect()),
+        // A right that not every policy gives, and a call that not every storage has.
+        Err(error) if matches!(error.code(), Code::AccessDenied | Code::UnsupportedFeature) => {
+            Ok(HashSet::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Decides on an archive that says what it is, and writes its document. False when it has one by now.
+async fn settle_one(
+    target: &Target,
+    archive: &mut LoneArchive,
+    metadata: Metadata,
+    listing: &Listing,
+    taken: &mut HashSet<String>,
+    dry_run: bool,
+) -> bool {
+    let id = archive.backup_id.clone().unwrap_or_default();
+    let is_listed = matches!(listing.find(&id), Some((_, Entry::Backup(_))));
+    if is_listed || !taken.insert(id.clone()) {
+        let error = Error::new(
+            Code::AlreadyExists,
+            format!("a backup with the id \"{id}\" exists already"),
+        );
+        refuse(archive, &error.fact("backup_id", id));
+        return true;
+    }
+    if dry_run {
+        return true;
+    }
+    match target.store.recommit(&archive.name, &id, metadata, archive.size).await {
+        Ok(true) => archive.status = ArchiveStatus::Recovered,
+        Ok(false) => return false,
+        Err(error) => archive.error = Some(CheckError::from(&error)),
+    }
+    true
+}
+
+fn refuse(archive: &mut LoneArchive, error: &Error) {
+    archive.status = ArchiveStatus::Unknown;
+    archive.error = Some(CheckError::from(error));
+}
+
+type Found = Option<(LoneArchive, Option<Metadata>)>;
+
+/// What an archive says of itself; nothing when it is gone.
+async fn look(target: &Target, name: String, key: String) -> Result<Found> {
+    let object = match target.store.bucket().head(&key).await {
+        Err(error) if error.code() == Code::NotFound => return Ok(None),
+        object => object?,
+    };
+    let mut archive = LoneArchive {
+        name,
+        key,
+        size: object.size,
+        status: ArchiveStatus::Unknown,
+        backup_id: None,
+        title: None,
+        error: None,
+    };
+    let metadata = match read_metadata(target, &object).await {
+        Ok(metadata) => metadata,
+        Err(error) if error.code() == Code::NotFound => return Ok(None),
+        Err(error) if is_about_the_archive(&error) => {
+            refuse(&mut archive, &error);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(metadata) = &metadata {
+        let text = |member: &str| Some(metadata.get(member)?.as_str()?.to_owned());
+        (archive.backup_id, archive.title) = (text("backup_id"), text("name"));
+        archive.status = ArchiveStatus::Recoverable;
+    }
+    Ok(Some((archive, metadata)))
+}
+
+/// Whether one archive is to blame, such as one that lies in a tier that cannot be read at once.
+fn is_about_the_archive(error: &Error) -> bool {
+    matches!(error.code().kind(), Kind::Conflict | Kind::Integrity)
+        || error.code() == Code::TooLarge
+}
+
+async fn read_metadata(target: &Target, object: &ObjectInfo) -> Result<Option<Metadata>> {
+    let Some(place) = find_backup_json(target, object).await? else { return Ok(None) };
+    let too_large = || {
+        Error::new(Code::TooLarge, "what the archive says of itself is too large for a document")
+    };
+    if place.end - place.start > LONGEST_JSON {
+        return Err(too_large());
+    }
+    let json = read(target, object, place).await?;
+    let Some(metadata) = backup_json::metadata(&json, object.size) else {
+        return Err(Error::new(Code::CorruptMetadata, "the backup.json in the archive is damaged"));
+    };
+    let length = serde_json::to_vec(&metadata).map_or(usize::MAX, |json| json.len());
+    if length > MAX_METADATA || depth(&metadata) > MAX_METADATA_DEPTH {
+        return Err(too_large());
+    }
+    Ok(Some(metadata))
+}
+
+/// Where in the archive its `backup.json` is, if it is a tar that has one. Goes from member to member
+/// and fetches what lies between them only where that is short.
+async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option<Range<u64>>> {
+    let (mut start, mut fetched) = (0, Vec::new());
+    let mut at: u64 = 0;
+    for _ in 0..MEMBERS {
+        let here = usize::try_from(at - start).ok().and_then(|here| fetched.get(here..));
+        let mut member = here.and_then(Member::first_of);
+        if member.is_none() && at < object.size {
+            let range = at..object.size.min(at.saturating_add(BEGINNING));
+            (start, fetched) = (at, read(target, object, range).await?);
+            member = Member::first_of(&fetched);
+        }
+        let Some(member) = member else { return Ok(None) };
+        if member.is_backup_json {
+            let content = at + member.content;
+            let end = content.saturating_add(member.size);
+            return Ok((end <= object.size).then_some(content..end));
+        }
+        at = at.saturating_add(member.end());
+    }
+    Ok(None)
+}
+
+async fn read(target: &Target, object: &ObjectInfo, range: Range<u64>) -> Result<Vec<u8>> {
+    let mut content = Filled::new(&target.pool);
+    let bucket = target.store.bucket();
+    bucket.get_range(&object.key, range, &object.etag, &mut content).await?;
+    Ok(content.slices().collect::<Vec<_>>().concat())
+}

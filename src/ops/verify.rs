@@ -1,0 +1,158 @@
+//! Tells whether a backup in the storage is still what was stored, without bringing it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::download::plan::Plan;
+use super::download::{Sink, Source, transfer};
+use super::outage::Outage;
+use super::{Cancel, Target};
+use crate::error::{Code, Error, Kind, Result};
+use crate::progress::{Phase, Progress, Waiting};
+use crate::protocol::{Backup, CheckError, Condition, Depth, Verified};
+use crate::s3::ObjectInfo;
+use crate::store::metadata::Document;
+
+/// What to verify.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// Identity of the backup.
+    pub id: String,
+    /// How closely to look.
+    pub level: Depth,
+}
+
+/// Compares a backup with what its document says of it, as a download would, several parts at a
+/// time within the memory budget. Changes nothing; may be dropped at any time.
+///
+/// # Errors
+/// `not_found` when there is no such backup, and whatever keeps from looking. A broken backup is a
+/// result.
+pub async fn verify(
+    target: &Target,
+    request: Verify,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<Verified> {
+    cancel.guard(look(target, request, progress, cancel)).await
+}
+
+async fn look(
+    target: &Target,
+    request: Verify,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<Verified> {
+    let Verify { id, level } = request;
+    progress.enter(Phase::Starting);
+    let name = target.store.name_of(&id).await?;
+    let verified = |length, looked: Result<Condition>| {
+        let (status, error) = match looked {
+            Ok(status) => (status, None),
+            Err(error) => (Condition::Broken, Some(CheckError::from(&error))),
+        };
+        Ok(Verified { backup_id: id.clone(), level, status, length, error })
+    };
+    let document = match target.store.document(&name, &id).await {
+        Err(error) if is_about_the_document(&error) => return verified(0, Err(error)),
+        document => document?,
+    };
+    let archive = match target.store.archive(&name, &id).await {
+        Err(error) if error.code() == Code::NotFound => {
+            still_there(target, &name, &id).await?;
+            return verified(0, Err(missing(&id)));
+        }
+        archive => archive?,
+    };
+    let length = archive.size;
+    match compare(target, document, archive, level, progress, cancel).await {
+        Err(error) if error.code() == Code::NotFound => {
+            still_there(target, &name, &id).await?;
+            verified(0, Err(missing(&id)))
+        }
+        Err(error) if is_about_the_archive(&error) => {
+            still_there(target, &name, &id).await?;
+            verified(length, Err(error))
+        }
+        looked => verified(length, Ok(looked?)),
+    }
+}
+
+/// A backup that is being deleted, and whose document went first, is not broken but gone.
+async fn still_there(target: &Target, name: &str, id: &str) -> Result<()> {
+    target.store.document(name, id).await.map(|_| ())
+}
+
+fn missing(id: &str) -> Error {
+    Error::new(Code::NotFound, "the archive of the backup is missing").fact("backup_id", id)
+}
+
+fn is_about_the_document(error: &Error) -> bool {
+    error.code().kind() == Kind::Integrity || error.code() == Code::TooLarge
+}
+
+fn is_about_the_archive(error: &Error) -> bool {
+    error.code().kind() == Kind::Integrity || error.code() == Code::Changed
+}
+
+async fn compare(
+    target: &Target,
+    document: Document,
+    archive: ObjectInfo,
+    level: Depth,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<Condition> {
+    if document.digests.is_none() {
+        check_announced(&document, &archive)?;
+    }
+    let plan = Arc::new(Plan::new(archive, document.digests, 0)?);
+    if level == Depth::Quick {
+        return Ok(Condition::Plausible);
+    }
+    progress.enter(Phase::Queued);
+    let reservation = target.budget.reserve(plan.largest_piece()).await?;
+    progress.enter(Phase::Verifying);
+    progress.expect(Some(plan.length()));
+    let bucket = target.store.bucket().reporting_to(progress);
+    let outage = Outage::new(Duration::ZERO, progress, cancel)?;
+    let source = Source { bucket, plan: Arc::clone(&plan), outage };
+    transfer(target, &source, reservation, &mut Nowhere, progress).await?;
+    progress.wait_for(None);
+    Ok(if plan.is_verified() { Condition::Whole } else { Condition::Plausible })
+}
+
+/// Compares the length of the archive with the one in the metadata, which is all that there is to
+/// compare when nobody kept digests.
+fn check_announced(document: &Document, archive: &ObjectInfo) -> Result<()> {
+    match document.lengths() {
+        Some(lengths) if !lengths.contains(&archive.size) => Err(Error::new(
+            Code::LengthMismatch,
+            format!(
+                "the archive has {} bytes instead of {}: it was damaged or replaced",
+                archive.size,
+                lengths.end()
+            ),
+        )
+        .fact("expected", *lengths.end())
+        .fact("actual", archive.size)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Where bytes go that are only to be looked at.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    const TAKER: Option<Waiting> = None;
+
+    async fn begin(&mut self, _: &Backup, _: u64, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, _: Vec<Bytes>) -> Result<()> {
+        Ok(())
+    }
+}
