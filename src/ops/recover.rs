@@ -66,7 +66,7 @@ async fn run(target: &Target, dry_run: bool) -> Result<Recovered> {
     while let Some(found) = looking.try_next().await? {
         let Some((mut archive, metadata)) = found else { continue };
         if let Some(metadata) = metadata
-            && !settle_one(target, &mut archive, metadata, &listing, &mut taken, dry_run).await
+            && !decide(target, &mut archive, metadata, &listing, &mut taken, dry_run).await
         {
             continue;
         }
@@ -88,7 +88,7 @@ async fn unfinished(target: &Target) -> Result<HashSet<String>> {
 }
 
 /// Decides on an archive that says what it is, and writes its document. False when it has one by now.
-async fn settle_one(
+async fn decide(
     target: &Target,
     archive: &mut LoneArchive,
     metadata: Metadata,

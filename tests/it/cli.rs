@@ -6,6 +6,7 @@ mod bad_output;
 mod interrupt;
 mod surface;
 mod there_and_back;
+mod verify;
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +21,7 @@ use tokio::process::Command;
 use crate::support::{TestServer, agent_command};
 
 /// The backups that a real Home Assistant made: file name without ending, id, name, encrypted.
-const REAL: [(&str, &str, &str, bool); 2] = [
+pub(crate) const REAL: [(&str, &str, &str, bool); 2] = [
     (
         "Automatic_backup_2026.11.0_2026-11-20_04.32_33282898",
         "b52acd05",
@@ -35,7 +36,7 @@ const REAL: [(&str, &str, &str, bool); 2] = [
     ),
 ];
 
-fn real_backup(name: &str) -> PathBuf {
+pub(crate) fn real_backup(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.tar"))
 }
 

@@ -11,11 +11,13 @@ mod leftovers;
 mod listing;
 mod memory;
 mod other_writers;
+mod recover;
 mod round_trip;
 mod stops;
 pub(crate) mod streams;
 mod sweep;
 mod validate;
+mod verify;
 
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};

@@ -4,9 +4,10 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from agent import AgentClient, Kind
+from agent import AgentClient, Kind, Verification
 from conftest import Folder
 from s3_request import request
 from support import assert_nothing_stored, backup, chunks, connected, fails, scripted
@@ -84,6 +85,36 @@ async def test_a_long_list_comes_in_pages(binary: str, folder: Folder) -> None:
             new = type(new)(new.id, new.name, {"note": "x" * 20_000})
             await client.upload("t1", new, chunks(b"data"))
         assert [entry.id for entry in (await client.list("t1")).backups] == numbers
+
+
+async def test_verify(binary: str, folder: Folder) -> None:
+    async with connected(binary, folder) as client:
+        await client.upload("t1", backup("b1"), chunks(b"content"))
+        for quick, status in ((False, "whole"), (True, "plausible")):
+            found = await client.verify("t1", "b1", quick=quick)
+            assert (found.status, found.length, found.error) == (status, 7, None)
+        (key,) = (key for key in folder.keys() if key.endswith(".tar"))
+        status, _ = request("PUT", "/" + quote(f"{folder.bucket}/{key}"), "", b"contend")
+        assert status == 200
+        found = await client.verify("t1", "b1")
+        assert (found.status, found.length) == ("broken", 7)
+        assert found.error
+        assert (found.error.code, found.error.kind) == ("integrity_mismatch", Kind.INTEGRITY)
+        assert found.error.facts["part"] == 1
+        assert (await client.verify("t1", "b1", quick=True)).status == "plausible"
+        with fails("not_found"):
+            await client.verify("t1", "nothing")
+
+
+def test_verifications_of_newer_agents() -> None:
+    wire = {"message": "m", "code": "x_new", "kind": "integrity", "retryable": False, "facts": {}}
+    for result, status in (
+        ({"status": "x-new"}, "plausible"),
+        ({"status": "x-new", "error": wire}, "broken"),
+        ({"status": "broken"}, "broken"),
+        ({}, "plausible"),
+    ):
+        assert Verification.parse(result).status == status
 
 
 async def test_sweep(binary: str, folder: Folder) -> None:

@@ -151,7 +151,7 @@ class ReferenceHost:
 class ClientHost:
     """The library of the Home Assistant integration."""
 
-    lacks: Collection[str] = ("ping",)
+    lacks: Collection[str] = ("ping", "target.recover")
 
     def __init__(self) -> None:
         self._client = agent.AgentClient()
@@ -200,6 +200,11 @@ class ClientHost:
                 return {name: list(entries) for name, entries in asdict(listing).items()}
             case "backup.get":
                 return {"backup": asdict(await client.get(target, params["backup_id"], **options))}
+            case "backup.verify":
+                quick = options.pop("level", "full") == "quick"
+                number = params["backup_id"]
+                verification = await client.verify(target, number, quick=quick, **options)
+                return _verification(verification)
             case "backup.delete":
                 await client.delete(target, params["backup_id"], **options)
                 return {}
@@ -244,6 +249,11 @@ class ClientHost:
                 return {"backups": backups, "skipped": result["skipped"]}
             case "backup.get":
                 return {"backup": self._seen_backup(result["backup"])}
+            case "backup.verify":
+                seen = _only(result, "status", "length")
+                if error := result.get("error"):
+                    seen["error"] = self.seen_error(error)
+                return seen
             case "backup.upload":
                 return result | {"backup": self._seen_backup(result["backup"])}
             case "backup.download":
@@ -280,6 +290,11 @@ def _check(check: agent.Check) -> Json:
     members |= {"message": check.message} if check.message else {}
     members |= {"facts": check.facts} if check.facts else {}
     return members | ({"error": FailedError(_error(check.error)).data} if check.error else {})
+
+
+def _verification(found: agent.Verification) -> Json:
+    members: Json = {"status": found.status, "length": found.length}
+    return members | ({"error": FailedError(_error(found.error)).data} if found.error else {})
 
 
 def _error(error: agent.AgentError) -> Json:

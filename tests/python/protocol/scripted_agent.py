@@ -31,6 +31,8 @@ DEFAULTS: dict[str, Json] = {
     "backup.download": {"offset": 0},
     "backup.list": {"cursor": None, "refresh": False},
     "backup.upload": {"if_exists": "fail", "exact": False},
+    "backup.verify": {"level": "full"},
+    "target.recover": {"dry_run": False},
     "target.sweep": {"older_than_s": 86_400, "dry_run": False},
     "target.validate": {"level": "write"},
 }

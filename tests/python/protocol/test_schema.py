@@ -202,7 +202,9 @@ def store_and_fetch(agent: Agent, folder: Folder) -> None:
     agent.call("backup.list", target="t1", page_size=1, refresh=True)
     agent.call("backup.get", target="t1", backup_id=number)
     agent.download("t1", number, lambda _: None, window=65_536)
+    agent.call("backup.verify", target="t1", backup_id=number, progress_ms=100)
     agent.call("target.sweep", target="t1", dry_run=True)
+    agent.call("target.recover", target="t1", dry_run=True)
     agent.call("backup.delete", target="t1", backup_id=number)
 
 

@@ -21,6 +21,12 @@ TOLERATED = {
     ("response error.data.cleanup", "another value"),
     ("response error.data.code", "another value"),
     ("result of backup.list skipped[].code", "another value"),
+    ("result of backup.verify error.cleanup", "another value"),
+    ("result of backup.verify error.code", "another value"),
+    ("result of backup.verify status", "another value"),
+    ("result of target.recover archives[].error.cleanup", "another value"),
+    ("result of target.recover archives[].error.code", "another value"),
+    ("result of target.recover archives[].status", "another value"),
     ("result of target.sweep leftovers[].kind", "another value"),
     ("result of target.sweep leftovers[].status", "another value"),
     ("result of target.sweep leftovers[].error.cleanup", "another value"),
@@ -73,7 +79,9 @@ MORE: list[tuple[str, Json, str]] = [
         for method in (
             "target.validate",
             "target.sweep",
+            "target.recover",
             "backup.get",
+            "backup.verify",
             "backup.delete",
             "backup.download",
         )
@@ -95,6 +103,29 @@ MORE: list[tuple[str, Json, str]] = [
             max_bytes_per_second=65_536,
         ),
         "target.open",
+    ),
+    (
+        "<",
+        result(backup_id="b1", level="quick", status="broken", length=9, error=FAILED),
+        "backup.verify",
+    ),
+    (
+        "<",
+        result(
+            archives=[
+                {
+                    "name": "x",
+                    "key": "ha/x.tar",
+                    "size": 9,
+                    "status": "recoverable",
+                    "backup_id": "b1",
+                    "title": "X",
+                    "error": FAILED,
+                }
+            ],
+            more=False,
+        ),
+        "target.recover",
     ),
     (
         "<",

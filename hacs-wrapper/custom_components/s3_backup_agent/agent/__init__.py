@@ -32,6 +32,7 @@ from .models import (
     Skipped,
     Uploaded,
     Validation,
+    Verification,
 )
 from .upload import Stream, StreamFactory
 
@@ -59,5 +60,6 @@ __all__ = [
     "StreamFactory",
     "Uploaded",
     "Validation",
+    "Verification",
     "find_agent",
 ]

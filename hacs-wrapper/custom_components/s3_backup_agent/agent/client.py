@@ -27,6 +27,7 @@ from .models import (
     Progress,
     Uploaded,
     Validation,
+    Verification,
 )
 from .session import GRACE, OPEN_DEADLINE, Exchange, Session
 from .upload import Reporter, Stream, StreamFactory, run_upload
@@ -196,6 +197,20 @@ class AgentClient:
         """One backup. Raises `NoSuchBackup`."""
         result = await self._request("backup.get", target, deadline, backup_id=backup_id)
         return Backup.parse(result.get("backup"))
+
+    async def verify(
+        self, target: str, backup_id: str, *, quick: bool = False, deadline: float = 86_400
+    ) -> Verification:
+        """Tells whether a backup is still what was stored, without fetching it.
+
+        quick: compare lengths only, instead of reading every byte. Raises `NoSuchBackup`, and what
+        keeps the agent from looking. One without the capability `verify` raises `method_not_found`.
+        """
+        level = "quick" if quick else "full"
+        result = await self._request(
+            "backup.verify", target, deadline, backup_id=backup_id, level=level
+        )
+        return Verification.parse(result)
 
     async def delete(self, target: str, backup_id: str, *, deadline: float = 60) -> None:
         """Deletes a backup. Raises `NoSuchBackup`."""

@@ -14,6 +14,7 @@ Json = dict[str, Any]
 
 _STATUSES = ("passed", "failed", "skipped", "warning")
 _FATES = ("removed", "found", "failed")
+_CONDITIONS = ("whole", "plausible", "broken")
 
 
 def _object(value: object) -> Json:
@@ -229,6 +230,33 @@ class Validation:
             checks=tuple(map(Check.parse, _list(result.get("checks")))),
             facts=_object(result.get("facts")),
             suggestion=_object(result.get("suggestion")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found. A broken backup is a result, not an exception.
+
+    status: `whole` (every byte is the one that was stored), `plausible` (nothing speaks against it,
+    and not every byte could be compared, or was to be), or `broken`, which has an `error`.
+    length: of the stored archive; 0 where there is none, or where it was not looked at.
+    """
+
+    status: str
+    length: int
+    error: AgentError | None
+
+    @classmethod
+    def parse(cls, result: Json) -> Self:
+        """Reads the result of `backup.verify`. What is newer than this library counts as broken if
+        it has an error, else as plausible.
+        """
+        error, status = result.get("error"), _text(result.get("status"))
+        known = from_wire(error) if isinstance(error, dict) else None
+        return cls(
+            status=status if status in _CONDITIONS else "broken" if known else "plausible",
+            length=_number(result.get("length")),
+            error=known,
         )
 
 

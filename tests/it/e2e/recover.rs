@@ -1,0 +1,214 @@
+//! Archives whose documents are lost become backups again; nothing else is touched.
+
+use serde_json::{Value, json};
+
+use super::streams::begin_upload;
+use super::{code, connect, fetch, ids};
+use crate::cli::{REAL, real_backup};
+use crate::support::{TestServer, agent_command};
+
+fn key(server: &TestServer, file: &str) -> String {
+    format!("{}/backups/{file}", server.prefix).trim_start_matches('/').to_owned()
+}
+
+async fn recover(host: &s3_backup_agent::demo::host::Host, dry_run: bool) -> Vec<Value> {
+    let params = json!({"target": "t1", "dry_run": dry_run});
+    let recovered = host.call("target.recover", params).await.unwrap();
+    assert_eq!(recovered["more"], false);
+    recovered["archives"].as_array().unwrap().clone()
+}
+
+/// A tar of these members.
+fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        builder.append_data(&mut header, path, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn backup_json(id: &str) -> Vec<u8> {
+    let json = json!({"slug": id, "name": format!("Title {id}"), "date": "2026-11-20T03:00:00Z"});
+    json.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn a_lost_document_comes_back() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let mut expected = Vec::new();
+    for (file, id, title, _) in REAL {
+        let archive = key(&server, &format!("{file}.tar"));
+        server.put(&archive, std::fs::read(real_backup(file)).unwrap()).await;
+        expected.push(json!({
+            "name": file, "key": archive, "size": 20_480, "status": "recoverable",
+            "backup_id": id, "title": title,
+        }));
+    }
+    let before = server.objects().await;
+    assert_eq!(recover(&host, true).await, expected);
+    assert_eq!(server.objects().await, before);
+
+    for archive in &mut expected {
+        archive["status"] = json!("recovered");
+    }
+    assert_eq!(recover(&host, false).await, expected);
+    assert_eq!(recover(&host, false).await, Vec::<Value>::new());
+    assert_eq!(ids(&host).await, REAL.map(|(_, id, ..)| id));
+    for (file, id, title, protected) in REAL {
+        let params = json!({"target": "t1", "backup_id": id});
+        let got = host.call("backup.get", params.clone()).await.unwrap()["backup"].take();
+        let date = got["metadata"]["date"].as_str().unwrap();
+        assert!(date.starts_with("2026-11-20T04:32:33."), "{got}");
+        let metadata = json!({
+            "addons": [], "backup_id": id, "database_included": false, "date": date,
+            "extra_metadata": {
+                "instance_id": "4258f62416264697a159134f98437644",
+                "with_automatic_settings": false,
+            },
+            "folders": [], "homeassistant_included": true, "homeassistant_version": "2026.11.0",
+            "name": title, "protected": protected, "size": 20_480,
+        });
+        let backup = json!({
+            "id": id, "name": file, "size": 20_480, "stored_size": 20_480, "verifiable": false,
+            "metadata": metadata,
+        });
+        assert_eq!(got, backup);
+        let (content, result) = fetch(&host, id).await;
+        assert!(content == std::fs::read(real_backup(file)).unwrap());
+        assert_eq!(result, json!({"length": 20_480, "verified": false}));
+        let verified = host.call("backup.verify", params.clone()).await.unwrap();
+        assert_eq!(verified["status"], "plausible");
+        host.call("backup.delete", params).await.unwrap();
+    }
+    super::assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn what_an_archive_says_is_found_wherever_it_is() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let large = vec![7; 3 << 20];
+    let long_name = format!("./{}.tar.gz", "a".repeat(180));
+    let last = backup_json("last");
+    // As the Supervisor writes it: what is in it first, and then what it says of itself.
+    let members: Vec<(&str, &[u8])> = vec![
+        ("./core_ssh.tar.gz", &large[..100_000]),
+        (&long_name, &large),
+        ("./homeassistant.tar.gz", &large[..1]),
+        ("./backup.json", &last),
+    ];
+    server.put(&key(&server, "last.tar"), tar(&members)).await;
+    let mut many: Vec<(&str, &[u8])> = vec![("./share.tar.gz", &large[..10]); 150];
+    let hidden = backup_json("many");
+    many.push(("backup.json", &hidden));
+    server.put(&key(&server, "many.tar"), tar(&many)).await;
+    let found = recover(&host, false).await;
+    let found: Vec<_> = found.iter().map(|it| (&it["backup_id"], &it["status"])).collect();
+    let recovered = json!("recovered");
+    assert_eq!(found, [(&json!("last"), &recovered), (&json!("many"), &recovered)]);
+    assert_eq!(ids(&host).await, ["last", "many"]);
+}
+
+#[tokio::test]
+async fn what_does_not_say_what_it_is_stays_as_it_is() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let huge = json!({
+        "slug": "h", "name": "x".repeat(40_000), "date": "2026-11-20T03:00:00Z",
+    });
+    let huge = huge.to_string().into_bytes();
+    let whole = tar(&[("backup.json", &backup_json("cut"))]);
+    for (file, content) in [
+        ("cut.tar", whole[..520].to_vec()),
+        ("damaged.tar", tar(&[("backup.json", b"{no json")])),
+        ("empty.tar", vec![]),
+        ("huge.tar", tar(&[("backup.json", &huge)])),
+        ("nameless.tar", tar(&[("backup.json", br#"{"slug":"n"}"#)])),
+        ("noise.tar", vec![0x5a; 200_000]),
+        ("other.tar", tar(&[("a", b"1"), ("b", b"2")])),
+        ("zeros.tar", vec![0; 100_000]),
+    ] {
+        server.put(&key(&server, file), content).await;
+    }
+    let before = server.objects().await;
+    let found = recover(&host, false).await;
+    let named: Vec<_> = found
+        .iter()
+        .map(|it| {
+            assert_eq!((&it["status"], it.get("backup_id")), (&json!("unknown"), None), "{it}");
+            (it["name"].as_str().unwrap(), it["error"]["code"].as_str())
+        })
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("cut", None),
+            ("damaged", Some("corrupt_metadata")),
+            ("empty", None),
+            ("huge", Some("too_large")),
+            ("nameless", Some("corrupt_metadata")),
+            ("noise", None),
+            ("other", None),
+            ("zeros", None),
+        ]
+    );
+    assert_eq!(server.objects().await, before);
+}
+
+#[tokio::test]
+async fn one_id_is_given_to_one_backup() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    for file in ["a.tar", "b.tar"] {
+        server.put(&key(&server, file), tar(&[("backup.json", &backup_json("twin"))])).await;
+    }
+    let found = recover(&host, true).await;
+    assert_eq!(
+        (&found[0]["status"], &found[1]["status"]),
+        (&json!("recoverable"), &json!("unknown"))
+    );
+    let found = recover(&host, false).await;
+    assert_eq!(
+        (&found[0]["status"], &found[1]["status"]),
+        (&json!("recovered"), &json!("unknown"))
+    );
+    for _ in 0..2 {
+        let left = recover(&host, false).await;
+        assert_eq!(left.len(), 1);
+        assert_eq!((&left[0]["name"], &left[0]["backup_id"]), (&json!("b"), &json!("twin")));
+        assert_eq!(left[0]["error"]["code"], "already_exists");
+    }
+    assert_eq!(ids(&host).await, ["twin"]);
+}
+
+#[tokio::test]
+async fn what_somebody_is_storing_is_left_alone() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
+    let open = async || {
+        let host = s3_backup_agent::demo::host::Host::launch(agent_command(), &arguments, &[]);
+        let host = host.await.unwrap();
+        let params = json!({"target": "t1", "config": server.config()});
+        host.call("target.open", params).await.unwrap();
+        host
+    };
+    let (storing, other) = (open().await, open().await);
+    let (mut request, _) = begin_upload(&storing, "r", json!({})).await;
+    let archive = tar(&[("backup.json", &backup_json("r"))]);
+    server.put(&key(&server, "Backup r.tar"), archive.clone()).await;
+    if server.lists_uploads() {
+        server.put(&key(&server, "of another machine.tar"), archive).await;
+        server.abandon_upload(&key(&server, "of another machine.tar"), true).await;
+    }
+    for host in [&storing, &other] {
+        assert_eq!(recover(host, false).await, Vec::<Value>::new());
+    }
+    assert!(!server.objects().await.iter().any(|(key, _)| key.ends_with(".json")));
+    storing.notify("cancel", json!({"id": request.id}), None).await.unwrap();
+    assert_eq!(code(request.response().await), "cancelled");
+}
