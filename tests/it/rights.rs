@@ -10,6 +10,7 @@ use std::process::Command;
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
+use crate::cli::{REAL, real_backup};
 use crate::e2e::{backup, connect_with, store};
 use crate::noise::Noise;
 use crate::support::TestServer;
@@ -25,22 +26,24 @@ const RIGHTS: [&str; 7] = [
 ];
 
 /// What is tried with the rights, in this order.
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 13] = [
     "list",
     "get",
     "download",
+    "verify",
     "upload",
     "upload in parts",
     "replace",
     "take back",
     "delete",
     "sweep",
+    "recover",
     "validate read",
     "validate write",
 ];
 
 /// How an operation ends without a right. What is not named here works all the same.
-const EXPECTED: [(&str, &[&str], &str); 14] = [
+const EXPECTED: [(&str, &[&str], &str); 15] = [
     (
         "s3:ListBucket",
         &[
@@ -53,6 +56,8 @@ const EXPECTED: [(&str, &[&str], &str); 14] = [
             "take back",
             "delete",
             "sweep",
+            "verify",
+            "recover",
         ],
         "access_denied s3:ListBucket",
     ),
@@ -61,7 +66,7 @@ const EXPECTED: [(&str, &[&str], &str); 14] = [
     ("s3:GetObject", &["list"], "skipped: access_denied"),
     (
         "s3:GetObject",
-        &["get", "download", "delete", "upload", "upload in parts", "replace"],
+        &["get", "download", "verify", "delete", "upload", "upload in parts", "replace", "recover"],
         "access_denied s3:GetObject",
     ),
     ("s3:GetObject", &["validate write"], "read: access_denied s3:GetObject"),
@@ -70,6 +75,7 @@ const EXPECTED: [(&str, &[&str], &str); 14] = [
         &["upload", "upload in parts", "replace", "take back"],
         "access_denied s3:PutObject",
     ),
+    ("s3:PutObject", &["recover"], "recoverable: access_denied s3:PutObject"),
     ("s3:PutObject", &["validate write"], "write: access_denied s3:PutObject"),
     ("s3:DeleteObject", &["delete"], "access_denied s3:DeleteObject"),
     ("s3:DeleteObject", &["validate write"], "delete: access_denied s3:DeleteObject"),
@@ -173,6 +179,9 @@ fn found(result: &Value) -> String {
     if let Some(entry) = refused("leftovers", |it| it["status"] != "removed").first() {
         return format!("{}: {}", entry["status"].as_str().unwrap(), named(&entry["error"]));
     }
+    if let Some(entry) = refused("archives", |it| it["status"] != "recovered").first() {
+        return format!("{}: {}", entry["status"].as_str().unwrap(), named(&entry["error"]));
+    }
     if let Some(check) = refused("checks", |it| it["status"] == "failed").first() {
         assert_eq!(result["ok"], false);
         return format!("{}: {}", check["name"].as_str().unwrap(), named(&check["error"]));
@@ -190,6 +199,7 @@ async fn outcomes(server: &TestServer, host: &Host) -> Vec<String> {
             "list" => host.call("backup.list", json!({"target": "t1", "refresh": true})).await,
             "get" => host.call("backup.get", of("kept")).await,
             "download" => host.download("t1", "kept", json!({}), 4 << 20, |_| {}).await,
+            "verify" => host.call("backup.verify", of("kept")).await,
             "upload" => host.upload("t1", backup("new"), json!({}), &b"new"[..]).await,
             "upload in parts" => host.upload("t1", backup("large"), json!({}), large()).await,
             "replace" => {
@@ -208,6 +218,11 @@ async fn outcomes(server: &TestServer, host: &Host) -> Vec<String> {
             "sweep" => {
                 server.abandon_upload("ha/backups/abandoned.tar", true).await;
                 host.call("target.sweep", json!({"target": "t1", "older_than_s": 0})).await
+            }
+            "recover" => {
+                let archive = std::fs::read(real_backup(REAL[0].0)).unwrap();
+                server.put("ha/backups/lone.tar", archive).await;
+                host.call("target.recover", json!({"target": "t1"})).await
             }
             other => {
                 let level = other.rsplit(' ').next().unwrap();

@@ -112,7 +112,9 @@ def test_no_command_shows_a_secret(
         ["list"],
         ["info", "i"],
         ["download", "i", "--force", "-o", str(tmp_path / "out")],
+        ["verify", "--all"],
         ["sweep", "--older-than", "1s"],
+        ["recover"],
         ["delete", "i", "--yes"],
     ]
     failing = [
