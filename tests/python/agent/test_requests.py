@@ -93,7 +93,8 @@ async def test_verify(binary: str, folder: Folder) -> None:
         for quick, status in ((False, "whole"), (True, "plausible")):
             found = await client.verify("t1", "b1", quick=quick)
             assert (found.status, found.length, found.error) == (status, 7, None)
-        (key,) = (key for key in folder.keys() if key.endswith(".tar"))
+        _, key = folder.keys()
+        assert key.endswith(".tar")
         status, _ = request("PUT", "/" + quote(f"{folder.bucket}/{key}"), "", b"contend")
         assert status == 200
         found = await client.verify("t1", "b1")
