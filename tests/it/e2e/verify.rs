@@ -166,15 +166,20 @@ async fn what_is_wrong_with_a_document_is_named() {
         assert_eq!(failed_download(&host, "d").await, (wanted.to_owned(), vec![]), "{what}");
     }
 
-    // Of a document that cannot be read nothing tells whose it is, but the listing of before.
+    // Of a document that cannot be read nothing tells whose it is, but the listing of before, which
+    // an agent may keep.
     server.put(&document, original).await;
     ids(&host).await;
     server.put(&document, "{no json").await;
-    assert_eq!(fault(&verify(&host, "d", "quick").await).0, "corrupt_metadata");
-    assert_eq!(failed_download(&host, "d").await.0, "corrupt_metadata");
+    let params = json!({"target": "t1", "backup_id": "d"});
+    match host.call("backup.verify", params.clone()).await {
+        Ok(verified) => assert_eq!(fault(&verified).0, "corrupt_metadata"),
+        Err(error) => assert_eq!(error.data.code, "not_found"),
+    }
+    let (refused, came) = failed_download(&host, "d").await;
+    assert!(matches!(refused.as_str(), "corrupt_metadata" | "not_found") && came.is_empty());
     let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
     assert_eq!(listed["skipped"][0]["code"], "corrupt_metadata");
-    let params = json!({"target": "t1", "backup_id": "d"});
     assert_eq!(code(host.call("backup.verify", params.clone()).await), "not_found");
 
     server.put(&document, with("format", json!(2))).await;
