@@ -1,7 +1,10 @@
 //! Gives the documents of storages the names that the SDK insists on.
 //!
 //! The SDK refuses an answer whose root element has another name than that of AWS, although nothing
-//! hangs on it, and some storages are sloppy here.
+//! hangs on it, and some storages are sloppy here. On the other hand it does not mind a document
+//! that ends too early, which is told here.
+
+use std::io;
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -44,6 +47,11 @@ impl HttpConnector for LenientConnector {
             if response.status().is_success() {
                 let body = response.take_body().collect().await;
                 let body = body.map_err(ConnectorError::io)?.to_bytes();
+                if is_cut(&body, root) {
+                    return Err(ConnectorError::io(
+                        io::Error::from(io::ErrorKind::UnexpectedEof).into(),
+                    ));
+                }
                 *response.body_mut() = match renamed(&body, root) {
                     Some(renamed) => {
                         // The SDK holds the body against it.
@@ -70,6 +78,18 @@ fn root_of(method: &str, uri: &str) -> Option<&'static str> {
         "GET" if asks("prefix") => Some("ListBucket"),
         _ => None,
     }
+}
+
+/// Whether the document begins right and has no end. The SDK would take what is there for all, such
+/// as a listing of nothing.
+fn is_cut(body: &[u8], root: &str) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let Some(start) = text.find(&format!("<{root}")) else { return false };
+    let inside = text.get(start..).unwrap_or_default().trim_end();
+    let last_tag = inside.rfind('<').and_then(|tag| inside.get(tag..)).unwrap_or_default();
+    let ends = last_tag.starts_with(&format!("</{root}")) || last_tag.starts_with("<!--");
+    let is_empty = inside.matches('<').count() == 1 && inside.ends_with("/>");
+    !((ends && inside.ends_with('>')) || is_empty)
 }
 
 /// The document with the right root, when its own is another that begins in the same way.
@@ -119,6 +139,25 @@ mod tests {
             "",
         ] {
             assert_eq!(to_initiate(untouched), None, "{untouched}");
+        }
+    }
+
+    #[test]
+    fn a_document_without_its_end_is_cut() {
+        let whole = "<?xml?><ListBucketResult xmlns=\"x\"><Name>b</Name></ListBucketResult>";
+        for end in 8..whole.len() {
+            assert_eq!(is_cut(&whole.as_bytes()[..end], "ListBucket"), end > 18, "{end}");
+        }
+        for untouched in [
+            whole,
+            &format!("{whole}\n"),
+            &format!("{whole}<!-- > -->"),
+            "<ListBucketResult/>",
+            "<ListBucket></ListBucket>",
+            "<Error><Code>x</Code>",
+            "",
+        ] {
+            assert!(!is_cut(untouched.as_bytes(), "ListBucket"), "{untouched}");
         }
     }
 

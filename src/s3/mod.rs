@@ -127,7 +127,7 @@ impl Bucket {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
-            .retry_classifier(TooMany)
+            .retry_classifier(Passing)
             .retry_partition(
                 RetryPartition::custom(format!("{}{}", config.endpoint, config.bucket))
                     .token_bucket(budget)
@@ -321,22 +321,30 @@ impl Intercept for SignedPayload {
     }
 }
 
-/// Has the SDK repeat what a storage refuses because there was too much; the SDK itself knows only
-/// some of the codes for that, and not the status.
+/// Has the SDK repeat what a storage refuses because there was too much, or because it was damaged on
+/// the way; the SDK itself knows only some of the codes for that, and not the status.
 #[derive(Debug)]
-struct TooMany;
+struct Passing;
 
-impl ClassifyRetry for TooMany {
+impl ClassifyRetry for Passing {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         match context.response() {
             Some(response) if response.status().as_u16() == 429 => RetryAction::throttling_error(),
+            Some(response) if arrived_damaged(response) => RetryAction::transient_error(),
             _ => RetryAction::NoActionIndicated,
         }
     }
 
     fn name(&self) -> &'static str {
-        "TooMany"
+        "Passing"
     }
+}
+
+fn arrived_damaged(response: &HttpResponse) -> bool {
+    let document = response.body().bytes().unwrap_or_default();
+    let says = |code: &str| document.windows(code.len()).any(|window| window == code.as_bytes());
+    response.status().as_u16() == 400
+        && (says("<Code>XAmzContentSHA256Mismatch<") || says("<Code>BadDigest<"))
 }
 
 /// Takes away the query parameter `x-id`, which the SDK adds for its own logs.

@@ -21,7 +21,7 @@ use crate::connection::{address, connect};
 use crate::support::TestServer;
 
 /// So long may an operation take that met a fault.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a fault comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

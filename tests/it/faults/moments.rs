@@ -24,18 +24,18 @@ fn is_document(head: &Parts) -> bool {
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
-    ("opening: answer lost", is_opening, Operation::Parts, Act::LoseAnswer, Times::Once, "?"),
-    ("opening: answer lost always", is_opening, Operation::Parts, Act::LoseAnswer, Times::Always, "?"),
-    ("completion: 200 with an error", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Once, "?"),
-    ("completion: 200 with an error always", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Always, "?"),
-    ("completion: answer lost", is_completion, Operation::Parts, Act::LoseAnswer, Times::Once, "?"),
-    ("completion: answer lost always", is_completion, Operation::Parts, Act::LoseAnswer, Times::Always, "?"),
-    ("completion: quota", is_completion, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "?"),
-    ("completion: expired keys", is_completion, Operation::Parts, Act::Answer(400, "ExpiredToken"), Times::FromThenOn, "?"),
-    ("document: answer lost", is_document, Operation::Small, Act::LoseAnswer, Times::Once, "?"),
-    ("document: answer lost always", is_document, Operation::Small, Act::LoseAnswer, Times::Always, "?"),
-    ("document: 503 always", is_document, Operation::Small, Act::Answer(503, "SlowDown"), Times::Always, "?"),
-    ("document: quota", is_document, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "?"),
+    ("opening: answer lost", is_opening, Operation::Parts, Act::LoseAnswer, Times::Once, "ok 2"),
+    ("opening: answer lost always", is_opening, Operation::Parts, Act::LoseAnswer, Times::Always, "network_lost 5"),
+    ("completion: 200 with an error", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Once, "ok 2"),
+    ("completion: 200 with an error always", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Always, "remote_error 5"),
+    ("completion: answer lost", is_completion, Operation::Parts, Act::LoseAnswer, Times::Once, "ok 2"),
+    ("completion: answer lost always", is_completion, Operation::Parts, Act::LoseAnswer, Times::Always, "ok 5"),
+    ("completion: quota", is_completion, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "quota_exceeded 1"),
+    ("completion: expired keys", is_completion, Operation::Parts, Act::Answer(400, "ExpiredToken"), Times::FromThenOn, "credentials_expired 1, left 0+1"),
+    ("document: answer lost", is_document, Operation::Small, Act::LoseAnswer, Times::Once, "ok 2"),
+    ("document: answer lost always", is_document, Operation::Small, Act::LoseAnswer, Times::Always, "network_lost 5"),
+    ("document: 503 always", is_document, Operation::Small, Act::Answer(503, "SlowDown"), Times::Always, "throttled 5"),
+    ("document: quota", is_document, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "quota_exceeded 1"),
 ];
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! The wire itself: what a host can get wrong, and the answer to it.
 
 mod bad_config;
+mod endurance;
 mod framing;
+mod limits;
 mod messages;
 mod process;
 mod schema;

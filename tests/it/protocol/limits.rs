@@ -1,0 +1,68 @@
+//! A system that gives little: few descriptors, little memory. Whatever fails says so, in time.
+
+use std::time::Duration;
+
+use s3_backup_agent::demo::host::Host;
+use s3_backup_agent::protocol::ErrorObject;
+use serde_json::{Value, json};
+
+use crate::e2e::backup;
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
+
+/// An agent under a limit of the shell, with the target `t1` open.
+async fn limited(
+    server: &TestServer,
+    limit: &str,
+    changes: Value,
+) -> Result<Host, Box<ErrorObject>> {
+    let script = format!("ulimit {limit} && exec \"$0\" serve");
+    let program = agent_command();
+    let host = Host::launch("sh", &["-c", &script, program.to_str().unwrap()], &[]).await?;
+    let mut config = server.config();
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    host.call("target.open", json!({"target": "t1", "config": config})).await?;
+    Ok(host)
+}
+
+async fn upload(host: &Host, size: u64) -> Result<Value, Box<ErrorObject>> {
+    let storing = host.upload("t1", backup("b"), json!({"size": size}), Noise::new(1, size));
+    tokio::time::timeout(Duration::from_secs(60), storing).await.expect("an end")
+}
+
+#[tokio::test]
+async fn few_descriptors_are_an_error_and_no_hang() {
+    let server = TestServer::embedded().await;
+    let mut worked = 0;
+    // With fewer, the system cannot even load a program.
+    for count in 4..30 {
+        match limited(&server, &format!("-n {count}"), json!({})).await {
+            Err(error) => assert!(error.message.contains("Too many open files"), "{error:?}"),
+            Ok(host) => match upload(&host, 40 << 20).await {
+                Ok(_) => {
+                    worked += 1;
+                    let gone = json!({"target": "t1", "backup_id": "b"});
+                    host.call("backup.delete", gone).await.unwrap();
+                }
+                Err(error) => assert_eq!(error.data.code, "cannot_connect", "{count}: {error:?}"),
+            },
+        }
+    }
+    assert!(worked > 0);
+}
+
+#[tokio::test]
+async fn memory_that_is_not_there_is_an_error_and_no_abort() {
+    let server = TestServer::embedded().await;
+    let budget = json!({"memory_budget_bytes": 4_u64 << 30, "part_size_bytes": 512 << 20});
+    for kib in [200_000, 300_000, 400_000, 600_000, 800_000] {
+        let mut host = limited(&server, &format!("-v {kib}"), budget.clone()).await.unwrap();
+        let error = upload(&host, 1 << 30).await.unwrap_err();
+        host.close_stdin().await;
+        let status = tokio::time::timeout(Duration::from_secs(20), host.wait()).await;
+        // Not by a signal, as an abort would be.
+        assert!(status.unwrap().unwrap().code().is_some(), "{kib}: {error:?}");
+        let told = host.stderr_lines().concat();
+        assert!(told.contains("Cannot allocate memory") || error.data.code == "busy", "{told}");
+    }
+}
