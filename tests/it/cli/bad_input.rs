@@ -231,3 +231,22 @@ async fn input_that_turns_out_bad_leaves_nothing() {
     assert_eq!(server.objects().await, []);
     assert_eq!(server.open_uploads().await, []);
 }
+
+#[tokio::test]
+async fn an_outage_is_a_time_of_an_hour_at_most() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    shell.write("small", "content");
+    let upload = async |outage: &str| {
+        let arguments = ["upload", "small", "--name", "x", "--id", "x", "--json", "--outage"];
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            arguments.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>).collect();
+        arguments.push(&outage);
+        shell.run(&arguments).await
+    };
+    upload("61m").await.error(64, "invalid_params");
+    assert_eq!(upload("15").await.code, 64);
+    upload("15m").await.json(0);
+    shell.run(&[&"download", &"x", &"--outage", &"1h", &"--json"]).await.json(0);
+    assert_eq!(std::fs::read(shell.path("x.tar")).unwrap(), b"content");
+}

@@ -10,8 +10,8 @@ use crate::connection::wire::Act;
 type Row = (&'static str, fn(Operation) -> Option<Act>, Times, [&'static str; 6]);
 
 /// A cell is the outcome, how often the request was made, and what is left that should not be:
-/// objects and uploads. `-` where there is no such fault. An upload cannot be taken back with expired
-/// keys; half a deletion is finished by the next one, or found by a sweep.
+/// objects and uploads. `-` where there is no such fault. Keys that have expired can take nothing
+/// back; a deletion that stops in the middle leaves an archive that is not listed.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     // fault, its act, how often; small upload, upload in parts, download, list, delete, validate
