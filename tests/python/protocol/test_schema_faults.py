@@ -87,6 +87,13 @@ MORE: list[tuple[str, Json, str]] = [
         )
     ),
     *(
+        (">", request(method, target="t1", outage_ms=1, **members), method)
+        for method, members in (
+            ("backup.upload", {"backup": {"id": "b1", "name": "b1"}}),
+            ("backup.download", {"backup_id": "b1", "up_to": 0}),
+        )
+    ),
+    *(
         (">", settings(session_token=token), "target.open")
         for token in ("EXAMPLE-TOKEN", {"file": "/run/token"}, {"credential": "token"}, None)
     ),

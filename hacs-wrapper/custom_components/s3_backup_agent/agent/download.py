@@ -189,7 +189,9 @@ async def open_download(
     """Starts a download and waits until it begins."""
     exchange = _Download()
     await session.slot(exchange)
-    options = {"up_to": WINDOW, "outage_ms": round(outage * 1000)}
+    options = {"up_to": WINDOW}
+    if outage:
+        options["outage_ms"] = round(outage * 1000)
     session.begin(exchange, {**params, **options}, deadline=deadline)
     timeout = None if deadline is None else deadline + GRACE
     try:

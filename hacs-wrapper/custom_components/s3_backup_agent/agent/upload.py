@@ -37,7 +37,9 @@ async def run_upload(
     exchange = _Upload(on_progress)
     try:
         await session.slot(exchange)
-        options = {"progress_ms": _PROGRESS_MS, "outage_ms": round(outage * 1000)}
+        options = {"progress_ms": _PROGRESS_MS}
+        if outage:
+            options["outage_ms"] = round(outage * 1000)
         session.begin(exchange, {**params, **options}, deadline=deadline)
         # A task of its own, because an answer may come while the source makes us wait.
         pump = asyncio.get_running_loop().create_task(_pump(session, exchange, source, opened))
