@@ -17,18 +17,8 @@ from .binary import find_agent
 from .download import DownloadStream, open_download
 from .errors import AgentError, AgentGone, AgentProtocolError, AgentTimeout, Kind
 from .log import Redactor, proxy_passwords
-from .models import (
-    AgentInfo,
-    Backup,
-    Json,
-    Leftover,
-    Listing,
-    NewBackup,
-    Progress,
-    Uploaded,
-    Validation,
-    Verification,
-)
+from .models import AgentInfo, Json, NewBackup, Progress, Uploaded
+from .requests import Requests
 from .session import GRACE, OPEN_DEADLINE, Exchange, Session
 from .upload import Reporter, Stream, StreamFactory, run_upload
 
@@ -39,7 +29,7 @@ _SECRETS = ("secret_access_key", "session_token")
 _MAY_PASS = {Kind.CONNECT, Kind.TRANSIENT}  # faults of the storage, and of the way to it
 
 
-class AgentClient:
+class AgentClient(Requests):
     """An agent process that is there when it is needed. All methods belong to one event loop.
 
     Every method raises `AgentError` (see errors.py) and may be cancelled: what was begun is then
@@ -151,70 +141,6 @@ class AgentClient:
             session.targets.discard(name)
             with suppress(AgentError):
                 await session.call("target.close", {"target": name}, deadline=OPEN_DEADLINE)
-
-    async def validate(
-        self, target: str, *, level: Literal["read", "write"] = "write", deadline: float = 60
-    ) -> Validation:
-        """Tries out a target: reads, and with `write` also stores and deletes a small object."""
-        result = await self._request("target.validate", target, deadline, level=level)
-        return Validation.parse(result)
-
-    async def sweep(
-        self,
-        target: str,
-        *,
-        older_than: float = 86_400,
-        dry_run: bool = False,
-        deadline: float = 60,
-    ) -> tuple[Leftover, ...]:
-        """Removes what was left by uploads that nobody goes on with, of whatever program.
-
-        older_than: seconds, up to a year, that nobody has begun it or sent a part of it.
-        dry_run: only look. An agent that is too old for it raises `method_not_found`.
-        """
-        result = await self._request(
-            "target.sweep", target, deadline, older_than_s=round(older_than), dry_run=dry_run
-        )
-        return Leftover.parse_all(result)
-
-    async def list(self, target: str, *, refresh: bool = False, deadline: float = 30) -> Listing:
-        """All backups. refresh: ask the storage even when a recent listing is at hand."""
-        now = asyncio.get_running_loop().time
-        end = now() + deadline
-        listing, cursor = Listing((), ()), None
-        while True:
-            page = await self._request(
-                "backup.list", target, end - now(), cursor=cursor, refresh=refresh
-            )
-            listing += Listing.parse(page)
-            if (following := page.get("next")) is None:
-                return listing
-            if not isinstance(following, str) or following == cursor:
-                raise AgentProtocolError("the pages of a listing go round in circles")
-            cursor, refresh = following, False
-
-    async def get(self, target: str, backup_id: str, *, deadline: float = 30) -> Backup:
-        """One backup. Raises `NoSuchBackup`."""
-        result = await self._request("backup.get", target, deadline, backup_id=backup_id)
-        return Backup.parse(result.get("backup"))
-
-    async def verify(
-        self, target: str, backup_id: str, *, quick: bool = False, deadline: float = 86_400
-    ) -> Verification:
-        """Tells whether a backup is still what was stored, without fetching it.
-
-        quick: compare lengths only, instead of reading every byte. Raises `NoSuchBackup`, and what
-        keeps the agent from looking. One without the capability `verify` raises `method_not_found`.
-        """
-        level = "quick" if quick else "full"
-        result = await self._request(
-            "backup.verify", target, deadline, backup_id=backup_id, level=level
-        )
-        return Verification.parse(result)
-
-    async def delete(self, target: str, backup_id: str, *, deadline: float = 60) -> None:
-        """Deletes a backup. Raises `NoSuchBackup`."""
-        await self._request("backup.delete", target, deadline, backup_id=backup_id)
 
     async def upload(
         self,
