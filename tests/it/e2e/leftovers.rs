@@ -167,10 +167,14 @@ async fn an_upload_goes_on_where_no_journal_can_be_kept() {
 async fn what_a_killed_validation_left_is_taken_back() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
+    let host = connect(&server, state.path()).await;
+    let watch = Instant::now();
+    host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+    let whole = watch.elapsed();
     let mut caught = 0;
     for round in 0..200 {
         let host = connect(&server, state.path()).await;
-        let pause = Duration::from_micros(fastrand::u64(0..40_000));
+        let pause = whole.mul_f64(fastrand::f64());
         tokio::select! {
             _ = host.call("target.validate", json!({"target": "t1"})) => {}
             () = tokio::time::sleep(pause) => {}
