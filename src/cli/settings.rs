@@ -26,7 +26,7 @@ pub struct TargetOptions {
     #[arg(long, value_name = "URL", env = "S3_BACKUP_AGENT_ENDPOINT", hide_env_values = true)]
     endpoint: Option<String>,
 
-    /// Region of the bucket. Default: from an AWS endpoint, else `us-east-1`.
+    /// Region of the bucket. Default: what the storage says.
     #[arg(long, env = "S3_BACKUP_AGENT_REGION", hide_env_values = true)]
     region: Option<String>,
 
