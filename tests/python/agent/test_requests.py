@@ -95,8 +95,8 @@ async def test_verify(binary: str, folder: Folder) -> None:
             assert (found.status, found.length, found.error) == (status, 7, None)
         _, key = folder.keys()
         assert key.endswith(".tar")
-        status, _ = request("PUT", "/" + quote(f"{folder.bucket}/{key}"), "", b"contend")
-        assert status == 200
+        answer, _ = request("PUT", "/" + quote(f"{folder.bucket}/{key}"), "", b"contend")
+        assert answer == 200
         found = await client.verify("t1", "b1")
         assert (found.status, found.length) == ("broken", 7)
         assert found.error
