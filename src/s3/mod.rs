@@ -10,6 +10,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod http;
+mod intercept;
 mod lenient;
 mod list;
 mod lock;
@@ -24,29 +25,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_runtime::auth::PayloadSigningOverride;
-use aws_sdk_s3::config::interceptors::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
-    BeforeTransmitInterceptorContextRef,
-};
 use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    AppName, BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
+    AppName, BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::retries::RequestAttempts;
-use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
 pub use self::http::{Greeting, Reach};
+use self::intercept::{Clock, Passing, Repeats, WithoutXId};
 use self::lenient::Lenient;
 pub use self::list::{Next, ObjectInfo, Page};
 pub use self::lock::Retention;
@@ -246,129 +239,6 @@ impl Bucket {
     pub fn reporting_to(&self, progress: &Progress) -> Self {
         let config = self.client.config().to_builder().interceptor(Repeats(progress.clone()));
         Self { client: aws_sdk_s3::Client::from_conf(config.build()), ..self.clone() }
-    }
-}
-
-/// Counts the calls that the SDK makes again.
-#[derive(Debug)]
-struct Repeats(Progress);
-
-impl Intercept for Repeats {
-    fn name(&self) -> &'static str {
-        "Repeats"
-    }
-
-    fn read_before_attempt(
-        &self,
-        _context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
-        if config.load::<RequestAttempts>().is_some_and(|tries| tries.attempts() > 1) {
-            self.0.retried();
-        }
-        Ok(())
-    }
-}
-
-/// Reads the clock of the storage off its answers.
-#[derive(Debug)]
-struct Clock(Arc<Quirks>);
-
-impl Intercept for Clock {
-    fn name(&self) -> &'static str {
-        "Clock"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
-        let date = context.response().headers().get("date");
-        if let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
-            self.0.it_is(date.with_timezone(&Utc));
-        }
-        Ok(())
-    }
-}
-
-/// Hands a digest that is already known to the signer, which would otherwise leave a streamed
-/// payload unsigned.
-#[derive(Debug)]
-struct SignedPayload(String);
-
-impl SignedPayload {
-    fn of(payload: &Payload) -> Self {
-        Self(payload.sha256_hex())
-    }
-}
-
-impl Intercept for SignedPayload {
-    fn name(&self) -> &'static str {
-        "SignedPayload"
-    }
-
-    fn modify_before_signing(
-        &self,
-        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
-        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
-        Ok(())
-    }
-}
-
-/// Has the SDK repeat what a storage refuses because there was too much, or because it was damaged on
-/// the way; the SDK itself knows only some of the codes for that, and not the status.
-#[derive(Debug)]
-struct Passing;
-
-impl ClassifyRetry for Passing {
-    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        match context.response() {
-            Some(response) if response.status().as_u16() == 429 => RetryAction::throttling_error(),
-            Some(response) if arrived_damaged(response) => RetryAction::transient_error(),
-            _ => RetryAction::NoActionIndicated,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "Passing"
-    }
-}
-
-fn arrived_damaged(response: &HttpResponse) -> bool {
-    let document = response.body().bytes().unwrap_or_default();
-    let says = |code: &str| document.windows(code.len()).any(|window| window == code.as_bytes());
-    response.status().as_u16() == 400
-        && (says("<Code>XAmzContentSHA256Mismatch<") || says("<Code>BadDigest<"))
-}
-
-/// Takes away the query parameter `x-id`, which the SDK adds for its own logs.
-#[derive(Debug)]
-struct WithoutXId;
-
-impl Intercept for WithoutXId {
-    fn name(&self) -> &'static str {
-        "WithoutXId"
-    }
-
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
-        let request = context.request_mut();
-        let Some((path, query)) = request.uri().split_once('?') else { return Ok(()) };
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("x-id=")).collect();
-        let separator = if kept.is_empty() { "" } else { "?" };
-        let uri = format!("{path}{separator}{}", kept.join("&"));
-        request.set_uri(uri)?;
-        Ok(())
     }
 }
 

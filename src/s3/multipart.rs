@@ -5,9 +5,10 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 use futures_util::FutureExt;
 
 use super::error::Operation;
+use super::intercept::SignedPayload;
 use super::object::{Stored, Write};
 use super::payload::Payload;
-use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, SignedPayload};
+use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT};
 use crate::error::{Code, Result};
 
 /// An unfinished upload as a listing names it.

@@ -10,9 +10,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 
 use super::error::{Operation, broken};
+use super::intercept::SignedPayload;
 use super::list::ObjectInfo;
 use super::payload::Payload;
-use super::{Bucket, DRAIN_LIMIT, SignedPayload};
+use super::{Bucket, DRAIN_LIMIT};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Result, no_memory};
 
