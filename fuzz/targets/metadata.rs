@@ -27,7 +27,8 @@ fuzz_target!(|data: &[u8]| {
         parts: vec![[data[0]; 32]],
     });
     assert_eq!(digests.size.div_ceil(digests.part_size), digests.parts.len() as u64);
-    let written = write(document.metadata.clone(), &document.id, "Name", &digests);
+    let written =
+        write(document.metadata.clone(), &document.id, "Name", digests.size, Some(&digests));
     let again = read(&written).unwrap();
     assert_eq!(
         (&again.id, again.digests, again.fault.is_none()),
