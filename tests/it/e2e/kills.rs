@@ -4,12 +4,12 @@
 //! `KILLS` says how often; the counts are printed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use s3_backup_agent::demo::host::Host;
 use serde_json::json;
 
-use super::leftovers::{clean, connect, kill, settled};
+use super::leftovers::{connect, kill, settled};
 use super::{fetch, ids};
 use crate::noise::Noise;
 use crate::support::TestServer;
@@ -61,29 +61,27 @@ async fn work(host: &Host, work: Work, id: &str, seed: u64) -> bool {
 }
 
 /// Everything that is listed comes back whole and is what may be there; what must be there is. What
-/// was on its way when its agent was killed may come `late`.
+/// was on its way when its agent was killed may still come: `late` has the seeds of all of that.
 async fn check(
     host: &Host,
     known: &mut BTreeMap<String, Known>,
-    late: &mut BTreeMap<String, Known>,
+    late: &BTreeMap<String, Vec<u64>>,
 ) -> usize {
     let listed = ids(host).await;
     for id in &listed {
-        if let Some(come) = late.remove(id) {
-            known.insert(id.clone(), come);
-        }
-        let known = known.get_mut(id).unwrap_or_else(|| panic!("{id} is listed"));
+        let mut seeds = known.get(id).map_or(Vec::new(), |known| known.seeds.clone());
+        seeds.extend(late.get(id).into_iter().flatten());
+        assert!(!seeds.is_empty(), "{id} is listed");
         let (content, result) = fetch(host, id).await;
         assert_eq!(result["verified"], true);
-        let mut seeds = known.seeds.iter().copied();
-        let seed = seeds.find(|seed| length(*seed) == content.len() as u64).unwrap();
+        let seed = seeds.into_iter().find(|seed| length(*seed) == content.len() as u64).unwrap();
         assert!(content == Noise::new(seed, length(seed)).bytes(content.len() + 1));
-        *known = Known { seeds: vec![seed], may_be_missing: false };
+        known.insert(id.clone(), Known { seeds: vec![seed], may_be_missing: false });
     }
     for (id, known) in known.iter() {
         assert!(known.may_be_missing || listed.contains(id), "{id} is lost: {known:?}");
     }
-    late.extend(known.extract_if(.., |id, _| !listed.contains(id)));
+    known.retain(|id, _| listed.contains(id));
     listed.len()
 }
 
@@ -93,7 +91,7 @@ async fn whatever_is_killed_nothing_is_lost_and_nothing_is_left() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     let mut known = BTreeMap::<String, Known>::new();
-    let mut late = BTreeMap::new();
+    let mut late = BTreeMap::<String, Vec<u64>>::new();
     let mut counts = BTreeMap::<(Work, bool), u64>::new();
     let mut compared = 0;
     for seed in 1..=kills {
@@ -116,6 +114,9 @@ async fn whatever_is_killed_nothing_is_lost_and_nothing_is_left() {
         kill(host).await;
         *counts.entry((what, ended.is_some())).or_default() += 1;
         assert_ne!(ended, Some(false), "{what:?} of {id} failed");
+        if ended.is_none() && matches!(what, Work::Upload | Work::Replace) {
+            late.entry(id.clone()).or_default().push(seed);
+        }
         match (what, ended) {
             (Work::Upload, _) => {
                 let may_be_missing = ended.is_none();
@@ -131,16 +132,21 @@ async fn whatever_is_killed_nothing_is_lost_and_nothing_is_left() {
         }
         let host = connect(&server, state.path()).await;
         settled(&host).await;
-        compared += check(&host, &mut known, &mut late).await;
+        compared += check(&host, &mut known, &late).await;
         while known.len() > 4 {
             let (id, _) = known.pop_first().unwrap();
             assert!(work(&host, Work::Delete, &id, 0).await, "{id}");
         }
     }
     let host = connect(&server, state.path()).await;
-    for id in known.keys() {
-        assert!(work(&host, Work::Delete, id, 0).await, "{id}");
+    let watch = Instant::now();
+    while !(server.objects().await.is_empty() && server.open_uploads().await.is_empty()) {
+        assert!(watch.elapsed() < Duration::from_secs(90), "{:?}", server.objects().await);
+        settled(&host).await;
+        compared += check(&host, &mut known, &late).await;
+        while let Some((id, _)) = known.pop_first() {
+            assert!(work(&host, Work::Delete, &id, 0).await, "{id}");
+        }
     }
-    clean(&host, &server).await;
     println!("{kills} kills (work, whether it had ended): {counts:?}; {compared} backups compared");
 }

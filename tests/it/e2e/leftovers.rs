@@ -32,7 +32,7 @@ pub(super) async fn settled(host: &Host) {
 }
 
 /// Waits until what was on its way to the storage has arrived and is taken back as well.
-pub(super) async fn clean(host: &Host, server: &TestServer) {
+async fn clean(host: &Host, server: &TestServer) {
     let watch = Instant::now();
     while !(server.objects().await.is_empty() && server.open_uploads().await.is_empty()) {
         assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", server.objects().await);
