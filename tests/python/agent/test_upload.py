@@ -243,10 +243,15 @@ async def test_a_task_that_is_cancelled(binary: str, folder: Folder, size: int) 
 
 
 async def test_a_task_that_is_cancelled_at_any_moment(binary: str, folder: Folder) -> None:
+    async def source() -> AsyncIterator[bytes]:
+        async for chunk in chunks(bytes(21 * MIB)):
+            yield chunk
+        # However fast it went: it has not come to its end when it is cancelled.
+        await asyncio.sleep(60)
+
     async with connected(binary, folder) as client:
         for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
-            source = chunks(bytes(21 * MIB))
-            task = asyncio.create_task(client.upload("t1", backup(), source, size=22 * MIB))
+            task = asyncio.create_task(client.upload("t1", backup(), source(), size=22 * MIB))
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
