@@ -90,6 +90,12 @@ impl Journal {
         Self { folder: folder.join("uploads") }
     }
 
+    /// A folder beside the journal, for what else is kept between runs.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.with_file_name(name)
+    }
+
     /// Where a program of this user keeps its state, if that can be told: `STATE_DIRECTORY` (set by
     /// systemd), `XDG_STATE_HOME`, `HOME`.
     #[must_use]
@@ -248,13 +254,13 @@ fn parse(text: &str) -> Option<(Beginning, Later)> {
 }
 
 #[cfg(unix)]
-fn create_private(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(not(unix))]
-fn create_private(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 

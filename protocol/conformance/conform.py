@@ -3075,6 +3075,10 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/e2e/recover.rs::what_somebody_is_storing_is_left_alone",
     ),
     "N3": ("takes a storage that can be changed behind the agent's back", "list-skipped"),
+    "N4": (
+        "takes a clock that can be moved",
+        "tests/it/connection/stale.rs::an_old_listing_is_given_at_once_and_made_anew_meanwhile",
+    ),
     "E3": ("advice to hosts: when to repeat is theirs to decide",),
     "K3": ("advice to hosts: what else an agent may need of the environment is not known",),
     "K4": (

@@ -1,4 +1,4 @@
-//! Where the program keeps what it has to know after it was killed.
+//! Where the program keeps what the next run has to know.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use crate::journal::Journal;
 #[derive(Args, Clone, Debug, Default)]
 pub struct StateOptions {
     /// Folder for notes of what is being stored, by which the next run takes back what a killed one
-    /// has left. Default: `s3-backup-agent` in `$XDG_STATE_HOME` or `~/.local/state`.
+    /// has left, and for metadata that was read before. Default: `s3-backup-agent` in
+    /// `$XDG_STATE_HOME` or `~/.local/state`.
     #[arg(long, value_name = "PATH", env = "S3_BACKUP_AGENT_STATE_DIR", hide_env_values = true)]
     state_dir: Option<PathBuf>,
 }

@@ -1,10 +1,11 @@
 //! Looks: all backups, or one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cancel, Target};
-use crate::error::Result;
-use crate::protocol::Backup;
+use crate::error::{Code, Error, Result};
+use crate::protocol::{Backup, MAX_STALE_S};
 use crate::store::Listing;
 
 /// All backups of a target, at most five minutes old unless `refresh` is set. Changes nothing.
@@ -13,6 +14,34 @@ use crate::store::Listing;
 /// Every code that a storage or a connection can cause.
 pub async fn list(target: &Target, refresh: bool, cancel: &Cancel) -> Result<Arc<Listing>> {
     cancel.guard(target.store.listing(refresh)).await
+}
+
+/// The same without waiting for the storage, while there is a listing that is at most `stale` older;
+/// then a new one is made meanwhile.
+///
+/// # Errors
+/// `invalid_params` when that is more than a day, and those of [`list`].
+pub async fn list_soon(
+    target: &Arc<Target>,
+    stale: Duration,
+    cancel: &Cancel,
+) -> Result<Arc<Listing>> {
+    if stale > Duration::from_secs(MAX_STALE_S) {
+        let message = format!("the member \"stale_s\" must be 0 to {MAX_STALE_S}");
+        return Err(Error::new(Code::InvalidParams, message).fact("member", "stale_s"));
+    }
+    let Some((listing, is_old)) = target.store.stale_listing(stale) else {
+        return list(target, false, cancel).await;
+    };
+    if is_old {
+        let target = Arc::clone(target);
+        tokio::spawn(async move {
+            if let Err(error) = target.store.listing(false).await {
+                tracing::info!(%error, "an old listing was given, and there is no new one");
+            }
+        });
+    }
+    Ok(listing)
 }
 
 /// One backup. Changes nothing.

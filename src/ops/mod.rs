@@ -23,7 +23,7 @@ pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 use self::leftovers::Leftovers;
 pub use self::leftovers::settle;
-pub use self::list::{get, list};
+pub use self::list::{get, list, list_soon};
 use self::memory::Budget;
 pub use self::memory::WINDOW;
 pub use self::recover::recover;
@@ -55,9 +55,10 @@ impl Target {
     /// # Errors
     /// `invalid_config` or `tls_untrusted`, naming the field.
     pub fn open(config: TargetConfig, journal: Option<Journal>) -> Result<Arc<Self>> {
+        let kept = journal.as_ref().map(|journal| journal.beside("listings"));
         Ok(Arc::new(Self {
             leftovers: Leftovers::new(journal, config.endpoint.as_str(), &config.bucket),
-            store: Store::new(&config)?,
+            store: Store::new(&config, kept.as_deref())?,
             budget: Budget::new(config.memory_budget),
             pool: Pool::default(),
             config,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Common;
 #[cfg(test)]
-use super::{MAX_BACKUP_ID, MAX_OUTAGE_MS, MAX_PAGE};
+use super::{MAX_BACKUP_ID, MAX_OUTAGE_MS, MAX_PAGE, MAX_STALE_S};
 #[cfg(test)]
 use crate::error::CONTROL;
 use crate::error::Code;
@@ -146,6 +146,11 @@ pub struct List {
     /// Whether to ask the storage even when a recent listing is at hand.
     #[serde(default)]
     pub refresh: bool,
+    /// How much older than usual a listing may be that is given at once, in seconds, 0 to 86,400. A
+    /// new one is made meanwhile.
+    #[cfg_attr(test, schemars(range(max = MAX_STALE_S)))]
+    #[serde(default)]
+    pub stale_s: u64,
     /// Deadline and progress.
     #[serde(flatten)]
     pub common: Common,

@@ -47,6 +47,9 @@ pub const MAX_TRANSFERS: usize = 4;
 /// Largest metadata of a backup in bytes, as compact JSON.
 pub const MAX_METADATA: usize = 32 << 10;
 
+/// Largest `stale_s` of `backup.list`.
+pub const MAX_STALE_S: u64 = 24 * 60 * 60;
+
 /// Bytes of backups in one page of a listing, so that its line stays below [`MAX_LINE`].
 pub const PAGE_BYTES: usize = 48 << 10;
 

@@ -152,7 +152,11 @@ impl Work {
                 let cursor = request.cursor.as_deref();
                 // A later page comes from the listing of the first one, as long as that is kept.
                 let refresh = request.refresh && cursor.is_none();
-                let listing = ops::list(&target, refresh, &cancel).await?;
+                let stale = Duration::from_secs(request.stale_s);
+                let listing = match refresh {
+                    true => ops::list(&target, true, &cancel).await?,
+                    false => ops::list_soon(&target, stale, &cancel).await?,
+                };
                 answer(&page(&listing, cursor, request.page_size)?)
             }
             Self::Get(request) => {

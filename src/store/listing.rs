@@ -3,69 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-use moka::future::Cache;
+use futures_util::{Stream, TryStreamExt, stream};
 
-use super::MAX_DOCUMENT;
+use super::documents::{Documents, Summary};
 use super::layout::{Half, Layout};
-use super::metadata::{self, Document};
 use crate::error::{Code, Error, Kind, Result};
-use crate::protocol::{Backup, MAX_METADATA, Metadata, Skipped};
-use crate::s3::{Bucket, ObjectInfo};
+use crate::protocol::{Backup, Skipped};
+use crate::s3::{Bucket, Next, ObjectInfo, Page};
 
 /// Metadata documents read at the same time.
-const READERS: usize = 16;
-
-/// Metadata of other tools that still fits into a line of the protocol.
-const LONGEST_METADATA: usize = MAX_METADATA + (8 << 10);
-
-/// Key, entity tag and size: what makes a document the one that was read before.
-pub(super) type DocumentKey = (String, String, u64);
-
-/// A document without its digests, which can be long and are only needed for a download.
-#[derive(Clone, Debug)]
-pub(super) struct Summary {
-    id: String,
-    size: Option<u64>,
-    metadata: Metadata,
-    /// Length of the archive as our digests have it.
-    recorded_size: Option<u64>,
-    /// What is wrong with our digests.
-    fault: Option<Error>,
-    bytes: usize,
-}
-
-impl From<Document> for Summary {
-    fn from(document: Document) -> Self {
-        Self {
-            bytes: serde_json::to_vec(&document.metadata).map_or(0, |json| json.len()),
-            id: document.id,
-            size: document.size,
-            metadata: document.metadata,
-            recorded_size: document.digests.map(|digests| digests.size),
-            fault: document.fault,
-        }
-    }
-}
-
-impl Summary {
-    /// The backup that this is the document of.
-    pub(super) fn into_backup(self, name: &str, stored_size: u64) -> Backup {
-        Backup {
-            id: self.id,
-            name: name.to_owned(),
-            size: self.size.unwrap_or(stored_size),
-            stored_size,
-            verifiable: self.recorded_size.is_some(),
-            metadata: self.metadata,
-        }
-    }
-
-    /// Memory it takes, roughly: JSON as a tree is about four times its text.
-    pub(super) fn weight(&self) -> u32 {
-        u32::try_from(self.bytes * 4 + 256).unwrap_or(u32::MAX)
-    }
-}
+const READERS: usize = 32;
 
 /// The backups of a target at one moment.
 #[derive(Debug, Default)]
@@ -124,27 +71,41 @@ impl Listing {
     pub(super) async fn load(
         bucket: &Bucket,
         layout: &Layout,
-        documents: &Cache<DocumentKey, Arc<Summary>>,
+        documents: &Documents,
     ) -> Result<Self> {
-        let pairs = Pairs::load(bucket, layout).await?;
-        let mut found: Vec<(i64, String, Option<Entry>)> = stream::iter(pairs.0)
-            .map(|(name, pair)| async move {
-                let modified = pair.metadata.as_ref().map_or(0, |object| object.modified);
-                let entry = pair.judge(bucket, &name, documents).await?;
-                Ok::<_, Error>((modified, name, entry))
+        documents.load().await;
+        // Documents are read while the next page of keys is on its way.
+        let looks = pages(bucket, layout.folder())
+            .map_ok(|page| stream::iter(page.objects.into_iter().map(Ok)))
+            .try_flatten()
+            .map_ok(|object| look(bucket, layout, documents, object))
+            .try_buffer_unordered(READERS);
+        let mut looks = std::pin::pin!(looks);
+        let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
+        while let Some(seen) = looks.try_next().await? {
+            let Some((name, half)) = seen else { continue };
+            let pair = pairs.entry(name).or_default();
+            match half {
+                Seen::Archive(object) => pair.archive = Some(object),
+                Seen::Document(object, summary) => pair.document = Some((object, summary)),
+            }
+        }
+        documents.save(pairs.values().filter_map(Pair::summary)).await;
+        let mut found: Vec<(i64, String, Entry)> = pairs
+            .into_iter()
+            .filter_map(|(name, pair)| {
+                let modified = pair.document.as_ref().map_or(0, |(object, _)| object.modified);
+                let entry = pair.judge(&name)?;
+                Some((modified, name, entry))
             })
-            .buffer_unordered(READERS)
-            .try_collect()
-            .await?;
+            .collect();
         // Newest first, so that it is the one that counts.
         found.sort_by(|(one, name, _), (other, other_name, _)| {
             other.cmp(one).then_with(|| name.cmp(other_name))
         });
         let mut listing = Self::default();
         for (_, name, entry) in found {
-            if let Some(entry) = entry {
-                listing.insert(layout, name, entry);
-            }
+            listing.insert(layout, name, entry);
         }
         Ok(listing)
     }
@@ -188,81 +149,44 @@ fn skip(key: &str, id: Option<String>, error: &Error) -> Entry {
     Entry::Skipped { id, skipped }
 }
 
-/// The objects in the folder, by name.
-struct Pairs(BTreeMap<String, Pair>);
-
-#[derive(Default)]
-struct Pair {
-    archive: Option<ObjectInfo>,
-    metadata: Option<ObjectInfo>,
+fn pages<'a>(bucket: &'a Bucket, folder: &'a str) -> impl Stream<Item = Result<Page>> + 'a {
+    stream::try_unfold(Some(None), move |next: Option<Option<Next>>| async move {
+        let Some(next) = next else { return Ok(None) };
+        let mut page = bucket.list(folder, next).await?;
+        let following = page.next.take().map(Some);
+        Ok(Some((page, following)))
+    })
 }
 
-impl Pairs {
-    async fn load(bucket: &Bucket, layout: &Layout) -> Result<Self> {
-        let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
-        let mut next = None;
-        loop {
-            let page = bucket.list(layout.folder(), next.take()).await?;
-            for object in page.objects {
-                let (name, is_archive) = match layout.half(&object.key) {
-                    Some(Half::Archive(name)) => (name.to_owned(), true),
-                    Some(Half::Metadata(name)) => (name.to_owned(), false),
-                    None => continue,
-                };
-                let pair = pairs.entry(name).or_default();
-                if is_archive {
-                    pair.archive = Some(object);
-                } else {
-                    pair.metadata = Some(object);
-                }
-            }
-            next = page.next;
-            if next.is_none() {
-                return Ok(Self(pairs));
-            }
-        }
-    }
+/// One half of what may be a backup.
+enum Seen {
+    Archive(ObjectInfo),
+    /// With what it says, or what is wrong with it.
+    Document(ObjectInfo, Result<Arc<Summary>>),
 }
 
-impl Pair {
-    /// What the pair is; nothing when it was deleted while we looked.
-    async fn judge(
-        self,
-        bucket: &Bucket,
-        name: &str,
-        documents: &Cache<DocumentKey, Arc<Summary>>,
-    ) -> Result<Option<Entry>> {
-        let Some(metadata) = self.metadata else { return Ok(Some(Entry::Archive)) };
-        let summary = match summary(bucket, &metadata, documents).await {
-            Ok(summary) => summary,
-            Err(error) if error.code() == Code::NotFound => return Ok(None),
-            Err(error) if !is_about_the_document(&error) => return Err(error),
-            Err(error) => return Ok(Some(skip(&metadata.key, None, &error))),
-        };
-        let id = Some(summary.id.clone());
-        let Some(archive) = self.archive else {
-            let error =
-                Error::new(Code::NotFound, "the archive that belongs to this metadata is missing");
-            return Ok(Some(skip(&metadata.key, id, &error)));
-        };
-        if let Some(fault) = &summary.fault {
-            return Ok(Some(skip(&metadata.key, id, fault)));
+/// Reads what is a document; nothing for an object that is no part of a backup.
+async fn look(
+    bucket: &Bucket,
+    layout: &Layout,
+    documents: &Documents,
+    object: ObjectInfo,
+) -> Result<Option<(String, Seen)>> {
+    let name = match layout.half(&object.key) {
+        Some(Half::Archive(name)) => {
+            return Ok(Some((name.to_owned(), Seen::Archive(object))));
         }
-        if let Some(recorded) = summary.recorded_size
-            && recorded != archive.size
-        {
-            let error = Error::new(
-                Code::LengthMismatch,
-                format!(
-                    "the archive has {} bytes instead of {recorded}: it was damaged or replaced",
-                    archive.size
-                ),
-            );
-            return Ok(Some(skip(&archive.key, id, &error)));
-        }
-        let backup = Summary::clone(&summary).into_backup(name, archive.size);
-        Ok(Some(Entry::Backup(Arc::new(backup))))
+        Some(Half::Metadata(name)) => name.to_owned(),
+        None => return Ok(None),
+    };
+    let summary = documents.summary(bucket, &object).await;
+    if let Err(error) = &summary
+        && error.code() != Code::NotFound
+        && !is_about_the_document(error)
+    {
+        return summary.map(|_| None);
     }
+    Ok(Some((name, Seen::Document(object, summary))))
 }
 
 /// Whether one document is to blame. Anything else, such as a broken connection or keys that have
@@ -283,24 +207,51 @@ fn is_about_the_document(error: &Error) -> bool {
     }
 }
 
-async fn summary(
-    bucket: &Bucket,
-    object: &ObjectInfo,
-    documents: &Cache<DocumentKey, Arc<Summary>>,
-) -> Result<Arc<Summary>> {
-    let key = (object.key.clone(), object.etag.clone(), object.size);
-    // Without an entity tag nothing tells that a document is still the same.
-    let known = !object.etag.is_empty();
-    if known && let Some(summary) = documents.get(&key).await {
-        return Ok(summary);
+/// The two objects of one name.
+#[derive(Default)]
+struct Pair {
+    archive: Option<ObjectInfo>,
+    document: Option<(ObjectInfo, Result<Arc<Summary>>)>,
+}
+
+impl Pair {
+    fn summary(&self) -> Option<(&ObjectInfo, &Arc<Summary>)> {
+        let (object, summary) = self.document.as_ref()?;
+        Some((object, summary.as_ref().ok()?))
     }
-    let document = metadata::read(&bucket.get(&object.key, MAX_DOCUMENT).await?)?;
-    let summary = Arc::new(Summary::from(document));
-    if summary.bytes > LONGEST_METADATA {
-        return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
+
+    /// What the pair is; nothing when it was deleted while we looked.
+    fn judge(self, name: &str) -> Option<Entry> {
+        let Some((document, summary)) = self.document else { return Some(Entry::Archive) };
+        let summary = match summary {
+            Ok(summary) => summary,
+            Err(error) if error.code() == Code::NotFound => return None,
+            Err(error) => return Some(skip(&document.key, None, &error)),
+        };
+        let id = Some(summary.id.clone());
+        let Some(archive) = self.archive else {
+            let error =
+                Error::new(Code::NotFound, "the archive that belongs to this metadata is missing");
+            return Some(skip(&document.key, id, &error));
+        };
+        if let Some(fault) = &summary.fault {
+            return Some(skip(&document.key, id, fault));
+        }
+        if let Some(recorded) = summary.recorded_length
+            && recorded != archive.size
+        {
+            let error = Error::new(
+                Code::LengthMismatch,
+                format!(
+                    "the archive has {} bytes instead of {recorded}: it was damaged or replaced",
+                    archive.size
+                ),
+            );
+            return Some(skip(&archive.key, id, &error));
+        }
+        Some(match summary.backup(name, archive.size) {
+            Ok(backup) => Entry::Backup(Arc::new(backup)),
+            Err(error) => skip(&document.key, id, &error),
+        })
     }
-    if known {
-        documents.insert(key, Arc::clone(&summary)).await;
-    }
-    Ok(summary)
 }

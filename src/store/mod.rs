@@ -2,23 +2,25 @@
 //! that the metadata is the record that the backup is whole.
 //!
 //! Owns the listing and its caches. A listing is kept for five minutes and dropped by our own
-//! writes; metadata is kept for as long as its key, entity tag and size stay the same, so that a
-//! fresh listing costs one LIST per 1,000 objects plus what changed.
+//! writes; metadata is kept for as long as it stays the same, on disk as well, so that a fresh listing
+//! costs one LIST per 1,000 objects plus what changed.
 
 pub mod backup_json;
+mod documents;
 pub mod layout;
 mod listing;
 pub mod metadata;
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 
+use self::documents::{Documents, Summary};
 pub use self::layout::Layout;
-use self::listing::{DocumentKey, Summary};
 pub use self::listing::{Entry, Listing};
 use self::metadata::{Digests, Document};
 use crate::config::TargetConfig;
@@ -29,11 +31,16 @@ use crate::s3::{Bucket, ObjectInfo, Payload, Write};
 /// How long a listing is good for.
 const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-/// Bytes of metadata kept in memory.
-const DOCUMENTS_BYTES: u64 = 8 << 20;
-
 /// Largest metadata document that is read: the digests of 10,000 parts and the host's own.
 const MAX_DOCUMENT: u64 = 2 << 20;
+
+/// A listing, and what it is good for.
+#[derive(Debug)]
+struct Last {
+    generation: u64,
+    begun: Instant,
+    listing: Arc<Listing>,
+}
 
 /// The backups of one target.
 #[derive(Debug)]
@@ -41,31 +48,33 @@ pub struct Store {
     bucket: Bucket,
     layout: Layout,
     listings: Cache<u64, Arc<Listing>>,
+    /// The last one, for those who would rather have an old one than wait.
+    last: Mutex<Option<Last>>,
     /// Grows with every change of ours, so that a listing begun before it is never kept as newer.
     generation: AtomicU64,
-    documents: Cache<DocumentKey, Arc<Summary>>,
+    documents: Documents,
     /// The place itself, wherever a store of it comes from.
     place: Arc<str>,
 }
 
 impl Store {
-    /// The store of a target. Does not use the network.
+    /// The store of a target. Does not use the network. Metadata that was read is kept in the folder
+    /// `kept` too, if there is one.
     ///
     /// # Errors
     /// `invalid_config` for a bad prefix, folder or CA certificate.
-    pub fn new(config: &TargetConfig) -> Result<Self> {
+    pub fn new(config: &TargetConfig, kept: Option<&Path>) -> Result<Self> {
         let layout = Layout::new(&config.prefix, &config.folder)?;
         let (endpoint, bucket) = (&config.endpoint, &config.bucket);
+        let place: Arc<str> = format!("{endpoint} {bucket} {}", layout.folder()).into();
         Ok(Self {
-            place: format!("{endpoint} {bucket} {}", layout.folder()).into(),
+            documents: Documents::new(&place, kept),
+            place,
             bucket: Bucket::new(config)?,
             layout,
             listings: Cache::builder().max_capacity(1).time_to_live(LISTING_LIFETIME).build(),
+            last: Mutex::default(),
             generation: AtomicU64::new(0),
-            documents: Cache::builder()
-                .max_capacity(DOCUMENTS_BYTES)
-                .weigher(|_, summary: &Arc<Summary>| summary.weight())
-                .build(),
         })
     }
 
@@ -93,16 +102,37 @@ impl Store {
         let generation = self.generation.load(Ordering::Acquire);
         self.listings
             .try_get_with(generation, async {
-                Listing::load(&self.bucket, &self.layout, &self.documents).await.map(Arc::new)
+                let begun = Instant::now();
+                let loaded = Listing::load(&self.bucket, &self.layout, &self.documents).await;
+                let listing = Arc::new(loaded?);
+                *self.last() = Some(Last { generation, begun, listing: Arc::clone(&listing) });
+                Ok(listing)
             })
             .await
             .map_err(|error: Arc<Error>| Error::clone(&error))
+    }
+
+    /// The last listing, if we have changed nothing since and it is at most so much older than one
+    /// that is simply kept; and whether it is older. Does not use the network.
+    #[must_use]
+    pub fn stale_listing(&self, most: Duration) -> Option<(Arc<Listing>, bool)> {
+        let last = self.last();
+        let last = last.as_ref()?;
+        let age = last.begun.elapsed();
+        let is_ours = last.generation == self.generation.load(Ordering::Acquire);
+        (is_ours && age <= LISTING_LIFETIME.saturating_add(most))
+            .then(|| (Arc::clone(&last.listing), age >= LISTING_LIFETIME))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the listing, because the bucket has changed.
     pub fn changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.listings.invalidate_all();
+        *self.last() = None;
     }
 
     /// The whole backup of this id. Looks again when a kept listing does not have it.
@@ -253,7 +283,7 @@ impl Store {
         let stored = self.bucket.put(of_document(&key), &Payload::new(vec![content])).await;
         self.changed();
         stored?;
-        Ok(Summary::from(document).into_backup(name, digests.size))
+        Summary::of(document)?.backup(name, digests.size)
     }
 
     /// Writes the metadata of an archive of `size` bytes whose document is lost: from now on it is

@@ -54,6 +54,7 @@ const JSON: &[&str] = &[
     "demo",
     "journal",
     "logging",
+    "store/documents",
     "store/metadata",
     "store/backup_json",
 ];

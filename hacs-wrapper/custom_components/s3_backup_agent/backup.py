@@ -25,6 +25,7 @@ from .const import (
     DOMAIN,
     GET_DEADLINE,
     LIST_DEADLINE,
+    LIST_STALE,
     OUTAGE,
     UPLOAD_ATTEMPTS,
 )
@@ -134,7 +135,9 @@ class S3BackupAgent(BackupAgent):
     async def async_list_backups(self, **_: Any) -> list[AgentBackup]:
         """All backups."""
         with self.reporting("list"):
-            listing = await self._client.list(self._entry.entry_id, deadline=LIST_DEADLINE)
+            listing = await self._client.list(
+                self._entry.entry_id, stale=LIST_STALE, deadline=LIST_DEADLINE
+            )
         return [agent_backup(backup) for backup in listing.backups]
 
     @override

@@ -41,6 +41,9 @@ DELETE_DEADLINE: Final = 60
 VALIDATE_DEADLINE: Final = 60
 SWEEP_DEADLINE: Final = 300
 
+# Seconds that the Backups page may lag behind what others change, which spares it the wait.
+LIST_STALE: Final = 3600
+
 #: Seconds that the storage may be away in the middle of an upload or a download.
 OUTAGE: Final = 900
 

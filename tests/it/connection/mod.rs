@@ -3,6 +3,7 @@
 
 mod breaks;
 pub(crate) mod certificates;
+mod documents;
 mod order;
 mod outage;
 mod providers;
@@ -12,6 +13,7 @@ mod requests;
 mod secrets;
 pub(crate) mod seen;
 mod speed;
+mod stale;
 mod tls;
 pub(crate) mod wire;
 

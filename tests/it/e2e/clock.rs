@@ -16,6 +16,17 @@ fn library() -> String {
     found
 }
 
+/// The environment of a process whose clocks, all of them, are ahead by what this file says.
+pub(crate) fn that_follows(file: &std::path::Path) -> Vec<(String, String)> {
+    let environment = [
+        ("LD_PRELOAD", library()),
+        ("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap().to_owned()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DISABLE_SHM", "1".to_owned()),
+    ];
+    environment.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
 /// A session with the target `t1` open, in a process whose clock differs by so much.
 pub(super) async fn in_another_time(server: &TestServer, offset: &str) -> Host {
     let environment = [

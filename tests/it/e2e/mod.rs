@@ -1,7 +1,7 @@
 //! The real agent against a real storage, through the protocol: each test checks the answers and
 //! what is left in the bucket. The same tests run on the embedded server and on others.
 
-mod clock;
+pub(crate) mod clock;
 mod download;
 mod exists;
 mod folder;

@@ -40,15 +40,20 @@ class Requests(ABC):
         params = {"older_than_s": round(older_than), "dry_run": dry_run, "objects": objects}
         return Leftover.parse_all(await self._request("target.sweep", target, deadline, **params))
 
-    async def list(self, target: str, *, refresh: bool = False, deadline: float = 30) -> Listing:
-        """All backups. refresh: ask the storage even when a recent listing is at hand."""
+    async def list(
+        self, target: str, *, refresh: bool = False, stale: float = 0, deadline: float = 30
+    ) -> Listing:
+        """All backups.
+
+        refresh: ask the storage even when a recent listing is at hand. stale: seconds, up to a day,
+        that a listing may be older than usual if it is at hand; a new one is made meanwhile.
+        """
         now = asyncio.get_running_loop().time
         end = now() + deadline
         listing, cursor = Listing((), ()), None
         while True:
-            page = await self._request(
-                "backup.list", target, end - now(), cursor=cursor, refresh=refresh
-            )
+            params = {"cursor": cursor, "refresh": refresh, "stale_s": round(stale)}
+            page = await self._request("backup.list", target, end - now(), **params)
             listing += Listing.parse(page)
             if (following := page.get("next")) is None:
                 return listing

@@ -1,0 +1,260 @@
+//! Metadata that was read before: in memory, and on disk for the next process.
+//!
+//! A document is the same for as long as its key, entity tag, size and time stay the same, and the
+//! listing tells these. So nothing here is ever out of date, and all of it may be deleted at any time.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use moka::future::Cache;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+use super::MAX_DOCUMENT;
+use super::metadata::{self, Document};
+use crate::error::{Code, Error, Result};
+use crate::journal::create_private;
+use crate::protocol::{Backup, MAX_METADATA};
+use crate::s3::{Bucket, ObjectInfo};
+
+/// Metadata of other tools that still fits into a line of the protocol.
+const LONGEST_METADATA: usize = MAX_METADATA + (8 << 10);
+
+/// Bytes kept in memory, and the longest file.
+const MOST_BYTES: u64 = 8 << 20;
+
+/// Files kept: so many places are remembered.
+const MOST_FILES: usize = 16;
+
+/// Characters of the digest before the lines.
+const LONGEST_DIGEST: u64 = 65;
+
+const ENDING: &str = "jsonl";
+
+/// What makes a document the one that was read before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Identity {
+    key: String,
+    etag: String,
+    size: u64,
+    modified: i64,
+}
+
+impl From<&ObjectInfo> for Identity {
+    fn from(object: &ObjectInfo) -> Self {
+        let ObjectInfo { key, size, etag, modified } = object.clone();
+        Self { key, etag, size, modified }
+    }
+}
+
+/// A document without its digests, which can be long and are only needed for a download.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Summary {
+    pub(super) id: String,
+    /// Length of the archive as the host has it.
+    length: Option<u64>,
+    /// Length of the archive as our digests have it.
+    pub(super) recorded_length: Option<u64>,
+    /// As text, because as a tree it takes four times the memory.
+    metadata: Box<RawValue>,
+    /// What is wrong with our digests.
+    #[serde(skip)]
+    pub(super) fault: Option<Error>,
+}
+
+impl Summary {
+    /// # Errors
+    /// `corrupt_metadata` when the host's part of the document cannot be written again.
+    pub(super) fn of(document: Document) -> Result<Self> {
+        let metadata = serde_json::value::to_raw_value(&document.metadata).map_err(unreadable)?;
+        Ok(Self {
+            id: document.id,
+            length: document.size,
+            recorded_length: document.digests.map(|digests| digests.size),
+            metadata,
+            fault: document.fault,
+        })
+    }
+
+    /// The backup that this is the document of.
+    ///
+    /// # Errors
+    /// `corrupt_metadata` when it is none.
+    pub(super) fn backup(&self, name: &str, stored_size: u64) -> Result<Backup> {
+        Ok(Backup {
+            id: self.id.clone(),
+            name: name.to_owned(),
+            size: self.length.unwrap_or(stored_size),
+            stored_size,
+            verifiable: self.recorded_length.is_some(),
+            metadata: serde_json::from_str(self.metadata.get()).map_err(unreadable)?,
+        })
+    }
+
+    /// Bytes it takes, roughly.
+    fn weight(&self) -> u32 {
+        u32::try_from(self.id.len() + self.metadata.get().len() + 256).unwrap_or(u32::MAX)
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::new(Code::CorruptMetadata, "the metadata is not a JSON object").source(error)
+}
+
+/// The documents of one place.
+#[derive(Debug)]
+pub(super) struct Documents {
+    memory: Cache<Identity, Arc<Summary>>,
+    file: Option<PathBuf>,
+    loaded: OnceCell<()>,
+    /// Whether there is anything that the file does not have.
+    changed: AtomicBool,
+}
+
+impl Documents {
+    /// The documents of `place`, which are kept in `folder` too, if there is one. Reads nothing yet.
+    pub(super) fn new(place: &str, folder: Option<&Path>) -> Self {
+        let digest = Sha256::digest(place);
+        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            memory: Cache::builder()
+                .max_capacity(MOST_BYTES)
+                .weigher(|_, summary: &Arc<Summary>| summary.weight())
+                .build(),
+            file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
+            loaded: OnceCell::new(),
+            changed: AtomicBool::new(false),
+        }
+    }
+
+    /// The document of this object, read from the bucket if it was not read before.
+    ///
+    /// # Errors
+    /// What is wrong with the document; every code that a storage or a connection can cause.
+    pub(super) async fn summary(
+        &self,
+        bucket: &Bucket,
+        object: &ObjectInfo,
+    ) -> Result<Arc<Summary>> {
+        let identity = Identity::from(object);
+        // Without an entity tag nothing tells that a document is still the same.
+        let known = !identity.etag.is_empty();
+        if known && let Some(summary) = self.memory.get(&identity).await {
+            return Ok(summary);
+        }
+        let document = metadata::read(&bucket.get(&object.key, MAX_DOCUMENT).await?)?;
+        let summary = Arc::new(Summary::of(document)?);
+        if summary.metadata.get().len() > LONGEST_METADATA {
+            return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
+        }
+        if known {
+            self.memory.insert(identity, Arc::clone(&summary)).await;
+            self.changed.store(true, Ordering::Release);
+        }
+        Ok(summary)
+    }
+
+    /// Takes over what an earlier process has read; once.
+    pub(super) async fn load(&self) {
+        let Some(file) = &self.file else { return };
+        let load = || async {
+            let file = file.clone();
+            let lines = tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or_default();
+            for (identity, summary) in lines {
+                self.memory.insert(identity, Arc::new(summary)).await;
+            }
+        };
+        self.loaded.get_or_init(load).await;
+    }
+
+    /// Keeps what these objects say for the next process, if there is anything new. Failing to
+    /// do so costs time and nothing else.
+    pub(super) async fn save<'a>(
+        &self,
+        documents: impl Iterator<Item = (&'a ObjectInfo, &'a Arc<Summary>)>,
+    ) {
+        let Some(file) = self.file.clone() else { return };
+        if !self.changed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        // A fault is not kept: the next version may know better.
+        let whole = documents.filter(|(_, summary)| summary.fault.is_none());
+        let lines: Vec<_> =
+            whole.map(|(object, summary)| (Identity::from(object), Arc::clone(summary))).collect();
+        let saved = tokio::task::spawn_blocking(move || write(&file, &lines)).await;
+        if let Err(error) = saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::info!(%error, "what was read of the bucket could not be kept for the next run");
+        }
+    }
+}
+
+/// The documents in a file; none when it is not as it was written.
+fn read(file: &Path) -> Vec<(Identity, Summary)> {
+    let mut text = String::new();
+    let read = File::open(file).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text));
+    let Some((digest, lines)) = read.ok().and_then(|_| text.split_once('\n')) else {
+        return Vec::new();
+    };
+    if digest != digest_of(lines.as_bytes()) {
+        return Vec::new();
+    }
+    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for (identity, summary) in documents {
+        let before = lines.len();
+        serde_json::to_writer(&mut lines, &(identity, summary.as_ref()))?;
+        lines.push(b'\n');
+        if lines.len() as u64 + LONGEST_DIGEST > MOST_BYTES {
+            lines.truncate(before);
+            break;
+        }
+    }
+    let folder = file.parent().unwrap_or(file);
+    create_private(folder)?;
+    make_room(folder, file)?;
+    // Several processes may write it at once; the last one counts.
+    let draft = file.with_extension(format!("{:016x}.tmp", fastrand::u64(..)));
+    let written = File::create_new(&draft).and_then(|mut open| {
+        open.write_all(format!("{}\n", digest_of(&lines)).as_bytes())?;
+        open.write_all(&lines)?;
+        fs::rename(&draft, file)
+    });
+    if written.is_err() {
+        fs::remove_file(&draft).ok();
+    }
+    written
+}
+
+fn digest_of(lines: &[u8]) -> String {
+    // With the version of the lines, so that others are not taken for them.
+    let digest = Sha256::new_with_prefix(b"documents 1\n").chain_update(lines).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Deletes what was written longest ago, and drafts that were left over, before `file` is written.
+fn make_room(folder: &Path, file: &Path) -> io::Result<()> {
+    let mut others = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(written) = entry.metadata().and_then(|metadata| metadata.modified()) else {
+            continue;
+        };
+        if entry.path() != file {
+            others.push((written, entry.path()));
+        }
+    }
+    others.sort();
+    let surplus = (others.len() + 1).saturating_sub(MOST_FILES);
+    for (_, path) in others.into_iter().take(surplus) {
+        fs::remove_file(path).ok();
+    }
+    Ok(())
+}
