@@ -5,7 +5,7 @@
 //! transfers an agent that does nothing would hold a hundred megabytes. Here the memory in use plus
 //! the spare never exceeds what was in use at the peak, and falls to nothing when nothing is in use.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -173,15 +173,50 @@ impl Filled {
     /// Reads exactly `length` bytes to the end.
     ///
     /// # Errors
-    /// `UnexpectedEof` when there are fewer, and what the input ends in.
-    pub fn read_exact(&mut self, input: &mut impl io::Read, mut length: usize) -> io::Result<()> {
+    /// `UnexpectedEof` when there are fewer, what the input ends in, and when the system has no memory
+    /// left.
+    pub fn read_exact(&mut self, input: &mut impl io::Read, length: usize) -> io::Result<()> {
+        let read = self.read_to_end_of(length, input);
+        while self.blocks.last().is_some_and(Block::is_empty) {
+            self.blocks.pop();
+        }
+        read
+    }
+
+    /// Asks for all that is missing at once: every call wakes up whoever writes, and the fewer of them
+    /// there are, the more he can write each time.
+    fn read_to_end_of(&mut self, mut length: usize, input: &mut impl io::Read) -> io::Result<()> {
+        let mut first = self.blocks.iter().take_while(|block| block.len() == BLOCK).count();
+        let mut room = self.blocks.len() * BLOCK - self.len();
+        while room < length {
+            self.blocks.push(self.pool.take()?);
+            room += BLOCK;
+        }
         while length > 0 {
-            let block = self.last()?;
-            let rest = block.rest();
-            let wanted = rest.len().min(length);
-            input.read_exact(rest.get_mut(..wanted).unwrap_or_default())?;
-            block.advance(wanted);
-            length -= wanted;
+            let blocks = self.blocks.get_mut(first..).unwrap_or_default();
+            let mut wanted = length;
+            let slices = blocks.iter_mut().map(|block| {
+                let rest = block.rest();
+                let cut = rest.len().min(wanted);
+                wanted -= cut;
+                IoSliceMut::new(rest.get_mut(..cut).unwrap_or_default())
+            });
+            let mut read = match input.read_vectored(&mut slices.collect::<Vec<_>>()) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            length -= read;
+            for block in blocks {
+                let filled = read.min(BLOCK - block.len());
+                block.advance(filled);
+                read -= filled;
+                first += usize::from(block.len() == BLOCK);
+                if read == 0 {
+                    break;
+                }
+            }
         }
         Ok(())
     }

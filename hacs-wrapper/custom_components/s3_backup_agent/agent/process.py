@@ -14,6 +14,7 @@ from typing import Any, cast
 from .binary import explain
 from .errors import AgentGone
 from .log import LogPump
+from .pipe import PipeWriter, pipe
 
 # All that the agent gets of our environment, in lower and upper case.
 _ENVIRONMENT = {"path", "tz", "ssl_cert_file", "ssl_cert_dir", "credentials_directory"}
@@ -41,14 +42,12 @@ class AgentProcess(asyncio.SubprocessProtocol):
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._stderr = asyncio.StreamReader(loop=self._loop)
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._exited = asyncio.Event()
         self._stdout_closed = asyncio.Event()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.SubprocessTransport | None = None
-        self._stdin: asyncio.WriteTransport | None = None
+        self._stdin: PipeWriter | None = None
         self._killed_because: str | None = None
         self._is_stopping = False
 
@@ -65,16 +64,24 @@ class AgentProcess(asyncio.SubprocessProtocol):
             raise await self._loop.run_in_executor(None, explain, error, words[0]) from error
 
     async def _spawn(self, command: Sequence[str], pipe_size: int) -> None:
-        await self._loop.subprocess_exec(
-            lambda: self,
-            *command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={k: v for k, v in os.environ.items() if k.lower() in _ENVIRONMENT},
-            pipesize=pipe_size,
-            start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
-        )
+        reading, writing = pipe(_PIPE_SIZE)
+        self._stdin = PipeWriter(writing, self._input_closed)
+        try:
+            await self._loop.subprocess_exec(
+                lambda: self,
+                *command,
+                stdin=reading,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={k: v for k, v in os.environ.items() if k.lower() in _ENVIRONMENT},
+                pipesize=pipe_size,
+                start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
+            )
+        except BaseException:
+            self._stdin.abort()
+            raise
+        finally:
+            os.close(reading)
 
     @property
     def pid(self) -> int:
@@ -83,13 +90,13 @@ class AgentProcess(asyncio.SubprocessProtocol):
 
     def write(self, *pieces: bytes | bytearray | memoryview) -> None:
         """Puts pieces into the pipe, or behind what waits for room there. Never mixes two calls."""
-        if self._stdin and not self._stdin.is_closing():
-            for piece in pieces:
-                self._stdin.write(piece)
+        if self._stdin:
+            self._stdin.write(pieces)
 
     async def drain(self) -> None:
         """Waits until what was written has found room in the pipe, or the child is gone."""
-        await self._writable.wait()
+        if self._stdin:
+            await self._stdin.drain()
 
     def kill(self, reason: str) -> None:
         """Ends the child at once."""
@@ -126,7 +133,6 @@ class AgentProcess(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
-        self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
         if stderr := self._transport.get_pipe_transport(2):
             self._stderr.set_transport(stderr)
         log_read = self._start(self._log.run(self._stderr))
@@ -142,17 +148,11 @@ class AgentProcess(asyncio.SubprocessProtocol):
         if fd == 2:
             self._stderr.feed_eof()
             return
-        if fd == 0:
-            self._writable.set()
-        else:
-            self._stdout_closed.set()
+        self._stdout_closed.set()
         self._start(self._await_exit())
 
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
+    def _input_closed(self) -> None:
+        self._start(self._await_exit())
 
     def process_exited(self) -> None:
         self._exited.set()
@@ -182,7 +182,8 @@ class AgentProcess(asyncio.SubprocessProtocol):
             task.cancel()
         if self._transport:
             self._transport.close()
-        self._writable.set()
+        if self._stdin:
+            self._stdin.abort()
         self._ended.set()
         self._gone(self._obituary())
 

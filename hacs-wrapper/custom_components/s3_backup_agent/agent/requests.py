@@ -52,7 +52,9 @@ class Requests(ABC):
         end = now() + deadline
         listing, cursor = Listing((), ()), None
         while True:
-            params = {"cursor": cursor, "refresh": refresh, "stale_s": round(stale)}
+            params: dict[str, Any] = {"cursor": cursor, "refresh": refresh}
+            if stale:
+                params["stale_s"] = round(stale)
             page = await self._request("backup.list", target, end - now(), **params)
             listing += Listing.parse(page)
             if (following := page.get("next")) is None:
