@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::plan::Plan;
+use super::lanes::Lanes;
 use super::memory::{Reservation, WINDOW};
 use super::outage::Outage;
 use super::{Cancel, Target};
@@ -115,10 +116,11 @@ pub(super) async fn transfer<S: Sink>(
     let plan = &source.plan;
     let mut next = 0;
     let mut ahead = VecDeque::new();
+    let mut lanes = Lanes::new(target.config.max_parallel_parts);
     // The first reservation stays with the transfer, so that it can always go on.
     let mut own = Some(reservation);
     loop {
-        while ahead.len() < target.config.max_parallel_parts && next < plan.pieces() {
+        while ahead.len() < lanes.open() && next < plan.pieces() {
             let room = match own.take() {
                 Some(reservation) => Room::Own(reservation),
                 None => match target.budget.try_reserve(plan.largest_piece()) {
@@ -137,11 +139,15 @@ pub(super) async fn transfer<S: Sink>(
         }
         let Some((fetch, room)) = ahead.pop_front() else { return Ok(()) };
         progress.wait_for(Some(Waiting::Remote));
+        if !fetch.is_finished() {
+            lanes.full();
+        }
         let bytes = fetch.await.map_err(|error| {
             Error::new(Code::Internal, "the download failed inside the agent").source(error)
         })??;
         progress.wait_for(S::TAKER);
         let length = bytes.iter().map(|piece| piece.len() as u64).sum();
+        lanes.done(length, progress.snapshot().retries);
         let mut handing = std::pin::pin!(sink.write(bytes));
         loop {
             let others_wait = async {

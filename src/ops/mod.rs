@@ -5,6 +5,7 @@ mod cancel;
 mod chunks;
 mod delete;
 mod download;
+mod lanes;
 mod leftovers;
 mod list;
 mod memory;

@@ -8,6 +8,7 @@ use super::footprint::Footprint;
 use super::{Source, Upload as Request};
 use crate::config::{MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
+use crate::ops::lanes::Lanes;
 use crate::ops::memory::{Reservation, WINDOW};
 use crate::ops::outage::Outage;
 use crate::ops::{Chunks, Target};
@@ -47,7 +48,9 @@ impl Plan {
 
     /// Memory without which the upload cannot run: what is collected, and the source's window.
     pub(super) fn reservation(self) -> u64 {
-        self.part_size.max(THRESHOLD) + WINDOW
+        let collected =
+            if self.multipart_at_once { self.part_size } else { self.part_size.max(THRESHOLD) };
+        collected + WINDOW
     }
 }
 
@@ -84,7 +87,7 @@ impl Archive<'_> {
         self.progress.enter(Phase::Transferring);
         let mut collected = Chunks::new(&self.target.pool);
         let mut seen = 0;
-        let mut sending = Sending::default();
+        let mut sending = Sending::new(self.target.config.max_parallel_parts);
         loop {
             self.progress.wait_for(Some(Waiting::Host));
             let next = tokio::select! {
@@ -171,12 +174,13 @@ impl Archive<'_> {
                 .fact("limit", part_size.saturating_mul(max_parts))
             })?;
         let room = loop {
-            if sending.tasks.len() < self.target.config.max_parallel_parts
+            if sending.tasks.len() < sending.lanes.open()
                 && let Some(room) = self.target.budget.try_reserve(part_size)
             {
                 break Some(room);
             }
             self.progress.wait_for(Some(Waiting::Remote));
+            sending.lanes.full();
             match sending.tasks.join_next().await {
                 Some(sent) => sending.done(sent, self.progress)?,
                 // Nothing of ours is on its way that could make room.
@@ -226,14 +230,18 @@ fn check_not_shorter(request: &Request, seen: u64) -> Result<()> {
 type SentPart = Result<(Part, u64, Sha256Digest)>;
 
 /// Parts on their way. Dropping this stops them.
-#[derive(Default)]
 struct Sending {
     tasks: JoinSet<SentPart>,
+    lanes: Lanes,
     count: u64,
     parts: Vec<(Part, Sha256Digest)>,
 }
 
 impl Sending {
+    fn new(most: usize) -> Self {
+        Self { tasks: JoinSet::new(), lanes: Lanes::new(most), count: 0, parts: Vec::new() }
+    }
+
     fn done(
         &mut self,
         sent: Result<SentPart, tokio::task::JoinError>,
@@ -243,6 +251,7 @@ impl Sending {
             Error::new(Code::Internal, "sending a part failed inside the agent").source(error)
         })??;
         progress.add(length);
+        self.lanes.done(length, progress.snapshot().retries);
         self.parts.push((part, digest));
         Ok(())
     }
@@ -260,13 +269,16 @@ mod tests {
 
     #[test]
     fn parts_grow_with_the_announced_size_only() {
-        let plan = |announced| Plan::new(16 * MIB, 10_000, announced);
+        let plan = |announced| Plan::new(8 * MIB, 10_000, announced);
         let sizes = |announced| plan(announced).unwrap().part_size / MIB;
-        assert_eq!(sizes(None), 16);
-        assert_eq!(sizes(Some(140 << 30)), 16);
+        assert_eq!(sizes(None), 8);
+        assert_eq!(sizes(Some(70 << 30)), 8);
         assert_eq!(sizes(Some(1 << 40)), 111);
+        let reserved = |announced| plan(announced).unwrap().reservation() / MIB;
+        // Only what may still become a single request is collected as a whole.
+        assert_eq!([reserved(None), reserved(Some(1)), reserved(Some(THRESHOLD))], [24, 24, 12]);
         assert_eq!(plan(Some(u64::MAX)).unwrap_err().code(), Code::TooLarge);
         // Scaleway takes a tenth of the parts.
-        assert_eq!(Plan::new(16 * MIB, 1000, Some(40 << 30)).unwrap().part_size, 44 * MIB);
+        assert_eq!(Plan::new(8 * MIB, 1000, Some(40 << 30)).unwrap().part_size, 44 * MIB);
     }
 }

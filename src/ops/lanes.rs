@@ -1,0 +1,158 @@
+//! How many parts of a transfer are on their way at the same time.
+//!
+//! Over a long distance each connection is slow by itself, and more of them are faster; on a slow or
+//! short line they only share what there is, and lose more when it breaks. So more are tried for as
+//! long as that pays, and fewer when the storage fails often or asks to slow down.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Lanes to begin with.
+const FIRST: usize = 4;
+
+/// How much faster more lanes have to be.
+const WORTHWHILE: f64 = 1.15;
+
+/// Rounds for which nothing new is tried after something did not work.
+const REST: u32 = 16;
+
+/// The lanes of one transfer. A round is over when as many parts as there are lanes were done.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    most: usize,
+    open: usize,
+    round: Round,
+    /// Lanes and bytes per second before more were opened.
+    before: Option<(usize, f64)>,
+    rest: u32,
+}
+
+#[derive(Debug)]
+struct Round {
+    begun: Instant,
+    retries: u32,
+    parts: usize,
+    bytes: u64,
+    /// Whether the transfer had to wait for a lane.
+    full: bool,
+}
+
+impl Lanes {
+    /// At most so many.
+    pub(super) fn new(most: usize) -> Self {
+        let round = Round { begun: Instant::now(), retries: 0, parts: 0, bytes: 0, full: false };
+        Self { most, open: most.min(FIRST), round, before: None, rest: 0 }
+    }
+
+    /// How many there are now.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Says that the storage is what the transfer waits for.
+    pub(super) fn full(&mut self) {
+        self.round.full = true;
+    }
+
+    /// Counts a part of so many bytes. `retries` are those of the transfer so far.
+    pub(super) fn done(&mut self, bytes: u64, retries: u32) {
+        let round = &mut self.round;
+        round.parts += 1;
+        round.bytes += bytes;
+        if round.parts < self.open {
+            return;
+        }
+        let elapsed = round.begun.elapsed().max(Duration::from_millis(1));
+        #[expect(clippy::cast_precision_loss, reason = "a rate of bytes need not be exact")]
+        let rate = round.bytes as f64 / elapsed.as_secs_f64();
+        let repeated = retries.saturating_sub(round.retries) as usize;
+        let (failed, full) = (repeated * 2 > self.open, round.full);
+        self.round = Round { begun: Instant::now(), retries, parts: 0, bytes: 0, full: false };
+        self.judge(rate, failed, full);
+    }
+
+    fn judge(&mut self, rate: f64, failed: bool, full: bool) {
+        if failed {
+            self.open = (self.open / 2).max(1);
+            self.before = None;
+            self.rest = REST;
+        } else if let Some((open, slower)) = self.before.take_if(|_| full)
+            && rate < slower * WORTHWHILE
+        {
+            self.open = open;
+            self.rest = REST;
+        } else if self.rest > 0 {
+            self.rest -= 1;
+        } else if full && self.open < self.most {
+            self.before = Some((self.open, rate));
+            self.open = (self.open * 2).min(self.most);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line whose lanes have `each` bytes per second, and all together `whole`.
+    async fn round(lanes: &mut Lanes, each: u64, whole: u64, retries: u32) -> usize {
+        lanes.full();
+        let open = lanes.open() as u64;
+        let bytes = 1 << 20;
+        let rate = (each * open).min(whole);
+        tokio::time::sleep(Duration::from_millis(1000 * bytes * open / rate)).await;
+        for _ in 0..open {
+            lanes.done(bytes, retries);
+        }
+        lanes.open()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_lanes_are_opened_while_that_pays() {
+        let mut lanes = Lanes::new(16);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(round(&mut lanes, 20_000_000, 1_000_000_000, 0).await);
+        }
+        assert_eq!(seen, [8, 16, 16, 16]);
+
+        let mut lanes = Lanes::new(16);
+        assert_eq!(round(&mut lanes, 20_000_000, 80_000_000, 0).await, 8);
+        for _ in 0..REST {
+            assert_eq!(round(&mut lanes, 20_000_000, 80_000_000, 0).await, 4, "it did not pay");
+        }
+        assert_eq!(round(&mut lanes, 20_000_000, 80_000_000, 0).await, 4);
+        // The line may be another one by now.
+        assert_eq!(round(&mut lanes, 20_000_000, 800_000_000, 0).await, 8);
+        assert_eq!(round(&mut lanes, 20_000_000, 800_000_000, 0).await, 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fewer_lanes_are_used_when_the_storage_fails() {
+        let mut lanes = Lanes::new(8);
+        round(&mut lanes, 1000, 100_000, 0).await;
+        assert_eq!(lanes.open(), 8);
+        let mut seen = Vec::new();
+        // Some failures are no reason, nor is one part of a few.
+        for retries in [4, 9, 12, 14, 15, 16] {
+            seen.push(round(&mut lanes, 1000, 100_000, retries).await);
+        }
+        assert_eq!(seen, [8, 4, 2, 1, 1, 1]);
+        for _ in 0..REST {
+            assert_eq!(round(&mut lanes, 1000, 100_000, 16).await, 1);
+        }
+        assert_eq!(round(&mut lanes, 1000, 100_000, 16).await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_host_is_no_reason_for_more() {
+        let mut lanes = Lanes::new(8);
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            lanes.done(1, 0);
+        }
+        assert_eq!(lanes.open(), 4);
+        assert_eq!(Lanes::new(1).open(), 1);
+    }
+}
