@@ -22,8 +22,9 @@ use crate::error::Result;
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// Default of `part_size_bytes`: few requests, yet several parts fit into the memory budget.
-pub const DEFAULT_PART_SIZE: u64 = 16 * MIB;
+/// Default of `part_size_bytes`: few requests, yet so many parts fit into the memory budget that a line
+/// over a long distance is filled.
+pub const DEFAULT_PART_SIZE: u64 = 8 * MIB;
 
 /// Smallest part that S3 accepts, except for the last of an upload.
 pub const MIN_PART_SIZE: u64 = 5 * MIB;

@@ -100,7 +100,7 @@ pub struct TargetOptions {
     )]
     storage_class: Option<String>,
 
-    /// Size of the parts of an upload. Default: 16777216 (16 MiB), less with a small budget.
+    /// Size of the parts of an upload. Default: 8388608 (8 MiB), less with a small budget.
     #[arg(
         long,
         value_name = "BYTES",

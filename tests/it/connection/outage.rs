@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use http::Method;
 use http::request::Parts;
+use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use s3_backup_agent::demo::host::{Answer, Event, Host};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
@@ -127,7 +128,7 @@ fn is_archive(head: &Parts) -> bool {
 
 fn is_second_piece(head: &Parts) -> bool {
     let range = head.headers.get("range").and_then(|range| range.to_str().ok());
-    range.is_some_and(|range| range.starts_with(&format!("bytes={}-", 16 * MIB)))
+    range.is_some_and(|range| range.starts_with(&format!("bytes={DEFAULT_PART_SIZE}-")))
 }
 
 type Moment = (&'static str, fn(&Parts) -> bool, u64, bool);
@@ -193,7 +194,7 @@ async fn an_outage_that_lasts_too_long_ends_in_the_last_error() {
         _ = gone(wire, &reached, &nobody, &server) => unreachable!("nobody brings it back"),
     };
     assert_eq!(code(answer), "cannot_connect");
-    assert!(content.len() as u64 <= 16 * MIB);
+    assert!(content.len() as u64 <= DEFAULT_PART_SIZE);
     assert!(waits(&host) > 0);
 }
 

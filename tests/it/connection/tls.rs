@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use s3_backup_agent::demo::host::Host;
 use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
@@ -200,7 +201,7 @@ async fn parts_travel_at_the_same_time_on_connections_of_their_own() {
     let wire = wire.await;
     let given = json!({"ca_certificate": authority.pem});
     let host = open(&server, &wire.https(), given, &[]).await.unwrap();
-    crate::e2e::store(&host, "parts", 1, 48 << 20).await;
+    crate::e2e::store(&host, "parts", 1, 3 * DEFAULT_PART_SIZE).await;
     let seen = wire.seen();
     let parts = seen.iter().filter(|seen| super::seen::part(&seen.uri).is_some());
     let connections: std::collections::BTreeSet<_> = parts.map(|seen| seen.connection).collect();
@@ -248,8 +249,8 @@ async fn a_damaged_byte_on_the_way_is_noticed_and_sent_again() {
     let https = format!("https://{}", damaging(secured.wire.address).await);
     let given = json!({"ca_certificate": secured.identity.pem});
     there_and_back(&open(&secured.server, &https, given, &[]).await.unwrap()).await;
-    // Three parts each way, and the damaged ones.
+    // A small backup and five parts each way, and the damaged ones.
     let seen = secured.wire.seen();
     let gets = seen.iter().filter(|seen| !seen.header("range").is_empty()).count();
-    assert_eq!(gets, 1 + 3 + 1);
+    assert_eq!(gets, 1 + 5 + 1);
 }

@@ -1,5 +1,6 @@
 //! Downloads that begin in the middle or are given up.
 
+use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use serde_json::json;
 
 use super::streams::next;
@@ -13,7 +14,7 @@ async fn a_download_may_begin_anywhere() {
     let host = connect(&server).await;
     let size = 40_u64 << 20;
     store(&host, "o", 2, size).await;
-    for offset in [0, 1, 16 << 20, (16 << 20) + 5, size - 1, size] {
+    for offset in [0, 1, DEFAULT_PART_SIZE, DEFAULT_PART_SIZE + 5, size - 1, size] {
         let mut content = Vec::new();
         let extra = json!({"offset": offset});
         let result = host

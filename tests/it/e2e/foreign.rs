@@ -1,5 +1,6 @@
 //! Objects that other tools, accidents or attackers left in the folder.
 
+use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use serde_json::{Value, json};
 
 use super::{backup, code, connect, fetch, ids};
@@ -127,7 +128,8 @@ async fn no_damaged_byte_is_delivered() {
     let mut content = Noise::new(6, size).bytes(usize::try_from(size).unwrap());
     host.upload("t1", backup("rot"), json!({}), content.as_slice()).await.unwrap();
     // One bit in the second part.
-    let damaged = (16 << 20) + 7;
+    let part = usize::try_from(DEFAULT_PART_SIZE).unwrap();
+    let damaged = part + 7;
     content[damaged] ^= 1;
     server.put(&key, content.clone()).await;
     let mut received = 0;
@@ -140,7 +142,7 @@ async fn no_damaged_byte_is_delivered() {
     let error = answer.unwrap_err();
     assert_eq!(error.data.code, "integrity_mismatch");
     assert_eq!(serde_json::to_value(&error.data.facts["part"]).unwrap(), json!(2));
-    assert_eq!(received, 16 << 20);
+    assert_eq!(received, part);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use s3_backup_agent::demo::host::{Answer, Event, Host, Request};
 use serde_json::{Value, json};
 
@@ -186,7 +187,7 @@ async fn progress_counts_what_is_safe_and_ends_complete() {
     assert_eq!(reports.last().unwrap()["done"], size);
     assert_eq!(reports.last().unwrap()["total"], size);
     // Only whole parts, never what is merely on its way.
-    assert!(done.iter().all(|done| done % (16 << 20) == 0), "{done:?}");
+    assert!(done.iter().all(|done| done % DEFAULT_PART_SIZE == 0), "{done:?}");
 }
 
 #[tokio::test]
