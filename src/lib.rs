@@ -14,6 +14,8 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod error;
+#[cfg(feature = "demo")]
+pub(crate) mod fault;
 pub mod journal;
 pub mod logging;
 pub mod ops;

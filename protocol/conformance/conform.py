@@ -3079,6 +3079,11 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "takes a clock that can be moved",
         "tests/it/connection/stale.rs::an_old_listing_is_given_at_once_and_made_anew_meanwhile",
     ),
+    "E5": (
+        "takes an agent with a fault in it",
+        "tests/it/protocol/faults.rs::a_fault_ends_one_request_and_not_the_agent",
+        "tests/it/protocol/faults.rs::what_an_upload_with_a_fault_has_stored_is_taken_back",
+    ),
     "E3": ("advice to hosts: when to repeat is theirs to decide",),
     "K3": ("advice to hosts: what else an agent may need of the environment is not known",),
     "K4": (

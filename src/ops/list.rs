@@ -13,6 +13,8 @@ use crate::store::Listing;
 /// # Errors
 /// Every code that a storage or a connection can cause.
 pub async fn list(target: &Target, refresh: bool, cancel: &Cancel) -> Result<Arc<Listing>> {
+    #[cfg(feature = "demo")]
+    crate::fault::trip("list");
     cancel.guard(target.store.listing(refresh)).await
 }
 

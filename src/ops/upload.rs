@@ -7,10 +7,12 @@
 mod footprint;
 mod parts;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use self::footprint::Footprint;
 use self::parts::{Archive, Plan};
@@ -62,7 +64,12 @@ pub async fn upload(
     check(&request)?;
     let outage = Outage::new(request.outage, progress, cancel)?;
     let mut footprint = Footprint::new(outage);
-    let stored = store(target, &request, source, progress, cancel, &mut footprint).await;
+    let storing = store(target, &request, source, progress, cancel, &mut footprint);
+    // What is in the bucket has to be taken back whatever happens here.
+    let stored = AssertUnwindSafe(storing).catch_unwind().await;
+    let stored = stored.unwrap_or_else(|_| {
+        Err(Error::new(Code::Internal, "the upload failed inside the agent: see its log"))
+    });
     let error = match stored {
         Ok(uploaded) => return Ok(uploaded),
         Err(error) => error,
@@ -178,6 +185,8 @@ struct Commit {
 impl Commit {
     /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
     async fn run(self, mark: &str, etag: String, version_id: Option<String>) -> Result<Uploaded> {
+        #[cfg(feature = "demo")]
+        crate::fault::trip("commit");
         let Self { outage, name, .. } = &self;
         let store = &self.target.store;
         let archive = store.layout().archive_key(name);

@@ -1,10 +1,12 @@
 //! What each message does: the ones that keep their order at once, the others as tasks.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -199,13 +201,16 @@ impl Session {
             .fact("member", "id");
             return self.broken(error).await;
         }
-        if let Err(error) = self.dispatch(id, method, params).await {
+        let dispatching = AssertUnwindSafe(self.dispatch(id, method, params)).catch_unwind();
+        if let Err(error) = dispatching.await.unwrap_or_else(|_| Err(task::panicked())) {
             self.outbox.respond(Some(id), Err(error)).await;
         }
         None
     }
 
     async fn dispatch(&mut self, id: u64, method: &str, params: Option<&RawValue>) -> Result<()> {
+        #[cfg(feature = "demo")]
+        crate::fault::trip(method);
         if method == "initialize" {
             let initialized = self.initialize(&read(params)?)?;
             self.outbox.respond(Some(id), answer(&initialized)).await;

@@ -104,9 +104,7 @@ impl Task {
         };
         let running = AssertUnwindSafe(running).catch_unwind();
         let answer = Box::pin(accompany(running, id, pace, &progress, &cancel, &outbox)).await;
-        let answer = answer.unwrap_or_else(|_| {
-            Err(Error::new(Code::Internal, "the request failed inside the agent: see its log"))
-        });
+        let answer = answer.unwrap_or_else(|_| Err(panicked()));
         if let Err(error) = &answer {
             tracing::info!(id, code = error.code().as_str(), %error, "a request failed");
         }
@@ -118,6 +116,11 @@ impl Task {
         }
         table.answered();
     }
+}
+
+/// What a request is answered with that ended in a panic.
+pub(super) fn panicked() -> Error {
+    Error::new(Code::Internal, "the request failed inside the agent: see its log")
 }
 
 type Outcome = std::result::Result<Answer, Box<dyn std::any::Any + Send>>;

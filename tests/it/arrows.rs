@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Rooms that all others may use, and that use only what the table says.
-const LEAVES: [&str; 6] = ["error", "config", "progress", "logging", "blocks", "journal"];
+const LEAVES: [&str; 7] = ["error", "config", "progress", "logging", "blocks", "journal", "fault"];
 
 /// A room and the rooms that it may use, besides itself and the leaves.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -29,6 +29,7 @@ const LEAF_ROOMS: &[(&str, &[&str])] = &[
     ("progress", &[]),
     ("blocks", &["error"]),
     ("journal", &[]),
+    ("fault", &[]),
     ("logging", &["config", "error", "protocol"]),
 ];
 

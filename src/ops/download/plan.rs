@@ -96,6 +96,8 @@ impl Plan {
         index: u64,
         mut content: Filled,
     ) -> Result<Vec<Bytes>> {
+        #[cfg(feature = "demo")]
+        crate::fault::trip("piece");
         let number = self.first() + index;
         let range = self.range(number);
         let Some(digests) = &self.digests else {

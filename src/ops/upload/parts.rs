@@ -111,6 +111,8 @@ impl Archive<'_> {
                 self.send_part(upload, part, &mut sending).await?;
             }
         }
+        #[cfg(feature = "demo")]
+        crate::fault::trip("end of the stream");
         check_not_shorter(request, seen)?;
         self.progress.expect(Some(seen));
         self.progress.wait_for(Some(Waiting::Remote));
@@ -190,6 +192,8 @@ impl Archive<'_> {
         let in_own_memory = room.is_none();
         let (upload, outage) = (upload.clone(), self.outage.clone());
         sending.tasks.spawn(async move {
+            #[cfg(feature = "demo")]
+            crate::fault::trip("part");
             let payload = Payload::hashed_aside(part).await;
             // Safe to repeat: the last one of a number counts.
             let stored = outage.bridge(|| upload.send_part(number, &payload)).await;

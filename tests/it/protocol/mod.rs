@@ -2,6 +2,7 @@
 
 mod bad_config;
 mod endurance;
+mod faults;
 mod framing;
 mod limits;
 mod messages;

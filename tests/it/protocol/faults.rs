@@ -1,0 +1,76 @@
+//! Faults inside the agent: they end the request that meets them, and nothing else.
+
+use s3_backup_agent::demo::host::Host;
+use serde_json::{Value, json};
+
+use super::code;
+use crate::e2e::{assert_empty, backup, fetch, ids};
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
+
+/// An agent that panics wherever it comes to this place, with the target `t1` open.
+async fn faulty(server: &TestServer, place: &str) -> Host {
+    let fault = [("S3_BACKUP_AGENT_DEMO_FAULT".to_owned(), place.to_owned())];
+    let host = Host::launch(agent_command(), &["serve"], &fault).await.unwrap();
+    host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    host
+}
+
+async fn upload(host: &Host, id: &str, size: u64) -> Result<Value, Value> {
+    let stored = host.upload("t1", backup(id), json!({"size": size}), Noise::new(1, size)).await;
+    stored.map_err(|error| serde_json::to_value(&error.data).unwrap())
+}
+
+/// Ends the agent, which has said in its log where the fault is.
+async fn ends_well(mut host: Host) {
+    host.close_stdin().await;
+    assert_eq!(host.wait().await.unwrap().code(), Some(0));
+    let log = host.stderr_lines();
+    let told = log.iter().filter(|line| line.contains("a fault that was asked for"));
+    assert!(told.count() > 0, "{log:?}");
+    for line in log {
+        serde_json::from_str::<Value>(&line).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_fault_ends_one_request_and_not_the_agent() {
+    let server = TestServer::embedded().await;
+    let list = || json!({"target": "t1", "refresh": true});
+    for (place, method, params) in [
+        // One that is answered at once, and one that is a task.
+        ("ping", "ping", json!({})),
+        ("list", "backup.list", list()),
+    ] {
+        let host = faulty(&server, place).await;
+        for _ in 0..3 {
+            assert_eq!(code(host.call(method, params.clone()).await), "internal", "{place}");
+        }
+        upload(&host, place, 21 << 20).await.unwrap();
+        assert_eq!(fetch(&host, place).await.0.len(), 21 << 20);
+        ends_well(host).await;
+    }
+    let host = faulty(&server, "piece").await;
+    let answer = host.download("t1", "list", json!({}), 4 << 20, |_| panic!("no byte")).await;
+    assert_eq!(code(answer), "internal");
+    assert_eq!(ids(&host).await, ["list", "ping"]);
+    ends_well(host).await;
+}
+
+#[tokio::test]
+async fn what_an_upload_with_a_fault_has_stored_is_taken_back() {
+    let server = TestServer::embedded().await;
+    // In a part, in the upload itself while its parts are there, and when the archive is.
+    for place in ["part", "end of the stream", "commit"] {
+        let host = faulty(&server, place).await;
+        let error = upload(&host, "b", 40 << 20).await.unwrap_err();
+        assert_eq!((&error["code"], &error["cleanup"]), (&json!("internal"), &json!("complete")));
+        assert_empty(&server).await;
+        // Its name and its id are free again.
+        let again = upload(&host, "b", 40 << 20).await.unwrap_err();
+        assert_eq!(again["code"], "internal", "{place}: {again}");
+        assert_empty(&server).await;
+        assert_eq!(ids(&host).await, Vec::<String>::new());
+        ends_well(host).await;
+    }
+}
