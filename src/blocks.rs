@@ -15,6 +15,10 @@ use memmap2::MmapMut;
 /// there are not too many.
 pub const BLOCK: usize = 64 << 10;
 
+/// Bytes that must be free beside each new block. Whatever else needs memory, such as a task or a
+/// thread, cannot be refused any in an orderly way: the program would end.
+const HEADROOM: usize = 8 << 20;
+
 /// Where blocks come from and go back to. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Arc<Mutex<Counts>>);
@@ -23,6 +27,9 @@ pub struct Pool(Arc<Mutex<Counts>>);
 struct Counts {
     used: usize,
     spare: Vec<MmapMut>,
+    /// Blocks that a machine without memory gives.
+    #[cfg(test)]
+    most: Option<usize>,
 }
 
 impl Pool {
@@ -30,20 +37,41 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A pool of a machine that has memory for so many blocks.
+    #[cfg(test)]
+    pub(crate) fn of(most: usize) -> Self {
+        let pool = Self::default();
+        pool.counts().most = Some(most);
+        pool
+    }
+
     /// An empty block.
     ///
     /// # Errors
-    /// When the system has no memory left.
+    /// `OutOfMemory` when the system has none left.
     pub fn take(&self) -> io::Result<Block> {
         let mut counts = self.counts();
+        #[cfg(test)]
+        if counts.most == Some(counts.used) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         let map = match counts.spare.pop() {
             Some(map) => map,
-            None => MmapMut::map_anon(BLOCK)?,
+            None => {
+                new_block().map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?
+            }
         };
         counts.used += 1;
         drop(counts);
         Ok(Block { map: Some(map), filled: 0, pool: self.clone() })
     }
+}
+
+fn new_block() -> io::Result<MmapMut> {
+    let map = MmapMut::map_anon(BLOCK)?;
+    // Given back at once, and never touched.
+    MmapMut::map_anon(HEADROOM)?;
+    Ok(map)
 }
 
 /// A block that is being filled.
@@ -173,8 +201,8 @@ impl Filled {
     /// Reads exactly `length` bytes to the end.
     ///
     /// # Errors
-    /// `UnexpectedEof` when there are fewer, what the input ends in, and when the system has no memory
-    /// left.
+    /// `UnexpectedEof` when there are fewer, `OutOfMemory` when the system has no memory left (then
+    /// exactly [`Filled::len`] bytes were read), and what the input ends in.
     pub fn read_exact(&mut self, input: &mut impl io::Read, length: usize) -> io::Result<()> {
         let read = self.read_to_end_of(length, input);
         while self.blocks.last().is_some_and(Block::is_empty) {

@@ -70,7 +70,7 @@ fn see(input: Input) -> Seen {
                 id: id.map(|id| id.get().to_owned()),
                 method: method.map(|method| method.get().to_owned()),
                 params: params.map(|params| params.get().to_owned()),
-                payload: payload.map(|pieces| pieces.concat()),
+                payload: payload.map(|pieces| pieces.unwrap().concat()),
             }
         }
         Input::Batch => Seen::Batch,

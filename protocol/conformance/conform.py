@@ -3080,9 +3080,10 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/connection/stale.rs::an_old_listing_is_given_at_once_and_made_anew_meanwhile",
     ),
     "E5": (
-        "takes an agent with a fault in it",
+        "takes an agent with a fault in it, or a machine without memory",
         "tests/it/protocol/faults.rs::a_fault_ends_one_request_and_not_the_agent",
         "tests/it/protocol/faults.rs::what_an_upload_with_a_fault_has_stored_is_taken_back",
+        "tests/it/protocol/limits.rs::memory_that_is_not_there_ends_one_request_and_not_the_agent",
     ),
     "E3": ("advice to hosts: when to repeat is theirs to decide",),
     "K3": ("advice to hosts: what else an agent may need of the environment is not known",),

@@ -147,7 +147,7 @@ impl Session {
         &self,
         method: &str,
         params: Option<&RawValue>,
-        payload: Option<Vec<bytes::Bytes>>,
+        payload: Option<Result<Vec<bytes::Bytes>>>,
     ) {
         let handled = match method {
             "cancel" => read::<protocol::Cancel>(params).map(|cancel| {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::blocks::{Filled, Pool};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, no_memory};
 use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 
 /// A frame of the host, taken apart as far as every message needs it.
@@ -16,8 +16,8 @@ use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 pub struct Frame {
     /// The message.
     pub message: Message,
-    /// The bytes behind it, in pieces.
-    pub payload: Option<Vec<Bytes>>,
+    /// The bytes behind it, in pieces; an error where the machine had no memory for them.
+    pub payload: Option<Result<Vec<Bytes>, Error>>,
 }
 
 /// The members of a JSON-RPC object.
@@ -118,28 +118,44 @@ impl<R: BufRead> Reader<R> {
         Ok(Input::Frame(Frame { message, payload }))
     }
 
-    fn payload(&mut self, length: &str) -> Result<Vec<Bytes>, String> {
+    fn payload(&mut self, length: &str) -> Result<Result<Vec<Bytes>, Error>, String> {
         let length = length
             .parse::<usize>()
             .ok()
             .filter(|length| (1..=MAX_PAYLOAD).contains(length))
             .ok_or_else(|| format!("the payload must have 1 to {MAX_PAYLOAD} bytes"))?;
         let mut bytes = Filled::new(&self.pool);
-        bytes.read_exact(&mut self.input, length).map_err(|error| {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                return "the input ends inside a payload".to_owned();
+        let payload = match bytes.read_exact(&mut self.input, length) {
+            Ok(()) => Ok(bytes.into_bytes(0)),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                // What follows is still a frame.
+                let rest = (length - bytes.len()) as u64;
+                drop(bytes);
+                let skipped = io::copy(&mut self.input.by_ref().take(rest), &mut io::sink());
+                if skipped.map_err(cannot_read)? < rest {
+                    return Err(cannot_read(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Err(no_memory(error))
             }
-            format!("cannot read: {error}")
-        })?;
+            Err(error) => return Err(cannot_read(error)),
+        };
         let mut end = [0];
         match self.input.read_exact(&mut end) {
-            Ok(()) if end == *b"\n" => Ok(bytes.into_bytes(0)),
+            Ok(()) if end == *b"\n" => Ok(payload),
             Ok(()) => {
                 Err("the payload is not followed by a line feed: its length is wrong".to_owned())
             }
             Err(_) => Err("the input ends behind a payload".to_owned()),
         }
     }
+}
+
+/// What keeps a payload from being read to its end.
+fn cannot_read(error: io::Error) -> String {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "the input ends inside a payload".to_owned();
+    }
+    format!("cannot read: {error}")
 }
 
 /// Whether brackets outside of strings are nested at most [`MAX_DEPTH`] deep.
@@ -212,7 +228,7 @@ mod tests {
             match reader.read() {
                 Input::Frame(Frame { message, payload }) => found.push((
                     message.method.map(|method| method.get().to_owned()).unwrap_or_default(),
-                    payload.map(|bytes| bytes.concat()).unwrap_or_default(),
+                    payload.map(|bytes| bytes.unwrap().concat()).unwrap_or_default(),
                 )),
                 end @ (Input::Batch | Input::End | Input::Broken(_)) => return (found, end),
             }
@@ -258,6 +274,39 @@ mod tests {
             assert!(found.is_empty() && matches!(end, Input::Broken(_)), "{input:.40}: {end:?}");
         }
         assert!(matches!(frames(b"{\"a\":\"\xff\"}\n").1, Input::Broken(_)));
+    }
+
+    #[test]
+    fn a_payload_without_memory_is_passed_over() {
+        let long =
+            [b"{\"method\":\"a\",\"payload\":200000}\n", &[b'\n'; 200_000][..], b"\n"].concat();
+        let short = b"{\"method\":\"b\",\"payload\":2}\nxy\n";
+        let read = |input: &[u8], most| {
+            let mut reader = Reader { pool: Pool::of(most), ..Reader::new(input) };
+            let mut found = Vec::new();
+            loop {
+                match reader.read() {
+                    Input::Frame(frame) => {
+                        let payload = frame.payload.unwrap();
+                        found.push(
+                            payload.map(|bytes| bytes.concat().len()).map_err(|it| it.code()),
+                        );
+                    }
+                    Input::End => return found,
+                    Input::Batch | Input::Broken(_) => panic!("after {found:?}"),
+                }
+            }
+        };
+        let both = [&long[..], short].concat();
+        assert_eq!(read(&both, 0), [Err(Code::Busy), Err(Code::Busy)]);
+        for most in 1..4 {
+            assert_eq!(read(&both, most), [Err(Code::Busy), Ok(2)]);
+        }
+        assert_eq!(read(&both, 4), [Ok(200_000), Ok(2)]);
+        for cut in [long.len() - 1, long.len() - 2, 100_000, 40] {
+            let mut reader = Reader { pool: Pool::of(1), ..Reader::new(&long[..cut]) };
+            assert!(matches!(reader.read(), Input::Broken(_)), "{cut}");
+        }
     }
 
     #[test]

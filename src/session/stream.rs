@@ -55,11 +55,15 @@ impl Inbound {
     }
 
     /// Takes a data frame.
-    pub(super) fn data(&self, offset: u64, payload: Option<Vec<Bytes>>) {
+    pub(super) fn data(&self, offset: u64, payload: Option<Result<Vec<Bytes>>>) {
         let mut state = self.state();
-        let Some(payload) = payload else {
-            return self
-                .violated(Code::StreamViolation, "stream.data came without bytes".to_owned());
+        let payload = match payload {
+            Some(Ok(payload)) => payload,
+            Some(Err(error)) => return self.violated(error.code(), error.message().to_owned()),
+            None => {
+                let message = "stream.data came without bytes".to_owned();
+                return self.violated(Code::StreamViolation, message);
+            }
         };
         if state.ended {
             return self.violated(Code::StreamViolation, "data came after stream.end".to_owned());

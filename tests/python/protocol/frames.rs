@@ -39,7 +39,8 @@ fn verdict(input: &[u8]) -> Vec<Found> {
     loop {
         let (next, last) = match reader.read() {
             Input::Frame(Frame { message: Message { id, method, params, .. }, payload }) => {
-                let payload = payload.map(|pieces| hexadecimal(&pieces.concat()));
+                let payload =
+                    payload.map(|pieces| hexadecimal(&pieces.unwrap_or_default().concat()));
                 (Found::Frame([id, method, params], payload), false)
             }
             Input::Batch => (Found::Word("batch"), false),
