@@ -3079,6 +3079,11 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "takes a clock that can be moved",
         "tests/it/connection/stale.rs::an_old_listing_is_given_at_once_and_made_anew_meanwhile",
     ),
+    "P8": (
+        "takes a storage that fails",
+        "tests/it/connection/breaks.rs::a_download_goes_on_where_it_broke",
+        "tests/it/connection/breaks.rs::a_storage_that_asks_to_slow_down_is_asked_again",
+    ),
     "E5": (
         "takes an agent with a fault in it, or a machine without memory",
         "tests/it/protocol/faults.rs::a_fault_ends_one_request_and_not_the_agent",

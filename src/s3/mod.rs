@@ -80,6 +80,8 @@ pub struct Bucket {
     name: String,
     endpoint: String,
     quirks: Arc<Quirks>,
+    /// Where calls that are made again are counted.
+    progress: Progress,
 }
 
 impl Bucket {
@@ -140,6 +142,7 @@ impl Bucket {
             name: config.bucket.clone(),
             endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
             quirks,
+            progress: Progress::default(),
         })
     }
 
@@ -238,7 +241,11 @@ impl Bucket {
     #[must_use]
     pub fn reporting_to(&self, progress: &Progress) -> Self {
         let config = self.client.config().to_builder().interceptor(Repeats(progress.clone()));
-        Self { client: aws_sdk_s3::Client::from_conf(config.build()), ..self.clone() }
+        Self {
+            client: aws_sdk_s3::Client::from_conf(config.build()),
+            progress: progress.clone(),
+            ..self.clone()
+        }
     }
 }
 

@@ -208,6 +208,7 @@ impl Bucket {
                 // The SDK repeats a request, but not the reading of an answer.
                 Err(error) if error.code() == Code::NetworkLost && tries < FRUITLESS_ATTEMPTS => {
                     tries += 1;
+                    self.progress.retried();
                 }
                 done => return done,
             }
@@ -264,6 +265,7 @@ impl Bucket {
             if !broke.code().retryable() || fruitless >= FRUITLESS_ATTEMPTS {
                 return Err(broke);
             }
+            self.progress.retried();
             tracing::info!(key, offset = content.len(), error = %broke, "reading on after a break");
             let patience = 200_u64 << fruitless;
             tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(0..patience))).await;
