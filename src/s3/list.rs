@@ -21,6 +21,9 @@ pub struct ObjectInfo {
     pub modified: i64,
 }
 
+/// As many keys with the same start are looked through in one listing.
+const FEW: i32 = 16;
+
 /// At most 1,000 objects.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -66,6 +69,27 @@ impl Bucket {
         // Of all keys that begin so, it is the first.
         let page = self.list_some(key, None, Some(1)).await?;
         Ok(page.objects.first().is_some_and(|object| object.key == key))
+    }
+
+    /// Whether there is an object with any of these keys, all of which begin with `start`. Takes one
+    /// listing, or one more for each key where there are many others that begin so.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn any_exists(&self, start: &str, keys: &[String]) -> Result<bool> {
+        let page = self.list_some(start, None, Some(FEW)).await?;
+        if page.objects.iter().any(|object| keys.contains(&object.key)) {
+            return Ok(true);
+        }
+        if page.next.is_none() {
+            return Ok(false);
+        }
+        for key in keys {
+            if self.exists(key).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn list_some(&self, folder: &str, next: Option<Next>, most: Option<i32>) -> Result<Page> {

@@ -71,6 +71,12 @@ impl Layout {
         format!("{}{name}{METADATA}", self.folder)
     }
 
+    /// What both keys of this name begin with.
+    #[must_use]
+    pub fn start_of_keys(&self, name: &str) -> String {
+        format!("{}{name}.", self.folder)
+    }
+
     /// An unused key for an object that is written to try out the storage.
     #[must_use]
     pub fn probe_key(&self) -> String {

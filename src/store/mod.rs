@@ -250,12 +250,11 @@ impl Store {
     /// # Errors
     /// `already_exists`, and every code that a storage or a connection can cause.
     pub async fn check_free(&self, name: &str) -> Result<()> {
-        for key in [self.layout.archive_key(name), self.layout.metadata_key(name)] {
-            if self.bucket.exists(&key).await? {
-                return Err(taken(name));
-            }
+        let keys = [self.layout.archive_key(name), self.layout.metadata_key(name)];
+        match self.bucket.any_exists(&self.layout.start_of_keys(name), &keys).await? {
+            true => Err(taken(name)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether an upload of this process is using the name.

@@ -189,7 +189,8 @@ async fn two_uploads_with_one_name_never_meet() {
         let hosts = std::mem::take(&mut pair.hosts);
         let works = [upload(&hosts[0], "a", 1, "fail"), upload(&hosts[1], "b", 2, "fail")];
         let (ended, passed) = pair.run(works, |step| usize::from(order >> step & 1 == 1)).await;
-        assert!(passed >= 8, "{passed}");
+        // Five of the one, and of the other at least the two that tell it that the name is taken.
+        assert!(passed >= 7, "{passed}");
         // Who was told that the backup is stored has it.
         let mut expected = Vec::new();
         for (ended, it) in ended.iter().zip([("a".to_owned(), 1), ("b".to_owned(), 2)]) {

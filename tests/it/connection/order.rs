@@ -1,13 +1,16 @@
 //! In which order a bucket is written and deleted, what stands on the objects, and where they lie.
 
+use std::sync::Arc;
+
 use http::Method;
 use http::request::Parts;
 use serde_json::{Value, json};
+use tokio::sync::{Barrier, Notify};
 
 use super::seen::Seen;
 use super::wire::{Act, Wire};
 use super::{address, connect, open, there_and_back};
-use crate::e2e::{assert_empty, backup, store};
+use crate::e2e::{assert_empty, backup, code, store};
 use crate::noise::Noise;
 use crate::support::TestServer;
 
@@ -139,6 +142,77 @@ async fn a_download_asks_for_the_very_archive_that_was_listed() {
         .collect();
     assert!(reads.len() >= 4);
     assert!(reads.iter().all(|seen| !seen.header("if-match").is_empty()), "{reads:?}");
+}
+
+/// Prefixes of the listings since the last time that ask for some keys only.
+fn looked_up(wire: &Wire) -> Vec<String> {
+    let all = wire.seen();
+    let some = all.iter().filter(|seen| seen.query_names().contains(&"max-keys"));
+    let query = |seen: &Seen| seen.uri.query().unwrap_or_default().to_owned();
+    let prefixes = some.map(|seen| {
+        let query = query(seen);
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(name, _)| name == "prefix").unwrap().1.into_owned()
+    });
+    prefixes.collect()
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_in_one_listing() {
+    let server = TestServer::embedded().await;
+    let wire = Wire::start(address(&server), |_| Act::Pass).await;
+    let host = connect(&server, &wire).await;
+    for (id, size) in [("s", 1000), ("l", 21 * MIB)] {
+        store(&host, id, 1, size).await;
+        assert_eq!(looked_up(&wire), [format!("backups/Backup {id}.")]);
+    }
+    // What else begins so comes before both keys, between them, and behind them.
+    for number in 0..30 {
+        for between in ["Backup b.0", "Backup b.p", "Backup b.z"] {
+            server.put(&format!("backups/{between}{number}"), "x").await;
+        }
+    }
+    store(&host, "b", 1, 1000).await;
+    let (start, archive) = ("backups/Backup b.", "backups/Backup b.tar");
+    assert_eq!(looked_up(&wire), [start, archive, "backups/Backup b.metadata.json"]);
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_meanwhile_is_seen() {
+    let crowd: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d"];
+    for (others, half) in [(1, "tar"), (1, "metadata.json"), (14, "tar"), (14, "metadata.json")] {
+        let server = TestServer::embedded().await;
+        let (reached, go) = (Arc::new(Notify::new()), Arc::new(Barrier::new(2)));
+        let (told, mut held) = (Arc::clone(&reached), Some(Arc::clone(&go)));
+        let hold = move |head: &Parts| {
+            let query = head.uri.query().unwrap_or_default();
+            match query.contains("max-keys").then(|| held.take()).flatten() {
+                Some(go) => {
+                    told.notify_one();
+                    Act::Meet(go)
+                }
+                None => Act::Pass,
+            }
+        };
+        let wire = Wire::start(address(&server), hold).await;
+        let host = connect(&server, &wire).await;
+        let taking = async {
+            reached.notified().await;
+            for other in &crowd[..others] {
+                for more in ["0", "1"] {
+                    server.put(&format!("backups/Backup b.{other}{more}"), "x").await;
+                }
+            }
+            server.put(&format!("backups/Backup b.{half}"), "of somebody else").await;
+            go.wait().await;
+        };
+        let uploading = host.upload("t1", backup("b"), json!({}), &b"ours"[..]);
+        let (answer, ()) = tokio::join!(uploading, taking);
+        assert_eq!(code(answer), "already_exists", "{half} beside {others}");
+        let theirs = server.get(&format!("backups/Backup b.{half}")).await.unwrap();
+        assert_eq!(theirs, b"of somebody else");
+        assert_eq!(server.objects().await.len(), 2 * others + 1);
+    }
 }
 
 #[tokio::test]
