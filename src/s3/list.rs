@@ -66,9 +66,17 @@ impl Bucket {
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn exists(&self, key: &str) -> Result<bool> {
+        Ok(self.find(key).await?.is_some())
+    }
+
+    /// The object with this key as a listing names it, if there is one. Needs only the right to list.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn find(&self, key: &str) -> Result<Option<ObjectInfo>> {
         // Of all keys that begin so, it is the first.
         let page = self.list_some(key, None, Some(1)).await?;
-        Ok(page.objects.first().is_some_and(|object| object.key == key))
+        Ok(page.objects.into_iter().next().filter(|object| object.key == key))
     }
 
     /// Whether there is an object with any of these keys, all of which begin with `start`. Takes one

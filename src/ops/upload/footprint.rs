@@ -4,7 +4,7 @@
 //! committing) run as tasks of their own, so that a cancelled upload can wait for their outcome and
 //! then undo it. Otherwise an object could arrive after it was deleted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
@@ -60,6 +60,8 @@ pub(super) struct Footprint {
     name: Option<Reserved>,
     /// What the archive is known by.
     mark: String,
+    /// Entity tag of the archive, once the storage has said it.
+    etag: Arc<OnceLock<String>>,
     record: Option<Arc<Record>>,
 }
 
@@ -90,6 +92,7 @@ impl Footprint {
             objects: Vec::new(),
             name: None,
             mark: String::new(),
+            etag: Arc::default(),
             record: None,
         }
     }
@@ -132,10 +135,12 @@ impl Footprint {
         }
         self.objects.push(key.to_owned());
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
-        let outage = self.outage.clone();
+        let (outage, etag) = (self.outage.clone(), Arc::clone(&self.etag));
         let putting = self.putting.insert(tokio::spawn(async move {
             // Safe to repeat: the name is this upload's alone, and the bytes are the same.
-            outage.bridge(|| bucket.put(archive.write(), &payload)).await
+            let stored = outage.bridge(|| bucket.put(archive.write(), &payload)).await?;
+            etag.get_or_init(|| stored.etag.clone());
+            Ok(stored)
         }));
         let stored = putting.await.map_err(panicked);
         self.putting = None;
@@ -190,6 +195,7 @@ impl Footprint {
         let upload = self.upload.clone();
         let (key, mark) = (key.to_owned(), self.mark.clone());
         let record = self.record.clone();
+        let known_etag = Arc::clone(&self.etag);
         let committing = self.committing.insert(tokio::spawn(async move {
             let Stored { etag, version_id } = match (upload, sent.stored.clone()) {
                 (Some(upload), None) => {
@@ -201,6 +207,7 @@ impl Footprint {
                 (_, Some(stored)) => stored,
                 (None, None) => return Err(Error::new(Code::Internal, "nothing was sent")),
             };
+            known_etag.get_or_init(|| etag.clone());
             let uploaded = commit.run(&mark, etag, version_id).await?;
             if let Some(record) = record {
                 leftovers::end(record).await;
@@ -253,7 +260,7 @@ impl Footprint {
             }
             if let Some(archive) = self.objects.last() {
                 // Somebody else may have taken the name, and then it is all theirs.
-                let ours = is_ours(&target, archive, &self.mark).await;
+                let ours = self.is_ours(&target, archive).await;
                 clean &= report(archive, ours.as_ref().map(|_| ()).map_err(Clone::clone));
                 for key in self.objects.iter().filter(|_| matches!(ours, Ok(true))) {
                     clean &= report(key, target.store.bucket().delete(key).await);
@@ -275,6 +282,23 @@ impl Footprint {
             Ok(Err(_)) => Erased::Tried(Cleanup::Failed),
             Err(_) => Erased::Tried(Cleanup::Pending),
         }
+    }
+
+    /// Whether there is an archive under this key, and it is the one that this upload has stored.
+    async fn is_ours(&self, target: &Target, key: &str) -> Result<bool> {
+        let bucket = target.store.bucket();
+        // First by the listing, because looking at what is missing may be forbidden.
+        let Some(listed) = bucket.find(key).await? else { return Ok(false) };
+        let refusal = match bucket.mark(key).await {
+            Err(error) if error.code() == Code::AccessDenied => error,
+            mark => return Ok(mark?.as_ref() == Some(&self.mark)),
+        };
+        // The same bytes of somebody else have the same tag, but soon a document, which we have not
+        // written before we could look at the archive.
+        let same = self.etag.get().is_some_and(|etag| !etag.is_empty() && *etag == listed.etag);
+        let (Some(name), true) = (&self.name, same) else { return Err(refusal) };
+        let document = target.store.layout().metadata_key(name.name());
+        if bucket.exists(&document).await? { Err(refusal) } else { Ok(true) }
     }
 }
 
@@ -304,11 +328,4 @@ async fn complete(
         }
         _ => Err(error),
     }
-}
-
-/// Whether there is an archive under this key, and it is the one that was stored with this mark.
-async fn is_ours(target: &Target, key: &str, mark: &str) -> Result<bool> {
-    let bucket = target.store.bucket();
-    // First by the listing, because looking at what is missing may be forbidden.
-    Ok(bucket.exists(key).await? && bucket.mark(key).await?.as_deref() == Some(mark))
 }

@@ -1,12 +1,17 @@
 //! A storage that refuses single calls: what then still works, and what is said of it.
 
+use std::sync::Arc;
+
 use http::Method;
 use http::request::Parts;
 use serde_json::json;
+use tokio::sync::{Barrier, Notify};
 
+use super::breaks::cleanup;
 use super::wire::{Act, Wire};
 use super::{address, connect, fact, list_error};
-use crate::e2e::{backup, fetch, ids, store};
+use crate::e2e::{assert_empty, backup, fetch, ids, store};
+use crate::noise::Noise;
 use crate::support::TestServer;
 
 fn reads_document(head: &Parts) -> bool {
@@ -46,6 +51,68 @@ async fn keys_that_cannot_delete_can_upload() {
     assert_eq!(short.data.code, "length_mismatch");
     assert_eq!(serde_json::to_value(short.data.cleanup).unwrap(), "failed");
     assert_eq!(ids(&host).await, ["b"]);
+}
+
+fn looks_at_object(head: &Parts) -> bool {
+    let reads = [Method::GET, Method::HEAD].contains(&head.method);
+    reads && head.uri.path().ends_with(".tar")
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_taken_back_by_its_entity_tag() {
+    for size in [1000, 21 << 20] {
+        let server = TestServer::embedded().await;
+        let refuse = |head: &Parts| match looks_at_object(head) {
+            true => Act::Answer(403, "AccessDenied"),
+            false => Act::Pass,
+        };
+        let wire = Wire::start(address(&server), refuse).await;
+        let host = connect(&server, &wire).await;
+        let source = Noise::new(1, size);
+        let error = host.upload("t1", backup("b"), json!({"size": size}), source).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.data.code, "access_denied", "{error:?}");
+        assert_eq!(fact(&error, "action"), "s3:GetObject");
+        assert_eq!(cleanup(&error), "complete");
+        assert_empty(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
+    for (key, content) in
+        [("backups/Backup b.tar", "theirs"), ("backups/Backup b.metadata.json", "{}")]
+    {
+        let server = TestServer::embedded().await;
+        let (reached, go) = (Arc::new(Notify::new()), Arc::new(Barrier::new(2)));
+        let (told, mut held, mut looked) = (Arc::clone(&reached), Some(Arc::clone(&go)), false);
+        // Somebody else comes when the upload has failed and is about to look what is there.
+        let rule = move |head: &Parts| {
+            if looks_at_object(head) {
+                looked = true;
+                return Act::Answer(403, "AccessDenied");
+            }
+            match looked.then(|| held.take()).flatten() {
+                Some(go) => {
+                    told.notify_one();
+                    Act::Meet(go)
+                }
+                None => Act::Pass,
+            }
+        };
+        let wire = Wire::start(address(&server), rule).await;
+        let host = connect(&server, &wire).await;
+        let taking = async {
+            reached.notified().await;
+            server.put(key, content).await;
+            go.wait().await;
+        };
+        let uploading = host.upload("t1", backup("b"), json!({}), &b"ours"[..]);
+        let (answer, ()) = tokio::join!(uploading, taking);
+        assert_eq!(cleanup(&answer.unwrap_err()), "failed", "{key}");
+        assert_eq!(server.get(key).await.unwrap(), content.as_bytes());
+        assert!(server.get("backups/Backup b.tar").await.is_some());
+    }
 }
 
 #[tokio::test]
