@@ -1,8 +1,9 @@
-//! What uploads and deletions that were killed have left in the bucket, and taking it back.
+//! What uploads and deletions that came to no end have left in the bucket, and taking it back.
 //!
-//! An upload notes in the journal what it is about to store, a deletion what it is about to delete. When its process is gone, whoever opens
-//! the same place next finds the note. The journal is a help and no condition: a backup is stored
-//! even where it cannot be written.
+//! An upload notes in the journal what it is about to store, a deletion what it is about to delete.
+//! When its process is gone, whoever opens the same place next finds the note; when only the storage
+//! was away, its own process does. The journal is a help and no condition: a backup is stored even
+//! where it cannot be written.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
 
-use super::Target;
+use super::{Target, tend};
 use crate::error::{Code, Result};
 use crate::journal::{Beginning, Journal, Owner, Record};
 use crate::s3::{Bucket, OpenUpload, Upload};
@@ -37,7 +38,8 @@ impl Leftovers {
         Self { journal, endpoint, bucket, settling: Mutex::default() }
     }
 
-    /// Notes that the archive with this key, known by `mark`, is about to be stored.
+    /// Notes that the archive with this key, known by `mark`, is about to be stored or deleted. None
+    /// where nothing can be noted, or it is noted already.
     pub(super) async fn begin(
         &self,
         archive: String,
@@ -46,7 +48,12 @@ impl Leftovers {
     ) -> Option<Record> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
         let beginning = Beginning { endpoint, bucket, archive, document, mark };
-        self.ask(move |journal| journal.begin(beginning)).await
+        let begun = self.ask(move |journal| match journal.begin(beginning) {
+            // By an earlier deletion that came to no end.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            begun => begun.map(Some),
+        });
+        begun.await.flatten()
     }
 
     /// Keys of archives that this machine is storing, or was when it was killed.
@@ -91,25 +98,32 @@ pub(super) async fn end(record: Arc<Record>) {
 }
 
 /// Deletes a backup: its metadata first, then its archive. When this process is killed in between, the
-/// next one deletes the archive, if it is one of ours.
+/// next one deletes the archive, if it is one of ours; when that fails, this one tries again later.
 ///
 /// # Errors
 /// Every code that a storage or a connection can cause.
-pub(super) async fn remove(target: &Target, name: &str) -> Result<()> {
+pub(super) async fn remove(target: &Arc<Target>, name: &str) -> Result<()> {
     let layout = target.store.layout();
     let (archive, document) = (layout.archive_key(name), layout.metadata_key(name));
     let mut record = None;
-    // An archive of somebody else has nothing to be known by later.
-    if target.leftovers.journal.is_some()
-        && let Ok(Some(mark)) = target.store.bucket().mark(&archive).await
-    {
-        record = target.leftovers.begin(archive, document, mark).await;
+    if target.leftovers.journal.is_some() {
+        match target.store.bucket().mark(&archive).await {
+            Ok(Some(mark)) => record = target.leftovers.begin(archive, document, mark).await,
+            // Nothing is deleted whose other half could not be found again.
+            Err(error) if error.code().retryable() => return Err(error),
+            // An archive of somebody else has nothing to be known by later.
+            Ok(None) | Err(_) => {}
+        }
     }
     let removed = target.store.remove(name).await;
-    if removed.is_ok()
-        && let Some(record) = record
-    {
-        end(Arc::new(record)).await;
+    match (record, &removed) {
+        (Some(record), Ok(())) => end(Arc::new(record)).await,
+        (None, Ok(())) => {}
+        (record, Err(_)) => {
+            // Without an owner it is found by who comes back for it.
+            drop(record);
+            tend(target);
+        }
     }
     removed
 }
@@ -117,7 +131,7 @@ pub(super) async fn remove(target: &Target, name: &str) -> Result<()> {
 /// Takes back what killed processes of this machine have left in the bucket, or waits until that is
 /// done. May be dropped at any time; what is not done by then is done the next time. Says whether to
 /// look once more in a while.
-pub async fn settle(target: &Target) -> bool {
+pub(super) async fn settle(target: &Target) -> bool {
     let _settling = target.leftovers.settling.lock().await;
     let mut again = false;
     for record in target.leftovers.orphans().await {
@@ -129,7 +143,8 @@ pub async fn settle(target: &Target) -> bool {
             Ok(Found::Rest) if may_still_come => again = true,
             Ok(Found::Rest) => end(Arc::new(record)).await,
             Err(error) => {
-                tracing::warn!(key, %error, "what an upload that was killed has left stays for now");
+                tracing::warn!(key, %error, "what was left behind stays for now");
+                again = true;
             }
         }
     }
@@ -152,7 +167,7 @@ async fn take_back(target: &Target, record: &Record) -> Result<Found> {
             return Ok(Found::Backup);
         }
         bucket.delete(archive).await?;
-        tracing::info!(archive, "deleted what an upload that was killed had stored");
+        tracing::info!(archive, "deleted an archive that was left behind");
         target.store.changed();
     }
     match &record.upload_id {

@@ -12,6 +12,7 @@ mod memory;
 mod outage;
 mod recover;
 mod sweep;
+mod tend;
 mod upload;
 mod validate;
 mod verify;
@@ -22,13 +23,14 @@ pub use self::cancel::{Cancel, Cause};
 pub use self::chunks::Chunks;
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
-use self::leftovers::Leftovers;
-pub use self::leftovers::settle;
+use self::leftovers::{Leftovers, settle};
 pub use self::list::{get, list, list_soon};
 use self::memory::Budget;
 pub use self::memory::WINDOW;
 pub use self::recover::recover;
 pub use self::sweep::{Sweep, sweep};
+use self::tend::Turns;
+pub use self::tend::tend;
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
 pub use self::verify::{Verify, verify};
@@ -47,11 +49,12 @@ pub struct Target {
     budget: Budget,
     pool: Pool,
     leftovers: Leftovers,
+    turns: Turns,
 }
 
 impl Target {
     /// Checks the settings as far as that goes without the network. Uploads are noted in `journal`;
-    /// see [`settle`].
+    /// see [`tend`].
     ///
     /// # Errors
     /// `invalid_config` or `tls_untrusted`, naming the field.
@@ -62,6 +65,7 @@ impl Target {
             store: Store::new(&config, kept.as_deref())?,
             budget: Budget::new(config.memory_budget),
             pool: Pool::default(),
+            turns: Turns::default(),
             config,
         }))
     }

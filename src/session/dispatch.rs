@@ -26,10 +26,6 @@ use crate::protocol::{
     StreamCredit, StreamData, StreamEnd, TargetOpen, TargetRef,
 };
 
-/// Pause before the place of a new target is looked at again for what a killed agent has left. It
-/// doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-
 /// The state of one session.
 pub(super) struct Session {
     outbox: Outbox,
@@ -330,15 +326,7 @@ impl Session {
         let opened = opening.await.map_err(|error| {
             Error::new(Code::Internal, "opening the target failed inside the agent").source(error)
         })??;
-        let place = Arc::clone(&opened);
-        // Nobody waits for it, and it may be given up at the end of the session.
-        tokio::spawn(async move {
-            let mut pause = FIRST_PAUSE;
-            while ops::settle(&place).await {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-        });
+        ops::tend(&opened);
         self.targets.insert(target.clone(), opened);
         Ok(TargetRef { target })
     }

@@ -11,13 +11,14 @@ use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use s3_backup_agent::demo::host::{Event, Host};
 use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::{Barrier, Notify};
 
 use super::seen::{Seen, part};
 use super::wire::{Act, Wire};
 use super::{address, connect, fact};
 use crate::e2e::streams::{begin_upload, feed};
-use crate::e2e::{assert_empty, backup, fetch, ids, store};
+use crate::e2e::{assert_empty, backup, code, fetch, ids, store};
 use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
@@ -308,15 +309,7 @@ async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
     let is_archive =
         |head: &Parts| head.method == Method::DELETE && head.uri.path().ends_with(".tar");
     let wire = Wire::start(address(&server), first(1, is_archive, hold)).await;
-    let start = async || {
-        let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
-        let host = Host::launch(agent_command(), &arguments, &[]).await.unwrap();
-        let mut config = server.config();
-        config["endpoint"] = wire.http().into();
-        host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
-        host
-    };
-    let mut host = start().await;
+    let mut host = with_state(&server, &wire, &state).await;
     for id in ["b", "other"] {
         store(&host, id, 1, 1000).await;
     }
@@ -330,9 +323,86 @@ async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
     host.wait().await.unwrap();
     assert_eq!(server.objects().await.len(), 3);
 
-    let host = start().await;
+    let host = with_state(&server, &wire, &state).await;
     // Answered when everything in the journal was dealt with.
     host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
     assert_eq!(server.objects().await.len(), 2);
     assert_eq!(ids(&host).await, ["other"]);
+}
+
+/// An agent with a journal of its own, and the target `t1` open.
+async fn with_state(server: &TestServer, wire: &Wire, state: &TempDir) -> Host {
+    let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
+    let host = Host::launch(agent_command(), &arguments, &[]).await.unwrap();
+    let mut config = server.config();
+    config["endpoint"] = wire.http().into();
+    host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
+    host
+}
+
+/// Waits until the agent has come back for what was left, without being asked.
+async fn taken_back(server: &TestServer, objects: usize) {
+    let watch = Instant::now();
+    while server.objects().await.len() > objects || !server.open_uploads().await.is_empty() {
+        assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", server.objects().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answers_are_lost_is_finished_by_the_same_agent() {
+    let deletes = |ending: &'static str| {
+        move |head: &Parts| head.method == Method::DELETE && head.uri.path().ends_with(ending)
+    };
+    let cut = || Act::CutRequest(0);
+    type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
+    let cases: [(&str, Rule); 2] = [
+        ("the document is gone", Box::new(first(5, deletes(".json"), || Act::LoseAnswer))),
+        ("the archive cannot be reached", Box::new(first(5, deletes(".tar"), cut))),
+    ];
+    for (what, rule) in cases {
+        let server = TestServer::embedded().await;
+        let state = tempfile::tempdir().unwrap();
+        let wire = Wire::start(address(&server), rule).await;
+        let host = with_state(&server, &wire, &state).await;
+        for id in ["b", "other"] {
+            store(&host, id, 1, 1000).await;
+        }
+        let gone = json!({"target": "t1", "backup_id": "b"});
+        let error = host.call("backup.delete", gone.clone()).await.unwrap_err();
+        assert_eq!(error.data.code, "network_lost", "{what}: {error:?}");
+        assert_eq!(ids(&host).await, ["other"], "{what}");
+        assert_eq!(code(host.call("backup.delete", gone).await), "not_found", "{what}");
+        taken_back(&server, 2).await;
+        assert_eq!(ids(&host).await, ["other"], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_that_could_not_be_found_again() {
+    let server = TestServer::embedded().await;
+    let state = tempfile::tempdir().unwrap();
+    let is_look = |head: &Parts| head.method == Method::HEAD;
+    // Those of the uploads come before.
+    let mut uploads = 2;
+    let mut lose = first(5, is_look, || Act::LoseAnswer);
+    let rule = move |head: &Parts| {
+        if is_look(head) && uploads > 0 {
+            uploads -= 1;
+            return Act::Pass;
+        }
+        lose(head)
+    };
+    let wire = Wire::start(address(&server), rule).await;
+    let host = with_state(&server, &wire, &state).await;
+    for id in ["b", "other"] {
+        store(&host, id, 1, 1000).await;
+    }
+    let gone = json!({"target": "t1", "backup_id": "b"});
+    let error = host.call("backup.delete", gone.clone()).await.unwrap_err();
+    assert_eq!(error.data.code, "network_lost", "{error:?}");
+    assert!(wire.seen().iter().all(|seen| seen.method != Method::DELETE));
+    assert_eq!(ids(&host).await, ["b", "other"]);
+    host.call("backup.delete", gone).await.unwrap();
+    assert_eq!(server.objects().await.len(), 2);
 }

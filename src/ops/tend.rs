@@ -1,0 +1,38 @@
+//! Coming back, while the target is open, for what could not be taken back at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Target;
+use super::leftovers::settle;
+
+/// Pause before the place of a target is looked at again for what was left there. It doubles each
+/// time, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest pause of all: somebody has to change the keys or bring back the storage, which takes time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// Number of the latest of the tasks that come back for one target; only that one goes on.
+#[derive(Debug, Default)]
+pub(super) struct Turns(AtomicU64);
+
+/// Takes back in the background what was left at the place of a target, see [`settle`], until
+/// nothing is left or the target is closed. Nobody has to wait for it.
+pub fn tend(target: &Arc<Target>) {
+    let turn = target.turns.0.fetch_add(1, Ordering::Relaxed) + 1;
+    let target = Arc::downgrade(target);
+    tokio::spawn(async move {
+        let mut pause = FIRST_PAUSE;
+        while let Some(target) = target.upgrade() {
+            let is_latest = target.turns.0.load(Ordering::Relaxed) == turn;
+            if !is_latest || !settle(&target).await {
+                return;
+            }
+            drop(target);
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    });
+}
