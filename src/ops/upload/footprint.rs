@@ -15,7 +15,7 @@ use crate::error::{Cleanup, Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::cancel::PATIENCE;
 use crate::ops::outage::Outage;
-use crate::ops::{Target, leftovers};
+use crate::ops::{Target, leftovers, tend};
 use crate::protocol::Uploaded;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 use crate::store::Reserved;
@@ -267,12 +267,14 @@ impl Footprint {
                 }
             }
             target.store.changed();
-            // What may still arrive is left to the journal.
-            if clean
-                && !arrives_late
-                && let Some(record) = self.record
-            {
-                leftovers::end(record).await;
+            match self.record {
+                Some(record) if clean && !arrives_late => leftovers::end(record).await,
+                Some(record) => {
+                    // Without an owner it is found by who comes back for it.
+                    drop(record);
+                    tend(&target);
+                }
+                None => {}
             }
             Erased::Tried(if clean { Cleanup::Complete } else { Cleanup::Failed })
         };

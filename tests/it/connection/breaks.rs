@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -376,6 +377,37 @@ async fn a_deletion_whose_answers_are_lost_is_finished_by_the_same_agent() {
         taken_back(&server, 2).await;
         assert_eq!(ids(&host).await, ["other"], "{what}");
     }
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_back_is_taken_back_later() {
+    let cases =
+        [(403, "ExpiredToken", "credentials_expired"), (404, "NoSuchBucket", "bucket_not_found")];
+    let running = cases.map(async |(status, answer, expected)| {
+        let server = TestServer::embedded().await;
+        let state = tempfile::tempdir().unwrap();
+        let refuses = Arc::new(AtomicBool::new(true));
+        let (in_force, mut begun) = (Arc::clone(&refuses), false);
+        let rule = move |head: &Parts| {
+            begun |= part(&head.uri) == Some(2);
+            if !begun || !in_force.load(Ordering::Relaxed) {
+                return Act::Pass;
+            }
+            Act::Answer(status, answer)
+        };
+        let wire = Wire::start(address(&server), rule).await;
+        let host = with_state(&server, &wire, &state).await;
+        let error = upload_error(&host, 40 * MIB).await;
+        assert_eq!(error.data.code, expected, "{error:?}");
+        assert_eq!(cleanup(&error), "failed", "{error:?}");
+        assert_eq!(server.open_uploads().await.len(), 1);
+        refuses.store(false, Ordering::Relaxed);
+        taken_back(&server, 0).await;
+        // And the name is kept from others for as long as something may still arrive.
+        store(&host, "b", 1, 1000).await;
+        assert_comes_back(&host, 1000).await;
+    });
+    futures_util::future::join_all(running).await;
 }
 
 #[tokio::test]
