@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -206,6 +207,40 @@ async def test_not_found(agent: S3BackupAgent) -> None:
         assert caught.value.translation_key == "not_found"
         assert "nothing" in str(caught.value)
     assert agent._health.error_code == "none"
+
+
+@pytest.mark.parametrize(
+    ("altered", "key"),
+    [
+        (lambda text: flipped(text, 0), "integrity_mismatch"),
+        (lambda text: flipped(text, len(text) // 2), "integrity_mismatch"),
+        (lambda text: flipped(text, len(text) - 1), "integrity_mismatch"),
+        (lambda text: text + "x", "length_mismatch"),
+        (lambda text: text[:-1], "length_mismatch"),
+    ],
+    ids=["first byte", "middle", "last byte", "appended", "truncated"],
+)
+async def test_a_backup_that_was_altered_is_refused(
+    agent: S3BackupAgent, storage: Storage, altered: Callable[[str], str], key: str
+) -> None:
+    content = "0123456789" * 10_000
+    backup = await upload(agent, content.encode(), name="Altered")
+    archive = f"backups/{suggested_filename(backup)}"
+    storage.put(archive, altered(content))
+    received = []
+    with pytest.raises(BackupAgentError) as caught:
+        async for chunk in await agent.async_download_backup(backup.backup_id):
+            received.append(chunk)
+    assert caught.value.translation_key == key
+    assert received == []
+    storage.put(archive, content)
+    assert await read(agent, backup.backup_id) == content.encode()
+
+
+def flipped(text: str, position: int) -> str:
+    """The text with one bit turned round in the byte at this position."""
+    other = chr(ord(text[position]) ^ 1)
+    return text[:position] + other + text[position + 1 :]
 
 
 async def test_a_closed_download_ends_its_transfer(agent: S3BackupAgent) -> None:

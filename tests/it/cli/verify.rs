@@ -89,6 +89,41 @@ async fn broken_backups_are_told_and_never_downloaded() {
 }
 
 #[tokio::test]
+async fn an_archive_that_was_altered_is_refused() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let content: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+    shell.write("file", &content);
+    let arguments: [&dyn AsRef<std::ffi::OsStr>; 6] =
+        [&"upload", &"file", &"--name", &"a", &"--id", &"a"];
+    assert_eq!(shell.run(&arguments).await.code, 0);
+    let flipped = |at: usize| {
+        let mut content = content.clone();
+        content[at] ^= 1;
+        content
+    };
+    let whole = content.len();
+    for (what, altered, code) in [
+        ("a bit of the first byte", flipped(0), "integrity_mismatch"),
+        ("a bit in the middle", flipped(whole / 2), "integrity_mismatch"),
+        ("a bit of the last byte", flipped(whole - 1), "integrity_mismatch"),
+        ("one byte more", [&content[..], b"x"].concat(), "length_mismatch"),
+        ("one byte less", content[..whole - 1].to_vec(), "length_mismatch"),
+    ] {
+        server.put(&key(&server, "a.tar"), altered).await;
+        shell.run(&[&"download", &"a", &"--json"]).await.error(8, code);
+        let ran = shell.run(&[&"download", &"a", &"-o", &"-"]).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (8, ""), "{what}");
+        let verified = shell.run(&[&"verify", &"a", &"--json"]).await.json(8);
+        assert_eq!(verified["error"]["code"], code, "{what}");
+        assert_eq!(shell.files(), ["file"], "{what}");
+    }
+    server.put(&key(&server, "a.tar"), content.clone()).await;
+    assert_eq!(shell.run(&[&"download", &"a", &"-o", &"back"]).await.code, 0);
+    assert!(std::fs::read(shell.path("back")).unwrap() == content);
+}
+
+#[tokio::test]
 async fn lost_metadata_is_recovered_as_it_was() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
