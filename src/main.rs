@@ -10,6 +10,11 @@ use s3_backup_agent::cli::{self, Cli, Command, Serve};
 use s3_backup_agent::{logging, protocol, session};
 use tokio::runtime::{Builder, Runtime};
 
+/// Descriptors that are opened before anything is done, standard streams not counted: those of the
+/// runtime, of signals, and copies of standard input and output.
+#[cfg(unix)]
+const DESCRIPTORS: usize = 9;
+
 /// The work is waiting and hashing; hashing has threads of its own.
 const WORKERS: usize = 2;
 
@@ -30,6 +35,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    descriptors_to_start()
+        .context("cannot start: the limit of open files (ulimit -n) is too low; raise it")?;
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.context("cannot start the threads of the agent")?;
     let exit = if let Command::Serve(options) = &cli.command {
@@ -40,6 +47,18 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     // A thread that waits for a slow disk or terminal must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(exit)
+}
+
+/// Whether there are as many descriptors as the program needs before it has done anything. Without
+/// some of them the runtime does not fail, but panics.
+fn descriptors_to_start() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let stderr = std::io::stderr();
+        let duplicates = (0..DESCRIPTORS).map(|_| rustix::io::dup(&stderr));
+        duplicates.collect::<Result<Vec<_>, _>>()?;
+    }
+    Ok(())
 }
 
 fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {

@@ -3100,6 +3100,10 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/connection/secrets.rs::a_secret_is_read_from_a_file_or_a_credential",
         "tests/it/protocol/bad_config.rs::bad_settings_name_the_field_and_the_remedy",
     ),
+    "X8": (
+        "takes a system that gives little",
+        "tests/it/protocol/limits.rs::a_start_with_too_few_descriptors_is_refused",
+    ),
     "X4": ("advice to hosts: a property of their processes, not of what they say",),
     "V3": ("a rule for those who extend the protocol; hello is looked at by H2.hello",),
     "V5": ("advice for the time when there is a second version",),

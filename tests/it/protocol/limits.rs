@@ -1,5 +1,6 @@
 //! A system that gives little: few descriptors, little memory. Whatever fails says so, in time.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use s3_backup_agent::demo::host::Host;
@@ -49,6 +50,31 @@ async fn few_descriptors_are_an_error_and_no_hang() {
         }
     }
     assert!(worked > 0);
+}
+
+#[tokio::test]
+async fn a_start_with_too_few_descriptors_is_refused() {
+    let mut started = 0;
+    // With fewer, the system cannot even load the program.
+    for count in 5..20 {
+        for command in ["serve", "list"] {
+            let script = format!("ulimit -n {count} && exec \"$0\" {command}");
+            let mut shell = tokio::process::Command::new("sh");
+            shell.arg("-c").arg(&script).arg(agent_command()).stdin(Stdio::null());
+            let ran = shell.output().await.unwrap();
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            if ran.stderr.is_empty() || !said.contains("ulimit") {
+                // `list` has no settings, and `serve` no host.
+                started += 1;
+                assert!(matches!(ran.status.code(), Some(0 | 5)), "{count}: {ran:?}");
+                continue;
+            }
+            assert_eq!(ran.status.code(), Some(70), "{count}: {ran:?}");
+            assert!(said.contains("Too many open files") && ran.stdout.is_empty(), "{ran:?}");
+            assert_eq!((started, said.lines().count()), (0, 1), "{count}: {ran:?}");
+        }
+    }
+    assert!(started > 0);
 }
 
 #[tokio::test]
