@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Packs a release binary as a wheel, so that what is on PyPI is the very file of the release.
+
+    wheel.py BINARY [FOLDER]    into this folder, by default that of the binary; prints the path
+
+The name of the binary says what it runs on, as the other scripts here name it:
+s3-backup-agent-x86_64 and -aarch64 (Linux, static), -macos-ARCHITECTURE, -windows-x86_64.exe.
+maturin builds the same wheel where the program is compiled anyway, as in the tests; the sources of
+both are pyproject.toml and python/.
+"""
+
+import base64
+import hashlib
+import re
+import struct
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from plain_zip import Member, write
+from version import NAME, ROOT, version
+
+PACKAGE = NAME.replace("-", "_")
+# A static binary runs with any libc, so that it is right for both.
+TAGS = {
+    "x86_64": ["manylinux_2_17_x86_64", "musllinux_1_1_x86_64"],
+    "aarch64": ["manylinux_2_17_aarch64", "musllinux_1_1_aarch64"],
+    "macos-aarch64": ["macosx_11_0_arm64"],
+    "macos-x86_64": ["macosx_10_12_x86_64"],
+    "windows-x86_64": ["win_amd64"],
+}
+MACHINES = {"x86_64": 62, "aarch64": 183}
+LINK = re.compile(r'(\]\(|src=")(?!https?:|#)([^)"\s]+)')
+
+
+class RefusedError(Exception):
+    """The file is not what its name says."""
+
+
+def check_static(binary: bytes, machine: str) -> None:
+    """A program for Linux must be made for this machine, and need no loader."""
+    if binary[:6] != b"\x7fELF\x02\x01":
+        raise RefusedError("this is no 64-bit program for Linux")
+    if struct.unpack_from("<H", binary, 18)[0] != MACHINES[machine]:
+        raise RefusedError(f"this is not made for {machine}")
+    (table,) = struct.unpack_from("<Q", binary, 32)
+    size, count = struct.unpack_from("<HH", binary, 54)
+    kinds = [struct.unpack_from("<I", binary, table + size * number)[0] for number in range(count)]
+    if 3 in kinds:  # PT_INTERP
+        raise RefusedError("this is not static: it asks for a loader")
+
+
+def description(readme: str, repository: str, release: str) -> str:
+    """The README for a page elsewhere: links lead into the repository, as it was then."""
+
+    def absolute(found: re.Match[str]) -> str:
+        kind = "raw" if found[2].endswith((".png", ".svg")) else "blob"
+        return f"{found[1]}{repository}/{kind}/v{release}/{found[2]}"
+
+    return LINK.sub(absolute, readme)
+
+
+def metadata(release: str) -> str:
+    """The file METADATA, in the words of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    repository = project["urls"]["Repository"]
+    lines = [
+        "Metadata-Version: 2.4",
+        f"Name: {project['name']}",
+        f"Version: {release}",
+        f"Summary: {project['description']}",
+        f"Keywords: {','.join(project['keywords'])}",
+        f"License-Expression: {project['license']}",
+        *(f"License-File: {name}" for name in project["license-files"]),
+        *(f"Classifier: {classifier}" for classifier in project["classifiers"]),
+        f"Requires-Python: {project['requires-python']}",
+        *(f"Project-URL: {name}, {url}" for name, url in project["urls"].items()),
+        "Description-Content-Type: text/markdown; charset=UTF-8; variant=GFM",
+    ]
+    readme = (ROOT / project["readme"]).read_text("utf-8")
+    return "\n".join(lines) + "\n\n" + description(readme, repository, release)
+
+
+def members(binary: bytes, platform: str, release: str) -> Iterator[Member]:
+    """All files but RECORD."""
+    for path in sorted((ROOT / "python" / PACKAGE).iterdir()):
+        if path.is_file():
+            yield Member(f"{PACKAGE}/{path.name}", path.read_bytes())
+    program = f"{NAME}.exe" if platform.startswith("windows") else NAME
+    yield Member(f"{PACKAGE}-{release}.data/scripts/{program}", binary, executable=True)
+    info = f"{PACKAGE}-{release}.dist-info"
+    yield Member(f"{info}/METADATA", metadata(release).encode())
+    wheel = ["Wheel-Version: 1.0", f"Generator: {NAME}", "Root-Is-Purelib: false"]
+    wheel += [f"Tag: py3-none-{tag}" for tag in TAGS[platform]]
+    yield Member(f"{info}/WHEEL", "\n".join([*wheel, ""]).encode())
+    yield Member(f"{info}/licenses/LICENSE", (ROOT / "LICENSE").read_bytes())
+
+
+def record(files: list[Member], release: str) -> Member:
+    """The file that lists all others with their digests, and itself without."""
+    name = f"{PACKAGE}-{release}.dist-info/RECORD"
+    lines = []
+    for file in files:
+        digest = base64.urlsafe_b64encode(hashlib.sha256(file.content).digest()).decode()
+        lines.append(f"{file.name},sha256={digest.rstrip('=')},{len(file.content)}")
+    return Member(name, "\n".join([*lines, f"{name},,", ""]).encode())
+
+
+def build(binary: Path, folder: Path) -> Path:
+    """Makes the wheel. Raises `RefusedError` when the binary is not what its name says."""
+    platform = binary.name.removeprefix(f"{NAME}-").removesuffix(".exe")
+    if platform not in TAGS:
+        raise RefusedError(
+            f"the name {binary.name} does not say what it runs on: {', '.join(TAGS)}"
+        )
+    content = binary.read_bytes()
+    if platform in MACHINES:
+        check_static(content, platform)
+    release = version(ROOT)
+    files = list(members(content, platform, release))
+    target = folder / f"{PACKAGE}-{release}-py3-none-{'.'.join(TAGS[platform])}.whl"
+    write(target, [*files, record(files, release)])
+    return target
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) not in (1, 2) or arguments[0].startswith("-"):
+        print("usage: wheel.py BINARY [FOLDER]", file=sys.stderr)
+        return 64
+    binary = Path(arguments[0])
+    try:
+        print(build(binary, Path(arguments[1]) if len(arguments) > 1 else binary.parent))
+    except RefusedError as refused:
+        print(f"{binary}: {refused}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
