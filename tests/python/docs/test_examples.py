@@ -1,0 +1,94 @@
+"""Examples of the documents that are programs, or are also said elsewhere."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import markdown
+from conftest import Folder
+
+TUTORIAL = "docs/protocol-tutorial.md"
+
+
+def read(document: str) -> str:
+    return (markdown.ROOT / document).read_text("utf-8")
+
+
+def code(document: str, language: str, heading: str | None = None) -> list[str]:
+    """The blocks in this language, in the whole document or below a heading."""
+    text = read(document)
+    if heading:
+        text = markdown.section(text, heading)
+    return [block.code for block in markdown.blocks(text) if block.language == language]
+
+
+def test_the_tutorial_is_the_program_of_the_protocol() -> None:
+    (program,) = code("protocol/PROTOCOL.md", "python", "## 19. A host in twenty minutes")
+    # Between the blocks there is text instead of a blank line.
+    wanted = [line for line in program.splitlines() if line]
+    assert [line for line in "".join(code(TUTORIAL, "python")).splitlines() if line] == wanted
+
+
+def test_the_first_host_works(binary: str, folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/s3-backup-agent").symlink_to(binary)
+    (tmp_path / "target.json").write_text(json.dumps(folder.config))
+    content = random.Random(1).randbytes(20_480)
+    (tmp_path / "Nightly.tar").write_bytes(content)
+    (tmp_path / "first_host.py").write_text("\n".join(code(TUTORIAL, "python")))
+    command = [sys.executable, "first_host.py"]
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+        )
+
+    first, again = run(), run()
+    assert (first.returncode, first.stdout) == (0, "{'length': 20480, 'verified': True}\n")
+    assert (tmp_path / "Copy.tar").read_bytes() == content
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+
+
+def test_the_settings_of_the_tutorial_have_the_form_of_the_protocol() -> None:
+    (settings,) = code(TUTORIAL, "json")
+    schema = json.loads(read("protocol/schema/backup-agent-1.json"))
+    assert json.loads(settings).keys() <= set(known(schema))
+
+
+def known(schema: object) -> list[str]:
+    """All names of members in a schema."""
+    if isinstance(schema, list):
+        return [name for one in schema for name in known(one)]
+    if not isinstance(schema, dict):
+        return []
+    below = [name for one in schema.values() for name in known(one)]
+    return [*schema.get("properties", {}), *below]
+
+
+def test_policies_and_rules_are_those_of_the_storage() -> None:
+    (policy,) = code("docs/security.md", "json", "### A policy")
+    (rules,) = code("docs/costs.md", "json", "## Lifecycle rules")
+    told = [json.loads(one) for one in code("protocol/STORAGE.md", "json") if '\n  "' in one]
+    assert json.loads(policy) in told
+    separate = [rule for one in told for rule in one.get("Rules", [])]
+    assert len(separate) == 2
+    assert json.loads(rules)["Rules"] == separate
+
+
+def test_man_pages_and_completions_are_printed(binary: str, tmp_path: Path) -> None:
+    (script,) = code("docs/install.md", "sh", "### Man pages and completions")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/s3-backup-agent").symlink_to(binary)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    subprocess.run(["bash", "-euc", script], env=environment, check=True)
+    pages = sorted((tmp_path / ".local/share/man/man1").iterdir())
+    assert len(pages) == 11
+    for page in pages:
+        assert f".TH {page.stem} 1" in page.read_text("utf-8")
+    completions = tmp_path / ".local/share/bash-completion/completions/s3-backup-agent"
+    assert "complete -F" in completions.read_text("utf-8")

@@ -1,0 +1,82 @@
+"""Every link within the repository leads somewhere."""
+
+import re
+import urllib.parse
+from pathlib import Path
+
+import markdown
+import pytest
+
+OURS = re.compile(r"https://github\.com/s3-backup-agent/s3-backup-agent/(?:blob|tree)/main/?(.*)")
+each = pytest.mark.parametrize("document", markdown.documents(), ids=str)
+
+
+def dead(document: Path, text: str) -> list[str]:
+    """The links of this text, as if it stood there, that lead nowhere."""
+    return [to for to in markdown.links(text) if not leads(document, text, to)]
+
+
+def leads(document: Path, text: str, to: str) -> bool:
+    if ours := OURS.fullmatch(to):
+        place, base = ours[1], markdown.ROOT
+    elif re.match(r"[a-z]+:", to):
+        return to.startswith("https://")
+    else:
+        place, base = to, (markdown.ROOT / document).parent
+    path, _, anchor = urllib.parse.unquote(place).partition("#")
+    target = (base / path).resolve()
+    if path and (not target.exists() or not target.is_relative_to(markdown.ROOT)):
+        return False
+    if not anchor:
+        return True
+    other = target.read_text("utf-8") if path and target.is_file() else text
+    return anchor in markdown.anchors(other)
+
+
+@each
+def test_links_lead_somewhere(document: Path) -> None:
+    text = (markdown.ROOT / document).read_text("utf-8")
+    assert dead(document, text) == []
+    assert markdown.undefined(text) == set()
+
+
+@each
+def test_what_others_publish_does_not_lead_out_of_it(document: Path) -> None:
+    """hacs-wrapper/ becomes the root of a repository of its own."""
+    if document.parts[0] != "hacs-wrapper":
+        return
+    text = (markdown.ROOT / document).read_text("utf-8")
+    assert [to for to in markdown.links(text) if to.startswith("..")] == []
+
+
+def test_all_documents_are_looked_at() -> None:
+    names = {str(document) for document in markdown.documents()}
+    assert {"README.md", "SECURITY.md", "docs/README.md", "protocol/PROTOCOL.md"} <= names
+    assert {"hacs-wrapper/README.md", "docs/providers/aws.md", "fuzz/README.md"} <= names
+
+
+def test_every_document_for_people_is_in_the_index() -> None:
+    index = (markdown.ROOT / "docs/README.md").read_text("utf-8")
+    listed = {urllib.parse.urlsplit(to).path for to in markdown.links(index)}
+    missing = {path.name for path in (markdown.ROOT / "docs").glob("*.md")} - listed
+    assert missing == {"README.md"}
+
+
+def test_dead_links_are_found() -> None:
+    here = Path("docs/README.md")
+    text = """# A heading: with `code` & more
+
+[to](../README.md#try-it) ![a](images/backup.png) [by name][x] [itself](#a-heading-with-code--more)
+`[code](gone.md)` <img src="images/none.png"> [gone](../gone.md) [no](../README.md#gone) [y][z]
+[out](../../etc) [plain](http://example.org) [ours](https://github.com/s3-backup-agent/s3-backup-agent/blob/main/gone)
+
+```
+[code](gone.md)
+```
+
+[x]: security.md#a-policy
+"""
+    wrong = ["../gone.md", "../README.md#gone", "../../etc", "http://example.org"]
+    wrong += ["https://github.com/s3-backup-agent/s3-backup-agent/blob/main/gone"]
+    assert dead(here, text) == [*wrong, "images/none.png"]
+    assert markdown.undefined(text) == {"z"}
