@@ -21,7 +21,7 @@ def notes(changelog: str, version: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: notes.py VERSION", file=sys.stderr)
         return 64
     text = notes(CHANGELOG.read_text("utf-8"), arguments[0])
