@@ -100,7 +100,6 @@ def test_a_backup_comes_back_on_a_new_machine(binary: str, folder: Folder, tmp_p
         input=f"{setting('TEST_S3_SECRET_ACCESS_KEY')}\n",
         capture_output=True,
         encoding="utf-8",
-        timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (restored,) = (here / "restore").iterdir()
@@ -121,7 +120,6 @@ def test_damaged_files_of_a_release_stop_it(binary: str, folder: Folder, tmp_pat
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=100,
     )
     assert done.returncode != 0
     assert "s3-backup-agent-x86_64: FAILED" in done.stdout
