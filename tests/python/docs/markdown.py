@@ -2,6 +2,7 @@
 blocks of code in them. Knows as much of Markdown as these files use.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,8 @@ class Block(NamedTuple):
     code: str
 
 
-def documents() -> list[Path]:
+@functools.cache
+def documents() -> tuple[Path, ...]:
     """All of them, relative to the root."""
     found = []
     for path in sorted(ROOT.rglob("*.md")):
@@ -35,7 +37,7 @@ def documents() -> list[Path]:
         hidden = any(part.startswith(".") and part != ".github" for part in inside.parts)
         if not hidden and not LEFT_OUT & set(inside.parts):
             found.append(inside)
-    return found
+    return tuple(found)
 
 
 def blocks(text: str) -> Iterator[Block]:
