@@ -33,9 +33,9 @@ from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
 
 HERE = Path(__file__).absolute().parent
-INTEGRATION = HERE.parents[2] / "hacs-wrapper" / "custom_components" / "s3_backup_agent"
+INTEGRATION = HERE.parents[1] / "hacs-wrapper" / "custom_components" / "s3_backup_agent"
 SIDES = {"ours": INTEGRATION.name, "theirs": "aws_s3"}
-TRANSFERS = ("upload", "download", "view")
+TRANSFERS = ("upload", "download", "view", "idle")
 MIB = 1 << 20
 TICK = 0.01  # seconds
 IDLE = 3.0  # seconds for which the event loop is watched without a transfer
@@ -53,6 +53,8 @@ class Result:
     idle_cpu: float = 0  # seconds that it takes in each second when idle, with the meter
     agent_cpu: float = 0  # seconds of the agent
     growth: float = 0  # MiB that Home Assistant's own process has grown by at its peak
+    peak: float = 0  # MiB that it then has
+    agent_peak: float = 0  # MiB of the agent at its peak, or at the end when nothing is transferred
     stall: float = 0  # ms by which the event loop was late, at worst
     idle_stall: float = 0  # ms, the same without a transfer
     length: int = 0  # bytes
@@ -235,9 +237,10 @@ def agent_cpu(pid: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident(name: str) -> float:
-    """MiB of this process: `VmRSS` now, `VmHWM` at the highest since `forget_peak`."""
-    status = Path("/proc/self/status").read_text()
+def resident(name: str, pid: int | None = None) -> float:
+    """MiB of a process, by default this one: `VmRSS` now, `VmHWM` at the highest since it began,
+    or since `forget_peak`."""
+    status = Path(f"/proc/{pid or 'self'}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) / 1024
 
@@ -284,7 +287,10 @@ async def measure(
     result.cpu = process_cpu() - cpu - result.idle_cpu * result.wall
     result.agent_cpu = agent_cpu(agent_pid) - agent_before
     result.stall = await ticker.stop()
-    result.growth = max(0, resident("VmHWM") - before)
+    result.peak = resident("VmHWM")
+    result.growth = max(0, result.peak - before)
+    if agent_pid is not None:
+        result.agent_peak = resident("VmHWM" if result.length else "VmRSS", agent_pid)
     return result
 
 
@@ -299,6 +305,8 @@ async def run(side: str, transfer: str, size: int, port: int, check: bool, profi
                 return await upload(agent, size), ""
             if transfer == "view":
                 return await view(hass, agent, size)
+            if transfer == "idle":
+                return 0, ""
             return await download(agent, size, check)
 
         # The first listing belongs to the start.
@@ -321,12 +329,14 @@ def main() -> None:
     parser.add_argument("transfer", choices=TRANSFERS)
     parser.add_argument("size", type=int, help="bytes")
     parser.add_argument("--port", type=int, required=True, help="for Home Assistant")
-    parser.add_argument("--check", action="store_true", help="also digest a download")
+    parser.add_argument("--check", action="store_true", help="also compare what a download brings")
     parser.add_argument("--profile", default="", help="file for the numbers of cProfile")
     given = parser.parse_args()
     result = asyncio.run(
         run(given.side, given.transfer, given.size, given.port, given.check, given.profile)
     )
+    if given.check and result.sha256 != digest(given.size):
+        sys.exit("the content is wrong")
     print(json.dumps(asdict(result)))
 
 

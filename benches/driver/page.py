@@ -1,0 +1,300 @@
+"""The page with the results, and its plots."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from . import plot
+from .aims import aims, number
+from .link import LINKS
+from .peers import NAMES
+from .results import GIB, MIB, Cell, Results
+
+WORKS = ("upload", "download")
+TITLES = {
+    "upload": "Upload",
+    "download": "Download",
+    "view": "Download from Home Assistant over HTTP",
+}
+OURS = ("ours-ha", "ours", "ours-32")
+HEAD = """# Benchmarks
+
+Made by `benches/run`, which measures the agent beside other programs that store files on S3, on one
+machine, with a server that runs on the same machine; not by hand. The figures are in
+[benchmarks.json](benchmarks.json). `benches/run --help` tells how to measure again.
+
+Each program does one upload into an empty bucket and one download in a process of its own, with its
+own defaults; then the next program has its turn, and so on in rounds that go to and fro. Times are
+medians, with the fastest and the slowest behind. Processor time is that of all processes of the
+program; memory is the most that these had together. Home Assistant is a core with its backup and
+HTTP integrations, started anew for each transfer; its own memory makes most of what the table
+shows, and what the transfer added stands behind it. "Late" is by how much its event loop was late
+at worst, above what it is when idle. The links are played by a
+[proxy](../benches/link/src/main.rs) that knows neither slow start nor losses: what a program does
+to fill a long link counts, what the system does for it does not.
+"""
+
+
+def write(results: Results, page: Path) -> list[str]:
+    """Writes the page and its plots. Returns the lines that tell how far the aims are."""
+    images = page.parent / "images"
+    images.mkdir(exist_ok=True)
+    parts = [HEAD, *machine(results), *aim_table(results)]
+    for section in (transfers, sizes, lists, start):
+        parts += section(results, images)
+    parts += behind(results)
+    page.write_text("\n".join(parts).rstrip() + "\n", "utf-8")
+    return [" | ".join(aim.row()) for aim in aims(results)]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+def machine(results: Results) -> list[str]:
+    versions = [f"{NAMES.get(k, k)} {v}" for k, v in sorted(results.versions.items())]
+    return [*(f"* {k}: {v}" for k, v in results.machine.items()), f"* {'; '.join(versions)}", ""]
+
+
+def aim_table(results: Results) -> list[str]:
+    rows = [aim.row() for aim in aims(results) if aim.limit]
+    beside = [aim.row() for aim in aims(results) if not aim.limit]
+    extra = [f"{title}: {value or 'not measured'}." for title, _, value, _ in beside]
+    return [
+        "## Aims\n",
+        *table(["", "wanted", "measured", ""], rows),
+        "For comparison: " + " ".join(extra) + "\n",
+    ]
+
+
+def size_name(size: float) -> str:
+    return f"{size / GIB:g} GiB" if size >= GIB else f"{size / MIB:g} MiB"
+
+
+def seconds(cell: Cell) -> str:
+    """The median, and the range."""
+    values = cell.values("seconds")
+    if not values:
+        return cell.problem and "fails"
+    middle = cell.median("seconds") or 0
+    if len(values) == 1:
+        return number(middle)
+    return f"{number(middle)} ({number(min(values))} to {number(max(values))})"
+
+
+def optional(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def memory(cell: Cell) -> str:
+    """All of it; for Home Assistant also what came with the transfer."""
+    whole, growth, agent = (cell.highest(what) for what in ("rss", "growth", "agent_rss"))
+    if growth is None:
+        return optional(whole)
+    added = f"+{number(growth)}" + (f", agent {number(agent)}" if agent is not None else "")
+    return f"{optional(whole)} ({added})"
+
+
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """By peer, and an upload before a download."""
+    names = list(NAMES)
+    return sorted(cells, key=lambda c: (names.index(c.peer), c.work not in WORKS[:1], c.amount))
+
+
+def name_of(peer: str) -> str:
+    return f"**{NAMES[peer]}**" if peer in OURS else NAMES[peer]
+
+
+def transfer_table(cells: Sequence[Cell]) -> list[str]:
+    """All peers at the same work."""
+    failing = any(cell.values("failed") for cell in cells)
+    head = ["", "s", "MB/s", "processor s", "of it Home Assistant", "memory MiB", "late ms"]
+    rows = []
+    for cell in in_order(cells):
+        taken = cell.median("seconds")
+        row = [
+            name_of(cell.peer),
+            seconds(cell),
+            optional(cell.amount / taken / 1e6 if taken else None),
+            optional(cell.median("cpu")),
+            optional(cell.median("host_cpu")),
+            memory(cell),
+            optional(cell.median("stall")),
+        ]
+        if failing:
+            requests, failed = sum(cell.values("requests")), sum(cell.values("failed"))
+            row.append(f"{failed:.0f} of {requests:.0f}")
+        rows.append(row)
+    return table([*head, "failed requests"] if failing else head, rows)
+
+
+def transfers(results: Results, images: Path) -> Iterator[str]:
+    """All groups but those with pages of their own."""
+    for group in ("plain", "near", "far", "failing"):
+        cells = [cell for cell in results.cells if cell.group == group]
+        links = {cell.link: None for cell in cells}
+        for link in (link for link in LINKS if link in links):
+            for size in sorted({cell.amount for cell in cells if cell.link == link}):
+                here = [cell for cell in cells if (cell.link, cell.amount) == (link, size)]
+                title = f"{size_name(size)}, {LINKS[link].title}"
+                yield f"## {title}\n"
+                if size == GIB:
+                    yield from speed_plot(here, images / f"benchmark-{link}.svg", title)
+                if group == "plain" and size == GIB:
+                    yield from cpu_plot(here, images / "benchmark-processor.svg", title)
+                for work, name in TITLES.items():
+                    if same := [cell for cell in here if cell.work == work]:
+                        yield f"### {name}\n"
+                        yield from transfer_table(same)
+        if cells:
+            yield from commands(cells)
+
+
+def by_work(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Upload and download of each peer."""
+    found: dict[str, list[Cell]] = {}
+    for cell in in_order(cells):
+        if cell.work in WORKS:
+            found.setdefault(cell.peer, []).append(cell)
+    return {k: sorted(v, key=lambda cell: WORKS.index(cell.work)) for k, v in found.items()}
+
+
+def speed_plot(cells: Sequence[Cell], file: Path, title: str) -> Iterator[str]:
+    rows = {
+        NAMES[peer]: [c.amount / t / 1e6 if (t := c.median("seconds")) else None for c in both]
+        for peer, both in by_work(cells).items()
+    }
+    yield picture(file, f"{title}: speed", plot.bars(f"{title}: speed", "MB/s", WORKS, rows))
+
+
+def cpu_plot(cells: Sequence[Cell], file: Path, title: str) -> Iterator[str]:
+    rows = {NAMES[peer]: [c.median("cpu") for c in both] for peer, both in by_work(cells).items()}
+    title = f"{title}: processor time"
+    yield picture(file, title, plot.bars(title, "s", WORKS, rows))
+
+
+def picture(file: Path, title: str, content: str) -> str:
+    file.write_text(content, "utf-8")
+    return f"![{title}](images/{file.name})\n"
+
+
+def commands(cells: Sequence[Cell]) -> list[str]:
+    lines = {f"* {NAMES[c.peer]}, {c.work}: `{c.command}`": None for c in in_order(cells)}
+    problems = {f"* {NAMES[c.peer]} fails: {c.problem}": None for c in cells if c.problem}
+    where = ", ".join(sorted({c.data for c in cells}))
+    when = ", ".join(sorted({c.when for c in cells}))
+    return [f"Measured in {when}, files and server in {where}.\n", *lines, *problems, ""]
+
+
+def sizes(results: Results, images: Path) -> Iterator[str]:
+    cells = [cell for cell in results.cells if cell.group == "sizes"]
+    if not cells:
+        return
+    yield "## From 16 MiB to 5 GiB\n"
+    amounts = sorted({cell.amount for cell in cells})
+    x_names = {float(amount): size_name(amount) for amount in amounts}
+    for work in WORKS:
+        here = [cell for cell in cells if cell.work == work]
+        for what, unit, name in (("seconds", "s", "time"), ("rss", "MiB", "memory")):
+            series = {
+                NAMES[peer]: [
+                    (float(cell.amount), value)
+                    for cell in sorted(here, key=lambda cell: cell.amount)
+                    if cell.peer == peer and (value := cell.median(what)) is not None
+                ]
+                for peer in NAMES
+                if any(cell.peer == peer for cell in here)
+            }
+            title = f"{work.capitalize()}: {name}"
+            content = plot.lines(title, "size", unit, series, x_names)
+            yield picture(images / f"benchmark-{work}-{name}.svg", title, content)
+        yield from size_table(here, amounts)
+    yield from commands(cells)
+
+
+def size_table(cells: Sequence[Cell], amounts: Sequence[int]) -> list[str]:
+    columns = [f"{size_name(amount)} {unit}" for amount in amounts for unit in ("s", "MiB")]
+    rows = []
+    for peer in NAMES:
+        found = {cell.amount: cell for cell in cells if cell.peer == peer}
+        if found:
+            pairs = [(seconds(c), memory(c)) if (c := found.get(a)) else ("", "") for a in amounts]
+            rows.append([name_of(peer), *(word for pair in pairs for word in pair)])
+    return table(["", *columns], rows)
+
+
+def lists(results: Results, images: Path) -> Iterator[str]:
+    cells = [cell for cell in results.cells if cell.group == "list"]
+    if not cells:
+        return
+    yield "## Lists\n"
+    yield "Seconds; behind the first list the requests that it took, where a proxy counted them.\n"
+    works = list(dict.fromkeys(cell.work for cell in reversed(cells)))
+    works.sort(key=("list, cold", "list, warm", "list, restarted").index)
+    counts = sorted({cell.amount for cell in cells})
+    for link in (link for link in LINKS if any(cell.link == link for cell in cells)):
+        here = {(cell.peer, cell.work, cell.amount): cell for cell in cells if cell.link == link}
+        yield f"### {LINKS[link].title}\n"
+        rows, series = [], {}
+        for peer in (peer for peer in NAMES if any(key[0] == peer for key in here)):
+            for work in works:
+                found = [here.get((peer, work, count)) for count in counts]
+                rows.append([f"{name_of(peer)}: {work}", *map(list_entry, found)])
+                points = [(float(c.amount), t) for c in found if c and (t := c.median("seconds"))]
+                if work != "list, warm":
+                    series[f"{peer}: {work}"] = points
+        yield from table(["", *(f"{count:,}" for count in counts)], rows)
+        title = f"Time of a list, {LINKS[link].title}"
+        x_names = {float(count): f"{count:,}" for count in counts}
+        content = plot.lines(title, "backups", "s", series, x_names)
+        yield picture(images / f"benchmark-list-{link}.svg", title, content)
+
+
+def list_entry(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    requests = cell.median("requests")
+    return seconds(cell) + ("" if requests is None else f", {requests:,.0f} requests")
+
+
+def start(results: Results, images: Path) -> Iterator[str]:
+    cells = [cell for cell in results.cells if cell.group == "start"]
+    if not cells:
+        return
+    yield "## Start\n"
+    rows = []
+    for cell in sorted(cells, key=lambda cell: (cell.work, list(NAMES).index(cell.peer))):
+        if cell.work == "size of the program":
+            value = f"{cell.amount / 1e6:.1f} MB"
+        elif cell.work == "idle":
+            value = f"{optional(cell.median('rss'))} MiB"
+        else:
+            values = [1000 * value for value in cell.values("seconds")]
+            middle = 1000 * (cell.median("seconds") or 0)
+            value = f"{number(middle)} ms ({number(min(values))} to {number(max(values))})"
+        rows.append([f"{cell.work}: {name_of(cell.peer)}", value, f"`{cell.command}`"])
+    yield from table(["", "", "measured with"], rows)
+
+
+def behind(results: Results) -> list[str]:
+    """Where others do better than ours: what is compared is what does the same."""
+    rows = []
+    pairs = {"ours-ha": ("aws_s3",), "ours": ("s5cmd", "rclone", "aws-cli", "restic")}
+    for cell in results.cells:
+        for peer in pairs.get(cell.peer, ()):
+            other = results.find(cell.group, cell.link, peer, cell.work, cell.amount)
+            if other is None:
+                continue
+            for what, name in (("seconds", "time"), ("cpu", "processor"), ("rss", "memory")):
+                mine, theirs = cell.median(what), other.median(what)
+                if mine and theirs and mine > theirs * 1.05:
+                    where = f"{LINKS[cell.link].title}: {cell.work}, {amount_name(cell)}"
+                    times = f"{mine / theirs:.2f} times that of {NAMES[peer]}"
+                    rows.append(f"* {where}, {NAMES[cell.peer]}: {name} is {times}")
+    return ["## Where others do better\n", *(sorted(rows) or ["Nowhere by more than 5 %."])]
+
+
+def amount_name(cell: Cell) -> str:
+    if cell.work in TITLES:
+        return size_name(cell.amount)
+    return f"{cell.amount:,} backups" if cell.work.startswith("list") else "start"

@@ -1,0 +1,143 @@
+"""Uploads and downloads of one file."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import content, server
+from .link import LINKS, open_link
+from .peers import HomeAssistant, Peer, Place, peer
+from .process import ProgramError
+from .results import MIB, Cell, Run
+from .tools import Tools
+
+TRIAL = 24 * MIB  # large enough for an upload in parts
+WORKS = ("upload", "download", "view")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: each peer with each size over each link."""
+
+    group: str
+    links: Sequence[str]
+    sizes: Sequence[int]
+    peers: Sequence[str]
+    rounds: int
+    works: Sequence[str] = WORKS[:2]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where it is measured."""
+
+    tools: Tools
+    server: server.Server
+    data: Path  # a folder of ours
+    in_memory: bool
+
+
+def measure(plan: Plan, bench: Bench, versions: dict[str, str]) -> Iterator[list[Cell]]:
+    """All cells of a size and a link together, when they are done. Notes the versions."""
+    peers = {name: peer(name, bench.tools) for name in plan.peers}
+    versions |= {name: one.version() for name, one in peers.items()}
+    for size in plan.sizes:
+        file = bench.data / "file"
+        digest = content.make_file(file, size)
+        for link in plan.links:
+            yield one_link(plan, bench, peers, link, file, digest)
+        file.unlink()
+
+
+def one_link(
+    plan: Plan, bench: Bench, peers: dict[str, Peer], link: str, file: Path, digest: str
+) -> list[Cell]:
+    size = file.stat().st_size
+    when = time.strftime("%Y-%m")
+    data = "memory" if bench.in_memory else "disk"
+    cells = {
+        (name, work): Cell(plan.group, link, name, work, size, one.commands[work], when, data)
+        for name, one in peers.items()
+        for work in plan.works
+        if work in one.commands
+    }
+    trial = bench.data / "trial"
+    trial_digest = content.make_file(trial, min(TRIAL, size))
+    for number in range(plan.rounds + 1):
+        # They take turns, and who began the last time ends this time. The first round counts for
+        # nothing: it brings the programs into memory, and shows that all bytes come back.
+        names = list(peers)[:: 1 if number % 2 else -1]
+        for name in names:
+            one, mine = peers[name], [cell for cell in cells.values() if cell.peer == name]
+            if any(cell.problem for cell in mine):
+                continue
+            try:
+                if number == 0:
+                    there_and_back(bench, one, WORKS[:2], "plain", trial, trial_digest, number)
+                else:
+                    works = [cell.work for cell in mine]
+                    runs = there_and_back(bench, one, works, link, file, digest, number)
+                    for cell, run in zip(mine, runs, strict=True):
+                        cell.runs.append(run)
+                        said(f"{link} {name} {cell.work} {size / MIB:.0f} MiB: {run.measured()}")
+            except ProgramError as failure:
+                said(f"{link} {name}: {failure}")
+                for cell in mine:
+                    cell.problem = str(failure).splitlines()[-1][:200]
+    trial.unlink()
+    return list(cells.values())
+
+
+def there_and_back(
+    bench: Bench,
+    one: Peer,
+    works: Sequence[str],
+    link: str,
+    file: Path,
+    digest: str,
+    number: int,
+) -> list[Run]:
+    """An upload into an empty bucket, and what can be done with it."""
+    home, back = bench.data / "home", bench.data / "back"
+    home.mkdir()
+    runs = []
+    # Its own bucket each time: deleting one gives the room back, also in the server.
+    with (
+        server.bucket(f"bench-{number}-{time.time_ns()}") as bucket,
+        open_link(LINKS[link], bench.tools.link, bench.server.endpoint, number) as way,
+    ):
+        try:
+            place = Place(bench.server, way.endpoint, bucket, home)
+            one.prepare(place)
+            for work in works:
+                if not bench.in_memory:
+                    os.sync()
+                way.counts()
+                if work == "upload":
+                    run = one.upload(place, file)
+                elif work == "view":
+                    run = one.view(place, file.stat().st_size)
+                else:
+                    run = one.download(place, back, file.stat().st_size)
+                if counts := way.counts():
+                    run.failed = counts.pop("failed", 0)
+                    counts.pop("connections", None)
+                    run.requests = sum(counts.values())
+                runs.append(run)
+            if isinstance(one, HomeAssistant):
+                if number == 0:
+                    one.check(place)
+            elif content.digest_of(back) != digest:
+                raise ProgramError("what came back is not what was stored")
+        finally:
+            back.unlink(missing_ok=True)
+            shutil.rmtree(home)
+    return runs
+
+
+def said(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,117 @@
+"""The benchmarks measure what they say. How long anything takes is no matter here."""
+
+import http.client
+import json
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import setting
+from driver import aims, page
+from driver.link import Link, open_link
+from driver.results import GIB, Cell, Results, Run
+from driver.tools import Tools
+
+ROOT = Path(__file__).parent.parent.parent
+SIZE = 16 << 20
+
+
+@pytest.fixture
+def link_program() -> Path:
+    return Tools(Path(setting("S3_BACKUP_AGENT_TEST_CACHE")), None).link
+
+
+def run(binary: str, results: Path, *options: str) -> str:
+    """Runs the driver on the server that runs already. Returns its output."""
+    command: list[str | Path] = [
+        ROOT / "benches/run",
+        "--agent",
+        binary,
+        "--results",
+        results,
+        "--quick",
+    ]
+    command += ["--server", "running", "--peer", "ours", "--peer", "curl", *options]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_far_link_is_measured_and_made_into_a_page(binary: str, tmp_path: Path) -> None:
+    results = tmp_path / "benchmarks.json"
+    output = run(binary, results, "--only", "near")
+    whole = json.loads(results.read_text())
+    found = {(cell["peer"], cell["work"], cell["amount"]): cell["runs"] for cell in whole["cells"]}
+    both = ("upload", "download")
+    assert set(found) == {(peer, work, SIZE) for peer in ("ours", "curl") for work in both}
+    for (peer, work, _), runs in found.items():
+        (one,) = runs
+        assert one["seconds"] > 0
+        assert one["cpu"] > 0
+        # The file does not fit into less, or it is not held.
+        assert one["rss"] > (16 if peer == "ours" else 1)
+        assert one["requests"] == 1 if peer == "curl" else one["requests"] > 1, work
+        assert one["failed"] == 0
+    for line in output.splitlines():
+        assert line.split(" | ")[-1] in ("reached", "**not reached**", "not measured")
+    made = (tmp_path / "benchmarks.md").read_text()
+    assert "| **s3-backup-agent, command line** |" in made
+    assert f"server {setting('TEST_S3_NAME')}" in made
+
+    # Made anew from the results alone, it is the same.
+    (tmp_path / "benchmarks.md").unlink()
+    run(binary, results, "--only", "page")
+    assert (tmp_path / "benchmarks.md").read_text() == made
+
+
+def test_another_run_replaces_what_it_measures_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    old = Results(cells=[cell("ours", 4.0), cell("curl", 2.0)])
+    old.write(file)
+    read = Results.read(file)
+    read.put([cell("ours", 1.0)])
+    read.write(file)
+    again = Results.read(file)
+    assert [(c.peer, c.median("seconds")) for c in again.cells] == [("curl", 2.0), ("ours", 1.0)]
+
+
+def cell(peer: str, seconds: float, cpu: float = 1.0) -> Cell:
+    runs = [Run(seconds=seconds + more, cpu=cpu, rss=50.0) for more in (-0.5, 0.5, 0)]
+    return Cell("plain", "plain", peer, "upload", GIB, runs=runs)
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(4.0, "reached"), (5.0, "**not reached**")])
+def test_an_aim_says_whether_it_is_reached(seconds: float, word: str) -> None:
+    results = Results(cells=[cell("ours", seconds), cell("s5cmd", 4.0), cell("rclone", 9.0)])
+    (row,) = (aim.row() for aim in aims.aims(results) if "upload, speed beside the b" in aim.title)
+    assert row[3] == word
+    (other,) = (a.row() for a in aims.aims(results) if "download, speed beside the b" in a.title)
+    assert other[3] == "not measured"
+
+
+def test_plots_are_images_and_the_page_says_where_others_are_ahead(tmp_path: Path) -> None:
+    results = Results(cells=[cell("ours", 4.0), cell("s5cmd", 2.0), cell("curl", 1.0)])
+    page.write(results, tmp_path / "benchmarks.md")
+    made = (tmp_path / "benchmarks.md").read_text()
+    assert "s3-backup-agent, command line: time is 2.00 times that of s5cmd" in made
+    images = list((tmp_path / "images").iterdir())
+    assert images
+    for image in images:
+        assert f"images/{image.name}" in made
+        assert ElementTree.parse(image).getroot().tag.endswith("svg")
+
+
+def test_a_failing_link_answers_in_order_and_keeps_the_connection(link_program: Path) -> None:
+    endpoint = setting("TEST_S3_ENDPOINT")
+    for failing, status, bodies in ((1000, 503, (b"", b"x" * 300_000, b"x")), (0, 403, (b"",))):
+        with open_link(Link("x", "x", failing=failing), link_program, endpoint) as way:
+            connection = http.client.HTTPConnection(urlsplit(way.endpoint).netloc, timeout=30)
+            for body in bodies:
+                connection.request("PUT", f"/{setting('TEST_S3_BUCKET')}/key", body)
+                answer = connection.getresponse()
+                assert answer.status == status
+                answer.read()
+            connection.close()
+            counts = way.counts()
+        expected = {"connections": 1, "PUT": len(bodies)}
+        assert counts == expected | ({"failed": len(bodies)} if failing else {})
