@@ -50,13 +50,13 @@ PLANS: dict[str, tuple[Sequence[str], Sequence[int], Sequence[str]]] = {
 GROUPS = (*PLANS, "list", "start", "page")
 # Of three rounds on two cores.
 TAKES = {
-    "plain": "25 min",
-    "sizes": "60 min",
-    "near": "30 min",
-    "far": "35 min",
-    "failing": "35 min",
-    "list": "15 min",
-    "start": "4 min",
+    "plain": "20 min",
+    "sizes": "45 min",
+    "near": "25 min",
+    "far": "30 min",
+    "failing": "25 min",
+    "list": "20 min",
+    "start": "3 min",
 }
 
 

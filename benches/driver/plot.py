@@ -62,7 +62,7 @@ def bars(
     y = 62.0
     for name, row in rows.items():
         middle = y + len(series) * ROW / 2 + 4
-        kind = "ours" if name.startswith("the integration") or "s3-backup-agent" in name else ""
+        kind = "ours" if name.startswith("ours") else ""
         body.append(text(LEFT - 10, middle, name, kind, "end"))
         for n, (value, colour) in enumerate(zip(row, COLOURS, strict=False)):
             top = y + n * ROW
@@ -127,7 +127,7 @@ def names_at(x: float, ends: Sequence[tuple[float, str, str]]) -> list[str]:
         y = max(wanted, free)
         free = y + 16
         body.append(f'<circle cx="{x + 4:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
-        kind = "ours" if name.startswith("the integration") or "s3-backup-agent" in name else ""
+        kind = "ours" if name.startswith("ours") else ""
         body.append(text(x + 13, y + 4, name, kind))
     return body
 

@@ -45,51 +45,75 @@ def measure(plan: Plan, bench: Bench, versions: dict[str, str]) -> Iterator[list
     """All cells of a size and a link together, when they are done. Notes the versions."""
     peers = {name: peer(name, bench.tools) for name in plan.peers}
     versions |= {name: one.version() for name, one in peers.items()}
+    problems = tried(bench, peers)
     for size in plan.sizes:
         file = bench.data / "file"
         digest = content.make_file(file, size)
         for link in plan.links:
-            yield one_link(plan, bench, peers, link, file, digest)
+            yield one_link(plan, bench, peers, problems, link, file, digest)
         file.unlink()
 
 
+def tried(bench: Bench, peers: dict[str, Peer]) -> dict[str, str]:
+    """Brings all programs into memory, and sees that all bytes come back. Returns what fails."""
+    file = bench.data / "trial"
+    digest = content.make_file(file, TRIAL)
+    problems = {}
+    for name, one in peers.items():
+        try:
+            there_and_back(bench, one, WORKS[:2], "plain", file, digest, 0)
+            said(f"{name} works")
+        except ProgramError as failure:
+            problems[name] = problem(name, failure)
+    file.unlink()
+    return problems
+
+
+def problem(name: str, failure: ProgramError) -> str:
+    """A failure in one line."""
+    said(f"{name}: {failure}")
+    return str(failure).splitlines()[-1][:200]
+
+
 def one_link(
-    plan: Plan, bench: Bench, peers: dict[str, Peer], link: str, file: Path, digest: str
+    plan: Plan,
+    bench: Bench,
+    peers: dict[str, Peer],
+    problems: dict[str, str],
+    link: str,
+    file: Path,
+    digest: str,
 ) -> list[Cell]:
     size = file.stat().st_size
     when = time.strftime("%Y-%m")
     data = "memory" if bench.in_memory else "disk"
     cells = {
-        (name, work): Cell(plan.group, link, name, work, size, one.commands[work], when, data)
+        name: [
+            Cell(plan.group, link, name, work, size, one.commands[work], when, data)
+            for work in plan.works
+            if work in one.commands
+        ]
         for name, one in peers.items()
-        for work in plan.works
-        if work in one.commands
     }
-    trial = bench.data / "trial"
-    trial_digest = content.make_file(trial, min(TRIAL, size))
-    for number in range(plan.rounds + 1):
-        # They take turns, and who began the last time ends this time. The first round counts for
-        # nothing: it brings the programs into memory, and shows that all bytes come back.
-        names = list(peers)[:: 1 if number % 2 else -1]
-        for name in names:
-            one, mine = peers[name], [cell for cell in cells.values() if cell.peer == name]
-            if any(cell.problem for cell in mine):
+    failed = dict(problems)
+    for number in range(1, plan.rounds + 1):
+        # They take turns, and who began the last time ends this time.
+        for name in list(peers)[:: 1 if number % 2 else -1]:
+            if name in failed:
                 continue
+            works = [cell.work for cell in cells[name]]
             try:
-                if number == 0:
-                    there_and_back(bench, one, WORKS[:2], "plain", trial, trial_digest, number)
-                else:
-                    works = [cell.work for cell in mine]
-                    runs = there_and_back(bench, one, works, link, file, digest, number)
-                    for cell, run in zip(mine, runs, strict=True):
-                        cell.runs.append(run)
-                        said(f"{link} {name} {cell.work} {size / MIB:.0f} MiB: {run.measured()}")
+                runs = there_and_back(bench, peers[name], works, link, file, digest, number)
             except ProgramError as failure:
-                said(f"{link} {name}: {failure}")
-                for cell in mine:
-                    cell.problem = str(failure).splitlines()[-1][:200]
-    trial.unlink()
-    return list(cells.values())
+                failed[name] = problem(f"{link} {name}", failure)
+                continue
+            for cell, run in zip(cells[name], runs, strict=True):
+                cell.runs.append(run)
+                said(f"{link} {name} {cell.work} {size / MIB:.0f} MiB: {run.measured()}")
+    for name, why in failed.items():
+        for cell in cells[name]:
+            cell.problem = why
+    return [cell for mine in cells.values() for cell in mine]
 
 
 def there_and_back(

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
+from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
+from aiobotocore.session import AioSession  # type: ignore[import-untyped]
 from homeassistant.components.aws_s3.backup import S3BackupAgent
 from homeassistant.components.backup import AgentBackup
 from measure import SIDES, Ticker

@@ -55,7 +55,7 @@ def test_a_far_link_is_measured_and_made_into_a_page(binary: str, tmp_path: Path
     for line in output.splitlines():
         assert line.split(" | ")[-1] in ("reached", "**not reached**", "not measured")
     made = (tmp_path / "benchmarks.md").read_text()
-    assert "| **s3-backup-agent, command line** |" in made
+    assert "| **ours, command line** |" in made
     assert f"server {setting('TEST_S3_NAME')}" in made
 
     # Made anew from the results alone, it is the same.
@@ -93,7 +93,7 @@ def test_plots_are_images_and_the_page_says_where_others_are_ahead(tmp_path: Pat
     results = Results(cells=[cell("ours", 4.0), cell("s5cmd", 2.0), cell("curl", 1.0)])
     page.write(results, tmp_path / "benchmarks.md")
     made = (tmp_path / "benchmarks.md").read_text()
-    assert "s3-backup-agent, command line: time is 2.00 times that of s5cmd" in made
+    assert "ours, command line: time is 2.00 times that of s5cmd" in made
     images = list((tmp_path / "images").iterdir())
     assert images
     for image in images:

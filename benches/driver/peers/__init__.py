@@ -14,10 +14,10 @@ __all__ = ["NAMES", "HomeAssistant", "Peer", "Place", "peer"]
 
 # In the order of the tables. The names are those of the results.
 NAMES = {
-    "ours-ha": "the integration, in Home Assistant",
-    "aws_s3": "core's aws_s3, in Home Assistant",
-    "ours": "s3-backup-agent, command line",
-    "ours-32": "s3-backup-agent, budget of 32 MiB",
+    "ours-ha": "ours in Home Assistant",
+    "aws_s3": "aws_s3 in Home Assistant",
+    "ours": "ours, command line",
+    "ours-32": "ours, budget of 32 MiB",
     "s5cmd": "s5cmd",
     "rclone": "rclone",
     "aws-cli": "aws-cli",
