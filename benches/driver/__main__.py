@@ -86,7 +86,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--agent", type=Path, help="built already, instead of building it now")
     parser.add_argument("--data", type=Path, help="for files and the server; memory if it has room")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="docs/benchmarks.json")
+    where = "by default docs/benchmarks.json, or one in the cache if it is --quick"
+    parser.add_argument("--results", type=Path, help=where)
     given = parser.parse_args()
     if given.quick:
         given.rounds, given.size = 1, given.size or [16 * MIB]
@@ -145,10 +146,12 @@ def note_server(results: Results, one: transfers.Bench) -> None:
 
 def main() -> None:
     given = arguments()
+    cache = Path(os.environ["S3_BACKUP_AGENT_TEST_CACHE"])
+    if given.results is None:
+        given.results = cache / "bench-quick/benchmarks.json" if given.quick else RESULTS
     # So that the server ends with us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given.results.parent.mkdir(parents=True, exist_ok=True)
-    cache = Path(os.environ["S3_BACKUP_AGENT_TEST_CACHE"])
     tools = Tools(cache, given.agent)
     results = Results.read(given.results)
     for group in given.only or [group for group in GROUPS if group != "page"]:

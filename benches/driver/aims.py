@@ -164,8 +164,8 @@ def start(figures: Figures) -> Iterator[Aim]:
     seconds = hello.percentile("seconds", 95) if hello else None
     value = None if seconds is None else seconds * 1000
     yield Aim("start", "Start until hello, 95 of 100", value, 15, unit=" ms")
-    size = figures.cell("size of the program")
-    yield Aim("start", "Size of the program", size.amount / 1e6 if size else None, 8, unit=" MB")
+    size = cell.median("megabytes") if (cell := figures.cell("size of the program")) else None
+    yield Aim("start", "Size of the program", size, 8, unit=" MB")
 
 
 def growth(figures: Figures) -> Iterator[Aim]:

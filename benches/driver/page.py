@@ -273,7 +273,7 @@ def start(results: Results, images: Path) -> Iterator[str]:
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.work, list(NAMES).index(cell.peer))):
         if cell.work == "size of the program":
-            value = f"{cell.amount / 1e6:.1f} MB"
+            value = f"{optional(cell.median('megabytes'))} MB"
         elif cell.work == "idle":
             value = f"{optional(cell.median('rss'))} MiB"
         else:

@@ -25,6 +25,7 @@ class Run:
     agent_rss: float | None = None  # MiB of the agent, where it is one of several processes
     growth: float | None = None  # MiB by which the program that uses the peer has grown, at most
     stall: float | None = None  # ms by which an event loop was late, above what it is when idle
+    megabytes: float | None = None  # on the disk
     requests: int | None = None  # that went over the link
     failed: int | None = None  # that the link has failed
 

@@ -36,7 +36,7 @@ def binary(name: str, bench: Bench) -> Cell:
     size = program.stat().st_size
     said(f"{name}: {size} bytes")
     result = cell(name, "size of the program", "ls -l")
-    result.amount = size
+    result.runs.append(Run(megabytes=size / 1e6))
     return result
 
 

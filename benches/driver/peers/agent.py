@@ -1,5 +1,6 @@
 """The agent, from the command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..process import run
@@ -9,7 +10,7 @@ from .base import Peer, Place
 
 
 class Agent(Peer):
-    commands = {  # noqa: RUF012
+    commands: Mapping[str, str] = {
         "upload": "s3-backup-agent upload FILE --name bench --id bench",
         "download": "s3-backup-agent download bench -o FILE",
     }

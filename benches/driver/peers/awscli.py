@@ -1,5 +1,6 @@
 """The command line of AWS."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..process import run
@@ -9,7 +10,7 @@ from .base import Peer, Place
 
 
 class AwsCli(Peer):
-    commands = {  # noqa: RUF012
+    commands: Mapping[str, str] = {
         "upload": "aws s3 cp FILE s3://BUCKET/bench --no-progress",
         "download": "aws s3 cp s3://BUCKET/bench FILE --no-progress",
     }

@@ -1,6 +1,7 @@
 """What all peers have."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Peer(ABC):
 
     #: The commands that are measured, as people would type them, for `upload` and `download`, and
     #: `view` if the peer can.
-    commands: dict[str, str]
+    commands: Mapping[str, str]
 
     @abstractmethod
     def version(self) -> str:

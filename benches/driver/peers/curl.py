@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import hmac
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -13,7 +14,7 @@ from .base import Peer, Place
 
 
 class Curl(Peer):
-    commands = {  # noqa: RUF012
+    commands: Mapping[str, str] = {
         "upload": "curl -T FILE PRESIGNED-URL",
         "download": "curl -o FILE PRESIGNED-URL",
     }

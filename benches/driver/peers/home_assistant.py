@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "in_home_assistant"
 
 
 class HomeAssistant(Peer):
-    commands = {  # noqa: RUF012
+    commands: Mapping[str, str] = {
         "upload": "BackupAgent.async_upload_backup",
         "download": "BackupAgent.async_download_backup",
         "view": "GET /api/backup/download",

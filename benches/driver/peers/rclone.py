@@ -1,5 +1,6 @@
 """rclone."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..process import run
@@ -9,7 +10,7 @@ from .base import Peer, Place
 
 
 class Rclone(Peer):
-    commands = {  # noqa: RUF012
+    commands: Mapping[str, str] = {
         "upload": "rclone copyto FILE :s3:BUCKET/bench --s3-provider Other",
         "download": "rclone copyto :s3:BUCKET/bench FILE --s3-provider Other",
     }

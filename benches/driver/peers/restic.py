@@ -1,5 +1,6 @@
 """restic: one file into a repository, encrypted and cut by its content, which the others do not."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..process import run
@@ -9,7 +10,7 @@ from .base import Peer, Place
 
 
 class Restic(Peer):
-    commands = {  # noqa: RUF012
+    commands: Mapping[str, str] = {
         "upload": "restic backup FILE",
         "download": "restic restore latest --target FOLDER",
     }

@@ -1,5 +1,6 @@
 """s5cmd."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..process import run
@@ -9,7 +10,7 @@ from .base import Peer, Place
 
 
 class S5cmd(Peer):
-    commands = {  # noqa: RUF012
+    commands: Mapping[str, str] = {
         "upload": "s5cmd cp FILE s3://BUCKET/bench",
         "download": "s5cmd cp s3://BUCKET/bench FILE",
     }
