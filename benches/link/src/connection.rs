@@ -10,7 +10,7 @@ use crate::Link;
 use crate::http::{Head, Piece, Requests};
 use crate::line::Line;
 
-const PIECE: usize = 65_536;
+const PIECE: usize = 262_144;
 const BUSY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
     <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 
