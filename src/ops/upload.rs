@@ -24,7 +24,7 @@ use crate::protocol::{
     IfExists, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, NewBackup, Uploaded,
 };
 use crate::store::metadata::{self, Digests};
-use crate::store::taken;
+use crate::store::{self, Reserved, taken};
 
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
@@ -132,19 +132,7 @@ async fn store(
         })
         .await?;
     let id = &request.backup.id;
-    let listing = cancel.guard(target.store.listing(true)).await?;
-    let old = listing.find(id).map(|(name, _)| name.to_owned());
-    if request.if_exists == IfExists::Fail && old.is_some() {
-        return Err(Error::new(
-            Code::AlreadyExists,
-            format!("a backup with the id \"{id}\" exists already"),
-        )
-        .fact("backup_id", id.as_str()));
-    }
-    // What a killed upload sent may still arrive, so its name is not free yet.
-    let known = target.leftovers.archives().await;
-    let is_taken = |archive: &str| known.contains_key(archive);
-    let name = target.store.reserve(&listing, &request.backup.name, id, is_taken)?;
+    let (old, name) = cancel.guard(choose(target, request)).await?;
     let name = footprint.begin(target, name).await;
     let archive = Archive {
         target,
@@ -167,6 +155,29 @@ async fn store(
         outage: footprint.outage().clone(),
     };
     cancel.guard(footprint.commit(commit, sent, &archive.key)).await
+}
+
+/// The name of the backup that is replaced, if there is one, and the name of the new one.
+async fn choose(target: &Target, request: &Upload) -> Result<(Option<String>, Reserved)> {
+    let NewBackup { id, name: wished, .. } = &request.backup;
+    loop {
+        let ended = store::ended();
+        let listing = target.store.listing(true).await?;
+        let old = listing.find(id).map(|(name, _)| name.to_owned());
+        if request.if_exists == IfExists::Fail && old.is_some() {
+            return Err(Error::new(
+                Code::AlreadyExists,
+                format!("a backup with the id \"{id}\" exists already"),
+            )
+            .fact("backup_id", id.as_str()));
+        }
+        // What a killed upload sent may still arrive, so its name is not free yet.
+        let known = target.leftovers.archives().await;
+        let is_taken = |archive: &str| known.contains_key(archive);
+        if let Some(name) = target.store.reserve((&listing, ended), wished, id, is_taken)? {
+            return Ok((old, name));
+        }
+    }
 }
 
 /// What makes an archive a backup.

@@ -215,19 +215,23 @@ impl Store {
     }
 
     /// Takes the id and a name for a new backup: a name that no object has, no other upload of ours
-    /// wants, and of which `is_taken` does not say that its archive is.
+    /// wants, and of which `is_taken` does not say that its archive is. None when more uploads have
+    /// [`ended`] by now: what they stored is not in a listing that was begun before.
     ///
     /// # Errors
     /// `already_exists` while another upload of ours has the id.
     pub fn reserve(
         &self,
-        listing: &Listing,
+        (listing, ended): (&Listing, u64),
         wished: &str,
         id: &str,
         is_taken: impl Fn(&str) -> bool,
-    ) -> Result<Reserved> {
+    ) -> Result<Option<Reserved>> {
         let here = |what: &str| (Arc::clone(&self.place), what.to_owned());
         let mut wanted = wanted();
+        if wanted.ended != ended {
+            return Ok(None);
+        }
         if wanted.ids.contains(&here(id)) {
             let message = format!("a backup with the id \"{id}\" is being stored already");
             return Err(Error::new(Code::AlreadyExists, message).fact("backup_id", id));
@@ -242,7 +246,7 @@ impl Store {
         let reserved = Reserved { name: here(&name), id: here(id) };
         wanted.names.insert(reserved.name.clone());
         wanted.ids.insert(reserved.id.clone());
-        Ok(reserved)
+        Ok(Some(reserved))
     }
 
     /// Whether nobody has taken the name of this archive since it was chosen.
@@ -363,6 +367,8 @@ type Here = (Arc<str>, String);
 struct Wanted {
     names: HashSet<Here>,
     ids: HashSet<Here>,
+    /// How many had one and gave it back.
+    ended: u64,
 }
 
 /// Those of the whole process: a target that is opened again is another store of the same place,
@@ -370,6 +376,12 @@ struct Wanted {
 fn wanted() -> MutexGuard<'static, Wanted> {
     static WANTED: LazyLock<Mutex<Wanted>> = LazyLock::new(Mutex::default);
     WANTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many uploads of this process have ended, whatever became of them.
+#[must_use]
+pub fn ended() -> u64 {
+    wanted().ended
 }
 
 /// A name and an id that belong to one running upload.
@@ -392,5 +404,6 @@ impl Drop for Reserved {
         let mut wanted = wanted();
         wanted.names.remove(&self.name);
         wanted.ids.remove(&self.id);
+        wanted.ended += 1;
     }
 }

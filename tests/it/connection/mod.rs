@@ -1,6 +1,7 @@
 //! What goes over the wire between the real agent and a storage, and what happens when it does not
 //! arrive. Always on the embedded server, with something of ours in between.
 
+mod at_once;
 mod breaks;
 pub(crate) mod certificates;
 mod documents;
