@@ -32,7 +32,7 @@ pub(super) async fn climb(target: &Target, bucket: &Bucket, ladder: &mut Ladder,
     // Whatever happened before: the object may be there.
     let kept = &mut false;
     let deleted = ladder.climb(Rung::Delete, probe.delete(&mut versions, kept)).await;
-    probe.end(&deleted).await;
+    probe.end(&climbed, &deleted).await;
     if climbed.is_ok() && deleted.is_ok() {
         let versions = async { Ok(versions_found(*kept)) };
         // Neither of the two can fail.
@@ -63,8 +63,12 @@ impl<'a> Probe<'a> {
         Self { bucket, folder, key, mark, record: record.map(Arc::new) }
     }
 
-    async fn end(&self, deleted: &Result<()>) {
-        let for_later = deleted.as_ref().is_err_and(|error| error.code().retryable());
+    /// Forgets it, unless something of it may be left that can be taken back later: the object, or
+    /// the upload, of which an answer that was lost says nothing.
+    async fn end(&self, climbed: &Result<()>, deleted: &Result<()>) {
+        let passes =
+            |ended: &Result<()>| ended.as_ref().is_err_and(|error| error.code().retryable());
+        let for_later = passes(climbed) || passes(deleted);
         if let Some(record) = self.record.clone()
             && !for_later
         {

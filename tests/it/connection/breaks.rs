@@ -18,6 +18,7 @@ use tokio::sync::{Barrier, Notify};
 use super::seen::{Seen, part};
 use super::wire::{Act, Wire};
 use super::{address, connect, fact};
+use crate::e2e::leftovers::{connect_to, settled};
 use crate::e2e::streams::{begin_upload, feed};
 use crate::e2e::{assert_empty, backup, code, fetch, ids, store};
 use crate::noise::Noise;
@@ -333,12 +334,9 @@ async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
 
 /// An agent with a journal of its own, and the target `t1` open.
 async fn with_state(server: &TestServer, wire: &Wire, state: &TempDir) -> Host {
-    let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
-    let host = Host::launch(agent_command(), &arguments, &[]).await.unwrap();
     let mut config = server.config();
     config["endpoint"] = wire.http().into();
-    host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
-    host
+    connect_to(config, state.path()).await
 }
 
 /// Waits until the agent has come back for what was left, without being asked.
@@ -437,4 +435,25 @@ async fn nothing_is_deleted_that_could_not_be_found_again() {
     assert_eq!(ids(&host).await, ["b", "other"]);
     host.call("backup.delete", gone).await.unwrap();
     assert_eq!(server.objects().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_upload_that_a_validation_left_open_is_taken_back() {
+    let is_opening = |head: &Parts| head.method == Method::POST;
+    let is_abort = |head: &Parts| {
+        head.method == Method::DELETE && head.uri.query().unwrap_or_default().contains("uploadId")
+    };
+    type Matches = fn(&Parts) -> bool;
+    for (matches, act) in
+        [(is_opening as Matches, Act::LoseAnswer), (is_abort, Act::Answer(500, "InternalError"))]
+    {
+        let server = TestServer::embedded().await;
+        let wire = Wire::start(address(&server), first(1, matches, move || act.clone())).await;
+        let state = tempfile::tempdir().unwrap();
+        let host = with_state(&server, &wire, &state).await;
+        let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+        assert_eq!(validated["ok"], false);
+        settled(&host).await;
+        assert_empty(&server).await;
+    }
 }
