@@ -11,6 +11,7 @@
 )]
 
 mod arrows;
+mod cable;
 mod cli;
 mod connection;
 mod diagnosis;
@@ -22,6 +23,7 @@ mod noise;
 mod personality;
 mod protocol;
 mod relay;
+mod restarts;
 mod rights;
 mod s3_answers;
 mod support;

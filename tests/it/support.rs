@@ -67,15 +67,18 @@ struct Place {
 
 impl Place {
     fn from_environment() -> Self {
-        let variable = |name: &str| {
-            std::env::var(name).unwrap_or_else(|_| panic!("TEST_S3_SERVER=external needs {name}"))
-        };
+        Self::named(|name| std::env::var(name).ok())
+    }
+
+    /// The one that these variables name.
+    fn named(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let needed = |name| variable(name).unwrap_or_else(|| panic!("{name} is needed"));
         Self {
-            endpoint: variable("TEST_S3_ENDPOINT"),
-            region: variable("TEST_S3_REGION"),
-            access_key_id: variable("TEST_S3_ACCESS_KEY_ID"),
-            secret_access_key: variable("TEST_S3_SECRET_ACCESS_KEY"),
-            ca_file: std::env::var("TEST_S3_CA_CERTIFICATE").ok(),
+            endpoint: needed("TEST_S3_ENDPOINT"),
+            region: needed("TEST_S3_REGION"),
+            access_key_id: needed("TEST_S3_ACCESS_KEY_ID"),
+            secret_access_key: needed("TEST_S3_SECRET_ACCESS_KEY"),
+            ca_file: variable("TEST_S3_CA_CERTIFICATE"),
         }
     }
 
@@ -143,6 +146,15 @@ impl TestServer {
                 (own, String::new())
             }
         };
+        Self { bucket, prefix, place, client, personality: None, embedded: None }
+    }
+
+    /// On the server that these variables name, as an environment would.
+    pub(crate) async fn named(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let (place, bucket) = (Place::named(variable), unused_name());
+        let client = place.client();
+        place.create_bucket(&client, &bucket).await;
+        let prefix = String::new();
         Self { bucket, prefix, place, client, personality: None, embedded: None }
     }
 

@@ -92,8 +92,14 @@ tls_front() { # port behind
     [[ -z $tls ]] || run python3 "$here/tls_front.py" "$dir/tls/server.pem" "$dir/tls/server.key" "$@"
 }
 
-# Starts a program in the background, in a process group of its own.
+# Starts a program in the background, in a process group of its own, and notes it for `again`.
 run() {
+    printf '%q ' "$@" >>"$dir/programs"
+    echo >>"$dir/programs"
+    launched "$@"
+}
+
+launched() {
     setsid "$@" </dev/null >>"$dir/log" 2>&1 &
     echo $! >>"$dir/pid"
     disown # so that its end by force is no message
@@ -126,7 +132,7 @@ give_up() {
 request() { python3 "$here/s3_request.py" "$@"; }
 
 start() {
-    rm -rf "$dir/data"
+    rm -rf "$dir/data" "$dir/programs"
     mkdir -p "$dir/data"
     : >"$dir/log"
     install
@@ -139,9 +145,25 @@ start() {
     # shellcheck disable=SC1091
     . "$dir/env"
     await request PUT "/$bucket"
-    # The bucket may be there before there is room for objects.
+    ready
+    trap - EXIT
+}
+
+# The bucket may be there before there is room for objects.
+ready() {
     await request PUT "/$bucket/ready" x
     request DELETE "/$bucket/ready"
+}
+
+# Kills a server, unless that was done, and starts it at its ports on the data that it has.
+again() {
+    stop
+    trap stop EXIT # unless the end of this function is reached
+    local program
+    while read -r program; do eval "launched $program"; done <"$dir/programs"
+    # shellcheck disable=SC1091
+    . "$dir/env"
+    ready
     trap - EXIT
 }
 
@@ -160,8 +182,8 @@ main() {
     [[ "${1-} ${2-}" != "start --tls" ]] || { tls=yes && set -- start "${@:3}"; }
     case "${1-} $#" in
         "install 1") install && return ;;
-        "start 2" | "stop 2") ;;
-        *) echo "usage: $(basename "$0") install | start [--tls] DIR | stop DIR" >&2 && exit 64 ;;
+        "start 2" | "stop 2" | "again 2") ;;
+        *) echo "usage: $(basename "$0") install | start [--tls] DIR | again DIR | stop DIR" >&2 && exit 64 ;;
     esac
     mkdir -p "$2"
     dir=$(cd "$2" && pwd)

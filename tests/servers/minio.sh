@@ -21,8 +21,8 @@ launch() {
     local store=sqlite3://$dir/data/meta.db
     "$programs/juicefs" format --no-agent --storage file --bucket "$dir/data/blocks/" --trash-days 0 \
         "$store" test >>"$dir/log" 2>&1
-    HOME=$dir/data MINIO_ROOT_USER=testadmin00000000001 MINIO_ROOT_PASSWORD=$secret \
-        MINIO_REGION=eu-test-1 run "$programs/juicefs" gateway --no-agent --no-usage-report \
+    run env HOME="$dir/data" MINIO_ROOT_USER=testadmin00000000001 MINIO_ROOT_PASSWORD="$secret" \
+        MINIO_REGION=eu-test-1 "$programs/juicefs" gateway --no-agent --no-usage-report \
         --multi-buckets --keep-etag --object-meta --object-tag --metrics "127.0.0.1:${ports[1]}" \
         --cache-dir "$dir/data/cache" --cache-size 256 --log "$dir/data/gateway.log" \
         "$store" "127.0.0.1:${ports[0]}"

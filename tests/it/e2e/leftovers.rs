@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use s3_backup_agent::demo::host::Host;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stops::{MOMENTS, send_until};
 use super::{assert_empty, fetch, ids, store};
@@ -13,20 +13,25 @@ use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
 pub(super) async fn connect(server: &TestServer, state: &Path) -> Host {
+    connect_to(server.config(), state).await
+}
+
+/// The same with these settings.
+pub(crate) async fn connect_to(config: Value, state: &Path) -> Host {
     let state = state.to_str().unwrap();
     let host = Host::launch(agent_command(), &["serve", "--state-dir", state], &[]).await.unwrap();
-    host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
+    host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
     host
 }
 
-pub(super) async fn kill(mut host: Host) {
+pub(crate) async fn kill(mut host: Host) {
     let pid = rustix::process::Pid::from_raw(host.pid().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     host.wait().await.unwrap();
 }
 
 /// A request that is answered when everything in the journal was dealt with.
-pub(super) async fn settled(host: &Host) {
+pub(crate) async fn settled(host: &Host) {
     let swept = host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
     assert_eq!(swept, json!({"leftovers": [], "more": false}));
 }

@@ -1,0 +1,133 @@
+//! A way for bytes between the agent and a storage that can be cut at any moment, and mended.
+//!
+//! Knows nothing of what goes over it, so that it serves TLS as well, and cuts wherever it may be.
+//! Everything is gone when the [`Cable`] is dropped.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// What becomes of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    /// They pass.
+    Whole,
+    /// In both directions they wait, and so do new connections: nobody is told anything.
+    Silent,
+    /// Connections are broken, new ones as soon as they are made.
+    Cut,
+}
+
+/// The state, and how often it was [`State::Cut`]: one that is over at once counts as well.
+type Seen = (State, u64);
+
+/// An open port of the loopback interface that leads to another one.
+#[derive(Debug)]
+pub(crate) struct Cable {
+    pub(crate) address: SocketAddr,
+    far: Arc<Mutex<SocketAddr>>,
+    state: watch::Sender<Seen>,
+    carrying: AbortHandle,
+}
+
+impl Cable {
+    pub(crate) async fn to(far: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let far = Arc::new(Mutex::new(far));
+        let (state, seen) = watch::channel((State::Whole, 0));
+        let carrying = tokio::spawn(carry(listener, Arc::clone(&far), seen)).abort_handle();
+        Self { address, far, state, carrying }
+    }
+
+    /// Where connections that are made from now on lead to.
+    pub(crate) fn lead_to(&self, far: SocketAddr) {
+        *self.far.lock().unwrap() = far;
+    }
+
+    pub(crate) fn set(&self, state: State) {
+        self.state.send_modify(|(now, cuts)| {
+            *now = state;
+            *cuts += u64::from(state == State::Cut);
+        });
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.carrying.abort();
+    }
+}
+
+/// The connections live in this future and end with it.
+async fn carry(
+    listener: TcpListener,
+    far: Arc<Mutex<SocketAddr>>,
+    mut state: watch::Receiver<Seen>,
+) {
+    let mut connections = JoinSet::new();
+    let mut cuts = 0;
+    loop {
+        tokio::select! {
+            near = listener.accept() => {
+                let (near, _) = near.unwrap();
+                let (now, _) = *state.borrow();
+                if now != State::Cut {
+                    connections.spawn(connect(near, Arc::clone(&far), state.clone()));
+                }
+            }
+            changed = state.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let (_, now) = *state.borrow_and_update();
+                if std::mem::replace(&mut cuts, now) != now {
+                    connections.shutdown().await;
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connect(near: TcpStream, far: Arc<Mutex<SocketAddr>>, mut state: watch::Receiver<Seen>) {
+    whole(&mut state).await;
+    let far = *far.lock().unwrap();
+    let Ok(far) = TcpStream::connect(far).await else { return };
+    for socket in [&near, &far] {
+        socket.set_nodelay(true).unwrap();
+    }
+    let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+    tokio::join!(pump(from_near, to_far, state.clone()), pump(from_far, to_near, state));
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<Seen>) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        whole(&mut state).await;
+        let read = tokio::select! {
+            biased;
+            () = broken(&mut state) => continue,
+            read = from.read(&mut buffer) => read,
+        };
+        let Ok(length @ 1..) = read else { break };
+        whole(&mut state).await;
+        if to.write_all(&buffer[..length]).await.is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown().await;
+}
+
+async fn whole(state: &mut watch::Receiver<Seen>) {
+    let _ = state.wait_for(|(state, _)| *state == State::Whole).await;
+}
+
+async fn broken(state: &mut watch::Receiver<Seen>) {
+    let _ = state.wait_for(|(state, _)| *state != State::Whole).await;
+}

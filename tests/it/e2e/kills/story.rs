@@ -1,0 +1,233 @@
+//! What is done to a storage while things are killed, and what must be there afterwards.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use s3_backup_agent::demo::host::{Answer, Host};
+use serde_json::json;
+
+use crate::e2e::leftovers::settled;
+use crate::e2e::{fetch, ids};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+const SMALL: u64 = 200_000;
+const LARGE: u64 = 22 << 20;
+
+/// Most backups that stay from one moment to the next.
+const KEPT: usize = 4;
+
+/// So long what was on its way may take to arrive and to be taken back.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// What is known of a backup: the seeds that its content may have, and whether it may be missing.
+#[derive(Clone, Debug)]
+struct Known {
+    seeds: Vec<u64>,
+    may_be_missing: bool,
+}
+
+/// What an agent is doing when something is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    Upload,
+    Replace,
+    Download,
+    Delete,
+    List,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    /// As it should, before anything happened.
+    Before,
+    /// As it should, although something happened.
+    Well,
+    /// In an error.
+    Badly,
+    /// Not at all: the agent was killed.
+    Never,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) work: Work,
+    pub(crate) id: String,
+    seed: u64,
+    /// How long the storage may be away in the middle of it.
+    outage_ms: u64,
+}
+
+impl Step {
+    pub(crate) async fn run(&self, host: &Host) -> Answer {
+        let Self { work, id, seed, outage_ms } = self;
+        match work {
+            Work::Upload | Work::Replace => {
+                let if_exists = if *work == Work::Replace { "replace" } else { "fail" };
+                let backup = json!({"id": id, "name": id, "metadata": {"seed": seed}});
+                let options = json!({
+                    "size": length(*seed), "if_exists": if_exists, "outage_ms": outage_ms
+                });
+                host.upload("t1", backup, options, Noise::new(*seed, length(*seed))).await
+            }
+            Work::Download => {
+                let options = json!({"outage_ms": outage_ms});
+                host.download("t1", id, options, 4 << 20, |_| {}).await
+            }
+            Work::Delete => delete(host, id).await,
+            Work::List => host.call("backup.list", json!({"target": "t1", "refresh": true})).await,
+        }
+    }
+}
+
+async fn delete(host: &Host, id: &str) -> Answer {
+    host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await
+}
+
+/// Large and small ones by turns.
+fn length(seed: u64) -> u64 {
+    if seed.is_multiple_of(3) { LARGE + seed } else { SMALL + seed }
+}
+
+/// How often something is killed: `KILLS`, else so many times.
+pub(crate) fn kills(usual: u64) -> u64 {
+    std::env::var("KILLS").map_or(usual, |count| count.parse().unwrap())
+}
+
+/// Everything that was done, and everything that may be there because of it.
+#[derive(Debug)]
+pub(crate) struct Story {
+    /// Chooses what is done and when it is disturbed: from `KILLS_SEED`, else unforeseeable.
+    pub(crate) random: fastrand::Rng,
+    steps: u64,
+    known: BTreeMap<String, Known>,
+    /// Seeds of what was on its way when something was killed: it may come later.
+    late: BTreeMap<String, Vec<u64>>,
+    counts: BTreeMap<(Work, End), u64>,
+    compared: usize,
+}
+
+impl Story {
+    pub(crate) fn new() -> Self {
+        let seed = std::env::var("KILLS_SEED")
+            .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+        println!("KILLS_SEED={seed}");
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            steps: 0,
+            known: BTreeMap::new(),
+            late: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            compared: 0,
+        }
+    }
+
+    /// What to do next.
+    pub(crate) fn next(&mut self) -> Step {
+        self.steps += 1;
+        let any = self.random.usize(0..self.known.len().max(1));
+        let any = self.known.keys().nth(any).cloned();
+        let (work, id) = match (self.random.u8(0..8), any) {
+            (0, Some(id)) => (Work::Download, id),
+            (1, _) => (Work::List, String::new()),
+            (2 | 3, Some(id)) => (Work::Delete, id),
+            (4, Some(id)) => (Work::Replace, id),
+            _ => (Work::Upload, format!("b{}", self.steps)),
+        };
+        let outage_ms = if self.random.bool() { 60_000 } else { 0 };
+        Step { work, id, seed: self.steps, outage_ms }
+    }
+
+    /// How long to let it run: anything up to about as long as it takes, rather less than more.
+    pub(crate) fn pause(&mut self, step: &Step) -> Duration {
+        let stores = matches!(step.work, Work::Upload | Work::Replace);
+        let whole =
+            Duration::from_millis(if stores && length(step.seed) > LARGE { 500 } else { 50 });
+        whole.mul_f64(self.random.f64().powi(2))
+    }
+
+    /// Notes how it ended.
+    pub(crate) fn ended(&mut self, step: Step, end: End) {
+        let Step { work, id, seed, .. } = step;
+        *self.counts.entry((work, end)).or_default() += 1;
+        let is_over = matches!(end, End::Before | End::Well);
+        if !is_over && matches!(work, Work::Upload | Work::Replace) {
+            // What was to be replaced shows again when the new one is deleted, if both are there.
+            let old = self.known.get(&id).map_or(Vec::new(), |known| known.seeds.clone());
+            let late = self.late.entry(id.clone()).or_default();
+            late.extend(old.into_iter().chain([seed]));
+        }
+        match work {
+            Work::Upload => {
+                self.known.insert(id, Known { seeds: vec![seed], may_be_missing: !is_over });
+            }
+            Work::Replace if is_over => self.known.get_mut(&id).unwrap().seeds = vec![seed],
+            Work::Replace => self.known.get_mut(&id).unwrap().seeds.push(seed),
+            Work::Delete if is_over => {
+                self.known.remove(&id);
+            }
+            Work::Delete => self.known.get_mut(&id).unwrap().may_be_missing = true,
+            Work::Download | Work::List => {}
+        }
+    }
+
+    /// Everything that is listed comes back whole and is what may be there; what must be there is.
+    /// What was on its way when something was killed may still come.
+    pub(crate) async fn check(&mut self, host: &Host) {
+        let listed = ids(host).await;
+        for id in &listed {
+            let mut seeds = self.known.get(id).map_or(Vec::new(), |known| known.seeds.clone());
+            seeds.extend(self.late.get(id).into_iter().flatten());
+            assert!(!seeds.is_empty(), "{id} is listed");
+            let (content, result) = fetch(host, id).await;
+            assert_eq!(result["verified"], true);
+            let seed = seeds.into_iter().find(|seed| length(*seed) == content.len() as u64);
+            let seed = seed.unwrap_or_else(|| panic!("{id} has {} bytes", content.len()));
+            assert!(content == Noise::new(seed, length(seed)).bytes(content.len() + 1));
+            self.known.insert(id.clone(), Known { seeds: vec![seed], may_be_missing: false });
+        }
+        for (id, known) in &self.known {
+            assert!(known.may_be_missing || listed.contains(id), "{id} is lost: {known:?}");
+        }
+        self.known.retain(|id, _| listed.contains(id));
+        self.compared += listed.len();
+    }
+
+    /// Deletes the first ones, so that only a few stay.
+    pub(crate) async fn thin_out(&mut self, host: &Host) {
+        self.keep(host, KEPT).await;
+    }
+
+    async fn keep(&mut self, host: &Host, most: usize) {
+        while self.known.len() > most {
+            let (id, _) = self.known.pop_first().unwrap();
+            let deleted = delete(host, &id).await;
+            assert!(deleted.is_ok(), "{id}: {deleted:?}");
+        }
+    }
+
+    /// Deletes everything; nothing may be left then, once all has come that was on its way.
+    pub(crate) async fn end(&mut self, host: &Host, server: &TestServer) {
+        let watch = Instant::now();
+        loop {
+            settled(host).await;
+            self.check(host).await;
+            self.keep(host, 0).await;
+            let (objects, uploads) = (server.objects().await, server.open_uploads().await);
+            if objects.is_empty() && uploads.is_empty() {
+                break;
+            }
+            assert!(watch.elapsed() < PATIENCE, "left over: {objects:?}, {uploads:?}");
+        }
+    }
+}
+
+/// However it ends.
+impl Drop for Story {
+    fn drop(&mut self) {
+        let Self { steps, counts, compared, .. } = self;
+        println!("{steps} times: {counts:?}; {compared} backups compared");
+    }
+}

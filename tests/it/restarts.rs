@@ -1,0 +1,143 @@
+//! A server that is killed at random moments of whatever an agent does, and started again on what it
+//! has: what was acknowledged is there, what is listed is whole, and in the end nothing is left over.
+//!
+//! Usually the embedded server, which forgets the unfinished uploads that it had. With `KILL_SERVER`
+//! the one of this name in `tests/servers`, which has to keep what it acknowledges: `seaweedfs`.
+//! `KILLS` and `KILLS_SEED` are as in `e2e::kills`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use s3_backup_agent::demo::server::EmbeddedServer;
+use tempfile::TempDir;
+
+use crate::cable::{Cable, State};
+use crate::e2e::kills::trouble::{Trouble, sweep};
+use crate::support::TestServer;
+
+/// The longest time without server, in addition to what it takes to start.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Half of the times next to nothing.
+async fn while_it_is_away(random: &mut fastrand::Rng) {
+    let short = if random.bool() { 20.0 } else { 1.0 };
+    tokio::time::sleep(LONGEST.mul_f64(random.f64() / short)).await;
+}
+
+/// The embedded server, which is at another port each time.
+struct Embedded {
+    folder: TempDir,
+    running: Option<EmbeddedServer>,
+    cable: Cable,
+}
+
+impl Embedded {
+    const KEYS: [&str; 2] = ["test", "secret"];
+
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let running = Self::run(folder.path()).await;
+        let cable = Cable::to(running.endpoint().trim_start_matches("http://").parse().unwrap());
+        Self { cable: cable.await, running: Some(running), folder }
+    }
+
+    async fn run(folder: &Path) -> EmbeddedServer {
+        EmbeddedServer::start(folder, Self::KEYS[0], Self::KEYS[1]).await.unwrap()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "TEST_S3_ENDPOINT" => format!("http://{}", self.cable.address),
+            "TEST_S3_REGION" => "us-east-1".to_owned(),
+            "TEST_S3_ACCESS_KEY_ID" => Self::KEYS[0].to_owned(),
+            "TEST_S3_SECRET_ACCESS_KEY" => Self::KEYS[1].to_owned(),
+            _ => return None,
+        };
+        Some(value)
+    }
+}
+
+impl Trouble for Embedded {
+    /// The upload is forgotten.
+    const LASTING: &[&str] = &["changed"];
+
+    async fn strike(&mut self, random: &mut fastrand::Rng) {
+        self.running = None;
+        self.cable.set(State::Cut);
+        while_it_is_away(random).await;
+        let running = Self::run(self.folder.path()).await;
+        self.cable.lead_to(running.endpoint().trim_start_matches("http://").parse().unwrap());
+        self.running = Some(running);
+        self.cable.set(State::Whole);
+    }
+}
+
+/// A server of `tests/servers`. Stops when dropped.
+struct Program {
+    script: PathBuf,
+    folder: TempDir,
+}
+
+impl Program {
+    fn start(name: &str) -> Self {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
+        let script = scripts.join(name).with_extension("sh");
+        let it = Self { script, folder: tempfile::tempdir().unwrap() };
+        it.tell("start");
+        it
+    }
+
+    fn tell(&self, what: &str) {
+        let mut script = std::process::Command::new(&self.script);
+        let status = script.arg(what).arg(self.folder.path()).status().unwrap();
+        assert!(status.success(), "{} {what}", self.script.display());
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(file)).unwrap()
+    }
+
+    /// What the script wrote down for the environment.
+    fn variables(&self) -> HashMap<String, String> {
+        let text = self.read("env");
+        let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+impl Trouble for Program {
+    async fn strike(&mut self, random: &mut fastrand::Rng) {
+        for pid in self.read("pid").lines() {
+            let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+            kill_process_group(pid, Signal::KILL).unwrap();
+        }
+        while_it_is_away(random).await;
+        tokio::task::block_in_place(|| self.tell("again"));
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.tell("stop");
+    }
+}
+
+// The server of the test has to work while the test itself blocks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_the_server_is_killed_nothing_is_lost_and_nothing_is_left() {
+    match std::env::var("KILL_SERVER") {
+        Ok(name) => {
+            let mut program = Program::start(&name);
+            let variables = program.variables();
+            let server = TestServer::named(|name| variables.get(name).cloned()).await;
+            sweep(&server, &server.config(), &mut program, 10).await;
+        }
+        Err(_) => {
+            let mut embedded = Embedded::start().await;
+            let server = TestServer::named(|name| embedded.variable(name)).await;
+            sweep(&server, &server.config(), &mut embedded, 20).await;
+        }
+    }
+}
