@@ -26,4 +26,5 @@ mod relay;
 mod restarts;
 mod rights;
 mod s3_answers;
+mod soak;
 mod support;

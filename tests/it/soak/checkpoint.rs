@@ -1,0 +1,116 @@
+//! A look at the bucket while nothing goes wrong.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use s3_backup_agent::demo::host::Host;
+use serde_json::{Value, json};
+
+use super::known::Known;
+use super::worker::Worker;
+use crate::e2e::fetch;
+use crate::e2e::leftovers::settled;
+use crate::support::TestServer;
+
+/// So long may it take until what failed is taken back: what was killed with its connection is
+/// looked for again for two minutes.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Backups that were not there when they were looked for, although they could have been: an agent
+/// that gave up waiting goes on in the background.
+#[derive(Debug, Default)]
+pub(super) struct Ghosts {
+    known: BTreeMap<String, Known>,
+    /// How many of them came.
+    pub(super) came: u64,
+}
+
+/// Every backup that is listed.
+async fn listed(host: &Host) -> Vec<String> {
+    let (mut ids, mut cursor) = (Vec::new(), Value::Null);
+    loop {
+        let mut params = json!({"target": "t1", "refresh": true});
+        if !cursor.is_null() {
+            params["cursor"] = cursor;
+        }
+        let page = host.call("backup.list", params).await.unwrap();
+        assert_eq!(page["skipped"], json!([]));
+        let backups = page["backups"].as_array().unwrap().iter();
+        ids.extend(backups.map(|backup| backup["id"].as_str().unwrap().to_owned()));
+        cursor = page["next"].clone();
+        if cursor.is_null() {
+            return ids;
+        }
+    }
+}
+
+/// The same when nothing else is in the bucket any more.
+async fn listed_alone(host: &Host, server: &TestServer) -> Vec<String> {
+    let watch = Instant::now();
+    loop {
+        settled(host).await;
+        let before = server.objects().await;
+        let ids = listed(host).await;
+        let (objects, uploads) = (server.objects().await, server.open_uploads().await);
+        if objects == before && objects.len() == 2 * ids.len() && uploads.is_empty() {
+            return ids;
+        }
+        let log = || host.stderr_lines().join("\n");
+        assert!(watch.elapsed() < PATIENCE, "{ids:?}, {objects:?}, {uploads:?}\n{}", log());
+    }
+}
+
+/// What is there is what the answers said, and whole; nothing else is there. From then on nobody is
+/// in doubt about what is his.
+pub(super) async fn look(
+    host: &Host,
+    server: &TestServer,
+    workers: &mut [Worker],
+    ghosts: &mut Ghosts,
+) {
+    let ids = listed_alone(host, server).await;
+    for id in &ids {
+        let owner = workers.iter().find_map(|worker| worker.known.get(id));
+        ghosts.came += u64::from(owner.is_none());
+        let known = owner.or_else(|| ghosts.known.get(id));
+        let known = known.unwrap_or_else(|| panic!("{id} is listed"));
+        let (content, result) = fetch(host, id).await;
+        assert_eq!(result["verified"], true);
+        assert!(known.has_length(content.len() as u64), "{id} has {} bytes", content.len());
+        assert!(known.allows(&content, 0), "{id}");
+    }
+    for worker in workers {
+        for (id, known) in &worker.known {
+            assert!(known.may_be_missing || ids.contains(id), "{id} is lost: {known:?}");
+        }
+        let (sure, doubtful) = std::mem::take(&mut worker.known)
+            .into_iter()
+            .partition(|(_, known)| !known.may_be_missing && known.seeds.len() == 1);
+        worker.known = sure;
+        ghosts.known.extend(doubtful);
+    }
+    for id in ids.iter().filter(|id| ghosts.known.contains_key(*id)) {
+        host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
+    }
+}
+
+/// Deletes everything: then the bucket is empty.
+pub(super) async fn empty(
+    host: &Host,
+    server: &TestServer,
+    workers: &mut [Worker],
+    ghosts: &mut Ghosts,
+) {
+    for worker in workers.iter_mut() {
+        ghosts.known.append(&mut worker.known);
+    }
+    let watch = Instant::now();
+    loop {
+        look(host, server, workers, ghosts).await;
+        let (objects, uploads) = (server.objects().await, server.open_uploads().await);
+        if objects.is_empty() && uploads.is_empty() {
+            return;
+        }
+        assert!(watch.elapsed() < PATIENCE, "left over: {objects:?}, {uploads:?}");
+    }
+}

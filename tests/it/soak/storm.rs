@@ -1,0 +1,118 @@
+//! Faults of the way to the storage, by chance: single ones, and such that last for a while.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::Method;
+use http::request::Parts;
+
+use crate::connection::wire::Act;
+
+/// Requests that stay undamaged after one that was damaged: that a storage does the same thing to
+/// the repetition is another fault than this one.
+const BETWEEN_DAMAGES: u32 = 60;
+
+/// Faults that come and go.
+#[derive(Debug, Default)]
+pub(super) struct Storm {
+    rages: Arc<AtomicBool>,
+    counts: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
+
+impl Storm {
+    /// Whether anything happens from now on.
+    pub(super) fn rage(&self, rages: bool) {
+        self.rages.store(rages, Ordering::Relaxed);
+    }
+
+    /// How often what happened.
+    pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.lock().unwrap().clone()
+    }
+
+    /// What becomes of each request.
+    pub(super) fn rule(&self, seed: u64) -> impl FnMut(&Parts) -> Act + Send + use<> {
+        let (rages, counts) = (Arc::clone(&self.rages), Arc::clone(&self.counts));
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut lasting, mut since_damage) = ((0, Act::Pass), 0);
+        move |head| {
+            if !rages.load(Ordering::Relaxed) {
+                return Act::Pass;
+            }
+            since_damage += 1;
+            let act = if lasting.0 > 0 {
+                lasting.0 -= 1;
+                lasting.1.clone()
+            } else {
+                match random.u32(0..1000) {
+                    0..3 => {
+                        // As many as a request is repeated, or more.
+                        lasting = (random.u32(4..40), common(&mut random));
+                        lasting.1.clone()
+                    }
+                    3..40 => common(&mut random),
+                    40..55 => rare(&mut random, head),
+                    55..75 if since_damage > BETWEEN_DAMAGES && is_archive(head) => {
+                        since_damage = 0;
+                        if head.method == Method::GET {
+                            Act::DamageAnswer
+                        } else {
+                            Act::DamageRequest
+                        }
+                    }
+                    _ => Act::Pass,
+                }
+            };
+            *counts.lock().unwrap().entry(name(&act)).or_default() += 1;
+            act
+        }
+    }
+}
+
+fn is_archive(head: &Parts) -> bool {
+    head.uri.path().ends_with(".tar") && matches!(head.method, Method::GET | Method::PUT)
+}
+
+/// What passes by itself or with a repetition.
+fn common(random: &mut fastrand::Rng) -> Act {
+    match random.u8(0..6) {
+        0 => Act::Answer(500, "InternalError"),
+        1 => Act::Answer(503, "SlowDown"),
+        2 => Act::Refuse(503, "SlowDown"),
+        3 => Act::CutRequest(0),
+        4 => Act::CutRequest(random.usize(1..1 << 20)),
+        _ => Act::LoseAnswer,
+    }
+}
+
+/// What takes its time, or concerns what is read.
+fn rare(random: &mut fastrand::Rng, head: &Parts) -> Act {
+    match random.u8(0..6) {
+        0 => Act::Later(1),
+        1 => Act::StallRequest,
+        2 => Act::StallAnswer(random.usize(0..100_000)),
+        3 => Act::Trickle,
+        4 if head.method == Method::GET => Act::ShortenAnswer(random.usize(0..100_000)),
+        _ => Act::CutAnswer(random.usize(0..100_000)),
+    }
+}
+
+fn name(act: &Act) -> &'static str {
+    match act {
+        Act::Pass | Act::Meet(_) => "none",
+        Act::Answer(500, _) => "500",
+        Act::Answer(..) => "503",
+        Act::Refuse(..) => "503 without reading",
+        Act::CutRequest(_) => "reset in the request",
+        Act::CutAnswer(_) => "reset in the answer",
+        Act::LoseAnswer => "answer lost",
+        Act::Later(_) => "503 with Retry-After",
+        Act::StallRequest => "stall of the request",
+        Act::StallAnswer(_) => "stall of the answer",
+        Act::DamageRequest => "damaged request",
+        Act::DamageAnswer => "damaged answer",
+        Act::ShortenAnswer(_) => "short answer",
+        Act::Trickle => "trickle",
+    }
+}
