@@ -85,6 +85,8 @@ pub enum Cleanup {
     Pending,
     /// Cleaning up failed; something may be left.
     Failed,
+    /// What was stored is kept for a repetition that goes on with it.
+    Kept,
 }
 
 /// What the storage itself said. Its text is untrusted and shortened.

@@ -1,23 +1,25 @@
 //! What this program has begun in buckets and not yet brought to an end, on disk, so that the next
-//! one can take it back when this one is killed.
+//! one can take it back when this one is killed, or go on with it.
 //!
 //! One small file per beginning, synced before the bucket is touched, without secrets, and locked
-//! for as long as its owner lives. A record without a lock is an orphan. Losing the journal loses
-//! no backup; what it would have named is found later by its age.
+//! for as long as its owner lives. A record without a lock is an orphan; one that is kept waits for
+//! somebody who goes on with it, until its time is over. Losing the journal loses no backup; what it
+//! would have named is found later by its age.
+
+mod record;
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the records. Those with another one are left alone.
-const FORMAT: u32 = 1;
+pub use self::record::{Record, StoredPart};
 
-/// Longest record that is read, in bytes.
-const LONGEST: u64 = 16 << 10;
+/// Longest time that a record can be kept, whatever it says: a day.
+pub const MAX_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const GATE: &str = "gate";
 const ENDING: &str = "json";
@@ -41,23 +43,20 @@ pub struct Beginning {
     pub document: String,
     /// What the stored archive is known by, because another writer may take the key.
     pub mark: String,
+    /// What another upload has to agree in to go on with this one; none where none may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumable: Option<Resumable>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Line {
-    format: u32,
-    #[serde(flatten)]
-    beginning: Beginning,
-}
-
-/// What became known later, each on a line of its own.
-#[derive(Default, Serialize, Deserialize)]
-struct Later {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    upload_id: Option<String>,
-    /// When it was first seen without an owner, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    orphan_since: Option<u64>,
+/// What two uploads of one backup have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumable {
+    /// Identity of the backup.
+    pub backup_id: String,
+    /// Length of each part but the last.
+    pub part_size: u64,
+    /// Storage class of the archive, if one is asked for.
+    pub storage_class: Option<String>,
 }
 
 /// Who is storing an archive.
@@ -65,22 +64,17 @@ struct Later {
 pub enum Owner {
     /// A process that runs.
     Alive,
-    /// One that was killed; what it sent may still be on its way.
+    /// One that was killed or has given up; what it sent may still be on its way.
     Gone,
 }
 
-/// A beginning that belongs to this process. Dropping it makes it an orphan.
+/// Records that nobody owned.
 #[derive(Debug)]
-pub struct Record {
-    path: PathBuf,
-    /// Locked.
-    file: File,
-    /// What was begun.
-    pub beginning: Beginning,
-    /// The multipart upload, as far as it was noted.
-    pub upload_id: Option<String>,
-    /// When it was first seen without an owner; none while it has one.
-    pub orphan_since: Option<SystemTime>,
+pub struct Orphans {
+    /// To be taken back. They belong to this process from now on.
+    pub due: Vec<Record>,
+    /// When the first of those that are kept will be due.
+    pub next: Option<Duration>,
 }
 
 impl Journal {
@@ -116,24 +110,44 @@ impl Journal {
         create_private(&self.folder)?;
         let _gate = self.gate()?;
         let path = self.folder.join(&beginning.mark).with_extension(ENDING);
-        let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
-        file.try_lock()?;
-        let record = Record { path, file, beginning, upload_id: None, orphan_since: None };
-        record.write(&Line { format: FORMAT, beginning: record.beginning.clone() })?;
+        let record = Record::create(path, beginning)?;
         // Until the folder is synced too, the file may be gone after a power failure.
         File::open(&self.folder)?.sync_all()?;
         Ok(record)
     }
 
-    /// The records of this bucket whose owners are gone. They belong to this process from now on.
-    /// Blocks.
+    /// The records of this bucket whose owners are gone, but for those that are kept. Blocks.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn orphans(&self, endpoint: &str, bucket: &str) -> io::Result<Vec<Record>> {
-        let Some((_gate, paths)) = self.paths()? else { return Ok(Vec::new()) };
-        let orphans = paths.into_iter().filter_map(|path| adopt(path, endpoint, bucket));
-        Ok(orphans.collect())
+    pub fn orphans(&self, endpoint: &str, bucket: &str) -> io::Result<Orphans> {
+        let mut orphans = Orphans { due: Vec::new(), next: None };
+        let Some((_gate, paths)) = self.paths()? else { return Ok(orphans) };
+        for mut record in here(paths, endpoint, bucket) {
+            if let Some(rest) = record.kept_for() {
+                orphans.next = Some(orphans.next.map_or(rest, |next| next.min(rest)));
+            } else if record.orphaned().is_ok() {
+                orphans.due.push(record);
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// The record of this bucket that is kept and `wanted`; of several, the one with the most bytes.
+    /// It belongs to this process from now on, and stays kept. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn kept(
+        &self,
+        endpoint: &str,
+        bucket: &str,
+        wanted: impl Fn(&Beginning) -> bool,
+    ) -> io::Result<Option<Record>> {
+        let Some((_gate, paths)) = self.paths()? else { return Ok(None) };
+        let kept = here(paths, endpoint, bucket)
+            .filter(|record| wanted(&record.beginning) && record.kept_for().is_some());
+        Ok(kept.max_by_key(|record| record.parts.values().map(|part| part.length).sum::<u64>()))
     }
 
     /// The keys of the archives of all records, in any bucket, and whether a living process is
@@ -143,15 +157,7 @@ impl Journal {
     /// When the folder cannot be read.
     pub fn archives(&self) -> io::Result<HashMap<String, Owner>> {
         let Some((_gate, paths)) = self.paths()? else { return Ok(HashMap::new()) };
-        let archives = paths.into_iter().filter_map(|path| {
-            let file = File::open(path).ok()?;
-            let is_locked = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-            let (beginning, later) = parse(&text_of(&file)?)?;
-            // An orphan is locked as well while somebody takes care of it.
-            let is_running = is_locked && later.orphan_since.is_none();
-            Some((beginning.archive, if is_running { Owner::Alive } else { Owner::Gone }))
-        });
-        Ok(archives.collect())
+        Ok(paths.into_iter().filter_map(|path| record::owner(&path)).collect())
     }
 
     /// All records, and the gate that keeps others from making and adopting some meanwhile.
@@ -179,78 +185,11 @@ impl Journal {
     }
 }
 
-impl Record {
-    /// Notes the multipart upload that was opened. Blocks.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn opened(&self, upload_id: &str) -> io::Result<()> {
-        self.write(&Later { upload_id: Some(upload_id.to_owned()), orphan_since: None })
-    }
-
-    /// Forgets the beginning: it came to a good end, or was taken back. Blocks.
-    pub fn end(&self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            let path = self.path.display();
-            tracing::warn!(%path, %error, "a record of the journal could not be removed");
-        }
-    }
-
-    fn write(&self, line: &impl Serialize) -> io::Result<()> {
-        let mut json = serde_json::to_vec(line)?;
-        json.push(b'\n');
-        (&self.file).write_all(&json)?;
-        self.file.sync_all()
-    }
-}
-
-/// Takes a record over, if it has no owner and is about this bucket.
-fn adopt(path: PathBuf, endpoint: &str, bucket: &str) -> Option<Record> {
-    let file = OpenOptions::new().read(true).append(true).open(&path).ok()?;
-    file.try_lock().ok()?;
-    let text = text_of(&file)?;
-    if !text.contains('\n') {
-        // Cut off while it was written: nothing was begun after it.
-        fs::remove_file(path).ok()?;
-        return None;
-    }
-    let (beginning, Later { upload_id, orphan_since }) = parse(&text)?;
-    if beginning.endpoint != endpoint || beginning.bucket != bucket {
-        return None;
-    }
-    let mut record = Record { path, file, beginning, upload_id, orphan_since: None };
-    let since = orphan_since
-        .map_or_else(SystemTime::now, |secs| SystemTime::UNIX_EPOCH + Duration::from_secs(secs));
-    if orphan_since.is_none() {
-        let secs = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        record.write(&Later { upload_id: None, orphan_since: Some(secs) }).ok()?;
-    }
-    record.orphan_since = Some(since);
-    Some(record)
-}
-
-fn text_of(file: &File) -> Option<String> {
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
-/// None for a record of another version.
-fn parse(text: &str) -> Option<(Beginning, Later)> {
-    let mut lines = text.lines();
-    let line: Line = serde_json::from_str(lines.next()?).ok()?;
-    if line.format != FORMAT {
-        return None;
-    }
-    // A line that was cut off was not yet known to anybody.
-    let later = lines.filter_map(|line| serde_json::from_str::<Later>(line).ok());
-    let later = later.fold(Later::default(), |known, new| Later {
-        upload_id: known.upload_id.or(new.upload_id),
-        orphan_since: known.orphan_since.or(new.orphan_since),
-    });
-    Some((line.beginning, later))
+/// Those that are about this bucket and have no owner.
+fn here(paths: Vec<PathBuf>, endpoint: &str, bucket: &str) -> impl Iterator<Item = Record> {
+    paths.into_iter().filter_map(Record::adopt).filter(move |record| {
+        record.beginning.endpoint == endpoint && record.beginning.bucket == bucket
+    })
 }
 
 #[cfg(unix)]
@@ -275,6 +214,7 @@ mod tests {
             archive: "backups/a.tar".to_owned(),
             document: "backups/a.metadata.json".to_owned(),
             mark: mark.to_owned(),
+            resumable: None,
         }
     }
 
@@ -285,7 +225,7 @@ mod tests {
     }
 
     fn orphans(journal: &Journal) -> Vec<Record> {
-        journal.orphans("https://s3.example.org", "backups").unwrap()
+        journal.orphans("https://s3.example.org", "backups").unwrap().due
     }
 
     #[test]
@@ -293,13 +233,13 @@ mod tests {
         let (_folder, journal) = journal();
         assert!(orphans(&journal).is_empty());
         let record = journal.begin(beginning("1")).unwrap();
-        record.opened("upload-1").unwrap();
+        record.opened("upload-1", Duration::ZERO).unwrap();
         assert!(orphans(&journal).is_empty());
         let owner = || journal.archives().unwrap().get("backups/a.tar").copied();
         assert_eq!(owner(), Some(Owner::Alive));
         drop(record);
         assert_eq!(owner(), Some(Owner::Gone));
-        assert!(journal.orphans("https://s3.example.org", "others").unwrap().is_empty());
+        assert!(journal.orphans("https://s3.example.org", "others").unwrap().due.is_empty());
         let found = orphans(&journal);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].beginning, beginning("1"));
@@ -320,8 +260,8 @@ mod tests {
     fn a_record_that_was_cut_off_counts_as_far_as_it_goes() {
         let (_folder, journal) = journal();
         let record = journal.begin(beginning("1")).unwrap();
-        record.opened("upload-1").unwrap();
-        let path = record.path.clone();
+        record.opened("upload-1", Duration::ZERO).unwrap();
+        let path = journal.folder.join("1.json");
         drop(record);
         let text = fs::read(&path).unwrap();
         let first = text.iter().position(|byte| *byte == b'\n').unwrap();

@@ -44,6 +44,7 @@ MAX_LINE = 65_536  # bytes of a line with its line feed
 MAX_PAYLOAD = MIB
 MAX_INTEGER = (1 << 53) - 1
 CODES_OF_HOSTS = ("agent_gone", "agent_protocol", "agent_start_failed")
+CLEANUPS = (None, "complete", "kept", "pending", "failed")
 KINDS = "config connect auth permission not_found conflict integrity transient limit cancelled"
 KINDS += " protocol internal"
 PHASES = "queued starting transferring finalizing verifying aborting"
@@ -722,7 +723,7 @@ def error_problems(error: Json, codes: dict[str, Json]) -> str:
         "an unknown kind": data.get("kind") in KINDS.split(),
         "no retryable": isinstance(data.get("retryable"), bool),
         "another kind than the code has": known is None or known["kind"] == data.get("kind"),
-        "an unknown cleanup": data.get("cleanup") in (None, "complete", "pending", "failed"),
+        "an unknown cleanup": data.get("cleanup") in CLEANUPS,
         "a long fact": all(len(text.encode()) <= 2048 for text in texts),
         "a control character in a fact": not any(c < " " for text in texts for c in text),
     }
@@ -1460,6 +1461,29 @@ def same_id(run: AgentRun) -> None:
         session.error(session.start_upload(backup_id, if_exists="replace"), "already_exists")
         session.notify("stream.end", id=number, length=session.feed(number, b"abc"))
         session.result(number)
+
+
+@agent_check("U6+U7.interrupted")
+def interrupted_upload(run: AgentRun) -> None:
+    """What is kept of an upload is no backup, and the next one stores the bytes that come."""
+    with run.session() as session:
+        if "upload.resume" not in session.hello["capabilities"]:
+            raise Skipped("there is no capability upload.resume")
+        backup_id, size = run.new_id(), 21 * MIB
+        number = session.start_upload(backup_id, size=size, resume_s=600, deadline_ms=3000)
+        session.feed(number, pattern(18 * MIB))
+        data = session.error(number, "timeout")
+        if data.get("cleanup") == "kept":
+            until = data["facts"].get("kept_until")
+            expect(isinstance(until, str), until, "until when it is kept")
+        found = [backup["id"] for backup in session.list_backups()]
+        expect(backup_id not in found, found, "no backup that was not stored")
+        other = bytearray(pattern(size))
+        other[MIB] ^= 1
+        session.upload(bytes(other), backup_id, size=size)
+        expect(session.download(backup_id) == other, "other bytes", "those that were sent last")
+        for wrong in (-1, 86_401, "1h"):
+            session.error(session.start_upload(resume_s=wrong), "invalid_params")
 
 
 @agent_check("N1.pages", alone=True)

@@ -287,6 +287,7 @@ class Upload(Transfer):
         super().__init__(session, number, target, params)
         self.backup = Backup(params.members("backup"))
         self.announced: int | None = params.integer("size", None, 1)
+        params.integer("resume_s", 0, 0, 86_400)  # nothing is kept, as nothing costs a way
         self.exact = params.flag("exact")
         self.replace = params.text("if_exists", "fail", ("fail", "replace")) == "replace"
         self.total = self.announced
@@ -789,7 +790,7 @@ def main() -> None:
             protocol="backup-agent",
             versions=[1],
             agent={"name": "reference-agent", "version": "1"},
-            capabilities={"target.memory": {}, "download.range": {}},
+            capabilities={"target.memory": {}, "download.range": {}, "upload.resume": {}},
             limits=limits,
         )
     threading.Thread(target=session.write, args=[stdout], daemon=True).start()

@@ -90,6 +90,10 @@ fn details(data: &ErrorData, indent: usize) -> String {
     }
     match data.cleanup {
         Some(Cleanup::Complete) => lines.push("nothing is left in the bucket".to_owned()),
+        Some(Cleanup::Kept) => lines.push(
+            "what is stored is kept for a day: the same command with the same id (--id) sends the rest"
+                .to_owned(),
+        ),
         Some(Cleanup::Pending | Cleanup::Failed) => lines.push(
             "cleaning up did not end well: the bucket may hold the rest of this upload".to_owned(),
         ),

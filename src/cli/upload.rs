@@ -8,13 +8,13 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::archive::{self, Content};
-use super::output::{bytes, say, say_json, text};
+use super::output::{bytes, note, say, say_json, text};
 use super::source::{Feed, Input, unreadable};
 use super::{Common, Context, bar, folder};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::progress::Progress;
-use crate::protocol::{IfExists, MAX_METADATA, Metadata, NewBackup};
+use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup};
 
 /// Stores a backup.
 #[derive(Args, Clone, Debug)]
@@ -43,6 +43,11 @@ pub struct Upload {
     /// How long the storage may be away in the middle, such as `15m`. At most an hour.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     outage: Duration,
+
+    /// When the upload is interrupted, keep what is stored for a day, and send only what is missing
+    /// when the same backup (`--id`) is uploaded again.
+    #[arg(long)]
+    resume: bool,
 
     #[command(flatten)]
     pub(super) common: Common,
@@ -87,7 +92,14 @@ impl Upload {
         let name = given("name").filter(|name| !name.trim().is_empty());
         let name = name.ok_or_else(|| self.nameless(&input))?;
         let id = self.id.clone().or_else(|| given("backup_id"));
-        let id = id.unwrap_or_else(|| format!("{:08x}", fastrand::u32(..)));
+        let id = id.unwrap_or_else(|| {
+            let new = format!("{:08x}", fastrand::u32(..));
+            if self.resume {
+                // Said at once, because it has to be known after a kill as well.
+                note(format!("The id of this backup is {new}: give --id {new} to go on with it."));
+            }
+            new
+        });
         let date = given("date");
         metadata.insert("backup_id".to_owned(), json!(id));
         let request = ops::Upload {
@@ -106,6 +118,7 @@ impl Upload {
                 Existing::Replace => IfExists::Replace,
             },
             outage: self.outage,
+            resume: Duration::from_secs(if self.resume { MAX_RESUME_S } else { 0 }),
         };
         Ok(Ready { input, request })
     }
@@ -193,6 +206,9 @@ pub(super) async fn run(context: &Context, ready: Ready) -> Result<()> {
     let uploaded = bar::during(&progress, "Uploading", Box::pin(work)).await?;
     if context.json {
         return say_json(&uploaded);
+    }
+    if let Some(resumed) = uploaded.resumed_bytes {
+        say(format!("{} had been stored before.", bytes(resumed)))?;
     }
     let backup = &uploaded.backup;
     let name = text(&backup.metadata, "name").unwrap_or_else(|| clean(&backup.name));

@@ -24,6 +24,8 @@ pub enum Cause {
     },
     /// The agent is ending, or its host is gone.
     Ending,
+    /// The host has told the agent to end.
+    ToldToEnd,
     /// The stream that feeds it broke a rule.
     Stream(Code, String),
 }
@@ -54,6 +56,12 @@ impl Cancel {
         self.token.is_cancelled()
     }
 
+    /// Whether somebody wanted it so, and did not just go away or lose patience.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        matches!(self.cause.get(), Some(Cause::Asked(_) | Cause::ToldToEnd))
+    }
+
     /// The error that a stopped operation ends in.
     #[must_use]
     pub fn error(&self) -> Error {
@@ -63,7 +71,9 @@ impl Cancel {
                     .fact("stage", "deadline")
                     .fact("ms", *ms)
             }
-            Some(Cause::Ending) => Error::new(Code::ShuttingDown, "the agent is ending"),
+            Some(Cause::Ending | Cause::ToldToEnd) => {
+                Error::new(Code::ShuttingDown, "the agent is ending")
+            }
             Some(Cause::Stream(code, message)) => Error::new(*code, message.clone()),
             Some(Cause::Asked(Some(reason))) => {
                 let reason = shortened(reason, MAX_REASON);

@@ -2,8 +2,8 @@
 //!
 //! An upload notes in the journal what it is about to store, a deletion what it is about to delete.
 //! When its process is gone, whoever opens the same place next finds the note; when only the storage
-//! was away, its own process does. The journal is a help and no condition: a backup is stored even
-//! where it cannot be written.
+//! was away, its own process does. What is kept for a later upload is left alone until its time is
+//! over. The journal is a help and no condition: a backup is stored even where it cannot be written.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,8 +14,10 @@ use tokio::sync::Mutex;
 
 use super::{Target, tend};
 use crate::error::{Code, Result};
-use crate::journal::{Beginning, Journal, Owner, Record};
+use crate::journal::{Beginning, Journal, Orphans, Owner, Record, Resumable};
 use crate::s3::{Bucket, OpenUpload, Upload};
+use crate::store::Layout;
+use crate::store::layout::Half;
 
 /// So long after an upload was killed, what it had already sent may still arrive: the system goes on
 /// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again
@@ -45,9 +47,10 @@ impl Leftovers {
         archive: String,
         document: String,
         mark: String,
+        resumable: Option<Resumable>,
     ) -> Option<Record> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
-        let beginning = Beginning { endpoint, bucket, archive, document, mark };
+        let beginning = Beginning { endpoint, bucket, archive, document, mark, resumable };
         let begun = self.ask(move |journal| match journal.begin(beginning) {
             // By an earlier deletion that came to no end.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
@@ -61,9 +64,20 @@ impl Leftovers {
         self.ask(|journal| journal.archives()).await.unwrap_or_default()
     }
 
-    async fn orphans(&self) -> Vec<Record> {
+    /// What is kept of an upload of the backup `id` into this folder. It belongs to the caller now.
+    pub(super) async fn kept(&self, layout: &Layout, id: &str) -> Option<Record> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
-        self.ask(move |journal| journal.orphans(&endpoint, &bucket)).await.unwrap_or_default()
+        let (layout, id) = (layout.clone(), id.to_owned());
+        let wanted = move |beginning: &Beginning| {
+            beginning.resumable.as_ref().is_some_and(|it| it.backup_id == id)
+                && matches!(layout.half(&beginning.archive), Some(Half::Archive(_)))
+        };
+        self.ask(move |journal| journal.kept(&endpoint, &bucket, wanted)).await.flatten()
+    }
+
+    async fn orphans(&self) -> Option<Orphans> {
+        let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
+        self.ask(move |journal| journal.orphans(&endpoint, &bucket)).await
     }
 
     async fn ask<T: Send + 'static>(
@@ -83,12 +97,29 @@ impl Leftovers {
     }
 }
 
-/// Notes the multipart upload that was opened for a beginning.
-pub(super) async fn opened(record: Arc<Record>, upload_id: String) {
-    let noting = tokio::task::spawn_blocking(move || record.opened(&upload_id));
-    if let Ok(Err(error)) = noting.await {
+/// Adds something to a record. Says whether that could be done.
+pub(super) async fn note(
+    record: Arc<Record>,
+    what: impl FnOnce(&Record) -> io::Result<()> + Send + 'static,
+) -> bool {
+    let noting = tokio::task::spawn_blocking(move || what(&record));
+    let noted = noting.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    if let Err(error) = &noted {
         tracing::warn!(%error, "the journal cannot be written");
     }
+    noted.is_ok()
+}
+
+/// Leaves a record to whoever goes on with it within this time; with zero it is to be taken back. Says
+/// whether that could be noted.
+pub(super) async fn leave(target: &Arc<Target>, record: Arc<Record>, keep: Duration) -> bool {
+    let left = note(record, move |record| {
+        let kept = record.keep(keep);
+        record.release().and(kept)
+    });
+    let left = left.await;
+    tend(target);
+    left
 }
 
 /// Forgets a beginning.
@@ -108,7 +139,7 @@ pub(super) async fn remove(target: &Arc<Target>, name: &str) -> Result<()> {
     let mut record = None;
     if target.leftovers.journal.is_some() {
         match target.store.bucket().mark(&archive).await {
-            Ok(Some(mark)) => record = target.leftovers.begin(archive, document, mark).await,
+            Ok(Some(mark)) => record = target.leftovers.begin(archive, document, mark, None).await,
             // Nothing is deleted whose other half could not be found again.
             Err(error) if error.code().retryable() => return Err(error),
             // An archive of somebody else has nothing to be known by later.
@@ -128,23 +159,34 @@ pub(super) async fn remove(target: &Arc<Target>, name: &str) -> Result<()> {
     removed
 }
 
+/// When to look for leftovers once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// There are none.
+    Never,
+    /// In a while: something may still arrive, or could not be taken back.
+    Soon,
+    /// After this time, when something that is kept will be due.
+    After(Duration),
+}
+
 /// Takes back what killed processes of this machine have left in the bucket, or waits until that is
-/// done. May be dropped at any time; what is not done by then is done the next time. Says whether to
-/// look once more in a while.
-pub(super) async fn settle(target: &Target) -> bool {
+/// done. May be dropped at any time; what is not done by then is done the next time.
+pub(super) async fn settle(target: &Target) -> Again {
     let _settling = target.leftovers.settling.lock().await;
-    let mut again = false;
-    for record in target.leftovers.orphans().await {
+    let Some(Orphans { due, next }) = target.leftovers.orphans().await else { return Again::Never };
+    let mut again = next.map_or(Again::Never, Again::After);
+    for record in due {
         let key = record.beginning.archive.clone();
         let orphan_since = record.orphan_since.unwrap_or(SystemTime::UNIX_EPOCH);
         let may_still_come = orphan_since.elapsed().unwrap_or_default() < ON_THE_WAY;
         match take_back(target, &record).await {
             Ok(Found::Backup) => end(Arc::new(record)).await,
-            Ok(Found::Rest) if may_still_come => again = true,
+            Ok(Found::Rest) if may_still_come => again = Again::Soon,
             Ok(Found::Rest) => end(Arc::new(record)).await,
             Err(error) => {
                 tracing::warn!(key, %error, "what was left behind stays for now");
-                again = true;
+                again = Again::Soon;
             }
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! Under 20 MiB the archive is one request; from there on it is a multipart upload of equal parts,
 //! several at once within the memory budget. Whatever stops an upload (cancel, a failing source, a
-//! failing storage, a lost host), it leaves through one path that takes back what was begun.
+//! failing storage, a lost host), it leaves through one path that takes back what was begun, or leaves
+//! it to a repetition that goes on with it.
 
 mod footprint;
 mod parts;
+mod resume;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,14 +17,17 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use self::footprint::Footprint;
-use self::parts::{Archive, Plan};
+use self::parts::{Archive, Plan, Sent};
 use super::outage::Outage;
 use super::{Cancel, Target, leftovers, settle};
-use crate::error::{Code, Error, Result};
+use crate::error::{Cleanup, Code, Error, Result};
+use crate::journal::Resumable;
 use crate::progress::{Phase, Progress};
 use crate::protocol::{
-    IfExists, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, NewBackup, Uploaded,
+    IfExists, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, MAX_RESUME_S, Metadata, NewBackup,
+    Uploaded,
 };
+use crate::s3::{self, Stored};
 use crate::store::metadata::{self, Digests};
 use crate::store::{self, Reserved, taken};
 
@@ -46,6 +51,9 @@ pub struct Upload {
     pub if_exists: IfExists,
     /// How long the storage may be away once the upload is begun. At most an hour.
     pub outage: Duration,
+    /// How long what is stored waits for another upload of the same backup, when a repetition may
+    /// mend what ended this one. At most a day; with zero everything is taken back.
+    pub resume: Duration,
 }
 
 /// Stores a backup from `source`. It is listed when this has returned, and not before.
@@ -75,9 +83,15 @@ pub async fn upload(
         Err(error) => error,
     };
     progress.enter(Phase::Aborting);
-    match footprint.erase(target).await {
+    let may_stay = error.code().retryable() && !cancel.is_wanted();
+    match footprint.erase(target, may_stay).await {
         // Cancelled too late: the backup was complete.
         footprint::Erased::Committed(uploaded) => Ok(*uploaded),
+        footprint::Erased::Kept(time) => {
+            let until = chrono::Utc::now() + time;
+            let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            Err(error.cleanup(Cleanup::Kept).fact("kept_until", until))
+        }
         footprint::Erased::Nothing => Err(error),
         footprint::Erased::Tried(cleanup) => Err(error.cleanup(cleanup)),
     }
@@ -109,6 +123,10 @@ fn check(request: &Upload) -> Result<()> {
     if request.size == Some(0) {
         return invalid("size", "an empty backup cannot be stored");
     }
+    if request.resume > Duration::from_secs(MAX_RESUME_S) {
+        let message = format!("the member \"resume_s\" must be 0 to {MAX_RESUME_S}");
+        return Err(Error::new(Code::InvalidParams, message).fact("member", "resume_s"));
+    }
     Ok(())
 }
 
@@ -133,7 +151,15 @@ async fn store(
         .await?;
     let id = &request.backup.id;
     let (old, name) = cancel.guard(choose(target, request)).await?;
-    let name = footprint.begin(target, name).await;
+    let resumable = Resumable {
+        backup_id: id.clone(),
+        part_size: plan.part_size,
+        storage_class: target.config.storage_class.clone(),
+    };
+    let name = match cancel.guard(resume::find(target, &resumable)).await? {
+        Some(kept) => footprint.resume(kept, name, request.resume).await,
+        None => footprint.begin(target, name, resumable, request.resume).await,
+    };
     let archive = Archive {
         target,
         bucket: target.store.bucket().reporting_to(progress),
@@ -194,6 +220,27 @@ struct Commit {
 }
 
 impl Commit {
+    /// Completes a multipart upload. Safe to repeat: when the answer is lost, the object itself tells,
+    /// by its mark.
+    async fn complete(
+        &self,
+        upload: &s3::Upload,
+        sent: &Sent,
+        key: &str,
+        mark: &str,
+    ) -> Result<Stored> {
+        let error = match upload.complete(&sent.parts).await {
+            Ok(stored) => return Ok(stored),
+            Err(error) => error,
+        };
+        match self.target.store.bucket().look(key).await {
+            Ok((object, Some(found))) if found == mark && object.size == sent.digests.size => {
+                Ok(Stored { etag: object.etag, version_id: None })
+            }
+            _ => Err(error),
+        }
+    }
+
     /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
     async fn run(self, mark: &str, etag: String, version_id: Option<String>) -> Result<Uploaded> {
         #[cfg(feature = "demo")]
@@ -227,6 +274,7 @@ impl Commit {
             // The new backup is safe and newer, so it is the one that counts from now on.
             tracing::warn!(name = old, %error, "the replaced backup could not be deleted");
         }
-        Ok(Uploaded { backup, etag: Some(etag).filter(|etag| !etag.is_empty()), version_id })
+        let etag = Some(etag).filter(|etag| !etag.is_empty());
+        Ok(Uploaded { backup, etag, version_id, resumed_bytes: None })
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Common;
 #[cfg(test)]
-use super::{MAX_BACKUP_ID, MAX_OUTAGE_MS, MAX_PAGE, MAX_STALE_S};
+use super::{MAX_BACKUP_ID, MAX_OUTAGE_MS, MAX_PAGE, MAX_RESUME_S, MAX_STALE_S};
 #[cfg(test)]
 use crate::error::CONTROL;
 use crate::error::Code;
@@ -61,6 +61,11 @@ pub struct Upload {
     #[cfg_attr(test, schemars(range(max = MAX_OUTAGE_MS)))]
     #[serde(default)]
     pub outage_ms: u64,
+    /// How long what was stored waits for a repetition that goes on with it, when the upload is
+    /// interrupted, 0 to 86,400. Needs the capability `upload.resume`.
+    #[cfg_attr(test, schemars(range(max = MAX_RESUME_S)))]
+    #[serde(default)]
+    pub resume_s: u64,
     /// Deadline and progress.
     #[serde(flatten)]
     pub common: Common,
@@ -78,6 +83,10 @@ pub struct Uploaded {
     /// Version of the archive, in a versioned bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
+    /// Bytes that were not sent to the storage, because an earlier upload had stored them.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_bytes: Option<u64>,
 }
 
 /// A stored backup.

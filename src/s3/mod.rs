@@ -43,7 +43,7 @@ use self::intercept::{Clock, Passing, Repeats, WithoutXId};
 use self::lenient::Lenient;
 pub use self::list::{Next, ObjectInfo, Page};
 pub use self::lock::Retention;
-pub use self::multipart::{OpenUpload, Part, Upload};
+pub use self::multipart::{ListedPart, OpenUpload, Part, Upload, same_tag};
 pub use self::object::{Conditional, Deleted, Stored, Write};
 pub use self::payload::{Payload, Sha256Digest};
 use self::quirks::{InForce, Quirks};

@@ -11,6 +11,9 @@ use super::payload::Payload;
 use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT};
 use crate::error::{Code, Result};
 
+/// Parts that an upload can have.
+const MOST_PARTS: usize = 10_000;
+
 /// An unfinished upload as a listing names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenUpload {
@@ -37,6 +40,25 @@ pub struct Part {
     pub number: u16,
     /// Entity tag that completes the upload.
     pub etag: String,
+}
+
+/// A part as a listing names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPart {
+    /// From 1 to 10,000.
+    pub number: u16,
+    /// Number of bytes.
+    pub size: u64,
+    /// Entity tag; not every storage writes it as it did when it took the part, see [`same_tag`].
+    pub etag: String,
+    /// When it was stored, in seconds since 1970; 0 where the storage does not say.
+    pub stored: i64,
+}
+
+/// Whether two entity tags are the same, however they are quoted.
+#[must_use]
+pub fn same_tag(one: &str, other: &str) -> bool {
+    one.trim_matches('"') == other.trim_matches('"')
 }
 
 impl Bucket {
@@ -87,7 +109,15 @@ impl Upload {
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn newest_part(&self) -> Result<Option<i64>> {
-        let (mut newest, mut marker) = (None, None);
+        Ok(self.parts().await?.iter().map(|part| part.stored).max())
+    }
+
+    /// All parts that the storage has, at most 10,000.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn parts(&self) -> Result<Vec<ListedPart>> {
+        let (mut parts, mut marker) = (Vec::new(), None);
         loop {
             let listed = self.bucket.call(Operation::ListParts, None, |way| {
                 let list = self.bucket.client.list_parts().bucket(&self.bucket.name);
@@ -100,12 +130,15 @@ impl Upload {
                     .boxed()
             });
             let page = listed.await?;
-            let times = page.parts.unwrap_or_default().into_iter();
-            let times = times.map(|part| part.last_modified.map_or(0, |time| time.secs()));
-            newest = newest.max(times.max());
+            parts.extend(page.parts.unwrap_or_default().into_iter().map(|part| ListedPart {
+                number: part.part_number.and_then(|it| u16::try_from(it).ok()).unwrap_or_default(),
+                size: part.size.and_then(|it| u64::try_from(it).ok()).unwrap_or_default(),
+                etag: part.e_tag.unwrap_or_default(),
+                stored: part.last_modified.map_or(0, |time| time.secs()),
+            }));
             marker = page.next_part_number_marker;
-            if page.is_truncated != Some(true) || marker.is_none() {
-                return Ok(newest);
+            if page.is_truncated != Some(true) || marker.is_none() || parts.len() >= MOST_PARTS {
+                return Ok(parts);
             }
         }
     }

@@ -80,6 +80,7 @@ impl Session {
             },
             capabilities: ["target.s3", "download.range", "verify", "recover"]
                 .into_iter()
+                .chain(self.journal.is_some().then_some("upload.resume"))
                 .map(|name| (name.to_owned(), empty()))
                 .collect(),
             limits: AgentLimits {
@@ -363,7 +364,7 @@ impl Session {
             let patience = Duration::from_millis(request.timeout_ms.unwrap_or(60_000));
             let mut aborted = Vec::new();
             if request.mode == ShutdownMode::Abort || !table.idle(patience).await {
-                aborted = table.cancel_all(&Cause::Ending);
+                aborted = table.cancel_all(&Cause::ToldToEnd);
                 table.idle(CLEANUP).await;
             }
             table.all_answered(CLEANUP).await;

@@ -130,6 +130,7 @@ impl Work {
                     exact: request.exact,
                     if_exists: request.if_exists,
                     outage: Duration::from_millis(request.outage_ms),
+                    resume: Duration::from_secs(request.resume_s),
                 };
                 answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
             }

@@ -397,6 +397,15 @@ impl Reserved {
     pub fn name(&self) -> &str {
         &self.name.1
     }
+
+    /// Takes another name in place of this one.
+    pub fn change(&mut self, name: &str) {
+        let other = (Arc::clone(&self.name.0), name.to_owned());
+        let mut wanted = wanted();
+        wanted.names.remove(&self.name);
+        wanted.names.insert(other.clone());
+        self.name = other;
+    }
 }
 
 impl Drop for Reserved {

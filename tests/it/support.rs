@@ -288,6 +288,21 @@ impl TestServer {
         }
     }
 
+    /// Ends all unfinished uploads behind the back of whoever opened them.
+    pub(crate) async fn abort_uploads(&self) {
+        for (key, id) in self.open_uploads().await {
+            let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
+            abort.key(key).upload_id(id).send().await.unwrap();
+        }
+    }
+
+    /// Gives the only unfinished upload another part of this number.
+    pub(crate) async fn replace_part(&self, number: i32, content: Vec<u8>) {
+        let (key, id) = self.open_uploads().await.remove(0);
+        let part = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(id);
+        part.part_number(number).body(content.into()).send().await.unwrap();
+    }
+
     pub(crate) async fn put(&self, key: &str, content: impl Into<Vec<u8>>) {
         let put = self.client.put_object().bucket(&self.bucket).key(key);
         put.body(content.into().into()).send().await.unwrap();

@@ -27,6 +27,7 @@ from .const import (
     LIST_DEADLINE,
     LIST_STALE,
     OUTAGE,
+    RESUME,
     UPLOAD_ATTEMPTS,
 )
 from .coordinator import S3ConfigEntry
@@ -93,7 +94,8 @@ class S3BackupAgent(BackupAgent):
         on_progress: OnProgress | None = None,
         **_: Any,
     ) -> None:
-        """Stores a backup. Opens the stream again when the storage fails in a passing way."""
+        """Stores a backup. Opens the stream again when the storage fails in a passing way, or the
+        agent ends; what is stored by then is not sent a second time."""
 
         def report(progress: Progress) -> None:
             if on_progress is not None:
@@ -113,6 +115,7 @@ class S3BackupAgent(BackupAgent):
                 on_progress=report,
                 attempts=UPLOAD_ATTEMPTS,
                 outage=OUTAGE,
+                resume=RESUME,
             )
         self._health.uploaded(result)
         self._refresh()

@@ -47,5 +47,8 @@ LIST_STALE: Final = 3600
 #: Seconds that the storage may be away in the middle of an upload or a download.
 OUTAGE: Final = 900
 
+#: Seconds that what an upload has stored waits for its next try, which sends only the rest.
+RESUME: Final = 600
+
 #: How often an upload is tried in all, when the storage or the network fails in a passing way.
 UPLOAD_ATTEMPTS: Final = 3

@@ -11,11 +11,12 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::Commit;
 use super::parts::Sent;
+use super::resume::{Kept, Ledger};
 use crate::error::{Cleanup, Code, Error, Result};
-use crate::journal::Record;
+use crate::journal::{Record, Resumable};
 use crate::ops::cancel::PATIENCE;
 use crate::ops::outage::Outage;
-use crate::ops::{Target, leftovers, tend};
+use crate::ops::{Target, leftovers};
 use crate::protocol::Uploaded;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 use crate::store::Reserved;
@@ -63,6 +64,7 @@ pub(super) struct Footprint {
     /// Entity tag of the archive, once the storage has said it.
     etag: Arc<OnceLock<String>>,
     record: Option<Arc<Record>>,
+    ledger: Ledger,
 }
 
 /// How taking back went.
@@ -71,6 +73,8 @@ pub(super) enum Erased {
     Nothing,
     /// It came too late, the backup is complete.
     Committed(Box<Uploaded>),
+    /// What is stored of the archive waits for so long for an upload that goes on with it.
+    Kept(Duration),
     /// It was tried.
     Tried(Cleanup),
 }
@@ -94,6 +98,7 @@ impl Footprint {
             mark: String::new(),
             etag: Arc::default(),
             record: None,
+            ledger: Ledger::default(),
         }
     }
 
@@ -102,15 +107,50 @@ impl Footprint {
         &self.outage
     }
 
-    /// Keeps the name until the end, and notes in the journal that it is about to be used.
-    pub(super) async fn begin(&mut self, target: &Target, name: Reserved) -> String {
+    /// Keeps the name until the end, and notes in the journal that it is about to be used. What is
+    /// stored is kept for so long after an interruption.
+    pub(super) async fn begin(
+        &mut self,
+        target: &Target,
+        name: Reserved,
+        resumable: Resumable,
+        keep: Duration,
+    ) -> String {
         let name = self.name.insert(name).name().to_owned();
         self.mark = format!("{:032x}", fastrand::u128(..));
         let layout = target.store.layout();
         let (archive, document) = (layout.archive_key(&name), layout.metadata_key(&name));
-        let record = target.leftovers.begin(archive, document, self.mark.clone()).await;
+        let resumable = Some(resumable).filter(|_| !keep.is_zero());
+        let record = target.leftovers.begin(archive, document, self.mark.clone(), resumable).await;
         self.record = record.map(Arc::new);
+        self.ledger = Ledger::new(keep, self.record.clone());
         name
+    }
+
+    /// Goes on with what is kept of an earlier upload, under the name of that.
+    pub(super) async fn resume(
+        &mut self,
+        kept: Kept,
+        mut name: Reserved,
+        keep: Duration,
+    ) -> String {
+        name.change(&kept.name);
+        self.name = Some(name);
+        self.mark.clone_from(&kept.record.beginning.mark);
+        self.upload = Some(kept.upload);
+        let (ledger, record) = Ledger::resumed(keep, kept.record).await;
+        (self.ledger, self.record) = (ledger, Some(record));
+        kept.name
+    }
+
+    /// The multipart upload, once it is open.
+    pub(super) fn upload(&self) -> Option<Upload> {
+        self.upload.clone()
+    }
+
+    /// What is known of its parts.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     fn archive(&self, key: &str, storage_class: Option<&str>) -> ArchiveName {
@@ -155,16 +195,14 @@ impl Footprint {
         storage_class: Option<&str>,
     ) -> Result<Upload> {
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
-        let record = self.record.clone();
+        let ledger = self.ledger.clone();
         let outage = self.outage.clone();
         self.unnamed = Some(key.to_owned());
         let opening = self.opening.insert(tokio::spawn(async move {
             // Safe to repeat: what an answer that was lost has opened is looked for afterwards.
             let repeats = outage.repeats();
             let upload = outage.bridge(|| bucket.create_upload(archive.write())).await?;
-            if let Some(record) = record {
-                leftovers::opened(record, upload.id().to_owned()).await;
-            }
+            ledger.opened(&upload).await;
             if outage.repeats() != repeats {
                 let others = leftovers::abort_unnamed(&bucket, &archive.key, Some(&upload)).await;
                 report("an upload that was opened in vain", others);
@@ -194,21 +232,24 @@ impl Footprint {
         self.objects = vec![metadata_key, key.to_owned()];
         let upload = self.upload.clone();
         let (key, mark) = (key.to_owned(), self.mark.clone());
-        let record = self.record.clone();
+        let (record, ledger) = (self.record.clone(), self.ledger.clone());
         let known_etag = Arc::clone(&self.etag);
         let committing = self.committing.insert(tokio::spawn(async move {
             let Stored { etag, version_id } = match (upload, sent.stored.clone()) {
                 (Some(upload), None) => {
                     let free = || commit.target.store.check_free(&commit.name);
                     commit.outage.bridge(free).await?;
-                    let complete = || complete(&commit.target, &upload, &sent, &key, &mark);
-                    commit.outage.bridge(complete).await?
+                    ledger.complete(&upload, &sent.parts, &commit.outage).await?;
+                    let complete = || commit.complete(&upload, &sent, &key, &mark);
+                    let completed = commit.outage.bridge(complete).await;
+                    completed.map_err(|error| ledger.given_up(error))?
                 }
                 (_, Some(stored)) => stored,
                 (None, None) => return Err(Error::new(Code::Internal, "nothing was sent")),
             };
             known_etag.get_or_init(|| etag.clone());
-            let uploaded = commit.run(&mark, etag, version_id).await?;
+            let mut uploaded = commit.run(&mark, etag, version_id).await?;
+            uploaded.resumed_bytes = ledger.resumed_bytes();
             if let Some(record) = record {
                 leftovers::end(record).await;
             }
@@ -219,8 +260,9 @@ impl Footprint {
         committed?
     }
 
-    /// Takes back whatever there may be, within [`PATIENCE`]; what is not done by then goes on.
-    pub(super) async fn erase(mut self, target: &Arc<Target>) -> Erased {
+    /// Takes back whatever there may be, within [`PATIENCE`]; what is not done by then goes on. When it
+    /// `may_stay`, what can be gone on with is left where it is.
+    pub(super) async fn erase(mut self, target: &Arc<Target>, may_stay: bool) -> Erased {
         if self.unnamed.is_none() && self.upload.is_none() && self.objects.is_empty() {
             if let Some(record) = self.record {
                 leftovers::end(record).await;
@@ -241,6 +283,12 @@ impl Footprint {
             {
                 self.upload = Some(upload);
                 self.unnamed = None;
+            }
+            if may_stay
+                && self.upload.is_some()
+                && let Some(keep) = self.ledger.leave(&target).await
+            {
+                return Erased::Kept(keep);
             }
             if let Some(key) = &self.unnamed {
                 let aborted = leftovers::abort_unnamed(target.store.bucket(), key, None).await;
@@ -269,10 +317,9 @@ impl Footprint {
             target.store.changed();
             match self.record {
                 Some(record) if clean && !arrives_late => leftovers::end(record).await,
+                // Without an owner it is found by who comes back for it.
                 Some(record) => {
-                    // Without an owner it is found by who comes back for it.
-                    drop(record);
-                    tend(&target);
+                    leftovers::leave(&target, record, Duration::ZERO).await;
                 }
                 None => {}
             }
@@ -309,25 +356,4 @@ fn report(what: &str, result: Result<()>) -> bool {
         tracing::warn!(what, %error, "could not be taken back");
     }
     result.is_ok()
-}
-
-/// Completes a multipart upload. Safe to repeat: when the answer is lost, the object itself tells, by
-/// its mark.
-async fn complete(
-    target: &Target,
-    upload: &Upload,
-    sent: &Sent,
-    key: &str,
-    mark: &str,
-) -> Result<Stored> {
-    let error = match upload.complete(&sent.parts).await {
-        Ok(stored) => return Ok(stored),
-        Err(error) => error,
-    };
-    match target.store.bucket().look(key).await {
-        Ok((object, Some(found))) if found == mark && object.size == sent.digests.size => {
-            Ok(Stored { etag: object.etag, version_id: None })
-        }
-        _ => Err(error),
-    }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::footprint::Footprint;
+use super::resume::Ledger;
 use super::{Source, Upload as Request};
 use crate::config::{MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
@@ -22,7 +23,7 @@ pub(super) const THRESHOLD: u64 = 20 * MIB;
 /// Sizes, decided before the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    part_size: u64,
+    pub(super) part_size: u64,
     /// Most parts that the storage takes.
     max_parts: u64,
     multipart_at_once: bool,
@@ -80,8 +81,8 @@ impl Archive<'_> {
         reservation: Reservation,
         footprint: &mut Footprint,
     ) -> Result<Sent> {
-        let mut upload = None;
-        if self.plan.multipart_at_once {
+        let mut upload = footprint.upload();
+        if upload.is_none() && self.plan.multipart_at_once {
             upload = Some(self.open(footprint).await?);
         }
         self.progress.enter(Phase::Transferring);
@@ -108,7 +109,7 @@ impl Archive<'_> {
             let Some(upload) = &upload else { continue };
             while collected.length() >= self.plan.part_size {
                 let part = collected.take(self.plan.part_size);
-                self.send_part(upload, part, &mut sending).await?;
+                self.send_part(upload, part, footprint.ledger(), &mut sending).await?;
             }
         }
         #[cfg(feature = "demo")]
@@ -121,7 +122,7 @@ impl Archive<'_> {
             Some(upload) => {
                 if collected.length() > 0 {
                     let part = collected.take(self.plan.part_size);
-                    self.send_part(&upload, part, &mut sending).await?;
+                    self.send_part(&upload, part, footprint.ledger(), &mut sending).await?;
                 }
                 while let Some(sent) = sending.tasks.join_next().await {
                     sending.done(sent, self.progress)?;
@@ -157,6 +158,7 @@ impl Archive<'_> {
         &self,
         upload: &Upload,
         part: Vec<Bytes>,
+        ledger: &Ledger,
         sending: &mut Sending,
     ) -> Result<()> {
         sending.count += 1;
@@ -190,13 +192,12 @@ impl Archive<'_> {
             }
         };
         let in_own_memory = room.is_none();
-        let (upload, outage) = (upload.clone(), self.outage.clone());
+        let (upload, outage, ledger) = (upload.clone(), self.outage.clone(), ledger.clone());
         sending.tasks.spawn(async move {
             #[cfg(feature = "demo")]
             crate::fault::trip("part");
             let payload = Payload::hashed_aside(part).await;
-            // Safe to repeat: the last one of a number counts.
-            let stored = outage.bridge(|| upload.send_part(number, &payload)).await;
+            let stored = ledger.send(&upload, number, &payload, &outage).await;
             drop(room);
             Ok((stored?, payload.length(), payload.sha256()))
         });

@@ -59,7 +59,7 @@ impl<'a> Probe<'a> {
         let mark = format!("{:032x}", fastrand::u128(..));
         // A document of this name never exists, so the object is never taken for a backup.
         let document = format!("{key}.metadata.json");
-        let record = target.leftovers.begin(key.clone(), document, mark.clone()).await;
+        let record = target.leftovers.begin(key.clone(), document, mark.clone(), None).await;
         Self { bucket, folder, key, mark, record: record.map(Arc::new) }
     }
 
@@ -133,7 +133,8 @@ impl<'a> Probe<'a> {
     async fn multipart(&self) -> Result<Found> {
         let upload = self.bucket.create_upload(self.object()).await?;
         if let Some(record) = self.record.clone() {
-            leftovers::opened(record, upload.id().to_owned()).await;
+            let id = upload.id().to_owned();
+            leftovers::note(record, move |record| record.opened(&id, Duration::ZERO)).await;
         }
         let sent = upload.send_part(1, &content()).await;
         let listed = self.listed(&upload).await;

@@ -4,8 +4,10 @@ import asyncio
 import gc
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +48,7 @@ from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import WebSocketGenerator
 
+CLIENT = "custom_components.s3_backup_agent.agent.client"
 CONTENT = os.urandom(1 << 16) * 384  # 24 MiB: several parts
 
 
@@ -353,7 +356,10 @@ async def test_a_bucket_that_keeps_versions_is_an_issue(
 
 
 async def test_a_killed_agent_is_an_error_and_comes_back(
-    agent: S3BackupAgent, entry: MockConfigEntry, storage: Storage
+    agent: S3BackupAgent,
+    entry: MockConfigEntry,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client = entry.runtime_data.client
     opened = 0
@@ -372,11 +378,13 @@ async def test_a_killed_agent_is_an_error_and_comes_back(
 
         return stream()
 
+    monkeypatch.setattr("custom_components.s3_backup_agent.backup.RESUME", 1)
+    monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
     backup = new_backup(len(CONTENT) + 1)
     with pytest.raises(BackupAgentError, match="ended unexpectedly"):
         await agent.async_upload_backup(open_stream=deadly, backup=backup)
-    # It may have run out of memory, which it would again.
-    assert opened == 1
+    # It may have run out of memory, which it would again and again.
+    assert opened == 2
     assert agent._health.error_code == "agent_gone"
     assert await agent.async_list_backups() == []
     # The agent is back, and takes back what was begun.
@@ -402,6 +410,73 @@ async def test_a_killed_agent_is_an_error_and_comes_back(
 
 def kill(client: AgentClient) -> None:
     os.kill(client.pid or 0, signal.SIGKILL)
+
+
+async def test_an_upload_goes_on_when_its_agent_was_killed(
+    hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
+    entry = await load(new_entry(storage.data, {"part_size_bytes": 5 * MIB}))
+    agent = agent_of(hass, entry)
+    uploaded: list[Uploaded] = []
+    monkeypatch.setattr(agent._health, "uploaded", uploaded.append)
+    records = Path(hass.config.cache_path(DOMAIN), "uploads")
+    opened, seen = 0, []
+
+    def on_progress(*, bytes_uploaded: int, **_: Any) -> None:
+        seen.append(bytes_uploaded)
+
+    async def deadly_once() -> Any:
+        nonlocal opened
+        opened += 1
+
+        async def stream(is_deadly: bool) -> Any:
+            for start in range(0, len(CONTENT), MIB):
+                yield CONTENT[start : start + MIB]
+            while is_deadly:
+                noted = [record.read_text().count('"part":') for record in records.glob("*.json")]
+                if noted == [4]:
+                    kill(agent._client)
+                    await asyncio.Event().wait()
+                await asyncio.sleep(0.01)
+
+        return stream(opened == 1)
+
+    backup = new_backup(len(CONTENT))
+    await agent.async_upload_backup(open_stream=deadly_once, backup=backup, on_progress=on_progress)
+    assert opened == 2
+    assert [result.resumed_bytes for result in uploaded] == [20 * MIB]
+    assert seen == sorted(seen)
+    assert seen[-1] == len(CONTENT)
+    assert await read(agent, backup.backup_id) == CONTENT
+    assert len(storage.keys()) == 2
+    assert storage.unfinished() == []
+
+
+async def test_an_upload_goes_on_when_the_storage_is_back(
+    hass: HomeAssistant,
+    load: Load,
+    storage: Storage,
+    faulty: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("custom_components.s3_backup_agent.backup.OUTAGE", 0)
+    monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
+    agent = agent_of(hass, await load(new_entry(storage.data, {"part_size_bytes": 5 * MIB})))
+    source = Source(CONTENT)
+
+    def away_at_first(line: str) -> bytes | None:
+        late = re.search(r"partNumber=([345])\b", line)
+        return answer(503, "SlowDown") if late and source.opened < 2 else None
+
+    faulty.rule = away_at_first
+    backup = new_backup(len(CONTENT))
+    await agent.async_upload_backup(open_stream=source.open, backup=backup)
+    assert (source.opened, source.closed) == (2, 2)
+    accepted = [line for line in faulty.seen if "PUT" in line and "partNumber=" in line]
+    assert [sum(f"partNumber={part}&" in line for line in accepted) for part in (1, 2)] == [1, 1]
+    assert await read(agent, backup.backup_id) == CONTENT
+    assert storage.unfinished() == []
 
 
 async def test_a_passing_fault_opens_the_stream_again_at_most_twice(

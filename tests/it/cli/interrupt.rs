@@ -1,16 +1,19 @@
 //! Ctrl-C and SIGTERM in the middle: exit code 130, and nothing left in the bucket or on the disk.
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 
 use super::{Ran, Shell};
+use crate::noise::Noise;
 use crate::support::TestServer;
 
 fn send(child: &Child, signal: Signal) {
@@ -52,6 +55,45 @@ async fn an_upload_is_taken_back() {
         assert_eq!(server.open_uploads().await, []);
         assert_eq!(server.objects().await, []);
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_was_killed_goes_on() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let state = tempfile::tempdir().unwrap();
+    let content = Noise::new(1, 27 << 20).bytes(27 << 20);
+    let upload: [&dyn AsRef<OsStr>; 9] = [
+        &"upload",
+        &"-",
+        &"--name",
+        &"x",
+        &"--resume",
+        &"--part-size-bytes",
+        &"5242880",
+        &"--state-dir",
+        &state.path(),
+    ];
+    let mut child = shell.command(&upload).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&content).await.unwrap();
+    until(async || {
+        let files = std::fs::read_dir(state.path().join("uploads")).into_iter().flatten();
+        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        texts.map(|text| text.matches("\"part\":").count()).sum::<usize>() == 5
+    })
+    .await;
+    send(&child, Signal::KILL);
+    let ran = end(child).await;
+    let id = ran.stderr.split_once("give --id ").unwrap().1[..8].to_owned();
+
+    let mut again: Vec<&dyn AsRef<OsStr>> = upload.to_vec();
+    again.extend([&"--id" as &dyn AsRef<OsStr>, &id, &"--json"]);
+    let mut child = shell.command(&again).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&content).await.unwrap();
+    let stored = end(child).await.json(0);
+    assert_eq!((&stored["backup"]["id"], &stored["resumed_bytes"]), (&json!(id), &json!(25 << 20)));
+    assert_eq!(server.open_uploads().await, []);
 }
 
 #[tokio::test]

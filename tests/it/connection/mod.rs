@@ -11,6 +11,7 @@ mod providers;
 mod proxy;
 mod refusals;
 mod requests;
+mod resume;
 mod secrets;
 pub(crate) mod seen;
 mod speed;

@@ -16,6 +16,13 @@ pub(super) async fn connect(server: &TestServer, state: &Path) -> Host {
     connect_to(server.config(), state).await
 }
 
+/// The same with changed settings.
+pub(crate) async fn connect_with_state(server: &TestServer, state: &Path, changes: Value) -> Host {
+    let mut config = server.config();
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    connect_to(config, state).await
+}
+
 /// The same with these settings.
 pub(crate) async fn connect_to(config: Value, state: &Path) -> Host {
     let state = state.to_str().unwrap();
@@ -57,7 +64,7 @@ fn let_time_pass(state: &Path) {
     }
 }
 
-fn records(state: &Path) -> usize {
+pub(crate) fn records(state: &Path) -> usize {
     let folder = std::fs::read_dir(state.join("uploads")).unwrap();
     folder.filter(|entry| entry.as_ref().unwrap().file_name() != "gate").count()
 }

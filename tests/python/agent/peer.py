@@ -296,6 +296,21 @@ def throttles() -> None:
     requests()
 
 
+def keeps() -> None:
+    """Refuses two uploads, and names the third after the times that they were to be kept."""
+    ready()
+    times: list[int | None] = []
+    for attempt in range(3):
+        request = requests("backup.upload")
+        times.append(request["params"].get("resume_s"))
+        notify("stream.credit", id=request["id"], up_to=4 * MIB)
+        requests("stream.end")
+        if attempt < 2:
+            refuse(request, "throttled", "transient", retryable=True, cleanup="kept")
+    answer(request, backup={"id": "b1", "name": json.dumps(times)}, resumed_bytes=3)
+    requests()
+
+
 def refuses_uploads() -> None:
     """Each of them, with a code that promises better luck later on."""
     ready()

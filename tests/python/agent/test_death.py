@@ -48,8 +48,8 @@ async def test_killed_in_an_upload(binary: str, folder: Folder, tmp_path: Path) 
             return source()
 
         with pytest.raises(AgentGone) as caught:
-            await client.upload("t1", backup(), open_source, size=100 * MIB, attempts=3)
-        assert opened == 1, "an agent that died was given the same work again"
+            await client.upload("t1", backup(), open_source, size=100 * MIB, attempts=5)
+        assert opened == 2, "agents that die were given the same work again and again"
         error = caught.value
         assert (error.code, error.kind, error.retryable) == ("agent_gone", Kind.TRANSIENT, True)
         assert error.facts["signal"] == "SIGKILL"
@@ -59,6 +59,67 @@ async def test_killed_in_an_upload(binary: str, folder: Folder, tmp_path: Path) 
         await _holds(folder, 0)
         await client.upload("t1", backup(), chunks(b"data"))
         assert await read(await client.download("t1", "b1")) == b"data"
+
+
+async def test_killed_once_in_an_upload(
+    binary: str, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next agent sends what is missing."""
+    monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
+    data, opened = random_bytes(25 * MIB), 0
+    state = tmp_path / "state"
+    async with connected(binary, folder, state) as client:
+        await client.open_target("t1", folder.config | {"part_size_bytes": 5 * MIB})
+
+        async def deadly() -> AsyncIterator[bytes]:
+            async for chunk in chunks(data[: 21 * MIB]):
+                yield chunk
+            await until(lambda: _noted(state) == 4)
+            send_signal(client, signal.SIGKILL)
+            await asyncio.sleep(60)
+
+        async def open_source() -> AsyncIterator[bytes]:
+            nonlocal opened
+            opened += 1
+            return deadly() if opened == 1 else chunks(data)
+
+        stored = await client.upload(
+            "t1", backup(), open_source, size=len(data), attempts=3, resume=600
+        )
+        assert (opened, stored.resumed_bytes) == (2, 20 * MIB)
+        assert await read(await client.download("t1", "b1")) == data
+        await _holds(folder, 2)
+
+
+def _noted(state: Path) -> int:
+    """How many parts the agent has noted."""
+    return sum(path.read_text().count('"part":') for path in state.glob("uploads/*.json"))
+
+
+async def test_nothing_is_kept_of_the_last_attempt(
+    binary: str, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
+    opened = 0
+    async with connected(binary, folder, tmp_path / "state") as client:
+
+        async def deadly() -> AsyncIterator[bytes]:
+            async for chunk in chunks(bytes(25 * MIB)):
+                yield chunk
+            await until(folder.unfinished)
+            send_signal(client, signal.SIGKILL)
+            await asyncio.sleep(60)
+
+        async def open_source() -> AsyncIterator[bytes]:
+            nonlocal opened
+            opened += 1
+            return deadly()
+
+        with fails("agent_gone"):
+            await client.upload("t1", backup(), open_source, size=30 * MIB, attempts=2, resume=600)
+        assert opened == 2
+        assert (await client.list("t1")).backups == ()
+        await _holds(folder, 0)
 
 
 @pytest.mark.parametrize("size", [2 * MIB, 21 * MIB])

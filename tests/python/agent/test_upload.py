@@ -348,6 +348,16 @@ async def test_uploads_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == sorted(done)
 
 
+async def test_what_is_stored_is_kept_for_all_attempts_but_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
+    async with scripted("keeps") as client:
+        stored = await client.upload("t1", backup(), Source(5).open, attempts=3, resume=600)
+    assert stored.backup.name == "[600, 600, null]"
+    assert stored.resumed_bytes == 3
+
+
 @pytest.mark.parametrize("code", ["shutting_down", "busy"])
 async def test_only_passing_faults_of_the_storage_are_repeated(code: str) -> None:
     source = Source(5)

@@ -55,6 +55,7 @@ AGENTS: dict[str, set[str]] = {
         "P1+P2.upload-progress",
         "P2.last-report",
     },
+    "agent_resumes_blindly": {"U6+U7.interrupted"},
     "agent_short_lines": {"F1.line-65536"},
     "agent_takes_the_last": {"O4.line"},
     "agent_trusts_payloads": {"F2+F7.missing-lf"},

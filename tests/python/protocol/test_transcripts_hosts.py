@@ -47,6 +47,7 @@ NOT_THE_CLIENT = {
     "busy": "it holds back what the agent would refuse",
     "shutdown-drain": "it ends an agent without waiting for what runs",
     "shutdown-timeout": "it ends an agent without waiting for what runs",
+    "upload-resume": "it repeats uploads itself, and has nothing kept of the last",
     "targets": "it knows itself which targets are open",
 }
 

@@ -154,6 +154,7 @@ class AgentClient(Requests):
         on_progress: Callable[[Progress], None] | None = None,
         attempts: int = 1,
         outage: float = 0,
+        resume: float = 0,
         deadline: float | None = None,
     ) -> Uploaded:
         """Stores what `source` yields. Nothing is stored unless this returns.
@@ -165,10 +166,13 @@ class AgentClient(Requests):
         size: announced length; fewer bytes end in `length_mismatch`, more only with `exact`.
         on_progress: called about once a second, in the event loop.
         attempts: how often to try in all, if `source` can be opened again, when the storage or the
-            network fails and the agent says that this may pass. When the agent itself ends, that is
-            raised: it ran out of memory or has a fault, which a repetition would only hide.
+            network fails and the agent says that this may pass, or the agent itself ends. When that
+            happens a second time it is raised: the agent runs out of memory or has a fault, which
+            further repetitions would only hide.
         outage: seconds, up to an hour, that the storage may be away in the middle of an attempt,
             which then goes on where it was. An agent that is too old for it does not wait.
+        resume: seconds, up to a day, that what an attempt has stored waits for the next one, which
+            then has only the rest sent to the storage. Of the last attempt nothing is kept.
         deadline: of one attempt.
         """
         params: Json = {
@@ -181,19 +185,30 @@ class AgentClient(Requests):
             attempts = 1
         report = Reporter(on_progress)
         pause = _RETRY_PAUSE
+        has_died = False
         while True:
             attempts -= 1
             try:
                 session = await self._session_for(target)
                 upload = run_upload(
-                    session, params, source, on_progress=report, outage=outage, deadline=deadline
+                    session,
+                    params,
+                    source,
+                    on_progress=report,
+                    outage=outage,
+                    resume=resume if attempts > 0 else 0,
+                    deadline=deadline,
                 )
                 return Uploaded.parse(await upload)
-            except (AgentGone, AgentTimeout):
+            except AgentTimeout:
                 raise
             except AgentError as error:
                 if attempts <= 0 or not error.retryable or error.kind not in _MAY_PASS:
                     raise
+                if isinstance(error, AgentGone):
+                    if has_died:
+                        raise
+                    has_died = True
                 wait = max(pause, error.retry_after or 0)
                 self._logger.warning("An upload is repeated in %g seconds: %s", wait, error)
             with suppress(TimeoutError):

@@ -39,7 +39,7 @@ class AgentError(Exception):
     retry_after: seconds that the storage, or the restart of the agent, wants us to wait.
     field: the setting to change, as `open_target` names it.
     facts: what the message says, in pieces.
-    cleanup: what became of a half upload: `complete`, `pending` or `failed`.
+    cleanup: what became of a half upload: `complete`, `kept` (to go on with), `pending`, `failed`.
     upstream: what the storage said (`service`, `operation`, `status`, `code`, `request_id`).
     """
 
@@ -149,7 +149,7 @@ def from_wire(error: object) -> AgentError:
         error_class = AuthError
     wait = data.get("retry_after_ms")
     field, cleanup = data.get("field"), data.get("cleanup")
-    if cleanup not in (None, "complete", "pending"):
+    if cleanup not in (None, "complete", "kept", "pending"):
         cleanup = "failed"  # or one that this library does not know yet
     facts, upstream = data.get("facts"), data.get("upstream")
     return error_class(

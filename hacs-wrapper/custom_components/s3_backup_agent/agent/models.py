@@ -147,11 +147,15 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A backup that is stored, as `list` shows it from now on."""
+    """A backup that is stored, as `list` shows it from now on.
+
+    resumed_bytes: what an earlier attempt had stored, so that it was not sent again.
+    """
 
     backup: Backup
     etag: str | None
     version_id: str | None
+    resumed_bytes: int | None = None
 
     @classmethod
     def parse(cls, result: Json) -> Self:
@@ -160,6 +164,7 @@ class Uploaded:
             backup=Backup.parse(result.get("backup")),
             etag=_text(result.get("etag")) or None,
             version_id=_text(result.get("version_id")) or None,
+            resumed_bytes=_number(result.get("resumed_bytes")) or None,
         )
 
 

@@ -28,9 +28,11 @@ async def run_upload(
     *,
     on_progress: Callable[[Json], None],
     outage: float,
+    resume: float,
     deadline: float | None,
 ) -> Json:
-    """One upload. When this raises, the agent has taken back what it had stored."""
+    """One upload. When this raises, the agent has taken back what it had stored, or keeps it for so
+    many seconds for the next one of the same backup to `resume`."""
     opened: list[Stream] = []
     if isinstance(source, AsyncIterable):
         opened.append(source)
@@ -40,6 +42,8 @@ async def run_upload(
         options = {"progress_ms": _PROGRESS_MS}
         if outage:
             options["outage_ms"] = round(outage * 1000)
+        if resume:
+            options["resume_s"] = round(resume)
         session.begin(exchange, {**params, **options}, deadline=deadline)
         # A task of its own, because an answer may come while the source makes us wait.
         pump = asyncio.get_running_loop().create_task(_pump(session, exchange, source, opened))

@@ -1,0 +1,277 @@
+//! One record: a file of lines, the first of which says what was begun. What becomes known later is
+//! added, each on a line of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Beginning, MAX_KEPT, Owner};
+
+/// Version of the records. Those with another one are left alone.
+const FORMAT: u32 = 1;
+
+/// Longest record that is read, in bytes: twice what 10,000 parts take.
+const LONGEST: u64 = 4 << 20;
+
+/// Where parts are noted no more, so that there is room for what matters more.
+const FULL: u64 = LONGEST - (64 << 10);
+
+#[derive(Serialize, Deserialize)]
+struct First {
+    format: u32,
+    #[serde(flatten)]
+    beginning: Beginning,
+}
+
+/// Something that became known later.
+#[derive(Default, Serialize, Deserialize)]
+struct Later {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upload_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<StoredPart>,
+    /// Whether the parts are about to be put together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    completing: bool,
+    /// Until when it is kept once its owner is gone, in seconds since 1970. The last one counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_until: Option<u64>,
+    /// When it was first seen without an owner, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    orphan_since: Option<u64>,
+}
+
+/// A part that the storage has taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPart {
+    /// From 1 to 10,000.
+    pub number: u16,
+    /// Number of bytes.
+    pub length: u64,
+    /// SHA-256 of the bytes, in base64.
+    pub sha256: String,
+    /// Entity tag, as the storage gave it.
+    pub etag: String,
+}
+
+/// A beginning that belongs to this process. Dropping it makes it an orphan.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    /// Locked.
+    file: File,
+    /// What was begun.
+    pub beginning: Beginning,
+    /// The multipart upload, as far as it was noted.
+    pub upload_id: Option<String>,
+    /// Its parts by number, as far as they were noted.
+    pub parts: BTreeMap<u16, StoredPart>,
+    /// When it was first seen without an owner; none while it has one.
+    pub orphan_since: Option<SystemTime>,
+    completing: bool,
+    keep_until: Option<u64>,
+}
+
+impl Record {
+    pub(super) fn create(path: PathBuf, beginning: Beginning) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+        file.try_lock()?;
+        let first = First { format: FORMAT, beginning };
+        let record = Self::new(path, file, first.beginning.clone());
+        let mut line = serde_json::to_vec(&first)?;
+        line.push(b'\n');
+        record.append(&line)?;
+        record.file.sync_all()?;
+        Ok(record)
+    }
+
+    fn new(path: PathBuf, file: File, beginning: Beginning) -> Self {
+        Self {
+            path,
+            file,
+            beginning,
+            upload_id: None,
+            parts: BTreeMap::new(),
+            orphan_since: None,
+            completing: false,
+            keep_until: None,
+        }
+    }
+
+    /// Takes a record over, if it has no owner and can be read.
+    pub(super) fn adopt(path: PathBuf) -> Option<Self> {
+        let file = OpenOptions::new().read(true).append(true).open(&path).ok()?;
+        file.try_lock().ok()?;
+        let text = text_of(&file)?;
+        if !text.contains('\n') {
+            // Cut off while it was written: nothing was begun after it.
+            fs::remove_file(path).ok()?;
+            return None;
+        }
+        let (beginning, lines) = parse(&text)?;
+        let mut record = Self::new(path, file, beginning);
+        lines.for_each(|line| record.learn(line));
+        Some(record)
+    }
+
+    fn learn(&mut self, line: Later) {
+        let Later { upload_id, part, completing, keep_until, orphan_since } = line;
+        self.upload_id = self.upload_id.take().or(upload_id);
+        self.parts.extend(part.map(|part| (part.number, part)));
+        self.completing |= completing;
+        self.keep_until = keep_until.or(self.keep_until);
+        self.orphan_since = self.orphan_since.or(orphan_since.map(moment));
+    }
+
+    /// How much longer it waits for somebody who goes on with it; none when nobody may, or it waits no
+    /// more. One that has begun to be put together is not gone on with: that may still come about,
+    /// with other parts than those of whoever comes next.
+    pub(super) fn kept_for(&self) -> Option<Duration> {
+        let resumable = self.beginning.resumable.is_some() && self.upload_id.is_some();
+        if !resumable || self.completing || self.orphan_since.is_some() {
+            return None;
+        }
+        let rest = moment(self.keep_until?).duration_since(SystemTime::now()).ok()?;
+        if rest > MAX_KEPT {
+            // The clock has been ahead when this was noted.
+            self.keep(MAX_KEPT).ok()?;
+        }
+        Some(rest.min(MAX_KEPT)).filter(|rest| !rest.is_zero())
+    }
+
+    /// Notes that nobody owned it, for the first time.
+    pub(super) fn orphaned(&mut self) -> io::Result<()> {
+        if self.orphan_since.is_none() {
+            let now = seconds(SystemTime::now());
+            self.write(&Later { orphan_since: Some(now), ..Later::default() })?;
+            self.orphan_since = Some(moment(now));
+        }
+        Ok(())
+    }
+
+    /// Notes the multipart upload that was opened, and how long to keep it for somebody who goes on
+    /// with it. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn opened(&self, upload_id: &str, keep: Duration) -> io::Result<()> {
+        let (upload_id, keep_until) = (Some(upload_id.to_owned()), until(keep));
+        self.write(&Later { upload_id, keep_until, ..Later::default() })
+    }
+
+    /// Notes a part that the storage has taken, and how long to keep it all from now on. Not synced:
+    /// a part that is not noted is sent again. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn stored(&self, part: StoredPart, keep: Duration) -> io::Result<()> {
+        if self.file.metadata()?.len() > FULL {
+            return Ok(());
+        }
+        self.add(&Later { part: Some(part), keep_until: until(keep), ..Later::default() })
+    }
+
+    /// Notes how long to keep it from now on; not at all with zero. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, keep: Duration) -> io::Result<()> {
+        let keep_until = Some(until(keep).unwrap_or_default());
+        self.write(&Later { keep_until, ..Later::default() })
+    }
+
+    /// Notes that the parts are about to be put together. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn completing(&self) -> io::Result<()> {
+        self.write(&Later { completing: true, ..Later::default() })
+    }
+
+    /// Makes it an orphan, also when somebody still holds it to note a part that has just arrived.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn release(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+
+    /// Forgets the beginning: it came to a good end, or was taken back. Blocks.
+    pub fn end(&self) {
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "a record of the journal could not be removed");
+        }
+    }
+
+    fn write(&self, line: &Later) -> io::Result<()> {
+        self.add(line)?;
+        self.file.sync_all()
+    }
+
+    fn add(&self, line: &Later) -> io::Result<()> {
+        // What is before it may have been cut off.
+        let mut bytes = vec![b'\n'];
+        serde_json::to_writer(&mut bytes, line)?;
+        bytes.push(b'\n');
+        self.append(&bytes)
+    }
+
+    /// In one piece, as several may do so at the same time.
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.file).write_all(bytes)
+    }
+}
+
+/// The key of the archive of a record, and who is storing it.
+pub(super) fn owner(path: &Path) -> Option<(String, Owner)> {
+    let file = File::open(path).ok()?;
+    let is_locked = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    let text = text_of(&file)?;
+    let (beginning, mut lines) = parse(&text)?;
+    // An orphan is locked as well while somebody takes care of it.
+    let is_running = is_locked && lines.all(|line| line.orphan_since.is_none());
+    Some((beginning.archive, if is_running { Owner::Alive } else { Owner::Gone }))
+}
+
+/// Not everything in it was synced, so it may hold anything after a power failure.
+fn text_of(file: &File) -> Option<String> {
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// None for a record of another version.
+fn parse(text: &str) -> Option<(Beginning, impl Iterator<Item = Later> + '_)> {
+    let mut lines = text.lines();
+    let first: First = serde_json::from_str(lines.next()?).ok()?;
+    if first.format != FORMAT {
+        return None;
+    }
+    // A line that was cut off was not yet known to anybody.
+    Some((first.beginning, lines.filter_map(|line| serde_json::from_str(line).ok())))
+}
+
+fn until(keep: Duration) -> Option<u64> {
+    (!keep.is_zero()).then(|| seconds(SystemTime::now() + keep))
+}
+
+fn seconds(moment: SystemTime) -> u64 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn moment(seconds: u64) -> SystemTime {
+    // What no clock can show stands in no record that is whole.
+    let since = Duration::from_secs(seconds);
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests;

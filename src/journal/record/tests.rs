@@ -1,0 +1,123 @@
+//! Records as they come back from the disk.
+
+use super::*;
+use crate::journal::{Journal, Resumable};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A journal with the record of an upload that was opened and to be kept for so long.
+fn journal(keep: Duration) -> (tempfile::TempDir, Journal, Record) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::new(folder.path().to_owned());
+    let resumable =
+        Resumable { backup_id: "b".to_owned(), part_size: 5 << 20, storage_class: None };
+    let begun = journal.begin(Beginning {
+        endpoint: "e".to_owned(),
+        bucket: "b".to_owned(),
+        archive: "a.tar".to_owned(),
+        document: "a.metadata.json".to_owned(),
+        mark: "1".to_owned(),
+        resumable: Some(resumable),
+    });
+    let record = begun.unwrap();
+    record.opened("upload-1", keep).unwrap();
+    (folder, journal, record)
+}
+
+fn part(number: u16) -> StoredPart {
+    let (sha256, etag) = ("4".repeat(44), format!("\"{}\"", "e".repeat(32)));
+    StoredPart { number, length: 5 << 20, sha256, etag }
+}
+
+/// Whether it is kept, and whether it is to be taken back.
+fn state(journal: &Journal) -> (bool, bool) {
+    let kept = journal.kept("e", "b", |_| true).unwrap().is_some();
+    (kept, !journal.orphans("e", "b").unwrap().due.is_empty())
+}
+
+#[test]
+fn what_is_kept_waits_for_one_who_goes_on_with_it() {
+    let (_folder, journal, record) = journal(HOUR);
+    record.stored(part(1), HOUR).unwrap();
+    record.stored(part(2), HOUR).unwrap();
+    assert_eq!(state(&journal), (false, false));
+    drop(record);
+    let orphans = journal.orphans("e", "b").unwrap();
+    assert!(orphans.due.is_empty());
+    assert!(orphans.next.is_some_and(|next| next > HOUR / 2 && next <= HOUR));
+    assert!(journal.kept("e", "other", |_| true).unwrap().is_none());
+    let record = journal.kept("e", "b", |it| it.mark == "1").unwrap().unwrap();
+    assert_eq!(record.parts.into_values().collect::<Vec<_>>(), [part(1), part(2)]);
+    assert_eq!(record.upload_id.as_deref(), Some("upload-1"));
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_an_orphan() {
+    let ends: [fn(&Record); 4] = [
+        |record| record.keep(Duration::ZERO).unwrap(),
+        |record| record.completing().unwrap(),
+        |record| record.add(&Later { orphan_since: Some(1), ..Later::default() }).unwrap(),
+        |record| record.add(&Later { keep_until: Some(1), ..Later::default() }).unwrap(),
+    ];
+    for end in ends {
+        let (_folder, journal, record) = journal(HOUR);
+        end(&record);
+        drop(record);
+        assert_eq!(state(&journal), (false, true));
+    }
+    let (_folder, journal, record) = journal(Duration::ZERO);
+    drop(record);
+    assert_eq!(state(&journal), (false, true));
+}
+
+#[test]
+fn a_clock_that_was_ahead_keeps_nothing_for_ever() {
+    let (_folder, journal, record) = journal(HOUR);
+    for far in [seconds(SystemTime::now() + 3 * MAX_KEPT), u64::MAX >> 1] {
+        record.add(&Later { keep_until: Some(far), ..Later::default() }).unwrap();
+        record.release().unwrap();
+        assert_eq!(state(&journal), (true, false), "{far}");
+        let known = journal.kept("e", "b", |_| true).unwrap().unwrap().keep_until.unwrap();
+        assert!(known <= seconds(SystemTime::now() + MAX_KEPT), "{far}");
+    }
+}
+
+#[test]
+fn it_can_be_left_while_somebody_still_notes_a_part() {
+    let (_folder, journal, record) = journal(HOUR);
+    record.release().unwrap();
+    let next = journal.kept("e", "b", |_| true).unwrap().unwrap();
+    record.stored(part(3), HOUR).unwrap();
+    next.stored(part(4), HOUR).unwrap();
+    drop((record, next));
+    let next = journal.kept("e", "b", |_| true).unwrap().unwrap();
+    assert_eq!(next.parts.into_keys().collect::<Vec<_>>(), [3, 4]);
+}
+
+#[test]
+fn what_was_not_written_whole_costs_only_itself() {
+    let (_folder, journal, record) = journal(HOUR);
+    record.stored(part(1), HOUR).unwrap();
+    record.append(b"\n{\"part\":{\"number\":2,\"le").unwrap();
+    record.stored(part(3), HOUR).unwrap();
+    record.append(&[0, 0xff, 0, 0xfe]).unwrap();
+    record.stored(part(4), HOUR).unwrap();
+    drop(record);
+    let next = journal.kept("e", "b", |_| true).unwrap().unwrap();
+    assert_eq!(next.parts.into_keys().collect::<Vec<_>>(), [1, 3, 4]);
+}
+
+#[test]
+fn a_record_does_not_grow_for_ever() {
+    let (_folder, journal, record) = journal(HOUR);
+    for _ in 0..4 {
+        for number in 1..=10_000 {
+            record.stored(part(number), HOUR).unwrap();
+        }
+    }
+    let length = record.file.metadata().unwrap().len();
+    assert!((FULL..LONGEST).contains(&length), "{length}");
+    record.completing().unwrap();
+    drop(record);
+    assert_eq!(state(&journal), (false, true));
+}

@@ -1,0 +1,135 @@
+//! What is kept of an upload that was interrupted: for how long, and what does not wait for that.
+
+use std::path::Path;
+
+use s3_backup_agent::demo::host::Host;
+use serde_json::{Value, json};
+
+use super::leftovers::{records, settled};
+use super::resume::{
+    DAY, PART, SIZE, begin, connect, killed_after_six_parts, record, until_noted, upload,
+};
+use super::{assert_empty, backup};
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
+
+/// Replaces what the record says of the time that it is kept.
+fn keep_until(state: &Path, seconds: u64) {
+    let path = record(state);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + &format!("{{\"keep_until\":{seconds}}}\n")).unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_goes_on_with_is_taken_back() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
+    keep_until(state.path(), 1);
+    let host = connect(&server, state.path()).await;
+    settled(&host).await;
+    assert_empty(&server).await;
+    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    assert_eq!(stored["resumed_bytes"], Value::Null);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_for_more_than_a_day_whatever_the_clock_was() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
+    keep_until(state.path(), 1 << 52);
+    let host = connect(&server, state.path()).await;
+    settled(&host).await;
+    assert_eq!(server.open_uploads().await.len(), 1);
+    let text = std::fs::read_to_string(record(state.path())).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!(last["keep_until"].as_u64().unwrap() <= now + DAY, "{text}");
+    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    assert_eq!(stored["resumed_bytes"], 6 * PART);
+}
+
+#[tokio::test]
+async fn what_a_repetition_cannot_mend_is_taken_back() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let host = connect(&server, state.path()).await;
+    let extra = json!({"resume_s": DAY, "size": SIZE});
+    let (mut request, _) = begin(&host, "b", Noise::new(1, SIZE), 3 * PART, extra.clone()).await;
+    until_noted(state.path(), 3).await;
+    host.notify("cancel", json!({"id": request.id}), None).await.unwrap();
+    let error = request.response().await.unwrap_err();
+    assert_eq!(
+        (error.data.code.as_str(), json!(error.data.cleanup)),
+        ("cancelled", "complete".into())
+    );
+    assert_empty(&server).await;
+
+    killed_after_six_parts(&server, state.path(), extra.clone()).await;
+    let host = connect(&server, state.path()).await;
+    let short = host.upload("t1", backup("b"), extra, Noise::new(1, SIZE - 1)).await;
+    let error = short.unwrap_err();
+    assert_eq!(
+        (error.data.code.as_str(), json!(error.data.cleanup)),
+        ("length_mismatch", "complete".into())
+    );
+    assert_empty(&server).await;
+    assert_eq!(records(state.path()), 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_end_takes_everything_back() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let host = connect(&server, state.path()).await;
+    let extra = json!({"resume_s": DAY, "size": SIZE});
+    let (mut request, _) = begin(&host, "b", Noise::new(1, SIZE), 3 * PART, extra).await;
+    until_noted(state.path(), 3).await;
+    host.call("shutdown", json!({"mode": "abort"})).await.unwrap();
+    let error = request.response().await.unwrap_err();
+    assert_eq!(error.data.code, "shutting_down");
+    assert_eq!(json!(error.data.cleanup), "complete");
+    assert_empty(&server).await;
+    assert_eq!(records(state.path()), 0);
+}
+
+#[tokio::test]
+async fn a_sweep_takes_what_is_old_enough_for_it() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
+    let host = connect(&server, state.path()).await;
+    settled(&host).await;
+    assert_eq!(server.open_uploads().await.len(), 1);
+    if server.lists_uploads() {
+        let all = json!({"target": "t1", "older_than_s": 0});
+        host.call("target.sweep", all).await.unwrap();
+        assert_eq!(server.open_uploads().await, []);
+    }
+    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    assert_eq!(stored["backup"]["stored_size"], SIZE);
+}
+
+#[tokio::test]
+async fn it_can_be_done_where_state_is_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_str().unwrap();
+    let with: &[&str] = &["serve", "--state-dir", folder];
+    for (arguments, expected) in [(with, true), (&["serve"], false)] {
+        let host = Host::launch(agent_command(), arguments, &[]).await.unwrap();
+        assert_eq!(host.hello().capabilities.contains_key("upload.resume"), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_day_is_the_limit() {
+    let server = TestServer::embedded().await;
+    let host = super::connect(&server).await;
+    for wrong in [json!(DAY + 1), json!(-1), json!("1h")] {
+        let params = json!({"target": "t1", "backup": backup("b"), "resume_s": wrong});
+        let error = host.call("backup.upload", params).await.unwrap_err();
+        assert_eq!(error.data.code, "invalid_params", "{wrong}");
+        assert_eq!(json!(error.data)["facts"]["member"], "resume_s", "{wrong}");
+    }
+}
