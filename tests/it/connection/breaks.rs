@@ -22,7 +22,7 @@ use crate::e2e::leftovers::{connect_to, settled};
 use crate::e2e::streams::{begin_upload, feed};
 use crate::e2e::{assert_empty, backup, code, fetch, ids, store};
 use crate::noise::Noise;
-use crate::support::{TestServer, agent_command};
+use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 
