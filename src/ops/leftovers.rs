@@ -204,7 +204,14 @@ enum Found {
 async fn take_back(target: &Target, record: &Record) -> Result<Found> {
     let bucket = target.store.bucket();
     let Beginning { archive, document, mark, .. } = &record.beginning;
-    if bucket.exists(archive).await? && marked(bucket.mark(archive).await)?.as_ref() == Some(mark) {
+    if !bucket.exists(archive).await? {
+        // A document that was still on its way when its archive was deleted.
+        if bucket.exists(document).await? && !bucket.exists(archive).await? {
+            bucket.delete(document).await?;
+            tracing::info!(document, "deleted metadata that was left behind");
+            target.store.changed();
+        }
+    } else if marked(bucket.mark(archive).await)?.as_ref() == Some(mark) {
         if bucket.exists(document).await? {
             return Ok(Found::Backup);
         }

@@ -11,6 +11,7 @@ mod resume;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -179,6 +180,7 @@ async fn store(
         digests: sent.digests.clone(),
         replaced: old,
         outage: footprint.outage().clone(),
+        may_arrive: Arc::default(),
     };
     cancel.guard(footprint.commit(commit, sent, &archive.key)).await
 }
@@ -217,6 +219,8 @@ struct Commit {
     /// Name of the backup whose place it takes.
     replaced: Option<String>,
     outage: Outage,
+    /// Set when the document may be stored later than the storage is known to have it.
+    may_arrive: Arc<AtomicBool>,
 }
 
 impl Commit {
@@ -267,7 +271,11 @@ impl Commit {
         // Safe to repeat: the name is this upload's alone, and the document is always the same.
         let commit =
             || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
-        let backup = outage.bridge(commit).await?;
+        let committed = outage.bridge(commit).await;
+        if committed.as_ref().is_err_and(|error| error.code().retryable()) {
+            self.may_arrive.store(true, Ordering::Relaxed);
+        }
+        let backup = committed?;
         if let Some(old) = &self.replaced
             && let Err(error) = outage.bridge(|| leftovers::remove(&self.target, old)).await
         {

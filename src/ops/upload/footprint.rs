@@ -4,6 +4,7 @@
 //! committing) run as tasks of their own, so that a cancelled upload can wait for their outcome and
 //! then undo it. Otherwise an object could arrive after it was deleted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub(super) struct Footprint {
     unnamed: Option<String>,
     putting: Option<JoinHandle<Result<Stored>>>,
     committing: Option<JoinHandle<Result<Uploaded>>>,
+    /// Whether the document may still be on its way.
+    may_arrive: Arc<AtomicBool>,
     /// In the order in which they are deleted.
     objects: Vec<String>,
     /// Kept until everything is taken back, so that no other upload takes the name before.
@@ -93,6 +96,7 @@ impl Footprint {
             unnamed: None,
             putting: None,
             committing: None,
+            may_arrive: Arc::default(),
             objects: Vec::new(),
             name: None,
             mark: String::new(),
@@ -230,6 +234,7 @@ impl Footprint {
         let layout = commit.target.store.layout();
         let metadata_key = layout.metadata_key(&commit.name);
         self.objects = vec![metadata_key, key.to_owned()];
+        self.may_arrive = Arc::clone(&commit.may_arrive);
         let upload = self.upload.clone();
         let (key, mark) = (key.to_owned(), self.mark.clone());
         let (record, ledger) = (self.record.clone(), self.ledger.clone());
@@ -277,7 +282,7 @@ impl Footprint {
                 return Erased::Committed(Box::new(uploaded));
             }
             let mut clean = true;
-            let mut arrives_late = false;
+            let mut arrives_late = self.may_arrive.load(Ordering::Relaxed);
             if let Some(opening) = &mut self.opening
                 && let Ok(Ok(upload)) = opening.await
             {
@@ -311,7 +316,12 @@ impl Footprint {
                 let ours = self.is_ours(&target, archive).await;
                 clean &= report(archive, ours.as_ref().map(|_| ()).map_err(Clone::clone));
                 for key in self.objects.iter().filter(|_| matches!(ours, Ok(true))) {
-                    clean &= report(key, target.store.bucket().delete(key).await);
+                    let deleted = report(key, target.store.bucket().delete(key).await);
+                    clean &= deleted;
+                    // An archive must not go before its document.
+                    if !deleted {
+                        break;
+                    }
                 }
             }
             target.store.changed();

@@ -438,6 +438,29 @@ async fn nothing_is_deleted_that_could_not_be_found_again() {
 }
 
 #[tokio::test]
+async fn an_archive_does_not_go_before_its_document() {
+    // The document is stored, its answers are lost, and it cannot be deleted for a while.
+    let on_document = |method: Method| {
+        move |head: &Parts| head.method == method && head.uri.path().ends_with(".json")
+    };
+    let mut storing = first(5, on_document(Method::PUT), || Act::LoseAnswer);
+    let deleting = on_document(Method::DELETE);
+    let rule = move |head: &Parts| match deleting(head) {
+        true => Act::Answer(500, "InternalError"),
+        false => storing(head),
+    };
+    let server = TestServer::embedded().await;
+    let wire = Wire::start(address(&server), rule).await;
+    let state = tempfile::tempdir().unwrap();
+    let host = with_state(&server, &wire, &state).await;
+    let error = host.upload("t1", backup("b"), json!({}), &b"b"[..]).await.unwrap_err();
+    assert_eq!(cleanup(&error), "failed", "{error:?}");
+    // What cannot be taken back stays a whole backup.
+    let (content, _) = fetch(&host, "b").await;
+    assert_eq!(content, b"b");
+}
+
+#[tokio::test]
 async fn an_upload_that_a_validation_left_open_is_taken_back() {
     let is_opening = |head: &Parts| head.method == Method::POST;
     let is_abort = |head: &Parts| {

@@ -94,6 +94,27 @@ async fn what_a_killed_upload_left_is_taken_back_by_the_next_agent() {
 }
 
 #[tokio::test]
+async fn a_document_that_arrives_after_its_archive_was_taken_back_goes_too() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let host = connect(&server, state.path()).await;
+    let request = send_until(&host, "k", 0, json!({"size": 100 << 20})).await;
+    drop(request);
+    kill(host).await;
+    let files = std::fs::read_dir(state.path().join("uploads")).unwrap();
+    let text: String =
+        files.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+    let record: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let document = record["document"].as_str().unwrap();
+
+    let host = connect(&server, state.path()).await;
+    settled(&host).await;
+    server.put(document, json!({"backup_id": "k"}).to_string()).await;
+    settled(&host).await;
+    assert_empty(&server).await;
+}
+
+#[tokio::test]
 async fn a_kill_around_the_end_leaves_all_or_nothing() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
