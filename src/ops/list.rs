@@ -19,12 +19,13 @@ pub async fn list(target: &Target, refresh: bool, cancel: &Cancel) -> Result<Arc
 }
 
 /// The same without waiting for the storage, while there is a listing that is at most `stale` older;
-/// then a new one is made meanwhile.
+/// then a new one is made meanwhile. With `refresh` it is waited for all the same.
 ///
 /// # Errors
 /// `invalid_params` when that is more than a day, and those of [`list`].
 pub async fn list_soon(
     target: &Arc<Target>,
+    refresh: bool,
     stale: Duration,
     cancel: &Cancel,
 ) -> Result<Arc<Listing>> {
@@ -32,9 +33,8 @@ pub async fn list_soon(
         let message = format!("the member \"stale_s\" must be 0 to {MAX_STALE_S}");
         return Err(Error::new(Code::InvalidParams, message).fact("member", "stale_s"));
     }
-    let Some((listing, is_old)) = target.store.stale_listing(stale) else {
-        return list(target, false, cancel).await;
-    };
+    let kept = if refresh { None } else { target.store.stale_listing(stale) };
+    let Some((listing, is_old)) = kept else { return list(target, refresh, cancel).await };
     if is_old {
         let target = Arc::clone(target);
         tokio::spawn(async move {

@@ -154,10 +154,7 @@ impl Work {
                 // A later page comes from the listing of the first one, as long as that is kept.
                 let refresh = request.refresh && cursor.is_none();
                 let stale = Duration::from_secs(request.stale_s);
-                let listing = match refresh {
-                    true => ops::list(&target, true, &cancel).await?,
-                    false => ops::list_soon(&target, stale, &cancel).await?,
-                };
+                let listing = ops::list_soon(&target, refresh, stale, &cancel).await?;
                 answer(&page(&listing, cursor, request.page_size)?)
             }
             Self::Get(request) => {

@@ -196,6 +196,8 @@ class ClientHost:
                 leftovers = await client.sweep(target, **options)
                 return {"leftovers": [_renamed(asdict(leftover)) for leftover in leftovers]}
             case "backup.list":
+                if "stale_s" in options:
+                    options["stale"] = options.pop("stale_s")
                 listing = await client.list(target, **options)
                 return {name: list(entries) for name, entries in asdict(listing).items()}
             case "backup.get":

@@ -43,6 +43,7 @@ AGENTS: dict[str, set[str]] = {
         "S8.error-in-upload",
         "S9.gaps-and-overlaps",
         "U1.length",
+        "U6+U7.interrupted",
     },
     "agent_leaks_secrets": {"K2.secrets"},
     "agent_lists_early": {"B1.listed-when-whole"},
