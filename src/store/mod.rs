@@ -10,11 +10,11 @@ mod documents;
 pub mod layout;
 mod listing;
 pub mod metadata;
+mod names;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::future::Cache;
@@ -23,6 +23,7 @@ use self::documents::{Documents, Summary};
 pub use self::layout::Layout;
 pub use self::listing::{Entry, Listing};
 use self::metadata::{Digests, Document};
+pub use self::names::{Reserved, ended};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, Metadata};
@@ -227,26 +228,9 @@ impl Store {
         id: &str,
         is_taken: impl Fn(&str) -> bool,
     ) -> Result<Option<Reserved>> {
-        let here = |what: &str| (Arc::clone(&self.place), what.to_owned());
-        let mut wanted = wanted();
-        if wanted.ended != ended {
-            return Ok(None);
-        }
-        if wanted.ids.contains(&here(id)) {
-            let message = format!("a backup with the id \"{id}\" is being stored already");
-            return Err(Error::new(Code::AlreadyExists, message).fact("backup_id", id));
-        }
-        let name = layout::candidates(wished, id)
-            .find(|name| {
-                !listing.has_name(name)
-                    && !wanted.names.contains(&here(name))
-                    && !is_taken(&self.layout.archive_key(name))
-            })
-            .unwrap_or_else(|| layout::safe(id));
-        let reserved = Reserved { name: here(&name), id: here(id) };
-        wanted.names.insert(reserved.name.clone());
-        wanted.ids.insert(reserved.id.clone());
-        Ok(Some(reserved))
+        let is_free =
+            |name: &str| !listing.has_name(name) && !is_taken(&self.layout.archive_key(name));
+        Reserved::new(&self.place, (wished, id), ended, is_free)
     }
 
     /// Whether nobody has taken the name of this archive since it was chosen.
@@ -264,7 +248,7 @@ impl Store {
     /// Whether an upload of this process is using the name.
     #[must_use]
     pub fn is_reserved(&self, name: &str) -> bool {
-        wanted().names.contains(&(Arc::clone(&self.place), name.to_owned()))
+        names::is_reserved(&self.place, name)
     }
 
     /// Writes the metadata of a backup whose archive is stored: from now on it is listed.
@@ -357,62 +341,4 @@ pub(crate) fn taken(name: &str) -> Error {
 fn no_such_backup(id: &str) -> Error {
     Error::new(Code::NotFound, format!("there is no backup with the id \"{id}\""))
         .fact("backup_id", id)
-}
-
-/// A name or an id, and the place where it stands for something.
-type Here = (Arc<str>, String);
-
-/// Names and ids of running uploads.
-#[derive(Debug, Default)]
-struct Wanted {
-    names: HashSet<Here>,
-    ids: HashSet<Here>,
-    /// How many had one and gave it back.
-    ended: u64,
-}
-
-/// Those of the whole process: a target that is opened again is another store of the same place,
-/// while uploads to the one before may still run.
-fn wanted() -> MutexGuard<'static, Wanted> {
-    static WANTED: LazyLock<Mutex<Wanted>> = LazyLock::new(Mutex::default);
-    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many uploads of this process have ended, whatever became of them.
-#[must_use]
-pub fn ended() -> u64 {
-    wanted().ended
-}
-
-/// A name and an id that belong to one running upload.
-#[derive(Debug)]
-pub struct Reserved {
-    name: Here,
-    id: Here,
-}
-
-impl Reserved {
-    /// The name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name.1
-    }
-
-    /// Takes another name in place of this one.
-    pub fn change(&mut self, name: &str) {
-        let other = (Arc::clone(&self.name.0), name.to_owned());
-        let mut wanted = wanted();
-        wanted.names.remove(&self.name);
-        wanted.names.insert(other.clone());
-        self.name = other;
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        let mut wanted = wanted();
-        wanted.names.remove(&self.name);
-        wanted.ids.remove(&self.id);
-        wanted.ended += 1;
-    }
 }
