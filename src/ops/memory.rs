@@ -1,9 +1,9 @@
 //! Who may hold how many bytes: one budget for all transfers of a target.
 //!
-//! The formula: of `memory_budget_bytes`, 16 MiB are set aside for the process itself (code,
+//! The formula: of `memory_budget_bytes`, 24 MiB are set aside for the process itself (code,
 //! runtime, connections, listings); the rest, but at least 24 MiB, is the pool for backup data. A
 //! transfer first reserves what it needs to run at all, and waits in line until it gets that; it
-//! then takes more from what is left, one part at a time, to work on several parts at once. What a
+//! then takes more from what is left, for one part and its connection at a time, to work on several at once. What a
 //! download has fetched ahead for a host that does not take it is given up when others wait.
 
 use std::sync::Arc;
@@ -14,7 +14,10 @@ use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 
 /// Set aside for the process itself.
-const PROCESS: u64 = 16 * MIB;
+const PROCESS: u64 = 24 * MIB;
+
+/// What a connection takes beside the part that goes over it.
+const CONNECTION: u64 = MIB;
 
 /// Smallest pool: one upload that may still become a single request, and its window.
 const SMALLEST_POOL: u64 = 24 * MIB;
@@ -77,9 +80,10 @@ impl Budget {
         let _ = self.waiting.subscribe().wait_for(|count| *count > 0).await;
     }
 
-    /// Takes `bytes` if they are free and nobody waits.
+    /// Takes what a part of `bytes` needs on a connection of its own, if that is free and nobody waits.
     pub(super) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
-        let permit = Arc::clone(&self.pool).try_acquire_many_owned(permits(bytes)).ok()?;
+        let needed = permits(bytes.saturating_add(CONNECTION));
+        let permit = Arc::clone(&self.pool).try_acquire_many_owned(needed).ok()?;
         Some(Reservation { _permit: permit })
     }
 }

@@ -48,7 +48,7 @@ LIST_STALE: Final = 3600
 OUTAGE: Final = 900
 
 #: Seconds that what an upload has stored waits for its next try, which sends only the rest.
-RESUME: Final = 600
+RESUME: Final = 60
 
 #: How often an upload is tried in all, when the storage or the network fails in a passing way.
 UPLOAD_ATTEMPTS: Final = 3
