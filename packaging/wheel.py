@@ -12,13 +12,13 @@ both are pyproject.toml and python/.
 import base64
 import hashlib
 import re
-import struct
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 from plain_zip import Member, write
+from static import MACHINES, NotStaticError, check
 from version import NAME, ROOT, version
 
 PACKAGE = NAME.replace("-", "_")
@@ -30,25 +30,11 @@ TAGS = {
     "macos-x86_64": ["macosx_10_12_x86_64"],
     "windows-x86_64": ["win_amd64"],
 }
-MACHINES = {"x86_64": 62, "aarch64": 183}
 LINK = re.compile(r'(\]\(|src=")(?!https?:|#)([^)"\s]+)')
 
 
 class RefusedError(Exception):
     """The file is not what its name says."""
-
-
-def check_static(binary: bytes, machine: str) -> None:
-    """A program for Linux must be made for this machine, and need no loader."""
-    if binary[:6] != b"\x7fELF\x02\x01":
-        raise RefusedError("this is no 64-bit program for Linux")
-    if struct.unpack_from("<H", binary, 18)[0] != MACHINES[machine]:
-        raise RefusedError(f"this is not made for {machine}")
-    (table,) = struct.unpack_from("<Q", binary, 32)
-    size, count = struct.unpack_from("<HH", binary, 54)
-    kinds = [struct.unpack_from("<I", binary, table + size * number)[0] for number in range(count)]
-    if 3 in kinds:  # PT_INTERP
-        raise RefusedError("this is not static: it asks for a loader")
 
 
 def description(readme: str, repository: str, release: str) -> str:
@@ -108,7 +94,9 @@ def record(files: list[Member], release: str) -> Member:
 
 
 def build(binary: Path, folder: Path) -> Path:
-    """Makes the wheel. Raises `RefusedError` when the binary is not what its name says."""
+    """Makes the wheel. Raises `RefusedError` or `NotStaticError` when the binary is not what its
+    name says.
+    """
     platform = binary.name.removeprefix(f"{NAME}-").removesuffix(".exe")
     if platform not in TAGS:
         raise RefusedError(
@@ -116,7 +104,7 @@ def build(binary: Path, folder: Path) -> Path:
         )
     content = binary.read_bytes()
     if platform in MACHINES:
-        check_static(content, platform)
+        check(content, platform)
     release = version(ROOT)
     files = list(members(content, platform, release))
     target = folder / f"{PACKAGE}-{release}-py3-none-{'.'.join(TAGS[platform])}.whl"
@@ -131,7 +119,7 @@ def main(arguments: list[str]) -> int:
     binary = Path(arguments[0])
     try:
         print(build(binary, Path(arguments[1]) if len(arguments) > 1 else binary.parent))
-    except RefusedError as refused:
+    except (NotStaticError, RefusedError) as refused:
         print(f"{binary}: {refused}", file=sys.stderr)
         return 1
     return 0

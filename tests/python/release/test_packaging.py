@@ -155,6 +155,25 @@ def static_program(tmp_path: Path) -> Path:
     return program
 
 
+def test_a_static_program_needs_no_loader_and_no_library(
+    binary: str, static_program: Path, tmp_path: Path
+) -> None:
+    size = static_program.stat().st_size
+    assert output("static.py", str(static_program)) == f"{static_program} {size} bytes"
+    # A library asks for no loader, but for other libraries.
+    library = tmp_path / "library" / static_program.name
+    library.parent.mkdir()
+    source = static_program.with_name("program.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    dynamic = tmp_path / "dynamic" / static_program.name
+    dynamic.parent.mkdir()
+    shutil.copy(binary, dynamic)
+    for path, said in ((library, "asks for a library"), (dynamic, "asks for a loader")):
+        done = run(SCRIPTS / "static.py", str(path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr
+
+
 def test_a_wheel_installs_the_program(static_program: Path, tmp_path: Path) -> None:
     wheel = Path(output("wheel.py", str(static_program), str(tmp_path / "wheels")))
     machine = os.uname().machine
