@@ -23,8 +23,6 @@ COMMENT = re.compile(r" # (v?\d+\.\d+\.\d+|master)$")
 # Besides scripts: what a runner brings, in steps of one line.
 COMMANDS = {"gh", "mkdir", "$BINARY"}
 BEFORE_A_SCRIPT = {"sudo", "python"}
-# Named here before it is there.
-LATER = {"packaging/build-static"}
 each = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 
 
@@ -63,11 +61,8 @@ def unknown_commands(workflow: Json) -> list[str]:
 
 
 def is_script(word: str) -> bool:
-    # What was built is tried out.
-    if word.startswith("dist/s3-backup-agent-"):
-        return True
     path = ROOT / word
-    return word in LATER or (path.is_file() and os.access(path, os.X_OK))
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 def needed(workflow: Json, job: str) -> set[str]:
@@ -99,10 +94,6 @@ def test_steps_are_scripts_of_this_repository(path: Path) -> None:
     for job in workflow["jobs"].values():
         if called := job.get("uses"):
             assert (ROOT / called).is_file()
-
-
-def test_nothing_is_waited_for_that_is_there() -> None:
-    assert [name for name in LATER if (ROOT / name).exists()] == [], "take it off the list"
 
 
 @each
