@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """A proxy for HTTPS on the loopback, which tells what it is asked for.
 
 Prints its address, then one line for each CONNECT: the host and port that were asked for.
