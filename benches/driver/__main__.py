@@ -161,7 +161,8 @@ def main() -> None:
             results.write(given.results)
         if group != "page":
             transfers.said(f"{group}: {(time.monotonic() - begin) / 60:.1f} min")
-    for line in page.write(results, given.results.with_suffix(".md")):
+    # From the file, whose figures are rounded, so that the same file always makes the same page.
+    for line in page.write(Results.read(given.results), given.results.with_suffix(".md")):
         print(line)
 
 

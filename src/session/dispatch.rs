@@ -360,13 +360,17 @@ impl Session {
     fn shut_down(&self, id: u64, request: Shutdown) {
         self.ending.store(true, Ordering::Relaxed);
         let (outbox, table) = (self.outbox.clone(), self.table.clone());
+        let end = |table: &Table| table.cancel_all(&Cause::ToldToEnd);
+        // At once: the end of the input may come next, and the first cause counts.
+        let aborted = (request.mode == ShutdownMode::Abort).then(|| end(&table));
         tokio::spawn(async move {
             let patience = Duration::from_millis(request.timeout_ms.unwrap_or(60_000));
-            let mut aborted = Vec::new();
-            if request.mode == ShutdownMode::Abort || !table.idle(patience).await {
-                aborted = table.cancel_all(&Cause::ToldToEnd);
-                table.idle(CLEANUP).await;
-            }
+            let aborted = match aborted {
+                Some(aborted) => aborted,
+                None if table.idle(patience).await => Vec::new(),
+                None => end(&table),
+            };
+            table.idle(CLEANUP).await;
             table.all_answered(CLEANUP).await;
             // Answers of transfers lie behind their data, and this one comes after them.
             outbox.respond_after_data(id, answer(&ShutDown { aborted })).await;
