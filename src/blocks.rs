@@ -204,7 +204,7 @@ impl Filled {
     /// `UnexpectedEof` when there are fewer, `OutOfMemory` when the system has no memory left (then
     /// exactly [`Filled::len`] bytes were read), and what the input ends in.
     pub fn read_exact(&mut self, input: &mut impl io::Read, length: usize) -> io::Result<()> {
-        let read = self.read_to_end_of(length, input);
+        let read = self.read_gathered(length, input);
         while self.blocks.last().is_some_and(Block::is_empty) {
             self.blocks.pop();
         }
@@ -213,7 +213,7 @@ impl Filled {
 
     /// Asks for all that is missing at once: every call wakes up whoever writes, and the fewer of them
     /// there are, the more he can write each time.
-    fn read_to_end_of(&mut self, mut length: usize, input: &mut impl io::Read) -> io::Result<()> {
+    fn read_gathered(&mut self, mut length: usize, input: &mut impl io::Read) -> io::Result<()> {
         let mut first = self.blocks.iter().take_while(|block| block.len() == BLOCK).count();
         let mut room = self.blocks.len() * BLOCK - self.len();
         while room < length {

@@ -3,8 +3,9 @@
 //! The formula: of `memory_budget_bytes`, 24 MiB are set aside for the process itself (code,
 //! runtime, connections, listings); the rest, but at least 24 MiB, is the pool for backup data. A
 //! transfer first reserves what it needs to run at all, and waits in line until it gets that; it
-//! then takes more from what is left, for one part and its connection at a time, to work on several at once. What a
-//! download has fetched ahead for a host that does not take it is given up when others wait.
+//! then takes more from what is left, for one part and its connection at a time, to work on several
+//! at once. What a download has fetched ahead for a host that does not take it is given up when
+//! others wait.
 
 use std::sync::Arc;
 

@@ -42,6 +42,13 @@ class Folder:
             "prefix": self.prefix,
         }
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same for the command line, and nothing else but what keeps it from a proxy."""
+        settings = {k.upper(): v for k, v in self.config.items() if k != "type"}
+        given = {f"S3_BACKUP_AGENT_{name}": value for name, value in settings.items()}
+        return given | {"NO_PROXY": os.environ.get("NO_PROXY", "")}
+
     def keys(self) -> list[str]:
         """The objects that lie in it."""
         return self._keys(f"list-type=2&prefix={self.prefix}%2F")

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,21 +31,25 @@ def send_signal(client: AgentClient, number: signal.Signals) -> None:
     os.kill(client.pid, number)
 
 
+async def _deadly(
+    client: AgentClient, data: bytes, is_time: Callable[[], object]
+) -> AsyncIterator[bytes]:
+    """A source that kills the agent when it has handed over its data and the time has come."""
+    async for chunk in chunks(data):
+        yield chunk
+    await until(is_time)
+    send_signal(client, signal.SIGKILL)
+    await asyncio.Event().wait()
+
+
 async def test_killed_in_an_upload(binary: str, folder: Folder, tmp_path: Path) -> None:
     opened = 0
     async with connected(binary, folder, tmp_path / "state") as client:
 
-        async def source() -> AsyncIterator[bytes]:
-            async for chunk in chunks(bytes(25 * MIB)):
-                yield chunk
-            await until(folder.unfinished)
-            send_signal(client, signal.SIGKILL)
-            await asyncio.sleep(60)
-
         async def open_source() -> AsyncIterator[bytes]:
             nonlocal opened
             opened += 1
-            return source()
+            return _deadly(client, bytes(25 * MIB), folder.unfinished)
 
         with pytest.raises(AgentGone) as caught:
             await client.upload("t1", backup(), open_source, size=100 * MIB, attempts=5)
@@ -71,17 +75,12 @@ async def test_killed_once_in_an_upload(
     async with connected(binary, folder, state) as client:
         await client.open_target("t1", folder.config | {"part_size_bytes": 5 * MIB})
 
-        async def deadly() -> AsyncIterator[bytes]:
-            async for chunk in chunks(data[: 21 * MIB]):
-                yield chunk
-            await until(lambda: _noted(state) == 4)
-            send_signal(client, signal.SIGKILL)
-            await asyncio.sleep(60)
-
         async def open_source() -> AsyncIterator[bytes]:
             nonlocal opened
             opened += 1
-            return deadly() if opened == 1 else chunks(data)
+            if opened == 1:
+                return _deadly(client, data[: 21 * MIB], lambda: _noted(state) == 4)
+            return chunks(data)
 
         stored = await client.upload(
             "t1", backup(), open_source, size=len(data), attempts=3, resume=600
@@ -103,17 +102,10 @@ async def test_nothing_is_kept_of_the_last_attempt(
     opened = 0
     async with connected(binary, folder, tmp_path / "state") as client:
 
-        async def deadly() -> AsyncIterator[bytes]:
-            async for chunk in chunks(bytes(25 * MIB)):
-                yield chunk
-            await until(folder.unfinished)
-            send_signal(client, signal.SIGKILL)
-            await asyncio.sleep(60)
-
         async def open_source() -> AsyncIterator[bytes]:
             nonlocal opened
             opened += 1
-            return deadly()
+            return _deadly(client, bytes(25 * MIB), folder.unfinished)
 
         with fails("agent_gone"):
             await client.upload("t1", backup(), open_source, size=30 * MIB, attempts=2, resume=600)

@@ -43,15 +43,7 @@ def check(operation: str, counted: Counts, n: int = 0) -> None:
 def run(binary: str, folder: Folder, tmp_path: Path) -> Iterator[Run]:
     """Runs the program, and counts what it asks."""
     with counting_relay(setting("TEST_S3_ENDPOINT")) as relay:
-        environment = {
-            "S3_BACKUP_AGENT_ENDPOINT": relay.endpoint,
-            "S3_BACKUP_AGENT_REGION": setting("TEST_S3_REGION"),
-            "S3_BACKUP_AGENT_BUCKET": folder.bucket,
-            "S3_BACKUP_AGENT_PREFIX": folder.prefix,
-            "S3_BACKUP_AGENT_ACCESS_KEY_ID": setting("TEST_S3_ACCESS_KEY_ID"),
-            "S3_BACKUP_AGENT_SECRET_ACCESS_KEY": setting("TEST_S3_SECRET_ACCESS_KEY"),
-            "NO_PROXY": os.environ.get("NO_PROXY", ""),
-        }
+        environment = folder.environment | {"S3_BACKUP_AGENT_ENDPOINT": relay.endpoint}
 
         def run(*arguments: str, state: str = "state") -> Counts:
             subprocess.run(

@@ -64,18 +64,9 @@ def machine(tmp_path: Path) -> dict[str, str]:
 
 def store(binary: str, folder: Folder) -> str:
     """Stores a real backup as its Home Assistant would; returns its id."""
-    environment = {
-        "S3_BACKUP_AGENT_ENDPOINT": setting("TEST_S3_ENDPOINT"),
-        "S3_BACKUP_AGENT_REGION": setting("TEST_S3_REGION"),
-        "S3_BACKUP_AGENT_BUCKET": folder.bucket,
-        "S3_BACKUP_AGENT_PREFIX": folder.prefix,
-        "S3_BACKUP_AGENT_ACCESS_KEY_ID": setting("TEST_S3_ACCESS_KEY_ID"),
-        "S3_BACKUP_AGENT_SECRET_ACCESS_KEY": setting("TEST_S3_SECRET_ACCESS_KEY"),
-        "NO_PROXY": os.environ.get("NO_PROXY", ""),
-    }
     command = [binary, "upload", "--json", str(BACKUPS[0])]
     done = subprocess.run(
-        command, env=environment, check=True, capture_output=True, encoding="utf-8"
+        command, env=folder.environment, check=True, capture_output=True, encoding="utf-8"
     )
     return str(json.loads(done.stdout)["backup"]["id"])
 
