@@ -30,7 +30,7 @@ pub struct Journal {
     folder: PathBuf,
 }
 
-/// An archive that is about to be stored.
+/// An archive that is about to be stored or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beginning {
     /// Address of the service.
@@ -46,6 +46,20 @@ pub struct Beginning {
     /// What another upload has to agree in to go on with this one; none where none may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumable: Option<Resumable>,
+    /// What takes the place of this backup, so that it is to be deleted even while it is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<Replacement>,
+}
+
+/// A backup that takes the place of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// Identity of both.
+    pub backup_id: String,
+    /// Key of its archive.
+    pub archive: String,
+    /// Key of its document.
+    pub document: String,
 }
 
 /// What two uploads of one backup have in common.
@@ -215,6 +229,7 @@ mod tests {
             document: "backups/a.metadata.json".to_owned(),
             mark: mark.to_owned(),
             resumable: None,
+            replacement: None,
         }
     }
 

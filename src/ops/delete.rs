@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Cancel, Target, leftovers};
+use super::{Cancel, Target, leftovers, tend};
 use crate::error::Result;
+use crate::journal::{Beginning, Record, Replacement};
 
 /// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
 /// fine. Once begun it goes on even when cancelled, because half a deletion helps nobody.
@@ -13,5 +14,87 @@ use crate::error::Result;
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
     let name = cancel.guard(target.store.name_of(id)).await?;
     let target = Arc::clone(target);
-    cancel.finish(tokio::spawn(async move { leftovers::remove(&target, &name).await })).await
+    let deleting = async move {
+        let mut removal = Removal::plan(&target, name).await?;
+        removal.note(&target, None).await;
+        let removed = removal.attempt(&target).await;
+        removal.close(&target, removed.is_ok()).await;
+        removed
+    };
+    cancel.finish(tokio::spawn(deleting)).await
+}
+
+/// A backup that is to be deleted. When this process is killed half way, the next one goes on; when
+/// the storage is away, this one tries again later.
+#[derive(Debug)]
+pub(super) struct Removal {
+    name: String,
+    /// What its archive is known by; none where that is somebody else's, or nothing can be noted.
+    mark: Option<String>,
+    record: Option<Arc<Record>>,
+}
+
+impl Removal {
+    /// Looks at the archive, so that it could be found again when only half of it is deleted.
+    ///
+    /// # Errors
+    /// When that cannot be done for now.
+    pub(super) async fn plan(target: &Target, name: String) -> Result<Self> {
+        let mut mark = None;
+        if target.leftovers.can_note() {
+            let archive = target.store.layout().archive_key(&name);
+            mark = match target.store.bucket().mark(&archive).await {
+                Err(error) if error.code().retryable() => return Err(error),
+                found => found.ok().flatten(),
+            };
+        }
+        Ok(Self { name, mark, record: None })
+    }
+
+    /// The backup that is to be deleted.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Notes in the journal that it begins: what is half deleted will be deleted, and what has been
+    /// replaced `by` the backup of this name and id.
+    pub(super) async fn note(&mut self, target: &Target, by: Option<(&str, &str)>) {
+        let Some(mark) = self.mark.take() else { return };
+        let keys = |name: &str| {
+            let layout = target.store.layout();
+            (layout.archive_key(name), layout.metadata_key(name))
+        };
+        let replacement = by.map(|(name, id)| {
+            let (archive, document) = keys(name);
+            Replacement { backup_id: id.to_owned(), archive, document }
+        });
+        let (archive, document) = keys(&self.name);
+        let beginning = target.leftovers.beginning(archive, document, mark);
+        let record = target.leftovers.begin(Beginning { replacement, ..beginning }).await;
+        self.record = record.map(Arc::new);
+    }
+
+    /// Deletes it. Safe to repeat.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub(super) async fn attempt(&self, target: &Target) -> Result<()> {
+        target.store.remove(&self.name).await
+    }
+
+    /// Forgets it when nothing is left to be done, and comes back for it otherwise.
+    pub(super) async fn close(self, target: &Arc<Target>, is_done: bool) {
+        match self.record {
+            Some(record) if is_done => leftovers::end(record).await,
+            Some(record) => {
+                if record.beginning.replacement.is_some() {
+                    leftovers::note(Arc::clone(&record), Record::replaced).await;
+                }
+                // Without an owner it is found by who comes back for it.
+                drop(record);
+                tend(target);
+            }
+            None => {}
+        }
+    }
 }

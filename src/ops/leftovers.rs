@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 
 use super::{Target, tend};
 use crate::error::{Code, Result};
-use crate::journal::{Beginning, Journal, Orphans, Owner, Record, Resumable};
+use crate::journal::{Beginning, Journal, Orphans, Owner, Record, Replacement};
 use crate::s3::{Bucket, OpenUpload, Upload};
-use crate::store::Layout;
 use crate::store::layout::Half;
+use crate::store::{Layout, MAX_DOCUMENT, metadata};
 
 /// So long after an upload was killed, what it had already sent may still arrive: the system goes on
 /// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again
@@ -40,17 +40,20 @@ impl Leftovers {
         Self { journal, endpoint, bucket, settling: Mutex::default() }
     }
 
-    /// Notes that the archive with this key, known by `mark`, is about to be stored or deleted. None
-    /// where nothing can be noted, or it is noted already.
-    pub(super) async fn begin(
-        &self,
-        archive: String,
-        document: String,
-        mark: String,
-        resumable: Option<Resumable>,
-    ) -> Option<Record> {
+    /// Whether there is a journal.
+    pub(super) fn can_note(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// The archive with this key, known by `mark`, which nobody may go on with and nothing replaces.
+    pub(super) fn beginning(&self, archive: String, document: String, mark: String) -> Beginning {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
-        let beginning = Beginning { endpoint, bucket, archive, document, mark, resumable };
+        let (resumable, replacement) = (None, None);
+        Beginning { endpoint, bucket, archive, document, mark, resumable, replacement }
+    }
+
+    /// Notes what is about to be done. None where nothing can be noted, or it is noted already.
+    pub(super) async fn begin(&self, beginning: Beginning) -> Option<Record> {
         let begun = self.ask(move |journal| match journal.begin(beginning) {
             // By an earlier deletion that came to no end.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
@@ -128,37 +131,6 @@ pub(super) async fn end(record: Arc<Record>) {
     let _ = tokio::task::spawn_blocking(move || record.end()).await;
 }
 
-/// Deletes a backup: its metadata first, then its archive. When this process is killed in between, the
-/// next one deletes the archive, if it is one of ours; when that fails, this one tries again later.
-///
-/// # Errors
-/// Every code that a storage or a connection can cause.
-pub(super) async fn remove(target: &Arc<Target>, name: &str) -> Result<()> {
-    let layout = target.store.layout();
-    let (archive, document) = (layout.archive_key(name), layout.metadata_key(name));
-    let mut record = None;
-    if target.leftovers.journal.is_some() {
-        match target.store.bucket().mark(&archive).await {
-            Ok(Some(mark)) => record = target.leftovers.begin(archive, document, mark, None).await,
-            // Nothing is deleted whose other half could not be found again.
-            Err(error) if error.code().retryable() => return Err(error),
-            // An archive of somebody else has nothing to be known by later.
-            Ok(None) | Err(_) => {}
-        }
-    }
-    let removed = target.store.remove(name).await;
-    match (record, &removed) {
-        (Some(record), Ok(())) => end(Arc::new(record)).await,
-        (None, Ok(())) => {}
-        (record, Err(_)) => {
-            // Without an owner it is found by who comes back for it.
-            drop(record);
-            tend(target);
-        }
-    }
-    removed
-}
-
 /// When to look for leftovers once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
@@ -213,7 +185,12 @@ async fn take_back(target: &Target, record: &Record) -> Result<Found> {
         }
     } else if marked(bucket.mark(archive).await)?.as_ref() == Some(mark) {
         if bucket.exists(document).await? {
-            return Ok(Found::Backup);
+            let Some(replacement) = &record.beginning.replacement else { return Ok(Found::Backup) };
+            if !record.replaced && !is_whole(bucket, replacement).await? {
+                return Ok(Found::Rest);
+            }
+            bucket.delete(document).await?;
+            target.store.changed();
         }
         bucket.delete(archive).await?;
         tracing::info!(archive, "deleted an archive that was left behind");
@@ -224,6 +201,21 @@ async fn take_back(target: &Target, record: &Record) -> Result<Found> {
         None => abort_empty(target, archive).await?,
     }
     Ok(Found::Rest)
+}
+
+/// Whether what was to take the place of a backup has become one.
+async fn is_whole(bucket: &Bucket, replacement: &Replacement) -> Result<bool> {
+    let Replacement { backup_id, archive, document } = replacement;
+    if !bucket.exists(document).await? {
+        return Ok(false);
+    }
+    let content = match bucket.get(document, MAX_DOCUMENT).await {
+        Err(error) if error.code() == Code::NotFound => return Ok(false),
+        content => content?,
+    };
+    let is_it =
+        metadata::read(&content).is_ok_and(|read| read.id == *backup_id && read.fault.is_none());
+    Ok(is_it && bucket.exists(archive).await?)
 }
 
 /// Aborts an upload whose id was not noted any more. It cannot have got a part by then, which tells

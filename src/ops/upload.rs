@@ -19,8 +19,9 @@ use futures_util::FutureExt as _;
 
 use self::footprint::Footprint;
 use self::parts::{Archive, Plan, Sent};
+use super::delete::Removal;
 use super::outage::Outage;
-use super::{Cancel, Target, leftovers, settle};
+use super::{Cancel, Target, settle};
 use crate::error::{Cleanup, Code, Error, Result};
 use crate::journal::Resumable;
 use crate::progress::{Phase, Progress};
@@ -152,6 +153,10 @@ async fn store(
         .await?;
     let id = &request.backup.id;
     let (old, name) = cancel.guard(choose(target, request)).await?;
+    let replaced = match old {
+        Some(old) => Some(cancel.guard(Removal::plan(target, old)).await?),
+        None => None,
+    };
     let resumable = Resumable {
         backup_id: id.clone(),
         part_size: plan.part_size,
@@ -178,7 +183,7 @@ async fn store(
         title: request.backup.name.clone(),
         metadata: request.backup.metadata.clone(),
         digests: sent.digests.clone(),
-        replaced: old,
+        replaced,
         outage: footprint.outage().clone(),
         may_arrive: Arc::default(),
     };
@@ -216,8 +221,8 @@ struct Commit {
     title: String,
     metadata: Metadata,
     digests: Digests,
-    /// Name of the backup whose place it takes.
-    replaced: Option<String>,
+    /// The backup whose place it takes.
+    replaced: Option<Removal>,
     outage: Outage,
     /// Set when the document may be stored later than the storage is known to have it.
     may_arrive: Arc<AtomicBool>,
@@ -246,9 +251,15 @@ impl Commit {
     }
 
     /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
-    async fn run(self, mark: &str, etag: String, version_id: Option<String>) -> Result<Uploaded> {
+    async fn run(
+        mut self,
+        mark: &str,
+        etag: String,
+        version_id: Option<String>,
+    ) -> Result<Uploaded> {
         #[cfg(feature = "demo")]
         crate::fault::trip("commit");
+        let mut replaced = self.replaced.take();
         let Self { outage, name, .. } = &self;
         let store = &self.target.store;
         let archive = store.layout().archive_key(name);
@@ -268,6 +279,9 @@ impl Commit {
             .fact("expected", self.digests.size)
             .fact("actual", stored.size));
         }
+        if let Some(removal) = &mut replaced {
+            removal.note(&self.target, Some((name, &self.id))).await;
+        }
         // Safe to repeat: the name is this upload's alone, and the document is always the same.
         let commit =
             || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
@@ -275,14 +289,25 @@ impl Commit {
         if committed.as_ref().is_err_and(|error| error.code().retryable()) {
             self.may_arrive.store(true, Ordering::Relaxed);
         }
-        let backup = committed?;
-        if let Some(old) = &self.replaced
-            && let Err(error) = outage.bridge(|| leftovers::remove(&self.target, old)).await
-        {
-            // The new backup is safe and newer, so it is the one that counts from now on.
-            tracing::warn!(name = old, %error, "the replaced backup could not be deleted");
+        if let Some(removal) = replaced {
+            self.replace(removal, committed.is_ok()).await;
         }
+        let backup = committed?;
         let etag = Some(etag).filter(|etag| !etag.is_empty());
         Ok(Uploaded { backup, etag, version_id, resumed_bytes: None })
+    }
+
+    /// Deletes what this backup takes the place of, if it has become one.
+    async fn replace(&self, removal: Removal, is_committed: bool) {
+        let mut is_done = true;
+        if is_committed
+            && let Err(error) = self.outage.bridge(|| removal.attempt(&self.target)).await
+        {
+            // The new backup is safe and newer, so it is the one that counts from now on.
+            let name = removal.name();
+            tracing::warn!(name, %error, "the replaced backup could not be deleted");
+            is_done = false;
+        }
+        removal.close(&self.target, is_done).await;
     }
 }

@@ -33,7 +33,7 @@ use crate::s3::{Bucket, ObjectInfo, Payload, Write};
 const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// Largest metadata document that is read: the digests of 10,000 parts and the host's own.
-const MAX_DOCUMENT: u64 = 2 << 20;
+pub const MAX_DOCUMENT: u64 = 2 << 20;
 
 /// A listing, and what it is good for.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ fn journal(keep: Duration) -> (tempfile::TempDir, Journal, Record) {
         document: "a.metadata.json".to_owned(),
         mark: "1".to_owned(),
         resumable: Some(resumable),
+        replacement: None,
     });
     let record = begun.unwrap();
     record.opened("upload-1", keep).unwrap();

@@ -14,7 +14,7 @@ use super::Commit;
 use super::parts::Sent;
 use super::resume::{Kept, Ledger};
 use crate::error::{Cleanup, Code, Error, Result};
-use crate::journal::{Record, Resumable};
+use crate::journal::{Beginning, Record, Resumable};
 use crate::ops::cancel::PATIENCE;
 use crate::ops::outage::Outage;
 use crate::ops::{Target, leftovers};
@@ -125,7 +125,8 @@ impl Footprint {
         let layout = target.store.layout();
         let (archive, document) = (layout.archive_key(&name), layout.metadata_key(&name));
         let resumable = Some(resumable).filter(|_| !keep.is_zero());
-        let record = target.leftovers.begin(archive, document, self.mark.clone(), resumable).await;
+        let beginning = target.leftovers.beginning(archive, document, self.mark.clone());
+        let record = target.leftovers.begin(Beginning { resumable, ..beginning }).await;
         self.record = record.map(Arc::new);
         self.ledger = Ledger::new(keep, self.record.clone());
         name

@@ -59,7 +59,8 @@ impl<'a> Probe<'a> {
         let mark = format!("{:032x}", fastrand::u128(..));
         // A document of this name never exists, so the object is never taken for a backup.
         let document = format!("{key}.metadata.json");
-        let record = target.leftovers.begin(key.clone(), document, mark.clone(), None).await;
+        let beginning = target.leftovers.beginning(key.clone(), document, mark.clone());
+        let record = target.leftovers.begin(beginning).await;
         Self { bucket, folder, key, mark, record: record.map(Arc::new) }
     }
 

@@ -333,14 +333,14 @@ async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
 }
 
 /// An agent with a journal of its own, and the target `t1` open.
-async fn with_state(server: &TestServer, wire: &Wire, state: &TempDir) -> Host {
+pub(super) async fn with_state(server: &TestServer, wire: &Wire, state: &TempDir) -> Host {
     let mut config = server.config();
     config["endpoint"] = wire.http().into();
     connect_to(config, state.path()).await
 }
 
 /// Waits until the agent has come back for what was left, without being asked.
-async fn taken_back(server: &TestServer, objects: usize) {
+pub(super) async fn taken_back(server: &TestServer, objects: usize) {
     let watch = Instant::now();
     while server.objects().await.len() > objects || !server.open_uploads().await.is_empty() {
         assert!(watch.elapsed() < Duration::from_secs(60), "{:?}", server.objects().await);

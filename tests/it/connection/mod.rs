@@ -10,6 +10,7 @@ mod outage;
 mod providers;
 mod proxy;
 mod refusals;
+mod replace;
 mod requests;
 mod resume;
 mod secrets;

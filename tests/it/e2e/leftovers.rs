@@ -53,7 +53,7 @@ async fn clean(host: &Host, server: &TestServer) {
 }
 
 /// Makes it long ago that the owners of all records went away.
-fn let_time_pass(state: &Path) {
+pub(crate) fn let_time_pass(state: &Path) {
     for entry in std::fs::read_dir(state.join("uploads")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
