@@ -37,9 +37,6 @@ struct Later {
     /// Whether the parts are about to be put together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     completing: bool,
-    /// Whether what takes its place is a backup by now.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    replaced: bool,
     /// Until when it is kept once its owner is gone, in seconds since 1970. The last one counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keep_until: Option<u64>,
@@ -75,8 +72,6 @@ pub struct Record {
     pub parts: BTreeMap<u16, StoredPart>,
     /// When it was first seen without an owner; none while it has one.
     pub orphan_since: Option<SystemTime>,
-    /// Whether what takes its place is known to have become a backup.
-    pub replaced: bool,
     completing: bool,
     keep_until: Option<u64>,
 }
@@ -102,7 +97,6 @@ impl Record {
             upload_id: None,
             parts: BTreeMap::new(),
             orphan_since: None,
-            replaced: false,
             completing: false,
             keep_until: None,
         }
@@ -125,11 +119,10 @@ impl Record {
     }
 
     fn learn(&mut self, line: Later) {
-        let Later { upload_id, part, completing, replaced, keep_until, orphan_since } = line;
+        let Later { upload_id, part, completing, keep_until, orphan_since } = line;
         self.upload_id = self.upload_id.take().or(upload_id);
         self.parts.extend(part.map(|part| (part.number, part)));
         self.completing |= completing;
-        self.replaced |= replaced;
         self.keep_until = keep_until.or(self.keep_until);
         self.orphan_since = self.orphan_since.or(orphan_since.map(moment));
     }
@@ -197,14 +190,6 @@ impl Record {
     /// When it cannot be written.
     pub fn completing(&self) -> io::Result<()> {
         self.write(&Later { completing: true, ..Later::default() })
-    }
-
-    /// Notes that what takes its place is a backup by now, so that it is to go. Blocks.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn replaced(&self) -> io::Result<()> {
-        self.write(&Later { replaced: true, ..Later::default() })
     }
 
     /// Makes it an orphan, also when somebody still holds it to note a part that has just arrived.

@@ -7,19 +7,22 @@ use crate::error::Result;
 use crate::journal::{Beginning, Record, Replacement};
 
 /// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
-/// fine. Once begun it goes on even when cancelled, because half a deletion helps nobody.
+/// fine. Where it lies there more than once, the one that counts goes last. Once begun it goes on even when cancelled, because half a deletion helps nobody.
 ///
 /// # Errors
 /// `not_found` when there is no such backup, `access_denied` or `locked` when the storage keeps it.
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
-    let name = cancel.guard(target.store.name_of(id)).await?;
+    let names = cancel.guard(target.store.names_of(id)).await?;
     let target = Arc::clone(target);
     let deleting = async move {
-        let mut removal = Removal::plan(&target, name).await?;
-        removal.note(&target, None).await;
-        let removed = removal.attempt(&target).await;
-        removal.close(&target, removed.is_ok()).await;
-        removed
+        for name in names.into_iter().rev() {
+            let mut removal = Removal::plan(&target, name).await?;
+            removal.note(&target, None).await;
+            let removed = removal.attempt(&target).await;
+            removal.close(&target, removed.is_ok()).await;
+            removed?;
+        }
+        Ok(())
     };
     cancel.finish(tokio::spawn(deleting)).await
 }
@@ -87,9 +90,6 @@ impl Removal {
         match self.record {
             Some(record) if is_done => leftovers::end(record).await,
             Some(record) => {
-                if record.beginning.replacement.is_some() {
-                    leftovers::note(Arc::clone(&record), Record::replaced).await;
-                }
                 // Without an owner it is found by who comes back for it.
                 drop(record);
                 tend(target);

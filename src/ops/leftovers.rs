@@ -186,7 +186,7 @@ async fn take_back(target: &Target, record: &Record) -> Result<Found> {
     } else if marked(bucket.mark(archive).await)?.as_ref() == Some(mark) {
         if bucket.exists(document).await? {
             let Some(replacement) = &record.beginning.replacement else { return Ok(Found::Backup) };
-            if !record.replaced && !is_whole(bucket, replacement).await? {
+            if !is_whole(bucket, replacement).await? {
                 return Ok(Found::Rest);
             }
             bucket.delete(document).await?;

@@ -153,10 +153,10 @@ async fn store(
         .await?;
     let id = &request.backup.id;
     let (old, name) = cancel.guard(choose(target, request)).await?;
-    let replaced = match old {
-        Some(old) => Some(cancel.guard(Removal::plan(target, old)).await?),
-        None => None,
-    };
+    let mut replaced = Vec::new();
+    for old in old {
+        replaced.push(cancel.guard(Removal::plan(target, old)).await?);
+    }
     let resumable = Resumable {
         backup_id: id.clone(),
         part_size: plan.part_size,
@@ -190,14 +190,14 @@ async fn store(
     cancel.guard(footprint.commit(commit, sent, &archive.key)).await
 }
 
-/// The name of the backup that is replaced, if there is one, and the name of the new one.
-async fn choose(target: &Target, request: &Upload) -> Result<(Option<String>, Reserved)> {
+/// The names of the backups that are replaced, and the name of the new one.
+async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reserved)> {
     let NewBackup { id, name: wished, .. } = &request.backup;
     loop {
         let ended = store::ended();
         let listing = target.store.listing(true).await?;
-        let old = listing.find(id).map(|(name, _)| name.to_owned());
-        if request.if_exists == IfExists::Fail && old.is_some() {
+        let old = listing.names(id).to_vec();
+        if request.if_exists == IfExists::Fail && !old.is_empty() {
             return Err(Error::new(
                 Code::AlreadyExists,
                 format!("a backup with the id \"{id}\" exists already"),
@@ -221,8 +221,8 @@ struct Commit {
     title: String,
     metadata: Metadata,
     digests: Digests,
-    /// The backup whose place it takes.
-    replaced: Option<Removal>,
+    /// The backups whose place it takes.
+    replaced: Vec<Removal>,
     outage: Outage,
     /// Set when the document may be stored later than the storage is known to have it.
     may_arrive: Arc<AtomicBool>,
@@ -259,7 +259,7 @@ impl Commit {
     ) -> Result<Uploaded> {
         #[cfg(feature = "demo")]
         crate::fault::trip("commit");
-        let mut replaced = self.replaced.take();
+        let mut replaced = std::mem::take(&mut self.replaced);
         let Self { outage, name, .. } = &self;
         let store = &self.target.store;
         let archive = store.layout().archive_key(name);
@@ -279,7 +279,7 @@ impl Commit {
             .fact("expected", self.digests.size)
             .fact("actual", stored.size));
         }
-        if let Some(removal) = &mut replaced {
+        for removal in &mut replaced {
             removal.note(&self.target, Some((name, &self.id))).await;
         }
         // Safe to repeat: the name is this upload's alone, and the document is always the same.
@@ -289,7 +289,7 @@ impl Commit {
         if committed.as_ref().is_err_and(|error| error.code().retryable()) {
             self.may_arrive.store(true, Ordering::Relaxed);
         }
-        if let Some(removal) = replaced {
+        for removal in replaced {
             self.replace(removal, committed.is_ok()).await;
         }
         let backup = committed?;

@@ -19,7 +19,8 @@ const READERS: usize = 32;
 pub struct Listing {
     /// By name of the objects: the backup, or why there is none.
     pub entries: BTreeMap<String, Entry>,
-    by_id: HashMap<String, String>,
+    /// The names under which an id lies. The first is the one that counts.
+    by_id: HashMap<String, Vec<String>>,
 }
 
 /// What is there under one name.
@@ -42,8 +43,14 @@ impl Listing {
     /// Name and entry of the backup with this id, whole or not.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<(&str, &Entry)> {
-        let (name, entry) = self.entries.get_key_value(self.by_id.get(id)?)?;
+        let (name, entry) = self.entries.get_key_value(self.names(id).first()?)?;
         Some((name, entry))
+    }
+
+    /// All names under which a backup with this id lies, whole or not. The first is the one that counts.
+    #[must_use]
+    pub fn names(&self, id: &str) -> &[String] {
+        self.by_id.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// Whether any object of this name exists.
@@ -118,25 +125,21 @@ impl Listing {
             Entry::Archive => None,
         };
         if let Some(id) = id {
-            let first = self.by_id.get(&id).cloned();
-            let first_is_whole = first
-                .as_ref()
-                .is_some_and(|first| matches!(self.entries.get(first), Some(Entry::Backup(_))));
-            match first {
-                Some(first) if first_is_whole => {
-                    if matches!(entry, Entry::Backup(_)) {
-                        let error = Error::new(
-                            Code::AlreadyExists,
-                            format!(
-                                "the backup \"{first}\" has the same id: delete one of the two"
-                            ),
-                        );
-                        entry = skip(&layout.metadata_key(&name), None, &error);
-                    }
+            let names = self.by_id.entry(id).or_default();
+            let is_whole = |entry: &Entry| matches!(entry, Entry::Backup(_));
+            let counts =
+                names.first().filter(|first| self.entries.get(*first).is_some_and(is_whole));
+            match (counts, is_whole(&entry)) {
+                (Some(first), true) => {
+                    let message = format!(
+                        "the backup \"{first}\" has the same id, and is the one that counts"
+                    );
+                    let error = Error::new(Code::AlreadyExists, message);
+                    entry = skip(&layout.metadata_key(&name), None, &error);
+                    names.push(name.clone());
                 }
-                _ => {
-                    self.by_id.insert(id, name.clone());
-                }
+                (None, true) => names.insert(0, name.clone()),
+                (_, false) => names.push(name.clone()),
             }
         }
         self.entries.insert(name, entry);

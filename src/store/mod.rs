@@ -160,11 +160,24 @@ impl Store {
     /// # Errors
     /// `not_found`.
     pub async fn name_of(&self, id: &str) -> Result<String> {
-        if let Some((name, _)) = self.listing(false).await?.find(id) {
-            return Ok(name.to_owned());
+        let names = self.names_of(id).await?;
+        names.into_iter().next().ok_or_else(|| no_such_backup(id))
+    }
+
+    /// The names under which the backup of this id lies, even if it is not whole; the first is the one
+    /// that counts.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn names_of(&self, id: &str) -> Result<Vec<String>> {
+        let mut listing = self.listing(false).await?;
+        if listing.names(id).is_empty() {
+            listing = self.listing(true).await?;
         }
-        let listing = self.listing(true).await?;
-        listing.find(id).map(|(name, _)| name.to_owned()).ok_or_else(|| not_seen(&listing, id))
+        match listing.names(id) {
+            [] => Err(not_seen(&listing, id)),
+            names => Ok(names.to_vec()),
+        }
     }
 
     /// Reads the document of this name, of the backup `id`, again, with the digests that a listing

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use http::Method;
 use http::request::Parts;
@@ -89,29 +88,46 @@ async fn what_is_replaced_is_deleted_later_when_that_fails() {
     }
 }
 
-#[tokio::test]
-async fn what_is_replaced_does_not_come_back_when_the_new_one_is_deleted() {
-    let is_deletion = deletes(".json");
+/// The same, until the agent is killed.
+async fn not_deleted(ending: &'static str) -> Scene {
+    let is_deletion = deletes(ending);
     let (scene, host) = Scene::new(move |head| match is_deletion(head) {
         true => Act::Answer(500, "InternalError"),
         false => Act::Pass,
     })
     .await;
-    // Of two from the same second the old one would count.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
     host.upload("t1", backup("b"), replace(), &b"newer"[..]).await.unwrap();
     kill(host).await;
-    // Somebody with a journal of his own is faster than the next agent.
-    let elsewhere = tempfile::tempdir().unwrap();
     scene.calm();
-    let other = with_state(&scene.server, &scene.wire, &elsewhere).await;
-    let skipped = &other.call("backup.list", json!({"target": "t1"})).await.unwrap()["skipped"];
-    assert_eq!(skipped[0]["code"], "already_exists");
-    other.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
+    scene
+}
+
+#[tokio::test]
+async fn what_is_replaced_stays_when_the_new_one_is_gone() {
+    let scene = not_deleted(".json").await;
+    let objects = scene.server.objects().await;
+    let new = objects
+        .iter()
+        .find(|(key, size)| key.ends_with(".tar") && *size == 5 && !key.contains("other"));
+    let new = new.unwrap().0.clone();
+    scene.server.delete(&new).await;
+    scene.server.delete(&new.replace(".tar", ".metadata.json")).await;
     let host = scene.next_agent().await;
     settled(&host).await;
-    taken_back(&scene.server, 2).await;
-    assert_eq!(ids(&host).await, ["other"]);
+    scene.assert_stored(&host, b"old").await;
+}
+
+#[tokio::test]
+async fn what_was_not_deleted_does_not_come_back_with_the_deletion_of_the_new_one() {
+    let scene = not_deleted(".json").await;
+    // Nobody else has the journal.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = with_state(&scene.server, &scene.wire, &elsewhere).await;
+    let listed = other.call("backup.list", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(listed["skipped"][0]["code"], "already_exists");
+    other.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
+    assert_eq!(ids(&other).await, ["other"]);
+    assert_eq!(scene.server.objects().await.len(), 2);
 }
 
 /// Kills an agent that replaces the backup as soon as it sends what `matches`, before or after the

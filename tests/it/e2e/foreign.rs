@@ -1,6 +1,7 @@
 //! Objects that other tools, accidents or attackers left in the folder.
 
 use s3_backup_agent::config::DEFAULT_PART_SIZE;
+use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
 use super::{backup, code, connect, fetch, ids};
@@ -103,6 +104,44 @@ async fn what_is_no_whole_backup_is_skipped_and_said() {
     let left = server.objects().await;
     assert!(!left.iter().any(|(key, _)| key.contains("lone")), "{left:?}");
     assert_eq!(ids(&host).await, ["good"]);
+}
+
+/// The backup `b` under a second name, and another one, and a damaged one of the same id.
+async fn store_twins(server: &TestServer, host: &Host) {
+    let folder = folder(server);
+    for id in ["b", "other"] {
+        host.upload("t1", backup(id), json!({}), &b"0123456789"[..]).await.unwrap();
+    }
+    let document = server.get(&format!("{folder}Backup b.metadata.json")).await.unwrap();
+    for (name, archive) in [("twin", "0123456789"), ("cut", "01234")] {
+        server.put(&format!("{folder}{name}.metadata.json"), document.clone()).await;
+        server.put(&format!("{folder}{name}.tar"), archive).await;
+    }
+    let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 2);
+    assert_eq!(listed["skipped"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_backup_that_is_there_more_than_once_is_deleted_as_one() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    store_twins(&server, &host).await;
+    host.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
+    assert_eq!(ids(&host).await, ["other"]);
+    assert_eq!(server.objects().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_backup_that_is_there_more_than_once_is_replaced_as_one() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    store_twins(&server, &host).await;
+    let replace = json!({"if_exists": "replace"});
+    host.upload("t1", backup("b"), replace, &b"new"[..]).await.unwrap();
+    assert_eq!(ids(&host).await, ["b", "other"]);
+    assert_eq!(fetch(&host, "b").await.0, b"new");
+    assert_eq!(server.objects().await.len(), 4);
 }
 
 #[tokio::test]
