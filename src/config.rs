@@ -22,9 +22,9 @@ use crate::error::Result;
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// Default of `part_size_bytes`: few requests, yet so many parts fit into the memory budget that a line
-/// over a long distance is filled.
-pub const DEFAULT_PART_SIZE: u64 = 8 * MIB;
+/// Default of `part_size_bytes`: the smaller the parts, the more of them fit into the memory budget at
+/// the same time, and a line over a long distance is filled by their number.
+pub const DEFAULT_PART_SIZE: u64 = MIN_PART_SIZE;
 
 /// Smallest part that S3 accepts, except for the last of an upload.
 pub const MIN_PART_SIZE: u64 = 5 * MIB;
@@ -42,7 +42,7 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 96 * MIB;
 pub const MIN_MEMORY_BUDGET: u64 = 32 * MIB;
 
 /// Default of `max_parallel_parts`: enough to fill a fast line over a long distance.
-pub const DEFAULT_PARALLEL_PARTS: usize = 8;
+pub const DEFAULT_PARALLEL_PARTS: usize = 12;
 
 /// Most parts of one transfer at a time; more would only crowd a storage.
 pub const MOST_PARALLEL_PARTS: usize = 64;
@@ -253,7 +253,7 @@ impl TargetSettings {
             ca_certificate: self.ca_certificate.filter(|pem| !pem.trim().is_empty()),
             verify_tls: self.verify_tls.unwrap_or(true),
             storage_class: self.storage_class.filter(|class| !class.is_empty()),
-            part_size: check_part_size(self.part_size_bytes, memory_budget)?,
+            part_size: check_part_size(self.part_size_bytes)?,
             memory_budget,
             max_parallel_parts: check_parallel_parts(self.max_parallel_parts)?,
             max_bytes_per_second: check_rate(self.max_bytes_per_second)?,
@@ -305,7 +305,10 @@ mod tests {
         assert!(config.path_style && config.verify_tls);
         assert_eq!(config.region, "us-east-1");
         assert_eq!(config.part_size, DEFAULT_PART_SIZE);
-        assert_eq!((config.max_parallel_parts, config.max_bytes_per_second), (8, None));
+        assert_eq!(
+            (config.max_parallel_parts, config.max_bytes_per_second),
+            (DEFAULT_PARALLEL_PARTS, None)
+        );
         assert_eq!((config.prefix.as_str(), config.folder.as_str()), ("", "backups"));
     }
 

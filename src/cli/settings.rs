@@ -100,7 +100,7 @@ pub struct TargetOptions {
     )]
     storage_class: Option<String>,
 
-    /// Size of the parts of an upload. Default: 8388608 (8 MiB), less with a small budget.
+    /// Size of the parts of an upload. Default: 5242880 (5 MiB).
     #[arg(
         long,
         value_name = "BYTES",
@@ -119,7 +119,7 @@ pub struct TargetOptions {
     memory_budget_bytes: Option<u64>,
 
     /// Parts of one transfer that are on their way at the same time, memory permitting: 1 to 64.
-    /// Default: 8.
+    /// Default: 12.
     #[arg(
         long,
         value_name = "COUNT",

@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use super::provider;
 use super::{
-    DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, DEFAULT_PART_SIZE, MAX_PART_SIZE, MIB,
+    DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, DEFAULT_PART_SIZE, MAX_PART_SIZE,
     MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MIN_PART_SIZE, MOST_PARALLEL_PARTS,
 };
 use crate::error::{Code, Error, Result};
@@ -151,11 +151,8 @@ pub(super) fn check_key(field: &'static str, what: &str, value: &str) -> Result<
     Ok(())
 }
 
-pub(super) fn check_part_size(wanted: Option<u64>, memory_budget: u64) -> Result<u64> {
-    let Some(size) = wanted else {
-        let fitting = memory_budget / 6 / MIB * MIB;
-        return Ok(DEFAULT_PART_SIZE.min(fitting.max(MIN_PART_SIZE)));
-    };
+pub(super) fn check_part_size(wanted: Option<u64>) -> Result<u64> {
+    let size = wanted.unwrap_or(DEFAULT_PART_SIZE);
     if !(MIN_PART_SIZE..=MAX_PART_SIZE).contains(&size) {
         return Err(invalid(
             "part_size_bytes",

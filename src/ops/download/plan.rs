@@ -6,15 +6,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::blocks::Filled;
-use crate::config::MIB;
+use crate::config::DEFAULT_PART_SIZE;
 use crate::error::{Code, Error, Result};
 use crate::ops::outage::Outage;
 use crate::s3::{Bucket, ObjectInfo, Sha256Digest};
 use crate::store::metadata::Digests;
-
-/// Piece size for archives without digests. Smaller than a part, because nothing has to be checked
-/// as a whole, so that the first bytes come sooner.
-const PIECE: u64 = 8 * MIB;
 
 /// The pieces of one download.
 pub(in crate::ops) struct Plan {
@@ -54,7 +50,7 @@ impl Plan {
             .fact("expected", digests.size)
             .fact("actual", archive.size));
         }
-        let piece = digests.as_ref().map_or(PIECE, |digests| digests.part_size);
+        let piece = digests.as_ref().map_or(DEFAULT_PART_SIZE, |digests| digests.part_size);
         Ok(Self { archive, digests, offset, piece })
     }
 

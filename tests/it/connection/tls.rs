@@ -193,7 +193,7 @@ async fn parts_travel_at_the_same_time_on_connections_of_their_own() {
     let authority = Authority::new();
     let identity = authority.issue(&[HOST], 2000..3000);
     let server = TestServer::embedded().await;
-    let all_there = Arc::new(Barrier::new(3));
+    let all_there = Arc::new(Barrier::new(4));
     let wire = Wire::with_tls(address(&server), Arc::clone(&identity), move |head| {
         let is_part = super::seen::part(&head.uri).is_some();
         if is_part { Act::Meet(Arc::clone(&all_there)) } else { Act::Pass }
@@ -201,11 +201,11 @@ async fn parts_travel_at_the_same_time_on_connections_of_their_own() {
     let wire = wire.await;
     let given = json!({"ca_certificate": authority.pem});
     let host = open(&server, &wire.https(), given, &[]).await.unwrap();
-    crate::e2e::store(&host, "parts", 1, 3 * DEFAULT_PART_SIZE).await;
+    crate::e2e::store(&host, "parts", 1, 4 * DEFAULT_PART_SIZE).await;
     let seen = wire.seen();
     let parts = seen.iter().filter(|seen| super::seen::part(&seen.uri).is_some());
     let connections: std::collections::BTreeSet<_> = parts.map(|seen| seen.connection).collect();
-    assert_eq!(connections.len(), 3, "{connections:?}");
+    assert_eq!(connections.len(), 4, "{connections:?}");
     let protocols = identity.protocols();
     assert!(protocols.iter().all(|name| name == "http/1.1"), "{protocols:?}");
 }
@@ -249,8 +249,8 @@ async fn a_damaged_byte_on_the_way_is_noticed_and_sent_again() {
     let https = format!("https://{}", damaging(secured.wire.address).await);
     let given = json!({"ca_certificate": secured.identity.pem});
     there_and_back(&open(&secured.server, &https, given, &[]).await.unwrap()).await;
-    // A small backup and five parts each way, and the damaged ones.
+    // A small backup and eight parts each way, and the damaged ones.
     let seen = secured.wire.seen();
     let gets = seen.iter().filter(|seen| !seen.header("range").is_empty()).count();
-    assert_eq!(gets, 1 + 5 + 1);
+    assert_eq!(gets, 1 + 8 + 1);
 }

@@ -176,7 +176,7 @@ async fn single_bytes_make_a_backup_too() {
 async fn progress_counts_what_is_safe_and_ends_complete() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    let size = 48_u64 << 20;
+    let size = 10 * DEFAULT_PART_SIZE;
     let (request, credit) =
         begin_upload(&host, "progress", json!({"size": size, "progress_ms": 100})).await;
     let mut reports = Vec::new();
