@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 
 HERE = Path(__file__).parent
-INTEGRATION = HERE.parents[2] / "hacs-wrapper" / "custom_components" / "s3_backup_agent"
-DOMAIN = INTEGRATION.name
+ROOT = HERE.parents[2]
+DOMAIN = "s3_backup_agent"
 USER, PASSWORD = "owner", "password of the owner"
 
 type Json = dict[str, Any]
@@ -59,12 +59,10 @@ class HomeAssistant:
             "data": {"done": ["core_config", "analytics", "integration"]},
         }
         (config / ".storage" / "onboarding").write_text(json.dumps(onboarding))
-        # What is cached of the sources stays out of the backups, and of the checkout.
-        shutil.copytree(
-            INTEGRATION,
-            config / "custom_components" / DOMAIN,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        # As it is released and unpacked by HACS, so that a file that the zip lacks is missed here.
+        pack = [ROOT / "packaging/integration_zip.py", config.parent]
+        done = subprocess.run(pack, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+        shutil.unpack_archive(done.stdout.strip(), config / "custom_components" / DOMAIN)
 
     @property
     def log(self) -> str:
