@@ -25,6 +25,13 @@ def code(document: str, language: str, heading: str | None = None) -> list[str]:
     return [block.code for block in markdown.blocks(text) if block.language == language]
 
 
+def test_the_readme_begins_with_two_commands() -> None:
+    """Those that tests/stranger runs as they stand there."""
+    demo, tests = code("README.md", "sh", "## Try it")
+    assert demo == "cargo run --features demo -- demo\n"
+    assert os.access(markdown.ROOT / tests.strip(), os.X_OK)
+
+
 def test_the_tutorial_is_the_program_of_the_protocol() -> None:
     (program,) = code("protocol/PROTOCOL.md", "python", "## 19. A host in twenty minutes")
     # Between the blocks there is text instead of a blank line.
