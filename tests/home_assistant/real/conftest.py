@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import uuid
+import zipfile
 from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
@@ -91,16 +92,28 @@ def form(gate: Gate, storage: Storage) -> Json:
     }
 
 
-@pytest_asyncio.fixture(scope="session")
-async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HomeAssistant]:
-    venv = Path(setting("HOME_ASSISTANT_VENV"))
-    # So that Home Assistant has to install it.
+def uninstall_agent(venv: Path) -> None:
     subprocess.run(
         [venv / "bin/python", "-m", "uv", "pip", "uninstall", "--quiet", "s3-backup-agent"],
         env=os.environ | {"VIRTUAL_ENV": str(venv)},
         check=True,
         timeout=60,
     )
+
+
+def program_of_the_wheel() -> bytes:
+    """What Home Assistant is to install."""
+    (wheel,) = Path(setting("HOME_ASSISTANT_WHEELS")).glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith("/scripts/s3-backup-agent"))
+        return archive.read(name)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HomeAssistant]:
+    venv = Path(setting("HOME_ASSISTANT_VENV"))
+    # So that Home Assistant has to install it.
+    uninstall_agent(venv)
     folder = tmp_path_factory.mktemp("home-assistant")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -157,3 +170,12 @@ async def agent_id(home: HomeAssistant, entry: Json) -> str:
     await home.until(home.locations, "the backup manager knows the location")
     (agent_id,) = await home.locations()
     return agent_id
+
+
+async def made(home: HomeAssistant, agent_id: str, name: str, **fields: str) -> Json:
+    """A backup at this location, as Home Assistant lists it."""
+    async with home.connection() as connection:
+        run = await (await connection.backup(agent_id, name, **fields)).end()
+    assert run.state == "completed", (run.reason, home.log[-3000:])
+    (backup,) = (b for b in await home.backups(agent_id) if b["name"] == name)
+    return backup

@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
-from conftest import Storage
+from conftest import Storage, made
 from gate import Gate
-from home_assistant import CommandError, HomeAssistant, Json
+from home_assistant import CommandError, HomeAssistant
 
 MIB = 1 << 20
 BALLAST = 96 * MIB
@@ -32,14 +32,6 @@ async def clean(
         await home.command("backup/delete", backup_id=backup["backup_id"])
     # What a program had begun that was killed, the next one takes back.
     await home.until(storage.is_empty, "nothing is left in the storage")
-
-
-async def made(home: HomeAssistant, agent_id: str, name: str, **fields: str) -> Json:
-    async with home.connection() as connection:
-        run = await (await connection.backup(agent_id, name, **fields)).end()
-    assert run.state == "completed", (run.reason, home.log[-3000:])
-    (backup,) = (b for b in await home.backups(agent_id) if b["name"] == name)
-    return backup
 
 
 async def test_upload_list_download_delete(

@@ -2,11 +2,10 @@
 
 import asyncio
 import hashlib
-import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Flow, Storage, setting
+from conftest import Flow, Storage, program_of_the_wheel
 from gate import Gate
 from home_assistant import HomeAssistant, Json
 
@@ -36,15 +35,11 @@ async def test_a_place_is_added_once(flow: Flow, entry: Json, form: Json) -> Non
 
 async def test_the_program_comes_from_the_wheel(home: HomeAssistant, entry: Json) -> None:
     """It was installed by Home Assistant, because the manifest asks for it."""
-    (wheel,) = Path(setting("HOME_ASSISTANT_WHEELS")).glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (n for n in archive.namelist() if n.endswith("/scripts/s3-backup-agent"))
-        expected = hashlib.sha256(archive.read(name)).hexdigest()
     (agent,) = home.agents()
     program = Path(f"/proc/{agent}/exe").resolve()
     assert program == home.venv / "bin" / "s3-backup-agent"
     digest = await asyncio.to_thread(lambda: hashlib.sha256(program.read_bytes()).hexdigest())
-    assert digest == expected
+    assert digest == hashlib.sha256(program_of_the_wheel()).hexdigest()
 
 
 async def test_secrets_stay_secret(home: HomeAssistant, entry: Json, storage: Storage) -> None:
