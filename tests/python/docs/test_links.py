@@ -1,4 +1,4 @@
-"""Every link within the repository leads somewhere."""
+"""Every link within the repository leads somewhere, and so does every path that stands in code."""
 
 import re
 import urllib.parse
@@ -8,6 +8,9 @@ import markdown
 import pytest
 
 OURS = re.compile(r"https://github\.com/s3-backup-agent/s3-backup-agent/(?:blob|tree)/main/?(.*)")
+FOLDERS = r"\.ci|\.github|benches|docs|fuzz|hacs-wrapper|packaging|protocol|scripts|src|tests"
+IN_CODE = re.compile(rf"(?<![\w/.$~:-])((?:{FOLDERS})/[\w./*-]+)")
+CAPITALS = re.compile(r"\b[A-Z]{2,}\b(?!\.md)")
 each = pytest.mark.parametrize("document", markdown.documents(), ids=str)
 
 
@@ -49,6 +52,21 @@ def test_what_others_publish_does_not_lead_out_of_it(document: Path) -> None:
     assert [to for to in markdown.links(text) if to.startswith("..")] == []
 
 
+def gone(text: str) -> set[str]:
+    """Paths in the code of this text that begin in a folder of ours and lead nowhere. What is
+    written in capitals stands for any name.
+    """
+    inline = markdown.INLINE.finditer(markdown.FENCE.sub("", text))
+    codes = [block.code for block in markdown.blocks(text)] + [one["code"] for one in inline]
+    named = {found.rstrip("/.") for code in codes for found in IN_CODE.findall(code)}
+    return {path for path in named if not any(markdown.ROOT.glob(CAPITALS.sub("*", path)))}
+
+
+@each
+def test_paths_that_are_named_are_there(document: Path) -> None:
+    assert gone((markdown.ROOT / document).read_text("utf-8")) == set()
+
+
 def test_all_documents_are_looked_at() -> None:
     names = {str(document) for document in markdown.documents()}
     assert {"README.md", "SECURITY.md", "docs/README.md", "protocol/PROTOCOL.md"} <= names
@@ -80,3 +98,15 @@ def test_dead_links_are_found() -> None:
     wrong += ["https://github.com/s3-backup-agent/s3-backup-agent/blob/main/gone"]
     assert dead(here, text) == [*wrong, "images/none.png"]
     assert markdown.undefined(text) == {"z"}
+
+
+def test_paths_that_lead_nowhere_are_found() -> None:
+    text = """`tests/run --only rust`, `docs/`, `src/ops/VERB.rs` and /tests/none
+`packaging/*.py`, `src/VERB/x`
+
+```sh
+tests/ran && ./docs/none scripts/none.
+sudo packaging/build
+```
+"""
+    assert gone(text) == {"tests/ran", "scripts/none", "src/VERB/x"}
