@@ -3,12 +3,14 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import markdown
-from conftest import Folder
+from conftest import Folder, setting
 
 TUTORIAL = "docs/protocol-tutorial.md"
 
@@ -32,6 +34,93 @@ def test_the_readme_begins_with_two_commands() -> None:
     assert os.access(markdown.ROOT / tests.strip(), os.X_OK)
 
 
+def replaced(text: str, values: dict[str, str]) -> str:
+    """With these values in place of the examples, each of which must be there."""
+    for example, value in values.items():
+        assert example in text, example
+        text = text.replace(example, value)
+    return text
+
+
+def placed(binary: str, tmp_path: Path) -> str:
+    """A PATH on which the program has its name."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/s3-backup-agent").symlink_to(binary)
+    return f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+
+
+def test_the_shell_of_the_readme_works(binary: str, folder: Folder, tmp_path: Path) -> None:
+    path = placed(binary, tmp_path)
+    (tmp_path / "bin/pg_dumpall").write_text("#!/bin/sh\necho rows\n")
+    (tmp_path / "bin/pg_dumpall").chmod(0o755)
+    for name in ("backup", "documents", "restore"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "documents/letter").write_text("Dear reader")
+    (tmp_path / "large.tar").write_bytes(random.Random(2).randbytes(1 << 20))
+    archive = min((markdown.ROOT / "tests/data").glob("*.tar"))
+    with tarfile.open(archive) as tar:
+        about = tar.extractfile("./backup.json")
+        assert about
+        backup_id = json.load(about)["slug"]
+    shutil.copy(archive, tmp_path / f"backup/{backup_id}.tar")
+    (script,) = code("README.md", "sh", "## From a shell")
+    values = {
+        "ENDPOINT=https://s3.example.org": f"ENDPOINT={setting('TEST_S3_ENDPOINT')}",
+        "BUCKET=backups": f"BUCKET={folder.bucket}",
+        "ACCESS_KEY_ID=...": f"ACCESS_KEY_ID={setting('TEST_S3_ACCESS_KEY_ID')}",
+        "1a2b3c4d": backup_id,
+        " /backup/": f" {tmp_path}/backup/",
+        " /restore/": f" {tmp_path}/restore/",
+        # There is nobody to be asked.
+        "agent delete ": "agent delete --yes ",
+    }
+    given = {"PREFIX", "REGION", "SECRET_ACCESS_KEY"}
+    kept = {f"S3_BACKUP_AGENT_{name}" for name in given} | {"NO_PROXY"}
+    environment = {k: v for k, v in folder.environment.items() if k in kept}
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", replaced(script, values)],
+        cwd=tmp_path,
+        env=environment | {"PATH": path, "HOME": str(tmp_path)},
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    (restored,) = (tmp_path / "restore").iterdir()
+    assert restored.read_bytes() == archive.read_bytes()
+    keys = folder.keys()
+    stored = {key.rsplit("/", 1)[-1] for key in keys if key.endswith(".tar")}
+    assert {"postgres.tar", "large.tar"} < stored
+    assert len(stored) == 3
+
+
+def test_the_program_of_the_readme_works(binary: str, folder: Folder, tmp_path: Path) -> None:
+    (program,) = code("README.md", "python", "## From a program")
+    config = folder.config
+    values = {
+        '"type": "s3", ': f'"type": "s3", "region": {config["region"]!r}, ',
+        '"https://s3.example.org"': repr(config["endpoint"]),
+        '"bucket": "backups"': f'"bucket": {folder.bucket!r}, "prefix": {folder.prefix!r}',
+        '"access_key_id": "..."': f'"access_key_id": {config["access_key_id"]!r}',
+        '"secret_access_key": "..."': f'"secret_access_key": {config["secret_access_key"]!r}',
+    }
+    (tmp_path / "nightly.tar").write_bytes(bytes(20_480))
+    environment = {
+        "PATH": placed(binary, tmp_path),
+        "PYTHONPATH": str(markdown.ROOT / "protocol/reference"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(tmp_path),
+        "NO_PROXY": os.environ.get("NO_PROXY", ""),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", replaced(program, values)],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert done.stdout == "n1 20480\n"
+
+
 def test_the_tutorial_is_the_program_of_the_protocol() -> None:
     (program,) = code("protocol/PROTOCOL.md", "python", "## 19. A host in twenty minutes")
     # Between the blocks there is text instead of a blank line.
@@ -40,14 +129,12 @@ def test_the_tutorial_is_the_program_of_the_protocol() -> None:
 
 
 def test_the_first_host_works(binary: str, folder: Folder, tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/s3-backup-agent").symlink_to(binary)
     (tmp_path / "target.json").write_text(json.dumps(folder.config))
     content = random.Random(1).randbytes(20_480)
     (tmp_path / "Nightly.tar").write_bytes(content)
     (tmp_path / "first_host.py").write_text("\n".join(code(TUTORIAL, "python")))
     command = [sys.executable, "first_host.py"]
-    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": placed(binary, tmp_path)}
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -89,9 +176,7 @@ def test_policies_and_rules_are_those_of_the_storage() -> None:
 
 def test_man_pages_and_completions_are_printed(binary: str, tmp_path: Path) -> None:
     (script,) = code("docs/install.md", "sh", "### Man pages and completions")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/s3-backup-agent").symlink_to(binary)
-    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    environment = {"HOME": str(tmp_path), "PATH": placed(binary, tmp_path)}
     subprocess.run(["bash", "-euc", script], env=environment, check=True)
     pages = sorted((tmp_path / ".local/share/man/man1").iterdir())
     assert len(pages) == 11
