@@ -49,7 +49,7 @@ from .forms import (
 )
 from .hub import async_borrowed_agent
 from .providers import PROVIDERS, is_unfinished, resolve_endpoint
-from .target import clean_path, place_in_bucket, storage_id, target_config
+from .target import clean_path, not_ours, place_in_bucket, storage_id, target_config
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         if problem := await self._problem(data, form):
             shown = {k: v for k, v in form.items() if k != CONF_SECRET_ACCESS_KEY}
             return self._connection_form("reconfigure", shown, problem)
-        return self.async_update_reload_and_abort(entry, data=data)
+        return self.async_update_reload_and_abort(entry, data=not_ours(entry.data) | data)
 
     async def _problem(self, data: _Form, form: _Form) -> Problem | None:
         """What is wrong with a storage. Puts what would be right into the form."""
@@ -204,7 +204,7 @@ class S3OptionsFlow(OptionsFlowWithReload):
         facts: dict[str, str] = {}
         if user_input is not None:
             form = user_input
-            options = options_from_form(user_input)
+            options = options_from_form(user_input, self.config_entry.options)
             if options.get(CONF_STORAGE_CLASS, "").upper() in ARCHIVE_CLASSES:
                 errors[CONF_STORAGE_CLASS] = "storage_class_archive"
             elif not part_fits(options):

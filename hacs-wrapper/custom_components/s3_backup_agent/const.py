@@ -4,7 +4,8 @@ from typing import Final
 
 DOMAIN: Final = "s3_backup_agent"
 
-#: The only version of the agent that fits; `requirements` in manifest.json pins the same one.
+#: The version of the agent that this one is made for. `requirements` in manifest.json pins it, so
+#: that the two usually are what was released together; those before and after it fit as well.
 AGENT_VERSION: Final = "0.1.0"
 
 # What a config entry holds. From `CONF_ENDPOINT` on, the names are those of the agent.

@@ -150,9 +150,11 @@ def part_fits(options: Mapping[str, Any]) -> bool:
     return not part or bool(part + _BESIDES_A_PART <= budget)
 
 
-def options_from_form(user_input: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options form holds, as it is stored."""
-    return {
+def options_from_form(user_input: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options form holds, as it is stored. before: the options so far, of which those stay
+    that only a newer version knows."""
+    shown = {str(marker) for marker in OPTIONS_SCHEMA.schema}
+    return {name: value for name, value in before.items() if name not in shown} | {
         name: round(value * _UNITS[name]) if name in _UNITS else value.strip()
         for name, value in user_input.items()
         if value not in (None, "")

@@ -40,7 +40,7 @@ def async_acquire_agent(hass: HomeAssistant) -> AgentClient:
             state_dir=Path(hass.config.cache_path(DOMAIN)),
             name="home-assistant",
             version=__version__,
-            required_version=AGENT_VERSION,
+            made_for=AGENT_VERSION,
             logger=logging.getLogger(f"{__package__}.agent"),
         )
 

@@ -17,6 +17,7 @@ from .const import (
     CONF_MEMORY_BUDGET,
     CONF_PART_SIZE,
     CONF_PREFIX,
+    CONF_PROVIDER,
     CONF_REGION,
     CONF_SECRET_ACCESS_KEY,
     CONF_STORAGE_CLASS,
@@ -50,6 +51,12 @@ def target_config(data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
     given |= {name: options.get(name) for name in _FROM_OPTIONS}
     known = {name: value for name, value in given.items() if value is not None and value != ""}
     return {"type": "s3", CONF_FOLDER: data.get(CONF_FOLDER, DEFAULT_FOLDER)} | known
+
+
+def not_ours(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a newer version has added to an entry, to be kept for when it comes back."""
+    ours = {CONF_PROVIDER, CONF_FOLDER, *_FROM_DATA}
+    return {name: value for name, value in data.items() if name not in ours}
 
 
 def storage_id(data: Mapping[str, Any]) -> str:

@@ -61,9 +61,9 @@ def hello(**changes: object) -> None:
     notify("hello", **(params | changes))
 
 
-def ready() -> None:
+def ready(*capabilities: str) -> None:
     """Says hello and opens a target."""
-    hello()
+    hello(capabilities={name: {} for name in capabilities})
     answer(receive(), protocol=1)
     answer(receive(), target="t1")
 
@@ -298,7 +298,7 @@ def throttles() -> None:
 
 def keeps() -> None:
     """Refuses two uploads, and names the third after the times that they were to be kept."""
-    ready()
+    ready(*sys.argv[3:])
     times: list[int | None] = []
     for attempt in range(3):
         request = requests("backup.upload")

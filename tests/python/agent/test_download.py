@@ -209,3 +209,9 @@ async def test_a_download_that_never_begins(monkeypatch: pytest.MonkeyPatch) -> 
     async with scripted("never_begins") as client:
         with fails("timeout"):
             await client.download("t1", "b1", deadline=0.2)
+
+
+async def test_an_agent_that_cannot_begin_in_the_middle_is_not_asked_to() -> None:
+    async with scripted("never_begins") as client:
+        with fails("unsupported_feature"):
+            await client.download("t1", "b1", offset=1, deadline=5)

@@ -7,6 +7,7 @@ from pathlib import Path
 import agent.handshake
 import pytest
 from agent import AgentClient, AgentStartFailed
+from agent.versions import fits
 from support import fails, peer_command
 
 
@@ -54,18 +55,34 @@ async def test_a_program_that_ends_without_a_word() -> None:
     assert caught.value.facts["exit_code"] == 0
 
 
+@pytest.mark.parametrize(
+    ("made_for", "yes", "no"),
+    [
+        ("0.0.1", ["0.0.0", "0.1.7", "1.0.0"], ["0.2.0", "2.0.0"]),
+        ("0.3.1", ["0.2.0", "0.3.0", "0.3.9-rc.1", "0.4.0", "1.9.0"], ["0.1.9", "0.5.0", "2.0.0"]),
+        ("1.2.0", ["0.1.0", "0.10.0", "1.0.0", "1.99.3", "2.0.0"], ["3.0.0", "10.0.0"]),
+        ("11.0.0", ["10.2.0", "11.1.0", "12.0.0"], ["1.1.0", "9.0.0", "13.0.0", "0.11.0"]),
+    ],
+)
+def test_versions_that_fit(made_for: str, yes: list[str], no: list[str]) -> None:
+    assert [version for version in yes if not fits(version, made_for)] == []
+    assert [version for version in ["", "?", ".", "peer", *no] if fits(version, made_for)] == []
+
+
 async def test_the_wanted_version() -> None:
-    for required in (None, "1.2.3"):
-        async with AgentClient(command=peer_command("newer"), required_version=required) as client:
+    for made_for in (None, "1.2.3", "2.0.0", "0.7.0"):
+        async with AgentClient(command=peer_command("newer"), made_for=made_for) as client:
             info = await client.start()
             assert client.info == info
             assert (info.name, info.version) == ("peer", "1.2.3")
             assert set(info.capabilities) == {"x-new"}
-    async with AgentClient(command=peer_command("newer"), required_version="1.2.4") as client:
+    async with AgentClient(command=peer_command("newer"), made_for="3.0.0") as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()
-    assert caught.value.facts["version"] == "1.2.3"
-    assert caught.value.facts["required"] == "1.2.4"
+    assert caught.value.facts["reason"] == "wrong_version"
+    assert caught.value.facts["actual"] == "1.2.3"
+    assert caught.value.facts["expected"] == "2 / 3 / 4"
+    assert "is version 1.2.3, 2 / 3 / 4 would do: update the older of" in caught.value.message
 
 
 async def test_stop_ends_a_start() -> None:

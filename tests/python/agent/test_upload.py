@@ -348,13 +348,18 @@ async def test_uploads_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == sorted(done)
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "kept"),
+    [(["upload.resume"], "[600, 600, null]"), ([], "[null, null, null]")],
+)
 async def test_what_is_stored_is_kept_for_all_attempts_but_the_last(
-    monkeypatch: pytest.MonkeyPatch,
+    capabilities: list[str], kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By an agent that can do so."""
     monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
-    async with scripted("keeps") as client:
+    async with scripted("keeps", "-", *capabilities) as client:
         stored = await client.upload("t1", backup(), Source(5).open, attempts=3, resume=600)
-    assert stored.backup.name == "[600, 600, null]"
+    assert stored.backup.name == kept
     assert stored.resumed_bytes == 3
 
 

@@ -46,7 +46,7 @@ class AgentClient(Requests):
         state_dir: Path | None = None,
         name: str = "python-host",
         version: str = "1",
-        required_version: str | None = None,
+        made_for: str | None = None,
         log_level: Literal["error", "warning", "info", "debug"] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
@@ -57,7 +57,8 @@ class AgentClient(Requests):
         state_dir: where the agent notes what it has begun (no secrets), so that the next one takes
             back what one that was killed has left. Without it only `sweep` finds that.
         name, version: of the host, for the log of the agent.
-        required_version: the only version of the agent that will do.
+        made_for: the version of the agent that the host was made for. Those before and after it do
+            as well, see versions.py. Default: any.
         log_level: of the agent. Default: `debug` if the logger is, else `info`.
         logger: where the agent's log lines go. Default: this package's.
         """
@@ -65,7 +66,7 @@ class AgentClient(Requests):
         self._folder = folder
         self._state_dir = state_dir
         self._host = {"name": name, "version": version}
-        self._required_version = required_version
+        self._made_for = made_for
         self._log_level = log_level
         self._logger = logger or _LOGGER
         self._redact = Redactor()
@@ -172,7 +173,8 @@ class AgentClient(Requests):
         outage: seconds, up to an hour, that the storage may be away in the middle of an attempt,
             which then goes on where it was. An agent that is too old for it does not wait.
         resume: seconds, up to a day, that what an attempt has stored waits for the next one, which
-            then has only the rest sent to the storage. Of the last attempt nothing is kept.
+            then has only the rest sent to the storage. Of the last attempt nothing is kept, and by
+            an agent without the capability `upload.resume` of none.
         deadline: of one attempt.
         """
         params: Json = {
@@ -228,9 +230,17 @@ class AgentClient(Requests):
         """Opens a backup for reading. Returns when its first bytes are on the way.
 
         Raises `NoSuchBackup` and whatever else is known before the first byte.
-        offset: first byte wanted. outage: as in `upload`. deadline: of the whole download.
+        offset: first byte wanted; an agent without the capability `download.range` has only 0.
+        outage: as in `upload`. deadline: of the whole download.
         """
         session = await self._session_for(target)
+        if offset and not session.can("download.range"):
+            raise AgentError(
+                "this agent sends backups from their first byte on only",
+                code="unsupported_feature",
+                kind=Kind.CONFIG,
+                facts={"feature": "download.range"},
+            )
         params = {"target": target, "backup_id": backup_id, "offset": offset}
         return await open_download(session, params, outage=outage, deadline=deadline)
 
@@ -287,7 +297,7 @@ class AgentClient(Requests):
             await session.start(
                 command,
                 self._host,
-                required_version=self._required_version,
+                made_for=self._made_for,
                 log_level=self._log_level or level,
             )
         except AgentError as error:

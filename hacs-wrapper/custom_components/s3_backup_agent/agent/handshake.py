@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import AgentError, AgentGone, AgentProtocolError, AgentStartFailed, AgentTimeout
 from .models import AgentInfo, Json
+from .versions import fits, fitting
 
 if TYPE_CHECKING:
     from .session import Session
@@ -15,7 +16,7 @@ PROTOCOL = 1
 HELLO_PATIENCE = 10.0  # seconds for the first message, and for the answer to ours
 
 
-async def shake_hands(session: Session, program: str, required_version: str | None) -> AgentInfo:
+async def shake_hands(session: Session, program: str, made_for: str | None) -> AgentInfo:
     """Waits for the agent to introduce itself. Raises `AgentStartFailed`."""
     await asyncio.wait((session.hello,), timeout=HELLO_PATIENCE)
     if not session.hello.done():
@@ -34,10 +35,14 @@ async def shake_hands(session: Session, program: str, required_version: str | No
     info = AgentInfo.parse(hello)
     if PROTOCOL not in versions:
         text = f"speaks version {versions} of the protocol, {PROTOCOL} is needed"
-        raise _refused(session, program, "wrong_version", text, version=info.version)
-    if required_version not in (None, info.version):
-        text = f"is version {info.version}, {required_version} is needed"
-        facts = {"version": info.version, "required": required_version}
+        facts = {"actual": f"{info.version} (protocol {versions})"}
+        raise _refused(
+            session, program, "wrong_version", text, **facts, expected=f"protocol {PROTOCOL}"
+        )
+    if made_for is not None and not fits(info.version, made_for):
+        expected = " / ".join(fitting(made_for))
+        text = f"is version {info.version}, {expected} would do: update the older of the two"
+        facts = {"actual": info.version, "expected": expected}
         raise _refused(session, program, "wrong_version", text, **facts)
     return info
 

@@ -98,6 +98,10 @@ class Session:
         """Whether requests can be sent."""
         return self._watcher is not None and self._fault is None
 
+    def can(self, capability: str) -> bool:
+        """Whether the agent has announced this feature."""
+        return self._info is not None and capability in self._info.capabilities
+
     @property
     def log_tail(self) -> tuple[str, ...]:
         """The last lines of its log."""
@@ -115,13 +119,13 @@ class Session:
         command: Sequence[str | os.PathLike[str]],
         client: Mapping[str, str],
         *,
-        required_version: str | None,
+        made_for: str | None,
         log_level: str,
     ) -> None:
         """Starts the agent and shakes hands. Raises `AgentNotFound` or `AgentStartFailed`."""
         try:
             await self._process.spawn(command)
-            info = await shake_hands(self, os.fspath(command[0]), required_version)
+            info = await shake_hands(self, os.fspath(command[0]), made_for)
             limits = {"max_line": MAX_LINE, "max_payload": MAX_PAYLOAD}
             params = {"protocol": PROTOCOL, "client": client, "limits": limits}
             await initialize(self, os.fspath(command[0]), params | {"log_level": log_level})

@@ -42,7 +42,7 @@ async def run_upload(
         options = {"progress_ms": _PROGRESS_MS}
         if outage:
             options["outage_ms"] = round(outage * 1000)
-        if resume:
+        if resume and session.can("upload.resume"):
             options["resume_s"] = round(resume)
         session.begin(exchange, {**params, **options}, deadline=deadline)
         # A task of its own, because an answer may come while the source makes us wait.
