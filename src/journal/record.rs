@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Beginning, MAX_KEPT, Owner};
 
-/// Version of the records. Those with another one are left alone.
+/// Version of the records. Those with another one are left alone. A new member needs a new version
+/// where an agent that does not know it would lose something.
 const FORMAT: u32 = 1;
 
 /// Longest record that is read, in bytes: twice what 10,000 parts take.
@@ -112,7 +113,12 @@ impl Record {
             fs::remove_file(path).ok()?;
             return None;
         }
-        let (beginning, lines) = parse(&text)?;
+        let Some((beginning, lines)) = parse(&text) else {
+            let path = path.display();
+            tracing::warn!(%path, "this note of something unfinished is damaged, or of another \
+                version of the agent, to which it is left");
+            return None;
+        };
         let mut record = Self::new(path, file, beginning);
         lines.for_each(|line| record.learn(line));
         Some(record)

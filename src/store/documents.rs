@@ -31,6 +31,9 @@ const MOST_BYTES: u64 = 8 << 20;
 /// Files kept: so many places are remembered.
 const MOST_FILES: usize = 16;
 
+/// Version of the files. Those with another one are passed over, and written anew.
+const FORMAT: u32 = 1;
+
 /// Characters of the digest before the lines.
 const LONGEST_DIGEST: u64 = 65;
 
@@ -234,8 +237,10 @@ fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> 
 }
 
 fn digest_of(lines: &[u8]) -> String {
-    // With the version of the lines, so that others are not taken for them.
-    let digest = Sha256::new_with_prefix(b"documents 1\n").chain_update(lines).finalize();
+    // With the version of the lines, so that others are not taken for them, and with that of the
+    // documents: what a newer agent has read, this one may have to refuse.
+    let versions = format!("documents {FORMAT}, metadata {}\n", metadata::FORMAT);
+    let digest = Sha256::new_with_prefix(versions).chain_update(lines).finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

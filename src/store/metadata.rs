@@ -20,7 +20,7 @@ use crate::s3::Sha256Digest;
 const OURS: &str = "s3_backup_agent";
 
 /// Version of our member that this agent writes and reads.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// A tar that Home Assistant packs anew, to encrypt or decrypt what is in it, may differ by so much for
 /// each archive inside of it.

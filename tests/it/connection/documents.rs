@@ -9,6 +9,7 @@ use http::Method;
 use http::request::Parts;
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::address;
 use super::wire::{Act, Wire};
@@ -101,7 +102,17 @@ async fn what_was_kept_is_only_used_as_it_was_written() {
     let mut longer = whole.clone();
     longer.extend(b"\n");
     let truncated = whole[..whole.len() - 1].to_vec();
-    for damaged in [Vec::new(), b"\n".to_vec(), altered, not_text, longer, truncated] {
+    let lines = &whole[position(b"\n") + 1..];
+    let of_versions = |documents: u32, metadata: u32| {
+        let versions = format!("documents {documents}, metadata {metadata}\n");
+        let digest = Sha256::new_with_prefix(versions).chain_update(lines).finalize();
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        [digest.as_bytes(), b"\n", lines].concat()
+    };
+    assert!(of_versions(1, 1) == whole);
+    let (newer, of_newer) = (of_versions(2, 1), of_versions(1, 2));
+    let cut = [altered, not_text, longer, truncated];
+    for damaged in [vec![Vec::new(), b"\n".to_vec(), newer, of_newer], cut.into()].concat() {
         fs::write(&file, &damaged).unwrap();
         let (listed, reads) = storage.list(state.path()).await;
         assert_eq!((listed, reads), (expected.clone(), 1));

@@ -1,6 +1,7 @@
 //! What is kept of an upload that was interrupted: for how long, and what does not wait for that.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
@@ -46,6 +47,35 @@ async fn nothing_is_kept_for_more_than_a_day_whatever_the_clock_was() {
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     assert!(last["keep_until"].as_u64().unwrap() <= now + DAY, "{text}");
+    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    assert_eq!(stored["resumed_bytes"], 6 * PART);
+}
+
+#[tokio::test]
+async fn a_note_of_another_version_is_left_to_it() {
+    let server = TestServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
+    let path = record(state.path());
+    let noted = std::fs::read_to_string(&path).unwrap();
+    let newer = noted.replacen("\"format\":1", "\"format\":2", 1);
+    assert_ne!(newer, noted);
+    std::fs::write(&path, &newer).unwrap();
+
+    let host = connect(&server, state.path()).await;
+    settled(&host).await;
+    let watch = Instant::now();
+    while !host.stderr_lines().iter().any(|line| line.contains("of another version of the agent")) {
+        assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", host.stderr_lines());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    assert_eq!(stored["resumed_bytes"], Value::Null);
+    host.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
+    assert_eq!(server.open_uploads().await.len(), 1);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);
+
+    std::fs::write(&path, noted).unwrap();
     let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
     assert_eq!(stored["resumed_bytes"], 6 * PART);
 }
