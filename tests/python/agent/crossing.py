@@ -60,6 +60,7 @@ async def test_backups(pair: tuple[str, str], folder: Folder, tmp_path: Path) ->
         for number, data in contents.items():
             await store(client, number, data)
         before = await listed(client)
+        assert (await client.validate("t1")).ok
     assert set(before) == set(contents)
     async with connected(second, folder, tmp_path) as client:
         assert await listed(client) == before
