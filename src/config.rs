@@ -42,7 +42,7 @@ pub const DEFAULT_MEMORY_BUDGET: u64 = 96 * MIB;
 pub const MIN_MEMORY_BUDGET: u64 = 32 * MIB;
 
 /// Default of `max_parallel_parts`: enough to fill a fast line over a long distance.
-pub const DEFAULT_PARALLEL_PARTS: usize = 12;
+pub const DEFAULT_PARALLEL_PARTS: usize = 16;
 
 /// Most parts of one transfer at a time; more would only crowd a storage.
 pub const MOST_PARALLEL_PARTS: usize = 64;

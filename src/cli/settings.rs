@@ -119,7 +119,7 @@ pub struct TargetOptions {
     memory_budget_bytes: Option<u64>,
 
     /// Parts of one transfer that are on their way at the same time, memory permitting: 1 to 64.
-    /// Default: 12.
+    /// Default: 16.
     #[arg(
         long,
         value_name = "COUNT",

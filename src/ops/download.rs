@@ -5,7 +5,7 @@ pub(super) mod plan;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
@@ -132,7 +132,9 @@ pub(super) async fn transfer<S: Sink>(
             let blank = Filled::new(&target.pool);
             let fetch = tokio::spawn(async move {
                 let Source { bucket, plan, outage } = &source;
-                plan.fetch(bucket, outage, index, blank).await
+                let begun = Instant::now();
+                let bytes = plan.fetch(bucket, outage, index, blank).await?;
+                Ok::<_, Error>((bytes, begun.elapsed()))
             });
             ahead.push_back((AbortOnDropHandle::new(fetch), room));
             next += 1;
@@ -142,12 +144,12 @@ pub(super) async fn transfer<S: Sink>(
         if !fetch.is_finished() {
             lanes.full();
         }
-        let bytes = fetch.await.map_err(|error| {
+        let (bytes, took) = fetch.await.map_err(|error| {
             Error::new(Code::Internal, "the download failed inside the agent").source(error)
         })??;
         progress.wait_for(S::TAKER);
         let length = bytes.iter().map(|piece| piece.len() as u64).sum();
-        lanes.done(length, progress.snapshot().retries);
+        lanes.done(length, took, progress.snapshot().retries);
         let mut handing = std::pin::pin!(sink.write(bytes));
         loop {
             let others_wait = async {

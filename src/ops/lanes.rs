@@ -6,10 +6,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// Lanes to begin with.
-const FIRST: usize = 4;
+const FIRST: usize = 8;
 
 /// How much faster more lanes have to be.
 const WORTHWHILE: f64 = 1.15;
@@ -25,15 +23,18 @@ pub(super) struct Lanes {
     round: Round,
     /// Lanes and bytes per second before more were opened.
     before: Option<(usize, f64)>,
+    /// Whether new lanes are still being connected, so that the round says nothing about them.
+    connecting: bool,
     rest: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Round {
-    begun: Instant,
     retries: u32,
     parts: usize,
     bytes: u64,
+    /// What the parts took, all in all. Not from the first to the last: they come in bursts.
+    took: Duration,
     /// Whether the transfer had to wait for a lane.
     full: bool,
 }
@@ -41,8 +42,14 @@ struct Round {
 impl Lanes {
     /// At most so many.
     pub(super) fn new(most: usize) -> Self {
-        let round = Round { begun: Instant::now(), retries: 0, parts: 0, bytes: 0, full: false };
-        Self { most, open: most.min(FIRST), round, before: None, rest: 0 }
+        Self {
+            most,
+            open: most.min(FIRST),
+            round: Round::default(),
+            before: None,
+            connecting: false,
+            rest: 0,
+        }
     }
 
     /// How many there are now.
@@ -55,28 +62,32 @@ impl Lanes {
         self.round.full = true;
     }
 
-    /// Counts a part of so many bytes. `retries` are those of the transfer so far.
-    pub(super) fn done(&mut self, bytes: u64, retries: u32) {
+    /// Counts a part of so many bytes, which was on its way for so long. `retries` are those of the
+    /// transfer so far.
+    pub(super) fn done(&mut self, bytes: u64, took: Duration, retries: u32) {
         let round = &mut self.round;
         round.parts += 1;
         round.bytes += bytes;
+        round.took += took;
         if round.parts < self.open {
             return;
         }
-        let elapsed = round.begun.elapsed().max(Duration::from_millis(1));
+        let each = round.took.max(Duration::from_millis(1)).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate of bytes need not be exact")]
-        let rate = round.bytes as f64 / elapsed.as_secs_f64();
+        let rate = round.bytes as f64 / each * self.open as f64;
         let repeated = retries.saturating_sub(round.retries) as usize;
         let (failed, full) = (repeated * 2 > self.open, round.full);
-        self.round = Round { begun: Instant::now(), retries, parts: 0, bytes: 0, full: false };
+        self.round = Round { retries, ..Round::default() };
         self.judge(rate, failed, full);
     }
 
     fn judge(&mut self, rate: f64, failed: bool, full: bool) {
         if failed {
             self.open = (self.open / 2).max(1);
-            self.before = None;
+            (self.before, self.connecting) = (None, false);
             self.rest = REST;
+        } else if std::mem::take(&mut self.connecting) {
+            // The next one will tell.
         } else if let Some((open, slower)) = self.before.take_if(|_| full)
             && rate < slower * WORTHWHILE
         {
@@ -87,6 +98,7 @@ impl Lanes {
         } else if full && self.open < self.most {
             self.before = Some((self.open, rate));
             self.open = (self.open * 2).min(self.most);
+            self.connecting = true;
         }
     }
 }
@@ -96,63 +108,64 @@ mod tests {
     use super::*;
 
     /// A line whose lanes have `each` bytes per second, and all together `whole`.
-    async fn round(lanes: &mut Lanes, each: u64, whole: u64, retries: u32) -> usize {
+    fn round(lanes: &mut Lanes, each: u64, whole: u64, retries: u32) -> usize {
         lanes.full();
         let open = lanes.open() as u64;
         let bytes = 1 << 20;
         let rate = (each * open).min(whole);
-        tokio::time::sleep(Duration::from_millis(1000 * bytes * open / rate)).await;
+        let took = Duration::from_millis(1000 * bytes * open / rate);
         for _ in 0..open {
-            lanes.done(bytes, retries);
+            lanes.done(bytes, took, retries);
         }
         lanes.open()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn more_lanes_are_opened_while_that_pays() {
-        let mut lanes = Lanes::new(16);
+    #[test]
+    fn more_lanes_are_opened_while_that_pays() {
+        let mut lanes = Lanes::new(32);
         let mut seen = Vec::new();
-        for _ in 0..4 {
-            seen.push(round(&mut lanes, 20_000_000, 1_000_000_000, 0).await);
+        for _ in 0..5 {
+            seen.push(round(&mut lanes, 20_000_000, 1_000_000_000, 0));
         }
-        assert_eq!(seen, [8, 16, 16, 16]);
+        assert_eq!(seen, [16, 16, 32, 32, 32]);
 
-        let mut lanes = Lanes::new(16);
-        assert_eq!(round(&mut lanes, 20_000_000, 80_000_000, 0).await, 8);
+        let mut lanes = Lanes::new(32);
+        assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 16);
+        assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 16);
         for _ in 0..REST {
-            assert_eq!(round(&mut lanes, 20_000_000, 80_000_000, 0).await, 4, "it did not pay");
+            assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 8, "it did not pay");
         }
-        assert_eq!(round(&mut lanes, 20_000_000, 80_000_000, 0).await, 4);
+        assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 8);
         // The line may be another one by now.
-        assert_eq!(round(&mut lanes, 20_000_000, 800_000_000, 0).await, 8);
-        assert_eq!(round(&mut lanes, 20_000_000, 800_000_000, 0).await, 16);
+        assert_eq!(round(&mut lanes, 20_000_000, 900_000_000, 0), 16);
+        assert_eq!(round(&mut lanes, 20_000_000, 900_000_000, 0), 16);
+        assert_eq!(round(&mut lanes, 20_000_000, 900_000_000, 0), 32);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn fewer_lanes_are_used_when_the_storage_fails() {
+    #[test]
+    fn fewer_lanes_are_used_when_the_storage_fails() {
         let mut lanes = Lanes::new(8);
-        round(&mut lanes, 1000, 100_000, 0).await;
+        round(&mut lanes, 1000, 100_000, 0);
         assert_eq!(lanes.open(), 8);
         let mut seen = Vec::new();
         // Some failures are no reason, nor is one part of a few.
         for retries in [4, 9, 12, 14, 15, 16] {
-            seen.push(round(&mut lanes, 1000, 100_000, retries).await);
+            seen.push(round(&mut lanes, 1000, 100_000, retries));
         }
         assert_eq!(seen, [8, 4, 2, 1, 1, 1]);
         for _ in 0..REST {
-            assert_eq!(round(&mut lanes, 1000, 100_000, 16).await, 1);
+            assert_eq!(round(&mut lanes, 1000, 100_000, 16), 1);
         }
-        assert_eq!(round(&mut lanes, 1000, 100_000, 16).await, 2);
+        assert_eq!(round(&mut lanes, 1000, 100_000, 16), 2);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_host_is_no_reason_for_more() {
-        let mut lanes = Lanes::new(8);
+    #[test]
+    fn a_slow_host_is_no_reason_for_more() {
+        let mut lanes = Lanes::new(32);
         for _ in 0..100 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            lanes.done(1, 0);
+            lanes.done(1, Duration::from_secs(1), 0);
         }
-        assert_eq!(lanes.open(), 4);
+        assert_eq!(lanes.open(), FIRST);
         assert_eq!(Lanes::new(1).open(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! Who may hold how many bytes: one budget for all transfers of a target.
 //!
-//! The formula: of `memory_budget_bytes`, 24 MiB are set aside for the process itself (code,
+//! The formula: of `memory_budget_bytes`, 20 MiB are set aside for the process itself (code,
 //! runtime, connections, listings); the rest, but at least 24 MiB, is the pool for backup data. A
 //! transfer first reserves what it needs to run at all, and waits in line until it gets that; it
 //! then takes more from what is left, for one part and its connection at a time, to work on several
@@ -15,10 +15,10 @@ use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 
 /// Set aside for the process itself.
-const PROCESS: u64 = 24 * MIB;
+const PROCESS: u64 = 20 * MIB;
 
 /// What a connection takes beside the part that goes over it.
-const CONNECTION: u64 = MIB;
+const CONNECTION: u64 = MIB / 2;
 
 /// Smallest pool: one upload that may still become a single request, and its window.
 const SMALLEST_POOL: u64 = 24 * MIB;
@@ -26,7 +26,10 @@ const SMALLEST_POOL: u64 = 24 * MIB;
 /// Bytes that a source may hold ready beside the part being filled.
 pub const WINDOW: u64 = 4 * MIB;
 
-/// The pool of one target, in mebibytes.
+/// What is counted: half a mebibyte.
+const UNIT: u64 = MIB / 2;
+
+/// The pool of one target.
 #[derive(Debug)]
 pub(super) struct Budget {
     pool: Arc<Semaphore>,
@@ -43,8 +46,8 @@ pub(super) struct Reservation {
 
 impl Budget {
     pub(super) fn new(memory_budget: u64) -> Self {
-        let size = memory_budget.saturating_sub(PROCESS).max(SMALLEST_POOL) / MIB * MIB;
-        let permits = usize::try_from(size / MIB).unwrap_or(Semaphore::MAX_PERMITS);
+        let size = memory_budget.saturating_sub(PROCESS).max(SMALLEST_POOL) / UNIT * UNIT;
+        let permits = usize::try_from(size / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             pool: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             size,
@@ -106,5 +109,5 @@ impl Drop for InLine<'_> {
 }
 
 fn permits(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }

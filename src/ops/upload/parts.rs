@@ -1,6 +1,8 @@
 //! The bytes of an archive on their way: collected into equal parts, hashed and sent while the next
 //! part fills.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
@@ -197,9 +199,11 @@ impl Archive<'_> {
             #[cfg(feature = "demo")]
             crate::fault::trip("part");
             let payload = Payload::hashed_aside(part).await;
+            let begun = Instant::now();
             let stored = ledger.send(&upload, number, &payload, &outage).await;
             drop(room);
-            Ok((stored?, payload.length(), payload.sha256()))
+            let part = (stored?, payload.sha256());
+            Ok(SentPart { part, length: payload.length(), took: begun.elapsed() })
         });
         if in_own_memory && let Some(sent) = sending.tasks.join_next().await {
             sending.done(sent, self.progress)?;
@@ -232,11 +236,15 @@ fn check_not_shorter(request: &Request, seen: u64) -> Result<()> {
     Err(Error::new(Code::LengthMismatch, message).fact("expected", announced).fact("actual", seen))
 }
 
-type SentPart = Result<(Part, u64, Sha256Digest)>;
+struct SentPart {
+    part: (Part, Sha256Digest),
+    length: u64,
+    took: Duration,
+}
 
 /// Parts on their way. Dropping this stops them.
 struct Sending {
-    tasks: JoinSet<SentPart>,
+    tasks: JoinSet<Result<SentPart>>,
     lanes: Lanes,
     count: u64,
     parts: Vec<(Part, Sha256Digest)>,
@@ -249,15 +257,15 @@ impl Sending {
 
     fn done(
         &mut self,
-        sent: Result<SentPart, tokio::task::JoinError>,
+        sent: Result<Result<SentPart>, tokio::task::JoinError>,
         progress: &Progress,
     ) -> Result<()> {
-        let (part, length, digest) = sent.map_err(|error| {
+        let SentPart { part, length, took } = sent.map_err(|error| {
             Error::new(Code::Internal, "sending a part failed inside the agent").source(error)
         })??;
         progress.add(length);
-        self.lanes.done(length, progress.snapshot().retries);
-        self.parts.push((part, digest));
+        self.lanes.done(length, took, progress.snapshot().retries);
+        self.parts.push(part);
         Ok(())
     }
 
