@@ -135,13 +135,11 @@ impl Drop for Block {
         let Some(map) = self.map.take() else { return };
         let mut counts = self.pool.counts();
         counts.used = counts.used.saturating_sub(1);
-        let keep = counts.used;
         counts.spare.push(map);
-        // No more spare than used; nothing at all when nothing is used.
-        let surplus =
-            if counts.spare.len() > keep { counts.spare.split_off(keep) } else { Vec::new() };
+        // To get a block anew costs more than to copy what goes into it.
+        let spare = if counts.used == 0 { std::mem::take(&mut counts.spare) } else { Vec::new() };
         drop(counts);
-        drop(surplus);
+        drop(spare);
     }
 }
 
@@ -312,7 +310,7 @@ mod tests {
         assert_eq!(counts(&pool), (7, 3));
         let shared = pool.take().unwrap().freeze();
         blocks.clear();
-        assert_eq!(counts(&pool), (1, 1));
+        assert_eq!(counts(&pool), (1, 9));
         drop(shared);
         assert_eq!(counts(&pool), (0, 0));
     }

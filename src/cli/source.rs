@@ -1,6 +1,6 @@
 //! Where the bytes of an upload come from: a file, another stream, or a folder packed on the way.
 //!
-//! A thread of its own reads, because reading a file blocks. It hands over chunks through a bounded
+//! A thread of its own reads, because reading a file blocks. It hands over blocks through a bounded
 //! channel and says when it is done: a thread that dies is never taken for the end of the data.
 
 use std::fs::File;
@@ -11,15 +11,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::folder;
-use crate::error::{Code, Error, Result};
+use crate::blocks::{BLOCK, Block, Pool};
+use crate::error::{Code, Error, Result, no_memory};
 use crate::ops::Source;
 
-/// Bytes handed over at a time.
-const CHUNK: usize = 1 << 20;
-
-/// Chunks that wait. With the one being read and the one being taken they stay within the window
+/// Blocks that wait. With the one being read and the one being taken they stay within the window
 /// that the memory budget has for a source.
-const WAITING: usize = 2;
+const WAITING: usize = (2 << 20) / BLOCK;
 
 /// What is read.
 #[derive(Debug)]
@@ -114,7 +112,8 @@ impl Source for Feed {
             // Not one of the runtime's threads: one that waits for a terminal never ends.
             let thread = std::thread::Builder::new().name("source".to_owned());
             let started = thread.spawn(move || {
-                let mut pipe = Pipe { pieces: pieces.clone(), filling: Vec::new() };
+                let pool = Pool::default();
+                let mut pipe = Pipe { pieces: pieces.clone(), pool, filling: None };
                 let last = input.read(&mut pipe).and_then(|()| pipe.flush()).map(|()| Piece::End);
                 // Nobody is left to tell when the upload was given up.
                 let _ = pieces.blocking_send(last);
@@ -138,7 +137,8 @@ impl Source for Feed {
 /// The reading thread's end of the channel.
 pub(super) struct Pipe {
     pieces: Sender<Result<Piece>>,
-    filling: Vec<u8>,
+    pool: Pool,
+    filling: Option<Block>,
 }
 
 impl Pipe {
@@ -149,46 +149,54 @@ impl Pipe {
     fn copy(&mut self, from: &mut impl Read, path: &Path) -> Result<u64> {
         let mut copied = 0;
         loop {
-            let room = CHUNK - self.filling.len();
-            self.filling.reserve_exact(room);
-            let read = from.take(room as u64).read_to_end(&mut self.filling);
-            match read.map_err(|error| unreadable(path, error))? {
-                0 => return Ok(copied),
-                read => copied += read as u64,
+            let block = self.block()?;
+            match from.read(block.rest()) {
+                Ok(0) => return Ok(copied),
+                Ok(read) => {
+                    block.advance(read);
+                    copied += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(unreadable(path, error)),
             }
-            if self.filling.len() == CHUNK {
-                self.flush()?;
-            }
+            self.flush_full()?;
+        }
+    }
+
+    /// The block that has room for more.
+    fn block(&mut self) -> Result<&mut Block> {
+        match &mut self.filling {
+            Some(block) => Ok(block),
+            filling => Ok(filling.insert(self.pool.take().map_err(no_memory)?)),
+        }
+    }
+
+    fn flush_full(&mut self) -> Result<()> {
+        match &self.filling {
+            Some(block) if block.len() == BLOCK => self.flush(),
+            _ => Ok(()),
         }
     }
 
     /// Hands over what is collected.
     fn flush(&mut self) -> Result<()> {
-        if self.filling.is_empty() {
+        let Some(block) = self.filling.take().filter(|block| !block.is_empty()) else {
             return Ok(());
-        }
-        let chunk = Bytes::from(std::mem::take(&mut self.filling));
+        };
         self.pieces
-            .blocking_send(Ok(Piece::Data(chunk)))
+            .blocking_send(Ok(Piece::Data(block.freeze())))
             .map_err(|_| Error::new(Code::Cancelled, "the upload was given up"))
     }
 }
 
 impl io::Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = CHUNK - self.filling.len();
-        let (taken, _) = bytes.split_at(room.min(bytes.len()));
-        if self.filling.capacity() == 0 {
-            self.filling.reserve_exact(CHUNK);
-        }
-        self.filling.extend_from_slice(taken);
-        if self.filling.len() == CHUNK {
-            Self::flush(self).map_err(io::Error::other)?;
-        }
-        Ok(taken.len())
+        let taken = self.block().map_err(io::Error::other)?.fill(bytes);
+        self.flush_full().map_err(io::Error::other)?;
+        Ok(taken)
     }
 
-    /// Does nothing: a chunk leaves when it is full or the last one.
+    /// Does nothing: a block leaves when it is full or the last one.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -202,7 +210,7 @@ mod tests {
         let mut feed = Feed::new(input);
         let mut all = Vec::new();
         while let Some(bytes) = feed.next().await? {
-            assert!(bytes.len() <= CHUNK);
+            assert!(bytes.len() <= BLOCK);
             all.extend_from_slice(&bytes);
         }
         Ok(all)
@@ -219,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_comes_whole() {
         let content: Vec<u8> =
-            (0..3 * CHUNK + 5).map(|byte| u8::try_from(byte % 251).unwrap()).collect();
+            (0..3 * BLOCK + 5).map(|byte| u8::try_from(byte % 251).unwrap()).collect();
         let (_folder, input) = file(&content, content.len() as u64);
         assert!(drain(input).await.unwrap() == content);
     }
