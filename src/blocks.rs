@@ -5,7 +5,7 @@
 //! transfers an agent that does nothing would hold a hundred megabytes. Here the memory in use plus
 //! the spare never exceeds what was in use at the peak, and falls to nothing when nothing is in use.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -141,6 +141,29 @@ impl Drop for Block {
         drop(counts);
         drop(spare);
     }
+}
+
+/// Writes all pieces, with as few calls as the output needs.
+///
+/// # Errors
+/// What the output ends in.
+pub fn write_all<'a>(
+    output: &mut impl Write,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<()> {
+    let mut slices: Vec<_> = pieces.map(IoSlice::new).collect();
+    let mut slices = slices.as_mut_slice();
+    // Empty ones, which no call would take away.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match output.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Bytes in blocks, filled from the start.

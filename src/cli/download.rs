@@ -161,16 +161,16 @@ impl Sink for Landing {
     }
 
     async fn write(&mut self, bytes: Vec<Bytes>) -> Result<()> {
-        for bytes in bytes {
-            match self {
-                Self::Stream(stream, path) => {
+        match self {
+            Self::Stream(stream, path) => {
+                for bytes in bytes {
                     let written = stream.write_all(&bytes).await;
                     written.map_err(|error| unwritable(path, error))?;
                 }
-                Self::File(file) => file.write(&bytes).await?,
+                Ok(())
             }
+            Self::File(file) => file.write(bytes).await,
         }
-        Ok(())
     }
 }
 

@@ -5,14 +5,16 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt as _;
+use bytes::Bytes;
 
+use crate::blocks::write_all;
 use crate::error::{Code, Error, Result};
 
 /// A file that is being written.
 pub(super) struct PartFile {
-    file: tokio::fs::File,
+    file: Arc<File>,
     /// Where it is now.
     part: PathBuf,
     /// Where it is to appear.
@@ -56,9 +58,20 @@ impl PartFile {
     /// Adds bytes.
     ///
     /// # Errors
-    /// `local_io`, perhaps of bytes given before.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).await.map_err(|error| unwritable(&self.path, error))
+    /// `local_io`.
+    pub(super) async fn write(&mut self, bytes: Vec<Bytes>) -> Result<()> {
+        let written =
+            self.aside(move |mut file| write_all(&mut file, bytes.iter().map(AsRef::as_ref)));
+        written.await.map_err(|error| unwritable(&self.path, error))
+    }
+
+    /// Does what blocks where it does not matter.
+    async fn aside(
+        &self,
+        work: impl FnOnce(&File) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || work(&file)).await.map_err(io::Error::other)?
     }
 
     /// Makes it safe from a power cut, then lets it appear. Replaces another file of this name only
@@ -66,10 +79,9 @@ impl PartFile {
     ///
     /// # Errors
     /// `local_io`.
-    pub(super) async fn finish(mut self, overwrite: bool) -> Result<PathBuf> {
+    pub(super) async fn finish(self, overwrite: bool) -> Result<PathBuf> {
         let safe = async {
-            self.file.flush().await?;
-            self.file.sync_all().await?;
+            self.aside(File::sync_all).await?;
             if overwrite {
                 fs::rename(&self.part, &self.path)?;
             } else {

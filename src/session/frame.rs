@@ -1,13 +1,13 @@
 //! Bytes to frames and back: one JSON object per line, and raw bytes behind a line that announces
 //! them. Knows the limits, and no stream in particular.
 
-use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::blocks::{Filled, Pool};
+use crate::blocks::{Filled, Pool, write_all};
 use crate::error::{Code, Error, no_memory};
 use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 
@@ -196,21 +196,10 @@ impl Outgoing {
     /// # Errors
     /// What the output ends in.
     pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
-        let mut slices = Vec::with_capacity(self.payload.len() + 2);
-        slices.push(IoSlice::new(&self.line));
-        slices.extend(self.payload.iter().map(|piece| IoSlice::new(piece)));
-        if !self.payload.is_empty() {
-            slices.push(IoSlice::new(b"\n"));
-        }
-        let mut slices = slices.as_mut_slice();
-        while !slices.is_empty() {
-            match output.write_vectored(slices) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut slices, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let line = std::iter::once(self.line.as_slice());
+        let payload = self.payload.iter().map(AsRef::as_ref);
+        let end = (!self.payload.is_empty()).then_some(b"\n".as_slice());
+        write_all(output, line.chain(payload).chain(end))?;
         output.flush()
     }
 }
