@@ -132,7 +132,8 @@ def measured(
         counts = given.count or COUNTS
         with bench(given, tools, 0) as one:
             note_server(results, one)
-            yield from listing.measure(one, given.link or ["plain", "near"], counts, given.rounds)
+            links, peers = given.link or ["plain", "near"], given.peer or list(listing.SIDES)
+            yield from listing.measure(one, links, counts, peers, given.rounds)
     elif group == "start":
         with bench(given, tools, 0) as one:
             note_server(results, one)

@@ -23,15 +23,16 @@ COMMANDS = {
 
 
 def measure(
-    bench: Bench, links: Sequence[str], counts: Sequence[int], rounds: int
+    bench: Bench, links: Sequence[str], counts: Sequence[int], peers: Sequence[str], rounds: int
 ) -> Iterator[list[Cell]]:
     """All cells with as many backups together."""
+    names = [name for name in SIDES if name in peers]
     with server.bucket(f"list-{time.time_ns()}") as bucket:
         model = stored_backup(bench, bucket)
         for before, count in pairwise([0, *sorted(counts)]):
             populate(bucket, model, range(before, count))
             for link in links:
-                yield one_link(bench, bucket, link, count, rounds)
+                yield one_link(bench, bucket, link, count, names, rounds)
 
 
 def stored_backup(bench: Bench, bucket: str) -> tuple[str, bytes, bytes]:
@@ -80,15 +81,17 @@ def populate(bucket: str, model: tuple[str, bytes, bytes], numbers: range) -> No
         list(pool.map(store, numbers))
 
 
-def one_link(bench: Bench, bucket: str, link: str, count: int, rounds: int) -> list[Cell]:
+def one_link(
+    bench: Bench, bucket: str, link: str, count: int, names: Sequence[str], rounds: int
+) -> list[Cell]:
     when = time.strftime("%Y-%m")
     cells = {
         (name, work): Cell("list", link, name, work, count, command, when)
-        for name in SIDES
+        for name in names
         for work, command in COMMANDS.items()
     }
     for number in range(rounds):
-        for name in list(SIDES)[:: 1 if number % 2 else -1]:
+        for name in names[:: 1 if number % 2 else -1]:
             cold, warm, restarted = both_processes(bench, bucket, link, name, count)
             for work, taken in zip(COMMANDS, (cold, warm, restarted), strict=True):
                 cells[name, work].runs.append(taken)
