@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::journal::{Beginning, Record, Replacement};
 
 /// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
-/// fine. Where it lies there more than once, the one that counts goes last. Once begun it goes on even when cancelled, because half a deletion helps nobody.
+/// fine. Where it lies there more than once, the one that counts goes last. Once begun it goes on even
+/// when cancelled, because half a deletion helps nobody.
 ///
 /// # Errors
 /// `not_found` when there is no such backup, `access_denied` or `locked` when the storage keeps it.

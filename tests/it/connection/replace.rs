@@ -71,16 +71,22 @@ fn replace() -> Value {
     json!({"if_exists": "replace"})
 }
 
+/// An agent that has replaced the backup, and could not delete what ends so.
+async fn replaced(ending: &'static str) -> (Scene, Host) {
+    let is_deletion = deletes(ending);
+    let (scene, host) = Scene::new(move |head| match is_deletion(head) {
+        true => Act::Answer(500, "InternalError"),
+        false => Act::Pass,
+    })
+    .await;
+    host.upload("t1", backup("b"), replace(), &b"newer"[..]).await.unwrap();
+    (scene, host)
+}
+
 #[tokio::test]
 async fn what_is_replaced_is_deleted_later_when_that_fails() {
     for ending in [".json", ".tar"] {
-        let is_deletion = deletes(ending);
-        let (scene, host) = Scene::new(move |head| match is_deletion(head) {
-            true => Act::Answer(500, "InternalError"),
-            false => Act::Pass,
-        })
-        .await;
-        host.upload("t1", backup("b"), replace(), &b"newer"[..]).await.unwrap();
+        let (scene, host) = replaced(ending).await;
         assert_eq!(scene.server.objects().await.len(), if ending == ".json" { 6 } else { 5 });
         scene.calm();
         taken_back(&scene.server, 4).await;
@@ -90,13 +96,7 @@ async fn what_is_replaced_is_deleted_later_when_that_fails() {
 
 /// The same, until the agent is killed.
 async fn not_deleted(ending: &'static str) -> Scene {
-    let is_deletion = deletes(ending);
-    let (scene, host) = Scene::new(move |head| match is_deletion(head) {
-        true => Act::Answer(500, "InternalError"),
-        false => Act::Pass,
-    })
-    .await;
-    host.upload("t1", backup("b"), replace(), &b"newer"[..]).await.unwrap();
+    let (scene, host) = replaced(ending).await;
     kill(host).await;
     scene.calm();
     scene
