@@ -1,21 +1,12 @@
 """A proxy for HTTPS on the loopback, which tells what it is asked for.
 
-Prints its address, then one line for each CONNECT: the host and port that were asked for.
+Prints its address, then one line for each CONNECT: the host and port that were asked for. Needs
+tests/servers in PYTHONPATH.
 """
 
 import asyncio
-import contextlib
 
-BLOCK = 1 << 18
-
-
-async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Copies until the source ends, then ends the sink."""
-    with contextlib.suppress(OSError):
-        while block := await source.read(BLOCK):
-            sink.write(block)
-            await sink.drain()
-    sink.close()
+from tls_front import BLOCK, copy
 
 
 async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
