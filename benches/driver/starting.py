@@ -19,7 +19,10 @@ REST = 2.0  # seconds after which an agent has come to rest
 
 
 def measure(bench: Bench, rounds: int) -> Iterator[list[Cell]]:
-    yield [binary(name, bench) for name in ("ours", "s5cmd", "rclone", "restic")]
+    tools = bench.tools
+    programs = {"ours": tools.agent, "restic": tools.restic, "rustic": tools.rustic}
+    programs |= {name: tools.peer(name) for name in ("s5cmd", "rclone")}
+    yield [binary(name, program) for name, program in programs.items()]
     yield [hello(bench)]
     with server.bucket(f"start-{time.time_ns()}") as bucket:
         yield first_answers(bench, bucket, rounds)
@@ -30,9 +33,7 @@ def cell(peer: str, work: str, command: str) -> Cell:
     return Cell("start", "plain", peer, work, 0, command, time.strftime("%Y-%m"))
 
 
-def binary(name: str, bench: Bench) -> Cell:
-    tools = bench.tools
-    program = {"ours": tools.agent, "restic": tools.restic}.get(name) or tools.peer(name)
+def binary(name: str, program: Path) -> Cell:
     size = program.stat().st_size
     said(f"{name}: {size} bytes")
     result = cell(name, "size of the program", "ls -l")

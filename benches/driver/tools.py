@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
 import venv
 from pathlib import Path
@@ -15,6 +16,7 @@ from .server import ROOT
 REQUIREMENTS = ROOT / "benches/requirements.txt"
 RESTIC = "pool/main/r/restic/restic_0.19.1-1_amd64.deb"
 RESTIC_SHA256 = "97711c3125b5a65788a7e99fce8eb25f9a543fa8d83c4d7e54a5febe939a0f9e"
+RUSTIC = "rustic-rs@0.11.4"
 
 
 class Tools:
@@ -83,6 +85,17 @@ class Tools:
             subprocess.run(["dpkg-deb", "-x", file, self.cache / "bench-restic"], check=True)
             file.unlink()
         return program
+
+    @functools.cached_property
+    def rustic(self) -> Path:
+        """From crates.io, as no package index has it built. S3 needs none of its features."""
+        root = self.cache / "bench-rustic"
+        command: list[str | Path] = ["cargo", "install", "--quiet", "--locked", RUSTIC]
+        command += ["--no-default-features", "--root", root]
+        # Cargo sees by itself whether this version is there. What it compiles takes a gigabyte.
+        with tempfile.TemporaryDirectory(prefix="rustic-", dir=self.cache) as target:
+            subprocess.run([*command, "--target-dir", target], check=True)
+        return root / "bin/rustic"
 
     @functools.cached_property
     def home_assistant(self) -> Path:

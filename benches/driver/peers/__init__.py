@@ -8,6 +8,7 @@ from .curl import Curl
 from .home_assistant import HomeAssistant
 from .rclone import Rclone
 from .restic import Restic
+from .rustic import Rustic
 from .s5cmd import S5cmd
 
 __all__ = ["NAMES", "HomeAssistant", "Peer", "Place", "peer"]
@@ -22,6 +23,7 @@ NAMES = {
     "rclone": "rclone",
     "aws-cli": "aws-cli",
     "restic": "restic",
+    "rustic": "rustic",
     "curl": "curl, one PUT or GET",
 }
 
@@ -45,6 +47,8 @@ def peer(name: str, tools: Tools) -> Peer:
             return AwsCli(tools)
         case "restic":
             return Restic(tools)
+        case "rustic":
+            return Rustic(tools)
         case "curl":
             return Curl()
     raise ValueError(f"there is no peer {name!r}")

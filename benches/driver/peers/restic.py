@@ -1,6 +1,6 @@
-"""restic: one file into a repository, encrypted and cut by its content, which the others do not."""
+"""restic: one file into a repository, encrypted and cut by its content."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..process import run
@@ -14,6 +14,7 @@ class Restic(Peer):
         "upload": "restic backup FILE",
         "download": "restic restore latest --target FOLDER",
     }
+    restore: Sequence[str] = ("restore", "latest", "--target")  # and the folder
 
     def __init__(self, tools: Tools) -> None:
         self._program = tools.restic
@@ -29,7 +30,7 @@ class Restic(Peer):
 
     def download(self, place: Place, file: Path, size: int) -> Run:
         target = place.home / "restored"
-        taken = self._run(place, "restore", "latest", "--target", target)
+        taken = self._run(place, *self.restore, target)
         (restored,) = (path for path in target.rglob("*") if path.is_file())
         restored.rename(file)
         return taken
