@@ -1,6 +1,6 @@
 """The page with the results, and its plots."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from . import plot
@@ -199,12 +199,13 @@ def sizes(results: Results, images: Path) -> Iterator[str]:
     cells = [cell for cell in results.cells if cell.group == "sizes"]
     if not cells:
         return
-    yield "## From 16 MiB to 5 GiB\n"
     amounts = sorted({cell.amount for cell in cells})
+    yield f"## From {size_name(amounts[0])} to {size_name(amounts[-1])}\n"
     x_names = {float(amount): size_name(amount) for amount in amounts}
+    measures = (("seconds", "s", "time", seconds), ("rss", "MiB", "memory", memory))
     for work in WORKS:
         here = [cell for cell in cells if cell.work == work]
-        for what, unit, name in (("seconds", "s", "time"), ("rss", "MiB", "memory")):
+        for what, unit, name, entry in measures:
             series = {
                 NAMES[peer]: [
                     (float(cell.amount), value)
@@ -217,19 +218,20 @@ def sizes(results: Results, images: Path) -> Iterator[str]:
             title = f"{work.capitalize()}: {name}"
             content = plot.lines(title, "size", unit, series, x_names)
             yield picture(images / f"benchmark-{work}-{name}.svg", title, content)
-        yield from size_table(here, amounts)
+            yield from size_table(here, amounts, unit, entry)
     yield from commands(cells)
 
 
-def size_table(cells: Sequence[Cell], amounts: Sequence[int]) -> list[str]:
-    columns = [f"{size_name(amount)} {unit}" for amount in amounts for unit in ("s", "MiB")]
+def size_table(
+    cells: Sequence[Cell], amounts: Sequence[int], unit: str, entry: Callable[[Cell], str]
+) -> list[str]:
     rows = []
     for peer in NAMES:
         found = {cell.amount: cell for cell in cells if cell.peer == peer}
         if found:
-            pairs = [(seconds(c), memory(c)) if (c := found.get(a)) else ("", "") for a in amounts]
-            rows.append([name_of(peer), *(word for pair in pairs for word in pair)])
-    return table(["", *columns], rows)
+            entries = (entry(found[a]) if a in found else "" for a in amounts)
+            rows.append([name_of(peer), *entries])
+    return table([unit, *map(size_name, amounts)], rows)
 
 
 def lists(results: Results, images: Path) -> Iterator[str]:

@@ -7,8 +7,19 @@ from html import escape
 WIDTH = 760
 LEFT = 220  # where bars begin
 ROW, GAP = 15, 12
-# Bright enough for dark pages, and dark enough for light ones.
-COLOURS = ("#2f81f7", "#d29922", "#3fb950", "#db61a2", "#a371f7", "#e5534b", "#8b949e")
+# Bright enough for dark pages, and dark enough for light ones; as many as there are peers.
+COLOURS = (
+    "#2f81f7",
+    "#d29922",
+    "#3fb950",
+    "#db61a2",
+    "#a371f7",
+    "#e5534b",
+    "#8b949e",
+    "#1fa5b5",
+    "#b5651d",
+    "#84934a",
+)
 STYLE = """<style>
 text { font: 12px system-ui, sans-serif; fill: #57606a }
 .title { font-size: 15px; font-weight: 600; fill: #1f2328 }

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import setting
-from driver import aims, page
+from driver import aims, page, plot
 from driver.link import Link, open_link
+from driver.peers import NAMES
 from driver.results import GIB, Cell, Results, Run
 from driver.tools import Tools
 
@@ -99,6 +100,12 @@ def test_plots_are_images_and_the_page_says_where_others_are_ahead(tmp_path: Pat
     for image in images:
         assert f"images/{image.name}" in made
         assert ElementTree.parse(image).getroot().tag.endswith("svg")
+
+
+def test_a_plot_has_a_line_for_each_peer() -> None:
+    series = {name: [(1.0, 1.0), (2.0, 2.0)] for name in NAMES.values()}
+    made = plot.lines("time", "size", "s", series, {1.0: "1", 2.0: "2"})
+    assert made.count('fill="none"') == len(NAMES)
 
 
 def test_a_failing_link_answers_in_order_and_keeps_the_connection(link_program: Path) -> None:
