@@ -33,7 +33,7 @@ from typing import Any
 from . import listing, page, server, starting, transfers
 from .link import LINKS
 from .peers import NAMES
-from .results import GIB, MIB, Cell, Results, available_memory, this_machine
+from .results import GIB, MIB, Cell, Results, available_memory
 from .tools import Tools
 
 RESULTS = server.ROOT / "docs/benchmarks.json"
@@ -142,7 +142,6 @@ def measured(
 
 
 def note_server(results: Results, one: transfers.Bench) -> None:
-    results.machine = this_machine()
     results.versions["server"] = f"{one.server.name} {one.server.version}"
 
 

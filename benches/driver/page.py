@@ -43,7 +43,7 @@ def write(results: Results, page: Path) -> list[str]:
     """Writes the page and its plots. Returns the lines that tell how far the aims are."""
     images = page.parent / "images"
     images.mkdir(exist_ok=True)
-    parts = [HEAD, *machine(results), *aim_table(results)]
+    parts = [HEAD, *versions(results), *aim_table(results)]
     for section in (transfers, sizes, lists, start):
         parts += section(results, images)
     parts += behind(results)
@@ -56,9 +56,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
-def machine(results: Results) -> list[str]:
-    versions = [f"{NAMES.get(k, k)} {v}" for k, v in sorted(results.versions.items())]
-    return [*(f"* {k}: {v}" for k, v in results.machine.items()), f"* {'; '.join(versions)}", ""]
+def versions(results: Results) -> list[str]:
+    names = [f"{NAMES.get(k, k)} {v}" for k, v in sorted(results.versions.items())]
+    return [f"{'; '.join(names)}.", ""]
+
+
+def measured(cells: Sequence[Cell]) -> str:
+    """Where and when these figures were taken."""
+    when = ", ".join(sorted({c.when for c in cells}))
+    machines = " and ".join(sorted({c.machine for c in cells}))
+    where = ", ".join(sorted({c.data for c in cells if c.data}))
+    return f"Measured in {when} on {machines}{where and f', files and server in {where}'}.\n"
 
 
 def aim_table(results: Results) -> list[str]:
@@ -186,10 +194,8 @@ def picture(file: Path, title: str, content: str) -> str:
 def commands(cells: Sequence[Cell]) -> list[str]:
     lines = {f"* {NAMES[c.peer]}, {c.work}: `{c.command}`": None for c in in_order(cells)}
     problems = {f"* {NAMES[c.peer]} fails: {c.problem}": None for c in cells if c.problem}
-    where = ", ".join(sorted({c.data for c in cells}))
-    when = ", ".join(sorted({c.when for c in cells}))
     return [
-        f"Measured in {when}, files and server in {where}.\n",
+        measured(cells),
         *problems,
         *["<details><summary>Commands</summary>\n", *lines, "\n</details>\n"],
     ]
@@ -240,6 +246,7 @@ def lists(results: Results, images: Path) -> Iterator[str]:
         return
     yield "## Lists\n"
     yield "Seconds; behind the first list the requests that it took, where a proxy counted them.\n"
+    yield measured(cells)
     works = list(dict.fromkeys(cell.work for cell in reversed(cells)))
     works.sort(key=("list, cold", "list, warm", "list, restarted").index)
     counts = sorted({cell.amount for cell in cells})
@@ -274,6 +281,7 @@ def start(results: Results, images: Path) -> Iterator[str]:
     if not cells:
         return
     yield "## Start\n"
+    yield measured(cells)
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.work, list(NAMES).index(cell.peer))):
         if cell.work == "size of the program":

@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Cell:
     amount: int  # bytes of a transfer, or backups of a list
     command: str = ""
     when: str = ""  # the month
+    machine: str = ""
     data: str = ""  # where the files were: memory or disk
     runs: list[Run] = field(default_factory=list)
     problem: str = ""  # why there are no runs, if there are none
@@ -74,9 +75,8 @@ class Cell:
 
 @dataclass
 class Results:
-    """Everything, from one machine."""
+    """Everything. What is compared comes from one machine; others may have measured other groups."""
 
-    machine: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
 
@@ -89,7 +89,7 @@ class Results:
             Cell(**(cell | {"runs": [Run(**run) for run in cell["runs"]]}))
             for cell in whole["cells"]
         ]
-        return cls(whole["machine"], whole["versions"], cells)
+        return cls(whole["versions"], cells)
 
     def write(self, path: Path) -> None:
         """A cell a line, in a fixed order, so that two files are easy to compare."""
@@ -97,15 +97,15 @@ class Results:
             json.dumps(asdict(cell) | {"runs": [run.measured() for run in cell.runs]})
             for cell in sorted(self.cells, key=lambda cell: cell.key)
         ]
-        head = json.dumps({"machine": self.machine, "versions": self.versions}, indent=1)
+        head = json.dumps({"versions": self.versions}, indent=1)
         text = head.removesuffix("\n}") + ',\n "cells": [\n  ' + ",\n  ".join(cells) + "\n ]\n}\n"
         new = path.with_suffix(".new")
         new.write_text(text, "utf-8")
         new.replace(path)
 
     def put(self, cells: Iterable[Cell]) -> None:
-        """Takes cells in, in place of what was there of the same."""
-        new = {cell.key: cell for cell in cells}
+        """Takes in cells that were measured here, in place of what was there of the same."""
+        new = {cell.key: replace(cell, machine=this_machine()) for cell in cells}
         self.cells = [cell for cell in self.cells if cell.key not in new] + list(new.values())
 
     def find(self, group: str, link: str, peer: str, work: str, amount: int) -> Cell | None:
@@ -113,7 +113,7 @@ class Results:
         return next((cell for cell in self.cells if cell.key == key), None)
 
 
-def this_machine() -> dict[str, str]:
+def this_machine() -> str:
     """What the figures depend on."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -121,11 +121,8 @@ def this_machine() -> dict[str, str]:
             model = line.partition(":")[2].strip()
             break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "processor": f"{model}, {os.cpu_count()} cores",
-        "memory": f"{memory / GIB:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-    }
+    system = f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}"
+    return f"{model}, {os.cpu_count()} cores, {memory / GIB:.0f} GiB, {system}"
 
 
 def available_memory() -> int:
