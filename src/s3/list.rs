@@ -51,6 +51,18 @@ impl Bucket {
         self.list_some(folder, next, None).await
     }
 
+    /// The objects directly under `folder` whose keys come behind `key`, at most a page of them.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn list_behind(&self, folder: &str, key: &str) -> Result<Page> {
+        let key = Some(key.to_owned());
+        if self.quirks.in_force().list_v1 {
+            return self.list_v1(folder, key, None).await;
+        }
+        self.list_v2(folder, None, key, None).await
+    }
+
     /// Asks for a single object under `folder`: the cheapest question that shows that the bucket
     /// exists and may be listed.
     ///
@@ -110,7 +122,7 @@ impl Bucket {
             None => None,
         };
         let first = token.is_none();
-        match self.list_v2(folder, token, most).await {
+        match self.list_v2(folder, token, None, most).await {
             Err(error) if first && error.code() == Code::UnsupportedFeature => {
                 let page = self.list_v1(folder, None, most).await.map_err(|other| {
                     // When neither is known, the first refusal tells more.
@@ -128,6 +140,7 @@ impl Bucket {
         &self,
         folder: &str,
         token: Option<String>,
+        after: Option<String>,
         most: Option<i32>,
     ) -> Result<Page> {
         let operation = Operation::ListObjectsV2;
@@ -136,6 +149,7 @@ impl Bucket {
             list.delimiter("/")
                 .set_max_keys(most)
                 .set_continuation_token(token.clone())
+                .set_start_after(after.clone())
                 .customize()
                 .config_override(way.config)
                 .send()

@@ -6,8 +6,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,8 @@ pub(super) struct Documents {
     memory: Cache<Identity, Arc<Summary>>,
     file: Option<PathBuf>,
     loaded: OnceCell<()>,
+    /// The keys of those that were there when all were last looked at.
+    there: Mutex<Vec<String>>,
     /// Whether there is anything that the file does not have.
     changed: AtomicBool,
 }
@@ -131,6 +133,7 @@ impl Documents {
                 .build(),
             file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
             loaded: OnceCell::new(),
+            there: Mutex::default(),
             changed: AtomicBool::new(false),
         }
     }
@@ -144,6 +147,7 @@ impl Documents {
         bucket: &Bucket,
         object: &ObjectInfo,
     ) -> Result<Arc<Summary>> {
+        self.load().await;
         let identity = Identity::from(object);
         // Without an entity tag nothing tells that a document is still the same.
         let known = !identity.etag.is_empty();
@@ -162,12 +166,23 @@ impl Documents {
         Ok(summary)
     }
 
+    /// The keys of all documents that were there the last time, now or before this process.
+    pub(super) async fn last_keys(&self) -> Vec<String> {
+        self.load().await;
+        self.there().clone()
+    }
+
+    fn there(&self) -> MutexGuard<'_, Vec<String>> {
+        self.there.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes over what an earlier process has read; once.
-    pub(super) async fn load(&self) {
+    async fn load(&self) {
         let Some(file) = &self.file else { return };
         let load = || async {
             let file = file.clone();
             let lines = tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or_default();
+            *self.there() = lines.iter().map(|(identity, _)| identity.key.clone()).collect();
             for (identity, summary) in lines {
                 self.memory.insert(identity, Arc::new(summary)).await;
             }
@@ -175,20 +190,23 @@ impl Documents {
         self.loaded.get_or_init(load).await;
     }
 
-    /// Keeps what these objects say for the next process, if there is anything new. Failing to
-    /// do so costs time and nothing else.
+    /// Takes these for all that are there, and keeps what they say for the next process, if that is
+    /// not what it was. Failing to do so costs time and nothing else.
     pub(super) async fn save<'a>(
         &self,
         documents: impl Iterator<Item = (&'a ObjectInfo, &'a Arc<Summary>)>,
     ) {
-        let Some(file) = self.file.clone() else { return };
-        if !self.changed.swap(false, Ordering::AcqRel) {
-            return;
-        }
         // A fault is not kept: the next version may know better.
-        let whole = documents.filter(|(_, summary)| summary.fault.is_none());
-        let lines: Vec<_> =
-            whole.map(|(object, summary)| (Identity::from(object), Arc::clone(summary))).collect();
+        let whole: Vec<_> = documents.filter(|(_, summary)| summary.fault.is_none()).collect();
+        let keys: Vec<_> = whole.iter().map(|(object, _)| object.key.clone()).collect();
+        let others = *self.there() != keys;
+        *self.there() = keys;
+        let changed = self.changed.swap(false, Ordering::AcqRel) || others;
+        let Some(file) = self.file.clone().filter(|_| changed) else { return };
+        let lines: Vec<_> = whole
+            .into_iter()
+            .map(|(object, summary)| (Identity::from(object), Arc::clone(summary)))
+            .collect();
         let saved = tokio::task::spawn_blocking(move || write(&file, &lines)).await;
         if let Err(error) = saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::info!(%error, "what was read of the bucket could not be kept for the next run");

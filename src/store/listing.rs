@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use futures_util::{Stream, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 
 use super::documents::{Documents, Summary};
 use super::layout::{Half, Layout};
+use super::pages::pages;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{Backup, Skipped};
-use crate::s3::{Bucket, Next, ObjectInfo, Page};
+use crate::s3::{Bucket, ObjectInfo};
 
 /// Metadata documents read at the same time.
 const READERS: usize = 32;
@@ -80,9 +81,8 @@ impl Listing {
         layout: &Layout,
         documents: &Documents,
     ) -> Result<Self> {
-        documents.load().await;
         // Documents are read while the next page of keys is on its way.
-        let looks = pages(bucket, layout.folder())
+        let looks = pages(bucket, layout, documents)
             .map_ok(|page| stream::iter(page.objects.into_iter().map(Ok)))
             .try_flatten()
             .map_ok(|object| look(bucket, layout, documents, object))
@@ -150,15 +150,6 @@ fn skip(key: &str, id: Option<String>, error: &Error) -> Entry {
     let skipped =
         Skipped { key: key.to_owned(), code: error.code(), message: error.message().to_owned() };
     Entry::Skipped { id, skipped }
-}
-
-fn pages<'a>(bucket: &'a Bucket, folder: &'a str) -> impl Stream<Item = Result<Page>> + 'a {
-    stream::try_unfold(Some(None), move |next: Option<Option<Next>>| async move {
-        let Some(next) = next else { return Ok(None) };
-        let mut page = bucket.list(folder, next).await?;
-        let following = page.next.take().map(Some);
-        Ok(Some((page, following)))
-    })
 }
 
 /// One half of what may be a backup.

@@ -11,6 +11,7 @@ pub mod layout;
 mod listing;
 pub mod metadata;
 mod names;
+mod pages;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

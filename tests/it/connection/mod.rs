@@ -7,6 +7,7 @@ pub(crate) mod certificates;
 mod documents;
 mod order;
 mod outage;
+mod pages;
 mod providers;
 mod proxy;
 mod refusals;

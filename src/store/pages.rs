@@ -1,0 +1,108 @@
+//! The keys of a folder, page by page. Where it is known how the pages ended the last time, several
+//! are asked for at once: each of them costs a round trip, and the storage tells only at the end of
+//! one where the next begins.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt, stream};
+
+use super::documents::Documents;
+use super::layout::{Half, Layout};
+use crate::error::Result;
+use crate::s3::{Bucket, Next, Page};
+
+/// Keys of a page, unless the storage gives fewer.
+const PAGE: usize = 1000;
+
+/// Pages asked for at the same time.
+const AHEAD: usize = 4;
+
+/// A page, and the key behind which it begins; none for the first.
+type Guessed = (Option<String>, Result<Page>);
+
+/// Where one is.
+struct Walk<'a> {
+    /// Pages that begin where others ended the last time. None when they did not fit.
+    guessed: Option<Pin<Box<dyn Stream<Item = Guessed> + Send + 'a>>>,
+    /// The last key seen.
+    last: Option<String>,
+    /// The page behind it.
+    next: Option<Next>,
+}
+
+/// All objects of the layout's folder. Where the bucket is as `documents` knows it, and where it is
+/// not, with one request for each page.
+pub(super) fn pages<'a>(
+    bucket: &'a Bucket,
+    layout: &'a Layout,
+    documents: &'a Documents,
+) -> impl Stream<Item = Result<Page>> + Send + 'a {
+    let folder = layout.folder();
+    let others = stream::once(async { ends(layout, documents.last_keys().await) });
+    let starts = stream::iter([None]).chain(others.flat_map(stream::iter).map(Some));
+    let guessed = starts.map(move |behind| async move {
+        let page = match &behind {
+            None => bucket.list(folder, None).await,
+            Some(key) => bucket.list_behind(folder, key).await,
+        };
+        (behind, page)
+    });
+    let walk = Walk { guessed: Some(guessed.buffered(AHEAD).boxed()), last: None, next: None };
+    stream::try_unfold(walk, move |mut walk| async move {
+        let page = walk.step(bucket, folder).await?;
+        Ok(page.map(|page| (page, walk)))
+    })
+}
+
+impl Walk<'_> {
+    async fn step(&mut self, bucket: &Bucket, folder: &str) -> Result<Option<Page>> {
+        let is_over = self.last.is_some() && self.next.is_none();
+        if is_over {
+            return Ok(None);
+        }
+        let guessed = match &mut self.guessed {
+            Some(guessed) => guessed.next().await,
+            None => None,
+        };
+        let mut page = match guessed {
+            Some((None, page)) => page?,
+            Some((Some(behind), Ok(page))) if self.goes_on(&behind, &page) => page,
+            _ => {
+                self.guessed = None;
+                let Some(next) = self.next.take() else { return Ok(None) };
+                bucket.list(folder, Some(next)).await?
+            }
+        };
+        page.objects.retain(|object| self.last.as_ref().is_none_or(|last| object.key > *last));
+        if let Some(object) = page.objects.last() {
+            self.last = Some(object.key.clone());
+        }
+        self.next = page.next.clone();
+        Ok(Some(page))
+    }
+
+    /// Whether a page misses nothing behind the last key, and begins where it was told to.
+    fn goes_on(&self, behind: &String, page: &Page) -> bool {
+        let misses_nothing = self.last.as_ref().is_some_and(|last| behind <= last);
+        misses_nothing && page.objects.first().is_some_and(|object| object.key > *behind)
+    }
+}
+
+/// The keys with which all pages but the last end, if there is nothing beside these documents and
+/// their archives.
+fn ends(layout: &Layout, documents: Vec<String>) -> Vec<String> {
+    let mut keys: Vec<String> = documents
+        .into_iter()
+        .filter_map(|key| match layout.half(&key)? {
+            Half::Metadata(name) => Some([layout.archive_key(name), key]),
+            Half::Archive(_) => None,
+        })
+        .flatten()
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let pages = keys.len().div_ceil(PAGE);
+    let mut ends = keys.into_iter().skip(PAGE - 1).step_by(PAGE).collect::<Vec<_>>();
+    ends.truncate(pages.saturating_sub(1));
+    ends
+}

@@ -1,0 +1,135 @@
+//! A bucket that is known from before is listed in pages that are asked for at once; one that has
+//! changed is listed all the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{StreamExt as _, stream};
+use http::request::Parts;
+use s3_backup_agent::demo::host::Host;
+use serde_json::json;
+use tokio::sync::Barrier;
+
+use super::address;
+use super::wire::{Act, Wire};
+use crate::support::{TestServer, agent_command};
+
+/// A storage with many backups, and a way to it that can hold lists until two are under way.
+struct Storage {
+    server: TestServer,
+    wire: Wire,
+    meet: Arc<AtomicBool>,
+    ids: BTreeSet<String>,
+}
+
+impl Storage {
+    /// With these backups.
+    async fn with(ids: impl Iterator<Item = String>) -> Self {
+        let server = TestServer::embedded().await;
+        let meet = Arc::new(AtomicBool::new(false));
+        let (wanted, two) = (Arc::clone(&meet), Arc::new(Barrier::new(2)));
+        let rule = move |head: &Parts| {
+            if is_list(head.uri.query()) && wanted.load(Ordering::Relaxed) {
+                return Act::Meet(Arc::clone(&two));
+            }
+            Act::Pass
+        };
+        let wire = Wire::start(address(&server), rule).await;
+        let mut storage = Self { server, wire, meet, ids: BTreeSet::new() };
+        storage.put(ids).await;
+        storage
+    }
+
+    async fn put(&mut self, ids: impl Iterator<Item = String>) {
+        let ids: Vec<_> = ids.collect();
+        let put = |id: String| {
+            let server = &self.server;
+            async move {
+                let document = json!({"backup_id": id}).to_string();
+                server.put(&format!("backups/{id}.tar"), "x").await;
+                server.put(&format!("backups/{id}.metadata.json"), document).await;
+            }
+        };
+        stream::iter(ids.clone()).for_each_concurrent(8, put).await;
+        self.ids.extend(ids);
+    }
+
+    async fn delete(&mut self, ids: impl Iterator<Item = String>) {
+        for id in ids {
+            self.server.delete(&format!("backups/{id}.metadata.json")).await;
+            self.server.delete(&format!("backups/{id}.tar")).await;
+            self.ids.remove(&id);
+        }
+    }
+
+    /// Has a new agent list everything. Returns how each page was asked for.
+    async fn list(&self, state: &Path) -> Vec<&'static str> {
+        let arguments = ["serve", "--state-dir", state.to_str().unwrap()];
+        let host = Host::launch(agent_command(), &arguments, &[]).await.unwrap();
+        let mut config = self.server.config();
+        config["endpoint"] = self.wire.http().into();
+        host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
+        let mut found = Vec::new();
+        let mut cursor = json!(null);
+        loop {
+            let mut params = json!({"target": "t1", "page_size": 1000});
+            if !cursor.is_null() {
+                params["cursor"] = cursor;
+            }
+            let page = host.call("backup.list", params).await.unwrap();
+            let backups = page["backups"].as_array().unwrap();
+            found.extend(backups.iter().map(|backup| backup["id"].as_str().unwrap().to_owned()));
+            cursor = page["next"].clone();
+            if cursor.is_null() {
+                break;
+            }
+        }
+        assert_eq!(found.len(), self.ids.len());
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), self.ids);
+        let seen = self.wire.seen();
+        let queries = seen.iter().filter_map(|seen| seen.uri.query());
+        let mut pages: Vec<_> = queries.filter(|query| is_list(Some(query))).map(kind).collect();
+        pages.sort_unstable();
+        pages
+    }
+}
+
+fn is_list(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.contains("list-type=2"))
+}
+
+fn kind(query: &str) -> &'static str {
+    match (query.contains("start-after="), query.contains("continuation-token=")) {
+        (true, _) => "behind a key",
+        (_, true) => "next",
+        _ => "first",
+    }
+}
+
+fn ids(numbers: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+    numbers.map(|number| format!("b{number:04}"))
+}
+
+#[tokio::test]
+async fn pages_of_a_known_bucket_are_asked_for_at_once() {
+    let mut storage = Storage::with(ids(100..620)).await;
+    let state = tempfile::tempdir().unwrap();
+    assert_eq!(storage.list(state.path()).await, ["first", "next"]);
+    storage.meet.store(true, Ordering::Relaxed);
+    assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
+    storage.meet.store(false, Ordering::Relaxed);
+
+    // The first page now ends before the key with which it ended the last time.
+    storage.put(ids(0..3)).await;
+    assert_eq!(storage.list(state.path()).await, ["behind a key", "first", "next"]);
+    assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
+    // And now behind it.
+    storage.delete(ids(100..110)).await;
+    assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
+    // And now there is no second one, which is only known the next time.
+    storage.delete(ids(300..320)).await;
+    assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
+    assert_eq!(storage.list(state.path()).await, ["first"]);
+}
