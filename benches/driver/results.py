@@ -75,7 +75,7 @@ class Cell:
 
 @dataclass
 class Results:
-    """Everything. What is compared comes from one machine; others may have measured other groups."""
+    """Everything. What is compared is from one machine; another may have measured another group."""
 
     versions: dict[str, str] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)

@@ -17,8 +17,14 @@ const PAGE: usize = 1000;
 /// Pages asked for at the same time.
 const AHEAD: usize = 4;
 
-/// A page, and the key behind which it begins; none for the first.
-type Guessed = (Option<String>, Result<Page>);
+/// Where one page ended and the next one began the last time.
+struct Border {
+    end: String,
+    begin: String,
+}
+
+/// A page, and the border behind which it lies; none for the first.
+type Guessed = (Option<Border>, Result<Page>);
 
 /// Where one is.
 struct Walk<'a> {
@@ -38,14 +44,14 @@ pub(super) fn pages<'a>(
     documents: &'a Documents,
 ) -> impl Stream<Item = Result<Page>> + Send + 'a {
     let folder = layout.folder();
-    let others = stream::once(async { ends(layout, documents.last_keys().await) });
-    let starts = stream::iter([None]).chain(others.flat_map(stream::iter).map(Some));
-    let guessed = starts.map(move |behind| async move {
-        let page = match &behind {
+    let known = stream::once(async { borders(layout, documents.last_keys().await) });
+    let starts = stream::iter([None]).chain(known.flat_map(stream::iter).map(Some));
+    let guessed = starts.map(move |border| async move {
+        let page = match &border {
             None => bucket.list(folder, None).await,
-            Some(key) => bucket.list_behind(folder, key).await,
+            Some(border) => bucket.list_behind(folder, &border.end).await,
         };
-        (behind, page)
+        (border, page)
     });
     let walk = Walk { guessed: Some(guessed.buffered(AHEAD).boxed()), last: None, next: None };
     stream::try_unfold(walk, move |mut walk| async move {
@@ -66,7 +72,7 @@ impl Walk<'_> {
         };
         let mut page = match guessed {
             Some((None, page)) => page?,
-            Some((Some(behind), Ok(page))) if self.goes_on(&behind, &page) => page,
+            Some((Some(border), Ok(page))) if self.goes_on(&border, &page) => page,
             _ => {
                 self.guessed = None;
                 let Some(next) = self.next.take() else { return Ok(None) };
@@ -81,16 +87,16 @@ impl Walk<'_> {
         Ok(Some(page))
     }
 
-    /// Whether a page misses nothing behind the last key, and begins where it was told to.
-    fn goes_on(&self, behind: &String, page: &Page) -> bool {
-        let misses_nothing = self.last.as_ref().is_some_and(|last| behind <= last);
-        misses_nothing && page.objects.first().is_some_and(|object| object.key > *behind)
+    /// Whether a page misses nothing behind the last key. A storage that takes the border for
+    /// something else shows by the key with which its answer begins.
+    fn goes_on(&self, border: &Border, page: &Page) -> bool {
+        let misses_nothing = self.last.as_ref().is_some_and(|last| border.end <= *last);
+        misses_nothing && page.objects.first().is_some_and(|object| object.key == border.begin)
     }
 }
 
-/// The keys with which all pages but the last end, if there is nothing beside these documents and
-/// their archives.
-fn ends(layout: &Layout, documents: Vec<String>) -> Vec<String> {
+/// The borders of all pages, if there is nothing beside these documents and their archives.
+fn borders(layout: &Layout, documents: Vec<String>) -> Vec<Border> {
     let mut keys: Vec<String> = documents
         .into_iter()
         .filter_map(|key| match layout.half(&key)? {
@@ -100,9 +106,10 @@ fn ends(layout: &Layout, documents: Vec<String>) -> Vec<String> {
         .flatten()
         .collect();
     keys.sort_unstable();
-    keys.dedup();
-    let pages = keys.len().div_ceil(PAGE);
-    let mut ends = keys.into_iter().skip(PAGE - 1).step_by(PAGE).collect::<Vec<_>>();
-    ends.truncate(pages.saturating_sub(1));
-    ends
+    let pairs = keys.windows(2).skip(PAGE - 1).step_by(PAGE);
+    let border = |pair: &[String]| match pair {
+        [end, begin] => Some(Border { end: end.clone(), begin: begin.clone() }),
+        _ => None,
+    };
+    pairs.filter_map(border).collect()
 }

@@ -1,7 +1,8 @@
 //! Listings: pages, many backups, and when the storage is asked again.
 
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use s3_backup_agent::demo::host::Host;
+use serde_json::json;
 
 use super::{backup, connect, ids};
 use crate::support::TestServer;
@@ -27,36 +28,36 @@ async fn more_backups_than_one_answer_of_the_storage_holds_are_listed() {
         })
         .await;
     let host = connect(&server).await;
-    let (mut cursor, mut names, mut pages) = (Value::Null, Vec::new(), 0);
+    let expected: Vec<String> = (0..count).map(|index| format!("n{index:04}")).collect();
+    assert_eq!(all_names(&host, false).await, expected);
+    // The second time it is known where the answers of the storage end.
+    assert_eq!(all_names(&host, true).await, expected);
+    let small = host.call("backup.list", json!({"target": "t1", "page_size": 3})).await.unwrap();
+    assert_eq!(small["backups"].as_array().unwrap().len(), 3);
+    assert_eq!(small["next"], "n0002");
+}
+
+/// The names of all backups, which do not fit into one answer.
+async fn all_names(host: &Host, refresh: bool) -> Vec<String> {
+    let (mut params, mut names) = (json!({"target": "t1", "refresh": refresh}), Vec::new());
     loop {
-        let mut params = json!({"target": "t1"});
-        if !cursor.is_null() {
-            params["cursor"] = cursor;
-        }
         let page = host.call("backup.list", params).await.unwrap();
         assert!(page.to_string().len() < 60_000);
         for backup in page["backups"].as_array().unwrap() {
             names.push(backup["name"].as_str().unwrap().to_owned());
         }
-        pages += 1;
-        cursor = page["next"].clone();
-        if cursor.is_null() {
-            break;
+        if page["next"].is_null() {
+            return names;
         }
+        params = json!({"target": "t1", "cursor": page["next"]});
     }
-    let expected: Vec<String> = (0..count).map(|index| format!("n{index:04}")).collect();
-    assert_eq!(names, expected);
-    assert!(pages > 1);
-    let small = host.call("backup.list", json!({"target": "t1", "page_size": 3})).await.unwrap();
-    assert_eq!(small["backups"].as_array().unwrap().len(), 3);
-    assert_eq!(small["next"], "n0002");
 }
 
 #[tokio::test]
 async fn a_listing_is_kept_until_we_change_something_or_are_asked() {
     let server = TestServer::start().await;
     let (one, other) = (connect(&server).await, connect(&server).await);
-    let kept = async |host: &s3_backup_agent::demo::host::Host| {
+    let kept = async |host: &Host| {
         let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
         listed["backups"].as_array().unwrap().len()
     };
