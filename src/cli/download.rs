@@ -1,16 +1,17 @@
 //! `download`: brings a backup back into a file or stream.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
 
 use super::output::{bytes, note, say, say_json, text};
-use super::part_file::{PartFile, unwritable};
+use super::part_file::{self, PartFile, unwritable};
 use super::{Common, Context, bar, find};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops::{self, Sink};
@@ -121,15 +122,14 @@ impl Download {
     fn open(&self, destination: Destination, backup: &Backup) -> Result<Landing> {
         let (folder, name) = match destination {
             Destination::Stdout => {
-                return Ok(Landing::Stream(
-                    Box::new(tokio::io::stdout()),
-                    "standard output".into(),
-                ));
+                let path = PathBuf::from("standard output");
+                let stdout = stdout().map_err(|error| unwritable(&path, error))?;
+                return Ok(Landing::Stream(stdout.into(), path));
             }
             Destination::Device(path) => {
                 let device = std::fs::OpenOptions::new().write(true).open(&path);
                 let device = device.map_err(|error| unwritable(&path, error))?;
-                return Ok(Landing::Stream(Box::new(tokio::fs::File::from_std(device)), path));
+                return Ok(Landing::Stream(device.into(), path));
             }
             Destination::File { folder, name } => (folder, name),
         };
@@ -140,6 +140,19 @@ impl Download {
     }
 }
 
+/// Standard output, without the buffer that would only copy.
+fn stdout() -> io::Result<File> {
+    #[cfg(unix)]
+    use std::os::fd::AsFd as _;
+    #[cfg(windows)]
+    use std::os::windows::io::AsHandle as _;
+    #[cfg(unix)]
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    #[cfg(windows)]
+    let stdout = io::stdout().as_handle().try_clone_to_owned()?;
+    Ok(stdout.into())
+}
+
 /// Names in the bucket may come from other tools, and hold what a file name must not.
 fn file_name(name: &str) -> PathBuf {
     let forbidden = |letter: char| letter.is_control() || matches!(letter, '/' | '\\' | ':');
@@ -148,7 +161,7 @@ fn file_name(name: &str) -> PathBuf {
 
 /// An open destination.
 enum Landing {
-    Stream(Box<dyn tokio::io::AsyncWrite + Send + Unpin>, PathBuf),
+    Stream(Arc<File>, PathBuf),
     File(PartFile),
 }
 
@@ -163,11 +176,7 @@ impl Sink for Landing {
     async fn write(&mut self, bytes: Vec<Bytes>) -> Result<()> {
         match self {
             Self::Stream(stream, path) => {
-                for bytes in bytes {
-                    let written = stream.write_all(&bytes).await;
-                    written.map_err(|error| unwritable(path, error))?;
-                }
-                Ok(())
+                part_file::write(stream, bytes).await.map_err(|error| unwritable(path, error))
             }
             Self::File(file) => file.write(bytes).await,
         }
@@ -178,10 +187,7 @@ impl Landing {
     /// Makes sure that everything is where it belongs. Says where that is.
     async fn finish(self, overwrite: bool) -> Result<Option<PathBuf>> {
         match self {
-            Self::Stream(mut stream, path) => {
-                stream.flush().await.map_err(|error| unwritable(&path, error))?;
-                Ok(None)
-            }
+            Self::Stream(..) => Ok(None),
             Self::File(file) => file.finish(overwrite).await.map(Some),
         }
     }

@@ -60,18 +60,7 @@ impl PartFile {
     /// # Errors
     /// `local_io`.
     pub(super) async fn write(&mut self, bytes: Vec<Bytes>) -> Result<()> {
-        let written =
-            self.aside(move |mut file| write_all(&mut file, bytes.iter().map(AsRef::as_ref)));
-        written.await.map_err(|error| unwritable(&self.path, error))
-    }
-
-    /// Does what blocks where it does not matter.
-    async fn aside(
-        &self,
-        work: impl FnOnce(&File) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
-        let file = Arc::clone(&self.file);
-        tokio::task::spawn_blocking(move || work(&file)).await.map_err(io::Error::other)?
+        write(&self.file, bytes).await.map_err(|error| unwritable(&self.path, error))
     }
 
     /// Makes it safe from a power cut, then lets it appear. Replaces another file of this name only
@@ -81,7 +70,7 @@ impl PartFile {
     /// `local_io`.
     pub(super) async fn finish(self, overwrite: bool) -> Result<PathBuf> {
         let safe = async {
-            self.aside(File::sync_all).await?;
+            aside(&self.file, File::sync_all).await?;
             if overwrite {
                 fs::rename(&self.part, &self.path)?;
             } else {
@@ -101,6 +90,20 @@ impl Drop for PartFile {
         // Fails when it has got its name.
         let _ = fs::remove_file(&self.part);
     }
+}
+
+/// Writes to a file of any kind.
+pub(super) async fn write(file: &Arc<File>, bytes: Vec<Bytes>) -> io::Result<()> {
+    aside(file, move |mut file| write_all(&mut file, bytes.iter().map(AsRef::as_ref))).await
+}
+
+/// Does what blocks where it does not matter.
+async fn aside(
+    file: &Arc<File>,
+    work: impl FnOnce(&File) -> io::Result<()> + Send + 'static,
+) -> io::Result<()> {
+    let file = Arc::clone(file);
+    tokio::task::spawn_blocking(move || work(&file)).await.map_err(io::Error::other)?
 }
 
 /// Gives the file its name unless that is taken, in one step where the file system knows links.
