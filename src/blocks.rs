@@ -3,10 +3,10 @@
 //!
 //! An allocator keeps what it once got, scattered over the threads that freed it; after a few large
 //! transfers an agent that does nothing would hold a hundred megabytes. Here the memory in use plus
-//! the spare never exceeds what was in use at the peak, and falls to nothing when nothing is in use.
+//! the spare never exceeds what was in use at the peak, and falls to nothing when no transfer runs.
 
 use std::io::{self, IoSlice, IoSliceMut, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use memmap2::MmapMut;
@@ -26,6 +26,8 @@ pub struct Pool(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     used: usize,
+    /// Transfers that will want blocks again.
+    running: usize,
     spare: Vec<MmapMut>,
     /// Blocks that a machine without memory gives.
     #[cfg(test)]
@@ -33,6 +35,28 @@ struct Counts {
 }
 
 impl Pool {
+    /// That of this process: what one transfer has spare, another one uses.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static POOL: LazyLock<Pool> = LazyLock::new(Pool::default);
+        POOL.clone()
+    }
+
+    /// Has spare blocks kept, as long as it lives, also in a moment in which none is in use.
+    #[must_use]
+    pub fn keep(&self) -> Kept {
+        self.counts().running += 1;
+        Kept(self.clone())
+    }
+
+    /// Gives back the spare blocks, if nobody is going to use them.
+    fn rest(mut counts: MutexGuard<'_, Counts>) {
+        let at_rest = counts.used == 0 && counts.running == 0;
+        let spare = if at_rest { std::mem::take(&mut counts.spare) } else { Vec::new() };
+        drop(counts);
+        drop(spare);
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,10 +160,19 @@ impl Drop for Block {
         let mut counts = self.pool.counts();
         counts.used = counts.used.saturating_sub(1);
         counts.spare.push(map);
-        // To get a block anew costs more than to copy what goes into it.
-        let spare = if counts.used == 0 { std::mem::take(&mut counts.spare) } else { Vec::new() };
-        drop(counts);
-        drop(spare);
+        Pool::rest(counts);
+    }
+}
+
+/// A transfer that runs. To get a block anew costs more than to copy what goes into it.
+#[derive(Debug)]
+pub struct Kept(Pool);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut counts = self.0.counts();
+        counts.running = counts.running.saturating_sub(1);
+        Pool::rest(counts);
     }
 }
 
@@ -271,7 +304,7 @@ impl Filled {
     }
 
     /// The bytes, block by block.
-    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.blocks.iter().map(AsRef::as_ref)
     }
 
@@ -335,6 +368,23 @@ mod tests {
         blocks.clear();
         assert_eq!(counts(&pool), (1, 9));
         drop(shared);
+        assert_eq!(counts(&pool), (0, 0));
+    }
+
+    #[test]
+    fn spare_blocks_are_kept_while_a_transfer_runs() {
+        let pool = Pool::default();
+        let [one, other] = [pool.keep(), pool.keep()];
+        drop(pool.take().unwrap());
+        drop(one);
+        assert_eq!(counts(&pool), (0, 1));
+        let block = pool.take().unwrap();
+        drop(other);
+        assert_eq!(counts(&pool), (1, 0));
+        drop(block);
+        assert_eq!(counts(&pool), (0, 0));
+        drop(pool.take().unwrap());
+        drop(pool.keep());
         assert_eq!(counts(&pool), (0, 0));
     }
 }

@@ -112,7 +112,7 @@ impl Source for Feed {
             // Not one of the runtime's threads: one that waits for a terminal never ends.
             let thread = std::thread::Builder::new().name("source".to_owned());
             let started = thread.spawn(move || {
-                let pool = Pool::default();
+                let pool = Pool::of_process();
                 let mut pipe = Pipe { pieces: pieces.clone(), pool, filling: None };
                 let last = input.read(&mut pipe).and_then(|()| pipe.flush()).map(|()| Piece::End);
                 // Nobody is left to tell when the upload was given up.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::blocks::{Kept, Pool};
 use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 
@@ -42,6 +43,13 @@ pub(super) struct Budget {
 #[derive(Debug)]
 pub(super) struct Reservation {
     _permit: OwnedSemaphorePermit,
+    _blocks: Kept,
+}
+
+impl Reservation {
+    fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: permit, _blocks: Pool::of_process().keep() }
+    }
 }
 
 impl Budget {
@@ -75,7 +83,7 @@ impl Budget {
         let _in_line = InLine::new(&self.waiting);
         let permit = Arc::clone(&self.pool).acquire_many_owned(permits(bytes)).await;
         let permit = permit.map_err(|_| Error::new(Code::ShuttingDown, "the agent is ending"))?;
-        Ok(Reservation { _permit: permit })
+        Ok(Reservation::of(permit))
     }
 
     /// Ends as soon as some transfer waits in line.
@@ -88,7 +96,7 @@ impl Budget {
     pub(super) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
         let needed = permits(bytes.saturating_add(CONNECTION));
         let permit = Arc::clone(&self.pool).try_acquire_many_owned(needed).ok()?;
-        Some(Reservation { _permit: permit })
+        Some(Reservation::of(permit))
     }
 }
 

@@ -64,7 +64,7 @@ impl Target {
             leftovers: Leftovers::new(journal, config.endpoint.as_str(), &config.bucket),
             store: Store::new(&config, kept.as_deref())?,
             budget: Budget::new(config.memory_budget),
-            pool: Pool::default(),
+            pool: Pool::of_process(),
             turns: Turns::default(),
             config,
         }))

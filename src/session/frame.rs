@@ -64,7 +64,7 @@ pub struct Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// A reader at the start of the stream.
     pub fn new(input: R) -> Self {
-        Self { input, pool: Pool::default(), line: Vec::new(), lines: 0 }
+        Self { input, pool: Pool::of_process(), line: Vec::new(), lines: 0 }
     }
 
     /// Reads the next frame. After [`Input::End`] or [`Input::Broken`] there is nothing more to read.

@@ -37,7 +37,7 @@ struct Received {
 impl Inbound {
     pub(super) fn new(cancel: Cancel) -> Arc<Self> {
         let state = Received {
-            chunks: Chunks::new(&Pool::default()),
+            chunks: Chunks::new(&Pool::of_process()),
             received: 0,
             granted: 0,
             taken: 0,
