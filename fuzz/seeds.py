@@ -141,9 +141,11 @@ def metadata_seeds() -> Iterator[bytes]:
     whole = base64.b64encode(hashlib.sha256(b"".join(digests)).digest()).decode()
     ours = {"format": 1, "agent": "0.1.0", "size": 25, "part_size": 10, "sha256": f"{whole}-3"}
     ours["parts"] = [base64.b64encode(digest).decode() for digest in digests]
+    checksums = [base64.b64encode(bytes([number] * 8)).decode() for number in range(3)]
     plain = {"backup_id": "b1", "name": "Nightly", "size": 25, "folders": ["share"], "addons": []}
     yield compact(plain)
     yield compact(plain | {"s3_backup_agent": ours})
+    yield compact(plain | {"s3_backup_agent": ours | {"crc64nvme": checksums}})
     yield compact(plain | {"s3_backup_agent": ours | {"format": 2}})
     yield compact(plain | {"extra_metadata": {"a": [[[{"b": None}]]], "c": 1.5e300}})
 

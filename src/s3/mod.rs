@@ -6,6 +6,7 @@
 //! are never used. Nor are `DeleteObjects`, `ListBuckets` and `HeadBucket`, which need more rights
 //! or headers than a backup does.
 
+mod digest;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -36,6 +37,7 @@ use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::BoxFuture;
 
+pub use self::digest::{PartDigest, Sha256Digest};
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
 pub use self::http::{Greeting, Reach};
@@ -45,7 +47,7 @@ pub use self::list::{Next, ObjectInfo, Page};
 pub use self::lock::Retention;
 pub use self::multipart::{ListedPart, OpenUpload, Part, Upload, same_tag};
 pub use self::object::{Conditional, Deleted, Stored, Write};
-pub use self::payload::{Payload, Sha256Digest};
+pub use self::payload::Payload;
 use self::quirks::{InForce, Quirks};
 use crate::config::TargetConfig;
 use crate::error::{Code, Result};

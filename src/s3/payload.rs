@@ -9,35 +9,29 @@ use aws_smithy_types::body::SdkBody;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use sha2::{Digest, Sha256};
+use sha2::Digest as _;
 
+use super::digest::PartDigest;
 use super::tls::hex;
-
-/// SHA-256 of some bytes.
-pub type Sha256Digest = [u8; 32];
 
 /// What one write to the socket takes. Small, so that a slow link shows as slow and not as silent.
 pub(super) const FRAME: usize = 64 << 10;
 
-/// The bytes of one request with their length and digest. Cloning copies no bytes.
+/// The bytes of one request with their length and digests. Cloning copies no bytes.
 #[derive(Clone, Debug)]
 pub struct Payload {
     chunks: Arc<[Bytes]>,
     length: u64,
-    sha256: Sha256Digest,
+    digest: PartDigest,
 }
 
 impl Payload {
     /// Hashes `chunks` in the calling thread; right for small bodies.
     #[must_use]
     pub fn new(chunks: Vec<Bytes>) -> Self {
-        let mut hasher = Sha256::new();
-        let mut length = 0;
-        for chunk in &chunks {
-            hasher.update(chunk);
-            length += chunk.len() as u64;
-        }
-        Self { chunks: chunks.into(), length, sha256: hasher.finalize().into() }
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let digest = PartDigest::of(chunks.iter().map(AsRef::as_ref));
+        Self { chunks: chunks.into(), length, digest }
     }
 
     /// Hashes `chunks` on a thread for such work, so that the caller's thread stays responsive.
@@ -51,15 +45,15 @@ impl Payload {
         self.length
     }
 
-    /// SHA-256 over all bytes.
+    /// The digests over all bytes.
     #[must_use]
-    pub fn sha256(&self) -> Sha256Digest {
-        self.sha256
+    pub fn digest(&self) -> PartDigest {
+        self.digest
     }
 
     /// The digest as the signature wants it.
     pub(super) fn sha256_hex(&self) -> String {
-        hex(&self.sha256)
+        hex(&self.digest.sha256)
     }
 
     /// MD5 over all bytes as the header Content-MD5 wants it, for the few storages that ask for it.

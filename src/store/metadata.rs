@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Result};
 use crate::protocol::{MAX_METADATA_DEPTH, Metadata};
-use crate::s3::Sha256Digest;
+use crate::s3::PartDigest;
 
 /// Name of our member.
 const OURS: &str = "s3_backup_agent";
@@ -33,17 +33,25 @@ pub struct Digests {
     pub size: u64,
     /// Length of every part but the last.
     pub part_size: u64,
-    /// SHA-256 of each part, in order.
-    pub parts: Vec<Sha256Digest>,
+    /// Of each part, in order.
+    pub parts: Vec<PartDigest>,
 }
 
 impl Digests {
-    /// The name of the whole that AWS uses for an object in parts: SHA-256 over the digests of the
+    /// The name of the whole that AWS uses for an object in parts: SHA-256 over the SHA-256 of the
     /// parts, in base64, with their number.
     #[must_use]
     pub fn composite(&self) -> String {
-        let hash = self.parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part));
+        let hash =
+            self.parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part.sha256));
         format!("{}-{}", BASE64_STANDARD.encode(hash.finalize()), self.parts.len())
+    }
+
+    /// Without the checksums, so that only SHA-256 counts.
+    #[must_use]
+    pub fn sha256_only(mut self) -> Self {
+        self.parts.iter_mut().for_each(|part| part.crc64nvme = None);
+        self
     }
 
     fn fits_together(&self) -> bool {
@@ -93,6 +101,9 @@ struct Ours {
     part_size: u64,
     sha256: String,
     parts: Vec<String>,
+    /// None in what earlier agents wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc64nvme: Option<Vec<String>>,
 }
 
 /// Writes the document of a backup whose archive has `size` bytes, with its digests where they are
@@ -131,7 +142,10 @@ pub fn write(
             size: digests.size,
             part_size: digests.part_size,
             sha256: digests.composite(),
-            parts: digests.parts.iter().map(|part| BASE64_STANDARD.encode(part)).collect(),
+            parts: encoded(digests.parts.iter().map(|part| Some(part.sha256))).unwrap_or_default(),
+            crc64nvme: encoded(
+                digests.parts.iter().map(|part| part.crc64nvme.map(u64::to_be_bytes)),
+            ),
         });
         metadata.insert(OURS.to_owned(), ours);
     }
@@ -189,12 +203,17 @@ fn read_ours(ours: Value) -> Result<Digests> {
         .fact("feature", "metadata format"));
     }
     let ours: Ours = serde_json::from_value(ours).map_err(|_| corrupt())?;
-    let parts = ours
-        .parts
-        .iter()
-        .map(|part| BASE64_STANDARD.decode(part).ok()?.try_into().ok())
-        .collect::<Option<Vec<Sha256Digest>>>()
-        .ok_or_else(corrupt)?;
+    let sha256 = decoded(&ours.parts).ok_or_else(corrupt)?;
+    let crc64nvme = match &ours.crc64nvme {
+        None => vec![None; sha256.len()],
+        Some(list) if list.len() != sha256.len() => return Err(corrupt()),
+        Some(list) => {
+            let list = decoded(list).ok_or_else(corrupt)?;
+            list.into_iter().map(|bytes| Some(u64::from_be_bytes(bytes))).collect()
+        }
+    };
+    let parts = sha256.into_iter().zip(crc64nvme);
+    let parts = parts.map(|(sha256, crc64nvme)| PartDigest { sha256, crc64nvme }).collect();
     let digests = Digests { size: ours.size, part_size: ours.part_size, parts };
     if !digests.fits_together() || digests.composite() != ours.sha256 {
         return Err(corrupt());
@@ -202,12 +221,22 @@ fn read_ours(ours: Value) -> Result<Digests> {
     Ok(digests)
 }
 
+/// None where one is missing.
+fn encoded<const N: usize>(list: impl Iterator<Item = Option<[u8; N]>>) -> Option<Vec<String>> {
+    list.map(|bytes| Some(BASE64_STANDARD.encode(bytes?))).collect()
+}
+
+fn decoded<const N: usize>(list: &[String]) -> Option<Vec<[u8; N]>> {
+    list.iter().map(|text| BASE64_STANDARD.decode(text).ok()?.try_into().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn digests() -> Digests {
-        Digests { size: 25, part_size: 10, parts: vec![[1; 32], [2; 32], [3; 32]] }
+        let part = |number| PartDigest { sha256: [number; 32], crc64nvme: Some(number.into()) };
+        Digests { size: 25, part_size: 10, parts: [1, 2, 3].map(part).to_vec() }
     }
 
     fn object(value: Value) -> Metadata {
@@ -274,6 +303,16 @@ mod tests {
     }
 
     #[test]
+    fn a_document_may_have_no_checksums() {
+        let digests = digests().sha256_only();
+        let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests));
+        assert!(!String::from_utf8(content.to_vec()).unwrap().contains("crc64nvme"));
+        let read = read(&content).unwrap();
+        assert!(read.fault.is_none());
+        assert_eq!(read.digests, Some(digests));
+    }
+
+    #[test]
     fn foreign_documents_are_read_and_damaged_ones_named() {
         let foreign = read(br#"{"backup_id":"f","size":1}"#).unwrap();
         assert!(foreign.digests.is_none());
@@ -292,6 +331,8 @@ mod tests {
             ("\"size\":25,\"part_size\":10", "\"size\":25,\"part_size\":5", Code::CorruptMetadata),
             ("\"size\":25,\"part_size\":10", "\"size\":35,\"part_size\":10", Code::CorruptMetadata),
             ("\"parts\":[\"A", "\"parts\":[\"B", Code::CorruptMetadata),
+            ("\"AAAAAAAAAAM=\"", "\"AAAAAAAAAA==\"", Code::CorruptMetadata),
+            ("\"AAAAAAAAAAM=\"", "\"AAAAAAAAAAM=\",\"AAAAAAAAAAM=\"", Code::CorruptMetadata),
             ("\"format\":1", "\"format\":2", Code::UnsupportedFeature),
         ] {
             let damaged = ours.replace(from, to);

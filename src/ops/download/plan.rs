@@ -3,13 +3,12 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::blocks::Filled;
 use crate::config::DEFAULT_PART_SIZE;
 use crate::error::{Code, Error, Result};
 use crate::ops::outage::Outage;
-use crate::s3::{Bucket, ObjectInfo, Sha256Digest};
+use crate::s3::{Bucket, ObjectInfo, PartDigest};
 use crate::store::metadata::Digests;
 
 /// The pieces of one download.
@@ -101,14 +100,15 @@ impl Plan {
             self.read(bucket, outage, start..range.end, &mut content).await?;
             return Ok(content.into_bytes(0));
         };
-        let expected = usize::try_from(number).ok().and_then(|number| digests.parts.get(number));
+        let expected =
+            usize::try_from(number).ok().and_then(|number| digests.parts.get(number)).copied();
         let skip = usize::try_from(self.offset.saturating_sub(range.start)).unwrap_or(usize::MAX);
         let mut tries = 0;
         loop {
             self.read(bucket, outage, range.clone(), &mut content).await?;
-            let actual;
-            (content, actual) = hash_aside(content).await?;
-            if Some(&actual) == expected {
+            let is_right;
+            (content, is_right) = check_aside(content, expected).await?;
+            if is_right {
                 return Ok(content.into_bytes(skip));
             }
             tries += 1;
@@ -149,10 +149,10 @@ impl Plan {
     }
 }
 
-async fn hash_aside(content: Filled) -> Result<(Filled, Sha256Digest)> {
+async fn check_aside(content: Filled, expected: Option<PartDigest>) -> Result<(Filled, bool)> {
     let work = tokio::task::spawn_blocking(move || {
-        let hash = content.slices().fold(Sha256::new(), |hash, slice| hash.chain_update(slice));
-        (content, hash.finalize().into())
+        let is_right = expected.is_some_and(|digest| digest.is_of(content.slices()));
+        (content, is_right)
     });
     work.await.map_err(|error| {
         Error::new(Code::Internal, "hashing failed inside the agent").source(error)

@@ -16,7 +16,7 @@ use crate::ops::memory::{Reservation, WINDOW};
 use crate::ops::outage::Outage;
 use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
-use crate::s3::{Bucket, Part, Payload, Sha256Digest, Stored, Upload};
+use crate::s3::{Bucket, Part, PartDigest, Payload, Stored, Upload};
 use crate::store::metadata::Digests;
 
 /// From this many bytes on an archive is sent in parts.
@@ -147,7 +147,7 @@ impl Archive<'_> {
     async fn send_whole(&self, mut collected: Chunks, footprint: &mut Footprint) -> Result<Sent> {
         let size = collected.length();
         let payload = Payload::hashed_aside(collected.take(size)).await;
-        let digests = Digests { size, part_size: size, parts: vec![payload.sha256()] };
+        let digests = Digests { size, part_size: size, parts: vec![payload.digest()] };
         let stored = footprint
             .put(self.target, &self.bucket, &self.key, self.storage_class(), payload)
             .await?;
@@ -202,7 +202,7 @@ impl Archive<'_> {
             let begun = Instant::now();
             let stored = ledger.send(&upload, number, &payload, &outage).await;
             drop(room);
-            let part = (stored?, payload.sha256());
+            let part = (stored?, payload.digest());
             Ok(SentPart { part, length: payload.length(), took: begun.elapsed() })
         });
         if in_own_memory && let Some(sent) = sending.tasks.join_next().await {
@@ -237,7 +237,7 @@ fn check_not_shorter(request: &Request, seen: u64) -> Result<()> {
 }
 
 struct SentPart {
-    part: (Part, Sha256Digest),
+    part: (Part, PartDigest),
     length: u64,
     took: Duration,
 }
@@ -247,7 +247,7 @@ struct Sending {
     tasks: JoinSet<Result<SentPart>>,
     lanes: Lanes,
     count: u64,
-    parts: Vec<(Part, Sha256Digest)>,
+    parts: Vec<(Part, PartDigest)>,
 }
 
 impl Sending {

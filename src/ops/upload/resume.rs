@@ -113,7 +113,7 @@ impl Ledger {
         payload: &Payload,
         outage: &Outage,
     ) -> Result<Part> {
-        let (length, sha256) = (payload.length(), BASE64_STANDARD.encode(payload.sha256()));
+        let (length, sha256) = (payload.length(), BASE64_STANDARD.encode(payload.digest().sha256));
         let before = self.0.before.get(&number);
         if let Some(same) = before.filter(|part| part.length == length && part.sha256 == sha256) {
             self.0.resumed.fetch_add(length, Ordering::Relaxed);

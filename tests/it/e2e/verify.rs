@@ -1,9 +1,11 @@
 //! Whatever happens to what is stored: `backup.verify` names it, and no download ends well.
 
 use s3_backup_agent::demo::host::{Event, Host};
+use s3_backup_agent::s3::PartDigest;
+use s3_backup_agent::store::metadata::Digests;
 use serde_json::{Value, json};
 
-use super::{code, connect, connect_with, ids, store};
+use super::{code, connect, connect_with, fetch, ids, store};
 use crate::noise::Noise;
 use crate::support::TestServer;
 
@@ -148,9 +150,10 @@ async fn what_is_wrong_with_a_document_is_named() {
         changed.to_string()
     };
     let digest = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    // With the digest of the whole changed as well, only the bytes can tell.
+    // With the digest of the whole and the checksum changed as well, only the bytes can tell.
     let mut forged: Value = serde_json::from_str(&with("parts", json!([digest]))).unwrap();
     forged["s3_backup_agent"]["sha256"] = json!(composite_of(&[[0; 32]]));
+    forged["s3_backup_agent"]["crc64nvme"] = json!(["AAAAAAAAAAA="]);
     let cases = [
         ("a digest", with("parts", json!([digest])), "corrupt_metadata"),
         ("all digests", forged.to_string(), "integrity_mismatch"),
@@ -158,6 +161,8 @@ async fn what_is_wrong_with_a_document_is_named() {
         ("a size", with("size", json!(999)), "length_mismatch"),
         ("a size of nothing", with("size", json!(0)), "corrupt_metadata"),
         ("a part size", with("part_size", json!(100)), "corrupt_metadata"),
+        ("the number of checksums", with("crc64nvme", json!([])), "corrupt_metadata"),
+        ("the form of a checksum", with("crc64nvme", json!(["AAAA"])), "corrupt_metadata"),
     ];
     for (what, changed, wanted) in cases {
         server.put(&document, changed).await;
@@ -187,9 +192,35 @@ async fn what_is_wrong_with_a_document_is_named() {
     assert_eq!(code(host.call("backup.verify", params).await), "unsupported_feature");
 }
 
+#[tokio::test]
+async fn sha256_decides_where_a_checksum_is_wrong_or_missing() {
+    let server = TestServer::start().await;
+    let [archive, document] =
+        ["tar", "metadata.json"].map(|ending| key(&server, &format!("Backup s.{ending}")));
+    let host = connect(&server).await;
+    store(&host, "s", 1, 300_000).await;
+    let original = server.get(&document).await.unwrap();
+    let content = server.get(&archive).await.unwrap();
+    for checksums in [None, Some(json!(["AAAAAAAAAAA="]))] {
+        let mut changed: Value = serde_json::from_slice(&original).unwrap();
+        let ours = changed["s3_backup_agent"].as_object_mut().unwrap();
+        assert!(ours.shift_remove("crc64nvme").is_some());
+        ours.extend(checksums.map(|checksums| ("crc64nvme".to_owned(), checksums)));
+        server.put(&document, changed.to_string()).await;
+        server.put(&archive, content.clone()).await;
+        ids(&host).await;
+        assert_eq!(verify(&host, "s", "full").await, good("s", "full", "whole", 300_000));
+        let (came, result) = fetch(&host, "s").await;
+        assert!(came == content && result == json!({"length": 300_000, "verified": true}));
+        server.put(&archive, vec![0; 300_000]).await;
+        assert_eq!(failed_download(&host, "s").await.0, "integrity_mismatch");
+        assert_eq!(fault(&verify(&host, "s", "full").await).0, "integrity_mismatch");
+    }
+}
+
 fn composite_of(digests: &[[u8; 32]]) -> String {
-    s3_backup_agent::store::metadata::Digests { size: 1, part_size: 1, parts: digests.to_vec() }
-        .composite()
+    let parts = digests.iter().map(|sha256| PartDigest { sha256: *sha256, crc64nvme: None });
+    Digests { size: 1, part_size: 1, parts: parts.collect() }.composite()
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ def test_the_document_is_what_was_given_and_one_member(agent: Agent, folder: Fol
     assert list(document.items())[: len(given)] == list(given.items())
     *_, (last, ours) = document.items()
     assert last == "s3_backup_agent"
-    assert ours.keys() == {"format", "agent", "size", "part_size", "sha256", "parts"}
+    members = {"format", "agent", "size", "part_size", "sha256", "parts", "crc64nvme"}
+    assert ours.keys() == members
     assert (ours["format"], ours["size"], document["size"]) == (1, 7, 7)
 
 
