@@ -31,7 +31,8 @@ impl PartDigest {
     /// accident once in 2^64; where it is not known, or differs, SHA-256 decides.
     #[must_use]
     pub fn is_of<'a>(&self, slices: impl Iterator<Item = &'a [u8]> + Clone) -> bool {
-        self.crc64nvme == Some(crc64nvme(slices.clone())) || self.sha256 == sha256(slices)
+        self.crc64nvme.is_some_and(|known| known == crc64nvme(slices.clone()))
+            || self.sha256 == sha256(slices)
     }
 }
 

@@ -136,16 +136,18 @@ pub fn write(
         metadata.entry(member).or_insert(value);
     }
     if let Some(digests) = digests {
+        let parts = &digests.parts;
+        let checksum = |part: &PartDigest| {
+            part.crc64nvme.map(|checksum| BASE64_STANDARD.encode(checksum.to_be_bytes()))
+        };
         let ours = json!(Ours {
             format: FORMAT,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             size: digests.size,
             part_size: digests.part_size,
             sha256: digests.composite(),
-            parts: encoded(digests.parts.iter().map(|part| Some(part.sha256))).unwrap_or_default(),
-            crc64nvme: encoded(
-                digests.parts.iter().map(|part| part.crc64nvme.map(u64::to_be_bytes)),
-            ),
+            parts: parts.iter().map(|part| BASE64_STANDARD.encode(part.sha256)).collect(),
+            crc64nvme: parts.iter().map(checksum).collect(),
         });
         metadata.insert(OURS.to_owned(), ours);
     }
@@ -219,11 +221,6 @@ fn read_ours(ours: Value) -> Result<Digests> {
         return Err(corrupt());
     }
     Ok(digests)
-}
-
-/// None where one is missing.
-fn encoded<const N: usize>(list: impl Iterator<Item = Option<[u8; N]>>) -> Option<Vec<String>> {
-    list.map(|bytes| Some(BASE64_STANDARD.encode(bytes?))).collect()
 }
 
 fn decoded<const N: usize>(list: &[String]) -> Option<Vec<[u8; N]>> {

@@ -195,7 +195,7 @@ async fn downloads_that_wait_for_their_host_leave_room_for_others() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "big", 4, 100 << 20).await;
-    // Three hosts that take nothing; together they would fill the memory with what is read ahead.
+    // Two hosts that take nothing; together they would fill the memory with what is read ahead.
     let mut waiting = Vec::new();
     for _ in 0..2 {
         let params = json!({"target": "t1", "backup_id": "big", "up_to": 1});
