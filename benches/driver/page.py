@@ -44,6 +44,9 @@ instructions for it. Nearly all the rest is the system's, which moves every byte
 the pipe between Home Assistant and agent, out of it, and into the socket; one process that reads
 and sends has one of these. A download is checked by a checksum that costs little, and its way
 through the pipe is most of what Home Assistant itself has to do.
+
+Where files lie in memory, a download takes as long as the system needs to find pages for its file,
+which is what makes 5 GiB take longer than twenty times 256 MiB; into /dev/null it is 20.0 times.
 """
 
 
