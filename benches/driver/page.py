@@ -38,7 +38,8 @@ is there already, which the others do not. rustic is built here, from crates.io,
 optional features that its releases have.
 """
 
-LIMITS = """What keeps the processor time from being less, as a profile shows it: a third of what the agent does
+LIMITS = """\
+What keeps the processor time from being less, as a profile shows it: a third of what the agent does
 for an upload is SHA-256, with which each request is signed, at the speed of the processor's own
 instructions for it. Nearly all the rest is the system's, which moves every byte three times, into
 the pipe between Home Assistant and agent, out of it, and into the socket; one process that reads
