@@ -38,18 +38,6 @@ is there already, which the others do not. rustic is built here, from crates.io,
 optional features that its releases have.
 """
 
-LIMITS = """\
-What keeps the processor time from being less, as a profile shows it: a third of what the agent does
-for an upload is SHA-256, with which each request is signed, at the speed of the processor's own
-instructions for it. Nearly all the rest is the system's, which moves every byte three times, into
-the pipe between Home Assistant and agent, out of it, and into the socket; one process that reads
-and sends has one of these. A download is checked by a checksum that costs little, and its way
-through the pipe is most of what Home Assistant itself has to do.
-
-Where files lie in memory, a download takes as long as the system needs to find pages for its file,
-which is what makes 5 GiB take longer than twenty times 256 MiB; into /dev/null it is 20.0 times.
-"""
-
 
 def write(results: Results, page: Path) -> list[str]:
     """Writes the page and its plots. Returns the lines that tell how far the aims are."""
@@ -89,7 +77,6 @@ def aim_table(results: Results) -> list[str]:
         "## Aims\n",
         *table(["", "wanted", "measured", ""], rows),
         *([curl] if beside else []),
-        LIMITS,
     ]
 
 
