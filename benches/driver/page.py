@@ -24,7 +24,9 @@ machine, with a server that runs on the same machine; not by hand. The figures a
 
 Each program does one upload into an empty bucket and one download in a process of its own, with its
 own defaults; then the next program has its turn, and so on in rounds that go to and fro. Times are
-medians, with the fastest and the slowest behind. Processor time is that of all processes of the
+medians, with the fastest and the slowest behind. Just before each transfer a gibibyte more than it
+fills is taken of the memory and freed: a virtual machine may return to its host what has been free
+for a moment, and who takes it next waits for that. Processor time is that of all processes of the
 program, for Home Assistant of the transfer alone; memory is the most that these had together.
 "Ours" is the agent, and aws_s3 the integration that Home Assistant brings. Home Assistant is a core
 with its backup and HTTP integrations, started anew for each transfer; its own memory makes most of

@@ -12,7 +12,7 @@ from . import content, server
 from .link import LINKS, open_link
 from .peers import HomeAssistant, Peer, Place, peer
 from .process import ProgramError
-from .results import MIB, Cell, Run
+from .results import GIB, MIB, Cell, Run
 from .tools import Tools
 
 TRIAL = 24 * MIB  # large enough for an upload in parts
@@ -138,8 +138,7 @@ def there_and_back(
             place = Place(bench.server, way.endpoint, bucket, home)
             one.prepare(place)
             for work in works:
-                if not bench.in_memory:
-                    os.sync()
+                settle(bench, file.stat().st_size)
                 way.counts()
                 if work == "upload":
                     run = one.upload(place, file)
@@ -161,6 +160,20 @@ def there_and_back(
             back.unlink(missing_ok=True)
             shutil.rmtree(home)
     return runs
+
+
+def settle(bench: Bench, size: int) -> None:
+    """So that no transfer pays for the one before. A virtual machine may return memory to its host
+    that has been free for a moment, and who takes it next waits for it: so what a transfer fills,
+    and a gibibyte for the server, is taken and freed before each."""
+    if not bench.in_memory:
+        os.sync()
+        return
+    taken = bench.data / "taken"
+    with taken.open("wb") as file:
+        for _ in range(0, size + GIB, MIB):
+            file.write(bytes(MIB))
+    taken.unlink()
 
 
 def said(line: str) -> None:
