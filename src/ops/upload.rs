@@ -10,8 +10,8 @@ mod parts;
 mod resume;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,7 +87,6 @@ pub async fn upload(
     progress.enter(Phase::Aborting);
     let may_stay = error.code().retryable() && !cancel.is_wanted();
     match footprint.erase(target, may_stay).await {
-        // Cancelled too late: the backup was complete.
         footprint::Erased::Committed(uploaded) => Ok(*uploaded),
         footprint::Erased::Kept(time) => {
             let until = chrono::Utc::now() + time;
@@ -186,6 +185,7 @@ async fn store(
         replaced,
         outage: footprint.outage().clone(),
         may_arrive: Arc::default(),
+        uploaded: Arc::default(),
     };
     cancel.guard(footprint.commit(commit, sent, &archive.key)).await
 }
@@ -226,6 +226,8 @@ struct Commit {
     outage: Outage,
     /// Set when the document may be stored later than the storage is known to have it.
     may_arrive: Arc<AtomicBool>,
+    /// Set as soon as it is a backup: from then on nothing of it is taken back.
+    uploaded: Arc<OnceLock<Uploaded>>,
 }
 
 impl Commit {
@@ -254,16 +256,16 @@ impl Commit {
     async fn run(
         mut self,
         mark: &str,
-        etag: String,
-        version_id: Option<String>,
+        archive: Stored,
+        resumed_bytes: Option<u64>,
     ) -> Result<Uploaded> {
         #[cfg(feature = "demo")]
         crate::fault::trip("commit");
         let mut replaced = std::mem::take(&mut self.replaced);
         let Self { outage, name, .. } = &self;
         let store = &self.target.store;
-        let archive = store.layout().archive_key(name);
-        let (stored, stored_mark) = outage.bridge(|| store.bucket().look(&archive)).await?;
+        let key = store.layout().archive_key(name);
+        let (stored, stored_mark) = outage.bridge(|| store.bucket().look(&key)).await?;
         if stored_mark.is_some_and(|stored| stored != mark) {
             // The storage lets two write one name, and the other came last.
             return Err(taken(name));
@@ -282,19 +284,25 @@ impl Commit {
         for removal in &mut replaced {
             removal.note(&self.target, Some((name, &self.id))).await;
         }
+        // Whatever ends this before its outcome is known, the document may be on its way.
+        self.may_arrive.store(true, Ordering::Relaxed);
         // Safe to repeat: the name is this upload's alone, and the document is always the same.
         let commit =
             || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
-        let committed = outage.bridge(commit).await;
-        if committed.as_ref().is_err_and(|error| error.code().retryable()) {
-            self.may_arrive.store(true, Ordering::Relaxed);
+        let committed = outage.bridge(commit).await.map(|backup| {
+            let etag = Some(archive.etag).filter(|etag| !etag.is_empty());
+            Uploaded { backup, etag, version_id: archive.version_id, resumed_bytes }
+        });
+        match &committed {
+            Ok(uploaded) => _ = self.uploaded.set(uploaded.clone()),
+            Err(error) => self.may_arrive.store(error.code().retryable(), Ordering::Relaxed),
         }
+        #[cfg(feature = "demo")]
+        crate::fault::trip("replacement");
         for removal in replaced {
             self.replace(removal, committed.is_ok()).await;
         }
-        let backup = committed?;
-        let etag = Some(etag).filter(|etag| !etag.is_empty());
-        Ok(Uploaded { backup, etag, version_id, resumed_bytes: None })
+        committed
     }
 
     /// Deletes what this backup takes the place of, if it has become one.

@@ -279,12 +279,11 @@ impl Store {
         digests: &Digests,
     ) -> Result<Backup> {
         let content = metadata::write(given, id, title, digests.size, Some(digests));
-        let document = metadata::read(&content)?;
+        let backup = Summary::of(metadata::read(&content)?)?.backup(name, digests.size)?;
         let key = self.layout.metadata_key(name);
         let stored = self.bucket.put(of_document(&key), &Payload::new(vec![content])).await;
         self.changed();
-        stored?;
-        Summary::of(document)?.backup(name, digests.size)
+        stored.map(|_| backup)
     }
 
     /// Writes the metadata of an archive of `size` bytes whose document is lost: from now on it is

@@ -17,7 +17,7 @@ use crate::error::{Cleanup, Code, Error, Result};
 use crate::journal::{Beginning, Record, Resumable};
 use crate::ops::cancel::PATIENCE;
 use crate::ops::outage::Outage;
-use crate::ops::{Target, leftovers};
+use crate::ops::{Target, leftovers, tend};
 use crate::protocol::Uploaded;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 use crate::store::Reserved;
@@ -58,6 +58,8 @@ pub(super) struct Footprint {
     committing: Option<JoinHandle<Result<Uploaded>>>,
     /// Whether the document may still be on its way.
     may_arrive: Arc<AtomicBool>,
+    /// The backup, once it is one.
+    uploaded: Arc<OnceLock<Uploaded>>,
     /// In the order in which they are deleted.
     objects: Vec<String>,
     /// Kept until everything is taken back, so that no other upload takes the name before.
@@ -74,7 +76,7 @@ pub(super) struct Footprint {
 pub(super) enum Erased {
     /// There was nothing to take back.
     Nothing,
-    /// It came too late, the backup is complete.
+    /// The backup is complete: it was cancelled too late, or failed at what comes after.
     Committed(Box<Uploaded>),
     /// What is stored of the archive waits for so long for an upload that goes on with it.
     Kept(Duration),
@@ -97,6 +99,7 @@ impl Footprint {
             putting: None,
             committing: None,
             may_arrive: Arc::default(),
+            uploaded: Arc::default(),
             objects: Vec::new(),
             name: None,
             mark: String::new(),
@@ -236,12 +239,13 @@ impl Footprint {
         let metadata_key = layout.metadata_key(&commit.name);
         self.objects = vec![metadata_key, key.to_owned()];
         self.may_arrive = Arc::clone(&commit.may_arrive);
+        self.uploaded = Arc::clone(&commit.uploaded);
         let upload = self.upload.clone();
         let (key, mark) = (key.to_owned(), self.mark.clone());
         let (record, ledger) = (self.record.clone(), self.ledger.clone());
         let known_etag = Arc::clone(&self.etag);
         let committing = self.committing.insert(tokio::spawn(async move {
-            let Stored { etag, version_id } = match (upload, sent.stored.clone()) {
+            let stored = match (upload, sent.stored.clone()) {
                 (Some(upload), None) => {
                     let free = || commit.target.store.check_free(&commit.name);
                     commit.outage.bridge(free).await?;
@@ -253,9 +257,8 @@ impl Footprint {
                 (_, Some(stored)) => stored,
                 (None, None) => return Err(Error::new(Code::Internal, "nothing was sent")),
             };
-            known_etag.get_or_init(|| etag.clone());
-            let mut uploaded = commit.run(&mark, etag, version_id).await?;
-            uploaded.resumed_bytes = ledger.resumed_bytes();
+            known_etag.get_or_init(|| stored.etag.clone());
+            let uploaded = commit.run(&mark, stored, ledger.resumed_bytes()).await?;
             if let Some(record) = record {
                 leftovers::end(record).await;
             }
@@ -277,9 +280,13 @@ impl Footprint {
         }
         let target = Arc::clone(target);
         let work = async move {
-            if let Some(committing) = &mut self.committing
-                && let Ok(Ok(uploaded)) = committing.await
-            {
+            if let Some(committing) = &mut self.committing {
+                let _ = committing.await;
+            }
+            if let Some(uploaded) = self.uploaded.get().cloned() {
+                drop(self);
+                // What it replaces, if it ended before that was deleted.
+                tend(&target);
                 return Erased::Committed(Box::new(uploaded));
             }
             let mut clean = true;

@@ -1,5 +1,7 @@
 //! Faults inside the agent: they end the request that meets them, and nothing else.
 
+use std::time::{Duration, Instant};
+
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
@@ -10,8 +12,12 @@ use crate::support::{TestServer, agent_command};
 
 /// An agent that panics wherever it comes to this place, with the target `t1` open.
 async fn faulty(server: &TestServer, place: &str) -> Host {
+    faulty_with(server, place, &["serve"]).await
+}
+
+async fn faulty_with(server: &TestServer, place: &str, arguments: &[&str]) -> Host {
     let fault = [("S3_BACKUP_AGENT_DEMO_FAULT".to_owned(), place.to_owned())];
-    let host = Host::launch(agent_command(), &["serve"], &fault).await.unwrap();
+    let host = Host::launch(agent_command(), arguments, &fault).await.unwrap();
     host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
     host
 }
@@ -73,4 +79,27 @@ async fn what_an_upload_with_a_fault_has_stored_is_taken_back() {
         assert_eq!(ids(&host).await, Vec::<String>::new());
         ends_well(host).await;
     }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_complete_outlives_a_fault() {
+    let server = TestServer::embedded().await;
+    let state = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
+    let host = faulty_with(&server, "replacement", &arguments).await;
+    for length in [40 << 20, 21 << 20, 100] {
+        let replace = json!({"size": length, "if_exists": "replace"});
+        let stored = host.upload("t1", backup("b"), replace, Noise::new(length, length)).await;
+        assert_eq!(stored.unwrap()["backup"]["size"], length);
+        // Whoever comes back deletes the backup that was replaced.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while server.objects().await.len() > 2 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!((server.objects().await.len(), ids(&host).await), (2, vec!["b".to_owned()]));
+        assert_eq!(server.open_uploads().await, []);
+        let (content, _) = fetch(&host, "b").await;
+        assert!(content == Noise::new(length, length).bytes(content.len() + 1), "{length}");
+    }
+    ends_well(host).await;
 }
