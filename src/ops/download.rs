@@ -19,7 +19,8 @@ use crate::blocks::Filled;
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, Downloaded};
-use crate::s3::Bucket;
+use crate::s3::{Bucket, ObjectInfo};
+use crate::store::metadata::Digests;
 
 /// After this time a host that does not take its bytes makes room for others.
 const SLOW_HOST: Duration = Duration::from_secs(1);
@@ -77,13 +78,15 @@ async fn fetch(
     outage: &Outage,
 ) -> Result<Downloaded> {
     progress.enter(Phase::Starting);
-    let backup = target.store.find(&request.id).await?;
-    let digests = match backup.verifiable {
-        true => target.store.document(&backup.name, &backup.id).await?.digests,
-        false => None,
-    };
+    let mut backup = target.store.find(&request.id).await?;
+    let mut looked = look(target, &backup).await;
+    if looked.as_ref().is_err_and(|error| error.code() == Code::NotFound) {
+        // Another one may have taken its place since it was listed.
+        backup = target.store.find(&request.id).await?;
+        looked = look(target, &backup).await;
+    }
+    let (digests, archive) = looked?;
     let bucket = target.store.bucket().reporting_to(progress);
-    let archive = target.store.archive(&backup.name, &backup.id).await?;
     let plan = Plan::new(archive, digests, request.offset)?;
     progress.enter(Phase::Queued);
     let reservation = target.budget.reserve(plan.largest_piece() + WINDOW).await?;
@@ -94,6 +97,15 @@ async fn fetch(
     let source = Source { bucket, plan: Arc::clone(&plan), outage: outage.clone() };
     transfer(target, &source, reservation, sink, progress).await?;
     Ok(Downloaded { length: plan.length(), verified: plan.is_verified() })
+}
+
+/// What is to come, and the archive that has it.
+async fn look(target: &Target, backup: &Backup) -> Result<(Option<Digests>, ObjectInfo)> {
+    let digests = match backup.verifiable {
+        true => target.store.document(&backup.name, &backup.id).await?.digests,
+        false => None,
+    };
+    Ok((digests, target.store.archive(&backup.name, &backup.id).await?))
 }
 
 /// Where the pieces come from.
