@@ -154,7 +154,9 @@ impl Documents {
         if known && let Some(summary) = self.memory.get(&identity).await {
             return Ok(summary);
         }
-        let document = metadata::read(&bucket.get(&object.key, MAX_DOCUMENT).await?)?;
+        // In a box, because most are known, and need not carry along what a request takes.
+        let content = Box::pin(bucket.get(&object.key, MAX_DOCUMENT)).await?;
+        let document = metadata::read(&content)?;
         let summary = Arc::new(Summary::of(document)?);
         if summary.metadata.get().len() > LONGEST_METADATA {
             return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
