@@ -11,18 +11,22 @@ mod record;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::record::{Record, StoredPart};
+use crate::system::{create_private, folder_in, states, sync_folder};
 
 /// Longest time that a record can be kept, whatever it says: a day.
 pub const MAX_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const GATE: &str = "gate";
 const ENDING: &str = "json";
+
+/// Of locks that are files of their own.
+const LOCK_ENDING: &str = "lock";
 
 /// A folder of records. Nothing is read or written before it is used.
 #[derive(Clone, Debug)]
@@ -105,29 +109,28 @@ impl Journal {
     }
 
     /// Where a program of this user keeps its state, if that can be told: `STATE_DIRECTORY` (set by
-    /// systemd), `XDG_STATE_HOME`, `HOME`.
+    /// systemd), or its folder where the states of programs are.
     #[must_use]
     pub fn usual_folder() -> Option<PathBuf> {
-        let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        variable("STATE_DIRECTORY").or_else(|| {
-            let states = variable("XDG_STATE_HOME");
-            let states = states.or_else(|| Some(variable("HOME")?.join(".local/state")))?;
-            Some(states.join(env!("CARGO_PKG_NAME")))
-        })
+        folder_in("STATE_DIRECTORY").or_else(|| Some(states()?.join(env!("CARGO_PKG_NAME"))))
     }
 
-    /// Notes a beginning. When this returns it is on the disk. Blocks.
+    /// Notes a beginning. When this returns it is on the disk. None where it is noted already, by a
+    /// deletion that came to no end. Blocks.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn begin(&self, beginning: Beginning) -> io::Result<Record> {
+    pub fn begin(&self, beginning: Beginning) -> io::Result<Option<Record>> {
         create_private(&self.folder)?;
         let _gate = self.gate()?;
         let path = self.folder.join(&beginning.mark).with_extension(ENDING);
-        let record = Record::create(path, beginning)?;
+        let record = match Record::create(path, beginning) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            created => created?,
+        };
         // Until the folder is synced too, the file may be gone after a power failure.
-        File::open(&self.folder)?.sync_all()?;
-        Ok(record)
+        sync_folder(&self.folder)?;
+        Ok(Some(record))
     }
 
     /// The records of this bucket whose owners are gone, but for those that are kept. Blocks.
@@ -183,8 +186,12 @@ impl Journal {
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == ENDING) {
+            let ending = path.extension().unwrap_or_default();
+            if ending == ENDING {
                 paths.push(path);
+            } else if ending == LOCK_ENDING && !path.with_extension(ENDING).exists() {
+                // Of a process that was killed between two steps. Another one may be as quick.
+                let _ = fs::remove_file(path);
             }
         }
         Ok(Some((gate, paths)))
@@ -204,17 +211,6 @@ fn here(paths: Vec<PathBuf>, endpoint: &str, bucket: &str) -> impl Iterator<Item
     paths.into_iter().filter_map(Record::adopt).filter(move |record| {
         record.beginning.endpoint == endpoint && record.beginning.bucket == bucket
     })
-}
-
-#[cfg(unix)]
-pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
 }
 
 #[cfg(test)]
@@ -244,10 +240,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_noted_already_is_told_from_what_cannot_be_noted() {
+        let (_folder, journal) = journal();
+        let _record = journal.begin(beginning("1")).unwrap().unwrap();
+        assert!(journal.begin(beginning("1")).unwrap().is_none());
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("uploads"), "a file").unwrap();
+        Journal::new(folder.path().to_owned()).begin(beginning("1")).unwrap_err();
+    }
+
+    #[test]
     fn an_orphan_is_taken_over_once() {
         let (_folder, journal) = journal();
         assert!(orphans(&journal).is_empty());
-        let record = journal.begin(beginning("1")).unwrap();
+        let record = journal.begin(beginning("1")).unwrap().unwrap();
         record.opened("upload-1", Duration::ZERO).unwrap();
         assert!(orphans(&journal).is_empty());
         let owner = || journal.archives().unwrap().get("backups/a.tar").copied();
@@ -274,7 +280,7 @@ mod tests {
     #[test]
     fn a_record_that_was_cut_off_counts_as_far_as_it_goes() {
         let (_folder, journal) = journal();
-        let record = journal.begin(beginning("1")).unwrap();
+        let record = journal.begin(beginning("1")).unwrap().unwrap();
         record.opened("upload-1", Duration::ZERO).unwrap();
         let path = journal.folder.join("1.json");
         drop(record);
@@ -294,7 +300,7 @@ mod tests {
     #[test]
     fn records_of_another_version_are_left_alone() {
         let (_folder, journal) = journal();
-        drop(journal.begin(beginning("1")).unwrap());
+        drop(journal.begin(beginning("1")).unwrap().unwrap());
         let path = journal.folder.join("1.json");
         let text = fs::read_to_string(&path).unwrap().replace("\"format\":1", "\"format\":2");
         fs::write(&path, text).unwrap();

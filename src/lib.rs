@@ -24,5 +24,6 @@ pub mod protocol;
 pub mod s3;
 pub mod session;
 pub mod store;
+pub(crate) mod system;
 
 pub use error::{Code, Error, Result};

@@ -17,6 +17,7 @@ use crate::error::{Code, Error, Result, clean};
 use crate::ops::{self, Sink};
 use crate::progress::Progress;
 use crate::protocol::{Backup, Downloaded};
+use crate::system;
 
 /// Brings a backup back.
 #[derive(Args, Clone, Debug)]
@@ -123,7 +124,7 @@ impl Download {
         let (folder, name) = match destination {
             Destination::Stdout => {
                 let path = PathBuf::from("standard output");
-                let stdout = stdout().map_err(|error| unwritable(&path, error))?;
+                let stdout = system::stdout().map_err(|error| unwritable(&path, error))?;
                 return Ok(Landing::Stream(stdout.into(), path));
             }
             Destination::Device(path) => {
@@ -140,23 +141,9 @@ impl Download {
     }
 }
 
-/// Standard output, without the buffer that would only copy.
-fn stdout() -> io::Result<File> {
-    #[cfg(unix)]
-    use std::os::fd::AsFd as _;
-    #[cfg(windows)]
-    use std::os::windows::io::AsHandle as _;
-    #[cfg(unix)]
-    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-    #[cfg(windows)]
-    let stdout = io::stdout().as_handle().try_clone_to_owned()?;
-    Ok(stdout.into())
-}
-
 /// Names in the bucket may come from other tools, and hold what a file name must not.
 fn file_name(name: &str) -> PathBuf {
-    let forbidden = |letter: char| letter.is_control() || matches!(letter, '/' | '\\' | ':');
-    format!("{}.tar", name.replace(forbidden, "_")).into()
+    format!("{}.tar", name.replace(|letter| !system::fits_file_names(letter), "_")).into()
 }
 
 /// An open destination.

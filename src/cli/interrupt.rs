@@ -1,25 +1,27 @@
-//! Ctrl-C and SIGTERM: the first one asks the running command to stop and clean up, the second one
-//! ends it at once.
+//! Ctrl-C, SIGTERM and the like: the first one asks the running command to stop and clean up, the
+//! second one ends it at once.
 
 use super::output::note;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause};
+use crate::system::EndRequests;
 
-/// Runs `work` until it ends; `cancel` is turned at the first signal.
+/// Runs `work` until it ends; `cancel` is turned at the first request.
 ///
 /// # Errors
-/// Those of `work`; `cancelled` after the second signal.
+/// Those of `work`; `cancelled` after the second request.
 pub(super) async fn interruptible<T>(
     cancel: &Cancel,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut signals = Signals::listen()?;
+    let mut requests = EndRequests::listen()
+        .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
     tokio::pin!(work);
     loop {
         tokio::select! {
             biased;
             done = &mut work => return done,
-            () = signals.next() => {
+            () = requests.next() => {
                 if cancel.is_cancelled() {
                     return Err(cancel.error());
                 }
@@ -28,47 +30,4 @@ pub(super) async fn interruptible<T>(
             }
         }
     }
-}
-
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(deaf);
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals(tokio::signal::windows::CtrlC);
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> Result<Self> {
-        tokio::signal::windows::ctrl_c().map(Self).map_err(deaf)
-    }
-
-    async fn next(&mut self) {
-        self.0.recv().await;
-    }
-}
-
-fn deaf(error: std::io::Error) -> Error {
-    Error::new(Code::Internal, "cannot listen to signals").source(error)
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::blocks::write_all;
 use crate::error::{Code, Error, Result};
+use crate::system::{free_bytes, sync_folder};
 
 /// A file that is being written.
 pub(super) struct PartFile {
@@ -77,7 +78,7 @@ impl PartFile {
                 appear(&self.part, &self.path)?;
             }
             // Keeps the name as well; not every file system can.
-            let _ = File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all());
+            let _ = sync_folder(folder_of(&self.path));
             Ok(())
         };
         safe.await.map_err(|error| unwritable(&self.path, error))?;
@@ -118,18 +119,6 @@ fn appear(part: &Path, path: &Path) -> io::Result<()> {
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-#[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let space = rustix::fs::statvfs(folder).ok()?;
-    // Some network file systems have no idea and say zero to everything.
-    (space.f_blocks > 0).then(|| space.f_bavail.saturating_mul(space.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
-    None
 }
 
 /// `local_io` for something that cannot be written, with what to do about it.

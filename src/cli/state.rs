@@ -11,7 +11,7 @@ use crate::journal::Journal;
 pub struct StateOptions {
     /// Folder for notes of what is being stored, by which the next run takes back what a killed one
     /// has left, and for metadata that was read before. Default: `s3-backup-agent` in
-    /// `$XDG_STATE_HOME` or `~/.local/state`.
+    /// `$XDG_STATE_HOME` or `~/.local/state`, on Windows in `%LOCALAPPDATA%`.
     #[arg(long, value_name = "PATH", env = "S3_BACKUP_AGENT_STATE_DIR", hide_env_values = true)]
     state_dir: Option<PathBuf>,
 }

@@ -269,6 +269,14 @@ impl Host {
         self.child.wait().await
     }
 
+    /// Ends the agent as a crash does, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
     /// The agent's process, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

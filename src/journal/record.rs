@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Beginning, MAX_KEPT, Owner};
+use super::{Beginning, LOCK_ENDING, MAX_KEPT, Owner};
 
 /// Version of the records. Those with another one are left alone. A new member needs a new version
 /// where an agent that does not know it would lose something.
@@ -63,8 +64,9 @@ pub struct StoredPart {
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
-    /// Locked.
     file: File,
+    /// What makes it belong to this process, until it is left to others.
+    lock: Mutex<Option<File>>,
     /// What was begun.
     pub beginning: Beginning,
     /// The multipart upload, as far as it was noted.
@@ -80,9 +82,9 @@ pub struct Record {
 impl Record {
     pub(super) fn create(path: PathBuf, beginning: Beginning) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
-        file.try_lock()?;
+        let lock = lock(&path)?;
         let first = First { format: FORMAT, beginning };
-        let record = Self::new(path, file, first.beginning.clone());
+        let record = Self::new(path, file, lock, first.beginning.clone());
         let mut line = serde_json::to_vec(&first)?;
         line.push(b'\n');
         record.append(&line)?;
@@ -90,10 +92,11 @@ impl Record {
         Ok(record)
     }
 
-    fn new(path: PathBuf, file: File, beginning: Beginning) -> Self {
+    fn new(path: PathBuf, file: File, lock: File, beginning: Beginning) -> Self {
         Self {
             path,
             file,
+            lock: Mutex::new(Some(lock)),
             beginning,
             upload_id: None,
             parts: BTreeMap::new(),
@@ -106,7 +109,7 @@ impl Record {
     /// Takes a record over, if it has no owner and can be read.
     pub(super) fn adopt(path: PathBuf) -> Option<Self> {
         let file = OpenOptions::new().read(true).append(true).open(&path).ok()?;
-        file.try_lock().ok()?;
+        let lock = lock(&path).ok()?;
         let text = text_of(&file)?;
         if !text.contains('\n') {
             // Cut off while it was written: nothing was begun after it.
@@ -119,7 +122,7 @@ impl Record {
                 version of the agent, to which it is left");
             return None;
         };
-        let mut record = Self::new(path, file, beginning);
+        let mut record = Self::new(path, file, lock, beginning);
         lines.for_each(|line| record.learn(line));
         Some(record)
     }
@@ -141,7 +144,8 @@ impl Record {
         if !resumable || self.completing || self.orphan_since.is_some() {
             return None;
         }
-        let rest = moment(self.keep_until?).duration_since(SystemTime::now()).ok()?;
+        let rest = self.keep_until?.saturating_sub(seconds(SystemTime::now()));
+        let rest = Duration::from_secs(rest);
         if rest > MAX_KEPT {
             // The clock has been ahead when this was noted.
             self.keep(MAX_KEPT).ok()?;
@@ -200,11 +204,10 @@ impl Record {
 
     /// Makes it an orphan, also when somebody still holds it to note a part that has just arrived.
     /// Blocks.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn release(&self) -> io::Result<()> {
-        self.file.unlock()
+    pub fn release(&self) {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Closing it is enough, but not everywhere at once.
+        let _ = lock.map(|file| file.unlock());
     }
 
     /// Forgets the beginning: it came to a good end, or was taken back. Blocks.
@@ -214,6 +217,10 @@ impl Record {
         {
             let path = self.path.display();
             tracing::warn!(%path, %error, "a record of the journal could not be removed");
+        }
+        if cfg!(windows) {
+            // What stays is removed with the other locks that have no record.
+            let _ = fs::remove_file(lock_path(&self.path));
         }
     }
 
@@ -236,10 +243,24 @@ impl Record {
     }
 }
 
+/// Locks a record for as long as the file is open, unless another process has.
+fn lock(record: &Path) -> Result<File, TryLockError> {
+    let mut options = OpenOptions::new();
+    // A record that has just come to its end must not come back.
+    options.write(true).create(cfg!(windows)).truncate(false);
+    let file = options.open(lock_path(record)).map_err(TryLockError::Error)?;
+    file.try_lock().map(|()| file)
+}
+
+/// What is locked: the record, or, as Windows lets nobody read what is locked, a file beside it.
+fn lock_path(record: &Path) -> PathBuf {
+    if cfg!(windows) { record.with_extension(LOCK_ENDING) } else { record.to_owned() }
+}
+
 /// The key of the archive of a record, and who is storing it.
 pub(super) fn owner(path: &Path) -> Option<(String, Owner)> {
     let file = File::open(path).ok()?;
-    let is_locked = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    let is_locked = matches!(lock(path), Err(TryLockError::WouldBlock));
     let text = text_of(&file)?;
     let (beginning, mut lines) = parse(&text)?;
     // An orphan is locked as well while somebody takes care of it.

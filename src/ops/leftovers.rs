@@ -54,12 +54,7 @@ impl Leftovers {
 
     /// Notes what is about to be done. None where nothing can be noted, or it is noted already.
     pub(super) async fn begin(&self, beginning: Beginning) -> Option<Record> {
-        let begun = self.ask(move |journal| match journal.begin(beginning) {
-            // By an earlier deletion that came to no end.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            begun => begun.map(Some),
-        });
-        begun.await.flatten()
+        self.ask(move |journal| journal.begin(beginning)).await.flatten()
     }
 
     /// Keys of archives that this machine is storing, or was when it was killed.
@@ -118,7 +113,8 @@ pub(super) async fn note(
 pub(super) async fn leave(target: &Arc<Target>, record: Arc<Record>, keep: Duration) -> bool {
     let left = note(record, move |record| {
         let kept = record.keep(keep);
-        record.release().and(kept)
+        record.release();
+        kept
     });
     let left = left.await;
     tend(target);

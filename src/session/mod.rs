@@ -23,6 +23,7 @@ use self::outbox::Outbox;
 use self::streams::Streams;
 use crate::journal::Journal;
 use crate::ops::Cause;
+use crate::system::EndRequests;
 
 /// Time for what was cancelled to clean up when the session ends.
 const CLEANUP: Duration = Duration::from_secs(12);
@@ -106,23 +107,9 @@ fn protect_process() {
     }
 }
 
-#[cfg(unix)]
 async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_end() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    match EndRequests::listen() {
+        Ok(mut requests) => requests.next().await,
+        Err(_) => std::future::pending().await,
     }
 }

@@ -10,6 +10,7 @@ use std::io::{self, BufReader};
 use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{Input, Outgoing, Reader};
+use crate::system;
 
 /// Answers and notifications that may wait to be written.
 const CONTROL_QUEUE: usize = 256;
@@ -114,25 +115,15 @@ pub(super) fn open() -> io::Result<Streams> {
 }
 
 /// Private copies of standard input and output, with pipes made large. What else writes to standard
-/// output from now on reaches standard error.
-#[cfg(unix)]
+/// output from now on reaches standard error, but on Windows.
 fn private_streams() -> io::Result<(File, File)> {
-    use rustix::io::fcntl_dupfd_cloexec;
-    let stdin = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let stdout = fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let (stdin, stdout) = (system::stdin()?, system::stdout()?);
+    #[cfg(unix)]
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     #[cfg(target_os = "linux")]
     for end in [&stdin, &stdout] {
         // Fails where they are no pipes or the user's pipes are used up; it is only faster.
         let _ = rustix::pipe::fcntl_setpipe_size(end, 1 << 20);
     }
-    Ok((stdin.into(), stdout.into()))
-}
-
-#[cfg(windows)]
-fn private_streams() -> io::Result<(File, File)> {
-    use std::os::windows::io::AsHandle;
-    let stdin = io::stdin().as_handle().try_clone_to_owned()?;
-    let stdout = io::stdout().as_handle().try_clone_to_owned()?;
-    Ok((stdin.into(), stdout.into()))
+    Ok((stdin, stdout))
 }

@@ -18,9 +18,9 @@ use tokio::sync::OnceCell;
 use super::MAX_DOCUMENT;
 use super::metadata::{self, Document};
 use crate::error::{Code, Error, Result};
-use crate::journal::create_private;
 use crate::protocol::{Backup, MAX_METADATA};
 use crate::s3::{Bucket, ObjectInfo};
+use crate::system::create_private;
 
 /// Metadata of other tools that still fits into a line of the protocol.
 const LONGEST_METADATA: usize = MAX_METADATA + (8 << 10);

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Rooms that all others may use, and that use only what the table says.
-const LEAVES: [&str; 7] = ["error", "config", "progress", "logging", "blocks", "journal", "fault"];
+const LEAVES: [&str; 8] =
+    ["error", "config", "progress", "logging", "blocks", "journal", "fault", "system"];
 
 /// A room and the rooms that it may use, besides itself and the leaves.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -28,8 +29,9 @@ const LEAF_ROOMS: &[(&str, &[&str])] = &[
     ("config", &["error"]),
     ("progress", &[]),
     ("blocks", &["error"]),
-    ("journal", &[]),
+    ("journal", &["system"]),
     ("fault", &[]),
+    ("system", &[]),
     ("logging", &["config", "error", "protocol"]),
 ];
 

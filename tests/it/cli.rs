@@ -3,12 +3,14 @@
 
 mod bad_input;
 mod bad_output;
+#[cfg(unix)]
 mod interrupt;
 mod surface;
 mod there_and_back;
 mod verify;
 
 use std::ffi::OsStr;
+#[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -125,6 +127,7 @@ impl Shell {
     }
 
     /// Runs a command as somebody who is not root, because root may read and write everything.
+    #[cfg(unix)]
     async fn run_as_nobody(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
         let mut command = self.command(arguments);
         if rustix::process::geteuid().is_root() {

@@ -26,5 +26,6 @@ mod relay;
 mod restarts;
 mod rights;
 mod s3_answers;
+#[cfg(target_os = "linux")]
 mod soak;
 mod support;

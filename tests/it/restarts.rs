@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use s3_backup_agent::demo::server::EmbeddedServer;
 use tempfile::TempDir;
 
@@ -110,8 +109,9 @@ impl Program {
 impl Trouble for Program {
     async fn strike(&mut self, random: &mut fastrand::Rng) {
         for pid in self.read("pid").lines() {
-            let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
-            kill_process_group(pid, Signal::KILL).unwrap();
+            let group = format!("-{pid}");
+            let mut kill = std::process::Command::new("kill");
+            assert!(kill.args(["-KILL", "--", &group]).status().unwrap().success());
         }
         while_it_is_away(random).await;
         tokio::task::block_in_place(|| self.tell("again"));

@@ -20,7 +20,7 @@ fn journal(keep: Duration) -> (tempfile::TempDir, Journal, Record) {
         resumable: Some(resumable),
         replacement: None,
     });
-    let record = begun.unwrap();
+    let record = begun.unwrap().unwrap();
     record.opened("upload-1", keep).unwrap();
     (folder, journal, record)
 }
@@ -76,7 +76,7 @@ fn a_clock_that_was_ahead_keeps_nothing_for_ever() {
     let (_folder, journal, record) = journal(HOUR);
     for far in [seconds(SystemTime::now() + 3 * MAX_KEPT), u64::MAX >> 1] {
         record.add(&Later { keep_until: Some(far), ..Later::default() }).unwrap();
-        record.release().unwrap();
+        record.release();
         assert_eq!(state(&journal), (true, false), "{far}");
         let known = journal.kept("e", "b", |_| true).unwrap().unwrap().keep_until.unwrap();
         assert!(known <= seconds(SystemTime::now() + MAX_KEPT), "{far}");
@@ -86,7 +86,7 @@ fn a_clock_that_was_ahead_keeps_nothing_for_ever() {
 #[test]
 fn it_can_be_left_while_somebody_still_notes_a_part() {
     let (_folder, journal, record) = journal(HOUR);
-    record.release().unwrap();
+    record.release();
     let next = journal.kept("e", "b", |_| true).unwrap().unwrap();
     record.stored(part(3), HOUR).unwrap();
     next.stored(part(4), HOUR).unwrap();

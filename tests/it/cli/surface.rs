@@ -107,7 +107,7 @@ async fn more_is_said_on_demand() {
     let ran = shell.run(&missing).await;
     assert!(ran.stderr.starts_with("error: ") && !ran.stderr.contains("because"), "{ran:?}");
     let ran = shell.run(&[&missing[..], &[&"-v"]].concat()).await;
-    assert!(ran.stderr.contains("\n  because: No such file"), "{ran:?}");
+    assert!(ran.stderr.contains("\n  because: "), "{ran:?}");
 }
 
 #[tokio::test]

@@ -320,9 +320,7 @@ async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
         deleted = deleting => panic!("{deleted:?}"),
         () = reached.notified() => {}
     }
-    let pid = rustix::process::Pid::from_raw(host.pid().unwrap().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    host.wait().await.unwrap();
+    host.kill().await.unwrap();
     assert_eq!(server.objects().await.len(), 3);
 
     let host = with_state(&server, &wire, &state).await;

@@ -17,6 +17,7 @@ mod resume;
 mod secrets;
 pub(crate) mod seen;
 mod speed;
+#[cfg(target_os = "linux")]
 mod stale;
 mod tls;
 pub(crate) mod wire;

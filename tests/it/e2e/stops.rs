@@ -147,6 +147,7 @@ async fn a_frame_cut_by_the_end_of_input_is_a_protocol_fault() {
     assert_empty(&server).await;
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn signals_end_the_agent_and_leave_nothing() {
     let server = TestServer::start().await;
@@ -170,11 +171,7 @@ async fn a_killed_agent_leaves_nothing_that_is_listed() {
     for (moment, bytes) in MOMENTS {
         let mut host = connect(&server).await;
         let _request = send_until(&host, "kill", bytes, json!({})).await;
-        let pid = host.pid().unwrap().to_string();
-        assert!(
-            std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success()
-        );
-        host.wait().await.unwrap();
+        host.kill().await.unwrap();
         assert_eq!(ids(&connect(&server).await).await, Vec::<String>::new(), "{moment}");
     }
 }

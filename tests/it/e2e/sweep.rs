@@ -3,6 +3,7 @@
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
+#[cfg(target_os = "linux")]
 use super::clock::in_another_time;
 use super::stops::send_until;
 use super::{assert_empty, code, connect, ids, store};
@@ -147,6 +148,7 @@ async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
     assert_eq!(left.len(), 2 + others.len(), "{left:?}");
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_clock_that_is_ahead_makes_nothing_look_abandoned() {
     let server = TestServer::start().await;

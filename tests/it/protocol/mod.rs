@@ -1,9 +1,11 @@
 //! The wire itself: what a host can get wrong, and the answer to it.
 
 mod bad_config;
+#[cfg(target_os = "linux")]
 mod endurance;
 mod faults;
 mod framing;
+#[cfg(unix)]
 mod limits;
 mod messages;
 mod process;

@@ -1,0 +1,142 @@
+//! What is done in another way on Windows than elsewhere.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Requests of a person or of the system that the program should end.
+pub(crate) struct EndRequests {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    ctrl_c: tokio::signal::windows::CtrlC,
+    #[cfg(windows)]
+    ctrl_break: tokio::signal::windows::CtrlBreak,
+    /// The window is closed; the system waits some seconds.
+    #[cfg(windows)]
+    ctrl_close: tokio::signal::windows::CtrlClose,
+}
+
+#[cfg(unix)]
+impl EndRequests {
+    /// From now on they do not end the process by themselves.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(windows)]
+impl EndRequests {
+    /// From now on they do not end the process by themselves.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
+        Ok(Self { ctrl_c: ctrl_c()?, ctrl_break: ctrl_break()?, ctrl_close: ctrl_close()? })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.ctrl_c.recv() => {}
+            _ = self.ctrl_break.recv() => {}
+            _ = self.ctrl_close.recv() => {}
+        }
+    }
+}
+
+/// Standard input, without a buffer, that nobody else closes.
+///
+/// # Errors
+/// When it is closed.
+pub(crate) fn stdin() -> io::Result<File> {
+    #[cfg(unix)]
+    let own = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let own = std::os::windows::io::AsHandle::as_handle(&io::stdin()).try_clone_to_owned()?;
+    Ok(own.into())
+}
+
+/// Standard output, without the buffer that would only copy.
+///
+/// # Errors
+/// When it is closed.
+pub(crate) fn stdout() -> io::Result<File> {
+    #[cfg(unix)]
+    let own = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let own = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned()?;
+    Ok(own.into())
+}
+
+/// Where programs of this user keep their state, if that can be told: `XDG_STATE_HOME` or
+/// `.local/state` in `HOME`; `LOCALAPPDATA` on Windows.
+pub(crate) fn states() -> Option<PathBuf> {
+    if cfg!(windows) {
+        return folder_in("LOCALAPPDATA");
+    }
+    folder_in("XDG_STATE_HOME").or_else(|| Some(folder_in("HOME")?.join(".local/state")))
+}
+
+/// The absolute path that a variable of the environment holds.
+pub(crate) fn folder_in(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Creates a folder for this user alone. On Windows those below the user's own are.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+/// Lets the names in a folder outlive a power failure. Windows has no call for that.
+///
+/// # Errors
+/// When the file system cannot.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(windows) { Ok(()) } else { File::open(folder)?.sync_all() }
+}
+
+/// Bytes that are free where `folder` is; none where that cannot be told, as on Windows.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let space = rustix::fs::statvfs(folder).ok()?;
+        // Some network file systems have no idea and say zero to everything.
+        (space.f_blocks > 0).then(|| space.f_bavail.saturating_mul(space.f_frsize))
+    }
+    #[cfg(windows)]
+    {
+        let _ = folder;
+        None
+    }
+}
+
+/// Whether a file name can hold this letter.
+pub(crate) fn fits_file_names(letter: char) -> bool {
+    let forbidden = if cfg!(windows) { r#"/\:<>"|?*"# } else { r"/\:" };
+    !letter.is_control() && !forbidden.contains(letter)
+}
