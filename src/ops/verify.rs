@@ -47,7 +47,7 @@ async fn look(
 ) -> Result<Verified> {
     let Verify { id, level } = request;
     progress.enter(Phase::Starting);
-    let name = target.store.name_of(&id).await?;
+    let mut name = target.store.name_of(&id).await?;
     let verified = |length, looked: Result<Condition>| {
         let (status, error) = match looked {
             Ok(status) => (status, None),
@@ -55,7 +55,13 @@ async fn look(
         };
         Ok(Verified { backup_id: id.clone(), level, status, length, error })
     };
-    let document = match target.store.document(&name, &id).await {
+    let mut document = target.store.document(&name, &id).await;
+    if document.as_ref().is_err_and(|error| error.code() == Code::NotFound) {
+        // Another one may have taken its place since it was listed.
+        name = target.store.name_of(&id).await?;
+        document = target.store.document(&name, &id).await;
+    }
+    let document = match document {
         Err(error) if is_about_the_document(&error) => return verified(0, Err(error)),
         document => document?,
     };

@@ -37,14 +37,17 @@ async fn a_replaced_backup_is_gone_only_when_the_new_one_is_safe() {
 }
 
 #[tokio::test]
-async fn a_download_finds_what_somebody_else_has_put_in_its_place() {
+async fn what_somebody_else_has_put_in_its_place_is_found() {
     let server = TestServer::start().await;
     let (host, other) = (connect(&server).await, connect(&server).await);
     host.upload("t1", backup("b"), json!({}), &b"first"[..]).await.unwrap();
     assert_eq!(fetch(&host, "b").await.0, b"first");
     let replace = json!({"if_exists": "replace"});
-    other.upload("t1", backup("b"), replace, &b"second"[..]).await.unwrap();
-    assert_eq!(fetch(&host, "b").await.0, b"second");
+    other.upload("t1", backup("b"), replace.clone(), &b"second"[..]).await.unwrap();
+    let verify = json!({"target": "t1", "backup_id": "b"});
+    assert_eq!(host.call("backup.verify", verify).await.unwrap()["length"], 6);
+    other.upload("t1", backup("b"), replace, &b"the third"[..]).await.unwrap();
+    assert_eq!(fetch(&host, "b").await.0, b"the third");
 }
 
 #[tokio::test]
