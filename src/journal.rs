@@ -129,7 +129,7 @@ impl Journal {
             created => created?,
         };
         // Until the folder is synced too, the file may be gone after a power failure.
-        sync_folder(&self.folder)?;
+        sync_folder(&self.folder).inspect_err(|_| record.end())?;
         Ok(Some(record))
     }
 
@@ -247,6 +247,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("uploads"), "a file").unwrap();
         Journal::new(folder.path().to_owned()).begin(beginning("1")).unwrap_err();
+    }
+
+    #[test]
+    fn a_lock_without_a_record_goes() {
+        let (_folder, journal) = journal();
+        let _record = journal.begin(beginning("1")).unwrap().unwrap();
+        let lock = |mark: &str| journal.folder.join(mark).with_extension(LOCK_ENDING);
+        for mark in ["1", "2"] {
+            File::options().append(true).create(true).open(lock(mark)).unwrap();
+        }
+        assert_eq!(journal.archives().unwrap().len(), 1);
+        assert_eq!((lock("1").exists(), lock("2").exists()), (true, false));
     }
 
     #[test]

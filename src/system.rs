@@ -66,7 +66,7 @@ impl EndRequests {
 /// Standard input, without a buffer, that nobody else closes.
 ///
 /// # Errors
-/// When it is closed.
+/// When it is closed, or the system refuses.
 pub(crate) fn stdin() -> io::Result<File> {
     #[cfg(unix)]
     let own = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned()?;
@@ -78,7 +78,7 @@ pub(crate) fn stdin() -> io::Result<File> {
 /// Standard output, without the buffer that would only copy.
 ///
 /// # Errors
-/// When it is closed.
+/// When it is closed, or the system refuses.
 pub(crate) fn stdout() -> io::Result<File> {
     #[cfg(unix)]
     let own = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
@@ -135,8 +135,39 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     }
 }
 
-/// Whether a file name can hold this letter.
-pub(crate) fn fits_file_names(letter: char) -> bool {
+/// The name with which a file can be called, as near to this one as possible. Those in a bucket may
+/// come from other tools, and hold what a file name must not.
+pub(crate) fn file_name(name: &str) -> String {
     let forbidden = if cfg!(windows) { r#"/\:<>"|?*"# } else { r"/\:" };
-    !letter.is_control() && !forbidden.contains(letter)
+    let name = name.replace(|letter: char| letter.is_control() || forbidden.contains(letter), "_");
+    if cfg!(windows) && is_device(&name) { format!("_{name}") } else { name }
+}
+
+/// Whether Windows takes it for a device, in whatever folder.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
+        || numbered.is_some_and(|number| number.len() == 1 && number != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_can_be_called_so() {
+        assert_eq!(file_name("Nächtliche 🏠 1.tar"), "Nächtliche 🏠 1.tar");
+        assert_eq!(file_name("a/b\\c:d\n.tar"), "a_b_c_d_.tar");
+        let (question, device) = (file_name("why?.tar"), file_name("Nul.tar"));
+        let windows = ("why_.tar", "_Nul.tar");
+        let expected = if cfg!(windows) { windows } else { ("why?.tar", "Nul.tar") };
+        assert_eq!((question.as_str(), device.as_str()), expected);
+        for device in ["con", "AUX.b.tar", "com1.tar", "LPT9"] {
+            assert!(is_device(device), "{device}");
+        }
+        for name in ["con-1.tar", "common.tar", "com.tar", "com12.tar", "lpt0"] {
+            assert!(!is_device(name), "{name}");
+        }
+    }
 }

@@ -69,7 +69,8 @@ impl Download {
         if output.as_os_str() == "-" {
             return self.prepare_stdout();
         }
-        let ends_in_slash = output.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let last = output.as_os_str().as_encoded_bytes().last();
+        let ends_in_slash = last.is_some_and(|byte| std::path::is_separator(char::from(*byte)));
         match output.metadata() {
             Ok(there) if there.is_dir() => {
                 Ok(Destination::File { folder: output.clone(), name: None })
@@ -134,16 +135,12 @@ impl Download {
             }
             Destination::File { folder, name } => (folder, name),
         };
-        let name = name.unwrap_or_else(|| file_name(&backup.name));
+        let name =
+            name.unwrap_or_else(|| system::file_name(&format!("{}.tar", backup.name)).into());
         let path = folder.join(name);
         self.check_free(&path)?;
         Ok(Landing::File(PartFile::create(path)?))
     }
-}
-
-/// Names in the bucket may come from other tools, and hold what a file name must not.
-fn file_name(name: &str) -> PathBuf {
-    format!("{}.tar", name.replace(|letter| !system::fits_file_names(letter), "_")).into()
 }
 
 /// An open destination.

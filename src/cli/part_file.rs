@@ -113,7 +113,11 @@ fn appear(part: &Path, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(_) if path.try_exists()? => Err(io::ErrorKind::AlreadyExists.into()),
         Err(_) => fs::rename(part, path),
-        Ok(()) => fs::remove_file(part),
+        Ok(()) => {
+            // It has its name; the other one can wait for the end.
+            let _ = fs::remove_file(part);
+            Ok(())
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -64,9 +63,10 @@ pub struct StoredPart {
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
+    /// Locked, unless something else is.
     file: File,
-    /// What makes it belong to this process, until it is left to others.
-    lock: Mutex<Option<File>>,
+    /// What is locked on Windows.
+    aside: Option<Aside>,
     /// What was begun.
     pub beginning: Beginning,
     /// The multipart upload, as far as it was noted.
@@ -82,9 +82,18 @@ pub struct Record {
 impl Record {
     pub(super) fn create(path: PathBuf, beginning: Beginning) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
-        let lock = lock(&path)?;
+        let created = Self::write_first(path.clone(), file, beginning);
+        if created.is_err() {
+            // It would be taken for what is left of somebody who was killed.
+            let _ = fs::remove_file(path);
+        }
+        created
+    }
+
+    fn write_first(path: PathBuf, file: File, beginning: Beginning) -> io::Result<Self> {
+        let aside = lock(&path, &file)?;
         let first = First { format: FORMAT, beginning };
-        let record = Self::new(path, file, lock, first.beginning.clone());
+        let record = Self::new(path, file, aside, first.beginning.clone());
         let mut line = serde_json::to_vec(&first)?;
         line.push(b'\n');
         record.append(&line)?;
@@ -92,11 +101,11 @@ impl Record {
         Ok(record)
     }
 
-    fn new(path: PathBuf, file: File, lock: File, beginning: Beginning) -> Self {
+    fn new(path: PathBuf, file: File, aside: Option<Aside>, beginning: Beginning) -> Self {
         Self {
             path,
             file,
-            lock: Mutex::new(Some(lock)),
+            aside,
             beginning,
             upload_id: None,
             parts: BTreeMap::new(),
@@ -109,7 +118,7 @@ impl Record {
     /// Takes a record over, if it has no owner and can be read.
     pub(super) fn adopt(path: PathBuf) -> Option<Self> {
         let file = OpenOptions::new().read(true).append(true).open(&path).ok()?;
-        let lock = lock(&path).ok()?;
+        let aside = lock(&path, &file).ok()?;
         let text = text_of(&file)?;
         if !text.contains('\n') {
             // Cut off while it was written: nothing was begun after it.
@@ -122,7 +131,7 @@ impl Record {
                 version of the agent, to which it is left");
             return None;
         };
-        let mut record = Self::new(path, file, lock, beginning);
+        let mut record = Self::new(path, file, aside, beginning);
         lines.for_each(|line| record.learn(line));
         Some(record)
     }
@@ -205,9 +214,9 @@ impl Record {
     /// Makes it an orphan, also when somebody still holds it to note a part that has just arrived.
     /// Blocks.
     pub fn release(&self) {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Closing it is enough, but not everywhere at once.
-        let _ = lock.map(|file| file.unlock());
+        let locked = self.aside.as_ref().map_or(&self.file, |aside| &aside.0);
+        // Only fails for what is not locked.
+        let _ = locked.unlock();
     }
 
     /// Forgets the beginning: it came to a good end, or was taken back. Blocks.
@@ -217,10 +226,9 @@ impl Record {
         {
             let path = self.path.display();
             tracing::warn!(%path, %error, "a record of the journal could not be removed");
-        }
-        if cfg!(windows) {
-            // What stays is removed with the other locks that have no record.
-            let _ = fs::remove_file(lock_path(&self.path));
+        } else if self.aside.is_some() {
+            // One that stays is removed with the others that have no record.
+            let _ = fs::remove_file(self.path.with_extension(LOCK_ENDING));
         }
     }
 
@@ -243,24 +251,33 @@ impl Record {
     }
 }
 
-/// Locks a record for as long as the file is open, unless another process has.
-fn lock(record: &Path) -> Result<File, TryLockError> {
-    let mut options = OpenOptions::new();
-    // A record that has just come to its end must not come back.
-    options.write(true).create(cfg!(windows)).truncate(false);
-    let file = options.open(lock_path(record)).map_err(TryLockError::Error)?;
-    file.try_lock().map(|()| file)
+/// An empty file that is locked in place of a record.
+#[derive(Debug)]
+struct Aside(File);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Closing it alone may take a while to count.
+        let _ = self.0.unlock();
+    }
 }
 
-/// What is locked: the record, or, as Windows lets nobody read what is locked, a file beside it.
-fn lock_path(record: &Path) -> PathBuf {
-    if cfg!(windows) { record.with_extension(LOCK_ENDING) } else { record.to_owned() }
+/// Locks a record that is open, unless it is locked. Windows lets nobody read what is locked, so that
+/// there it is a file beside the record, which lives as long as what comes back.
+fn lock(path: &Path, record: &File) -> Result<Option<Aside>, TryLockError> {
+    if cfg!(not(windows)) {
+        return record.try_lock().map(|()| None);
+    }
+    let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
+    let file = options.open(path.with_extension(LOCK_ENDING)).map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(Some(Aside(file)))
 }
 
 /// The key of the archive of a record, and who is storing it.
 pub(super) fn owner(path: &Path) -> Option<(String, Owner)> {
     let file = File::open(path).ok()?;
-    let is_locked = matches!(lock(path), Err(TryLockError::WouldBlock));
+    let is_locked = lock(path, &file).is_err();
     let text = text_of(&file)?;
     let (beginning, mut lines) = parse(&text)?;
     // An orphan is locked as well while somebody takes care of it.

@@ -45,9 +45,26 @@ async fn look(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Verified> {
-    let Verify { id, level } = request;
     progress.enter(Phase::Starting);
-    let mut name = target.store.name_of(&id).await?;
+    let name = target.store.name_of(&request.id).await?;
+    match look_at(target, &name, &request, progress, cancel).await {
+        Err(error) if error.code() == Code::NotFound => {
+            // Another one may have taken its place since it was listed.
+            let name = target.store.name_of(&request.id).await?;
+            look_at(target, &name, &request, progress, cancel).await
+        }
+        looked => looked,
+    }
+}
+
+async fn look_at(
+    target: &Target,
+    name: &str,
+    request: &Verify,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<Verified> {
+    let &Verify { ref id, level } = request;
     let verified = |length, looked: Result<Condition>| {
         let (status, error) = match looked {
             Ok(status) => (status, None),
@@ -55,31 +72,25 @@ async fn look(
         };
         Ok(Verified { backup_id: id.clone(), level, status, length, error })
     };
-    let mut document = target.store.document(&name, &id).await;
-    if document.as_ref().is_err_and(|error| error.code() == Code::NotFound) {
-        // Another one may have taken its place since it was listed.
-        name = target.store.name_of(&id).await?;
-        document = target.store.document(&name, &id).await;
-    }
-    let document = match document {
+    let document = match target.store.document(name, id).await {
         Err(error) if is_about_the_document(&error) => return verified(0, Err(error)),
         document => document?,
     };
-    let archive = match target.store.archive(&name, &id).await {
+    let archive = match target.store.archive(name, id).await {
         Err(error) if error.code() == Code::NotFound => {
-            still_there(target, &name, &id).await?;
-            return verified(0, Err(missing(&id)));
+            still_there(target, name, id).await?;
+            return verified(0, Err(missing(id)));
         }
         archive => archive?,
     };
     let length = archive.size;
     match compare(target, document, archive, level, progress, cancel).await {
         Err(error) if error.code() == Code::NotFound => {
-            still_there(target, &name, &id).await?;
-            verified(0, Err(missing(&id)))
+            still_there(target, name, id).await?;
+            verified(0, Err(missing(id)))
         }
         Err(error) if is_about_the_archive(&error) => {
-            still_there(target, &name, &id).await?;
+            still_there(target, name, id).await?;
             verified(length, Err(error))
         }
         looked => verified(length, Ok(looked?)),

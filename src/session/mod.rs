@@ -75,10 +75,12 @@ async fn converse(
 ) -> End {
     let Streams { mut input, queues, mut written } = streams;
     let mut session = Session::new(Outbox(queues), journal);
+    // Listens until the end: on Windows, the first one that nobody listens to ends the process.
+    tokio::pin!(asked_to_end);
     // Handling is raced as well: a host that does not read its answers must not hold up a signal.
     let end = tokio::select! {
         biased;
-        () = asked_to_end => End::Orderly,
+        () = &mut asked_to_end => End::Orderly,
         _ = &mut written => End::StreamsFailed,
         end = session.run(&mut input) => end,
     };

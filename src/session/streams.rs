@@ -2,7 +2,7 @@
 //!
 //! One thread reads and one writes, with blocking calls: asynchronous standard streams cannot be
 //! cancelled. The writer sends answers before stream data. Standard output itself is moved out of
-//! reach, so that a stray print lands on standard error and not between two frames.
+//! reach, but on Windows, so that a stray print lands on standard error and not between two frames.
 
 use std::fs::File;
 use std::io::{self, BufReader};

@@ -2,11 +2,11 @@
 
 #[cfg(unix)]
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{REAL, Shell, real_backup};
+use super::{REAL, Ran, Shell, real_backup};
 use crate::support::TestServer;
 
 #[tokio::test]
@@ -172,7 +172,16 @@ async fn a_stream_is_stored_to_its_end() {
     assert_eq!(server.open_uploads().await, []);
 }
 
-#[cfg(unix)]
+/// Stores the folder, and unpacks what comes back.
+async fn there_and_back(shell: &Shell, folder: &Path) -> (Ran, PathBuf) {
+    let ran = shell.run(&[&"upload", &folder, &"--id", &"c"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(shell.run(&[&"download", &"c", &"-o", &"back.tar"]).await.code, 0);
+    let back = shell.path("back");
+    tar::Archive::new(std::fs::File::open(shell.path("back.tar")).unwrap()).unpack(&back).unwrap();
+    (ran, back.join(folder.file_name().unwrap()))
+}
+
 #[tokio::test]
 async fn a_folder_is_packed_on_the_way() {
     let server = TestServer::start().await;
@@ -180,29 +189,38 @@ async fn a_folder_is_packed_on_the_way() {
     let folder = shell.path("my config");
     std::fs::create_dir_all(folder.join("deep/empty")).unwrap();
     std::fs::write(folder.join("configuration.yaml"), "default_config:\n").unwrap();
-    std::fs::set_permissions(folder.join("configuration.yaml"), PermissionsExt::from_mode(0o640))
-        .unwrap();
     let long_name = format!("deep/{}", "ü".repeat(120));
     std::fs::write(folder.join(&long_name), vec![7; 3 << 20]).unwrap();
+
+    let (ran, back) = there_and_back(&shell, &folder).await;
+    assert!(ran.stdout.starts_with("Stored my config ("), "{ran:?}");
+    let text = std::fs::read_to_string(back.join("configuration.yaml")).unwrap();
+    assert_eq!(text, "default_config:\n");
+    assert!(std::fs::read(back.join(&long_name)).unwrap() == vec![7; 3 << 20]);
+    assert!(back.join("deep/empty").is_dir());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn links_and_rights_come_along() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let folder = shell.path("my config");
+    std::fs::create_dir_all(folder.join("deep")).unwrap();
+    let file = folder.join("configuration.yaml");
+    std::fs::write(&file, "default_config:\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
     symlink("../configuration.yaml", folder.join("deep/link")).unwrap();
     symlink("/nowhere", folder.join("broken link")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
 
-    let ran = shell.run(&[&"upload", &folder, &"--id", &"c"]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.starts_with("Stored my config ("), "{ran:?}");
+    let (ran, back) = there_and_back(&shell, &folder).await;
     assert!(ran.stderr.contains("my config/socket is left out"), "{ran:?}");
-
-    assert_eq!(shell.run(&[&"download", &"c", &"-o", &"back.tar"]).await.code, 0);
-    let back = shell.path("back");
-    tar::Archive::new(std::fs::File::open(shell.path("back.tar")).unwrap()).unpack(&back).unwrap();
-    let back = back.join("my config");
     assert_eq!(std::fs::read_to_string(back.join("deep/link")).unwrap(), "default_config:\n");
     assert_eq!(std::fs::read_link(back.join("broken link")).unwrap().to_str(), Some("/nowhere"));
-    assert!(std::fs::read(back.join(&long_name)).unwrap() == vec![7; 3 << 20]);
     let mode = back.join("configuration.yaml").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
-    assert!(back.join("deep/empty").is_dir() && !back.join("socket").exists());
+    assert!(!back.join("socket").exists());
 }
 
 #[tokio::test]

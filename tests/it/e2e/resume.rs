@@ -55,7 +55,8 @@ pub(crate) async fn begin(
 /// The record of the only upload.
 pub(super) fn record(state: &Path) -> PathBuf {
     let mut found = std::fs::read_dir(state.join("uploads")).unwrap();
-    found.find_map(|it| Some(it.unwrap().path()).filter(|path| path.extension().is_some())).unwrap()
+    let is_record = |path: &PathBuf| path.extension() == Some("json".as_ref());
+    found.find_map(|it| Some(it.unwrap().path()).filter(is_record)).unwrap()
 }
 
 /// Waits until so many parts are in the journal.
