@@ -92,6 +92,12 @@ def form(gate: Gate, storage: Storage) -> Json:
     }
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
 def uninstall_agent(venv: Path) -> None:
     subprocess.run(
         [venv / "bin/python", "-m", "uv", "pip", "uninstall", "--quiet", "s3-backup-agent"],
@@ -115,9 +121,8 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HomeAs
     # So that Home Assistant has to install it.
     uninstall_agent(venv)
     folder = tmp_path_factory.mktemp("home-assistant")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    home = HomeAssistant(venv, Path(setting("HOME_ASSISTANT_WHEELS")), folder / "config", port)
+    wheels = Path(setting("HOME_ASSISTANT_WHEELS"))
+    home = HomeAssistant(venv, wheels, folder / "config", free_port())
     try:
         await home.start()
         yield home

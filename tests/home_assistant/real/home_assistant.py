@@ -18,6 +18,8 @@ import aiohttp
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 DOMAIN = "s3_backup_agent"
+# The exit code of a Home Assistant that wants to be started again.
+RESTART = 100
 USER, PASSWORD = "owner", "password of the owner"
 
 type Json = dict[str, Any]
@@ -41,7 +43,10 @@ homeassistant:
 class HomeAssistant:
     """Keeps its configuration in `config`, over any number of starts."""
 
-    def __init__(self, venv: Path, wheels: Path, config: Path, port: int) -> None:
+    def __init__(
+        self, venv: Path, wheels: Path, config: Path, port: int, *, is_new: bool = False
+    ) -> None:
+        """A new one greets its owner, and has no integration that it does not bring."""
         self.venv, self.wheels, self.config = venv, wheels, config
         self.url = f"http://127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,6 +56,8 @@ class HomeAssistant:
 
         (config / ".storage").mkdir(parents=True)
         (config / "configuration.yaml").write_text(CONFIGURATION.format(port=port))
+        if is_new:
+            return
         # Every step but the first user, since the others start integrations that use the internet.
         onboarding = {
             "version": 4,
@@ -75,6 +82,38 @@ class HomeAssistant:
         return path.read_text() if path.exists() else ""
 
     async def start(self) -> None:
+        await self.start_only()
+        if self._refresh_token is None:
+            await self._onboard()
+        await self._log_in()
+        await self.until(self._is_running, "Home Assistant has started", timeout=60)
+        # From 2026.11 on it goes back to another port after five minutes, unless somebody agrees.
+        with contextlib.suppress(CommandError):
+            await self.command("http/config/promote")
+
+    async def start_only(self) -> None:
+        """Starts it, whoever its users are."""
+        self._run()
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120))
+        await self.until(self._is_up, "Home Assistant answers", timeout=60)
+
+    async def restore_and_start(self, other: HomeAssistant) -> None:
+        """Waits until it has ended to be started again, as often as a restore takes, and starts it
+        as the `other` one, whose configuration it has then.
+        """
+        assert self._session
+        await self._session.close()
+        await self._ends_to_be_started()
+        self._run()
+        await self._ends_to_be_started()
+        self.url, self._refresh_token = other.url, other._refresh_token
+        await self.start()
+
+    async def _ends_to_be_started(self) -> None:
+        assert self._process
+        assert await asyncio.to_thread(self._process.wait, 120) == RESTART, self.log[-4000:]
+
+    def _run(self) -> None:
         kept = ("HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "UV_CACHE_DIR")
         environment = {name: os.environ[name] for name in kept if name in os.environ} | {
             "PATH": f"{self.venv}/bin:/usr/local/bin:/usr/bin:/bin",
@@ -95,15 +134,6 @@ class HomeAssistant:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120))
-        await self.until(self._is_up, "Home Assistant answers", timeout=60)
-        if self._refresh_token is None:
-            await self._onboard()
-        await self._log_in()
-        await self.until(self._is_running, "Home Assistant has started", timeout=60)
-        # From 2026.11 on it goes back to another port after five minutes, unless somebody agrees.
-        with contextlib.suppress(CommandError):
-            await self.command("http/config/promote")
 
     async def _is_up(self) -> bool:
         assert self._process and self._process.poll() is None, self.log[-4000:]
@@ -187,6 +217,30 @@ class HomeAssistant:
             await asyncio.sleep(pause)
 
     # The HTTP API
+
+    async def greets(self) -> bool:
+        """Whether the page that greets the owner of a new one can take a backup."""
+        async with self._http.get(f"{self.url}/api/onboarding/backup/info") as response:
+            return response.status == 200 and (await response.json())["state"] == "idle"
+
+    async def upload_to_new(self, archive: Path) -> str:
+        """Uploads a backup on that page. Returns its id."""
+        with archive.open("rb") as content:
+            url = f"{self.url}/api/onboarding/backup/upload?agent_id=backup.local"
+            async with self._http.post(url, data={"file": content}) as response:
+                assert response.status == 201, (response.status, await response.text())
+                backup_id: str = (await response.json())["backup_id"]
+                return backup_id
+
+    async def restore_on_new(self, backup_id: str, password: str) -> Json | None:
+        """Asks for a restore on that page. Returns what is wrong; none when it is being done."""
+        order = {"backup_id": backup_id, "agent_id": "backup.local", "password": password}
+        url = f"{self.url}/api/onboarding/backup/restore"
+        # It may have ended before it has answered.
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            async with self._http.post(url, json=order) as response:
+                return None if response.status == 200 else await response.json()
+        return None
 
     @property
     def _http(self) -> aiohttp.ClientSession:
