@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Prints what CHANGELOG.md says of one version: the notes of its release.
+"""Prints what CHANGELOG.md says of one version: the notes of its release. Links lead into the
+repository, as it was then.
 
     notes.py VERSION    `Unreleased` prints what is to come
 
@@ -9,6 +10,8 @@ Exit codes: 0; 1, there is no such section, or nothing in it; 64, wrong command 
 import re
 import sys
 from pathlib import Path
+
+from wheel import absolute, repository
 
 CHANGELOG = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
 
@@ -28,7 +31,7 @@ def main(arguments: list[str]) -> int:
     if not text:
         print(f"CHANGELOG.md says nothing of {arguments[0]}", file=sys.stderr)
         return 1
-    print(text)
+    print(absolute(text, repository(), arguments[0]))
     return 0
 
 

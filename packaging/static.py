@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that a release binary for Linux needs nothing of the system, and prints its size.
+"""Checks that a release binary for Linux needs nothing of the system, and is not too large.
 
 static.py BINARY            named as the release names it, s3-backup-agent-x86_64 or -aarch64
 """
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+# A release is no larger.
+MOST_BYTES = 8_000_000
 MACHINES = {"x86_64": 62, "aarch64": 183}
 # Parts of a program: what the loader is told, and which loader it is.
 PT_DYNAMIC, PT_INTERP = 2, 3
@@ -66,6 +68,9 @@ def main(arguments: list[str]) -> int:
         print(f"{path}: {wrong}", file=sys.stderr)
         return 1
     print(f"{path} {len(binary)} bytes")
+    if len(binary) > MOST_BYTES:
+        print(f"{path}: larger than the {MOST_BYTES} bytes that are the aim", file=sys.stderr)
+        return 1
     return 0
 
 

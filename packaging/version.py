@@ -16,7 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "s3-backup-agent"
-MANIFEST = Path("hacs-wrapper/custom_components/s3_backup_agent/manifest.json")
+INTEGRATION = Path("hacs-wrapper/custom_components/s3_backup_agent")
+MANIFEST = INTEGRATION / "manifest.json"
+CONSTANTS = INTEGRATION / "const.py"
 
 
 def version(root: Path) -> str:
@@ -35,6 +37,9 @@ def differences(root: Path, tag: str | None) -> Iterator[str]:
         yield f"{MANIFEST} has the version {manifest['version']}, Cargo.toml {wanted}"
     if manifest["requirements"] != [f"{NAME}=={wanted}"]:
         yield f"{MANIFEST} requires {manifest['requirements']}, not {NAME}=={wanted}"
+    constants = (root / CONSTANTS).read_text("utf-8")
+    if f'AGENT_VERSION: Final = "{wanted}"' not in constants:
+        yield f"{CONSTANTS} has another AGENT_VERSION than Cargo.toml, which has {wanted}"
     if tag is None:
         return
     if tag != f"v{wanted}":

@@ -37,20 +37,26 @@ class RefusedError(Exception):
     """The file is not what its name says."""
 
 
-def description(readme: str, repository: str, release: str) -> str:
-    """The README for a page elsewhere: links lead into the repository, as it was then."""
+def repository() -> str:
+    """The address of the repository."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return str(project["urls"]["Repository"])
 
-    def absolute(found: re.Match[str]) -> str:
+
+def absolute(text: str, repository: str, release: str) -> str:
+    """The text for a page elsewhere: links lead into the repository, as it was at this release."""
+
+    def lead(found: re.Match[str]) -> str:
         kind = "raw" if found[2].endswith((".png", ".svg")) else "blob"
-        return f"{found[1]}{repository}/{kind}/v{release}/{found[2]}"
+        ref = "main" if release == "Unreleased" else f"v{release}"
+        return f"{found[1]}{repository}/{kind}/{ref}/{found[2]}"
 
-    return LINK.sub(absolute, readme)
+    return LINK.sub(lead, text)
 
 
 def metadata(release: str) -> str:
     """The file METADATA, in the words of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    repository = project["urls"]["Repository"]
     lines = [
         "Metadata-Version: 2.4",
         f"Name: {project['name']}",
@@ -65,7 +71,7 @@ def metadata(release: str) -> str:
         "Description-Content-Type: text/markdown; charset=UTF-8; variant=GFM",
     ]
     readme = (ROOT / project["readme"]).read_text("utf-8")
-    return "\n".join(lines) + "\n\n" + description(readme, repository, release)
+    return "\n".join(lines) + "\n\n" + absolute(readme, repository(), release)
 
 
 def members(binary: bytes, platform: str, release: str) -> Iterator[Member]:

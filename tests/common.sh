@@ -48,7 +48,8 @@ python_environment() {
     python3 -c 'import ensurepip' 2>/dev/null || tests/debian-packages python3-venv
     local requirements=tests/python/requirements.txt venv
     venv=$cache/venv-$(python3 -c 'import sys; print(*sys.version_info[:2], sep=".")')
-    if ! cmp -s "$requirements" "$venv/requirements.txt"; then
+    # It is of no use any more when the Python that it was made with is gone.
+    if ! cmp -s "$requirements" "$venv/requirements.txt" || ! "$venv/bin/python" -c '' 2>/dev/null; then
         python3 -m venv --clear "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
             --require-hashes --only-binary :all: -r "$requirements"

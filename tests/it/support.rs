@@ -385,3 +385,14 @@ impl Drop for TestServer {
 fn unused_name() -> String {
     format!("{OF_TESTS}{:016x}", fastrand::u64(..))
 }
+
+/// The descriptors of an agent that is a server to a host. It hides them from all but root, for whom
+/// alone there are any here.
+#[cfg(target_os = "linux")]
+pub(crate) fn descriptors(pid: u32) -> Vec<PathBuf> {
+    match std::fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Vec::new(),
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -203,6 +203,12 @@ class HomeAssistant:
         return found
 
     @staticmethod
+    def program(agent: int) -> Path:
+        """What this agent process has been started from. Its link to that is for root alone."""
+        command, _, _ = Path(f"/proc/{agent}/cmdline").read_text().partition("\0")
+        return Path(command).resolve()
+
+    @staticmethod
     async def until(
         condition: Callable[[], Any], what: str, timeout: float = 30, pause: float = 0.1
     ) -> None:

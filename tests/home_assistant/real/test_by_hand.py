@@ -35,7 +35,7 @@ async def test_the_zip_and_the_program_are_enough(
     await home.until(home.locations, "the backup manager knows the location")
     backup = await made(home, agent_id, "By hand")
     (agent,) = home.agents()
-    assert Path(f"/proc/{agent}/exe").resolve() == placed
+    assert home.program(agent) == placed
     assert backup["agents"][agent_id]["size"] == len(storage.archive())
     await home.command("backup/delete", backup_id=backup["backup_id"])
     assert storage.objects() == []

@@ -4,6 +4,7 @@ import json
 
 from conftest import Storage, agent_of, upload
 from custom_components.s3_backup_agent.agent import AgentError
+from custom_components.s3_backup_agent.const import AGENT_VERSION
 from custom_components.s3_backup_agent.diagnostics import async_get_config_entry_diagnostics
 from homeassistant.components.diagnostics import REDACTED
 from homeassistant.core import HomeAssistant
@@ -22,7 +23,7 @@ async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage:
     data = await async_get_config_entry_diagnostics(hass, entry)
     assert data["config"]["bucket"] == storage.bucket
     assert data["config"]["secret_access_key"] == data["config"]["access_key_id"] == REDACTED
-    assert data["agent"]["version"] == "0.1.0"
+    assert data["agent"]["version"] == AGENT_VERSION
     assert data["agent_log"]
     assert data["last_error"]["code"] == "remote_error"
     assert data["last_upload"]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::e2e::{assert_empty, backup, connect, fetch, store};
 use crate::noise::Noise;
-use crate::support::TestServer;
+use crate::support::{self, TestServer};
 
 /// Memory that the process has, in KiB.
 fn memory(host: &Host) -> u64 {
@@ -18,11 +18,10 @@ fn memory(host: &Host) -> u64 {
 
 /// What its descriptors lead to, by kind, without the connections, which come and go.
 fn descriptors(host: &Host) -> BTreeMap<String, usize> {
-    let folder = format!("/proc/{}/fd", host.pid().unwrap());
     let mut kinds = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in support::descriptors(host.pid().unwrap()) {
         // One that is closed meanwhile is gone.
-        let Ok(end) = std::fs::read_link(entry.unwrap().path()) else { continue };
+        let Ok(end) = std::fs::read_link(entry) else { continue };
         let kind = end.to_string_lossy().split(':').next().unwrap().to_owned();
         if kind != "socket" {
             *kinds.entry(kind).or_default() += 1;

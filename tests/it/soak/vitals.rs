@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use s3_backup_agent::demo::host::Host;
 use serde_json::json;
 
+use crate::support;
+
 /// The budget of an agent, in KiB, and what a build for tests needs beyond that: it counts for one
 /// with optimizations.
 const MOST_KIB: u64 = (96 + 32) << 10;
@@ -55,9 +57,9 @@ impl Vitals {
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
         let mut descriptors = BTreeMap::new();
-        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+        for entry in support::descriptors(pid) {
             // One that is closed meanwhile is gone.
-            let Ok(end) = std::fs::read_link(entry.unwrap().path()) else { continue };
+            let Ok(end) = std::fs::read_link(entry) else { continue };
             let kind = end.to_string_lossy().split(':').next().unwrap().to_owned();
             *descriptors.entry(kind).or_default() += 1;
         }

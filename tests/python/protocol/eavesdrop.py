@@ -37,8 +37,10 @@ def main() -> int:
     for pump in pumps:
         pump.start()
     for name in ("cmdline", "environ"):
-        with (kept / name).open("wb") as file, contextlib.suppress(ProcessLookupError):
-            # Nothing is there any more when the program has ended already.
+        gone = contextlib.suppress(ProcessLookupError, PermissionError)
+        with (kept / name).open("wb") as file, gone:
+            # Nothing is there any more when the program has ended already, or hides it from all but
+            # root.
             file.write(Path(f"/proc/{agent.pid}/{name}").read_bytes())
     for pump in pumps:
         pump.join()

@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "packaging"
 MANIFEST = "hacs-wrapper/custom_components/s3_backup_agent/manifest.json"
-NAMED = ("Cargo.toml", "Cargo.lock", "CHANGELOG.md", MANIFEST)
+CONSTANTS = "hacs-wrapper/custom_components/s3_backup_agent/const.py"
+NAMED = ("Cargo.toml", "Cargo.lock", "CHANGELOG.md", "pyproject.toml", MANIFEST, CONSTANTS)
 
 
 def run(script: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -73,6 +74,7 @@ def test_a_tag_is_a_release_of_this_version(copy: Path) -> None:
         ("Cargo.toml", 'version = "{}"', 'version = "99.0.0"', "Cargo.lock has"),
         (MANIFEST, '"version": "{}"', '"version": "99.0.0"', "has the version 99.0.0"),
         (MANIFEST, "s3-backup-agent=={}", "s3-backup-agent>={}", "requires"),
+        (CONSTANTS, 'AGENT_VERSION: Final = "{}"', 'AGENT_VERSION: Final = "99.0.0"', "another"),
         ("CHANGELOG.md", "## [{}] - 2026-12-01", "## [{}]", "has no section"),
     ],
 )
@@ -96,10 +98,11 @@ def test_another_tag_is_refused(copy: Path) -> None:
 def test_notes_are_the_section_of_the_version(copy: Path) -> None:
     (copy / "CHANGELOG.md").write_text(
         "# Changelog\n\n## [Unreleased]\n\n- to come\n\n## [1.2.3] - 2026-12-01\n\n### Added\n\n"
-        "- a thing\n\n## [1.2.2] - 2026-11-01\n\n- older\n\n[1.2.3]: https://example.org\n"
+        "- a [thing](docs/a.md)\n\n## [1.2.2] - 2026-11-01\n\n- older\n\n[1.2.3]: https://example.org\n"
     )
     script = copy / "packaging/notes.py"
-    assert run(script, "1.2.3").stdout == "### Added\n\n- a thing\n"
+    thing = "https://github.com/s3-backup-agent/s3-backup-agent/blob/v1.2.3/docs/a.md"
+    assert run(script, "1.2.3").stdout == f"### Added\n\n- a [thing]({thing})\n"
     assert run(script, "1.2.2").stdout == "- older\n"
     assert run(script, "Unreleased").stdout == "- to come\n"
     # A dot stands for itself.
@@ -272,10 +275,12 @@ def test_the_integration_becomes_a_repository_of_its_own(tmp_path: Path) -> None
     assert {"hacs.json", "README.md", "new", ".github/workflows/validate.yml"} <= set(files)
     assert "custom_components/s3_backup_agent/manifest.json" in files
     assert not {"other", "packaging/version.py"} & set(files)
+    done = run(here / "packaging/push-integration", str(remote), "v1.1.0")
+    assert (done.returncode, done.stdout.strip()) == (0, second), done.stderr
     # A tag that is there stays what it is.
     again = run(here / "packaging/push-integration", str(remote), "v1.0.0")
     assert again.returncode != 0
-    assert git(remote, "rev-parse", "v1.0.0") == first
+    assert git(remote, "rev-parse", "v1.0.0", "main").split() == [first, second]
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.iterdir()))
