@@ -47,7 +47,7 @@ starts() {
 
 there_and_back() {
     agent upload - --id proof --name proof <"$work/data"
-    agent list | grep -q proof || failed "it is not listed"
+    [[ $(agent list) == *proof* ]] || failed "it is not listed"
     agent download proof -o - | cmp - "$work/data" || failed "something else came back"
     agent delete --yes proof
     [[ $(agent list --json) != *proof* ]] || failed "it is still there"
