@@ -163,6 +163,8 @@ def transfers(results: Results, images: Path) -> Iterator[str]:
                         yield from transfer_table(same)
         if cells:
             yield from commands(cells)
+        if not all(cell.settled for cell in cells):
+            yield "No memory was freed before these transfers.\n"
 
 
 def by_work(cells: Sequence[Cell]) -> dict[str, list[Cell]]:

@@ -47,6 +47,7 @@ class Cell:
     when: str = ""  # the month
     machine: str = ""
     data: str = ""  # where the files were: memory or disk
+    settled: bool = False  # whether memory was freed before each transfer
     runs: list[Run] = field(default_factory=list)
     problem: str = ""  # why there are no runs, if there are none
 

@@ -89,7 +89,7 @@ def one_link(
     data = "memory" if bench.in_memory else "disk"
     cells = {
         name: [
-            Cell(plan.group, link, name, work, size, one.commands[work], when, data)
+            Cell(plan.group, link, name, work, size, one.commands[work], when, data, settled=True)
             for work in plan.works
             if work in one.commands
         ]
