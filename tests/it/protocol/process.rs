@@ -1,5 +1,6 @@
 //! The process around the session: its log, its secrets, its end.
 
+#[cfg(target_os = "linux")]
 use std::io::ErrorKind;
 use std::process::Stdio;
 use std::time::Duration;
