@@ -218,6 +218,8 @@ impl Documents {
 
 /// The documents in a file; none when it is not as it was written.
 fn read(file: &Path) -> Vec<(Identity, Summary)> {
+    #[cfg(feature = "demo")]
+    crate::fault::delay("kept documents");
     let mut text = String::new();
     let read = File::open(file).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text));
     let Some((digest, lines)) = read.ok().and_then(|_| text.split_once('\n')) else {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use futures_util::{TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
 
 use super::documents::{Documents, Summary};
 use super::layout::{Half, Layout};
@@ -81,22 +82,39 @@ impl Listing {
         layout: &Layout,
         documents: &Documents,
     ) -> Result<Self> {
-        // Documents are read while the next page of keys is on its way.
-        let looks = pages(bucket, layout, documents)
-            .map_ok(|page| stream::iter(page.objects.into_iter().map(Ok)))
-            .try_flatten()
-            .map_ok(|object| look(bucket, layout, documents, object))
-            .try_buffer_unordered(READERS);
-        let mut looks = std::pin::pin!(looks);
-        let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
-        while let Some(seen) = looks.try_next().await? {
-            let Some((name, half)) = seen else { continue };
-            let pair = pairs.entry(name).or_default();
-            match half {
-                Seen::Archive(object) => pair.archive = Some(object),
-                Seen::Document(object, summary) => pair.document = Some((object, summary)),
+        let known = documents.last_keys().await;
+        // Keys and documents are two futures that are always polled both: one that waited inside the
+        // other's stream would stand still, with all that it holds, whenever the other is full. What is
+        // in line between them is kept anyway.
+        let (line, objects) = mpsc::unbounded_channel();
+        let keys = async move {
+            let mut pages = std::pin::pin!(pages(bucket, layout, known));
+            while let Some(page) = pages.try_next().await? {
+                for object in page.objects {
+                    line.send(object).ok();
+                }
             }
-        }
+            Ok(())
+        };
+        let pairs = async move {
+            let objects =
+                stream::unfold(objects, async |mut line| Some((line.recv().await?, line)));
+            let looks = objects
+                .map(|object| look(bucket, layout, documents, object))
+                .buffer_unordered(READERS);
+            let mut looks = std::pin::pin!(looks);
+            let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
+            while let Some(seen) = looks.try_next().await? {
+                let Some((name, half)) = seen else { continue };
+                let pair = pairs.entry(name).or_default();
+                match half {
+                    Seen::Archive(object) => pair.archive = Some(object),
+                    Seen::Document(object, summary) => pair.document = Some((object, summary)),
+                }
+            }
+            Ok(pairs)
+        };
+        let ((), pairs) = tokio::try_join!(keys, pairs)?;
         documents.save(pairs.values().filter_map(Pair::summary)).await;
         let mut found: Vec<(i64, String, Entry)> = pairs
             .into_iter()

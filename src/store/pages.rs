@@ -6,7 +6,6 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
 
-use super::documents::Documents;
 use super::layout::{Half, Layout};
 use crate::error::Result;
 use crate::s3::{Bucket, Next, Page};
@@ -36,16 +35,16 @@ struct Walk<'a> {
     next: Option<Next>,
 }
 
-/// All objects of the layout's folder. Where the bucket is as `documents` knows it, and where it is
-/// not, with one request for each page.
+/// All objects of the layout's folder, with one request for each page, whether or not the bucket is
+/// as it was when these were the keys of its `documents`.
 pub(super) fn pages<'a>(
     bucket: &'a Bucket,
     layout: &'a Layout,
-    documents: &'a Documents,
+    documents: Vec<String>,
 ) -> impl Stream<Item = Result<Page>> + Send + 'a {
     let folder = layout.folder();
-    let known = stream::once(async { borders(layout, documents.last_keys().await) });
-    let starts = stream::iter([None]).chain(known.flat_map(stream::iter).map(Some));
+    let known = borders(layout, documents).into_iter().map(Some);
+    let starts = stream::iter(std::iter::once(None).chain(known));
     let guessed = starts.map(move |border| async move {
         let page = match &border {
             None => bucket.list(folder, None).await,

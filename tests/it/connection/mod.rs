@@ -16,6 +16,7 @@ mod requests;
 mod resume;
 mod secrets;
 pub(crate) mod seen;
+mod slow_disk;
 mod speed;
 #[cfg(target_os = "linux")]
 mod stale;

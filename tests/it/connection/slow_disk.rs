@@ -1,0 +1,70 @@
+//! A disk on which kept documents take their time must not stop what needs a listing.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+
+use crate::support::{TestServer, agent_command};
+
+/// Far more than any of these commands takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs of each command.
+const RUNS: usize = 5;
+
+async fn with_backups(count: usize) -> TestServer {
+    let server = TestServer::embedded().await;
+    let put = |number: usize| {
+        let server = &server;
+        async move {
+            let document = json!({"backup_id": format!("b{number}")}).to_string();
+            server.put(&format!("backups/b{number}.tar"), "x").await;
+            server.put(&format!("backups/b{number}.metadata.json"), document).await;
+        }
+    };
+    stream::iter(0..count).for_each_concurrent(8, put).await;
+    server
+}
+
+/// Runs a command of the agent for which the kept documents come a second late.
+async fn run(server: &TestServer, state: &Path, arguments: &[&str]) -> Output {
+    let child = tokio::process::Command::new(agent_command())
+        .args(arguments)
+        .args(["--state-dir", state.to_str().unwrap()])
+        .envs(server.env())
+        .env("S3_BACKUP_AGENT_DEMO_SLOW", "kept documents=1000")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, child).await;
+    let output = output.unwrap_or_else(|_| panic!("{arguments:?} did not end")).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+#[tokio::test]
+async fn commands_with_slow_kept_documents_end() {
+    // Below the number of documents that are read at the same time, above it, and several pages.
+    for count in [20, 40, 600] {
+        let server = with_backups(count).await;
+        let state = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let file = work.path().join("new.tar");
+        std::fs::write(&file, "content").unwrap();
+        let file = file.to_str().unwrap();
+        for round in 0..RUNS {
+            let listed = run(&server, state.path(), &["list", "--json"]).await;
+            let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+            assert_eq!(listed["backups"].as_array().unwrap().len(), count);
+            let upload = ["upload", file, "--name", "new", "--id", "new"];
+            run(&server, state.path(), &upload).await;
+            let to = work.path().join(format!("{round}.tar"));
+            let to = to.to_str().unwrap();
+            run(&server, state.path(), &["download", "new", "-o", to]).await;
+            run(&server, state.path(), &["delete", "new", "--yes"]).await;
+        }
+    }
+}
