@@ -47,8 +47,9 @@ impl Delete {
 pub(super) async fn run(context: &Context, options: &Delete) -> Result<Exit> {
     let (id, what) = match bar::waiting(find::backup(context, &options.id)).await {
         Ok(backup) => {
-            let name = text(&backup.metadata, "name").unwrap_or_else(|| clean(&backup.name));
-            let (date, size) = (date(&backup.metadata), bytes(backup.stored_size));
+            let name =
+                text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
+            let (date, size) = (date(&backup.metadata.values()), bytes(backup.stored_size));
             (backup.id.clone(), format!("{name} ({date}, {size}, id {})", clean(&backup.id)))
         }
         Err(error) => {

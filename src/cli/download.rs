@@ -207,7 +207,7 @@ pub(super) async fn run(
         true => "every byte verified",
         false => "length checked (no checksums were stored with it)",
     };
-    let name = text(&backup.metadata, "name").unwrap_or_else(|| clean(&backup.name));
+    let name = text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
     let done = format!(
         "Downloaded {name} ({}) in {:.1} s, {checked}.",
         bytes(length),

@@ -38,6 +38,7 @@ pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
 }
 
 fn has_name(backup: &Backup, wanted: &str) -> bool {
-    let title = backup.metadata.get("name").and_then(serde_json::Value::as_str);
+    let values = backup.metadata.values();
+    let title = values.get("name").and_then(serde_json::Value::as_str);
     title == Some(wanted) || backup.name == wanted.strip_suffix(".tar").unwrap_or(wanted)
 }

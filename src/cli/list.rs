@@ -41,7 +41,7 @@ pub(super) async fn list(context: &Context) -> Result<()> {
         return say_json(&Listed { backups, next: None, skipped });
     }
     backups.sort_by_cached_key(|backup| {
-        let moment = text(&backup.metadata, "date").as_deref().and_then(moment);
+        let moment = text(&backup.metadata.values(), "date").as_deref().and_then(moment);
         Reverse(moment.map(|moment| moment.timestamp_micros()))
     });
     let mut out = table(&backups);
@@ -96,11 +96,11 @@ fn table(backups: &[Backup]) -> String {
 
 fn row(backup: &Backup) -> [String; 6] {
     [
-        date(&backup.metadata),
-        text(&backup.metadata, "name").unwrap_or_else(|| clean(&backup.name)),
+        date(&backup.metadata.values()),
+        text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name)),
         bytes(backup.stored_size),
         clean(&backup.id),
-        yes_no(backup.metadata.get("protected").and_then(Value::as_bool)).to_owned(),
+        yes_no(backup.metadata.values().get("protected").and_then(Value::as_bool)).to_owned(),
         yes_no(Some(backup.verifiable)).to_owned(),
     ]
 }
@@ -130,7 +130,7 @@ pub(super) async fn info(context: &Context, options: &Info) -> Result<()> {
     if context.json {
         return say_json(&Got { backup });
     }
-    let metadata = &backup.metadata;
+    let metadata = &backup.metadata.values();
     let flag = |member: &str| yes_no(metadata.get(member).and_then(Value::as_bool)).to_owned();
     let homeassistant = match text(metadata, "homeassistant_version") {
         Some(version) => version,

@@ -211,7 +211,7 @@ pub(super) async fn run(context: &Context, ready: Ready) -> Result<()> {
         say(format!("{} had been stored before.", bytes(resumed)))?;
     }
     let backup = &uploaded.backup;
-    let name = text(&backup.metadata, "name").unwrap_or_else(|| clean(&backup.name));
+    let name = text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
     say(format!(
         "Stored {name} ({}) in {:.1} s.\n  id    {}\n  file  {}.tar",
         bytes(backup.stored_size),

@@ -94,7 +94,7 @@ fn exit_of(before: Exit, now: Exit) -> Exit {
 fn named(listing: &Listing, id: &str) -> Wanted {
     let title = match listing.find(id) {
         Some((name, Entry::Backup(backup))) => {
-            text(&backup.metadata, "name").unwrap_or_else(|| clean(name))
+            text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(name))
         }
         Some((name, _)) => clean(name),
         None => String::new(),

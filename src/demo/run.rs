@@ -181,7 +181,8 @@ async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample
     let wanted = json!({"target": "t1", "backup_id": backup.id});
     let got: Got = answer(host.call("backup.get", wanted.clone()).await)?;
     expect(got.backup == backup, "the backup has other metadata than before")?;
-    let name = got.backup.metadata.get("name").and_then(Value::as_str).unwrap_or_default();
+    let values = got.backup.metadata.values();
+    let name = values.get("name").and_then(Value::as_str).unwrap_or_default();
     steps.done("backup.get", &format!("\"{name}\", with its metadata"))?;
 
     let downloaded = download(host, &backup.id, sample).await?;

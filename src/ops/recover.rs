@@ -208,6 +208,6 @@ async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option
 async fn read(target: &Target, object: &ObjectInfo, range: Range<u64>) -> Result<Vec<u8>> {
     let mut content = Filled::new(&target.pool);
     let bucket = target.store.bucket();
-    bucket.get_range(&object.key, range, &object.etag, &mut content).await?;
+    bucket.get_range(object, range, &mut content).await?;
     Ok(content.slices().collect::<Vec<_>>().concat())
 }

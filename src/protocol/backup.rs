@@ -1,6 +1,9 @@
 //! Messages about backups.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Common;
@@ -104,7 +107,52 @@ pub struct Backup {
     /// Whether a download is checked against digests kept since the upload.
     pub verifiable: bool,
     /// Metadata as it was given.
-    pub metadata: Metadata,
+    #[cfg_attr(test, schemars(with = "Metadata"))]
+    pub metadata: MetadataText,
+}
+
+/// Metadata as text, because as values it takes many times the memory. Clones share it.
+#[derive(Clone, Debug)]
+pub struct MetadataText(Arc<RawValue>);
+
+impl MetadataText {
+    /// The text of these values.
+    ///
+    /// # Errors
+    /// When they cannot be written as JSON.
+    pub fn of(metadata: &Metadata) -> serde_json::Result<Self> {
+        serde_json::value::to_raw_value(metadata).map(|text| Self(text.into()))
+    }
+
+    /// The values; none where the text is no object.
+    #[must_use]
+    pub fn values(&self) -> Metadata {
+        serde_json::from_str(self.0.get()).unwrap_or_default()
+    }
+
+    /// Bytes of the text.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.0.get().len()
+    }
+}
+
+impl PartialEq for MetadataText {
+    fn eq(&self, other: &Self) -> bool {
+        self.values() == other.values()
+    }
+}
+
+impl Serialize for MetadataText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MetadataText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(|text| Self(text.into()))
+    }
 }
 
 /// Parameters of `backup.download`.

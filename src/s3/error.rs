@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 pub use self::answer::{Answer, classify};
 pub use self::place::clock_skew;
+use super::answers::AnswerFault;
 use super::http::{DnsFault, ProxyFault, StallFault};
 use super::tls::UntrustedCertificate;
 use crate::error::{Code, Error, Upstream};
@@ -38,7 +39,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::ListObjectsV2 => "ListObjectsV2",
             Self::ListObjects => "ListObjects",
@@ -131,6 +132,9 @@ where
             return classify(operation, context, &answer);
         }
     }
+    if let Some(fault) = find::<AnswerFault>(&error) {
+        return invalid_response(operation, fault.member, &fault.why);
+    }
     let what = operation.name();
     #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
     match error {
@@ -157,6 +161,12 @@ where
             }
         }
     }
+}
+
+/// An answer of which a member cannot be read.
+pub(super) fn invalid_response(operation: Operation, member: &'static str, why: &str) -> Error {
+    let message = format!("{}: invalid response: {member}: {why}", operation.name());
+    Error::new(Code::RemoteError, message).fact("member", member)
 }
 
 /// Translates a broken connection.

@@ -169,7 +169,16 @@ impl HttpConnector for LimitedPool {
         HttpConnectorFuture::new(async move {
             let request =
                 request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
-            HttpResponse::try_from(pool.send(request, limit).await?)
+            let mut response = pool.send(request, limit).await?;
+            // One that is no text would make the whole answer useless.
+            let headers = response.headers_mut();
+            let odd =
+                headers.iter().filter(|(_, value)| std::str::from_utf8(value.as_bytes()).is_err());
+            let odd: Vec<_> = odd.map(|(name, _)| name.clone()).collect();
+            for name in odd {
+                headers.remove(name);
+            }
+            HttpResponse::try_from(response)
                 .map_err(|error| ConnectorError::other(Box::new(error), None))
         })
     }

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use super::answers::ServerDate;
+use super::payload::Payload;
+use super::quirks::Quirks;
+use crate::progress::Progress;
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
@@ -12,11 +16,6 @@ use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use chrono::{DateTime, Utc};
-
-use super::payload::Payload;
-use super::quirks::Quirks;
-use crate::progress::Progress;
 
 /// Counts the calls that the SDK makes again.
 #[derive(Debug)]
@@ -55,9 +54,8 @@ impl Intercept for Clock {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
-        let date = context.response().headers().get("date");
-        if let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
-            self.0.it_is(date.with_timezone(&Utc));
+        if let Some(ServerDate(date)) = context.response().extension() {
+            self.0.it_is(*date);
         }
         Ok(())
     }

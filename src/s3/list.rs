@@ -3,9 +3,11 @@
 use aws_sdk_s3::types::{CommonPrefix, Object};
 use futures_util::FutureExt;
 
-use super::Bucket;
-use super::error::Operation;
+use super::answers::decoded;
+use super::bounds::UPLOADS;
+use super::error::{Operation, invalid_response};
 use super::multipart::OpenUpload;
+use super::{Bucket, Onward};
 use crate::error::{Code, Error, Result};
 
 /// One object as a listing names it.
@@ -24,11 +26,22 @@ pub struct ObjectInfo {
 /// As many keys with the same start are looked through in one listing.
 const FEW: i32 = 16;
 
-/// At most 1,000 objects.
+/// An object that a listing names in a way that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its key, with a mark in place of each byte that is no text.
+    pub key: String,
+    /// The member of the listing that cannot be read.
+    pub member: &'static str,
+}
+
+/// Some of the objects in a folder, mostly 1,000.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The objects, in the order of their keys.
+    /// The objects, as a rule in the order of their keys.
     pub objects: Vec<ObjectInfo>,
+    /// Objects that are there as well.
+    pub unreadable: Vec<Unreadable>,
     /// Where the next page begins, if there is one.
     pub next: Option<Next>,
 }
@@ -157,16 +170,19 @@ impl Bucket {
         });
         let output = listed.await?;
         let says_nothing = output.name.is_none() && output.is_truncated.is_none();
-        let objects = objects(output.contents);
-        self.check_is_listing(says_nothing && objects.is_empty())?;
-        let truncated = output.is_truncated == Some(true);
-        let next = match output.next_continuation_token {
-            Some(token) if truncated => Some(Next::Token(token)),
-            // It took the call for the older one.
-            None if truncated => last(&objects, output.common_prefixes).map(Next::After),
-            _ => None,
-        };
-        Ok(Page { objects, next })
+        let mut page = Page::of(output.contents);
+        self.check_is_listing(says_nothing && page.is_empty())?;
+        let member = "NextContinuationToken";
+        let token = text(operation, member, output.next_continuation_token)?;
+        let token = token.filter(|token| !token.is_empty());
+        if output.is_truncated.unwrap_or(token.is_some()) {
+            page.next = Some(match token {
+                Some(token) => Next::Token(token),
+                // It took the call for the older one.
+                None => Next::After(page.last(operation, None, output.common_prefixes)?),
+            });
+        }
+        Ok(page)
     }
 
     async fn list_v1(
@@ -187,12 +203,14 @@ impl Bucket {
         });
         let output = listed.await?;
         let says_nothing = output.name.is_none() && output.is_truncated.is_none();
-        let objects = objects(output.contents);
-        self.check_is_listing(says_nothing && objects.is_empty())?;
-        let truncated = output.is_truncated == Some(true);
-        let marker = output.next_marker.filter(|marker| !marker.is_empty());
-        let next = marker.or_else(|| last(&objects, output.common_prefixes));
-        Ok(Page { objects, next: next.filter(|_| truncated).map(Next::After) })
+        let mut page = Page::of(output.contents);
+        self.check_is_listing(says_nothing && page.is_empty())?;
+        if output.is_truncated == Some(true) {
+            let last =
+                page.last(Operation::ListObjects, output.next_marker, output.common_prefixes)?;
+            page.next = Some(Next::After(last));
+        }
+        Ok(page)
     }
 
     /// A page of something else that answers 200 to anything has none of a listing's members.
@@ -208,15 +226,18 @@ impl Bucket {
         Err(Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", "not_s3"))
     }
 
-    /// The unfinished multipart uploads whose keys begin with `prefix`.
+    /// The unfinished multipart uploads whose keys begin with `prefix`, at most 10,000 and the rest of
+    /// a page.
     ///
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
+        let operation = Operation::ListMultipartUploads;
+        let mut onward = Onward::new(operation);
         let mut found = Vec::new();
         let (mut key_marker, mut id_marker) = (None::<String>, None::<String>);
         loop {
-            let listed = self.call(Operation::ListMultipartUploads, None, |way| {
+            let listed = self.call(operation, None, |way| {
                 let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(prefix);
                 list.set_key_marker(key_marker.clone())
                     .set_upload_id_marker(id_marker.clone())
@@ -231,36 +252,94 @@ impl Bucket {
                 Err(error) if error.code() == Code::Changed => return Ok(found),
                 Err(error) => return Err(error),
             };
+            let before = found.len();
             for upload in output.uploads.unwrap_or_default() {
-                if let (Some(key), Some(id)) = (upload.key, upload.upload_id) {
+                // Nothing of ours has a key or an id that is no text.
+                let key = text(operation, "Key", upload.key).ok().flatten();
+                let id = text(operation, "UploadId", upload.upload_id).ok().flatten();
+                if let (Some(key), Some(id)) = (key, id) {
                     let opened = upload.initiated.map_or(0, |time| time.secs());
                     found.push(OpenUpload { key, id, opened });
                 }
             }
-            if output.is_truncated != Some(true) || output.next_key_marker.is_none() {
+            let key = text(operation, "NextKeyMarker", output.next_key_marker)?;
+            let id = text(operation, "NextUploadIdMarker", output.next_upload_id_marker)?;
+            if !output.is_truncated.unwrap_or(false) {
                 return Ok(found);
             }
-            (key_marker, id_marker) = (output.next_key_marker, output.next_upload_id_marker);
+            if found.len() >= UPLOADS {
+                tracing::warn!("there are more unfinished uploads than are looked at in one go");
+                return Ok(found);
+            }
+            let Some(key) = key.filter(|key| !key.is_empty()) else {
+                return Err(onward.no_marker());
+            };
+            let marker = format!("{key}\n{}", id.as_deref().unwrap_or_default());
+            onward.step(&marker, found.len() > before)?;
+            (key_marker, id_marker) = (Some(key), id);
         }
     }
 }
 
-fn objects(contents: Option<Vec<Object>>) -> Vec<ObjectInfo> {
-    let contents = contents.unwrap_or_default().into_iter();
-    contents
-        .filter_map(|object| {
-            Some(ObjectInfo {
-                key: object.key?,
-                size: u64::try_from(object.size.unwrap_or_default()).unwrap_or_default(),
-                etag: object.e_tag.unwrap_or_default(),
-                modified: object.last_modified.map_or(0, |time| time.secs()),
-            })
-        })
-        .collect()
+impl Page {
+    fn of(contents: Option<Vec<Object>>) -> Self {
+        let mut page = Self { objects: Vec::new(), unreadable: Vec::new(), next: None };
+        for object in contents.unwrap_or_default() {
+            let Some(key) = object.key else { continue };
+            let size = object.size.and_then(|size| u64::try_from(size).ok());
+            match (String::from_utf8(decoded(&key).into_owned()), size) {
+                (Ok(key), Some(size)) => page.objects.push(ObjectInfo {
+                    key,
+                    size,
+                    etag: object.e_tag.map_or_else(String::new, |etag| lossy(&etag)),
+                    modified: object.last_modified.map_or(0, |time| time.secs()),
+                }),
+                (Ok(key), None) => page.unreadable.push(Unreadable { key, member: "Size" }),
+                (Err(_), _) => {
+                    page.unreadable.push(Unreadable { key: lossy(&key), member: "Key" });
+                }
+            }
+        }
+        page
+    }
+
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// The last name on a page, where the next one goes on.
+    fn last(
+        &self,
+        operation: Operation,
+        marker: Option<String>,
+        folders: Option<Vec<CommonPrefix>>,
+    ) -> Result<String> {
+        let marker = text(operation, "NextMarker", marker)?;
+        if let Some(marker) = marker.filter(|marker| !marker.is_empty()) {
+            return Ok(marker);
+        }
+        let folders = folders.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
+        let folders = folders.filter_map(|folder| String::from_utf8(decoded(&folder).into()).ok());
+        let last = folders.chain(self.objects.last().map(|object| object.key.clone())).max();
+        last.ok_or_else(|| Onward::new(operation).no_marker())
+    }
 }
 
-/// The last name on a page, where the next one goes on.
-fn last(objects: &[ObjectInfo], folders: Option<Vec<CommonPrefix>>) -> Option<String> {
-    let folders = folders.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
-    folders.chain(objects.last().map(|object| object.key.clone())).max()
+/// The text of a member.
+///
+/// # Errors
+/// `remote_error` for one that is no text.
+pub(super) fn text(
+    operation: Operation,
+    member: &'static str,
+    encoded: Option<String>,
+) -> Result<Option<String>> {
+    let Some(encoded) = encoded else { return Ok(None) };
+    let text = String::from_utf8(decoded(&encoded).into_owned());
+    text.map(Some).map_err(|_| invalid_response(operation, member, "it is not UTF-8"))
+}
+
+/// The text of a member that is only shown or compared.
+pub(super) fn lossy(encoded: &str) -> String {
+    String::from_utf8_lossy(&decoded(encoded)).into_owned()
 }

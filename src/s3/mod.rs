@@ -6,17 +6,20 @@
 //! are never used. Nor are `DeleteObjects`, `ListBuckets` and `HeadBucket`, which need more rights
 //! or headers than a backup does.
 
+mod answers;
+mod bounds;
+mod content_range;
 mod digest;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod http;
 mod intercept;
-mod lenient;
 mod list;
 mod lock;
 mod multipart;
 mod object;
+mod onward;
 mod payload;
 mod quirks;
 mod tls;
@@ -37,20 +40,22 @@ use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::BoxFuture;
 
+use self::answers::Bounded;
+use self::bounds::SKEW;
 pub use self::digest::{PartDigest, Sha256Digest};
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
 pub use self::http::{Greeting, Reach};
 use self::intercept::{Clock, Passing, Repeats, WithoutXId};
-use self::lenient::Lenient;
-pub use self::list::{Next, ObjectInfo, Page};
+pub use self::list::{Next, ObjectInfo, Page, Unreadable};
 pub use self::lock::Retention;
 pub use self::multipart::{ListedPart, OpenUpload, Part, Upload, same_tag};
 pub use self::object::{Conditional, Deleted, Stored, Write};
+pub use self::onward::Onward;
 pub use self::payload::Payload;
 use self::quirks::{InForce, Quirks};
 use crate::config::TargetConfig;
-use crate::error::{Code, Result};
+use crate::error::{Code, Fact, Result};
 use crate::progress::Progress;
 
 /// How often one call is tried, the first time included.
@@ -70,9 +75,9 @@ fn retries() -> RetryConfig {
 fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
     #[cfg(feature = "fuzzing")]
     if let Some(client) = fuzzing::client() {
-        return Ok(SharedHttpClient::new(Lenient(client)));
+        return Ok(SharedHttpClient::new(Bounded(client)));
     }
-    Ok(SharedHttpClient::new(Lenient(SharedHttpClient::new(http::Pool::new(config)?))))
+    Ok(SharedHttpClient::new(Bounded(SharedHttpClient::new(http::Pool::new(config)?))))
 }
 
 /// One bucket, reached with one set of credentials. Cheap to clone.
@@ -202,10 +207,11 @@ impl Bucket {
                 Ok(output) => return Ok(output),
                 Err(error) => translate(operation, &self.context(&in_force), error),
             };
-            // The SDK measures the difference of the clocks on every answer, and signs with the
-            // storage's time from the next request on.
+            // The SDK measures the difference of the clocks on every answer that has a believable date,
+            // and signs with the server's time from the next request on.
             let corrected = error.code() == Code::ClockSkew
-                && error.facts().contains_key("skew_s")
+                && matches!(error.facts().get("skew_s"), Some(Fact::Number(skew))
+                    if skew.unsigned_abs() <= SKEW.as_secs())
                 && !std::mem::replace(&mut time_refused, true);
             if !corrected && !self.quirks.learn(operation, &in_force, &error) {
                 return Err(error);

@@ -4,15 +4,14 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 
 use futures_util::FutureExt;
 
-use super::error::Operation;
+use super::bounds::PARTS;
+use super::error::{Operation, invalid_response};
 use super::intercept::SignedPayload;
+use super::list::{lossy, text};
 use super::object::{Stored, Write};
 use super::payload::Payload;
-use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT};
+use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, Onward};
 use crate::error::{Code, Result};
-
-/// Parts that an upload can have.
-const MOST_PARTS: usize = 10_000;
 
 /// An unfinished upload as a listing names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +54,16 @@ pub struct ListedPart {
     pub stored: i64,
 }
 
-/// Whether two entity tags are the same, however they are quoted.
+/// Whether two ETags are the same, however they are quoted, and whether or not something on the way
+/// calls one of them weak.
 #[must_use]
 pub fn same_tag(one: &str, other: &str) -> bool {
-    one.trim_matches('"') == other.trim_matches('"')
+    bare(one) == bare(other)
+}
+
+/// An ETag without its quotes, and without the mark of a weak one.
+pub(super) fn bare(etag: &str) -> &str {
+    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
 
 impl Bucket {
@@ -83,10 +88,12 @@ impl Bucket {
                     .boxed()
             })
             .await?;
+        let operation = Operation::CreateMultipartUpload;
+        let id = text(operation, "UploadId", output.upload_id)?;
         Ok(Upload {
             bucket: self.clone(),
             key: write.key.to_owned(),
-            id: self.entity_tag(Operation::CreateMultipartUpload, output.upload_id)?,
+            id: self.entity_tag(operation, id)?,
         })
     }
 
@@ -117,9 +124,11 @@ impl Upload {
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub async fn parts(&self) -> Result<Vec<ListedPart>> {
+        let operation = Operation::ListParts;
+        let mut onward = Onward::new(operation);
         let (mut parts, mut marker) = (Vec::new(), None);
         loop {
-            let listed = self.bucket.call(Operation::ListParts, None, |way| {
+            let listed = self.bucket.call(operation, None, |way| {
                 let list = self.bucket.client.list_parts().bucket(&self.bucket.name);
                 list.key(&self.key)
                     .upload_id(&self.id)
@@ -130,16 +139,27 @@ impl Upload {
                     .boxed()
             });
             let page = listed.await?;
-            parts.extend(page.parts.unwrap_or_default().into_iter().map(|part| ListedPart {
-                number: part.part_number.and_then(|it| u16::try_from(it).ok()).unwrap_or_default(),
-                size: part.size.and_then(|it| u64::try_from(it).ok()).unwrap_or_default(),
-                etag: part.e_tag.unwrap_or_default(),
-                stored: part.last_modified.map_or(0, |time| time.secs()),
-            }));
-            marker = page.next_part_number_marker;
-            if page.is_truncated != Some(true) || marker.is_none() || parts.len() >= MOST_PARTS {
+            let before = parts.len();
+            for part in page.parts.unwrap_or_default() {
+                let number = part.part_number.and_then(|number| u16::try_from(number).ok());
+                let size = part.size.and_then(|size| u64::try_from(size).ok());
+                let invalid = |member| invalid_response(operation, member, "it is no number");
+                parts.push(ListedPart {
+                    number: number.ok_or_else(|| invalid("PartNumber"))?,
+                    size: size.ok_or_else(|| invalid("Size"))?,
+                    etag: part.e_tag.map_or_else(String::new, |etag| lossy(&etag)),
+                    stored: part.last_modified.map_or(0, |time| time.secs()),
+                });
+            }
+            if !page.is_truncated.unwrap_or(false) || parts.len() >= PARTS {
                 return Ok(parts);
             }
+            let next = text(operation, "NextPartNumberMarker", page.next_part_number_marker)?;
+            let Some(next) = next.filter(|next| !next.is_empty()) else {
+                return Err(onward.no_marker());
+            };
+            onward.step(&next, parts.len() > before)?;
+            marker = Some(next);
         }
     }
 
@@ -169,6 +189,8 @@ impl Upload {
         });
         let output = uploaded.await?;
         let etag = self.bucket.entity_tag(Operation::UploadPart, output.e_tag)?;
+        // What completes the upload is compared as it was before something on the way made it weak.
+        let etag = etag.strip_prefix("W/").unwrap_or(&etag).to_owned();
         Ok(Part { number, etag })
     }
 
@@ -204,7 +226,8 @@ impl Upload {
                 .boxed()
         });
         let output = completed.await?;
-        Ok(Stored { etag: output.e_tag.unwrap_or_default(), version_id: output.version_id })
+        let etag = output.e_tag.map_or_else(String::new, |etag| lossy(&etag));
+        Ok(Stored { etag, version_id: output.version_id })
     }
 
     /// Throws away what was sent. An upload that is gone already counts as aborted.

@@ -9,9 +9,11 @@ use aws_sdk_s3::types::StorageClass;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 
-use super::error::{Operation, broken};
+use super::content_range::ContentRange;
+use super::error::{Operation, broken, invalid_response};
 use super::intercept::SignedPayload;
 use super::list::ObjectInfo;
+use super::multipart::{bare, same_tag};
 use super::payload::Payload;
 use super::{Bucket, DRAIN_LIMIT};
 use crate::blocks::Filled;
@@ -70,6 +72,9 @@ pub struct Deleted {
 /// Name of the mark, behind `x-amz-meta-`.
 const MARK: &str = env!("CARGO_PKG_NAME");
 
+/// The header that has it.
+pub(super) const MARK_HEADER: &str = concat!("x-amz-meta-", env!("CARGO_PKG_NAME"));
+
 /// How often a broken download goes on from where it stopped without having got any further.
 const FRUITLESS_ATTEMPTS: u32 = 4;
 
@@ -91,11 +96,9 @@ impl Bucket {
     /// What was stored by this very write, when its answer was lost and it was made again.
     async fn own(&self, write: Write<'_>, length: u64) -> Option<Stored> {
         let mark = write.mark?;
-        let there = self.head_object(write.key).await.ok()?;
-        let marked = there.metadata.as_ref()?.get(MARK)? == mark;
-        let whole = u64::try_from(there.content_length?).ok()? == length;
-        (marked && whole)
-            .then(|| Stored { etag: there.e_tag.unwrap_or_default(), version_id: there.version_id })
+        let (there, found) = self.look(write.key).await.ok()?;
+        (found.as_deref() == Some(mark) && there.size == length)
+            .then_some(Stored { etag: there.etag, version_id: None })
     }
 
     /// Writes over an object and says what the storage makes of the wish to replace nothing.
@@ -180,13 +183,36 @@ impl Bucket {
     pub async fn look(&self, key: &str) -> Result<(ObjectInfo, Option<String>)> {
         let output = self.head_object(key).await?;
         let length = output.content_length.and_then(|length| u64::try_from(length).ok());
+        let size = match length {
+            Some(size) => size,
+            None => self.measure(key).await?,
+        };
         let object = ObjectInfo {
             key: key.to_owned(),
-            size: length.unwrap_or_default(),
+            size,
             etag: output.e_tag.unwrap_or_default(),
             modified: output.last_modified.map_or(0, |time| time.secs()),
         };
         Ok((object, output.metadata.and_then(|mut metadata| metadata.remove(MARK))))
+    }
+
+    /// The size of an object that a look at it did not tell, as something on the way leaves it out:
+    /// from the range of its first byte, else from a listing.
+    async fn measure(&self, key: &str) -> Result<u64> {
+        let first = self.call(Operation::GetObject, None, |way| {
+            let get = self.client.get_object().bucket(&self.name).key(key).range("bytes=0-0");
+            get.customize().config_override(way.config).send().boxed()
+        });
+        // One that is empty has no first byte.
+        let range = first.await.ok().and_then(|output| output.content_range);
+        if let Some(ContentRange { whole: Some(whole), .. }) =
+            range.as_deref().and_then(ContentRange::read)
+        {
+            return Ok(whole);
+        }
+        let member = "Content-Length";
+        let unknown = || invalid_response(Operation::HeadObject, member, "it is missing");
+        Ok(self.find(key).await?.ok_or_else(unknown)?.size)
     }
 
     async fn head_object(&self, key: &str) -> Result<HeadObjectOutput> {
@@ -236,16 +262,15 @@ impl Bucket {
         Ok(content.freeze())
     }
 
-    /// Reads `range` of the object as it was when it had the tag `etag` into `content`, in place of
-    /// what is there. A broken connection is taken up again where it broke.
+    /// Reads `range` of the object as it was when `whole` was seen into `content`, in place of what
+    /// is there. After a broken connection it goes on where that broke.
     ///
     /// # Errors
     /// `changed` when the object is another one by now, `not_found` when it is gone.
     pub async fn get_range(
         &self,
-        key: &str,
+        whole: &ObjectInfo,
         range: Range<u64>,
-        etag: &str,
         content: &mut Filled,
     ) -> Result<()> {
         let wanted = usize::try_from(range.end.saturating_sub(range.start))
@@ -255,7 +280,7 @@ impl Bucket {
         loop {
             let before = content.len();
             let rest = range.start + before as u64..range.end;
-            let broke = match self.read_into(content, wanted, key, rest, etag).await {
+            let broke = match self.read_into(content, wanted, whole, rest).await {
                 Ok(()) if content.len() == wanted => return Ok(()),
                 Ok(()) => Error::new(Code::NetworkLost, "the storage ended the object too early")
                     .fact("stage", "http"),
@@ -266,7 +291,8 @@ impl Bucket {
                 return Err(broke);
             }
             self.progress.retried();
-            tracing::info!(key, offset = content.len(), error = %broke, "reading on after a break");
+            let (key, offset) = (whole.key.as_str(), content.len());
+            tracing::info!(key, offset, error = %broke, "reading on after a break");
             let patience = 200_u64 << fruitless;
             tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(0..patience))).await;
         }
@@ -276,28 +302,33 @@ impl Bucket {
         &self,
         content: &mut Filled,
         wanted: usize,
-        key: &str,
+        whole: &ObjectInfo,
         range: Range<u64>,
-        etag: &str,
     ) -> Result<()> {
         let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        // A weak ETag matches nothing here.
+        let condition = Some(bare(&whole.etag))
+            .filter(|etag| !etag.is_empty() && !whole.etag.starts_with("W/"))
+            .map(|etag| format!("\"{etag}\""));
         let mut output = self
             .call(Operation::GetObject, None, |way| {
-                let get = self.client.get_object().bucket(&self.name).key(key).range(&bytes);
-                get.set_if_match((!etag.is_empty()).then(|| etag.to_owned()))
+                let get = self.client.get_object().bucket(&self.name).key(&whole.key).range(&bytes);
+                get.set_if_match(condition.clone())
                     .customize()
                     .config_override(way.config)
                     .send()
                     .boxed()
             })
             .await?;
+        let is_other = |etag: &str| !whole.etag.is_empty() && !same_tag(etag, &whole.etag);
         // Some servers ignore If-Match.
-        if output.e_tag.as_deref().is_some_and(|now| !etag.is_empty() && now != etag) {
+        if output.e_tag.as_deref().is_some_and(is_other) {
             return Err(Error::new(
                 Code::Changed,
                 "the object was replaced while it was being read: start again",
             ));
         }
+        ContentRange::check(output.content_range.as_deref(), &range, whole.size)?;
         while let Some(chunk) = output.body.next().await {
             let chunk = chunk.map_err(|error| self.body_broke(error))?;
             if content.len() + chunk.len() > wanted {

@@ -1,7 +1,7 @@
 //! What one storage wants done in another way than most, as far as its answers have told.
 //!
-//! Each is learned from a refusal, at most once, and kept for as long as the target lives. What
-//! somebody has set is never changed.
+//! Each is learned from a refusal, at most once, and kept for as long as the target lives: a server
+//! that asks for another thing in each refusal would be asked for ever. Settings are never changed.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,11 +18,17 @@ pub(super) const CONTENT_MD5: &str = "Content-MD5";
 /// What has been learned about one bucket.
 #[derive(Debug)]
 pub(super) struct Quirks {
-    may_learn_region: bool,
-    may_learn_addressing: bool,
-    /// Seconds by which our clock is ahead of the storage's, as its last answer had it.
+    may_learn: Mutex<MayLearn>,
+    /// Seconds by which our clock is ahead of the server's, as its last answer had it.
     ahead_s: AtomicI64,
     in_force: Mutex<InForce>,
+}
+
+/// What can still be learned.
+#[derive(Clone, Copy, Debug)]
+struct MayLearn {
+    region: bool,
+    addressing: bool,
 }
 
 /// How requests are made at the moment.
@@ -44,8 +50,10 @@ impl Quirks {
         let host = config.endpoint.host_str().unwrap_or_default();
         let in_host = host.split('.').any(|label| label == config.region);
         Self {
-            may_learn_region: !config.region_given && !in_host,
-            may_learn_addressing: !config.addressing_given,
+            may_learn: Mutex::new(MayLearn {
+                region: !config.region_given && !in_host,
+                addressing: !config.addressing_given,
+            }),
             ahead_s: AtomicI64::new(0),
             in_force: Mutex::new(InForce {
                 region: config.region.clone(),
@@ -63,9 +71,10 @@ impl Quirks {
         self.ahead_s.store(ahead, Ordering::Relaxed);
     }
 
-    /// The time of the storage, in seconds since 1970.
+    /// The earlier of our time and the server's, in seconds since 1970. So neither clock alone makes
+    /// anything look old.
     pub(super) fn now(&self) -> i64 {
-        Utc::now().timestamp() - self.ahead_s.load(Ordering::Relaxed)
+        Utc::now().timestamp().saturating_sub(self.ahead_s.load(Ordering::Relaxed).max(0))
     }
 
     fn lock(&self) -> MutexGuard<'_, InForce> {
@@ -84,6 +93,7 @@ impl Quirks {
     /// Whether to make a request anew that was made as `before` says and ended in `error`, because
     /// it will be made in another way now.
     pub(super) fn learn(&self, operation: Operation, before: &InForce, error: &Error) -> bool {
+        let mut may_learn = self.may_learn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut now = self.lock();
         let conditional =
             matches!(operation, Operation::PutObject | Operation::CompleteMultipartUpload);
@@ -93,17 +103,20 @@ impl Quirks {
         };
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing is learned from the others")]
         match error.code() {
-            Code::WrongRegion if self.may_learn_region => {
+            Code::WrongRegion => {
                 let Some(expected) = text("expected") else { return false };
-                if before.region == now.region && now.region != expected {
+                if may_learn.region && before.region == now.region && now.region != expected {
+                    may_learn.region = false;
                     tracing::info!(region = expected, "the storage names another region");
                     expected.clone_into(&mut now.region);
                 }
                 before.region != now.region
             }
-            Code::WrongAddressing if self.may_learn_addressing => {
+            Code::WrongAddressing => {
                 let path_style = text("use") == Some(Addressing::Path.as_str());
-                if before.path_style == now.path_style && now.path_style != path_style {
+                let is_new = before.path_style == now.path_style && now.path_style != path_style;
+                if may_learn.addressing && is_new {
+                    may_learn.addressing = false;
                     tracing::info!(path_style, "the storage wants the other addressing");
                     now.path_style = path_style;
                 }

@@ -40,7 +40,9 @@ pub(super) fn answer(result: &impl Serialize) -> Answer {
 fn notification(method: &str, params: &impl Serialize, payload: Vec<Bytes>) -> Outgoing {
     let length = (!payload.is_empty()).then(|| payload.iter().map(Bytes::len).sum());
     let message = Notification { jsonrpc: "2.0", method, params, payload: length };
-    Outgoing::new(serde_json::to_vec(&message).unwrap_or_default(), payload)
+    let line = serde_json::to_vec(&message).unwrap_or_default();
+    debug_assert!(line.len() < MAX_LINE, "all members of a notification are short");
+    Outgoing::new(line, payload)
 }
 
 fn response(id: Option<u64>, answer: Answer) -> Outgoing {

@@ -11,19 +11,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::MAX_DOCUMENT;
 use super::metadata::{self, Document};
 use crate::error::{Code, Error, Result};
-use crate::protocol::{Backup, MAX_METADATA};
+use crate::protocol::{Backup, MetadataText};
 use crate::s3::{Bucket, ObjectInfo};
 use crate::system::create_private;
 
-/// Metadata of other tools that still fits into a line of the protocol.
-const LONGEST_METADATA: usize = MAX_METADATA + (8 << 10);
+/// KiB of documents that are read at the same time. One of them may take 2 MiB.
+const READING: u32 = 2 << 10;
+
+/// Bytes that a document takes at least while it is read.
+const SHORTEST: u64 = 16 << 10;
 
 /// Bytes kept in memory, and the longest file.
 const MOST_BYTES: u64 = 8 << 20;
@@ -63,8 +65,7 @@ pub(super) struct Summary {
     length: Option<u64>,
     /// Length of the archive as our digests have it.
     pub(super) recorded_length: Option<u64>,
-    /// As text, because as a tree it takes four times the memory.
-    metadata: Box<RawValue>,
+    metadata: MetadataText,
     /// What is wrong with our digests.
     #[serde(skip)]
     pub(super) fault: Option<Error>,
@@ -74,7 +75,7 @@ impl Summary {
     /// # Errors
     /// `corrupt_metadata` when the host's part of the document cannot be written again.
     pub(super) fn of(document: Document) -> Result<Self> {
-        let metadata = serde_json::value::to_raw_value(&document.metadata).map_err(unreadable)?;
+        let metadata = MetadataText::of(&document.metadata).map_err(unreadable)?;
         Ok(Self {
             id: document.id,
             length: document.size,
@@ -85,23 +86,20 @@ impl Summary {
     }
 
     /// The backup that this is the document of.
-    ///
-    /// # Errors
-    /// `corrupt_metadata` when it is none.
-    pub(super) fn backup(&self, name: &str, stored_size: u64) -> Result<Backup> {
-        Ok(Backup {
+    pub(super) fn backup(&self, name: &str, stored_size: u64) -> Backup {
+        Backup {
             id: self.id.clone(),
             name: name.to_owned(),
             size: self.length.unwrap_or(stored_size),
             stored_size,
             verifiable: self.recorded_length.is_some(),
-            metadata: serde_json::from_str(self.metadata.get()).map_err(unreadable)?,
-        })
+            metadata: self.metadata.clone(),
+        }
     }
 
     /// Bytes it takes, roughly.
-    fn weight(&self) -> u32 {
-        u32::try_from(self.id.len() + self.metadata.get().len() + 256).unwrap_or(u32::MAX)
+    pub(super) fn weight(&self) -> u32 {
+        u32::try_from(self.id.len() + self.metadata.length() + 256).unwrap_or(u32::MAX)
     }
 }
 
@@ -115,6 +113,8 @@ pub(super) struct Documents {
     memory: Cache<Identity, Arc<Summary>>,
     file: Option<PathBuf>,
     loaded: OnceCell<()>,
+    /// Room for what is read of the bucket.
+    reading: Semaphore,
     /// The keys of those that were there when all were last looked at.
     there: Mutex<Vec<String>>,
     /// Whether there is anything that the file does not have.
@@ -133,6 +133,7 @@ impl Documents {
                 .build(),
             file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
             loaded: OnceCell::new(),
+            reading: Semaphore::new(READING as usize),
             there: Mutex::default(),
             changed: AtomicBool::new(false),
         }
@@ -155,17 +156,25 @@ impl Documents {
             return Ok(summary);
         }
         // In a box, because most are known, and need not carry along what a request takes.
-        let content = Box::pin(bucket.get(&object.key, MAX_DOCUMENT)).await?;
-        let document = metadata::read(&content)?;
-        let summary = Arc::new(Summary::of(document)?);
-        if summary.metadata.get().len() > LONGEST_METADATA {
-            return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
-        }
+        let summary = Arc::new(Box::pin(self.read(bucket, object)).await?);
         if known {
             self.memory.insert(identity, Arc::clone(&summary)).await;
             self.changed.store(true, Ordering::Release);
         }
         Ok(summary)
+    }
+
+    async fn read(&self, bucket: &Bucket, object: &ObjectInfo) -> Result<Summary> {
+        // The size that the listing told, as memory is set aside for no more.
+        let most = object.size.max(SHORTEST);
+        if most > MAX_DOCUMENT {
+            let message = format!("metadata of {} bytes is too large to be listed", object.size);
+            return Err(Error::new(Code::TooLarge, message).fact("limit", MAX_DOCUMENT));
+        }
+        let kib = u32::try_from(most.div_ceil(1024)).unwrap_or(READING).min(READING);
+        // Only fails when it is closed, which it never is.
+        let _room = self.reading.acquire_many(kib).await.ok();
+        Summary::of(metadata::read(&bucket.get(&object.key, most).await?)?)
     }
 
     /// The keys of all documents that were there the last time, now or before this process.

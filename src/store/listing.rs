@@ -6,12 +6,13 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::documents::{Documents, Summary};
+use super::Store;
+use super::documents::Summary;
 use super::layout::{Half, Layout};
 use super::pages::pages;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{Backup, Skipped};
-use crate::s3::{Bucket, ObjectInfo};
+use crate::s3::{ObjectInfo, Unreadable};
 
 /// Metadata documents read at the same time.
 const READERS: usize = 32;
@@ -77,21 +78,24 @@ impl Listing {
         })
     }
 
-    pub(super) async fn load(
-        bucket: &Bucket,
-        layout: &Layout,
-        documents: &Documents,
-    ) -> Result<Self> {
+    pub(super) async fn load(store: &Store) -> Result<Self> {
+        let Store { bucket, layout, documents, most_bytes, .. } = store;
         let known = documents.last_keys().await;
         // Keys and documents are two futures that are always polled both: one that waited inside the
         // other's stream would stand still, with all that it holds, whenever the other is full. What is
         // in line between them is kept anyway.
         let (line, objects) = mpsc::unbounded_channel();
         let keys = async move {
+            let mut room = *most_bytes;
             let mut pages = std::pin::pin!(pages(bucket, layout, known));
             while let Some(page) = pages.try_next().await? {
-                for object in page.objects {
-                    line.send(object).ok();
+                let unreadable = page.unreadable.into_iter().map(Named::Unreadable);
+                for named in page.objects.into_iter().map(Named::Object).chain(unreadable) {
+                    let Some(_) = layout.half(named.key()) else { continue };
+                    room = room
+                        .checked_sub(named.key().len() + WEIGHT)
+                        .ok_or_else(|| too_many(layout.folder()))?;
+                    line.send(named).ok();
                 }
             }
             Ok(())
@@ -99,17 +103,19 @@ impl Listing {
         let pairs = async move {
             let objects =
                 stream::unfold(objects, async |mut line| Some((line.recv().await?, line)));
-            let looks = objects
-                .map(|object| look(bucket, layout, documents, object))
-                .buffer_unordered(READERS);
+            let looks = objects.map(|named| look(store, named)).buffer_unordered(READERS);
             let mut looks = std::pin::pin!(looks);
             let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
+            let mut room = *most_bytes;
             while let Some(seen) = looks.try_next().await? {
                 let Some((name, half)) = seen else { continue };
                 let pair = pairs.entry(name).or_default();
                 match half {
                     Seen::Archive(object) => pair.archive = Some(object),
-                    Seen::Document(object, summary) => pair.document = Some((object, summary)),
+                    Seen::Document(object, summary) => {
+                        pair.document = Some((object, within(&mut room, summary)));
+                    }
+                    Seen::Unreadable(unreadable) => pair.unreadable = Some(unreadable),
                 }
             }
             Ok(pairs)
@@ -170,26 +176,69 @@ fn skip(key: &str, id: Option<String>, error: &Error) -> Entry {
     Entry::Skipped { id, skipped }
 }
 
+/// An object that a listing names.
+enum Named {
+    Object(ObjectInfo),
+    Unreadable(Unreadable),
+}
+
+impl Named {
+    fn key(&self) -> &str {
+        match self {
+            Self::Object(object) => &object.key,
+            Self::Unreadable(unreadable) => &unreadable.key,
+        }
+    }
+}
+
+/// Bytes that an object of a listing takes beside its key.
+const WEIGHT: usize = 128;
+
+fn too_many(folder: &str) -> Error {
+    let message = format!(
+        "the objects in the folder \"{folder}\" are too many for the memory setting: raise \
+         memory_budget_bytes, or keep the backups in a folder of their own"
+    );
+    Error::new(Code::TooLarge, message).field("memory_budget_bytes")
+}
+
+/// A summary for which there is room. One that is larger than usual gets less of it, so that it cannot
+/// crowd out the others.
+fn within(room: &mut usize, summary: Result<Arc<Summary>>) -> Result<Arc<Summary>> {
+    let summary = summary?;
+    let weight = summary.weight() as usize;
+    let most = if weight > USUAL { *room / 2 } else { *room };
+    if weight > most {
+        let message = "there is no room for its metadata: raise memory_budget_bytes";
+        return Err(Error::new(Code::TooLarge, message).field("memory_budget_bytes"));
+    }
+    *room -= weight;
+    Ok(summary)
+}
+
+/// Bytes of metadata up to which a backup is a usual one.
+const USUAL: usize = 8 << 10;
+
 /// One half of what may be a backup.
 enum Seen {
     Archive(ObjectInfo),
     /// With what it says, or what is wrong with it.
     Document(ObjectInfo, Result<Arc<Summary>>),
+    Unreadable(Unreadable),
 }
 
 /// Reads what is a document; nothing for an object that is no part of a backup.
-async fn look(
-    bucket: &Bucket,
-    layout: &Layout,
-    documents: &Documents,
-    object: ObjectInfo,
-) -> Result<Option<(String, Seen)>> {
-    let name = match layout.half(&object.key) {
-        Some(Half::Archive(name)) => {
-            return Ok(Some((name.to_owned(), Seen::Archive(object))));
-        }
-        Some(Half::Metadata(name)) => name.to_owned(),
+async fn look(store: &Store, named: Named) -> Result<Option<(String, Seen)>> {
+    let Store { bucket, layout, documents, .. } = store;
+    let (name, is_archive) = match layout.half(named.key()) {
+        Some(Half::Archive(name)) => (name.to_owned(), true),
+        Some(Half::Metadata(name)) => (name.to_owned(), false),
         None => return Ok(None),
+    };
+    let object = match named {
+        Named::Unreadable(unreadable) => return Ok(Some((name, Seen::Unreadable(unreadable)))),
+        Named::Object(object) if is_archive => return Ok(Some((name, Seen::Archive(object)))),
+        Named::Object(object) => object,
     };
     let summary = documents.summary(bucket, &object).await;
     if let Err(error) = &summary
@@ -224,6 +273,8 @@ fn is_about_the_document(error: &Error) -> bool {
 struct Pair {
     archive: Option<ObjectInfo>,
     document: Option<(ObjectInfo, Result<Arc<Summary>>)>,
+    /// One of them, or both.
+    unreadable: Option<Unreadable>,
 }
 
 impl Pair {
@@ -234,6 +285,11 @@ impl Pair {
 
     /// What the pair is; nothing when it was deleted while we looked.
     fn judge(self, name: &str) -> Option<Entry> {
+        if let Some(Unreadable { key, member }) = self.unreadable {
+            let message =
+                format!("the listing of the bucket names it, and its {member} cannot be read");
+            return Some(skip(&key, None, &Error::new(Code::CorruptMetadata, message)));
+        }
         let Some((document, summary)) = self.document else { return Some(Entry::Archive) };
         let summary = match summary {
             Ok(summary) => summary,
@@ -261,9 +317,6 @@ impl Pair {
             );
             return Some(skip(&archive.key, id, &error));
         }
-        Some(match summary.backup(name, archive.size) {
-            Ok(backup) => Entry::Backup(Arc::new(backup)),
-            Err(error) => skip(&document.key, id, &error),
-        })
+        Some(Entry::Backup(Arc::new(summary.backup(name, archive.size))))
     }
 }

@@ -9,11 +9,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Result};
-use crate::protocol::{MAX_METADATA_DEPTH, Metadata};
+use crate::protocol::{MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata};
 use crate::s3::PartDigest;
 
 /// Name of our member.
@@ -154,29 +155,76 @@ pub fn write(
     Bytes::from(Value::Object(metadata).to_string())
 }
 
+/// Longest metadata that is read: what a host can give, and what this agent adds to it.
+const LONGEST: usize = MAX_METADATA + (8 << 10);
+
 /// Reads a document.
 ///
 /// # Errors
-/// `corrupt_metadata` when it is not a document of a backup.
+/// `corrupt_metadata` when it is not a document of a backup, `too_large` when it holds more than a
+/// listing can show.
 pub fn read(content: &[u8]) -> Result<Document> {
     let corrupt = |message: &str| Error::new(Code::CorruptMetadata, message);
-    let Ok(Value::Object(mut metadata)) = serde_json::from_slice(content) else {
+    let Ok(Members(mut members)) = serde_json::from_slice(content) else {
         return Err(corrupt("the metadata is not a JSON object"));
     };
-    let ours = metadata.shift_remove(OURS);
+    let ours = members.iter().rposition(|(name, _)| name == OURS).map(|at| members.remove(at).1);
+    members.retain(|(name, _)| name != OURS);
+    // As values it takes many times the memory, so its length is looked at first.
+    let length: usize = members.iter().map(|(name, value)| name.len() + value.get().len()).sum();
+    if length > LONGEST {
+        return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
+    }
+    let mut metadata = Metadata::new();
+    for (name, value) in members {
+        let value = serde_json::from_str(value.get());
+        metadata.insert(name, value.map_err(|_| corrupt("the metadata is nested too deeply"))?);
+    }
     let id = match metadata.get("backup_id") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         _ => return Err(corrupt("the metadata has no backup_id")),
     };
+    if id.chars().count() > MAX_BACKUP_ID {
+        let message = format!("the backup_id is longer than {MAX_BACKUP_ID} characters");
+        return Err(corrupt(&message));
+    }
     let size = metadata.get("size").and_then(Value::as_u64);
     if depth(&metadata) > MAX_METADATA_DEPTH {
         return Err(corrupt("the metadata is nested too deeply"));
     }
-    let (digests, fault) = match ours.map(read_ours).transpose() {
+    let (digests, fault) = match ours.map(|ours| read_ours(&ours)).transpose() {
         Ok(digests) => (digests, None),
         Err(fault) => (None, Some(fault)),
     };
     Ok(Document { id, size, metadata, digests, fault })
+}
+
+/// The members of an object as text, in their order.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A>(self, mut map: A) -> Result<Members, A::Error>
+            where
+                A: serde::de::MapAccess<'de>,
+            {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
 }
 
 /// How deep objects and arrays are nested in metadata, itself included.
@@ -193,18 +241,23 @@ pub fn depth(metadata: &Metadata) -> usize {
     below(metadata.values())
 }
 
-fn read_ours(ours: Value) -> Result<Digests> {
+fn read_ours(ours: &RawValue) -> Result<Digests> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: u64,
+    }
     let corrupt = || {
         Error::new(Code::CorruptMetadata, format!("the member {OURS} of the metadata is damaged"))
     };
-    if ours.get("format").and_then(Value::as_u64).is_some_and(|format| format > u64::from(FORMAT)) {
+    let version = serde_json::from_str::<Version>(ours.get());
+    if version.is_ok_and(|version| version.format > u64::from(FORMAT)) {
         return Err(Error::new(
             Code::UnsupportedFeature,
             "a newer version of the agent wrote this backup: update the agent",
         )
         .fact("feature", "metadata format"));
     }
-    let ours: Ours = serde_json::from_value(ours).map_err(|_| corrupt())?;
+    let ours: Ours = serde_json::from_str(ours.get()).map_err(|_| corrupt())?;
     let sha256 = decoded(&ours.parts).ok_or_else(corrupt)?;
     let crc64nvme = match &ours.crc64nvme {
         None => vec![None; sha256.len()],

@@ -36,6 +36,16 @@ const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// Largest metadata document that is read: the digests of 10,000 parts and the host's own.
 pub const MAX_DOCUMENT: u64 = 2 << 20;
 
+/// Bytes that a listing may take at least for its keys, and as many for its metadata.
+const LEAST_LISTING: u64 = 8 << 20;
+
+/// The part of the memory setting that a listing may take for each of these.
+const LISTING_PART: u64 = 8;
+
+fn most_bytes(memory_budget: u64) -> usize {
+    usize::try_from((memory_budget / LISTING_PART).max(LEAST_LISTING)).unwrap_or(usize::MAX)
+}
+
 /// A listing, and what it is good for.
 #[derive(Debug)]
 struct Last {
@@ -57,6 +67,8 @@ pub struct Store {
     documents: Documents,
     /// The place itself, wherever a store of it comes from.
     place: Arc<str>,
+    /// Bytes that the keys of a listing may take, and as many that its metadata may.
+    most_bytes: usize,
 }
 
 impl Store {
@@ -72,6 +84,7 @@ impl Store {
         Ok(Self {
             documents: Documents::new(&place, kept),
             place,
+            most_bytes: most_bytes(config.memory_budget),
             bucket: Bucket::new(config)?,
             layout,
             listings: Cache::builder().max_capacity(1).time_to_live(LISTING_LIFETIME).build(),
@@ -105,7 +118,7 @@ impl Store {
         self.listings
             .try_get_with(generation, async {
                 let begun = Instant::now();
-                let loaded = Listing::load(&self.bucket, &self.layout, &self.documents).await;
+                let loaded = Listing::load(self).await;
                 let listing = Arc::new(loaded?);
                 *self.last() = Some(Last { generation, begun, listing: Arc::clone(&listing) });
                 Ok(listing)
@@ -279,7 +292,7 @@ impl Store {
         digests: &Digests,
     ) -> Result<Backup> {
         let content = metadata::write(given, id, title, digests.size, Some(digests));
-        let backup = Summary::of(metadata::read(&content)?)?.backup(name, digests.size)?;
+        let backup = Summary::of(metadata::read(&content)?)?.backup(name, digests.size);
         let key = self.layout.metadata_key(name);
         let stored = self.bucket.put(of_document(&key), &Payload::new(vec![content])).await;
         self.changed();

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::layout::{Half, Layout};
 use crate::error::Result;
-use crate::s3::{Bucket, Next, Page};
+use crate::s3::{Bucket, Next, Onward, Operation, Page};
 
 /// Keys of a page, unless the storage gives fewer.
 const PAGE: usize = 1000;
@@ -25,14 +25,16 @@ struct Border {
 /// A page, and the border behind which it lies; none for the first.
 type Guessed = (Option<Border>, Result<Page>);
 
-/// Where one is.
+/// The way through the pages.
 struct Walk<'a> {
     /// Pages that begin where others ended the last time. None when they did not fit.
     guessed: Option<Pin<Box<dyn Stream<Item = Guessed> + Send + 'a>>>,
     /// The last key seen.
     last: Option<String>,
-    /// The page behind it.
+    /// Where the next page begins, if there is one.
     next: Option<Next>,
+    is_begun: bool,
+    onward: Onward,
 }
 
 /// All objects of the layout's folder, with one request for each page, whether or not the bucket is
@@ -52,7 +54,13 @@ pub(super) fn pages<'a>(
         };
         (border, page)
     });
-    let walk = Walk { guessed: Some(guessed.buffered(AHEAD).boxed()), last: None, next: None };
+    let walk = Walk {
+        guessed: Some(guessed.buffered(AHEAD).boxed()),
+        last: None,
+        next: None,
+        is_begun: false,
+        onward: Onward::new(Operation::ListObjectsV2),
+    };
     stream::try_unfold(walk, move |mut walk| async move {
         let page = walk.step(bucket, folder).await?;
         Ok(page.map(|page| (page, walk)))
@@ -61,7 +69,7 @@ pub(super) fn pages<'a>(
 
 impl Walk<'_> {
     async fn step(&mut self, bucket: &Bucket, folder: &str) -> Result<Option<Page>> {
-        let is_over = self.last.is_some() && self.next.is_none();
+        let is_over = self.is_begun && self.next.is_none();
         if is_over {
             return Ok(None);
         }
@@ -71,18 +79,28 @@ impl Walk<'_> {
         };
         let mut page = match guessed {
             Some((None, page)) => page?,
-            Some((Some(border), Ok(page))) if self.goes_on(&border, &page) => page,
+            Some((Some(border), Ok(mut page))) if self.goes_on(&border, &page) => {
+                page.objects
+                    .retain(|object| self.last.as_ref().is_none_or(|last| object.key > *last));
+                page
+            }
             _ => {
                 self.guessed = None;
                 let Some(next) = self.next.take() else { return Ok(None) };
                 bucket.list(folder, Some(next)).await?
             }
         };
-        page.objects.retain(|object| self.last.as_ref().is_none_or(|last| object.key > *last));
-        if let Some(object) = page.objects.last() {
-            self.last = Some(object.key.clone());
+        self.is_begun = true;
+        // Not every server lists in order.
+        let newest = page.objects.iter().map(|object| &object.key).max();
+        let is_new = newest.is_some_and(|key| self.last.as_ref().is_none_or(|last| key > last));
+        if let Some(key) = newest.filter(|_| is_new) {
+            self.last = Some(key.clone());
         }
-        self.next = page.next.clone();
+        if let Some(Next::Token(marker) | Next::After(marker)) = &page.next {
+            self.onward.step(marker, is_new)?;
+        }
+        self.next = page.next.take();
         Ok(Some(page))
     }
 

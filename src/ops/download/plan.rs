@@ -138,10 +138,9 @@ impl Plan {
         range: Range<u64>,
         content: &mut Filled,
     ) -> Result<()> {
-        let ObjectInfo { key, etag, .. } = &self.archive;
         let mut tries = outage.tries();
         loop {
-            let read = bucket.get_range(key, range.clone(), etag, content).await;
+            let read = bucket.get_range(&self.archive, range.clone(), content).await;
             if tries.judge(read).await?.is_some() {
                 return Ok(());
             }

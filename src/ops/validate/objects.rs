@@ -10,7 +10,7 @@ use crate::blocks::Filled;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::{Cancel, Target, leftovers};
-use crate::s3::{Bucket, Conditional, Payload, Stored, Upload, Write};
+use crate::s3::{Bucket, Conditional, ObjectInfo, Payload, Stored, Upload, Write};
 
 /// Content of the object that is written and read back.
 const PROBE: &[u8] = b"This object was written to test the storage and can be deleted.\n";
@@ -121,8 +121,14 @@ impl<'a> Probe<'a> {
         if self.bucket.get(&self.key, 1 << 20).await? != PROBE {
             return other("other bytes");
         }
+        // As a backup is looked at once it is stored.
+        let object = self.bucket.head(&self.key).await?;
+        if object.size != PROBE.len() as u64 {
+            return other("another number of bytes");
+        }
         let mut part = Filled::new(&target.pool);
-        self.bucket.get_range(&self.key, PART, etag, &mut part).await?;
+        let object = ObjectInfo { etag: etag.to_owned(), ..object };
+        self.bucket.get_range(&object, PART, &mut part).await?;
         let expected = PROBE.iter().skip(5).take(6);
         if part.slices().flatten().eq(expected) {
             Ok(Found::nothing())

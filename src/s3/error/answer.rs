@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::rules::Rules;
 use super::{Context, Operation};
 use crate::error::{Error, Upstream, clean};
+use crate::s3::answers::ServerDate;
 
 /// An HTTP answer that reports a failure.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +26,16 @@ impl Answer {
     pub(super) fn read(response: &HttpResponse) -> Self {
         let body = response.body().bytes().unwrap_or_default();
         let body = body.get(..body.len().min(64 << 10)).unwrap_or_default();
+        let headers = response.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        // Also one that was kept from the signer.
+        let date = response.extension().map(|ServerDate(date)| date.to_rfc2822());
         Self {
             status: response.status().as_u16(),
-            headers: response
-                .headers()
-                .iter()
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            headers: date
+                .map(|date| ("date".to_owned(), date))
+                .into_iter()
+                .chain(headers)
                 .collect(),
             body: String::from_utf8_lossy(body).into_owned(),
         }

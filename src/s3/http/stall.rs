@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::BoxError;
+use crate::s3::bounds::LEAST_BYTES;
 
 /// Nothing moved for `limit`.
 #[derive(Debug, thiserror::Error)]
@@ -110,16 +111,35 @@ impl<B: Body + Unpin> Body for Tracked<B> {
     }
 }
 
-/// A response body that fails when the storage is silent for `limit` while somebody waits.
+/// A response body that fails when the server is silent for `limit` while its bytes are waited for, or
+/// sends less than [`LEAST_BYTES`] in so much waiting.
 pub(super) struct Limited<B> {
     body: B,
     limit: Duration,
     silence: Option<Pin<Box<Sleep>>>,
+    /// When the waiting began that is not over yet.
+    since: Option<Instant>,
+    /// Waiting that is over, and the bytes that came meanwhile.
+    waited: Duration,
+    bytes: u64,
 }
 
 impl<B> Limited<B> {
     pub(super) fn new(body: B, limit: Duration) -> Self {
-        Self { body, limit, silence: None }
+        let (silence, since) = (None, None);
+        Self { body, limit, silence, since, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    /// Counts bytes that came. Says whether they come too slowly.
+    fn is_slow(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+        if self.bytes >= LEAST_BYTES {
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
+        }
+        self.waited >= self.limit
     }
 }
 
@@ -135,11 +155,21 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
+        let limit = self.limit;
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.silence = None;
+            let bytes = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) | None => {
+                    return Poll::Ready(frame.map(|end| end.map_err(Into::into)));
+                }
+            };
+            if self.is_slow(bytes) {
+                return Poll::Ready(Some(Err(StallFault { limit }.into())));
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let limit = self.limit;
+        self.since.get_or_insert_with(Instant::now);
         let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         match silence.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Some(Err(StallFault { limit }.into()))),
@@ -174,9 +204,21 @@ mod tests {
 
     /// This many frames, each after `pause`; then silence.
     fn frames(count: usize, pause: Duration) -> StreamBody<BoxStream<'static, Data>> {
-        let frames = stream::iter(0..count).then(move |_| async move {
-            sleep(pause).await;
-            Ok(Frame::data(Bytes::from_static(b"x")))
+        frames_of(LEAST_BYTES, count, pause)
+    }
+
+    fn frames_of(
+        bytes: u64,
+        count: usize,
+        pause: Duration,
+    ) -> StreamBody<BoxStream<'static, Data>> {
+        let frame = Bytes::from(vec![7; usize::try_from(bytes).unwrap()]);
+        let frames = stream::iter(0..count).then(move |_| {
+            let frame = frame.clone();
+            async move {
+                sleep(pause).await;
+                Ok(Frame::data(frame))
+            }
         });
         StreamBody::new(frames.chain(stream::pending()).boxed())
     }
@@ -230,6 +272,17 @@ mod tests {
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.downcast::<StallFault>().unwrap().limit, LIMIT);
         assert_eq!(start.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_trickles_is_given_up() {
+        for (bytes, pause) in [(1, 5), (1000, 10), (LEAST_BYTES / 4, 59)] {
+            let pause = Duration::from_secs(pause);
+            let mut body = Limited::new(frames_of(bytes, 1000, pause), LIMIT);
+            let start = Instant::now();
+            while body.frame().await.unwrap().is_ok() {}
+            assert!(start.elapsed() <= LIMIT * 2, "{bytes} bytes: {:?}", start.elapsed());
+        }
     }
 
     #[tokio::test(start_paused = true)]

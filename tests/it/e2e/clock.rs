@@ -48,7 +48,7 @@ pub(super) async fn in_another_time(server: &TestServer, offset: &str) -> Host {
 async fn a_wrong_clock_is_told_and_worked_around() {
     let server = TestServer::start().await;
     for (id, offset, least, most) in
-        [("behind", "-2h", -7260, -7140), ("ahead", "+30h", 107_940, 108_060)]
+        [("behind", "-2h", -7260, -7140), ("ahead", "+20h", 71_940, 72_060)]
     {
         let host = in_another_time(&server, offset).await;
         let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
@@ -74,4 +74,21 @@ async fn a_wrong_clock_is_told_and_worked_around() {
         host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
     }
     assert_empty(&server).await;
+}
+
+#[tokio::test]
+async fn signatures_more_than_a_day_off_are_not_made() {
+    let server = TestServer::start().await;
+    let plain = connect(&server).await;
+    super::store(&plain, "b", 1, 1000).await;
+    for offset in ["-3d", "+30h"] {
+        let host = in_another_time(&server, offset).await;
+        let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+        let failed = result["checks"].as_array().unwrap().iter();
+        let failed: Vec<_> = failed.filter(|check| check["status"] == "failed").collect();
+        assert_eq!(failed[0]["error"]["code"], "clock_skew", "{result}");
+        let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap_err();
+        assert_eq!(listed.data.code, "clock_skew");
+        assert!(listed.message.contains("clock"), "{}", listed.message);
+    }
 }

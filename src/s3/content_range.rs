@@ -1,0 +1,96 @@
+//! Which bytes of an object a server says that it sends.
+
+use std::ops::Range;
+
+use super::error::{Operation, invalid_response};
+use crate::error::{Code, Error, Result};
+
+/// The header `Content-Range` of a part of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ContentRange {
+    first: u64,
+    last: u64,
+    /// Length of the whole object, if it is told.
+    pub(super) whole: Option<u64>,
+}
+
+impl ContentRange {
+    /// Reads `bytes 0-99/1234`, or `bytes 0-99/*`.
+    pub(super) fn read(header: &str) -> Option<Self> {
+        let (unit, rest) = header.trim().split_once(char::is_whitespace)?;
+        let (range, whole) = rest.trim().split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let whole = match whole.trim() {
+            "*" => None,
+            whole => Some(whole.parse().ok()?),
+        };
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (unit.eq_ignore_ascii_case("bytes") && first <= last).then_some(Self { first, last, whole })
+    }
+
+    /// Whether an answer holds the bytes that were asked for, of an object of `size` bytes.
+    ///
+    /// # Errors
+    /// `changed` when the object has another size by now, `unsupported_feature` when the server does
+    /// not do ranges, `remote_error` when it sends others.
+    pub(super) fn check(header: Option<&str>, wanted: &Range<u64>, size: u64) -> Result<()> {
+        let Some(header) = header else {
+            // All of it, which is as good where all of it was wanted.
+            return if *wanted == (0..size) { Ok(()) } else { Err(no_ranges()) };
+        };
+        let wrong = |why: String| invalid_response(Operation::GetObject, "Content-Range", &why);
+        let Some(sent) = Self::read(header) else { return Err(wrong("it is no range".to_owned())) };
+        if sent.whole.is_some_and(|whole| whole != size) {
+            return Err(Error::new(
+                Code::Changed,
+                "the object was replaced while it was being read: start again",
+            ));
+        }
+        if sent.first == wanted.start && sent.last < wanted.end {
+            return Ok(());
+        }
+        let Range { start, end } = wanted;
+        let (first, last) = (sent.first, sent.last);
+        let end = end.saturating_sub(1);
+        Err(wrong(format!("bytes {start} to {end} were asked for, and {first} to {last} came")))
+    }
+}
+
+fn no_ranges() -> Error {
+    let message = "GetObject: the server sends the whole object in place of a range";
+    Error::new(Code::UnsupportedFeature, message).fact("feature", "Range")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_takes_what_servers_write() {
+        let range = |first, last, whole| Some(ContentRange { first, last, whole });
+        assert_eq!(ContentRange::read("bytes 0-99/1234"), range(0, 99, Some(1234)));
+        assert_eq!(ContentRange::read(" Bytes  5 - 5 / * "), range(5, 5, None));
+        for header in
+            ["", "bytes", "bytes */5", "bytes 5-4/9", "lines 0-1/2", "bytes -1-2/3", "bytes 0-1"]
+        {
+            assert_eq!(ContentRange::read(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn check_refuses_other_bytes() {
+        let code = |header, wanted: Range<u64>| {
+            ContentRange::check(header, &wanted, 100).map_err(|error| error.code())
+        };
+        assert_eq!(code(Some("bytes 10-19/100"), 10..20), Ok(()));
+        assert_eq!(code(Some("bytes 10-19/*"), 10..20), Ok(()));
+        // The rest is asked for again.
+        assert_eq!(code(Some("bytes 10-14/100"), 10..20), Ok(()));
+        assert_eq!(code(None, 0..100), Ok(()));
+        for other in ["bytes 0-9/100", "bytes 11-19/100", "bytes 10-20/100", "junk"] {
+            assert_eq!(code(Some(other), 10..20), Err(Code::RemoteError), "{other}");
+        }
+        assert_eq!(code(Some("bytes 10-19/101"), 10..20), Err(Code::Changed));
+        assert_eq!(code(None, 10..20), Err(Code::UnsupportedFeature));
+    }
+}
