@@ -1,9 +1,11 @@
 //! From how a call of the S3 API fails to one of our codes.
 //!
-//! Owns the translation of broken connections; what a storage answers is read in `answer` and
-//! given its meaning in `rules` and `place`.
+//! Broken connections are translated in `connection`, refused certificates in `certificate`; what a
+//! storage answers is read in `answer` and given its meaning in `rules` and `place`.
 
 mod answer;
+mod certificate;
+mod connection;
 mod place;
 mod rules;
 
@@ -13,10 +15,10 @@ use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 pub use self::answer::{Answer, classify};
+use self::connection::proxy_wants_login;
+pub(super) use self::connection::{broken, unreachable};
 pub use self::place::clock_skew;
 use super::answers::AnswerFault;
-use super::http::{DnsFault, ProxyFault, StallFault};
-use super::tls::UntrustedCertificate;
 use crate::error::{Code, Error, Upstream};
 
 /// A call of the S3 API.
@@ -167,161 +169,4 @@ where
 pub(super) fn invalid_response(operation: Operation, member: &'static str, why: &str) -> Error {
     let message = format!("{}: invalid response: {member}: {why}", operation.name());
     Error::new(Code::RemoteError, message).fact("member", member)
-}
-
-/// Translates a broken connection.
-pub(super) fn broken(endpoint: &str, what: &str, source: Box<dyn StdError + Send + Sync>) -> Error {
-    if let Some(error) = on_the_way(endpoint, source.as_ref()) {
-        return error.source(source);
-    }
-    if let Some(fault) = find::<StallFault>(source.as_ref()) {
-        let ms = u64::try_from(fault.limit.as_millis()).unwrap_or(u64::MAX);
-        let message =
-            format!("{endpoint} was silent for {} seconds in {what}", fault.limit.as_secs());
-        return Error::new(Code::Timeout, message)
-            .fact("stage", "http")
-            .fact("ms", ms)
-            .source(source);
-    }
-    // Absent while an answer is read; what breaks then is worth another try.
-    let request = find::<hyper_util::client::legacy::Error>(source.as_ref());
-    if let Some(fault) = find::<rustls::Error>(source.as_ref()).filter(|_| request.is_some()) {
-        return tls_failed(endpoint, fault).source(source);
-    }
-    if request.is_some_and(hyper_util::client::legacy::Error::is_connect) {
-        return not_connected(endpoint, source);
-    }
-    if endpoint.starts_with("http://")
-        && let Some(fault) = find::<hyper::Error>(source.as_ref())
-    {
-        if fault.is_parse() {
-            let message = format!(
-                "{endpoint} does not answer in HTTP: if it wants TLS, write https:// instead of \
-                 http://"
-            );
-            return Error::new(Code::InvalidEndpoint, message)
-                .field("endpoint")
-                .fact("reason", "plain_http_on_tls")
-                .source(source);
-        }
-        if fault.is_incomplete_message() {
-            let message = format!(
-                "{endpoint} closed the connection without an answer to {what}; if it wants TLS, \
-                 write https://"
-            );
-            return Error::new(Code::NetworkLost, message).fact("stage", "http").source(source);
-        }
-    }
-    Error::new(Code::NetworkLost, format!("the connection to {endpoint} broke in {what}"))
-        .fact("stage", "http")
-        .source(source)
-}
-
-/// Translates why there is no connection.
-pub(super) fn unreachable(endpoint: &str, source: Box<dyn StdError + Send + Sync>) -> Error {
-    if let Some(error) = on_the_way(endpoint, source.as_ref()) {
-        return error.source(source);
-    }
-    match find::<rustls::Error>(source.as_ref()) {
-        Some(fault) => tls_failed(endpoint, fault).source(source),
-        None => not_connected(endpoint, source),
-    }
-}
-
-/// What our own types say of a connection.
-fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error> {
-    if let Some(fault) = find::<UntrustedCertificate>(source) {
-        return Some(untrusted(endpoint, fault));
-    }
-    // Before the fault of a name, which may be the proxy's.
-    if let Some(fault) = find::<ProxyFault>(source) {
-        return Some(proxy_failed(endpoint, fault));
-    }
-    let fault = find::<DnsFault>(source)?;
-    let message = format!("cannot find the host \"{}\": check the endpoint", fault.host);
-    Some(
-        Error::new(Code::CannotConnect, message)
-            .field("endpoint")
-            .fact("stage", "dns")
-            .fact("host", fault.host.as_str()),
-    )
-}
-
-fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
-    let proxy = fault.proxy.as_str();
-    let error = if fault.wants_login {
-        proxy_wants_login(endpoint)
-    } else {
-        let message = format!(
-            "cannot reach {endpoint} through the proxy {proxy}: check HTTPS_PROXY, HTTP_PROXY and \
-             NO_PROXY"
-        );
-        Error::new(Code::CannotConnect, message).fact("stage", "proxy")
-    };
-    error.fact("host", proxy)
-}
-
-/// To a request as well as to a connection.
-fn proxy_wants_login(endpoint: &str) -> Error {
-    let message = format!(
-        "the proxy on the way to {endpoint} wants a user name and password: write the right ones \
-         into its URL in HTTPS_PROXY or HTTP_PROXY"
-    );
-    Error::new(Code::CannotConnect, message).fact("stage", "proxy")
-}
-
-fn not_connected(endpoint: &str, source: Box<dyn StdError + Send + Sync>) -> Error {
-    let io = find::<std::io::Error>(source.as_ref());
-    let reason = match io.map(std::io::Error::kind) {
-        Some(std::io::ErrorKind::ConnectionRefused) => {
-            "nothing listens there: check host and port, and that the storage runs"
-        }
-        Some(std::io::ErrorKind::TimedOut) => {
-            "it does not answer: check host and port, and firewalls on the way"
-        }
-        _ => "check host and port",
-    };
-    let mut error =
-        Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}: {reason}"))
-            .field("endpoint")
-            .fact("stage", "tcp")
-            .fact("host", endpoint.split_once("://").map_or(endpoint, |(_, host)| host));
-    if let Some(io) = io {
-        error = error.fact("os_error", io.to_string());
-    }
-    error.source(source)
-}
-
-fn untrusted(endpoint: &str, fault: &UntrustedCertificate) -> Error {
-    let remedy = match fault.reason {
-        "expired" => "it has expired: renew it on the storage, or check this machine's clock",
-        "not_yet_valid" => "it is not valid yet: check this machine's clock",
-        "name_mismatch" => {
-            "it was made for another host name: use that name in the endpoint, or path addressing"
-        }
-        "self_signed" => "it signed itself: give it as CA certificate if the fingerprint is right",
-        _ => "its issuer is unknown here: give the CA certificate of your storage",
-    };
-    let field = if fault.reason == "name_mismatch" { "endpoint" } else { "ca_certificate" };
-    let message = format!("the certificate of {endpoint} is not trusted: {remedy}");
-    Error::new(Code::TlsUntrusted, message)
-        .field(field)
-        .fact("reason", fault.reason)
-        .fact("subject", fault.subject.as_str())
-        .fact("issuer", fault.issuer.as_str())
-        .fact("sha256", fault.sha256.as_str())
-}
-
-fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
-    if matches!(fault, rustls::Error::InvalidMessage(_)) {
-        let message = format!(
-            "{endpoint} does not speak TLS on this port: use http://, or the port for https"
-        );
-        return Error::new(Code::InvalidEndpoint, message)
-            .field("endpoint")
-            .fact("reason", "tls_on_plain_http");
-    }
-    Error::new(Code::TlsFailed, format!("{endpoint} and this agent cannot agree on TLS: {fault}"))
-        .field("endpoint")
-        .fact("alert", fault.to_string())
 }

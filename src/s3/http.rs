@@ -2,19 +2,23 @@
 //! second, and time limits that count from the last byte that moved.
 //!
 //! HTTP/2 is not offered, because it would put all parts of an upload on one TCP connection.
-//! Faults leave here as types ([`DnsFault`], [`ProxyFault`], [`StallFault`],
-//! [`UntrustedCertificate`]) in the source chain, so that nobody has to read error texts.
+//! Faults leave here as types ([`DnsFault`], [`ProxyFault`], [`NotTls`], [`OpeningFault`],
+//! [`StallFault`], [`UntrustedCertificate`]) in the source chain, so that nobody has to read error texts.
 //!
 //! [`UntrustedCertificate`]: super::tls::UntrustedCertificate
 
+mod faults;
+mod opening;
 mod pace;
+mod proxy;
 mod reach;
 mod route;
 mod stall;
+mod stream;
+mod tunnel;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -29,10 +33,11 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, Error as PoolError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+pub(super) use self::faults::{DnsFault, NotTls, OpeningFault, ProxyFault, ProxyProblem};
+use self::opening::InTime;
 use self::pace::{Paced, Pacer};
 pub use self::reach::{Greeting, Reach};
 use self::route::Connector;
-pub(super) use self::route::{DnsFault, ProxyFault};
 pub(super) use self::stall::StallFault;
 use self::stall::{Activity, Limited, Tracked};
 use super::{payload, tls};
@@ -47,10 +52,20 @@ const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// Below the keep-alive of common servers, so that a pooled connection is rarely found dead.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
+/// Most connections that are kept idle: as many as a transfer can use at the same time.
+const IDLE_CONNECTIONS: usize = 64;
+
+/// Most headers of an answer; the library's default, which answers of S3 are far from.
+pub(super) const HEADERS_LIMIT: usize = 100;
+
+/// Most bytes that are read ahead on a connection, and so of the header of an answer: 408 KiB, the
+/// library's default.
+const BUFFER_LIMIT: usize = (8 << 10) + (4 << 10) * 100;
+
 /// One connection pool for one target.
 #[derive(Clone)]
 pub(super) struct Pool {
-    client: Client<HttpsConnector<Connector>, Tracked<Paced<SdkBody>>>,
+    client: Client<InTime<HttpsConnector<Connector>>, Tracked<Paced<SdkBody>>>,
     proxy_authorization: Option<HeaderValue>,
     up: Option<Pacer>,
     down: Option<Pacer>,
@@ -66,7 +81,7 @@ impl Pool {
     /// A pool for `config`, through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
     /// `NO_PROXY` name for its endpoint.
     pub(super) fn new(config: &TargetConfig) -> Result<Self> {
-        let connector = Connector::new(config);
+        let connector = Connector::new(config)?;
         let https = https_connector(config, connector.clone())?;
         Ok(Self::over(config, &connector, https))
     }
@@ -82,13 +97,21 @@ impl Pool {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .http1_max_headers(HEADERS_LIMIT)
+            .http1_max_buf_size(BUFFER_LIMIT)
             .http1_preserve_header_case(false);
         if config.max_bytes_per_second.is_some() {
             // Nothing small should wait long behind what was read in one go.
             client.http1_max_buf_size(payload::FRAME);
         }
         let pacer = || config.max_bytes_per_second.map(Pacer::new);
-        Self { client: client.build(https), proxy_authorization, up: pacer(), down: pacer() }
+        Self {
+            client: client.build(InTime(https)),
+            proxy_authorization,
+            up: pacer(),
+            down: pacer(),
+        }
     }
 
     /// Sends a request and gives it up when nothing moves for `limit`.
@@ -124,24 +147,12 @@ fn https_connector(
         // Told now, and not when the endpoint becomes https one day.
         tls::read_pem(pem)?;
     }
-    let https = hyper_rustls::HttpsConnectorBuilder::new();
-    let https = if config.endpoint.scheme() == "https" {
-        https.with_tls_config(tls::client_config(config)?)
-    } else {
-        // Never used; reading the system's roots would only cost time.
-        https.with_tls_config(empty_tls())
+    let tls = match config.endpoint.scheme() {
+        "https" => tls::client_config(config)?,
+        _ => tls::unused()?,
     };
+    let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls);
     Ok(https.https_or_http().enable_http1().wrap_connector(connector))
-}
-
-fn empty_tls() -> rustls::ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .map(|builder| {
-            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-        })
-        .unwrap_or_else(|_| unreachable!("ring supports the default versions"))
 }
 
 impl HttpClient for Pool {
@@ -188,8 +199,8 @@ impl HttpConnector for LimitedPool {
 fn connector_error(error: PoolError) -> ConnectorError {
     let stays = super::error::find::<rustls::Error>(&error).is_some_and(|fault| {
         matches!(fault, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidMessage(_))
-    }) || super::error::find::<ProxyFault>(&error)
-        .is_some_and(|fault| fault.wants_login)
+    }) || super::error::find::<ProxyFault>(&error).is_some_and(ProxyFault::stays)
+        || super::error::find::<NotTls>(&error).is_some()
         || super::error::find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse);
     if stays {
         return ConnectorError::other(Box::new(error), None);

@@ -11,13 +11,13 @@ use http::Uri;
 use hyper_rustls::HttpsConnector;
 use tower_service::Service;
 
-use super::route::{Connector, resolve};
+use super::route::{Connector, PROXY_LIMIT, resolve};
 use super::{BoxError, Pool, https_connector};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result, shortened};
 use crate::s3::error::{broken, unreachable};
 
-/// Time for each step.
+/// Time for each step; a proxy has its own in addition.
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// The way to one bucket.
@@ -44,7 +44,7 @@ impl Reach {
     /// # Errors
     /// As [`Bucket::new`](crate::s3::Bucket::new).
     pub fn new(config: &TargetConfig, folder: &str) -> Result<Self> {
-        let connector = Connector::new(config);
+        let connector = Connector::new(config)?;
         let endpoint = config.endpoint.as_str().trim_end_matches('/').to_owned();
         let question = match host_of_bucket(config) {
             Some(host) => {
@@ -146,9 +146,11 @@ impl Reach {
     }
 
     async fn limited<T>(&self, stage: &'static str, step: impl Future<Output = T>) -> Result<T> {
-        tokio::time::timeout(LIMIT, step).await.map_err(|_| {
+        let of_proxy = self.connector.proxy().map_or(Duration::ZERO, |_| PROXY_LIMIT);
+        let limit = LIMIT + of_proxy;
+        tokio::time::timeout(limit, step).await.map_err(|_| {
             let endpoint = &self.endpoint;
-            let seconds = LIMIT.as_secs();
+            let seconds = limit.as_secs();
             Error::new(Code::Timeout, format!("{endpoint} was silent for {seconds} seconds"))
                 .fact("stage", stage)
                 .fact("ms", seconds * 1000)

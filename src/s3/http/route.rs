@@ -8,76 +8,45 @@ use std::time::Duration;
 use aws_smithy_runtime::client::dns::TokioDnsResolver;
 use aws_smithy_runtime_api::client::dns::ResolveDns;
 use http::{HeaderValue, Uri};
+use hyper_rustls::HttpsConnector;
+pub(super) use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector as TcpConnector};
-use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper_util::client::legacy::connect::proxy::SocksV5;
 use tower_service::Service;
 
-use super::BoxError;
+use super::faults::{DnsFault, ProxyFault, ProxyProblem, of_socks};
+use super::proxy::{Protocol, Proxy};
+use super::stream::{Hop, Routed};
+use super::{BoxError, tunnel};
 use crate::config::TargetConfig;
+use crate::error::Result;
+use crate::s3::tls;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Time for a TCP connection to stand.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A host name that could not be resolved.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot find the host {host}")]
-pub(in crate::s3) struct DnsFault {
-    pub(in crate::s3) host: String,
-    source: BoxError,
-}
-
-/// A fault on the way through a proxy.
-#[derive(Debug, thiserror::Error)]
-#[error("the proxy {proxy} failed")]
-pub(in crate::s3) struct ProxyFault {
-    /// Host and port.
-    pub(in crate::s3) proxy: String,
-    /// Whether it asks for a user name and password, or for others than it got.
-    pub(in crate::s3) wants_login: bool,
-    source: BoxError,
-}
-
-impl ProxyFault {
-    fn boxed(proxy: &Uri, wants_login: bool, source: impl Into<BoxError>) -> BoxError {
-        let proxy = proxy.authority().map(ToString::to_string).unwrap_or_default();
-        Box::new(Self { proxy, wants_login, source: source.into() })
-    }
-}
-
-/// Its name is not exported.
-type TunnelError = <Tunnel<TcpConnector<Resolver>> as Service<Uri>>::Error;
+/// Time for a proxy to lead to the server: connection, TLS to the proxy, login and answer together.
+pub(super) const PROXY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Opens TCP connections on the route to the endpoint.
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: TcpConnector<Resolver>,
-    route: Route,
-}
-
-#[derive(Clone)]
-enum Route {
-    Direct,
-    /// `https` through a proxy: CONNECT.
-    Tunnel {
-        proxy: Uri,
-        authorization: Option<HeaderValue>,
-    },
-    /// `http` through a proxy: the whole URI in the request line.
-    Forward {
-        proxy: Uri,
-        authorization: Option<HeaderValue>,
-    },
+    /// Connects to a proxy, with TLS where its URL says so.
+    hop: HttpsConnector<TcpConnector<Resolver>>,
+    proxy: Option<Proxy>,
+    expects_tls: bool,
 }
 
 impl Connector {
     /// The route that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` ask for.
-    pub(super) fn new(config: &TargetConfig) -> Self {
+    ///
+    /// # Errors
+    /// `invalid_config` when the variable that counts cannot be used.
+    pub(super) fn new(config: &TargetConfig) -> Result<Self> {
+        let proxy = Proxy::for_endpoint(&config.endpoint, |name| std::env::var_os(name))?;
         let mut tcp = TcpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -86,58 +55,118 @@ impl Connector {
         // The kernel knows whether bytes that were written are taken on the other side.
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(super::STALL_LIMIT));
-        let endpoint = config.endpoint.as_str().parse::<Uri>().ok();
-        let intercept = endpoint.and_then(|uri| Matcher::from_env().intercept(&uri));
-        let route = match intercept {
-            None => Route::Direct,
-            Some(hit) => {
-                let (proxy, authorization) = (hit.uri().clone(), hit.basic_auth().cloned());
-                if config.endpoint.scheme() == "https" {
-                    Route::Tunnel { proxy, authorization }
-                } else {
-                    Route::Forward { proxy, authorization }
-                }
-            }
+        // Never `verify_tls` or `ca_certificate`: those are about the server.
+        let tls = match &proxy {
+            Some(proxy) if proxy.is_https() => tls::for_proxy(proxy.variable)?,
+            _ => tls::unused()?,
         };
-        Self { tcp, route }
+        let hop = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp.clone());
+        Ok(Self { tcp, hop, proxy, expects_tls: config.endpoint.scheme() == "https" })
     }
 
     /// Host and port of the proxy, if there is one.
     pub(super) fn proxy(&self) -> Option<String> {
-        match &self.route {
-            Route::Tunnel { proxy, .. } | Route::Forward { proxy, .. } => {
-                Some(proxy.authority().map(ToString::to_string).unwrap_or_default())
-            }
-            Route::Direct => None,
-        }
+        self.proxy.as_ref().map(Proxy::address)
     }
 
     /// The first host on the way to `destination`.
     pub(super) fn first_host<'a>(&'a self, destination: &'a Uri) -> &'a str {
-        let first = match &self.route {
-            Route::Tunnel { proxy, .. } | Route::Forward { proxy, .. } => proxy,
-            Route::Direct => destination,
-        };
+        let first = self.proxy.as_ref().map_or(destination, |proxy| &proxy.uri);
         first.host().unwrap_or_default()
     }
 
     /// A fault that is the proxy's, if there is one.
     pub(super) fn fault(&self, fault: DnsFault) -> BoxError {
-        match &self.route {
-            Route::Tunnel { proxy, .. } | Route::Forward { proxy, .. } => {
-                ProxyFault::boxed(proxy, false, fault)
+        match &self.proxy {
+            Some(proxy) => {
+                Box::new(ProxyFault::new(proxy, ProxyProblem::Unreachable, Some(fault.into())))
             }
-            Route::Direct => Box::new(fault),
+            None => Box::new(fault),
         }
     }
 
     /// What a proxy wants to see in each request that it forwards.
     pub(super) fn authorization_of_requests(&self) -> Option<HeaderValue> {
-        match &self.route {
-            Route::Forward { authorization, .. } => authorization.clone(),
-            Route::Direct | Route::Tunnel { .. } => None,
+        match &self.proxy.as_ref()?.protocol {
+            Protocol::Forward { authorization } => authorization.clone(),
+            Protocol::Tunnel { .. } | Protocol::Socks { .. } => None,
         }
     }
+
+    async fn open(self, destination: Uri) -> std::result::Result<Routed, BoxError> {
+        let Some(proxy) = &self.proxy else {
+            let io = Hop::Http(self.tcp.clone().call(destination).await?);
+            return Ok(Routed::new(io, false, self.expects_tls));
+        };
+        let through = tokio::time::timeout(PROXY_LIMIT, self.through(proxy, &destination)).await;
+        let io = through.unwrap_or_else(|_| {
+            let silent = ProxyProblem::Silent(PROXY_LIMIT);
+            Err(ProxyFault::new(proxy, silent, None).into())
+        })?;
+        let is_forwarded = matches!(proxy.protocol, Protocol::Forward { .. });
+        Ok(Routed::new(io, is_forwarded, self.expects_tls))
+    }
+
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        destination: &Uri,
+    ) -> std::result::Result<Hop, BoxError> {
+        let failed = |(problem, source)| ProxyFault::new(proxy, problem, source);
+        let unreachable = |error| failed((ProxyProblem::Unreachable, Some(error)));
+        match &proxy.protocol {
+            Protocol::Forward { .. } => {
+                Ok(self.hop.clone().call(proxy.uri.clone()).await.map_err(unreachable)?)
+            }
+            Protocol::Tunnel { authorization } => {
+                let mut io = self.hop.clone().call(proxy.uri.clone()).await.map_err(unreachable)?;
+                let destination = with_port(destination);
+                let asked = tunnel::establish(&mut io, &destination, authorization.as_ref());
+                asked.await.map_err(failed)?;
+                Ok(io)
+            }
+            Protocol::Socks { local_dns, login } => {
+                let destination = match local_dns {
+                    true => resolved(destination).await?,
+                    false => with_port(destination),
+                };
+                let mut socks = SocksV5::new(proxy.uri.clone(), self.tcp.clone());
+                if let Some((user, password)) = login.clone() {
+                    socks = socks.with_auth(user, password);
+                }
+                let io = socks.call(destination.parse()?).await;
+                Ok(Hop::Http(io.map_err(|fault| failed(of_socks(fault)))?))
+            }
+        }
+    }
+}
+
+/// Host and port of a URI, as an authority.
+fn with_port(destination: &Uri) -> String {
+    let is_https = destination.scheme() == Some(&http::uri::Scheme::HTTPS);
+    let port = destination.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+    format!("{}:{port}", destination.host().unwrap_or_default())
+}
+
+/// The same with an address in place of the host: one of IPv4 where there is one, which more proxies
+/// can reach.
+async fn resolved(destination: &Uri) -> std::result::Result<String, BoxError> {
+    let with_port = with_port(destination);
+    let Some((host, port)) = with_port.rsplit_once(':') else { return Ok(with_port) };
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    if literal.parse::<IpAddr>().is_ok() {
+        return Ok(with_port);
+    }
+    let found = resolve(host).await?;
+    Ok(match found.iter().find(|address| address.is_ipv4()).or_else(|| found.first()) {
+        Some(IpAddr::V4(address)) => format!("{address}:{port}"),
+        Some(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        None => with_port,
+    })
 }
 
 impl Service<Uri> for Connector {
@@ -150,81 +179,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let mut tcp = self.tcp.clone();
-        match self.route.clone() {
-            Route::Direct => Box::pin(async move {
-                let io = tcp.call(destination).await?;
-                Ok(Routed { io, proxied: false })
-            }),
-            Route::Tunnel { proxy, authorization } => Box::pin(async move {
-                let mut tunnel = Tunnel::new(proxy.clone(), tcp);
-                if let Some(value) = authorization {
-                    tunnel = tunnel.with_auth(value);
-                }
-                let io = tunnel.call(destination).await.map_err(|error| {
-                    let wants_login = matches!(error, TunnelError::ProxyAuthRequired);
-                    ProxyFault::boxed(&proxy, wants_login, error)
-                })?;
-                Ok(Routed { io, proxied: false })
-            }),
-            Route::Forward { proxy, .. } => Box::pin(async move {
-                let connecting = tcp.call(proxy.clone()).await;
-                let io = connecting.map_err(|error| ProxyFault::boxed(&proxy, false, error))?;
-                Ok(Routed { io, proxied: true })
-            }),
-        }
-    }
-}
-
-/// A connection that knows whether requests on it must carry the whole URI.
-pub(super) struct Routed {
-    io: TokioIo<TcpStream>,
-    proxied: bool,
-}
-
-impl Connection for Routed {
-    fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.proxied)
-    }
-}
-
-impl hyper::rt::Read for Routed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl hyper::rt::Write for Routed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        Box::pin(self.clone().open(destination))
     }
 }
 
@@ -235,8 +190,8 @@ pub(super) async fn resolve(host: &str) -> std::result::Result<Vec<IpAddr>, DnsF
 }
 
 /// Name resolution with a fault of its own type.
-#[derive(Clone)]
-struct Resolver;
+#[derive(Clone, Debug)]
+pub(super) struct Resolver;
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;

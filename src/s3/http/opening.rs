@@ -1,0 +1,40 @@
+//! A limit on the time until a connection is ready, TLS included: one that nobody waits for any more must
+//! end as well.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use tower_service::Service;
+
+use super::BoxError;
+use super::faults::OpeningFault;
+
+/// More than name resolution, TCP and a proxy may take, and less than a request waits.
+const OPENING_LIMIT: Duration = Duration::from_secs(50);
+
+/// A connector whose connections are ready in time, or not at all.
+#[derive(Clone)]
+pub(super) struct InTime<C>(pub(super) C);
+
+impl<C> Service<Uri> for InTime<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let opening = tokio::time::timeout(OPENING_LIMIT, self.0.call(destination));
+        Box::pin(async move {
+            opening.await.unwrap_or_else(|_| Err(OpeningFault { limit: OPENING_LIMIT }.into()))
+        })
+    }
+}

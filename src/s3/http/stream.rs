@@ -1,0 +1,118 @@
+//! The connection that a route ends in: it knows how requests on it are written, and looks at the first
+//! bytes that come back where TLS was begun.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read as _, ReadBuf, ReadBufCursor};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::faults::NotTls;
+
+/// TCP, or TLS to a proxy.
+pub(super) type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// How answers of HTTP/1 begin.
+const HTTP: &[u8] = b"HTTP/";
+
+/// The types of TLS records: change_cipher_spec, alert, handshake, application_data.
+const TLS_RECORDS: std::ops::RangeInclusive<u8> = 0x14..=0x17;
+
+/// A connection on the route to an endpoint.
+pub(super) struct Routed {
+    io: Hop,
+    /// Whether requests must carry the whole URI.
+    is_forwarded: bool,
+    opening: Option<Opening>,
+}
+
+/// The first bytes of a server that should speak TLS.
+#[derive(Default)]
+struct Opening {
+    bytes: [u8; HTTP.len()],
+    filled: usize,
+}
+
+impl Routed {
+    pub(super) fn new(io: Hop, is_forwarded: bool, expects_tls: bool) -> Self {
+        Self { io, is_forwarded, opening: expects_tls.then(Opening::default) }
+    }
+}
+
+impl Opening {
+    /// Reads until it is clear whether TLS comes; gives the bytes that belong to it.
+    fn poll(&mut self, io: &mut Hop, cx: &mut Context<'_>) -> Poll<std::io::Result<&[u8]>> {
+        loop {
+            let rest = self.bytes.get_mut(self.filled..).unwrap_or_default();
+            let mut buffer = ReadBuf::new(rest);
+            ready!(Pin::new(&mut *io).poll_read(cx, buffer.unfilled()))?;
+            let count = buffer.filled().len();
+            self.filled += count;
+            let seen = self.bytes.get(..self.filled).unwrap_or_default();
+            let is_tls = seen.first().is_none_or(|first| TLS_RECORDS.contains(first));
+            let is_http = seen == HTTP;
+            if is_tls || is_http || count == 0 || !HTTP.starts_with(seen) {
+                if !is_tls {
+                    return Poll::Ready(Err(std::io::Error::other(NotTls { is_http })));
+                }
+                break;
+            }
+        }
+        Poll::Ready(Ok(self.bytes.get(..self.filled).unwrap_or_default()))
+    }
+}
+
+impl Connection for Routed {
+    fn connected(&self) -> Connected {
+        self.io.connected().proxy(self.is_forwarded)
+    }
+}
+
+impl hyper::rt::Read for Routed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let Self { io, opening, .. } = &mut *self;
+        if let Some(first) = opening.as_mut().filter(|_| buffer.remaining() >= HTTP.len()) {
+            buffer.put_slice(ready!(first.poll(io, cx))?);
+            *opening = None;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(io).poll_read(cx, buffer)
+    }
+}
+
+impl hyper::rt::Write for Routed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+}

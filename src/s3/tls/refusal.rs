@@ -1,0 +1,196 @@
+//! Why a certificate is refused: the verdict of the library, and what the certificates themselves add.
+
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{CertificateError, OtherError};
+use sha2::{Digest, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+
+use super::given::Given;
+use super::hex;
+
+/// The library takes no shorter RSA keys.
+const SHORTEST_RSA_KEY: usize = 2048;
+
+/// A certificate that was refused, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate is not trusted ({problem:?})")]
+pub(in crate::s3) struct UntrustedCertificate {
+    pub(in crate::s3) problem: Problem,
+    pub(in crate::s3) subject: String,
+    pub(in crate::s3) issuer: String,
+    /// Fingerprint: SHA-256 over the DER form, lower-case hex.
+    pub(in crate::s3) sha256: String,
+}
+
+/// What is wrong with a certificate. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::s3) enum Problem {
+    UnknownIssuer,
+    /// An authority with the name of one that is known, but not its key.
+    OtherKey,
+    SelfSigned,
+    Expired(i64),
+    NotYetValid(i64),
+    /// Another certificate of the chain that the server sent.
+    ChainExpired(i64),
+    ChainNotYetValid(i64),
+    OtherName,
+    /// Made for something else than servers.
+    Purpose,
+    /// The issuer may not sign for this name.
+    NameConstraints,
+    /// That of an authority where that of a server belongs.
+    AuthorityAsServer,
+    /// A certificate of the chain may not sign others.
+    IssuerNotAuthority,
+    /// Of a server or of an authority of the chain, with so many bits.
+    ShortKey(usize),
+    SignatureAlgorithm,
+    Version,
+    CriticalExtension,
+    Unreadable,
+    /// Of a certificate that was given by hand.
+    GivenExpired(i64),
+    GivenNotYetValid(i64),
+    GivenNotAuthority,
+    Other,
+}
+
+impl Problem {
+    /// The fact `reason` of `tls_untrusted`.
+    pub(in crate::s3) fn reason(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer | Self::OtherKey => "unknown_issuer",
+            Self::SelfSigned => "self_signed",
+            Self::Expired(_) | Self::ChainExpired(_) | Self::GivenExpired(_) => "expired",
+            Self::NotYetValid(_) | Self::ChainNotYetValid(_) | Self::GivenNotYetValid(_) => {
+                "not_yet_valid"
+            }
+            Self::OtherName => "name_mismatch",
+            Self::Purpose
+            | Self::NameConstraints
+            | Self::AuthorityAsServer
+            | Self::IssuerNotAuthority
+            | Self::ShortKey(_)
+            | Self::SignatureAlgorithm
+            | Self::Version
+            | Self::CriticalExtension
+            | Self::Unreadable
+            | Self::GivenNotAuthority
+            | Self::Other => "invalid",
+        }
+    }
+}
+
+/// The fault of a handshake with this certificate.
+pub(super) fn refused(certificate: &CertificateDer<'_>, problem: Problem) -> rustls::Error {
+    let (subject, issuer) = match X509Certificate::from_der(certificate) {
+        Ok((_, parsed)) => (parsed.subject().to_string(), parsed.issuer().to_string()),
+        Err(_) => (String::new(), String::new()),
+    };
+    let sha256 = hex(&Sha256::digest(certificate));
+    let untrusted = UntrustedCertificate { problem, subject, issuer, sha256 };
+    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted))))
+}
+
+/// What a server sent, what was given, and when.
+pub(super) struct Checked<'a> {
+    pub(super) end_entity: &'a CertificateDer<'a>,
+    pub(super) intermediates: &'a [CertificateDer<'a>],
+    pub(super) given: &'a [Given],
+    pub(super) now: UnixTime,
+}
+
+impl Checked<'_> {
+    /// What the verdict of the library means.
+    pub(super) fn problem(&self, cause: &CertificateError) -> Problem {
+        let parsed = X509Certificate::from_der(self.end_entity).ok().map(|(_, parsed)| parsed);
+        let Some(own) = parsed else { return Problem::Unreadable };
+        let dates = own.validity();
+        let (from, to) = (dates.not_before.timestamp(), dates.not_after.timestamp());
+        let now = i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX);
+        // Before the issuer: to give an expired certificate would not help.
+        if now > to {
+            return Problem::Expired(to);
+        }
+        if now < from {
+            return Problem::NotYetValid(from);
+        }
+        let is_given = self.given.iter().any(|given| given.der == *self.end_entity);
+        let is_self_signed = own.subject() == own.issuer() && !is_given;
+        match named(cause) {
+            problem @ (Problem::OtherName | Problem::Version) => problem,
+            _ if is_self_signed => self.short_key().unwrap_or(Problem::SelfSigned),
+            problem
+            @ (Problem::UnknownIssuer | Problem::OtherKey | Problem::SignatureAlgorithm) => {
+                self.short_key().unwrap_or(problem)
+            }
+            problem => problem,
+        }
+    }
+
+    /// An RSA key that is too short, anywhere on the way from the server to an authority.
+    fn short_key(&self) -> Option<Problem> {
+        let given = self.given.iter().map(|given| &given.der);
+        let mut all = std::iter::once(self.end_entity).chain(self.intermediates).chain(given);
+        all.find_map(|der| short_key(der))
+    }
+}
+
+/// The RSA key of a certificate, when it is too short for the library.
+pub(super) fn short_key(certificate: &CertificateDer<'_>) -> Option<Problem> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    match parsed.public_key().parsed().ok()? {
+        PublicKey::RSA(key) if (1..SHORTEST_RSA_KEY).contains(&key.key_size()) => {
+            Some(Problem::ShortKey(key.key_size()))
+        }
+        _ => None,
+    }
+}
+
+fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the libraries add variants at will")]
+fn named(cause: &CertificateError) -> Problem {
+    match cause {
+        // The certificate of the server itself was looked at before.
+        CertificateError::ExpiredContext { not_after, .. } => {
+            Problem::ChainExpired(seconds(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            Problem::ChainNotYetValid(seconds(*not_before))
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Problem::OtherName
+        }
+        CertificateError::UnknownIssuer => Problem::UnknownIssuer,
+        CertificateError::BadSignature => Problem::OtherKey,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Problem::Purpose
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            Problem::SignatureAlgorithm
+        }
+        CertificateError::UnhandledCriticalExtension => Problem::CriticalExtension,
+        CertificateError::BadEncoding => Problem::Unreadable,
+        CertificateError::Other(OtherError(other)) => match other.downcast_ref::<webpki::Error>() {
+            Some(webpki::Error::NameConstraintViolation) => Problem::NameConstraints,
+            Some(webpki::Error::CaUsedAsEndEntity) => Problem::AuthorityAsServer,
+            Some(webpki::Error::EndEntityUsedAsCa | webpki::Error::PathLenConstraintViolated) => {
+                Problem::IssuerNotAuthority
+            }
+            Some(webpki::Error::EmptyEkuExtension) => Problem::Purpose,
+            Some(webpki::Error::UnsupportedCertVersion) => Problem::Version,
+            Some(webpki::Error::UnsupportedCriticalExtension) => Problem::CriticalExtension,
+            _ => Problem::Other,
+        },
+        _ => Problem::Other,
+    }
+}
