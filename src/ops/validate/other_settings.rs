@@ -95,6 +95,7 @@ fn at_host(host: &str, rung: Rung, error: &Error, config: &TargetConfig) -> Opti
     Some(Correction::new(config, rung, error.clone(), works_with))
 }
 
+/// Never the other way: who is between the agent and a server can make TLS fail.
 fn with_tls(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
     let mut endpoint = config.endpoint.clone();
     endpoint.set_scheme("https").ok()?;

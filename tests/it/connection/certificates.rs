@@ -22,23 +22,42 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// One with other properties.
+    pub(super) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = params(&[], "Test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        change(&mut params);
         let pem = params.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(params, key), pem }
     }
 
     /// A certificate for these hosts, valid in these years.
     pub(super) fn issue(&self, hosts: &[&str], years: std::ops::Range<i32>) -> Arc<Identity> {
+        self.issue_with(hosts, |params| set_years(params, years))
+    }
+
+    /// A certificate for these hosts with other properties.
+    pub(super) fn issue_with(
+        &self,
+        hosts: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Arc<Identity> {
         let key = KeyPair::generate().unwrap();
         let mut params = params(hosts, "Test storage");
-        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
-        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity::new(&certificate, &key)
     }
+}
+
+pub(super) fn set_years(params: &mut CertificateParams, years: std::ops::Range<i32>) {
+    params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
 }
 
 fn params(hosts: &[&str], name: &str) -> CertificateParams {
@@ -59,11 +78,21 @@ pub(crate) struct Identity {
 impl Identity {
     /// A certificate that vouches for itself, with or without the mark of an authority.
     pub(super) fn self_signed(host: &str, is_authority: bool) -> Arc<Self> {
+        Self::self_signed_with(host, |params| {
+            if is_authority {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            }
+        })
+    }
+
+    /// One with other properties.
+    pub(super) fn self_signed_with(
+        host: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Arc<Self> {
         let key = KeyPair::generate().unwrap();
         let mut params = params(&[host], "Test storage");
-        if is_authority {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }
+        change(&mut params);
         Self::new(&params.self_signed(&key).unwrap(), &key)
     }
 

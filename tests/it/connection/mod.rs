@@ -10,6 +10,7 @@ mod outage;
 mod pages;
 mod providers;
 mod proxy;
+mod proxy_kinds;
 mod refusals;
 mod replace;
 mod requests;

@@ -13,7 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 
-use super::certificates::{Authority, Identity};
+use super::certificates::{Authority, Identity, set_years};
 use super::wire::{Act, Wire};
 use super::{address, fact, list_error, open, there_and_back};
 use crate::support::TestServer;
@@ -108,6 +108,80 @@ async fn a_certificate_out_of_its_time_is_refused() {
 }
 
 #[tokio::test]
+async fn certificate_problem_is_named_where_its_issuer_is_known() {
+    let authority = Authority::new();
+    let for_clients = |params: &mut rcgen::CertificateParams| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let as_authority = |params: &mut rcgen::CertificateParams| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    };
+    let constrained = Authority::with(|params| {
+        let elsewhere = rcgen::GeneralSubtree::DnsName("elsewhere.example".to_owned());
+        params.name_constraints = Some(rcgen::NameConstraints {
+            permitted_subtrees: vec![elsewhere],
+            excluded_subtrees: vec![rcgen::GeneralSubtree::IpAddress(rcgen::CidrSubnet::V4(
+                [0; 4], [0; 4],
+            ))],
+        });
+    });
+    for (authority, identity, words) in [
+        (&authority, authority.issue_with(&[HOST], for_clients), "extended key usage"),
+        (&authority, authority.issue_with(&[HOST], as_authority), "certificate of a CA"),
+        (&constrained, constrained.issue(&[HOST], 2000..3000), "name constraints"),
+    ] {
+        let secured = Secured::start(identity).await;
+        let given = json!({"ca_certificate": authority.pem});
+        let error = secured.refusal(given, "invalid", "ca_certificate").await;
+        assert!(error.message.contains(words), "{}", error.message);
+        assert!(!error.message.contains("give"), "{}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn given_certificate_out_of_its_time_is_refused_with_its_date() {
+    for (years, reason, words) in [
+        (2000..2001, "expired", "expired on 2001-01-01"),
+        (2900..3000, "not_yet_valid", "not valid before 2900-01-01"),
+    ] {
+        let authority = Authority::with(|params| set_years(params, years.clone()));
+        let issued = authority.issue(&[HOST], 2000..3000);
+        let own = Identity::self_signed_with(HOST, |params| set_years(params, years));
+        for (identity, pem) in [(issued, authority.pem.clone()), (own.clone(), own.pem.clone())] {
+            let secured = Secured::start(identity).await;
+            let error = list_error(&secured.open(json!({"ca_certificate": pem})).await).await;
+            assert_eq!(error.data.code, "tls_untrusted", "{error:?}");
+            assert_eq!(fact(&error, "reason"), reason, "{error:?}");
+            assert!(error.message.contains(words), "{}", error.message);
+            assert!(error.message.contains("that you gave"), "{}", error.message);
+            // One that is in its time helps, whatever lies beside it.
+            let both = format!("{pem}\n{}", secured.identity.pem);
+            if secured.identity.pem != pem {
+                let host = secured.open(json!({"ca_certificate": both})).await;
+                assert_eq!(crate::e2e::ids(&host).await, Vec::<String>::new());
+            }
+        }
+        // Not given, an expired certificate that signed itself is not asked for.
+        let own = Identity::self_signed_with(HOST, |params| set_years(params, 2000..2001));
+        let secured = Secured::start(own).await;
+        let error = secured.refusal(json!({}), "expired", "ca_certificate").await;
+        assert!(!error.message.contains("give"), "{}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn given_certificate_without_ca_flag_vouches_for_itself_alone() {
+    let authority = Authority::with(|params| params.is_ca = rcgen::IsCa::ExplicitNoCa);
+    let secured = Secured::start(authority.issue(&[HOST], 2000..3000)).await;
+    let given = json!({"ca_certificate": authority.pem});
+    let error = list_error(&secured.open(given).await).await;
+    assert_eq!(fact(&error, "reason"), "invalid", "{error:?}");
+    assert!(error.message.contains("no CA flag"), "{}", error.message);
+    let given = json!({"ca_certificate": secured.identity.pem});
+    there_and_back(&secured.open(given).await).await;
+}
+
+#[tokio::test]
 async fn without_verification_any_certificate_will_do_and_the_log_warns() {
     let secured = Secured::start(Authority::new().issue(&["other"], 2000..2001)).await;
     let host = secured.open(json!({"verify_tls": false})).await;
@@ -132,14 +206,70 @@ async fn a_ca_certificate_that_is_none_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn https_on_a_port_without_tls_is_explained() {
+async fn https_on_plain_port_names_http_only_for_http() {
     let server = TestServer::embedded().await;
-    let https = format!("https://{}", address(&server));
-    let error = list_error(&open(&server, &https, json!({}), &[]).await.unwrap()).await;
-    assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
-    assert_eq!(fact(&error, "reason"), "tls_on_plain_http");
-    assert_eq!(error.data.field.as_deref(), Some("endpoint"));
-    assert!(error.message.contains("http://"), "{}", error.message);
+    let nginx = b"HTTP/1.1 400 Bad Request\r\n\r\n<h1>The plain HTTP request was sent</h1>";
+    for address in [address(&server), saying(nginx).await, saying(b"HTTP/1.0 400\r\n\r\n").await] {
+        let https = format!("https://{address}");
+        let host = open(&server, &https, json!({}), &[]).await.unwrap();
+        let error = list_error(&host).await;
+        assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
+        assert_eq!(fact(&error, "reason"), "tls_on_plain_http");
+        assert_eq!(error.data.field.as_deref(), Some("endpoint"));
+        assert!(error.message.contains("plain HTTP"), "{}", error.message);
+        assert_no_downgrade(&host, &error).await;
+    }
+    for words in [
+        b"SSH-2.0-OpenSSH_9.9\r\n".as_slice(),
+        b"HTTP",
+        b"HTTQ/1.1 200 OK\r\n\r\n",
+        b"http/1.1 200 OK\r\n\r\n",
+        b"220 mail.test ESMTP\r\n",
+        b"<html>400 Bad Request</html>",
+        b"\0",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff",
+        // TLS by its first bytes only.
+        b"\x16\x03\x03\xff\xff garbage",
+        b"\x16HTTP/1.1 200 OK\r\n\r\n",
+    ] {
+        let https = format!("https://{}", saying(words).await);
+        let host = open(&server, &https, json!({}), &[]).await.unwrap();
+        let error = list_error(&host).await;
+        assert_eq!(error.data.code, "tls_failed", "{} {error:?}", words.escape_ascii());
+        assert_eq!(error.data.field.as_deref(), Some("endpoint"));
+        assert!(!error.message.contains("HTTP"), "{}", error.message);
+        assert_no_downgrade(&host, &error).await;
+    }
+    // A server that closes without a word may be starting.
+    let https = format!("https://{}", saying(b"").await);
+    let host = open(&server, &https, json!({}), &[]).await.unwrap();
+    let error = list_error(&host).await;
+    assert_eq!(error.data.code, "cannot_connect", "{error:?}");
+    assert_no_downgrade(&host, &error).await;
+}
+
+/// Neither the error nor what `validate` finds leads from https to http.
+async fn assert_no_downgrade(host: &Host, error: &ErrorObject) {
+    let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(validated["ok"], false);
+    for text in [serde_json::to_string(error).unwrap(), validated.to_string()] {
+        assert!(!text.contains("http://"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn certificate_too_large_has_a_sentence_of_its_own() {
+    let pad = |params: &mut rcgen::CertificateParams| {
+        let pad =
+            rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 9], vec![4; 600_000]);
+        params.custom_extensions.push(pad);
+    };
+    let secured = Secured::start(Identity::self_signed_with(HOST, pad)).await;
+    let host = secured.open(json!({})).await;
+    let error = list_error(&host).await;
+    assert_eq!(error.data.code, "tls_failed", "{error:?}");
+    assert!(error.message.contains("larger than 64 KiB"), "{}", error.message);
+    assert_no_downgrade(&host, &error).await;
 }
 
 #[tokio::test]
@@ -153,7 +283,7 @@ async fn a_server_that_refuses_the_handshake_is_explained() {
 }
 
 /// A server that says the same to everybody, whatever it is asked.
-async fn saying(words: &'static [u8]) -> SocketAddr {
+pub(super) async fn saying(words: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind((HOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

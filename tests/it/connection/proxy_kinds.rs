@@ -1,0 +1,324 @@
+//! Proxies of each kind, and what they answer: SOCKS5 and TLS to the proxy work, a kind that is not
+//! supported is refused, and no login or request leaves in clear except to an `http://` proxy.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use s3_backup_agent::demo::host::Host;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::certificates::Authority;
+use super::proxy::{HTTP, HTTPS, assert_failed, guarded_with, secured};
+use super::tls::saying;
+use super::wire::{Act, Wire};
+use super::{address, fact, list_error, open, there_and_back};
+use crate::e2e::ids;
+use crate::support::TestServer;
+
+/// A SOCKS5 server that leads everything to one server.
+struct Socks {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Socks {
+    /// Lets `login` pass, or anybody, and answers with `status`.
+    async fn start(upstream: SocketAddr, login: Option<&'static str>, status: u8) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                tokio::spawn(socks(socket, upstream, login, status, Arc::clone(&seen)));
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+async fn socks(
+    mut near: TcpStream,
+    upstream: SocketAddr,
+    login: Option<&str>,
+    status: u8,
+    asked: Arc<Mutex<Vec<String>>>,
+) -> std::io::Result<()> {
+    assert_eq!(near.read_u8().await?, 5);
+    let methods = text(&mut near).await?;
+    let method = if login.is_some() { 2 } else { 0 };
+    if !methods.contains(&method) {
+        asked.lock().unwrap().push("no login".to_owned());
+        return near.write_all(&[5, 0xff]).await;
+    }
+    near.write_all(&[5, method]).await?;
+    if let Some(login) = login {
+        assert_eq!(near.read_u8().await?, 1);
+        let (user, password) = (text(&mut near).await?, text(&mut near).await?);
+        let fits = [user, password].join(&b':') == login.as_bytes();
+        near.write_all(&[1, u8::from(!fits)]).await?;
+        if !fits {
+            asked.lock().unwrap().push("wrong login".to_owned());
+            return Ok(());
+        }
+    }
+    let mut request = [0; 4];
+    near.read_exact(&mut request).await?;
+    assert_eq!(request[..3], [5, 1, 0]);
+    let host = match request[3] {
+        1 => std::net::Ipv4Addr::from(near.read_u32().await?).to_string(),
+        4 => std::net::Ipv6Addr::from(near.read_u128().await?).to_string(),
+        _ => String::from_utf8(text(&mut near).await?).unwrap(),
+    };
+    let port = near.read_u16().await?;
+    asked.lock().unwrap().push(format!("{host}:{port}"));
+    // In pieces, as they may come.
+    for byte in [5, status, 0, 1, 127, 0, 0, 1, 0, 80] {
+        near.write_all(&[byte]).await?;
+    }
+    if status == 0 {
+        let mut far = TcpStream::connect(upstream).await?;
+        tokio::io::copy_bidirectional(&mut near, &mut far).await?;
+    }
+    Ok(())
+}
+
+/// Bytes behind their length.
+async fn text(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut text = vec![0; socket.read_u8().await?.into()];
+    socket.read_exact(&mut text).await?;
+    Ok(text)
+}
+
+#[tokio::test]
+async fn socks_proxy_leads_to_the_server() {
+    let server = TestServer::embedded().await;
+    let login = "us@er:pass:w/ord";
+    let (storage, given) = secured(&server).await;
+    let port = address(&server).port();
+    let open_to = Socks::start(address(&server), None, 0).await;
+    let guarded = Socks::start(storage.address, Some(login), 0).await;
+    let url = format!("socks5h://us%40er:pass%3Aw%2Ford@{}", guarded.address);
+    let host = open(&server, HTTPS, given, &[("ALL_PROXY", &url)]).await.unwrap();
+    there_and_back(&host).await;
+    let asked = guarded.asked();
+    assert!(
+        !asked.is_empty() && asked.iter().all(|asked| asked == "storage.test:443"),
+        "{asked:?}"
+    );
+    let localhost = format!("http://localhost:{port}");
+    for (endpoint, scheme, variable, expected) in [
+        (HTTP, "socks5h", "HTTP_PROXY", "storage.test:9000".to_owned()),
+        ("http://storage.test", "socks5h", "all_proxy", "storage.test:80".to_owned()),
+        (&localhost, "socks5", "http_proxy", format!("127.0.0.1:{port}")),
+        (&localhost, "socks5h", "http_proxy", format!("localhost:{port}")),
+    ] {
+        let url = format!("{scheme}://{}", open_to.address);
+        let host = open(&server, endpoint, json!({}), &[(variable, &url)]).await.unwrap();
+        ids(&host).await;
+        let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+        assert_eq!(validated["ok"], true, "{validated}");
+        let asked = open_to.asked();
+        assert!(!asked.is_empty() && asked.iter().all(|asked| *asked == expected), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn socks_refusal_is_explained() {
+    let server = TestServer::embedded().await;
+    for (status, words) in [
+        (2, "connection not allowed"),
+        (4, "host unreachable"),
+        (5, "connection refused"),
+        (9, "does not answer in the protocol"),
+    ] {
+        let proxy = Socks::start(address(&server), None, status).await;
+        let url = format!("socks5h://{}", proxy.address);
+        let host = open(&server, HTTPS, json!({}), &[("HTTPS_PROXY", &url)]).await.unwrap();
+        let error = list_error(&host).await;
+        assert_failed(&error, &host);
+        assert!(error.message.contains(words), "{}", error.message);
+        assert!(error.message.contains(&proxy.address.to_string()), "{}", error.message);
+    }
+    for (login, seen) in [("", "no login"), ("user:S3CR3T@", "wrong login")] {
+        let proxy = Socks::start(address(&server), Some("user:other"), 0).await;
+        let url = format!("socks5h://{login}{}", proxy.address);
+        let host = open(&server, HTTP, json!({}), &[("HTTP_PROXY", &url)]).await.unwrap();
+        let error = list_error(&host).await;
+        assert_failed(&error, &host);
+        assert!(error.message.contains("wants a user name and password"), "{}", error.message);
+        assert!(error.message.contains("HTTP_PROXY"), "{}", error.message);
+        // Asking again is no use.
+        assert_eq!(proxy.asked(), [seen]);
+    }
+    // With `socks5` the agent looks the name up.
+    let proxy = Socks::start(address(&server), None, 0).await;
+    let url = format!("socks5://{}", proxy.address);
+    let endpoint = "https://storage.invalid";
+    let host = open(&server, endpoint, json!({}), &[("HTTPS_PROXY", &url)]).await.unwrap();
+    let error = list_error(&host).await;
+    assert_eq!(fact(&error, "stage"), "dns", "{error:?}");
+    assert_eq!(proxy.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
+    let server = TestServer::embedded().await;
+    let (storage, given) = secured(&server).await;
+    let authority = Authority::new();
+    let identity = || authority.issue(&["127.0.0.1"], 2000..3000);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("system.pem");
+    std::fs::write(&file, &authority.pem).unwrap();
+    let system = file.to_str().unwrap();
+    for (endpoint, upstream, variable, changes) in [
+        (HTTP, address(&server), "HTTP_PROXY", json!({})),
+        (HTTPS, storage.address, "HTTPS_PROXY", given),
+    ] {
+        let proxy = guarded_with(upstream, Some(identity())).await;
+        let url = format!("https://us%40er:pass%3Aw%2Ford@{}", proxy.address);
+        let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", system)];
+        let host = open(&server, endpoint, changes, &environment).await.unwrap();
+        there_and_back(&host).await;
+        assert!(proxy.seen().len() > 1);
+        // Neither the certificate of the target nor `verify_tls` is about the proxy.
+        let none = folder.path().join("none.pem");
+        std::fs::write(&none, &Authority::new().pem).unwrap();
+        let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", none.to_str().unwrap())];
+        let changes = json!({"ca_certificate": authority.pem, "verify_tls": false});
+        let host = open(&server, endpoint, changes, &environment).await.unwrap();
+        let error = list_error(&host).await;
+        assert_failed(&error, &host);
+        for words in ["its certificate is not trusted", "SSL_CERT_FILE", variable] {
+            assert!(error.message.contains(words), "{}", error.message);
+        }
+        assert_eq!(proxy.seen().len(), 0);
+    }
+    let plain = Wire::start(address(&server), |_| Act::Pass).await;
+    let url = format!("https://user:S3CR3T@{}", plain.address);
+    let environment = [("HTTPS_PROXY", url.as_str()), ("SSL_CERT_FILE", system)];
+    let host = open(&server, HTTPS, json!({}), &environment).await.unwrap();
+    let error = list_error(&host).await;
+    assert_failed(&error, &host);
+    assert!(error.message.contains("does not speak TLS"), "{}", error.message);
+    assert!(!error.message.contains("http://"), "{}", error.message);
+    assert_eq!(plain.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn connect_answer_keeps_its_status() {
+    let server = TestServer::embedded().await;
+    let answers: [(&[u8], &str); 8] = [
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n<Blocked>", "\"403 Forbidden\""),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "\"502 Bad Gateway\""),
+        (b"HTTP/1.0 302 Found\r\nLocation: http://login.test/\r\n\r\n", "\"302 Found\""),
+        (b"HTTP/1.1 407 Login\r\nProxy-Authenticate: NTLM\r\n\r\n", "user name and password"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "does not answer in the protocol"),
+        (b"HTTP/1.1 200 OK\r\n", "closed the connection"),
+        (b"", "closed the connection"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK", "does not come from the server"),
+    ];
+    for (answer, words) in answers {
+        let proxy = saying(answer).await;
+        let url = format!("http://user:S3CR3T@{proxy}");
+        let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
+        let error = list_error(&host).await;
+        assert_failed(&error, &host);
+        assert!(error.message.contains(words), "{}", error.message);
+        assert!(error.message.contains("ALL_PROXY"), "{}", error.message);
+        let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+        assert!(validated["checks"][2]["error"].to_string().contains(words.trim_matches('"')));
+    }
+}
+
+#[tokio::test]
+async fn proxy_kind_that_is_not_supported_is_refused_at_open() {
+    let server = TestServer::embedded().await;
+    let (_, seen) = mute().await;
+    for value in ["ftp://me:S3CR3T@127.0.0.1:1", "socks4://127.0.0.1:1", "http://me:S3/CR3T@h:1"] {
+        for (endpoint, variable) in
+            [(HTTP, "http_proxy"), (HTTPS, "HTTPS_PROXY"), (HTTPS, "ALL_PROXY")]
+        {
+            let error = open(&server, endpoint, json!({}), &[(variable, value)]).await.unwrap_err();
+            assert_eq!(error.data.code, "invalid_config", "{value}");
+            assert!(error.message.contains(variable), "{}", error.message);
+            let all = serde_json::to_string(&error).unwrap();
+            assert!(!all.contains("CR3T") && !all.contains("127.0.0.1:1"), "{all}");
+            // What does not count is not looked at.
+            let direct = [(variable, value), ("NO_PROXY", "*")];
+            open(&server, endpoint, json!({}), &direct).await.unwrap();
+        }
+    }
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+/// A listener that keeps the first bytes of each connection, and closes it.
+async fn mute() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut first = vec![0; 65_536];
+            let count = socket.read(&mut first).await.unwrap_or_default();
+            first.truncate(count);
+            noted.lock().unwrap().push(first);
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn proxy_sees_no_login_and_no_request_in_clear_unless_it_is_an_http_proxy() {
+    let server = TestServer::embedded().await;
+    let login = BASE64_STANDARD.encode("user:S3CR3T");
+    for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY"), (HTTPS, "ALL_PROXY")]
+    {
+        for scheme in ["http", "https", "socks5", "socks5h", "socks4", "ftp", "HTTPS", "quic"] {
+            let (proxy, seen) = mute().await;
+            let url = format!("{scheme}://user:S3CR3T@{proxy}");
+            let opened = open(&server, endpoint, json!({}), &[(variable, &url)]).await;
+            let is_usable = matches!(scheme, "http" | "https" | "HTTPS" | "socks5" | "socks5h");
+            assert_eq!(opened.is_ok(), is_usable, "{scheme}");
+            if let Ok(host) = opened {
+                look(&host).await;
+            }
+            let seen = seen.lock().unwrap();
+            assert_eq!(seen.is_empty(), !is_usable || scheme == "socks5", "{scheme}: {seen:?}");
+            for first in seen.iter() {
+                let text = first.escape_ascii().to_string();
+                match scheme {
+                    "http" => assert!(text.contains(&login), "{text}"),
+                    _ => {
+                        let expected = if scheme.starts_with("socks") { 0x05 } else { 0x16 };
+                        assert_eq!(first.first(), Some(&expected), "{scheme}: {text}");
+                        for secret in ["S3CR3T", &login, "CONNECT", "GET ", "AWS4-HMAC"] {
+                            assert!(!text.contains(secret), "{scheme}: {text}");
+                        }
+                    }
+                }
+                // To a tunnel, a request goes only within TLS.
+                if endpoint == HTTPS {
+                    assert!(!text.contains("AWS4-HMAC"), "{text}");
+                }
+            }
+        }
+    }
+}
+
+/// Whatever the agent does to list and to validate.
+async fn look(host: &Host) {
+    list_error(host).await;
+    host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+}
