@@ -5,6 +5,7 @@
 //! instance metadata. Secrets live in [`Secret`], which cannot be printed.
 
 mod check;
+mod keys;
 mod provider;
 mod secret;
 
@@ -18,6 +19,7 @@ use self::check::{
 pub use self::provider::{Provider, wrong_host};
 pub use self::secret::{Secret, SecretSource};
 use crate::error::Result;
+use crate::error::secrets::Known;
 
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1 << 20;
@@ -169,6 +171,8 @@ pub struct TargetConfig {
     pub folder: String,
     /// Access key id.
     pub access_key_id: String,
+    /// Keeps the access key id out of what servers say, for as long as these settings are here.
+    pub hidden_access_key_id: Known,
     /// Secret access key.
     pub secret_access_key: Secret,
     /// Session token of temporary credentials.
@@ -226,6 +230,13 @@ impl TargetSettings {
             None => Secret::from(String::new()),
         };
         check_key("secret_access_key", "secret access key", secret_access_key.expose())?;
+        // One of the two is a secret, whichever it is.
+        let hidden_access_key_id = if keys::look_swapped(&access_key_id, secret_access_key.expose())
+        {
+            Known::secret(access_key_id.clone())
+        } else {
+            Known::name(access_key_id.clone())
+        };
         let session_token =
             self.session_token.map(|source| source.read("session_token")).transpose()?;
         if let Some(token) = &session_token {
@@ -247,6 +258,7 @@ impl TargetSettings {
             bucket,
             prefix: self.prefix.unwrap_or_default(),
             folder: self.folder.unwrap_or_else(|| DEFAULT_FOLDER.to_owned()),
+            hidden_access_key_id,
             access_key_id,
             secret_access_key,
             session_token,
@@ -267,6 +279,12 @@ impl TargetConfig {
     #[must_use]
     pub fn max_parts(&self) -> u64 {
         self.provider.map_or(MAX_PARTS, |provider| provider.parts.max_count)
+    }
+
+    /// Whether the access key id looks like a secret, and the secret like an access key id.
+    #[must_use]
+    pub fn keys_look_swapped(&self) -> bool {
+        keys::look_swapped(&self.access_key_id, self.secret_access_key.expose())
     }
 
     /// The same at another address, in the region that its host names.

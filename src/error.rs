@@ -4,6 +4,8 @@
 //! socket or a file failed; the rooms that talk to them translate into this type once.
 
 mod code;
+pub mod secrets;
+pub mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::code::{Code, Kind};
-
-/// Longest text of the storage that is repeated, in bytes.
-pub const MAX_TEXT: usize = 2048;
+pub use self::text::{MAX_TEXT, clean, shortened};
 
 /// Pattern of the characters that no text of the storage keeps.
 #[cfg(test)]
@@ -133,11 +133,12 @@ struct Inner {
 }
 
 impl Error {
-    /// An error with a sentence that says what was wrong and what to do.
+    /// An error with a sentence that says what was wrong and what to do. What it quotes may come
+    /// from others, so that it is [`clean`]ed as a whole.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             code,
-            message: message.into(),
+            message: clean(&message.into()),
             field: None,
             facts: BTreeMap::new(),
             retry_after_ms: None,
@@ -282,8 +283,19 @@ impl fmt::Debug for Error {
             .field("field", &self.0.field)
             .field("facts", &self.0.facts)
             .field("upstream", &self.0.upstream)
-            .field("source", &self.0.source)
+            .field("source", &Causes(self))
             .finish_non_exhaustive()
+    }
+}
+
+/// The sentences of the causes. What else they hold may be a whole request.
+struct Causes<'a>(&'a Error);
+
+impl fmt::Debug for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = std::error::Error::source(self.0);
+        let causes = std::iter::successors(first, |cause| cause.source());
+        f.debug_list().entries(causes.map(|cause| text::quoted(&cause.to_string()))).finish()
     }
 }
 
@@ -297,36 +309,4 @@ impl std::error::Error for Error {
 #[must_use]
 pub fn no_memory(error: std::io::Error) -> Error {
     Error::new(Code::Busy, "this machine has no memory left for the transfer").source(error)
-}
-
-/// Text from outside: without control characters and at most [`MAX_TEXT`] long, so that it can
-/// stand in a log line, a terminal or a page.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    shortened(text, MAX_TEXT)
-}
-
-/// [`clean`] with another limit, in bytes.
-#[must_use]
-pub fn shortened(text: &str, limit: usize) -> String {
-    let mut cleaned = String::with_capacity(text.len().min(limit));
-    for character in text.trim().chars() {
-        let character = if character.is_control() { ' ' } else { character };
-        if cleaned.len() + character.len_utf8() > limit {
-            break;
-        }
-        cleaned.push(character);
-    }
-    cleaned
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_from_outside_loses_control_characters_and_length() {
-        assert_eq!(clean("a\u{1b}[31m\nb"), "a [31m b");
-        assert!(clean(&"é".repeat(5000)).len() <= 2048);
-    }
 }

@@ -24,6 +24,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use self::queue::Queue;
 use crate::error::clean;
+use crate::error::text::quoted;
 use crate::protocol::LogLevel;
 
 /// Longest line in JSON, in bytes with its line feed.
@@ -150,6 +151,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let mut own = Fields::default();
         event.record(&mut own);
         let mut fields = Map::new();
+        let mut sentence = own.sentence;
         if is_ours(event.metadata()) {
             for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
                 if let Some(outer) = span.extensions().get::<Fields>() {
@@ -159,8 +161,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             fields.extend(own.named);
         } else {
             fields.insert("from".to_owned(), json!(event.metadata().target()));
+            sentence = quoted(&sentence);
         }
-        self.0.write(*event.metadata().level(), &own.sentence, fields);
+        self.0.write(*event.metadata().level(), &sentence, fields);
     }
 }
 

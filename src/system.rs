@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::text::is_hidden;
+
 /// Requests of a person or of the system that the program should end.
 pub(crate) struct EndRequests {
     #[cfg(unix)]
@@ -136,10 +138,10 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
 }
 
 /// The name with which a file can be called, as near to this one as possible. Those in a bucket may
-/// come from other tools, and hold what a file name must not.
+/// come from other tools, and hold what a file name must not, or what makes it look like another.
 pub(crate) fn file_name(name: &str) -> String {
     let forbidden = if cfg!(windows) { r#"/\:<>"|?*"# } else { r"/\:" };
-    let name = name.replace(|letter: char| letter.is_control() || forbidden.contains(letter), "_");
+    let name = name.replace(|letter: char| is_hidden(letter) || forbidden.contains(letter), "_");
     if cfg!(windows) && is_device(&name) { format!("_{name}") } else { name }
 }
 

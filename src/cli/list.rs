@@ -85,7 +85,8 @@ fn table(backups: &[Backup]) -> String {
     }
     let mut lines = vec![style(line(&head, &widths)).bold().to_string()];
     lines.extend(rows.iter().map(|row| line(row, &widths)));
-    let total = backups.iter().map(|backup| backup.stored_size).sum();
+    // The sizes are what the server says.
+    let total = backups.iter().fold(0_u64, |sum, backup| sum.saturating_add(backup.stored_size));
     let count = match backups.len() {
         1 => "1 backup".to_owned(),
         count => format!("{count} backups"),

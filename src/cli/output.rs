@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use chrono::Datelike as _;
 use clap::CommandFactory as _;
 use console::style;
 use serde::Serialize;
@@ -11,17 +12,23 @@ use serde_json::{Map, Value, json};
 
 use super::Cli;
 use super::settings::SECRET;
+use crate::error::secrets::{redact, redact_data};
+use crate::error::text::{is_hidden, quoted};
 use crate::error::{Cleanup, Code, Error, ErrorData, Kind, Result, Upstream, clean};
 use crate::protocol::{CheckError, ErrorObject};
 
-/// Prints a line or more on stdout. A reader that went away is no failure: what was asked for is
-/// done.
+/// Prints a line or more on stdout, without secrets. A reader that went away is no failure: what was
+/// asked for is done.
 ///
 /// # Errors
 /// `local_io`.
 pub fn say(text: impl AsRef<str>) -> Result<()> {
+    print(&redact(text.as_ref()))
+}
+
+fn print(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{}", text.as_ref()).and_then(|()| stdout.flush()) {
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::new(Code::LocalIo, format!("cannot write to stdout: {error}")).source(error))
         }
@@ -34,15 +41,40 @@ pub fn say(text: impl AsRef<str>) -> Result<()> {
 /// # Errors
 /// `local_io`.
 pub(super) fn say_json(result: &impl Serialize) -> Result<()> {
-    say(serde_json::to_string(result).map_err(|error| {
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Escaped);
+    result.serialize(&mut serializer).map_err(|error| {
         Error::new(Code::Internal, "the result cannot be written as JSON").source(error)
-    })?)
+    })?;
+    // Names stay as they are, whatever they hold: scripts look for them.
+    print(&redact_data(&String::from_utf8_lossy(&json)))
 }
 
-/// Tells on stderr what is going on, for people.
+/// JSON in which hidden characters are escaped, so that it can be looked at.
+struct Escaped;
+
+impl serde_json::ser::Formatter for Escaped {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for part in fragment.split_inclusive(is_hidden) {
+            let hidden = part.chars().next_back().filter(|last| is_hidden(*last));
+            let plain = hidden.map_or(part, |hidden| part.strip_suffix(hidden).unwrap_or(part));
+            writer.write_all(plain.as_bytes())?;
+            for unit in hidden.iter().flat_map(|hidden| hidden.encode_utf16(&mut [0; 2]).to_vec()) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells on stderr what is going on, for people, without secrets.
 pub fn note(text: impl AsRef<str>) {
     // Nobody to tell when stderr is gone.
-    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    let _ = writeln!(io::stderr().lock(), "{}", redact(text.as_ref()));
 }
 
 /// Reports why a command failed.
@@ -60,7 +92,7 @@ pub(super) fn report(error: &Error, json: bool, verbose: bool) {
     if verbose {
         let mut cause = error.source();
         while let Some(inner) = cause {
-            let _ = write!(text, "\n  because: {}", clean(&inner.to_string()));
+            let _ = write!(text, "\n  because: {}", quoted(&inner.to_string()));
             cause = inner.source();
         }
     }
@@ -163,11 +195,13 @@ pub(super) fn date(metadata: &Map<String, Value>) -> String {
     }
 }
 
-/// Reads an ISO 8601 date; without an offset it counts as UTC.
+/// Reads an ISO 8601 date; without an offset it counts as UTC. At the end of the calendar it could not
+/// be shown in another time zone, so that the year has four digits.
 pub(super) fn moment(date: &str) -> Option<chrono::DateTime<chrono::FixedOffset>> {
     let with_offset = chrono::DateTime::parse_from_rfc3339(date).ok();
-    with_offset.or_else(|| {
+    let moment = with_offset.or_else(|| {
         let naive = chrono::NaiveDateTime::parse_from_str(date, "%Y-%m-%dT%H:%M:%S%.f");
         naive.ok().map(|naive| naive.and_utc().fixed_offset())
-    })
+    });
+    moment.filter(|moment| (0..10_000).contains(&moment.year()))
 }

@@ -8,23 +8,25 @@ use zeroize::Zeroizing;
 
 use super::check::invalid;
 use crate::error::Result;
+use crate::error::secrets::Known;
 
-/// A text that must never be shown. Wiped from memory when dropped.
+/// A text that must never be shown: as long as it is here, it is taken out of every text that
+/// leaves the process. Wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(Known);
 
 impl Secret {
     /// The text itself, for signing.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
 }
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self(Known::secret(text))
     }
 }
 

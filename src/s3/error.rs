@@ -6,6 +6,7 @@
 mod answer;
 mod certificate;
 mod connection;
+mod denied;
 mod place;
 mod rules;
 
@@ -90,6 +91,10 @@ pub struct Context {
     pub bucket: String,
     /// Region that the requests are signed for.
     pub region: String,
+    /// Whether the access key ID looks like a secret, and the secret like an access key ID.
+    pub keys_look_swapped: bool,
+    /// Whether the request was signed by the server's clock, because it refused this machine's.
+    pub clock_corrected: bool,
 }
 
 /// The first cause of type `T`, looking into the layers that wrap errors without naming them as

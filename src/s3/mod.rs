@@ -10,6 +10,7 @@ mod answers;
 mod bounds;
 mod content_range;
 mod digest;
+mod echo;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -43,6 +44,7 @@ use futures_util::future::BoxFuture;
 use self::answers::Bounded;
 use self::bounds::SKEW;
 pub use self::digest::{PartDigest, Sha256Digest};
+use self::echo::Echoes;
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
 pub use self::http::{Greeting, Reach};
@@ -87,6 +89,7 @@ pub struct Bucket {
     name: String,
     endpoint: String,
     quirks: Arc<Quirks>,
+    keys_look_swapped: bool,
     /// Where calls that are made again are counted.
     progress: Progress,
 }
@@ -143,12 +146,13 @@ impl Bucket {
             builder = builder.interceptor(WithoutXId);
         }
         let quirks = Arc::new(Quirks::new(config));
-        builder = builder.interceptor(Clock(Arc::clone(&quirks)));
+        builder = builder.interceptor(Clock(Arc::clone(&quirks))).interceptor(Echoes);
         Ok(Self {
             client: aws_sdk_s3::Client::from_conf(builder.build()),
             name: config.bucket.clone(),
             endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
             quirks,
+            keys_look_swapped: config.keys_look_swapped(),
             progress: Progress::default(),
         })
     }
@@ -172,11 +176,13 @@ impl Bucket {
         self.quirks.now()
     }
 
-    fn context(&self, in_force: &InForce) -> Context {
+    fn context(&self, in_force: &InForce, clock_corrected: bool) -> Context {
         Context {
             endpoint: self.endpoint.clone(),
             bucket: self.name.clone(),
             region: in_force.region.clone(),
+            keys_look_swapped: self.keys_look_swapped,
+            clock_corrected,
         }
     }
 
@@ -205,7 +211,7 @@ impl Bucket {
                 Way { config, content_md5: in_force.content_md5, conditions: in_force.conditions };
             let error = match attempt(way).await {
                 Ok(output) => return Ok(output),
-                Err(error) => translate(operation, &self.context(&in_force), error),
+                Err(error) => translate(operation, &self.context(&in_force, time_refused), error),
             };
             // The SDK measures the difference of the clocks on every answer that has a believable date,
             // and signs with the server's time from the next request on.

@@ -1,6 +1,7 @@
 //! Bytes to frames and back: one JSON object per line, and raw bytes behind a line that announces
 //! them. Knows the limits, and no stream in particular.
 
+use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ pub struct Frame {
 }
 
 /// The members of a JSON-RPC object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Message {
     /// Id of a request.
     #[serde(default, deserialize_with = "present")]
@@ -32,6 +33,13 @@ pub struct Message {
     pub params: Option<Box<RawValue>>,
     #[serde(default, deserialize_with = "present")]
     payload: Option<Box<RawValue>>,
+}
+
+impl fmt::Debug for Message {
+    /// Without the parameters, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 /// A member that is there, be it `null`: that is no id and no length, and not nothing either.

@@ -31,7 +31,7 @@ const LEAF_ROOMS: &[(&str, &[&str])] = &[
     ("blocks", &["error"]),
     ("journal", &["system"]),
     ("fault", &[]),
-    ("system", &[]),
+    ("system", &["error"]),
     ("logging", &["config", "error", "protocol"]),
 ];
 

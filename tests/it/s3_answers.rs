@@ -334,7 +334,13 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 fn context(endpoint: &str, region: &str) -> Context {
-    Context { endpoint: endpoint.to_owned(), bucket: BUCKET.to_owned(), region: region.to_owned() }
+    Context {
+        endpoint: endpoint.to_owned(),
+        bucket: BUCKET.to_owned(),
+        region: region.to_owned(),
+        keys_look_swapped: false,
+        clock_corrected: false,
+    }
 }
 
 fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {

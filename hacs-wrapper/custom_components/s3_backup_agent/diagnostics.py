@@ -5,6 +5,7 @@ from typing import Any, Final
 from homeassistant.components.diagnostics import async_redact_data
 from homeassistant.core import HomeAssistant
 
+from .agent.log import Redactor
 from .const import CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY
 from .coordinator import S3ConfigEntry
 
@@ -19,7 +20,8 @@ async def async_get_config_entry_diagnostics(
     listing, health = runtime.coordinator.data, runtime.coordinator.health
     info, error = runtime.client.info, health.last_error
     sweep = health.last_sweep
-    hidden = [entry.data[name] for name in _SECRET]
+    redact = Redactor()
+    redact.add(entry.data[name] for name in _SECRET)
     data = {
         "config": dict(entry.data),
         "options": dict(entry.options),
@@ -30,7 +32,7 @@ async def async_get_config_entry_diagnostics(
         }
         if info
         else None,
-        "agent_log": [_without(hidden, line) for line in runtime.client.log_tail],
+        "agent_log": list(runtime.client.log_tail),
         "last_update_success": runtime.coordinator.last_update_success,
         "last_upload": health.last_upload.isoformat() if health.last_upload else None,
         "last_sweep": {
@@ -44,7 +46,7 @@ async def async_get_config_entry_diagnostics(
         "last_error": {
             "operation": health.failed_operation,
             "code": error.code,
-            "message": _without(hidden, error.message),
+            "message": error.message,
             "facts": error.facts,
             "upstream": error.upstream,
         }
@@ -63,10 +65,13 @@ async def async_get_config_entry_diagnostics(
         ],
         "skipped": [{"key": item.key, "code": item.code} for item in listing.skipped],
     }
-    return async_redact_data(data, _SECRET)
+    # A storage may repeat them anywhere.
+    return _without(redact, async_redact_data(data, _SECRET))
 
 
-def _without(secrets: list[str], text: str) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "**REDACTED**")
-    return text
+def _without(redact: Redactor, data: Any) -> Any:
+    if isinstance(data, dict):
+        return {_without(redact, name): _without(redact, value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without(redact, item) for item in data]
+    return redact(data) if isinstance(data, str) else data

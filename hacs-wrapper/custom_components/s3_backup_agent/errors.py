@@ -5,6 +5,7 @@ and that fact (`cannot_connect_dns`). The placeholders are the facts. Tests hold
 protocol/errors.json and to both translations.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -106,6 +107,7 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
             }
         ),
     ),
+    "access_denied": ("reason", frozenset({"explicit_deny"})),
     "cannot_connect": ("stage", frozenset({"dns", "proxy"})),
     "tls_untrusted": (
         "reason",
@@ -143,6 +145,7 @@ PLACEHOLDERS: Final = (
 )
 UNKNOWN: Final = "?"
 _LONGEST = 300  # characters of a fact that a storage had a hand in
+_MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # all of the punctuation that Markdown knows
 
 
 def translation_key(error: AgentError) -> str:
@@ -188,6 +191,14 @@ def _text(fact: Any) -> str:
     # Braces would be taken for placeholders by the page that shows it.
     text = text.translate({ord("{"): "(", ord("}"): ")"})
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def markdown(text: str) -> str:
+    """Text of a storage for a page that reads Markdown: every character stands for itself.
+
+    No link, image, list or HTML comes of it, and no address becomes a link by itself.
+    """
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def wants_reauth(error: AgentError) -> bool:

@@ -15,7 +15,7 @@ from homeassistant.util import dt as dt_util
 
 from .agent import AgentError, Leftover, Uploaded
 from .const import DOMAIN
-from .errors import CODES, OTHER, UNKNOWN, placeholders
+from .errors import CODES, OTHER, UNKNOWN, markdown, placeholders, translation_key
 
 #: Errors that somebody has to do something about, outside of this integration's forms.
 ISSUE_CODES: Final = (
@@ -27,6 +27,8 @@ ISSUE_CODES: Final = (
     "quota_exceeded",
     "tls_untrusted",
 )
+#: Those that have other words for one of their reasons.
+ISSUE_VARIANTS: Final = ("access_denied_explicit_deny",)
 #: A bucket that keeps what is deleted, so that deleting never frees space.
 ISSUE_VERSIONED: Final = "versioned_bucket"
 #: Uploads that came to no end, which the keys cannot remove: they take up space for ever.
@@ -124,7 +126,12 @@ class Health:
         current = {error.code: error for error in self._errors.values()}
         for code in ISSUE_CODES:
             error = current.get(code)
-            self._issue(code, placeholders(error) if error else None)
+            key = translation_key(error) if error else code
+            self._issue(
+                code,
+                placeholders(error) if error else None,
+                key=key if key in ISSUE_VARIANTS else code,
+            )
         self._on_change()
 
     def _issue(
@@ -132,6 +139,8 @@ class Health:
         code: str,
         facts: dict[str, str] | None,
         severity: ir.IssueSeverity = ir.IssueSeverity.ERROR,
+        *,
+        key: str | None = None,
     ) -> None:
         issue_id = f"{code}_{self._entry_id}"
         if facts is None:
@@ -143,8 +152,10 @@ class Health:
             issue_id,
             is_fixable=False,
             severity=severity,
-            translation_key=code,
-            translation_placeholders=facts | {"title": self._title},
+            translation_key=key or code,
+            # The page reads Markdown, and the facts are the words of a storage.
+            translation_placeholders={name: markdown(fact) for name, fact in facts.items()}
+            | {"title": self._title},
         )
 
 

@@ -63,6 +63,10 @@ fn invalid_endpoint(reason: &'static str, message: String) -> Error {
 }
 
 fn key_id(config: &TargetConfig) -> Option<Error> {
+    if config.keys_look_swapped() {
+        // The refusal says so, and that is more.
+        return None;
+    }
     let doubt = config.provider?.doubt_about(&config.access_key_id)?;
     let message = format!("the access key id does not look right: {doubt}");
     Some(refused("access_key", "access_key_id", message))

@@ -1,18 +1,22 @@
 //! The answer of a storage that refuses: its status, its headers, its error document.
 //!
-//! The only place that reads S3's error documents. Everything in them is untrusted: what goes on
-//! from here has no control characters and a limited length.
+//! The only place that reads S3's error documents. Everything in them is untrusted, and may repeat
+//! the request: what goes on from here has no hidden characters, nothing that was signed or secret,
+//! and a limited length.
+
+use std::fmt;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use chrono::{DateTime, Utc};
 
 use super::rules::Rules;
 use super::{Context, Operation};
-use crate::error::{Error, Upstream, clean};
+use crate::error::text::quoted;
+use crate::error::{Error, Upstream};
 use crate::s3::answers::ServerDate;
 
 /// An HTTP answer that reports a failure.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -20,6 +24,13 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body, as text.
     pub body: String,
+}
+
+impl fmt::Debug for Answer {
+    /// Without what may repeat the request.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 impl Answer {
@@ -50,6 +61,11 @@ impl Answer {
         self.body.trim().is_empty()
     }
 
+    /// Whether nothing but the status says why: an answer to HEAD, for one, has no document.
+    pub(super) fn is_bare(&self) -> bool {
+        self.is_silent() && matches!(self.status, 400 | 401 | 403)
+    }
+
     /// Whether the body is for a person or another program: HTML, JSON or plain text.
     pub(super) fn is_page(&self) -> bool {
         let body = self.body.trim_start_matches('\u{feff}').trim_start();
@@ -77,11 +93,14 @@ impl Answer {
 pub(super) struct Document {
     pub(super) code: String,
     pub(super) message: String,
+    /// As it came: only compared.
     pub(super) bucket: Option<String>,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
     pub(super) server_time: Option<DateTime<Utc>>,
     pub(super) storage_class: Option<String>,
+    /// Whether a policy forbids it, where the storage tells that from a right that is missing.
+    pub(super) forbidden: Option<bool>,
     request_id: Option<String>,
 }
 
@@ -89,34 +108,33 @@ impl Document {
     fn read(answer: &Answer) -> Self {
         let body = answer.body.trim_start_matches('\u{feff}').trim();
         let tree = roxmltree::Document::parse(body).ok();
-        let text = |name: &str| {
-            tree.as_ref()?
-                .descendants()
-                .find(|node| node.tag_name().name() == name)
-                .and_then(|node| node.text())
-                .map(clean)
-                .filter(|text| !text.is_empty())
+        let member = |name: &str| {
+            let mut nodes = tree.as_ref()?.descendants();
+            nodes.find(|node| node.tag_name().name() == name)?.text()
         };
+        let text = |name: &str| member(name).map(quoted).filter(|text| !text.is_empty());
         Self {
             // HEAD has no body; MinIO says it in a header.
             code: text("Code")
-                .or_else(|| answer.header("x-minio-error-code").map(clean))
+                .or_else(|| answer.header("x-minio-error-code").map(quoted))
                 .map(|code| shortened(&code, 64))
                 .unwrap_or_default(),
             message: text("Message")
-                .or_else(|| answer.header("x-minio-error-desc").map(clean))
+                .or_else(|| answer.header("x-minio-error-desc").map(quoted))
                 .unwrap_or_default(),
-            bucket: text("BucketName"),
+            bucket: member("BucketName").map(|name| name.trim().to_owned()),
             region: text("Region")
-                .or_else(|| answer.header("x-amz-bucket-region").map(clean))
+                .or_else(|| answer.header("x-amz-bucket-region").map(quoted))
                 .filter(|region| is_region(region)),
             endpoint: text("Endpoint").map(|endpoint| shortened(&endpoint, 160)),
             server_time: text("ServerTime")
                 .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
                 .map(|time| time.with_timezone(&Utc)),
+            // Alibaba OSS.
+            forbidden: member("NoPermissionType").map(|kind| kind.trim() == "ExplicitDeny"),
             storage_class: text("StorageClass").map(|class| shortened(&class, 64)),
             request_id: text("RequestId")
-                .or_else(|| answer.header("x-amz-request-id").map(clean))
+                .or_else(|| answer.header("x-amz-request-id").map(quoted))
                 .map(|id| shortened(&id, 128)),
         }
     }

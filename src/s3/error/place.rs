@@ -9,10 +9,11 @@ use url::Url;
 use super::answer::{is_region, shortened};
 use super::rules::Rules;
 use super::{Context, Operation};
-use crate::error::{Code, Error, clean};
+use crate::error::text::quoted;
+use crate::error::{Code, Error};
 
 /// Difference of the clocks from which storages refuse, 15 minutes.
-const MOST_SKEW: i64 = 900;
+const MOST_SKEW: u64 = 900;
 
 const SET_IT: &str = "set it, or turn on time synchronisation";
 
@@ -71,7 +72,7 @@ impl Rules<'_> {
             && self.answer.is_silent()
             && self.operation == Operation::ListObjectsV2;
         if elsewhere && !moved.is_empty() {
-            let moved = shortened(&clean(moved), 120);
+            let moved = shortened(&quoted(moved), 120);
             let message =
                 format!("{endpoint} does not answer as an S3 service: it redirects to {moved}");
             return invalid("not_s3", message);
@@ -102,18 +103,29 @@ impl Rules<'_> {
         moved.starts_with("https://") && (there == here || in_host == Some(here.as_str()))
     }
 
+    /// Before everything else where there is no document: a clock that has just been set looks like
+    /// a right that is missing. What comes of it is corrected and asked again.
+    pub(super) fn bare_clock(&self) -> Option<Error> {
+        let other_region = self.status() == 400 && self.expected_region().is_some();
+        (self.answer.is_bare() && !other_region).then(|| self.clock()).flatten()
+    }
+
     pub(super) fn clock(&self) -> Option<Error> {
         let server = self.document.server_time.or_else(|| self.answer.date());
         let ahead = server.map(|server| Utc::now().signed_duration_since(server).num_seconds());
+        // Once a request was signed by the server's clock, the reason is another one.
+        let looks_skewed = !self.context.clock_corrected
+            && ahead.is_some_and(|ahead| ahead.unsigned_abs() > MOST_SKEW);
         let skewed = match self.code() {
             "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired" | "ExpiredRequest" => {
                 true
             }
             _ if self.says("date is too old") => true,
             // The signature covers the time. rclone says AccessDenied with status 400.
-            "SignatureDoesNotMatch" => ahead.is_some_and(|ahead| ahead.abs() > MOST_SKEW),
-            "AccessDenied" if self.status() == 400 => {
-                ahead.is_some_and(|ahead| ahead.abs() > MOST_SKEW)
+            "SignatureDoesNotMatch" => looks_skewed,
+            "AccessDenied" if self.status() == 400 => looks_skewed,
+            "" | "AccessDenied" | "Forbidden" | "Unauthorized" | "BadRequest" => {
+                self.answer.is_bare() && looks_skewed
             }
             _ => false,
         };
@@ -121,10 +133,27 @@ impl Rules<'_> {
             return None;
         }
         let (Some(server), Some(ahead)) = (server, ahead) else {
-            let message = format!("this machine's clock is wrong: {SET_IT}");
+            let message = format!("this machine's clock and the storage's differ: {SET_IT}");
             return Some(Error::new(Code::ClockSkew, message));
         };
         Some(clock_skew(ahead).fact("server_time", server.to_rfc3339()))
+    }
+
+    /// Servers refuse swapped keys with many codes: a secret with a slash breaks the scope of the
+    /// signature. So what is refused is not read, as long as it is not about something else.
+    pub(super) fn swapped(&self) -> Option<Error> {
+        let refused = matches!(self.status(), 400 | 401 | 403 | 405 | 501);
+        let other = || self.addressing().or_else(|| self.space()).or_else(|| self.content());
+        if !self.context.keys_look_swapped || !refused || other().is_some() {
+            return None;
+        }
+        let message = "the access key id and the secret access key look swapped: enter each in \
+                       the place of the other";
+        Some(
+            Error::new(Code::InvalidCredentials, message)
+                .field("access_key_id")
+                .fact("which", "swapped"),
+        )
     }
 
     pub(super) fn identity(&self) -> Option<Error> {
@@ -209,7 +238,7 @@ impl Rules<'_> {
     }
 
     pub(super) fn place(&self) -> Option<Error> {
-        let Context { bucket, region, endpoint } = self.context;
+        let Context { bucket, region, endpoint, .. } = self.context;
         let unusable = |code, message| {
             Some(Error::new(code, message).field("bucket").fact("bucket", bucket.as_str()))
         };

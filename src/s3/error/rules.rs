@@ -3,7 +3,7 @@
 //! Providers differ: messages may be missing, codes may be wrong, a console or a proxy answers in
 //! place of the storage. So the answer is looked at from each side in turn, and the first side that
 //! knows it decides. The facts behind each rule are the recorded answers in
-//! `tests/it/s3_answers.rs`. The rules about settings are in `place`.
+//! `tests/it/s3_answers.rs`. The rules about settings are in `place`, those about policies in `denied`.
 
 use chrono::{DateTime, Utc};
 
@@ -24,8 +24,10 @@ pub(super) struct Rules<'a> {
 
 impl Rules<'_> {
     pub(super) fn apply(&self) -> Error {
-        self.not_s3()
+        self.bare_clock()
+            .or_else(|| self.not_s3())
             .or_else(|| self.clock())
+            .or_else(|| self.swapped())
             .or_else(|| self.identity())
             .or_else(|| self.addressing())
             .or_else(|| self.place())
@@ -60,7 +62,7 @@ impl Rules<'_> {
         }
     }
 
-    fn space(&self) -> Option<Error> {
+    pub(super) fn space(&self) -> Option<Error> {
         let full = match self.code() {
             "QuotaExceeded"
             | "StorageQuotaExceeded"
@@ -88,7 +90,7 @@ impl Rules<'_> {
         })
     }
 
-    fn content(&self) -> Option<Error> {
+    pub(super) fn content(&self) -> Option<Error> {
         let what = self.operation.name();
         let changed = |message: &str| Some(Error::new(Code::Changed, message));
         let shorter = "the object is shorter than it was a moment ago";
@@ -161,7 +163,6 @@ impl Rules<'_> {
             let message = format!("the storage protects the object from changes: {}", self.words());
             return Some(Error::new(Code::Locked, message));
         }
-        let bucket = &self.context.bucket;
         match self.code() {
             "AccountProblem" | "AllAccessDisabled" | "UserSuspended" => {
                 let message = format!(
@@ -174,26 +175,7 @@ impl Rules<'_> {
             _ if self.status() == 403 => {}
             _ => return None,
         }
-        let action = self.denied_action().unwrap_or(self.operation.action());
-        let place = match action.strip_prefix("kms:") {
-            Some(_) => format!("the key that encrypts the bucket \"{bucket}\""),
-            None => format!("the bucket \"{bucket}\""),
-        };
-        let message = format!("the keys lack the right {action} on {place}: grant it");
-        Some(
-            Error::new(Code::AccessDenied, message)
-                .field("bucket")
-                .fact("action", action)
-                .fact("resource", format!("arn:aws:s3:::{bucket}")),
-        )
-    }
-
-    /// The right that AWS itself names, which may be one on a key of KMS.
-    fn denied_action(&self) -> Option<&str> {
-        let (_, rest) = self.document.message.split_once("not authorized to perform: ")?;
-        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != ':');
-        let action = rest.get(..end.unwrap_or(rest.len()))?;
-        (action.contains(':') && action.len() <= 64).then_some(action)
+        Some(self.denied())
     }
 
     fn absence(&self) -> Option<Error> {

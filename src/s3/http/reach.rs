@@ -14,7 +14,8 @@ use tower_service::Service;
 use super::route::{Connector, PROXY_LIMIT, resolve};
 use super::{BoxError, Pool, https_connector};
 use crate::config::TargetConfig;
-use crate::error::{Code, Error, Result, shortened};
+use crate::error::text::quoted_within;
+use crate::error::{Code, Error, Result};
 use crate::s3::error::{broken, unreachable};
 
 /// Time for each step; a proxy has its own in addition.
@@ -128,7 +129,7 @@ impl Reach {
         let date =
             header(http::header::DATE).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         Ok(Greeting {
-            server: header(http::header::SERVER).map(|name| shortened(name, 64)),
+            server: header(http::header::SERVER).map(|name| quoted_within(name, 64)),
             ahead_s: date.map(|date| Utc::now().signed_duration_since(date).num_seconds()),
         })
     }

@@ -1,6 +1,7 @@
 """Diagnostics help, and give nothing away."""
 
 import json
+from urllib.parse import quote
 
 from conftest import Storage, agent_of, upload
 from custom_components.s3_backup_agent.agent import AgentError
@@ -18,7 +19,14 @@ async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage:
     coordinator = entry.runtime_data.coordinator
     await coordinator.async_refresh()
     secret = storage.form["secret_access_key"]
-    coordinator.health.failed("upload", AgentError(f"no: {secret}", code="remote_error"))
+    key = storage.form["access_key_id"]
+    error = AgentError(
+        f"no: {secret}",
+        code="remote_error",
+        facts={"host": f"x?key={secret}", "list": [1, secret]},
+        upstream={"message": f"No such key: {key}", "request_id": quote(secret, safe="")},
+    )
+    coordinator.health.failed("upload", error)
 
     data = await async_get_config_entry_diagnostics(hass, entry)
     assert data["config"]["bucket"] == storage.bucket
@@ -34,6 +42,7 @@ async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage:
 
     text = json.dumps(data)
     assert secret not in text
+    assert quote(secret, safe="") not in text
     assert storage.form["access_key_id"] not in text
     assert "Private name" not in text
 

@@ -16,6 +16,7 @@ from custom_components.s3_backup_agent.errors import (
     PLACEHOLDERS,
     UNKNOWN,
     VARIANTS,
+    markdown,
     placeholders,
     translation_key,
 )
@@ -23,6 +24,7 @@ from custom_components.s3_backup_agent.forms import OPTIONS_SCHEMA
 from custom_components.s3_backup_agent.health import (
     ISSUE_CODES,
     ISSUE_STALE_UPLOADS,
+    ISSUE_VARIANTS,
     ISSUE_VERSIONED,
 )
 from custom_components.s3_backup_agent.providers import PROVIDERS
@@ -103,7 +105,7 @@ def test_each_error_has_words(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_issue_and_choice_has_words(language: str) -> None:
     texts = TEXTS[language]
-    issues = (*ISSUE_CODES, ISSUE_VERSIONED, ISSUE_STALE_UPLOADS)
+    issues = (*ISSUE_CODES, *ISSUE_VARIANTS, ISSUE_VERSIONED, ISSUE_STALE_UPLOADS)
     for code in issues:
         own = {"title", "count"} if code == ISSUE_STALE_UPLOADS else {"title"}
         for part in ("title", "description"):
@@ -173,3 +175,18 @@ def test_a_host_is_no_url(fact: str, shown: str) -> None:
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_files_are_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 350
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[here](https://evil.example)", r"\[here\]\(https\:\/\/evil\.example\)"),
+        ("![](x) <img src=x> &amp;", r"\!\[\]\(x\) \<img src\=x\> \&amp\;"),
+        ("a\n# b\n\n* c", r"a \# b \* c"),
+        ("www.evil.example me@evil.example", r"www\.evil\.example me\@evil\.example"),
+        ("`code` **bold** _it_ ~~no~~ | \\", r"\`code\` \*\*bold\*\* \_it\_ \~\~no\~\~ \| \\"),
+        ("Größe 30 バックアップ", "Größe 30 バックアップ"),
+    ],
+)
+def test_words_of_a_storage_are_no_markdown(text: str, shown: str) -> None:
+    assert markdown(text) == shown

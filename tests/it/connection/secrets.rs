@@ -1,11 +1,20 @@
-//! Secrets that stand in a file in place of the settings.
+//! Secrets: read from files in place of the settings, and told to nobody, whatever a server repeats.
 
-use serde_json::json;
+mod parrot;
 
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use self::parrot::{Canaries, Parrot};
 use super::wire::{Act, Wire};
 use super::{address, open};
-use crate::e2e::ids;
-use crate::support::TestServer;
+use crate::cli::{REAL, real_backup};
+use crate::e2e::{backup, ids};
+use crate::noise::Noise;
+use crate::support::{TestServer, agent_command};
 
 #[tokio::test]
 async fn a_secret_is_read_from_a_file_or_a_credential() {
@@ -23,5 +32,156 @@ async fn a_secret_is_read_from_a_file_or_a_credential() {
             let host = open(&server, &wire.http(), changes, &environment).await.unwrap();
             assert_eq!(ids(&host).await, Vec::<String>::new());
         }
+    }
+}
+
+/// Canaries that the storage of `server` takes.
+fn canaries(server: &TestServer) -> Canaries {
+    let config = server.config();
+    let text = |name: &str| config[name].as_str().unwrap().to_owned();
+    Canaries {
+        id: text("access_key_id"),
+        secret: text("secret_access_key"),
+        token: format!("FwoGZXIvYXdzEBYaCANARY/{:032x}+x=", fastrand::u128(..)),
+        proxy: format!("proxy/pw+{:08x}", fastrand::u32(..)),
+    }
+}
+
+/// Everything that the command line says and keeps in these runs.
+async fn all_that_the_command_line_says(
+    server: &TestServer,
+    canaries: &Canaries,
+    endpoint: &str,
+    proxy: Option<String>,
+    state: &Path,
+) -> String {
+    let file = real_backup(REAL[0].0);
+    let file = file.to_str().unwrap();
+    let runs: &[&[&str]] = &[
+        &["validate", "-vv"],
+        &["validate", "--json", "-vv"],
+        &["upload", file, "-vv"],
+        &["upload", file, "-vv", "--id", "large", "--if-exists", "replace"],
+        &["list", "-vv"],
+        &["list", "--json", "-vv"],
+        &["info", REAL[0].1, "-vv"],
+        &["verify", "-vv"],
+        &["download", REAL[0].1, "-o", "back.tar", "-vv"],
+        &["delete", REAL[0].1, "--yes", "-vv"],
+        &["sweep", "-vv"],
+        &["recover", "-vv"],
+    ];
+    let mut said = String::new();
+    for arguments in runs {
+        let mut command = Command::new(agent_command());
+        command.env_clear().envs(server.env()).current_dir(state).args(*arguments);
+        command.env("S3_BACKUP_AGENT_ENDPOINT", endpoint);
+        command.env("S3_BACKUP_AGENT_STATE_DIR", state);
+        command.env("S3_BACKUP_AGENT_SESSION_TOKEN", &canaries.token);
+        command.envs(proxy.iter().map(|proxy| ("HTTP_PROXY", proxy)));
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let ran = command.output().await.unwrap();
+        assert!(ran.status.code().is_some_and(|code| code != 101 && code != 2), "{ran:?}");
+        said.push_str(&String::from_utf8(ran.stdout).unwrap());
+        said.push_str(&String::from_utf8(ran.stderr).unwrap());
+    }
+    said
+}
+
+/// Everything that a session answers and logs.
+async fn all_that_a_session_says(
+    server: &TestServer,
+    canaries: &Canaries,
+    endpoint: &str,
+    proxy: Option<String>,
+    state: &Path,
+) -> String {
+    let mut environment = vec![("S3_BACKUP_AGENT_STATE_DIR", state.to_str().unwrap())];
+    environment.extend(proxy.iter().map(|proxy| ("HTTP_PROXY", proxy.as_str())));
+    let changes = json!({"session_token": canaries.token, "part_size_bytes": 5 << 20});
+    let host = open(server, endpoint, changes, &environment).await.unwrap();
+    let mut said = String::new();
+    for round in 0..4 {
+        let target = json!({"target": "t1", "refresh": true});
+        let one = json!({"target": "t1", "backup_id": "one"});
+        for (method, params) in [
+            ("target.validate", json!({"target": "t1"})),
+            ("backup.list", target.clone()),
+            ("backup.get", one.clone()),
+            ("backup.verify", one.clone()),
+            ("target.sweep", json!({"target": "t1", "older_than_s": 0})),
+            ("target.recover", json!({"target": "t1"})),
+        ] {
+            said.push_str(&answered(host.call(method, params).await));
+        }
+        let size = [1000_u64, 12 << 20][round % 2];
+        let kept = json!({"size": size, "resume_s": 3600});
+        let uploaded = host.upload("t1", backup("one"), kept, Noise::new(1, size)).await;
+        said.push_str(&answered(uploaded));
+        let downloaded = host.download("t1", "one", json!({}), 1 << 20, |_| {}).await;
+        said.push_str(&answered(downloaded));
+        said.push_str(&answered(host.call("backup.delete", one).await));
+    }
+    said.push_str(&host.stderr_lines().join("\n"));
+    said
+}
+
+fn answered(answer: Result<Value, Box<s3_backup_agent::protocol::ErrorObject>>) -> String {
+    answer.map_or_else(|error| serde_json::to_string(&error).unwrap(), |value| value.to_string())
+}
+
+/// The content of all files in the folder.
+fn kept_in(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let contents = entries.map(|path| match path.is_dir() {
+        true => kept_in(&path),
+        false => {
+            String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()
+                + &path.display().to_string()
+        }
+    });
+    contents.collect()
+}
+
+#[tokio::test]
+async fn server_that_repeats_requests_in_refusals_gives_no_secret_away() {
+    let server = TestServer::embedded().await;
+    let canaries = canaries(&server);
+    let parrot = Parrot::start(&canaries, None).await;
+    let state = tempfile::tempdir().unwrap();
+    let login = url::form_urlencoded::byte_serialize(canaries.proxy.as_bytes()).collect::<String>();
+    let proxy = Some(format!("http://me:{login}@{}", parrot.address));
+    let endpoint = "http://storage.test:9000";
+    let said = [
+        all_that_the_command_line_says(&server, &canaries, endpoint, proxy.clone(), state.path())
+            .await,
+        all_that_a_session_says(&server, &canaries, endpoint, proxy, state.path()).await,
+        kept_in(state.path()),
+    ];
+    let signatures = parrot.signatures();
+    assert!(signatures.len() > 20, "{}", signatures.len());
+    for said in said {
+        let leaks = canaries.leaks(&signatures, &said);
+        assert!(leaks.is_empty(), "{leaks:?} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn server_that_repeats_requests_in_answers_gives_no_secret_away() {
+    let server = TestServer::embedded().await;
+    let canaries = canaries(&server);
+    let parrot = Parrot::start(&canaries, Some(address(&server))).await;
+    let state = tempfile::tempdir().unwrap();
+    let endpoint = format!("http://{}", parrot.address);
+    let said = [
+        all_that_the_command_line_says(&server, &canaries, &endpoint, None, state.path()).await,
+        all_that_a_session_says(&server, &canaries, &endpoint, None, state.path()).await,
+        kept_in(state.path()),
+    ];
+    assert!(said[0].contains("Stored") && said[1].contains("\"verified\":true"), "{said:?}");
+    let signatures = parrot.signatures();
+    for said in said {
+        let leaks = canaries.leaks(&signatures, &said);
+        assert!(leaks.is_empty(), "{leaks:?} in {said}");
     }
 }
