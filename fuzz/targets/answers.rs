@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use s3_backup_agent::error::text::is_hidden;
 use s3_backup_agent::error::{Error, Fact};
 use s3_backup_agent::s3::{Answer, Context, Operation, classify};
 

@@ -130,13 +130,14 @@ pub fn redact_data(text: &str) -> Cow<'_, str> {
 }
 
 fn without(text: &str, wanted: impl Fn(&Value) -> bool) -> Cow<'_, str> {
+    // They are known from the first text on.
+    LazyLock::force(&ENVIRONMENT);
     let known: Vec<_> = {
         let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
         known.iter().filter_map(Weak::upgrade).collect()
     };
-    let environment = ENVIRONMENT.iter().map(|known| &known.0);
     let mut text = Cow::Borrowed(text);
-    for value in known.iter().chain(environment).filter(|value| wanted(value)) {
+    for value in known.iter().filter(|value| wanted(value)) {
         let word = value.text.len() < LONG;
         if let Some(redacted) = value.forms.replace(&text, MARK, word) {
             text = Cow::Owned(redacted);

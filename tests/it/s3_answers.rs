@@ -211,6 +211,30 @@ pub(crate) const ROWS: &[Row] = &[
     Row { who: "MinIO: HEAD without the right", operation: HeadObject,
         answer: (403, &[("x-minio-error-code", "AccessDenied"), ("x-minio-error-desc", "\"Access Denied.\"")], ""),
         means: (AccessDenied, "bucket", &[("action", "s3:GetObject")]), ..ROW },
+    Row { who: "AWS: bucket policy demands encryption", operation: PutObject,
+        answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>User: arn:aws:iam::123456789012:user/ha is not authorized to perform: s3:PutObject on resource: \"arn:aws:s3:::backups/x.tar\" with an explicit deny in a resource-based policy</Message></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:PutObject"), ("reason", "explicit_deny")]), ..ROW },
+    Row { who: "AWS: service control policy forbids parts", operation: CreateMultipartUpload,
+        answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>User: arn:aws:iam::123456789012:user/ha is not authorized to perform: s3:PutObject on resource: \"arn:aws:s3:::backups/x.tar\" with an explicit deny in a service control policy</Message></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:PutObject"), ("reason", "explicit_deny")]), ..ROW },
+    Row { who: "AWS: policy wants MFA to delete", operation: DeleteObject,
+        answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>User: arn:aws:sts::123456789012:assumed-role/ha/x is not authorized to perform: s3:DeleteObject on resource: \"arn:aws:s3:::backups/x.tar\" with an explicit deny in an identity-based policy</Message></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:DeleteObject"), ("reason", "explicit_deny")]), ..ROW },
+    Row { who: "AWS: policy of the VPC endpoint",
+        answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>User: arn:aws:iam::123456789012:user/ha is not authorized to perform: s3:ListBucket on resource: \"arn:aws:s3:::backups\" because no VPC endpoint policy allows the s3:ListBucket action</Message></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:ListBucket")]), ..ROW },
+    Row { who: "Alibaba OSS: policy forbids it", operation: PutObject,
+        answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>Access denied by bucket policy.</Message><HostId>backups.oss-cn-hangzhou.aliyuncs.com</HostId><AccessDeniedDetail><PolicyType>AccountLevelIdentityBasedPolicy</PolicyType><NoPermissionType>ExplicitDeny</NoPermissionType></AccessDeniedDetail></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:PutObject"), ("reason", "explicit_deny")]), ..ROW },
+    Row { who: "Alibaba OSS: nothing allows it", operation: PutObject,
+        answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>Access denied by authorizer's policy.</Message><AccessDeniedDetail><NoPermissionType>ImplicitDeny</NoPermissionType></AccessDeniedDetail></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:PutObject")]), ..ROW },
+    Row { who: "Google: policy of the organization", operation: GetObject,
+        answer: (403, &[], "<?xml version='1.0' encoding='UTF-8'?><Error><Code>AccessDenied</Code><Message>Access denied.</Message><Details>Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x</Details></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:GetObject"), ("reason", "explicit_deny")]), ..ROW },
+    Row { who: "MinIO: policy demands encryption, and it does not say so", operation: PutObject,
+        answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message><BucketName>backups</BucketName></Error>"),
+        means: (AccessDenied, "bucket", &[("action", "s3:PutObject")]), ..ROW },
     Row { who: "AWS: object lock", operation: DeleteObject,
         answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>Access Denied because object protected by object lock.</Message></Error>"),
         means: (Locked, "", &[]), ..ROW },
@@ -432,6 +456,189 @@ fn a_wrong_clock_is_recognised_whatever_the_storage_calls_it() {
             let skew: i64 = error.facts().get("skew_s").unwrap().to_string().parse().unwrap();
             assert!((skew + ahead).abs() <= 5, "{who}: {skew}");
             assert!(error.message().contains(words), "{who}: {}", error.message());
+        }
+    }
+}
+
+#[test]
+fn bare_refusal_by_another_clock_is_clock_skew() {
+    let region: (&str, &str) = ("x-amz-bucket-region", "us-east-1");
+    for (operation, status, headers) in [
+        (HeadObject, 403, vec![]),
+        (HeadObject, 400, vec![]),
+        (HeadObject, 401, vec![]),
+        (HeadObject, 403, vec![region]),
+        (GetObject, 403, vec![]),
+        (DeleteObject, 403, vec![]),
+        (ListObjectsV2, 401, vec![("www-authenticate", "AWS4-HMAC-SHA256")]),
+        (HeadObject, 403, vec![("x-minio-error-code", "AccessDenied")]),
+    ] {
+        for ahead in [7200, -7200, 86_400 * 400] {
+            let (_, http) = at(ahead);
+            let headers = [&headers[..], &[("date", http.as_str())]].concat();
+            let mut context = context("https://s3.example.org", "us-east-1");
+            let error = classify(operation, &context, &answer(status, &headers, ""));
+            assert_eq!(error.code(), ClockSkew, "{operation:?} {status}: {error:?}");
+            assert!(error.facts().contains_key("skew_s"), "{error:?}");
+            // Signed by the server's clock it is refused for another reason.
+            context.clock_corrected = true;
+            let error = classify(operation, &context, &answer(status, &headers, ""));
+            assert_ne!(error.code(), ClockSkew, "{operation:?} {status}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn bare_refusal_by_same_clock_is_not_clock_skew() {
+    let (_, now) = at(600);
+    let (_, other) = at(7200);
+    let context = context("https://s3.example.org", "us-east-1");
+    for (status, headers, code) in [
+        (403, vec![("date", now.as_str())], AccessDenied),
+        (403, vec![], AccessDenied),
+        (403, vec![("date", "soon")], AccessDenied),
+        (404, vec![("date", other.as_str())], NotFound),
+        (400, vec![("date", other.as_str()), ("x-amz-bucket-region", "eu-west-1")], WrongRegion),
+        (
+            403,
+            vec![("date", other.as_str()), ("x-minio-error-code", "InvalidAccessKeyId")],
+            InvalidCredentials,
+        ),
+    ] {
+        let error = classify(HeadObject, &context, &answer(status, &headers, ""));
+        assert_eq!(error.code(), code, "{headers:?}: {error:?}");
+    }
+}
+
+#[test]
+fn dates_at_the_ends_of_the_calendar_are_survived() {
+    for time in ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "+262142-12-31T23:59:59Z"] {
+        for date in ["Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 01 Jan 0000 00:00:00 -2359", ""] {
+            let body = format!(
+                "<Error><Code>RequestTimeTooSkewed</Code><ServerTime>{time}</ServerTime></Error>"
+            );
+            let headers = [("date", date), ("retry-after", date)];
+            for (status, body) in
+                [(403, body.as_str()), (403, ""), (503, "<Error><Code>SlowDown</Code></Error>")]
+            {
+                let context = context("https://s3.example.org", "us-east-1");
+                let error = classify(HeadObject, &context, &answer(status, &headers, body));
+                assert_presentable("made up", &error);
+            }
+        }
+    }
+}
+
+#[test]
+fn policy_that_forbids_is_not_explained_as_missing_right() {
+    for row in ROWS.iter().filter(|row| row.means.0 == AccessDenied && row.means.1 == "bucket") {
+        let (status, headers, body) = row.answer;
+        let context = context(row.endpoint, row.region);
+        let error = classify(row.operation, &context, &answer(status, headers, body));
+        let message = error.message();
+        let forbidden = error.facts().contains_key("reason");
+        assert_eq!(
+            message.contains("forbids") && message.contains("conditions"),
+            forbidden,
+            "{message}"
+        );
+        assert_eq!(message.contains("grant it"), !forbidden && !body.contains("VPC"), "{message}");
+        let writes = matches!(row.operation, PutObject | CreateMultipartUpload);
+        if forbidden {
+            assert_eq!(message.contains("server_side_encryption"), writes, "{message}");
+            assert_eq!(message.contains("MFA"), row.operation == DeleteObject, "{message}");
+        }
+    }
+}
+
+#[test]
+fn swapped_keys_are_told_whatever_the_server_says() {
+    for (who, status, body) in [
+        (
+            "AWS",
+            400,
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; the Credential is mal-formed; expecting \"&lt;YOUR-AKID&gt;/YYYYMMDD/REGION/SERVICE/aws4_request\".</Message></Error>",
+        ),
+        (
+            "MinIO",
+            400,
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; the region is wrong; expecting 'eu-central-1'.</Message><Region>eu-central-1</Region></Error>",
+        ),
+        (
+            "Garage",
+            400,
+            "<Error><Code>InvalidRequest</Code><Message>Bad request: Invalid Authorization header</Message></Error>",
+        ),
+        (
+            "s3s",
+            501,
+            "<Error><Code>NotImplemented</Code><Message>unknown operation</Message></Error>",
+        ),
+        (
+            "SeaweedFS",
+            403,
+            "<Error><Code>InvalidAccessKeyId</Code><Message>wJalrXUtnFEMI/K7MDENG does not exist</Message></Error>",
+        ),
+        ("Ceph", 403, "<Error><Code>SignatureDoesNotMatch</Code></Error>"),
+        (
+            "Cloudflare R2",
+            400,
+            "<Error><Code>InvalidArgument</Code><Message>Credential access key has length 64, should be 32</Message></Error>",
+        ),
+        ("a HEAD", 403, ""),
+        ("IBM", 401, ""),
+        ("none", 400, ""),
+    ] {
+        let mut context = context("https://s3.example.org", "us-east-1");
+        context.keys_look_swapped = true;
+        let error = classify(ListObjectsV2, &context, &answer(status, &[], body));
+        assert_presentable(who, &error);
+        assert_eq!(error.code(), InvalidCredentials, "{who}: {error:?}");
+        assert_eq!(error.data().field.as_deref(), Some("access_key_id"), "{who}");
+        assert!(error.message().contains("swapped"), "{who}: {error:?}");
+    }
+}
+
+#[test]
+fn swapped_keys_do_not_hide_other_reasons() {
+    for (status, body, code) in [
+        (404, "<Error><Code>NoSuchBucket</Code></Error>", BucketNotFound),
+        (403, "<Error><Code>QuotaExceeded</Code></Error>", QuotaExceeded),
+        (403, "<Error><Code>RequestTimeTooSkewed</Code></Error>", ClockSkew),
+        (503, "<Error><Code>SlowDown</Code></Error>", Throttled),
+        (400, "<html>Bad Request</html>", InvalidEndpoint),
+        (407, "", CannotConnect),
+    ] {
+        let mut context = context("https://s3.example.org", "us-east-1");
+        context.keys_look_swapped = true;
+        let error = classify(ListObjectsV2, &context, &answer(status, &[], body));
+        assert_eq!(error.code(), code, "{body}: {error:?}");
+    }
+}
+
+#[test]
+fn text_of_a_server_comes_without_hidden_characters_and_signatures() {
+    let digest = "0123456789abcdef".repeat(4);
+    for (said, kept) in [
+        ("a\u{202e}gpj.exe", "a\u{fffd}gpj.exe"),
+        ("\u{9b}31mred\u{7f}", "31mred"),
+        ("line\u{2028}line\u{200b}\u{2066}", "line line\u{fffd}"),
+        ("אין גישה 👩\u{200d}👧", "אין גישה 👩\u{200d}👧"),
+        (digest.as_str(), "[redacted]"),
+        ("signed AWS4-HMAC-SHA256\n20261130T000000Z\nscope\nx", "signed [redacted]"),
+    ] {
+        for (status, code) in
+            [(403, "AccessDenied"), (400, "InvalidArgument"), (500, "InternalError")]
+        {
+            let body = format!(
+                "<Error><Code>{code}</Code><Message>{said}</Message><RequestId>{said}</RequestId></Error>"
+            );
+            let context = context("https://s3.example.org", "us-east-1");
+            let error = classify(ListObjectsV2, &context, &answer(status, &[], &body));
+            let upstream = error.data().upstream.unwrap();
+            assert_eq!(upstream.message.as_deref(), Some(kept));
+            assert_eq!(upstream.request_id.as_deref(), Some(kept));
+            assert!(!format!("{error} {error:?}").contains(said) || said == kept, "{error:?}");
         }
     }
 }

@@ -7,6 +7,9 @@ use zeroize::Zeroizing;
 /// Characters of base64 that stand for nothing else than the value, at least.
 const LEAST_ENCODED: usize = 8;
 
+/// Letters and digits in a row that a quick look looks for.
+const PIECE: usize = 6;
+
 /// A value, and how others may write it down.
 #[derive(PartialEq, Eq)]
 pub(super) struct Forms {
@@ -20,6 +23,7 @@ impl Forms {
         let mut encoded = Vec::new();
         if !value.is_empty() {
             let hexadecimal: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+            encoded.push(Zeroizing::new(hexadecimal.to_ascii_uppercase()));
             encoded.push(Zeroizing::new(hexadecimal));
             for before in 0..3 {
                 let bytes = Zeroizing::new([&vec![0; before], value.as_bytes()].concat());
@@ -54,6 +58,9 @@ impl Forms {
         }
         for form in &self.encoded {
             let text = replaced.as_deref().unwrap_or(text);
+            if !may_hold(text, form) {
+                continue;
+            }
             // What stands beside it is a part of what was encoded.
             let changed = replace(text, form, mark, |text, start, end| {
                 let in_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
@@ -67,6 +74,18 @@ impl Forms {
         }
         replaced
     }
+}
+
+/// Whether a quick look finds a piece of what is encoded. Listings are long, and hold none.
+fn may_hold(text: &str, encoded: &str) -> bool {
+    let pieces = encoded.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let pieces: Vec<_> = pieces.filter(|piece| piece.len() >= PIECE).collect();
+    // Where lines are broken, one of them may be as well.
+    let some = [pieces.first(), pieces.get(pieces.len() / 2), pieces.last()];
+    let starts = some.into_iter().flatten().flat_map(|piece| {
+        [piece.get(..PIECE), piece.get(piece.len() - PIECE..)].into_iter().flatten()
+    });
+    pieces.is_empty() || starts.into_iter().any(|start| text.contains(start))
 }
 
 /// Puts `mark` in place of each spelling of `wanted`, as far as `reach` takes it.

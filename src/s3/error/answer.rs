@@ -130,8 +130,12 @@ impl Document {
             server_time: text("ServerTime")
                 .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
                 .map(|time| time.with_timezone(&Utc)),
-            // Alibaba OSS.
-            forbidden: member("NoPermissionType").map(|kind| kind.trim() == "ExplicitDeny"),
+            // Alibaba OSS, and Google of the policy of an organization.
+            forbidden: member("NoPermissionType")
+                .map(|kind| kind.trim() == "ExplicitDeny")
+                .or_else(|| {
+                    member("Details")?.contains("prohibited by organization").then_some(true)
+                }),
             storage_class: text("StorageClass").map(|class| shortened(&class, 64)),
             request_id: text("RequestId")
                 .or_else(|| answer.header("x-amz-request-id").map(quoted))

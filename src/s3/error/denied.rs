@@ -63,10 +63,8 @@ impl Rules<'_> {
     /// Whether the storage says that a policy forbids it, and not that none allows it.
     fn is_forbidden(&self) -> bool {
         self.document.forbidden.unwrap_or_else(|| {
-            // Google speaks of the policy of an organization.
             self.says("explicit deny")
                 || self.says("explicitly den")
-                || self.says("prohibited by")
                 || (self.says("denied by") && self.says("policy"))
         })
     }

@@ -4,6 +4,8 @@
 mod at_once;
 mod breaks;
 pub(crate) mod certificates;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod documents;
 mod order;
 mod outage;
