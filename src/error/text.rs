@@ -115,6 +115,7 @@ fn joins(before: char, joiner: char) -> bool {
 
 /// As many whole characters as fit into so many bytes.
 fn cut(text: &str, limit: usize) -> String {
+    let text = text.trim();
     text.get(..text.floor_char_boundary(limit)).unwrap_or_default().to_owned()
 }
 

@@ -120,26 +120,28 @@ fn replace(
 
 /// Where a spelling of `wanted` that begins at `at` ends.
 fn end_of(text: &[u8], at: usize, wanted: &[u8]) -> Option<usize> {
-    // As it is before as it may be escaped, because it may itself look like an escape.
-    let as_it_is = |text, byte| behind(text, byte);
-    let escaped = |text, byte| behind_escape(text, byte).or_else(|| behind(text, byte));
     let text = text.get(at..)?;
-    let rest = walk(text, wanted, as_it_is).or_else(|| walk(text, wanted, escaped))?;
+    let rest = walk(text, wanted)?;
     Some(at + text.len() - rest.len())
 }
 
 /// What follows the whole of `wanted`.
-fn walk<'a>(
-    text: &'a [u8],
-    wanted: &[u8],
-    step: impl Fn(&'a [u8], u8) -> Option<&'a [u8]>,
-) -> Option<&'a [u8]> {
-    let (first, others) = wanted.split_first()?;
-    let start = step(text, *first)?;
-    others.iter().try_fold(start, |rest, byte| {
-        // Long values are broken into lines.
-        step(rest, *byte).or_else(|| step(behind_breaks(rest), *byte))
-    })
+fn walk<'a>(mut text: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    for (index, byte) in wanted.iter().enumerate() {
+        if index > 0 && behind(text, *byte).is_none() {
+            // Long values are broken into lines.
+            text = behind_breaks(text);
+        }
+        text = match (behind(text, *byte), behind_escape(text, *byte)) {
+            // A value may itself look like an escape.
+            (Some(plain), Some(escaped)) => {
+                let others = wanted.get(index + 1..)?;
+                return walk(plain, others).or_else(|| walk(escaped, others));
+            }
+            (plain, escaped) => plain.or(escaped)?,
+        };
+    }
+    Some(text)
 }
 
 fn behind_breaks(text: &[u8]) -> &[u8] {
@@ -268,7 +270,7 @@ mod tests {
 
     #[test]
     fn values_that_look_like_escapes_are_found() {
-        for value in ["100%25&amp;\\u0041b", "a%b&c\\d", "%%%&&&\\\\"] {
+        for value in ["100%25&amp;\\u0041b", "a%b&c\\d", "%%%&&&\\\\x"] {
             let percent: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
             let json = serde_json::to_string(value).unwrap();
             let forms = Forms::of(value);
