@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_output;
 #[cfg(unix)]
 mod interrupt;
+mod names;
 mod surface;
 mod there_and_back;
 mod verify;
