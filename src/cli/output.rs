@@ -59,6 +59,15 @@ impl serde_json::ser::Formatter for Escaped {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        self.write_raw_fragment(writer, fragment)
+    }
+
+    /// Metadata is passed on as it was read. Hidden characters stand in strings only there.
+    fn write_raw_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         for part in fragment.split_inclusive(is_hidden) {
             let hidden = part.chars().next_back().filter(|last| is_hidden(*last));
             let plain = hidden.map_or(part, |hidden| part.strip_suffix(hidden).unwrap_or(part));

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use self::spelling::Forms;
@@ -178,29 +179,9 @@ fn password(address: &str) -> Option<String> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let (login, _) = rest.rsplit_once('@')?;
     let password = login.split_once(':').map_or(login, |(_, password)| password);
-    Some(decoded(password)).filter(|password| !password.is_empty())
-}
-
-/// Without percent signs, which are looked for anyway.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escaped = after
-            .get(..2)
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match escaped.filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    let decoded = percent_decode_str(password).decode_utf8().ok();
+    let password = decoded.map_or_else(|| password.to_owned(), Cow::into_owned);
+    Some(password).filter(|password| !password.is_empty())
 }
 
 #[cfg(test)]
