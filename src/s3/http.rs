@@ -56,7 +56,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(20);
 const IDLE_CONNECTIONS: usize = 64;
 
 /// Most headers of an answer; the library's default, which answers of S3 are far from.
-pub(super) const HEADERS_LIMIT: usize = 100;
+const HEADERS_LIMIT: usize = 100;
 
 /// Most bytes that are read ahead on a connection, and so of the header of an answer: 408 KiB, the
 /// library's default.

@@ -9,9 +9,7 @@ use rustls::{AlertDescription, InvalidMessage};
 use super::certificate::{of_proxy, untrusted};
 use super::find;
 use crate::error::{Code, Error};
-use crate::s3::http::{
-    DnsFault, HEADERS_LIMIT, NotTls, OpeningFault, ProxyFault, ProxyProblem, StallFault,
-};
+use crate::s3::http::{DnsFault, NotTls, OpeningFault, ProxyFault, ProxyProblem, StallFault};
 use crate::s3::tls::UntrustedCertificate;
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -239,10 +237,8 @@ fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
 /// What the HTTP client says of an answer, if it is worth a sentence.
 fn not_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
     if fault.is_parse_too_large() {
-        let message = format!(
-            "{endpoint} answered {what} with more headers than are read: {HEADERS_LIMIT} of them, \
-             and 408 KiB"
-        );
+        let message =
+            format!("the headers of what {endpoint} answered to {what} are too many or too large");
         return Some(Error::new(Code::RemoteError, message));
     }
     let is_http = endpoint.starts_with("http://");

@@ -144,10 +144,10 @@ async fn socks_refusal_is_explained() {
         let proxy = Socks::start(address(&server), None, status).await;
         let url = format!("socks5h://{}", proxy.address);
         let host = open(&server, HTTPS, json!({}), &[("HTTPS_PROXY", &url)]).await.unwrap();
-        let error = list_error(&host).await;
-        assert_failed(&error, &host);
-        assert!(error.message.contains(words), "{}", error.message);
-        assert!(error.message.contains(&proxy.address.to_string()), "{}", error.message);
+        let message = validated(&host).await;
+        for words in [words, "HTTPS_PROXY", &proxy.address.to_string()] {
+            assert!(message.contains(words), "{message}");
+        }
     }
     for (login, seen) in [("", "no login"), ("user:S3CR3T@", "wrong login")] {
         let proxy = Socks::start(address(&server), Some("user:other"), 0).await;
@@ -221,7 +221,7 @@ async fn connect_answer_keeps_its_status() {
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n<Blocked>", "\"403 Forbidden\""),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "\"502 Bad Gateway\""),
         (b"HTTP/1.0 302 Found\r\nLocation: http://login.test/\r\n\r\n", "\"302 Found\""),
-        (b"HTTP/1.1 407 Login\r\nProxy-Authenticate: NTLM\r\n\r\n", "user name and password"),
+        (b"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n", "\"503 Service Unavailable\""),
         (b"SSH-2.0-OpenSSH_9.9\r\n", "does not answer in the protocol"),
         (b"HTTP/1.1 200 OK\r\n", "closed the connection"),
         (b"", "closed the connection"),
@@ -231,13 +231,26 @@ async fn connect_answer_keeps_its_status() {
         let proxy = saying(answer).await;
         let url = format!("http://user:S3CR3T@{proxy}");
         let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
-        let error = list_error(&host).await;
-        assert_failed(&error, &host);
-        assert!(error.message.contains(words), "{}", error.message);
-        assert!(error.message.contains("ALL_PROXY"), "{}", error.message);
-        let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
-        assert!(validated["checks"][2]["error"].to_string().contains(words.trim_matches('"')));
+        let message = validated(&host).await;
+        for words in [words, "ALL_PROXY", &proxy.to_string()] {
+            assert!(message.contains(words), "{message}");
+        }
     }
+    let proxy = saying(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+    let url = format!("http://user:S3CR3T@{proxy}");
+    let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
+    let error = list_error(&host).await;
+    assert_failed(&error, &host);
+    assert_eq!(fact(&error, "answer"), "403 Forbidden");
+}
+
+/// How `validate` says that the proxy failed.
+async fn validated(host: &Host) -> String {
+    let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
+    let error = &validated["checks"][2]["error"];
+    let expected = (&json!("cannot_connect"), &json!("proxy"));
+    assert_eq!((&error["code"], &error["facts"]["stage"]), expected, "{validated}");
+    error["message"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -292,33 +305,25 @@ async fn proxy_sees_no_login_and_no_request_in_clear_unless_it_is_an_http_proxy(
             let is_usable = matches!(scheme, "http" | "https" | "HTTPS" | "socks5" | "socks5h");
             assert_eq!(opened.is_ok(), is_usable, "{scheme}");
             if let Ok(host) = opened {
-                look(&host).await;
+                let validated = host.call("target.validate", json!({"target": "t1"})).await;
+                assert_eq!(validated.unwrap()["ok"], false);
             }
             let seen = seen.lock().unwrap();
-            assert_eq!(seen.is_empty(), !is_usable || scheme == "socks5", "{scheme}: {seen:?}");
-            for first in seen.iter() {
-                let text = first.escape_ascii().to_string();
-                match scheme {
-                    "http" => assert!(text.contains(&login), "{text}"),
-                    _ => {
-                        let expected = if scheme.starts_with("socks") { 0x05 } else { 0x16 };
-                        assert_eq!(first.first(), Some(&expected), "{scheme}: {text}");
-                        for secret in ["S3CR3T", &login, "CONNECT", "GET ", "AWS4-HMAC"] {
-                            assert!(!text.contains(secret), "{scheme}: {text}");
-                        }
-                    }
-                }
-                // To a tunnel, a request goes only within TLS.
-                if endpoint == HTTPS {
-                    assert!(!text.contains("AWS4-HMAC"), "{text}");
+            let texts: Vec<_> = seen.iter().map(|first| first.escape_ascii().to_string()).collect();
+            assert_eq!(seen.is_empty(), !is_usable || scheme == "socks5", "{scheme}: {texts:?}");
+            if scheme == "http" {
+                assert!(texts.iter().any(|text| text.contains(&login)), "{texts:?}");
+            }
+            for (first, text) in seen.iter().zip(&texts).filter(|_| scheme != "http") {
+                let expected = if scheme.starts_with("socks") { 0x05 } else { 0x16 };
+                assert_eq!(first.first(), Some(&expected), "{scheme}: {text}");
+                for secret in ["S3CR3T", &login, "CONNECT", "GET ", "AWS4-HMAC"] {
+                    assert!(!text.contains(secret), "{scheme}: {text}");
                 }
             }
+            // To a tunnel, a request goes only within TLS.
+            let is_clear = |text: &String| text.contains("AWS4-HMAC");
+            assert!(endpoint == HTTP || !texts.iter().any(is_clear), "{texts:?}");
         }
     }
-}
-
-/// Whatever the agent does to list and to validate.
-async fn look(host: &Host) {
-    list_error(host).await;
-    host.call("target.validate", json!({"target": "t1"})).await.unwrap();
 }
