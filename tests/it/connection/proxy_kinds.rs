@@ -119,8 +119,8 @@ async fn socks_proxy_leads_to_the_server() {
     for (endpoint, scheme, variable, expected) in [
         (HTTP, "socks5h", "HTTP_PROXY", "storage.test:9000".to_owned()),
         ("http://storage.test", "socks5h", "all_proxy", "storage.test:80".to_owned()),
-        (&localhost, "socks5", "http_proxy", format!("127.0.0.1:{port}")),
-        (&localhost, "socks5h", "http_proxy", format!("localhost:{port}")),
+        (localhost.as_str(), "socks5", "http_proxy", format!("127.0.0.1:{port}")),
+        (localhost.as_str(), "socks5h", "http_proxy", format!("localhost:{port}")),
     ] {
         let url = format!("{scheme}://{}", open_to.address);
         let host = open(&server, endpoint, json!({}), &[(variable, &url)]).await.unwrap();
@@ -248,8 +248,8 @@ async fn connect_answer_keeps_its_status() {
 async fn validated(host: &Host) -> String {
     let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
     let error = &validated["checks"][2]["error"];
-    let expected = (&json!("cannot_connect"), &json!("proxy"));
-    assert_eq!((&error["code"], &error["facts"]["stage"]), expected, "{validated}");
+    assert_eq!(error["code"], "cannot_connect", "{validated}");
+    assert_eq!(error["facts"]["stage"], "proxy", "{validated}");
     error["message"].as_str().unwrap().to_owned()
 }
 
