@@ -106,8 +106,7 @@ impl Rules<'_> {
     /// Before everything else where there is no document: a clock that has just been set looks like
     /// a right that is missing. What comes of it is corrected and asked again.
     pub(super) fn bare_clock(&self) -> Option<Error> {
-        let other_region = self.status() == 400 && self.expected_region().is_some();
-        (self.answer.is_bare() && !other_region).then(|| self.clock()).flatten()
+        self.answer.is_bare().then(|| self.clock()).flatten()
     }
 
     pub(super) fn clock(&self) -> Option<Error> {
@@ -125,7 +124,8 @@ impl Rules<'_> {
             "SignatureDoesNotMatch" => looks_skewed,
             "AccessDenied" if self.status() == 400 => looks_skewed,
             "" | "AccessDenied" | "Forbidden" | "Unauthorized" | "BadRequest" => {
-                self.answer.is_bare() && looks_skewed
+                let other_region = self.status() == 400 && self.expected_region().is_some();
+                self.answer.is_bare() && looks_skewed && !other_region
             }
             _ => false,
         };
