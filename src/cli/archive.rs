@@ -4,12 +4,12 @@
 //! looking at the headers only: a backup of 100 GB takes no longer than a small one.
 
 use std::fs::File;
-use std::io::Seek as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::output::moment;
 use crate::error::{Code, Error, Result};
-use crate::ops::backup_json::{self, BLOCK};
+use crate::ops::backup_json::{self, BLOCK, Member};
 use crate::protocol::Metadata;
 
 /// What a file holds.
@@ -80,42 +80,38 @@ enum Scan {
     Damaged(std::io::Error),
 }
 
+/// Members that are looked at. Home Assistant has one for each add-on and folder; a tar with more than
+/// these is none of its backups, and is not read to its end.
+const MEMBERS: usize = 10_000;
+
 /// Reads all headers, and `backup.json` where it is found.
 ///
 /// # Errors
 /// When it is no tar from the first block on.
-fn scan(file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Result<Scan> {
-    let mut archive = tar::Archive::new(file);
-    // Where the end mark must begin.
-    let mut end = 0;
-    for entry in archive.entries_with_seek()? {
-        let mut entry = match entry {
-            Ok(entry) => entry,
+fn scan(mut file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Result<Scan> {
+    // Where the next header or the end mark must begin.
+    let mut end = 0_u64;
+    for _ in 0..MEMBERS {
+        let needed = end.saturating_add(2 * BLOCK);
+        let member = match Member::read(&mut file, end) {
+            Ok(Some(member)) => member,
+            Ok(None) if end == 0 => return Err(std::io::ErrorKind::InvalidData.into()),
             Err(error) if end == 0 => return Err(error),
-            Err(_) if size < end + 2 * BLOCK => {
-                return Ok(Scan::CutOff { needed: end + 2 * BLOCK });
-            }
+            _ if size < needed => return Ok(Scan::CutOff { needed }),
+            Ok(None) => return Ok(Scan::Whole),
             Err(error) => return Ok(Scan::Damaged(error)),
         };
-        // Only the header of a sparse file says how much of it is stored; that of a large file
-        // may say nothing, because its size stands in an extension.
-        let sparse = entry.header().entry_type().is_gnu_sparse();
-        let content = if sparse { entry.header().entry_size()? } else { entry.size() };
-        end =
-            entry.raw_file_position().saturating_add(content).div_ceil(BLOCK).saturating_mul(BLOCK);
-        if json.is_none() && backup_json::is_backup_json(&entry.path_bytes()) {
+        if json.is_none() && member.is_backup_json {
+            file.seek(SeekFrom::Start(end.saturating_add(member.content)))?;
             // A short one shows in the length of the whole.
-            *json = Some(backup_json::read(&mut entry).unwrap_or_default());
+            *json = Some(backup_json::read(file.take(member.size)).unwrap_or_default());
         }
+        end = end.saturating_add(member.end());
         if size < end {
-            return Ok(Scan::CutOff { needed: end + 2 * BLOCK });
+            return Ok(Scan::CutOff { needed: end.saturating_add(2 * BLOCK) });
         }
     }
-    match end {
-        0 => Err(std::io::ErrorKind::InvalidData.into()),
-        end if size < end + 2 * BLOCK => Ok(Scan::CutOff { needed: end + 2 * BLOCK }),
-        _ => Ok(Scan::Whole),
-    }
+    Ok(Scan::Whole)
 }
 
 /// The file name, without its ending, that Home Assistant gives to a backup.

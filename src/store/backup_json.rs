@@ -1,54 +1,16 @@
 //! What an archive of Home Assistant says of itself: its `backup.json`, and where that is.
 
+mod member;
+
 use std::io::Read as _;
 
 use serde_json::{Value, json};
 
+pub use self::member::{BLOCK, Member};
 use crate::protocol::Metadata;
 
 /// Largest `backup.json` that is read.
 pub const MAX_BACKUP_JSON: u64 = 4 << 20;
-
-/// Tars are made of blocks of so many bytes.
-pub const BLOCK: u64 = 512;
-
-/// One member of a tar that is read piece by piece.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Whether it is the `backup.json`.
-    pub is_backup_json: bool,
-    /// Where its content begins, counted from its first header.
-    pub content: u64,
-    /// Length of the content.
-    pub size: u64,
-}
-
-impl Member {
-    /// Where the next member begins, counted from the first header of this one.
-    #[must_use]
-    pub fn end(&self) -> u64 {
-        self.content.saturating_add(self.size).div_ceil(BLOCK).saturating_mul(BLOCK)
-    }
-
-    /// The member whose headers `bytes` begins with. None at the end of a tar, and where there is
-    /// none.
-    #[must_use]
-    pub fn first_of(bytes: &[u8]) -> Option<Self> {
-        let mut archive = tar::Archive::new(bytes);
-        let entry = archive.entries().ok()?.next()?.ok()?;
-        // Only the header of a sparse file says how much of it is stored.
-        let sparse = entry.header().entry_type().is_gnu_sparse();
-        let size = if sparse { entry.header().entry_size().ok()? } else { entry.size() };
-        let is_backup_json = is_backup_json(&entry.path_bytes());
-        Some(Self { is_backup_json, content: entry.raw_file_position(), size })
-    }
-}
-
-/// Whether a member of this name is the one that tells of the backup.
-#[must_use]
-pub fn is_backup_json(path: &[u8]) -> bool {
-    matches!(path, b"./backup.json" | b"backup.json")
-}
 
 /// Reads the content of a member that is a `backup.json`, as far as it may be long.
 ///
@@ -63,34 +25,53 @@ pub fn read(content: impl std::io::Read) -> std::io::Result<Vec<u8>> {
 /// What Home Assistant's own agents know of a backup of `size` bytes, from its `backup.json`. None where
 /// that lacks its id, name or date.
 ///
-/// Mirrors `read_backup` in `homeassistant/components/backup/util.py`.
+/// Mirrors `read_backup` in `homeassistant/components/backup/util.py`, and reads the format of
+/// backups from before 2021.8 as the Supervisor does (`supervisor/backups/validate.py`).
 #[must_use]
 pub fn metadata(json: &[u8], size: u64) -> Option<Metadata> {
     let given: Metadata = serde_json::from_slice(json).ok()?;
     let text = |member: &str| given.get(member).and_then(Value::as_str);
     let list = |member: &str| given.get(member).and_then(Value::as_array).into_iter().flatten();
-    let homeassistant = given.get("homeassistant").filter(|core| core.get("version").is_some());
-    let excluded = homeassistant.and_then(|core| core.get("exclude_database")?.as_bool());
+    let version = given.get("homeassistant").and_then(version);
     let extra = given.get("extra").cloned().unwrap_or_else(|| json!({}));
     let asked_for = extra.get("supervisor.backup_request_date").and_then(Value::as_str);
     let addons = list("addons").map(|addon| {
         json!({"name": addon.get("name"), "slug": addon.get("slug"), "version": addon.get("version")})
     });
     let folders = list("folders").filter(|folder| *folder != "homeassistant").cloned();
+    let has_database = match given.get("homeassistant") {
+        // Where it is a string, the configuration is a folder like others, with the database in it.
+        Some(Value::String(_)) => list("folders").any(|folder| *folder == "homeassistant"),
+        Some(core) => !core.get("exclude_database").and_then(Value::as_bool).unwrap_or(false),
+        None => false,
+    };
     let members = json!({
         "addons": addons.collect::<Vec<_>>(),
         "backup_id": text("slug")?,
-        "database_included": homeassistant.is_some() && !excluded.unwrap_or(false),
+        "database_included": version.is_some() && has_database,
         "date": asked_for.or(text("date"))?,
         "extra_metadata": extra,
         "folders": folders.collect::<Vec<_>>(),
-        "homeassistant_included": homeassistant.is_some(),
-        "homeassistant_version": homeassistant.and_then(|core| core.get("version")),
+        "homeassistant_included": version.is_some(),
+        "homeassistant_version": version,
         "name": text("name")?,
-        "protected": given.get("protected").and_then(Value::as_bool).unwrap_or(false),
+        "protected": given.get("protected").is_some_and(is_protected),
         "size": size,
     });
     members.as_object().cloned()
+}
+
+/// The version of Home Assistant in a backup: a member of an object, or in old ones the whole.
+fn version(core: &Value) -> Option<&Value> {
+    match core.as_str() {
+        Some(version) => (!version.is_empty()).then_some(core),
+        None => core.get("version"),
+    }
+}
+
+/// Old backups have a check value of their password in place of `true`.
+fn is_protected(protected: &Value) -> bool {
+    protected.as_bool().unwrap_or_else(|| protected.is_string())
 }
 
 #[cfg(test)]
@@ -125,5 +106,56 @@ mod tests {
         assert_eq!(Value::Object(metadata(json, 7).unwrap()), expected);
         assert!(metadata(br#"{"slug":"x"}"#, 7).is_none());
         assert!(metadata(b"[]", 7).is_none());
+    }
+
+    #[test]
+    fn snapshot_of_an_old_supervisor_is_read() {
+        let read = |core: Value, folders: Value, protected: Value| {
+            let json = json!({
+                "slug": "5nap0001", "type": "full", "name": "Snapshot",
+                "date": "2021-03-04T05:06:07.000000+00:00", "homeassistant": core,
+                "folders": folders, "protected": protected, "crypto": null,
+                "addons": [{"slug": "core_ssh", "name": "SSH", "version": "9.0", "size": 0.0}],
+                "repositories": ["https://github.com/hassio-addons/repository"],
+            });
+            let read = metadata(&serde_json::to_vec(&json).unwrap(), 7).unwrap();
+            assert_eq!(read["backup_id"], "5nap0001");
+            assert_eq!(read["addons"][0]["version"], "9.0");
+            let members = [
+                "homeassistant_version",
+                "homeassistant_included",
+                "database_included",
+                "protected",
+            ];
+            (
+                Value::from(members.map(|member| read[member].clone()).to_vec()),
+                read["folders"].clone(),
+            )
+        };
+        let all = json!(["homeassistant", "share", "ssl"]);
+        for (core, folders, protected, expected) in [
+            (json!("2021.9.4"), all.clone(), json!(false), json!(["2021.9.4", true, true, false])),
+            (json!("0.42"), json!(["share"]), Value::Null, json!(["0.42", true, false, false])),
+            (
+                json!({"version": "2021.3.4", "boot": true, "port": 8123, "refresh_token": null}),
+                all.clone(),
+                json!("k"),
+                json!(["2021.3.4", true, true, true]),
+            ),
+            (
+                json!({"boot": true, "port": 8123}),
+                json!([]),
+                json!(true),
+                json!([null, false, false, true]),
+            ),
+            (json!(""), all.clone(), json!(false), json!([null, false, false, false])),
+            (Value::Null, all.clone(), json!(false), json!([null, false, false, false])),
+            (json!(["share"]), all, json!(false), json!([null, false, false, false])),
+        ] {
+            let is_all = folders.as_array().unwrap().len() == 3;
+            let (read, rest) = read(core, folders.clone(), protected);
+            assert_eq!(read, expected);
+            assert_eq!(rest, if is_all { json!(["share", "ssl"]) } else { folders });
+        }
     }
 }

@@ -212,3 +212,32 @@ async fn what_somebody_is_storing_is_left_alone() {
     storing.notify("cancel", json!({"id": request.id}), None).await.unwrap();
     assert_eq!(code(request.response().await), "cancelled");
 }
+
+#[tokio::test]
+async fn snapshot_of_an_old_home_assistant_is_recovered() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let snapshot = json!({
+        "slug": "5nap0001", "name": "Snapshot", "date": "2021-03-04T05:06:07.000000+00:00",
+        "homeassistant": "2021.3.4", "folders": ["homeassistant", "share"], "protected": "k",
+    });
+    let members: [(&str, &[u8]); 2] = [
+        ("./homeassistant.tar.gz", &[7; 100_000]),
+        ("./snapshot.json", &snapshot.to_string().into_bytes()),
+    ];
+    server.put(&key(&server, "old.tar"), tar(&members)).await;
+    let found = recover(&host, false).await;
+    assert_eq!(
+        (&found[0]["status"], &found[0]["title"]),
+        (&json!("recovered"), &json!("Snapshot"))
+    );
+    let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+    let metadata = &listed["backups"][0]["metadata"];
+    assert_eq!(listed["backups"][0]["id"], "5nap0001");
+    let members = ["homeassistant_version", "homeassistant_included", "database_included"];
+    assert_eq!(
+        members.map(|name| &metadata[name]),
+        [&json!("2021.3.4"), &json!(true), &json!(true)]
+    );
+    assert_eq!((&metadata["folders"], &metadata["protected"]), (&json!(["share"]), &json!(true)));
+}
