@@ -68,8 +68,16 @@ fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     if let Some(text) = asked_for {
-        cli::output::say(text)?;
-        return Ok(Exit::Done.into());
+        let said = cli::output::say(text);
+        return Ok(said
+            .map_or_else(
+                |error| {
+                    tracing::error!("{error}");
+                    Exit::of(&error)
+                },
+                |()| Exit::Done,
+            )
+            .into());
     }
     if std::io::stdin().is_terminal() {
         let hint = "This command talks to a host program, one JSON object per line. For people \

@@ -89,6 +89,50 @@ pub(crate) fn stdout() -> io::Result<File> {
     Ok(own.into())
 }
 
+/// Whether standard output was closed when the program began, as far as that can be told. The runtime
+/// puts the null device in its place, open for reading and writing; a shell that sends output to
+/// `/dev/null` opens it for writing only.
+pub(crate) fn stdout_was_closed() -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+        let stdout = io::stdout();
+        let flags = fcntl_getfl(&stdout).map(|flags| flags & OFlags::RWMODE);
+        let devices = [fstat(&stdout), stat("/dev/null")].map(|it| it.map(|it| it.st_rdev));
+        flags == Ok(OFlags::RDWR) && matches!(devices, [Ok(device), Ok(null)] if device == null)
+    }
+    #[cfg(not(unix))]
+    {
+        false
+    }
+}
+
+/// From now on a file that grows beyond `ulimit -f` is an error of the call that writes it, and does
+/// not end the process before it can clean up. Needs a runtime.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn survive_file_limit() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // The handler stays when this is dropped.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+    }
+    Ok(())
+}
+
+/// Creates a file for this user alone. On Windows those below the user's own are.
+///
+/// # Errors
+/// When there is a file of this name, or the system refuses.
+pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create_new(true).open(path)
+}
+
 /// Where programs of this user keep their state, if that can be told: `XDG_STATE_HOME` or
 /// `.local/state` in `HOME`; `LOCALAPPDATA` on Windows.
 pub(crate) fn states() -> Option<PathBuf> {

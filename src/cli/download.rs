@@ -103,6 +103,10 @@ impl Download {
                 "--json prints to standard output, where the backup goes: leave one of them out",
             );
         }
+        if system::stdout_was_closed() {
+            let message = "standard output is closed: open it, or write to a file with -o";
+            return Err(Error::new(Code::LocalIo, message).field("output"));
+        }
         if io::stdout().is_terminal() && !self.force {
             return refuse(
                 "a backup is not for a terminal: send standard output to a file or program",
@@ -171,7 +175,10 @@ impl Landing {
     /// Makes sure that everything is where it belongs. Says where that is.
     async fn finish(self, overwrite: bool) -> Result<Option<PathBuf>> {
         match self {
-            Self::Stream(..) => Ok(None),
+            Self::Stream(stream, path) => {
+                let synced = part_file::sync(&stream).await;
+                synced.map(|()| None).map_err(|error| unwritable(&path, error))
+            }
             Self::File(file) => file.finish(overwrite).await.map(Some),
         }
     }

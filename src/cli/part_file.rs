@@ -1,6 +1,7 @@
 //! A file that appears under its name only when it is complete.
 //!
-//! Until then it is a hidden file beside it, which goes away whatever happens short of a crash.
+//! Until then it is a hidden file beside it, which goes away whatever happens short of a crash. A backup
+//! holds secrets, so only its owner may read the file.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 
 use crate::blocks::write_all;
 use crate::error::{Code, Error, Result};
-use crate::system::{free_bytes, sync_folder};
+use crate::system::{create_private_file, free_bytes, sync_folder};
 
 /// A file that is being written.
 pub(super) struct PartFile {
@@ -32,7 +33,7 @@ impl PartFile {
         // The longest name that file systems take is 255 bytes.
         let name: String = name.chars().take(if name.len() > 230 { 50 } else { 230 }).collect();
         let part = path.with_file_name(format!(".{name}.part-{:08x}", fastrand::u32(..)));
-        let file = File::create_new(&part).map_err(|error| unwritable(&path, error))?;
+        let file = create_private_file(&part).map_err(|error| unwritable(&path, error))?;
         Ok(Self { file: file.into(), part, path })
     }
 
@@ -96,6 +97,27 @@ impl Drop for PartFile {
 /// Writes to a file of any kind.
 pub(super) async fn write(file: &Arc<File>, bytes: Vec<Bytes>) -> io::Result<()> {
     aside(file, move |mut file| write_all(&mut file, bytes.iter().map(AsRef::as_ref))).await
+}
+
+/// Makes sure that a file of any kind has what was written: some file systems tell only now that they
+/// have no room. Pipes and most devices cannot be asked.
+pub(super) async fn sync(file: &Arc<File>) -> io::Result<()> {
+    match aside(file, File::sync_all).await {
+        Err(error) if is_lost(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_lost(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            true
+        }
+        #[cfg(unix)]
+        _ => error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
+        #[cfg(not(unix))]
+        _ => false,
+    }
 }
 
 /// Does what blocks where it does not matter.

@@ -23,7 +23,7 @@ use self::outbox::Outbox;
 use self::streams::Streams;
 use crate::journal::Journal;
 use crate::ops::Cause;
-use crate::system::EndRequests;
+use crate::system::{EndRequests, survive_file_limit};
 
 /// Time for what was cancelled to clean up when the session ends.
 const CLEANUP: Duration = Duration::from_secs(12);
@@ -57,6 +57,9 @@ impl End {
 /// Serves one host over standard input and output. Uploads are noted in `journal`.
 pub async fn serve(journal: Option<Journal>) -> End {
     protect_process();
+    if let Err(error) = survive_file_limit() {
+        tracing::warn!(%error, "a file that grows beyond ulimit -f will end the agent");
+    }
     let streams = match streams::open() {
         Ok(streams) => streams,
         Err(error) => {
