@@ -26,11 +26,13 @@ pub enum Exit {
     Integrity = 8,
     /// The storage fails, or a limit is reached.
     Storage = 9,
+    /// The backup is stored, and something of the folder is not in it.
+    Incomplete = 10,
     /// The command line is wrong.
     Usage = 64,
     /// A fault of the agent.
     Internal = 70,
-    /// A local file or folder cannot be read or written.
+    /// A local file or folder cannot be read or written, or a command that makes the backup failed.
     LocalIo = 74,
     /// The host broke the protocol.
     Protocol = 76,
@@ -49,9 +51,10 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Access, "the keys are refused, or lack a right"),
     (Exit::Integrity, "bytes are missing or damaged"),
     (Exit::Storage, "the storage fails or is full, or a limit is reached: try again later"),
+    (Exit::Incomplete, "stored, but something in the folder was left out"),
     (Exit::Usage, "the command line is wrong"),
     (Exit::Internal, "a fault of this program"),
-    (Exit::LocalIo, "a local file or folder cannot be read or written"),
+    (Exit::LocalIo, "a local file or folder cannot be read or written, or the command failed"),
     (Exit::Protocol, "the host broke the protocol (only of serve)"),
     (Exit::Interrupted, "interrupted, and cleaned up"),
 ];
@@ -61,7 +64,8 @@ impl Exit {
     #[must_use]
     pub fn of(error: &Error) -> Self {
         let code = error.code();
-        if code == Code::LocalIo { Self::LocalIo } else { Self::of_kind(code.kind()) }
+        let is_local = matches!(code, Code::LocalIo | Code::SourceFailed);
+        if is_local { Self::LocalIo } else { Self::of_kind(code.kind()) }
     }
 
     /// The end of a command that failed for this cause.

@@ -1,27 +1,62 @@
 //! Packs a folder into a tar while it is being sent.
 //!
-//! Links stay links, and what is no file, folder or link is left out with a warning. A file that
-//! grows is packed with the length it had when its turn came; one that shrinks or cannot be read
-//! ends the upload, because a backup with a hole in it is none.
+//! Links stay links. What cannot be read, or vanishes meanwhile, does not stop the backup of the rest:
+//! it is left out, named and counted, and the command tells it with an exit code of its own. A file
+//! that grows is packed with the length it had when its turn came; one that shrinks is filled up with
+//! zeros, as GNU tar does, and counts as damaged.
+//!
+//! Goes from folder to folder without recursion, and holds few of them open, however deep they are.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+mod left_out;
+mod member;
+#[cfg(unix)]
+mod place;
+#[cfg(not(unix))]
+#[path = "folder/place_by_path.rs"]
+mod place;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::vec::IntoIter;
 
-use tar::{Builder, Header};
-
-use super::source::{Pipe, changed, unreadable};
+pub(super) use self::left_out::LeftOut;
+use self::member::{Facts, Kind};
+use self::place::{Id, Place, bytes};
 use crate::error::{Code, Error, Result};
 
-/// Writes `folder` into `pipe`, under its own name.
+/// Longest name in the tar. Systems take paths of 4,095 bytes, with the folder that the tar is
+/// unpacked in: what has a longer name, no program could unpack.
+const LONGEST_NAME: usize = 4000;
+
+/// Folders that stay open, from the top. The agent finds the way back to the others from below.
+const OPEN: usize = 64;
+
+/// Bytes that are read at once.
+const PIECE: usize = 64 << 10;
+
+/// Writes `folder` into `out`, under its own name. Says what was left out.
 ///
 /// # Errors
-/// `local_io` or `length_mismatch`, naming the file.
-pub(super) fn pack(folder: &Path, pipe: &mut Pipe) -> Result<()> {
-    let mut tar = Packer { tar: Builder::new(pipe) };
-    let name = name_of(folder).unwrap_or_else(|| PathBuf::from("."));
-    tar.add(folder, &name)?;
-    tar.tar.finish().map_err(|error| cause(folder, error))
+/// `local_io` when nothing in it can be read; what `out` fails with.
+pub(super) fn pack(folder: &Path, out: &mut impl Write) -> Result<LeftOut> {
+    let name = name_of(folder).unwrap_or_else(|| PathBuf::from(".")).into_os_string();
+    let mut packer = Packer {
+        out,
+        name: bytes(&name).to_vec(),
+        left_out: LeftOut::default(),
+        packed: 0,
+        buffer: vec![0; PIECE],
+    };
+    packer.pack(folder)?;
+    let Packer { left_out, packed, .. } = packer;
+    if packed == 0 && left_out.is_incomplete() {
+        let message =
+            format!("nothing in {} can be read: {}", folder.display(), left_out.first_reason());
+        return Err(Error::new(Code::LocalIo, message));
+    }
+    Ok(left_out)
 }
 
 /// The last part of the path of a folder, also for `.` and the like.
@@ -29,112 +64,179 @@ pub(super) fn name_of(folder: &Path) -> Option<PathBuf> {
     folder.canonicalize().ok()?.file_name().map(PathBuf::from)
 }
 
-struct Packer<W: Write> {
-    tar: Builder<W>,
+/// A folder that the packer is in, or below.
+struct Level {
+    /// Not open where it is deep and the packer is below it.
+    place: Option<Place>,
+    id: Id,
+    /// What comes next in it.
+    names: IntoIter<OsString>,
+    /// Length of its own name in the tar.
+    name: usize,
 }
 
-impl<W: Write> Packer<W> {
-    fn add(&mut self, path: &Path, name: &Path) -> Result<()> {
-        // The folder itself may be given as a link; what lies in it is not followed.
-        let at_top = name.components().count() == 1;
-        let metadata = if at_top { path.metadata() } else { path.symlink_metadata() };
-        let metadata = metadata.map_err(|error| unreadable(path, error))?;
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            self.add_folder(path, name, &metadata)
-        } else if kind.is_file() {
-            self.add_file(path, name)
-        } else if kind.is_symlink() {
-            let target = path.read_link().map_err(|error| unreadable(path, error))?;
-            let mut header = header(&metadata, 0);
-            let added = self.tar.append_link(&mut header, name, target);
-            added.map_err(|error| cause(path, error))
-        } else {
-            tracing::warn!("{} is left out: it is no file, folder or link", path.display());
-            Ok(())
-        }
-    }
-
-    fn add_folder(&mut self, path: &Path, name: &Path, metadata: &Metadata) -> Result<()> {
-        let mut header = header(metadata, 0);
-        let added = self.tar.append_data(&mut header, name.join(""), io::empty());
-        added.map_err(|error| cause(path, error))?;
-        let entries = path.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut entries = entries.map_err(|error| unreadable(path, error))?;
-        entries.sort_by_key(std::fs::DirEntry::file_name);
-        entries.iter().try_for_each(|entry| self.add(&entry.path(), &name.join(entry.file_name())))
-    }
-
-    fn add_file(&mut self, path: &Path, name: &Path) -> Result<()> {
-        let file = File::open(path).map_err(|error| unreadable(path, error))?;
-        let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
-        let size = metadata.len();
-        let content = Whole { file, path, size, left: size };
-        let added = self.tar.append_data(&mut header(&metadata, size), name, content);
-        added.map_err(|error| cause(path, error))
-    }
+struct Packer<'a, W> {
+    out: &'a mut W,
+    /// Name in the tar of what is being packed.
+    name: Vec<u8>,
+    left_out: LeftOut,
+    /// Files and links in the tar.
+    packed: u64,
+    buffer: Vec<u8>,
 }
 
-fn header(metadata: &Metadata, size: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_metadata(metadata);
-    header.set_size(size);
-    header
-}
-
-/// Our own error where it went through the tar library, or what that had to say about `path`.
-fn cause(path: &Path, error: io::Error) -> Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(ours) => ours.clone(),
-        None => {
-            let message = format!("cannot pack {}: {error}", path.display());
+impl<W: Write> Packer<'_, W> {
+    fn pack(&mut self, folder: &Path) -> Result<()> {
+        let top = Place::open(folder).map_err(|error| {
+            let message = format!("cannot read {}: {error}", folder.display());
             Error::new(Code::LocalIo, message).source(error)
-        }
-    }
-}
-
-/// The first `size` bytes of a file, or an error.
-struct Whole<'a> {
-    file: File,
-    path: &'a Path,
-    size: u64,
-    left: u64,
-}
-
-impl Read for Whole<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = Read::by_ref(&mut self.file).take(self.left).read(buffer);
-        let read = read.map_err(|error| io::Error::other(unreadable(self.path, error)))?;
-        if read == 0 && self.left > 0 && !buffer.is_empty() {
-            let error = changed(self.path, "shrank", self.size, self.size - self.left);
-            return Err(io::Error::other(error));
-        }
-        self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_shrinks_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        std::fs::write(&path, "12345").unwrap();
-        for (size, is_whole) in [(4, true), (5, true), (6, false)] {
-            let file = File::open(&path).unwrap();
-            let mut content = Whole { file, path: &path, size, left: size };
-            let mut read = Vec::new();
-            match content.read_to_end(&mut read) {
-                Ok(length) => assert!(is_whole && length as u64 == size),
-                Err(error) => {
-                    let error = cause(folder.path(), error);
-                    assert!(!is_whole && error.code() == Code::LengthMismatch);
-                    assert!(error.message().contains("log shrank"), "{}", error.message());
+        })?;
+        let Some(top) = self.begin_folder(top)? else { return Ok(()) };
+        let mut levels = vec![top];
+        while let Some(level) = levels.last_mut() {
+            self.name.truncate(level.name);
+            match (&level.place, level.names.next()) {
+                (Some(place), Some(entry)) => {
+                    self.name.push(b'/');
+                    self.name.extend(bytes(&entry));
+                    if let Some(below) = self.add(place, &entry)? {
+                        let is_deep = levels.len() >= OPEN;
+                        if let Some(level) = levels.last_mut().filter(|_| is_deep) {
+                            level.place = None;
+                        }
+                        levels.push(below);
+                    }
                 }
+                _ => {
+                    let done = levels.pop().and_then(|level| level.place);
+                    if let Some(level) = levels.last_mut() {
+                        self.name.truncate(level.name);
+                        self.go_back(level, done.as_ref());
+                    }
+                }
+            }
+        }
+        member::end(self.out).map_err(|error| self.cause(error))
+    }
+
+    /// Opens a folder again that was left for one in it.
+    fn go_back(&mut self, level: &mut Level, from: Option<&Place>) {
+        if level.place.is_none() {
+            level.place = from.and_then(|below| below.parent(&level.id).ok());
+        }
+        let rest = level.names.len() as u64;
+        if level.place.is_none() && rest > 0 {
+            // It was moved or removed meanwhile.
+            self.left_out.vanished(&self.name, rest);
+            level.names = Vec::new().into_iter();
+        }
+    }
+
+    /// Adds what has this name; a folder is to be gone through next.
+    fn add(&mut self, place: &Place, entry: &OsString) -> Result<Option<Level>> {
+        if self.name.len() > LONGEST_NAME {
+            let reason = format!("its path has more than {LONGEST_NAME} bytes");
+            self.left_out.unreadable(&self.name, &reason);
+            return Ok(None);
+        }
+        let (kind, facts) = match place.look(entry) {
+            Ok(found) => found,
+            Err(error) => return self.miss(&error),
+        };
+        match kind {
+            Kind::Folder => match place.enter(entry) {
+                Ok(below) => return self.begin_folder(below),
+                Err(error) => return self.miss(&error),
+            },
+            Kind::File => match place.file(entry) {
+                Ok((file, Kind::File, facts)) => self.add_file(file, &facts)?,
+                Ok((_, Kind::Other, _)) => self.left_out.special(&self.name),
+                Ok(_) => self.left_out.vanished(&self.name, 1),
+                Err(error) => return self.miss(&error),
+            },
+            Kind::Link => match place.target(entry) {
+                Ok(target) => {
+                    let added = member::link(self.out, &self.name, &target, &facts);
+                    added.map_err(|error| self.cause(error))?;
+                    self.packed += 1;
+                }
+                Err(error) => return self.miss(&error),
+            },
+            Kind::Other => self.left_out.special(&self.name),
+        }
+        Ok(None)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the result of all that is left out")]
+    fn miss(&mut self, error: &io::Error) -> Result<Option<Level>> {
+        self.left_out.failed(&self.name, error);
+        Ok(None)
+    }
+
+    /// Adds an open folder, unless what is in it cannot be told.
+    fn begin_folder(&mut self, place: Place) -> Result<Option<Level>> {
+        let (names, failure) = place.names();
+        if let Some(error) = &failure {
+            self.left_out.failed(&self.name, error);
+            if names.is_empty() {
+                return Ok(None);
+            }
+        }
+        let (facts, id) = match place.facts().and_then(|facts| Ok((facts, place.id()?))) {
+            Ok(found) => found,
+            Err(error) => return self.miss(&error),
+        };
+        let name = self.name.len();
+        self.name.push(b'/');
+        let added = member::folder(self.out, &self.name, &facts);
+        added.map_err(|error| self.cause(error))?;
+        Ok(Some(Level { place: Some(place), id, names: names.into_iter(), name }))
+    }
+
+    /// Adds a file with exactly as many bytes as `facts` says.
+    fn add_file(&mut self, mut file: File, facts: &Facts) -> Result<()> {
+        member::file(self.out, &self.name, facts).map_err(|error| self.cause(error))?;
+        self.packed += 1;
+        let mut left = facts.size;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let buffer = self.buffer.get_mut(..most).unwrap_or_default();
+            let read = match file.read(buffer) {
+                Ok(0) => {
+                    let reason = "it shrank while it was read, and zeros replace its end";
+                    self.left_out.damaged(&self.name, reason);
+                    break;
+                }
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let reason = format!("reading failed, and zeros replace its end: {error}");
+                    self.left_out.damaged(&self.name, &reason);
+                    break;
+                }
+            };
+            let read = self.buffer.get(..read).unwrap_or_default();
+            self.out.write_all(read).map_err(|error| self.cause(error))?;
+            left -= read.len() as u64;
+        }
+        let filled = io::copy(&mut io::repeat(0).take(left), self.out);
+        let padded = filled.and_then(|_| member::pad(self.out, facts.size));
+        padded.map_err(|error| self.cause(error))
+    }
+
+    /// Our own error where it went through the output, or what that had to say.
+    fn cause(&self, error: io::Error) -> Error {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(ours) => ours.clone(),
+            None => {
+                let name = String::from_utf8_lossy(&self.name);
+                let message = format!("cannot pack {name}: {error}");
+                Error::new(Code::LocalIo, message).source(error)
             }
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

@@ -45,14 +45,24 @@ Examples:
   s3-backup-agent validate --level read --json";
 
 const UPLOAD: &str = "\
-A file must keep its length while it is read: one that shrinks or grows is refused. In a folder, a
-file that grows is stored with the length it had when its turn came.
+A file must keep its length while it is read: one that shrinks or grows is refused.
+
+A folder is stored as a tar. A file that grows is stored with the length it had when its turn came. A
+file or folder that cannot be read, or that vanishes meanwhile, is left out and named on standard error.
+A file that shrinks while it is read is filled up with zeros and named. After any of these the backup is
+stored and the exit code is 10. Sockets, pipes and devices are left out, named, and do not change the
+exit code. With --json, left_out has the counts and the first 20 names.
+
+With --from-command, the backup is stored only if the command ends with exit code 0. If the command
+fails, nothing is stored. It does not get the environment variables S3_BACKUP_AGENT_*,
+AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 
 Examples:
   s3-backup-agent upload /backup/1a2b3c4d.tar
   s3-backup-agent upload photos.zip --name \"Photos 2026\"
   s3-backup-agent upload /config --name config --id config --if-exists replace
-  pg_dump home | s3-backup-agent upload - --name \"Database\"";
+  s3-backup-agent upload --from-command --name Database -- pg_dump home
+  s3-backup-agent upload large.tar --name large --id large --resume";
 
 const LIST: &str = "\
 Examples:

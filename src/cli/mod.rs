@@ -5,6 +5,7 @@
 
 mod archive;
 pub mod bar;
+mod command;
 mod delete;
 #[cfg(feature = "demo")]
 mod demo;
@@ -26,6 +27,7 @@ mod upload;
 mod validate;
 mod verify;
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use clap::{ArgAction, Args, FromArgMatches as _, Parser, Subcommand};
@@ -35,9 +37,10 @@ use self::exit::Exit;
 use self::interrupt::interruptible;
 pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Target};
 use crate::protocol::LogLevel;
+use crate::system;
 
 /// Keeps Home Assistant backups, and any other, on S3-compatible storage.
 #[derive(Clone, Debug, Parser)]
@@ -123,9 +126,12 @@ impl Cli {
         let read =
             help::command().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
         read.map_err(|error| {
-            // Nothing is left to do when it cannot be printed.
-            let _ = error.print();
-            if error.use_stderr() { Exit::Usage } else { Exit::Done }
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            match printed {
+                _ if error.use_stderr() => Exit::Usage,
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::LocalIo,
+                _ => Exit::Done,
+            }
         })
     }
 
@@ -167,6 +173,8 @@ pub fn run(runtime: &Runtime, command: &Command, verbose: bool) -> Exit {
 /// looking at files, asking for a secret.
 fn run_with(runtime: &Runtime, command: &Command, cancel: &Cancel) -> Result<Exit> {
     let _inside = runtime.enter();
+    system::survive_file_limit()
+        .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
     let open = |common: &Common| Context::open(common, cancel);
     match command {
         Command::Serve(_) => Ok(Exit::Usage),
@@ -177,7 +185,7 @@ fn run_with(runtime: &Runtime, command: &Command, cancel: &Cancel) -> Result<Exi
         Command::Upload(options) => {
             let ready = options.prepare()?;
             let context = open(&options.common)?;
-            done(runtime.block_on(interruptible(cancel, upload::run(&context, ready))))
+            runtime.block_on(interruptible(cancel, upload::run(&context, ready)))
         }
         Command::List(options) => {
             let context = open(&options.common)?;

@@ -1,27 +1,45 @@
-//! Where the bytes of an upload come from: a file, another stream, or a folder packed on the way.
+//! Where the bytes of an upload come from: a file, another stream, a folder packed on the way, or the
+//! output of a program.
 //!
-//! A thread of its own reads, because reading a file blocks. It hands over blocks through a bounded
-//! channel and says when it is done: a thread that dies is never taken for the end of the data.
+//! A thread of its own reads, because reading a file blocks; for a program it is a task. It hands over
+//! blocks through a bounded channel and says when it is done: a thread that dies is never taken for
+//! the end of the data.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use super::folder;
+use super::command::CommandLine;
+use super::folder::{self, LeftOut};
 use crate::blocks::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, no_memory};
-use crate::ops::Source;
+use crate::ops::{Cancel, Source};
 
 /// Blocks that wait. With the one being read and the one being taken they stay within the window
 /// that the memory budget has for a source.
 const WAITING: usize = (2 << 20) / BLOCK;
 
+/// How long a request to end may come after the end of a program that it ended.
+const BRIEFLY: Duration = Duration::from_millis(100);
+
 /// What is read.
 #[derive(Debug)]
 pub(super) enum Input {
+    /// What is on this machine.
+    Local(Local),
+    /// What a program writes.
+    Command(CommandLine),
+}
+
+/// What a thread reads.
+#[derive(Debug)]
+pub(super) enum Local {
     /// A file that must have exactly this many bytes: one that shrinks or grows meanwhile is being
     /// written by somebody, and what was read of it is no backup.
     File {
@@ -50,12 +68,51 @@ impl Input {
     #[must_use]
     pub(super) fn size(&self) -> Option<u64> {
         match self {
-            Self::File { size, .. } => Some(*size),
-            Self::Stream { .. } | Self::Stdin | Self::Folder(_) => None,
+            Self::Local(Local::File { size, .. }) => Some(*size),
+            Self::Local(_) | Self::Command(_) => None,
         }
     }
+}
 
-    fn read(self, pipe: &mut Pipe) -> Result<()> {
+/// Sends what comes out of a program, until that has ended.
+async fn run(command: CommandLine, pieces: Sender<Result<Piece>>, cancel: Cancel) {
+    let mut running = match command.start() {
+        Ok(running) => running,
+        Err(error) => {
+            // Fails when the upload was given up.
+            let _ = pieces.send(Err(error)).await;
+            return;
+        }
+    };
+    let sending = async {
+        loop {
+            let piece = match running.next().await {
+                Ok(Some(bytes)) => Ok(Piece::Data(bytes)),
+                Ok(None) => Ok(Piece::End(None)),
+                Err(error) => {
+                    // Ctrl-C ends the program as well, and may have reached it first.
+                    let _ = timeout(BRIEFLY, cancel.cancelled()).await;
+                    Err(error)
+                }
+            };
+            let is_last = !matches!(piece, Ok(Piece::Data(_)));
+            // Fails when the upload was given up.
+            if pieces.send(piece).await.is_err() || is_last {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        () = cancel.cancelled() => {}
+        // A program that writes nothing does not notice.
+        () = pieces.closed() => {}
+    }
+    running.stop().await;
+}
+
+impl Local {
+    fn read(self, pipe: &mut Pipe) -> Result<Option<LeftOut>> {
         match self {
             Self::File { mut file, path, size } => {
                 let read = pipe.copy(&mut Read::by_ref(&mut file).take(size), &path)?;
@@ -63,14 +120,15 @@ impl Input {
                 match (read < size, more > 0) {
                     (true, _) => Err(changed(&path, "shrank", size, read)),
                     (_, true) => Err(changed(&path, "grew", size, size + 1)),
-                    (false, false) => Ok(()),
+                    (false, false) => Ok(None),
                 }
             }
-            Self::Stream { mut file, path } => pipe.copy(&mut file, &path).map(drop),
+            Self::Stream { mut file, path } => pipe.copy(&mut file, &path).map(|_| None),
             Self::Stdin => {
-                pipe.copy(&mut io::stdin().lock(), Path::new("standard input")).map(drop)
+                let path = Path::new("standard input");
+                pipe.copy(&mut io::stdin().lock(), path).map(|_| None)
             }
-            Self::Folder(path) => folder::pack(&path, pipe),
+            Self::Folder(path) => folder::pack(&path, pipe).map(Some),
         }
     }
 }
@@ -90,41 +148,69 @@ pub(super) fn changed(path: &Path, how: &str, expected: u64, actual: u64) -> Err
 /// What comes out of the reading thread.
 enum Piece {
     Data(Bytes),
-    End,
+    /// The end, and of a folder what was left out.
+    End(Option<LeftOut>),
 }
 
 /// An [`Input`] as the source of an upload. Reads nothing before the first call.
 pub(super) struct Feed {
     input: Option<(Input, Sender<Result<Piece>>)>,
     pieces: Receiver<Result<Piece>>,
+    cancel: Cancel,
+    /// Looks after a program.
+    program: Option<JoinHandle<()>>,
+    left_out: Option<LeftOut>,
 }
 
 impl Feed {
-    pub(super) fn new(input: Input) -> Self {
+    pub(super) fn new(input: Input, cancel: Cancel) -> Self {
         let (sender, pieces) = channel(WAITING);
-        Self { input: Some((input, sender)), pieces }
+        Self { input: Some((input, sender)), pieces, cancel, program: None, left_out: None }
+    }
+
+    fn start(&mut self, input: Input, pieces: Sender<Result<Piece>>) -> Result<()> {
+        let local = match input {
+            Input::Command(command) => {
+                self.program = Some(tokio::spawn(run(command, pieces, self.cancel.clone())));
+                return Ok(());
+            }
+            Input::Local(local) => local,
+        };
+        // Not one of the runtime's threads: one that waits for a terminal never ends.
+        let thread = std::thread::Builder::new().name("source".to_owned());
+        let started = thread.spawn(move || {
+            let pool = Pool::of_process();
+            let mut pipe = Pipe { pieces: pieces.clone(), pool, filling: None };
+            let read = local.read(&mut pipe);
+            let last = read.and_then(|left_out| pipe.flush().map(|()| Piece::End(left_out)));
+            // Nobody is left to tell when the upload was given up.
+            let _ = pieces.blocking_send(last);
+        });
+        started.map(drop).map_err(|error| {
+            Error::new(Code::Internal, "cannot start to read the backup").source(error)
+        })
+    }
+
+    /// Waits until a program has ended. Says what of a folder was left out.
+    pub(super) async fn end(mut self) -> Option<LeftOut> {
+        self.pieces.close();
+        if let Some(program) = self.program {
+            // Fails when the task panicked, which has ended the program as well.
+            let _ = program.await;
+        }
+        self.left_out
     }
 }
 
 impl Source for Feed {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         if let Some((input, pieces)) = self.input.take() {
-            // Not one of the runtime's threads: one that waits for a terminal never ends.
-            let thread = std::thread::Builder::new().name("source".to_owned());
-            let started = thread.spawn(move || {
-                let pool = Pool::of_process();
-                let mut pipe = Pipe { pieces: pieces.clone(), pool, filling: None };
-                let last = input.read(&mut pipe).and_then(|()| pipe.flush()).map(|()| Piece::End);
-                // Nobody is left to tell when the upload was given up.
-                let _ = pieces.blocking_send(last);
-            });
-            started.map_err(|error| {
-                Error::new(Code::Internal, "cannot start to read the backup").source(error)
-            })?;
+            self.start(input, pieces)?;
         }
         match self.pieces.recv().await {
             Some(Ok(Piece::Data(bytes))) => Ok(Some(bytes)),
-            Some(Ok(Piece::End)) => {
+            Some(Ok(Piece::End(left_out))) => {
+                self.left_out = left_out;
                 self.pieces.close();
                 Ok(None)
             }
@@ -206,8 +292,8 @@ impl io::Write for Pipe {
 mod tests {
     use super::*;
 
-    async fn drain(input: Input) -> Result<Vec<u8>> {
-        let mut feed = Feed::new(input);
+    async fn drain(input: Local) -> Result<Vec<u8>> {
+        let mut feed = Feed::new(Input::Local(input), Cancel::default());
         let mut all = Vec::new();
         while let Some(bytes) = feed.next().await? {
             assert!(bytes.len() <= BLOCK);
@@ -216,11 +302,11 @@ mod tests {
         Ok(all)
     }
 
-    fn file(content: &[u8], size: u64) -> (tempfile::TempDir, Input) {
+    fn file(content: &[u8], size: u64) -> (tempfile::TempDir, Local) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("backup.tar");
         std::fs::write(&path, content).unwrap();
-        let input = Input::File { file: File::open(&path).unwrap(), path, size };
+        let input = Local::File { file: File::open(&path).unwrap(), path, size };
         (folder, input)
     }
 

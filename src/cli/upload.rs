@@ -1,27 +1,43 @@
-//! `upload`: a Home Assistant backup, any other file, a folder or a stream.
+//! `upload`: a Home Assistant backup, any other file, a folder, a stream or the output of a program.
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::archive::{self, Content};
+use super::command::CommandLine;
+use super::exit::Exit;
+use super::folder::LeftOut;
 use super::output::{bytes, note, say, say_json, text};
-use super::source::{Feed, Input, unreadable};
+use super::source::{Feed, Input, Local, unreadable};
 use super::{Common, Context, bar, folder};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::progress::Progress;
-use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup};
+use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup, Uploaded};
 
 /// Stores a backup.
 #[derive(Args, Clone, Debug)]
 pub struct Upload {
     /// A Home Assistant backup (its metadata is read from it), any other file (give it a name), a
-    /// folder (packed into a tar on the way), or `-` for standard input.
-    path: PathBuf,
+    /// folder (packed into a tar on the way), or `-` for standard input. The agent cannot see whether
+    /// a program that writes into a pipe has failed: use `--from-command` for it.
+    path: Option<PathBuf>,
+
+    /// Store what a command writes to its standard output, if the command ends with exit code 0. The
+    /// command follows after `--` and runs without a shell. Needs `--name`.
+    #[arg(long)]
+    from_command: bool,
+
+    /// The command of `--from-command`, and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 
     /// Name of the backup. Default: as in the Home Assistant backup, else that of the folder.
     #[arg(long)]
@@ -45,7 +61,8 @@ pub struct Upload {
     outage: Duration,
 
     /// When the upload is interrupted, keep what is stored for a day, and send only what is missing
-    /// when the same backup (`--id`) is uploaded again.
+    /// when the same backup is uploaded again. Needs `--id`, unless the backup is one of Home Assistant,
+    /// which has its own.
     #[arg(long)]
     resume: bool,
 
@@ -84,7 +101,7 @@ impl Upload {
         if let Some(name) = &self.name {
             metadata.insert("name".to_owned(), json!(name));
         }
-        if let (Input::Folder(path), None) = (&input, metadata.get("name")) {
+        if let (Input::Local(Local::Folder(path)), None) = (&input, metadata.get("name")) {
             let name = folder::name_of(path).unwrap_or_default();
             metadata.insert("name".to_owned(), json!(name.to_string_lossy()));
         }
@@ -92,14 +109,13 @@ impl Upload {
         let name = given("name").filter(|name| !name.trim().is_empty());
         let name = name.ok_or_else(|| self.nameless(&input))?;
         let id = self.id.clone().or_else(|| given("backup_id"));
-        let id = id.unwrap_or_else(|| {
-            let new = format!("{:08x}", fastrand::u32(..));
-            if self.resume {
-                // Said at once, because it has to be known after a kill as well.
-                note(format!("The id of this backup is {new}: give --id {new} to go on with it."));
-            }
-            new
-        });
+        let id = match id {
+            Some(id) => id,
+            // A new one would be unknown to the repetition. One that follows from the name would take
+            // two backups of one name for the same.
+            None if self.resume => return Err(resume_without_id()),
+            None => format!("{:08x}", fastrand::u32(..)),
+        };
         let date = given("date");
         metadata.insert("backup_id".to_owned(), json!(id));
         let request = ops::Upload {
@@ -125,19 +141,37 @@ impl Upload {
 
     /// Opens the path, and reads the metadata of a Home Assistant backup.
     fn open(&self) -> Result<(Input, Option<Metadata>)> {
-        let path = &self.path;
+        let path = match (self.from_command, &self.path, self.command.as_slice()) {
+            (true, None, words) => return self.open_command(words),
+            (false, Some(path), []) => path,
+            // After `--` a path may begin with a hyphen.
+            (false, None, [path]) => Path::new(path),
+            (true, Some(_), _) => {
+                return Err(usage(
+                    "--from-command stores the output of a command, not a file: leave the path out",
+                ));
+            }
+            (false, None, []) => {
+                return Err(usage(
+                    "nothing to store was given: a file, a folder, - or --from-command",
+                ));
+            }
+            (false, ..) => {
+                return Err(usage("a command after -- goes with --from-command only"));
+            }
+        };
         if path.as_os_str() == "-" {
-            return Ok((Input::Stdin, None));
+            return Ok((Input::Local(Local::Stdin), None));
         }
         let kind = path.metadata().map_err(|error| unreadable(path, error))?;
         if kind.is_dir() {
             // One that cannot be read is told before anything begins.
             path.read_dir().map_err(|error| unreadable(path, error))?;
-            return Ok((Input::Folder(path.clone()), None));
+            return Ok((Input::Local(Local::Folder(path.to_owned())), None));
         }
         let file = File::open(path).map_err(|error| unreadable(path, error))?;
         if !kind.is_file() {
-            return Ok((Input::Stream { file, path: path.clone() }, None));
+            return Ok((Input::Local(Local::Stream { file, path: path.to_owned() }), None));
         }
         let size = file.metadata().map_err(|error| unreadable(path, error))?.len();
         if size == 0 {
@@ -157,7 +191,17 @@ impl Upload {
             }
             Content::DamagedBackup(_) | Content::DamagedTar(_) | Content::Other => None,
         };
-        Ok((Input::File { file, path: path.clone(), size }, read))
+        Ok((Input::Local(Local::File { file, path: path.to_owned(), size }), read))
+    }
+
+    /// Does not start the command: that waits until its output can be stored.
+    fn open_command(&self, words: &[OsString]) -> Result<(Input, Option<Metadata>)> {
+        match CommandLine::new(words) {
+            Some(command) => Ok((Input::Command(command), None)),
+            None => Err(usage(
+                "--from-command needs a command: s3-backup-agent upload --from-command --name NAME -- COMMAND",
+            )),
+        }
     }
 
     fn is_nameless(&self) -> bool {
@@ -165,26 +209,43 @@ impl Upload {
     }
 
     fn nameless(&self, input: &Input) -> Error {
-        let message = match input {
-            Input::Stdin => {
-                "what comes from standard input needs a name: give it with --name".to_owned()
+        let message = match (input, &self.path) {
+            (Input::Command(_), _) => {
+                "the output of a command needs a name: give it with --name".to_owned()
             }
-            Input::File { .. } | Input::Stream { .. } | Input::Folder(_) => format!(
+            (Input::Local(_), Some(path)) if path.as_os_str() != "-" => format!(
                 "{} is not a backup of Home Assistant: give it a name with --name to store it all \
                  the same",
-                self.path.display()
+                path.display()
             ),
+            (Input::Local(_), _) => {
+                "what comes from standard input needs a name: give it with --name".to_owned()
+            }
         };
         Error::new(Code::InvalidParams, message).field("name").fact("member", "backup.name")
     }
 }
 
+fn usage(message: &str) -> Error {
+    Error::new(Code::InvalidParams, message).field("path").fact("member", "path")
+}
+
+fn resume_without_id() -> Error {
+    let message = "--resume needs the id of the backup, so that a repetition finds what is stored: \
+                   give one with --id, and the same one when you repeat the upload";
+    Error::new(Code::InvalidParams, message).field("id").fact("member", "backup.id")
+}
+
 fn read_metadata(path: &Path) -> Result<Metadata> {
-    let length = path.metadata().map_err(|error| unreadable(path, error))?.len();
-    if length > 4 * MAX_METADATA as u64 {
+    let limit = 4 * MAX_METADATA as u64;
+    let mut content = Vec::new();
+    // A device has no length that would tell.
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let read = file.take(limit + 1).read_to_end(&mut content);
+    read.map_err(|error| unreadable(path, error))?;
+    if content.len() as u64 > limit {
         return Err(bad_metadata(path, "is too large: 32 KiB are the limit"));
     }
-    let content = std::fs::read(path).map_err(|error| unreadable(path, error))?;
     let parsed = serde_json::from_slice::<Metadata>(&content);
     parsed.map_err(|error| bad_metadata(path, "is no JSON object").source(error))
 }
@@ -198,14 +259,20 @@ fn bad_metadata(path: &Path, what: &str) -> Error {
 ///
 /// # Errors
 /// As [`ops::upload`].
-pub(super) async fn run(context: &Context, ready: Ready) -> Result<()> {
+pub(super) async fn run(context: &Context, ready: Ready) -> Result<Exit> {
     let started = Instant::now();
     let progress = Progress::default();
-    let mut feed = Feed::new(ready.input);
+    let mut feed = Feed::new(ready.input, context.cancel.clone());
     let work = ops::upload(&context.target, ready.request, &mut feed, &progress, &context.cancel);
-    let uploaded = bar::during(&progress, "Uploading", Box::pin(work)).await?;
+    let uploaded = bar::during(&progress, "Uploading", Box::pin(work)).await;
+    let left_out = feed.end().await;
+    let uploaded = uploaded?;
+    let exit = match &left_out {
+        Some(left_out) if left_out.is_incomplete() => Exit::Incomplete,
+        _ => Exit::Done,
+    };
     if context.json {
-        return say_json(&uploaded);
+        return say_json(&Stored { uploaded, left_out }).map(|()| exit);
     }
     if let Some(resumed) = uploaded.resumed_bytes {
         say(format!("{} had been stored before.", bytes(resumed)))?;
@@ -218,5 +285,18 @@ pub(super) async fn run(context: &Context, ready: Ready) -> Result<()> {
         started.elapsed().as_secs_f64(),
         clean(&backup.id),
         clean(&backup.name),
-    ))
+    ))?;
+    if let Some(summary) = left_out.and_then(|left_out| left_out.summary()) {
+        note(format!("Not everything in the folder is in the backup: {summary}."));
+    }
+    Ok(exit)
+}
+
+/// What `--json` prints: the members of the protocol, and of a folder what is not in the backup.
+#[derive(Serialize)]
+struct Stored {
+    #[serde(flatten)]
+    uploaded: Uploaded,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<LeftOut>,
 }

@@ -137,6 +137,8 @@ codes! {
     ShuttingDown "shutting_down" Cancelled true;
     /// A local file or folder cannot be read or written.
     LocalIo "local_io" Config false;
+    /// The command that makes the backup failed.
+    SourceFailed "source_failed" Config false;
     /// The input is not a frame.
     ParseError "parse_error" Protocol false;
     /// The frame is not a valid request.

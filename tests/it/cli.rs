@@ -1,11 +1,16 @@
 //! The command line, as people and scripts meet it: the real program, its output and exit code, and
 //! what is left in the bucket and on the disk.
 
+mod archives;
 mod bad_input;
 mod bad_output;
 #[cfg(unix)]
+mod from_command;
+#[cfg(unix)]
 mod interrupt;
 mod names;
+#[cfg(unix)]
+mod packing;
 mod surface;
 mod there_and_back;
 mod verify;

@@ -52,6 +52,7 @@ CODES: Final = (
     "cancelled",
     "shutting_down",
     "local_io",
+    "source_failed",
     "parse_error",
     "invalid_request",
     "method_not_found",

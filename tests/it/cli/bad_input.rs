@@ -3,8 +3,6 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
-#[cfg(unix)]
-use std::os::unix::fs::PermissionsExt;
 
 use super::{REAL, Shell, real_backup};
 use crate::support::TestServer;
@@ -219,19 +217,6 @@ async fn input_that_turns_out_bad_leaves_nothing() {
     let folder = shell.path("folder");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("a"), vec![1; 22 << 20]).unwrap();
-    std::fs::write(folder.join("b"), "private").unwrap();
-    #[cfg(unix)]
-    {
-        std::fs::set_permissions(folder.join("b"), PermissionsExt::from_mode(0o000)).unwrap();
-        let ran = shell.run_as_nobody(&[&"upload", &folder, &"--json"]).await;
-        let error = ran.error(74, "local_io");
-        assert!(
-            error["message"].as_str().unwrap().contains("folder/b: Permission denied"),
-            "{error}"
-        );
-        assert_eq!(error["data"]["cleanup"], "complete");
-    }
-
     let ran = shell.run(&[&"upload", &folder, &"--id", &"", &"--json"]).await;
     let error = ran.error(64, "invalid_params");
     assert_eq!(error["data"]["field"], "backup.id");

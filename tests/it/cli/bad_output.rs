@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 #[cfg(unix)]
 use std::process::Stdio;
 
+#[cfg(unix)]
+use super::interrupt::until;
 use super::{REAL, Shell, real_backup};
 use crate::support::TestServer;
 
@@ -89,6 +91,113 @@ async fn a_full_disk_leaves_no_file() {
     assert!(ran.stderr.contains("full.tar: File too large"), "{ran:?}");
     assert!(ran.stderr.contains("free some space"), "{ran:?}");
     assert_eq!(shell.files(), Vec::<String>::new());
+}
+
+/// Runs a script in which `$0` is the agent.
+#[cfg(unix)]
+async fn script(shell: &Shell, script: &str) -> super::Ran {
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", script]).arg(crate::support::agent_command());
+    command.env_clear().envs(shell.env.iter().cloned()).current_dir(shell.folder.path());
+    command.env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null());
+    shell.end(command).await
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn file_limit_leaves_no_hidden_file() {
+    let (_server, shell) = with_backup().await;
+    // The signal of the limit ends programs that do not expect it.
+    let ran = script(&shell, "ulimit -f 8; exec \"$0\" download b52acd05 -o full.tar").await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (74, ""), "{ran:?}");
+    assert!(ran.stderr.contains("full.tar: File too large"), "{ran:?}");
+    assert_eq!(shell.files(), Vec::<String>::new());
+    let ran = script(&shell, "ulimit -f 8; exec \"$0\" download b52acd05 -o - >full.tar").await;
+    assert_eq!(ran.code, 74, "{ran:?}");
+    let ran = script(&shell, "ulimit -f 1; exec \"$0\" completions bash >full").await;
+    assert_eq!(ran.code, 74, "{ran:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn output_that_takes_nothing_is_an_error() {
+    let (_server, shell) = with_backup().await;
+    for command in [
+        "list",
+        "list --json",
+        "info b52acd05",
+        "info b52acd05 --json",
+        "validate --level read",
+        "verify b52acd05",
+        "sweep --json",
+        "recover --json",
+        "completions bash",
+        "man",
+        "serve --schema",
+        "--help",
+        "upload --help",
+        "--version",
+        "download b52acd05 -o -",
+        "download b52acd05 --json --force",
+    ] {
+        let ran = script(&shell, &format!("exec \"$0\" {command} >/dev/full")).await;
+        assert_eq!(ran.code, 74, "{command}: {ran:?}");
+    }
+    for command in ["list", "completions bash", "--help"] {
+        let ran = script(&shell, &format!("exec \"$0\" {command} >/dev/null")).await;
+        assert_eq!(ran.code, 0, "{command}: {ran:?}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn download_to_a_closed_output_is_an_error() {
+    let (_server, shell) = with_backup().await;
+    let ran = script(&shell, "exec \"$0\" download b52acd05 -o - >&-").await;
+    assert_eq!(ran.code, 74, "{ran:?}");
+    assert!(ran.stderr.contains("standard output is closed"), "{ran:?}");
+    let ran = script(&shell, "exec \"$0\" download b52acd05 -o - >/dev/null").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(shell.files(), Vec::<String>::new());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn downloaded_file_is_for_its_owner_alone() {
+    let (_server, shell) = with_backup().await;
+    for mask in ["022", "000", "077"] {
+        for force in ["", "--force"] {
+            let download = format!("umask {mask}; exec \"$0\" download b52acd05 -o x {force}");
+            let ran = script(&shell, &download).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let mode = std::fs::metadata(shell.path("x")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o600, "{mask}");
+            if force.is_empty() {
+                // One that others could read is replaced.
+                std::fs::set_permissions(shell.path("x"), PermissionsExt::from_mode(0o666))
+                    .unwrap();
+            }
+        }
+        std::fs::remove_file(shell.path("x")).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn folder_that_vanishes_is_an_error() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    shell.write("large", vec![1; 30 << 20]);
+    shell.run(&[&"upload", &"large", &"--name", &"x", &"--id", &"x", &"--json"]).await.json(0);
+    std::fs::create_dir(shell.path("there")).unwrap();
+    let mut command = shell.command(&[&"download", &"x", &"-o", &"there", &"--json"]);
+    command.env("S3_BACKUP_AGENT_MAX_BYTES_PER_SECOND", "8000000");
+    let child = command.spawn().unwrap();
+    until(async || shell.path("there").read_dir().unwrap().next().is_some()).await;
+    std::fs::remove_dir_all(shell.path("there")).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(74), "{output:?}");
+    assert_eq!(shell.files(), ["large"]);
 }
 
 #[cfg(unix)]

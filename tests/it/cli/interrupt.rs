@@ -31,7 +31,7 @@ async fn end(child: Child) -> Ran {
 }
 
 /// Looks again and again until it is so.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     while !is_so().await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -63,11 +63,14 @@ async fn an_upload_that_was_killed_goes_on() {
     let shell = Shell::of(&server);
     let state = tempfile::tempdir().unwrap();
     let content = Noise::new(1, 27 << 20).bytes(27 << 20);
-    let upload: [&dyn AsRef<OsStr>; 9] = [
+    let upload: [&dyn AsRef<OsStr>; 12] = [
         &"upload",
         &"-",
         &"--name",
         &"x",
+        &"--id",
+        &"x1",
+        &"--json",
         &"--resume",
         &"--part-size-bytes",
         &"5242880",
@@ -84,16 +87,40 @@ async fn an_upload_that_was_killed_goes_on() {
     })
     .await;
     send(&child, Signal::KILL);
-    let ran = end(child).await;
-    let id = ran.stderr.split_once("give --id ").unwrap().1[..8].to_owned();
+    end(child).await;
 
-    let mut again: Vec<&dyn AsRef<OsStr>> = upload.to_vec();
-    again.extend([&"--id" as &dyn AsRef<OsStr>, &id, &"--json"]);
-    let mut child = shell.command(&again).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = shell.command(&upload).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&content).await.unwrap();
     let stored = end(child).await.json(0);
-    assert_eq!((&stored["backup"]["id"], &stored["resumed_bytes"]), (&json!(id), &json!(25 << 20)));
+    assert_eq!(
+        (&stored["backup"]["id"], &stored["resumed_bytes"]),
+        (&json!("x1"), &json!(25 << 20))
+    );
     assert_eq!(server.open_uploads().await, []);
+}
+
+#[tokio::test]
+async fn resume_without_an_id_is_refused() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    shell.write("file", "x");
+    std::fs::create_dir(shell.path("folder")).unwrap();
+    for what in ["file", "folder", "-"] {
+        let upload: [&dyn AsRef<OsStr>; 6] =
+            [&"upload", &what, &"--name", &"x", &"--resume", &"--json"];
+        let error = shell.run(&upload).await.error(64, "invalid_params");
+        assert!(error["message"].as_str().unwrap().contains("give one with --id"), "{error}");
+        assert_eq!(error["data"]["field"], "id");
+    }
+    assert_eq!(server.objects().await, []);
+    // A backup of Home Assistant has an id, and so may the metadata.
+    let backup = super::real_backup(super::REAL[0].0);
+    let stored = shell.run(&[&"upload", &backup, &"--resume", &"--json"]).await.json(0);
+    assert_eq!(stored["backup"]["id"], super::REAL[0].1);
+    shell.write("metadata", br#"{"backup_id": "m1", "name": "x"}"#);
+    let upload: [&dyn AsRef<OsStr>; 6] =
+        [&"upload", &"file", &"--metadata", &"metadata", &"--resume", &"--json"];
+    assert_eq!(shell.run(&upload).await.json(0)["backup"]["id"], "m1");
 }
 
 #[tokio::test]

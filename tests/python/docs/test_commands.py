@@ -59,7 +59,8 @@ def calls(line: str) -> Iterator[list[str]]:
         if word.rsplit("/", 1)[-1] != NAME or (place and words[place - 1] in {"-o", "install"}):
             continue
         arguments = words[place + 1 :]
-        end = next((n for n, one in enumerate(arguments) if one in ENDS), len(arguments))
+        # What follows two hyphens is another command.
+        end = next((n for n, one in enumerate(arguments) if one in ENDS | {"--"}), len(arguments))
         yield arguments[:end]
 
 

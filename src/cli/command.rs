@@ -1,0 +1,263 @@
+//! A program whose standard output is a backup.
+//!
+//! Its exit status counts: a backup is only whole when the program said so. A pipe in a shell hides
+//! that status, so a dump that fails in the middle would look like one that ended.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{sleep, timeout};
+
+use super::output::note;
+use crate::blocks::{BLOCK, Block, Pool};
+use crate::error::{Code, Error, Result, clean, no_memory};
+
+/// How long a program that was told to end has to clean up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the output may stay open, without a byte, after the program has ended.
+const OPEN_AFTER_END: Duration = Duration::from_secs(10);
+
+/// Secrets of the agent that other programs read as well.
+const SECRETS: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
+/// A program and its arguments.
+#[derive(Debug)]
+pub(super) struct CommandLine {
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl CommandLine {
+    /// None without a program.
+    pub(super) fn new(words: &[OsString]) -> Option<Self> {
+        let (program, arguments) = words.split_first()?;
+        Some(Self { program: program.clone(), arguments: arguments.to_vec() })
+    }
+
+    /// Starts the program, without a shell and without the secrets of the agent. Standard input and
+    /// standard error are those of the agent.
+    ///
+    /// # Errors
+    /// `source_failed`.
+    pub(super) fn start(self) -> Result<Running> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdout(Stdio::piped()).kill_on_drop(true);
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"S3_BACKUP_AGENT_") || is_secret(&name) {
+                command.env_remove(name);
+            }
+        }
+        #[cfg(unix)]
+        let has_group = !has_terminal();
+        #[cfg(unix)]
+        if has_group {
+            command.process_group(0);
+        }
+        // Arguments may hold secrets and are not repeated.
+        let name = Path::new(&self.program).file_name().unwrap_or(&self.program);
+        let name = clean(&name.to_string_lossy());
+        let mut child = command.spawn().map_err(|error| {
+            let message = format!("cannot start {name}: {error}; check its path and permissions");
+            Error::new(Code::SourceFailed, message).source(error)
+        })?;
+        let output = child
+            .stdout
+            .take()
+            .ok_or_else(|| Error::new(Code::Internal, "a program was started without an output"))?;
+        #[cfg(target_os = "linux")]
+        {
+            // Saves many changes between the two programs. Not every system allows it.
+            let _ = rustix::pipe::fcntl_setpipe_size(&output, 1 << 20);
+        }
+        Ok(Running {
+            name,
+            #[cfg(unix)]
+            group: process_id(&child).filter(|_| has_group),
+            child,
+            output,
+            filling: None,
+            is_empty: true,
+            is_read: false,
+            status: None,
+        })
+    }
+}
+
+fn is_secret(name: &OsStr) -> bool {
+    SECRETS.iter().any(|secret| name == *secret)
+}
+
+/// A program that was started.
+pub(super) struct Running {
+    /// For messages.
+    name: String,
+    child: Child,
+    output: ChildStdout,
+    /// The processes that it starts belong to this group. None where the agent is in the foreground
+    /// of a terminal: there the program may ask for a password, and Ctrl-C reaches all of them.
+    #[cfg(unix)]
+    group: Option<rustix::process::Pid>,
+    filling: Option<Block>,
+    is_empty: bool,
+    is_read: bool,
+    status: Option<ExitStatus>,
+}
+
+impl Running {
+    /// The next bytes of the output; nothing when all were read and the program ended well. Dropping
+    /// the future loses nothing.
+    ///
+    /// # Errors
+    /// `source_failed` when the program fails, writes nothing, or leaves its output to another one.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
+        while !self.is_read {
+            if let Some(full) = self.filling.take_if(|block| block.len() == BLOCK) {
+                return Ok(Some(full.freeze()));
+            }
+            self.read().await?;
+        }
+        if let Some(rest) = self.filling.take().filter(|block| !block.is_empty()) {
+            return Ok(Some(rest.freeze()));
+        }
+        self.wait().await?;
+        if self.is_empty {
+            let message = format!("{} wrote nothing to its standard output", self.name);
+            return Err(Error::new(Code::SourceFailed, message));
+        }
+        Ok(None)
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let block = match &mut self.filling {
+            Some(block) => block,
+            filling => filling.insert(Pool::of_process().take().map_err(no_memory)?),
+        };
+        tokio::select! {
+            biased;
+            read = self.output.read(block.rest()) => {
+                let read = read.map_err(|error| {
+                    let message = format!("cannot read the output of {}: {error}", self.name);
+                    Error::new(Code::SourceFailed, message).source(error)
+                })?;
+                block.advance(read);
+                self.is_read = read == 0;
+                self.is_empty &= read == 0;
+            }
+            // What it wrote at last is still in the pipe.
+            ended = self.child.wait(), if self.status.is_none() => {
+                self.status = Some(succeeded(&self.name, ended)?);
+            }
+            () = sleep(OPEN_AFTER_END), if self.status.is_some() => {
+                let message = format!(
+                    "{} ended, but a process that it started keeps its output open, so the backup \
+                     may not be complete: start the command in the foreground",
+                    self.name
+                );
+                return Err(Error::new(Code::SourceFailed, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a program that has closed its output.
+    async fn wait(&mut self) -> Result<()> {
+        if self.status.is_some() {
+            return Ok(());
+        }
+        let ended = match timeout(OPEN_AFTER_END, self.child.wait()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                note(format!("Waiting for {} to end: its output is complete.", self.name));
+                self.child.wait().await
+            }
+        };
+        self.status = Some(succeeded(&self.name, ended)?);
+        Ok(())
+    }
+
+    /// Ends the program, and what it has started.
+    pub(super) async fn stop(mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) && self.is_read {
+            return;
+        }
+        self.ask_to_end();
+        // A program that ended may have left others in its group.
+        let _ = timeout(PATIENCE, self.child.wait()).await;
+        self.kill();
+    }
+
+    #[cfg(unix)]
+    fn ask_to_end(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    #[cfg(unix)]
+    fn kill(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    /// Fails when there is no such process any more.
+    #[cfg(unix)]
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(group) = self.group {
+            let _ = rustix::process::kill_process_group(group, signal);
+        } else if let Some(process) = process_id(&self.child) {
+            let _ = rustix::process::kill_process(process, signal);
+        }
+    }
+
+    /// Windows has no such request for programs without a window.
+    #[cfg(not(unix))]
+    fn ask_to_end(&mut self) {
+        self.kill();
+    }
+
+    #[cfg(not(unix))]
+    fn kill(&mut self) {
+        let _ = self.child.start_kill();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // When nothing waits for it any more, such as after a second Ctrl-C.
+        if !self.is_read {
+            self.kill();
+        }
+    }
+}
+
+/// The process, as long as nothing else can have its number.
+#[cfg(unix)]
+fn process_id(child: &Child) -> Option<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(i32::try_from(child.id()?).ok()?)
+}
+
+/// Whether a person sits before the agent, at a terminal that it may read from.
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    let foreground =
+        std::fs::File::open("/dev/tty").ok().and_then(|tty| rustix::termios::tcgetpgrp(tty).ok());
+    foreground == Some(rustix::process::getpgrp())
+}
+
+fn succeeded(name: &str, ended: std::io::Result<ExitStatus>) -> Result<ExitStatus> {
+    let status = ended.map_err(|error| {
+        Error::new(Code::SourceFailed, format!("cannot wait for {name}: {error}")).source(error)
+    })?;
+    if status.success() {
+        return Ok(status);
+    }
+    let message = format!("{name} failed ({status}): nothing was stored; see what it wrote above");
+    let error = Error::new(Code::SourceFailed, message);
+    Err(match status.code() {
+        Some(code) => error.fact("exit_code", i64::from(code)),
+        None => error,
+    })
+}

@@ -1,0 +1,122 @@
+//! What of a folder is not in its backup, or not as it was.
+
+use std::io;
+
+use serde::Serialize;
+
+use crate::error::shortened;
+
+/// Names that are told. A folder may have millions that cannot be read.
+const NAMED: usize = 20;
+
+/// Longest name that is told, in bytes.
+const LONGEST: usize = 300;
+
+/// What was left out, by the reason, and the first names.
+#[derive(Debug, Default, Serialize)]
+pub(in crate::cli) struct LeftOut {
+    /// Were gone, or something else, when their turn came.
+    vanished: u64,
+    /// Could not be read.
+    unreadable: u64,
+    /// Shrank or failed while they were read: zeros stand for the rest.
+    damaged: u64,
+    /// Sockets, pipes and devices: these have nothing that could be stored.
+    special: u64,
+    /// The first of them.
+    names: Vec<Named>,
+}
+
+#[derive(Debug, Serialize)]
+struct Named {
+    name: String,
+    reason: String,
+}
+
+impl LeftOut {
+    /// Counts something that could not be opened.
+    pub(super) fn failed(&mut self, name: &[u8], error: &io::Error) {
+        if is_gone(error) {
+            self.vanished(name, 1);
+        } else {
+            self.unreadable += 1;
+            self.name(name, &error.to_string());
+        }
+    }
+
+    /// Counts so many that were gone.
+    pub(super) fn vanished(&mut self, name: &[u8], count: u64) {
+        self.vanished += count;
+        self.name(name, "it was removed or replaced while the folder was packed");
+    }
+
+    /// Counts something that cannot be stored.
+    pub(super) fn unreadable(&mut self, name: &[u8], reason: &str) {
+        self.unreadable += 1;
+        self.name(name, reason);
+    }
+
+    /// Counts a file that is stored with zeros in it.
+    pub(super) fn damaged(&mut self, name: &[u8], reason: &str) {
+        self.damaged += 1;
+        self.tell(name, "is damaged in the backup", reason);
+    }
+
+    /// Counts something that has no content.
+    pub(super) fn special(&mut self, name: &[u8]) {
+        self.special += 1;
+        self.name(name, "it is not a file, folder or link");
+    }
+
+    fn name(&mut self, name: &[u8], reason: &str) {
+        self.tell(name, "is left out", reason);
+    }
+
+    fn tell(&mut self, name: &[u8], what: &str, reason: &str) {
+        if self.names.len() == NAMED {
+            return;
+        }
+        let name = shortened(&String::from_utf8_lossy(name), LONGEST);
+        tracing::warn!("{name} {what}: {reason}");
+        self.names.push(Named { name, reason: reason.to_owned() });
+    }
+
+    /// Whether the backup lacks something that it should have.
+    pub(in crate::cli) fn is_incomplete(&self) -> bool {
+        self.vanished + self.unreadable + self.damaged > 0
+    }
+
+    /// The first reason, for an error.
+    pub(super) fn first_reason(&self) -> &str {
+        self.names.first().map_or("", |named| &named.reason)
+    }
+
+    /// The counts in words; none if nothing was left out.
+    pub(in crate::cli) fn summary(&self) -> Option<String> {
+        let counts = [
+            (self.unreadable, "could not be read"),
+            (self.vanished, "vanished"),
+            (self.damaged, "changed while being read and are damaged"),
+            (self.special, "are sockets, pipes or devices"),
+        ];
+        let said = counts.iter().filter(|(count, _)| *count > 0);
+        let said: Vec<_> = said.map(|(count, what)| format!("{count} {what}")).collect();
+        (!said.is_empty()).then(|| said.join(", "))
+    }
+}
+
+/// Whether what had the name is not there any more, or is something else now.
+fn is_gone(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,
+        #[cfg(unix)]
+        _ => {
+            use rustix::io::Errno;
+            // A link, and a socket.
+            let replaced = [Errno::LOOP, Errno::NXIO].map(Errno::raw_os_error);
+            error.raw_os_error().is_some_and(|code| replaced.contains(&code))
+        }
+        #[cfg(not(unix))]
+        _ => false,
+    }
+}

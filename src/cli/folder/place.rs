@@ -1,0 +1,119 @@
+//! A folder that is being packed, by its descriptor.
+//!
+//! Everything in it is reached from that descriptor by a single name, and no link is followed. So a
+//! path of any length works, and another user who replaces a folder by a link while the agent runs
+//! does not lead the agent out of the folder.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+
+use super::member::{Facts, Kind};
+
+/// An open folder.
+pub(super) struct Place(OwnedFd);
+
+/// What tells a folder from all others.
+pub(super) struct Id(Stat);
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Place {
+    /// Opens the folder that is to be packed. It may be given as a link.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        Ok(Self(rustix::fs::open(folder, FOLDER, Mode::empty())?))
+    }
+
+    /// Opens a folder in this one.
+    pub(super) fn enter(&self, name: &OsString) -> io::Result<Self> {
+        Ok(Self(openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+    }
+
+    /// Opens the folder that this one is in, which must be that of the id.
+    pub(super) fn parent(&self, id: &Id) -> io::Result<Self> {
+        let parent = Self(openat(&self.0, "..", FOLDER, Mode::empty())?);
+        let Id(found) = parent.id()?;
+        if (found.st_dev, found.st_ino) == (id.0.st_dev, id.0.st_ino) {
+            Ok(parent)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    pub(super) fn id(&self) -> io::Result<Id> {
+        Ok(Id(fstat(&self.0)?))
+    }
+
+    pub(super) fn facts(&self) -> io::Result<Facts> {
+        Ok(facts(&fstat(&self.0)?))
+    }
+
+    /// The names in it, sorted, and what ended the list early.
+    pub(super) fn names(&self) -> (Vec<OsString>, Option<io::Error>) {
+        let mut names = Vec::new();
+        let mut read = || -> io::Result<()> {
+            for entry in Dir::read_from(&self.0)? {
+                let name = entry?.file_name().to_bytes().to_vec();
+                if name != b"." && name != b".." {
+                    names.push(OsString::from_vec(name));
+                }
+            }
+            Ok(())
+        };
+        let ended = read().err();
+        names.sort_unstable();
+        (names, ended)
+    }
+
+    /// What has this name.
+    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Facts)> {
+        let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok((kind(&stat), facts(&stat)))
+    }
+
+    /// Opens what is to be read. A pipe that has taken the place of a file does not block.
+    pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Facts)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = openat(&self.0, name, flags | OFlags::CLOEXEC, Mode::empty())?;
+        let stat = fstat(&file)?;
+        Ok((file.into(), kind(&stat), facts(&stat)))
+    }
+
+    /// Where a link leads.
+    pub(super) fn target(&self, name: &OsString) -> io::Result<Vec<u8>> {
+        Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
+    }
+}
+
+/// The bytes of a name.
+pub(super) fn bytes(name: &OsString) -> &[u8] {
+    name.as_bytes()
+}
+
+fn kind(stat: &Stat) -> Kind {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind == FileType::RegularFile {
+        Kind::File
+    } else if kind == FileType::Directory {
+        Kind::Folder
+    } else if kind == FileType::Symlink {
+        Kind::Link
+    } else {
+        Kind::Other
+    }
+}
+
+fn facts(stat: &Stat) -> Facts {
+    Facts {
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: stat.st_size.try_into().unwrap_or_default(),
+        mtime: stat.st_mtime,
+    }
+}

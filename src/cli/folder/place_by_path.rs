@@ -1,0 +1,98 @@
+//! A folder that is being packed, by its path: Windows has no calls that begin at a folder.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use super::member::{Facts, Kind};
+
+/// A folder.
+pub(super) struct Place(PathBuf);
+
+/// What tells a folder from all others.
+pub(super) struct Id(PathBuf);
+
+impl Place {
+    /// Opens the folder that is to be packed. It may be given as a link.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        // In this form a path may be long.
+        Ok(Self(folder.canonicalize()?))
+    }
+
+    /// Opens a folder in this one.
+    pub(super) fn enter(&self, name: &OsString) -> io::Result<Self> {
+        Ok(Self(self.0.join(name)))
+    }
+
+    /// Opens the folder that this one is in, which must be that of the id.
+    pub(super) fn parent(&self, id: &Id) -> io::Result<Self> {
+        Ok(Self(id.0.clone()))
+    }
+
+    pub(super) fn id(&self) -> io::Result<Id> {
+        Ok(Id(self.0.clone()))
+    }
+
+    pub(super) fn facts(&self) -> io::Result<Facts> {
+        Ok(facts(&self.0.metadata()?))
+    }
+
+    /// The names in it, sorted, and what ended the list early.
+    pub(super) fn names(&self) -> (Vec<OsString>, Option<io::Error>) {
+        let mut names = Vec::new();
+        let mut read = || -> io::Result<()> {
+            for entry in fs::read_dir(&self.0)? {
+                names.push(entry?.file_name());
+            }
+            Ok(())
+        };
+        let ended = read().err();
+        names.sort_unstable();
+        (names, ended)
+    }
+
+    /// What has this name.
+    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Facts)> {
+        let metadata = self.0.join(name).symlink_metadata()?;
+        Ok((kind(&metadata), facts(&metadata)))
+    }
+
+    /// Opens what is to be read.
+    pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Facts)> {
+        let file = File::open(self.0.join(name))?;
+        let metadata = file.metadata()?;
+        Ok((file, kind(&metadata), facts(&metadata)))
+    }
+
+    /// Where a link leads.
+    pub(super) fn target(&self, name: &OsString) -> io::Result<Vec<u8>> {
+        Ok(self.0.join(name).read_link()?.into_os_string().into_encoded_bytes())
+    }
+}
+
+/// The bytes of a name.
+pub(super) fn bytes(name: &OsString) -> &[u8] {
+    name.as_encoded_bytes()
+}
+
+fn kind(metadata: &Metadata) -> Kind {
+    let kind = metadata.file_type();
+    match (kind.is_file(), kind.is_dir(), kind.is_symlink()) {
+        (true, ..) => Kind::File,
+        (_, true, _) => Kind::Folder,
+        (.., true) => Kind::Link,
+        _ => Kind::Other,
+    }
+}
+
+fn facts(metadata: &Metadata) -> Facts {
+    let mtime = metadata.modified().map(|time| match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
+    });
+    let mode = if metadata.is_dir() { 0o755 } else { 0o644 };
+    let size = metadata.len();
+    Facts { mode, size, mtime: mtime.unwrap_or_default(), ..Facts::default() }
+}

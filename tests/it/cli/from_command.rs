@@ -1,0 +1,203 @@
+//! `upload --from-command`: a backup is what a command wrote that ended well, and nothing else.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::interrupt::until;
+use super::{Ran, Shell};
+use crate::support::TestServer;
+
+/// The command line that stores what a command writes.
+fn upload<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    [&["upload", "--from-command", "--name", "x", "--id", "x", "--json", "--"], words].concat()
+}
+
+fn command(shell: &Shell, words: &[&str]) -> tokio::process::Command {
+    let words = upload(words);
+    let words: Vec<_> = words.iter().map(|word| word as &dyn AsRef<OsStr>).collect();
+    let mut command = shell.command(&words);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    // So that no terminal of a person who runs the tests counts.
+    command.process_group(0);
+    command
+}
+
+async fn run(shell: &Shell, words: &[&str]) -> Ran {
+    shell.end(command(shell, words)).await
+}
+
+async fn stored(shell: &Shell, words: &[&str]) -> Vec<u8> {
+    run(shell, words).await.json(0);
+    let back: [&dyn AsRef<OsStr>; 5] = [&"download", &"x", &"-o", &"back", &"--force"];
+    assert_eq!(shell.run(&back).await.code, 0);
+    assert_eq!(shell.run(&[&"delete", &"x", &"--yes"]).await.code, 0);
+    std::fs::read(shell.path("back")).unwrap()
+}
+
+async fn assert_empty(server: &TestServer) {
+    assert_eq!(server.objects().await, []);
+    assert_eq!(server.open_uploads().await, []);
+}
+
+#[tokio::test]
+async fn output_of_a_command_is_stored_to_its_end() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    assert_eq!(stored(&shell, &["echo", "$HOME; ls | cat"]).await, b"$HOME; ls | cat\n");
+    let large = stored(&shell, &["head", "-c", "23000000", "/dev/zero"]).await;
+    assert!(large == vec![0; 23_000_000]);
+    // Standard input is that of the agent, and what ignores SIGPIPE is no other program.
+    let script = "trap '' PIPE; for n in 1 2 3; do echo $n; done; cat";
+    assert_eq!(stored(&shell, &["sh", "-c", script]).await, b"1\n2\n3\n");
+    // The program that writes last may end after the one that was started.
+    let script = "exec bash -c 'head -c 300000 /dev/zero > >(gzip -c | cat | gzip -dc)'";
+    assert_eq!(stored(&shell, &["sh", "-c", script]).await.len(), 300_000);
+}
+
+#[tokio::test]
+async fn command_that_fails_leaves_nothing() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let plain = shell.write("plain", "no program");
+    std::fs::set_permissions(&plain, PermissionsExt::from_mode(0o644)).unwrap();
+    let large = "head -c 23000000 /dev/zero; exit 3";
+    for (words, said, exit_code) in [
+        (&["sh", "-c", "echo half; exit 3"][..], "sh failed (exit status: 3)", json!(3)),
+        (&["sh", "-c", large], "sh failed (exit status: 3)", json!(3)),
+        (&["sh", "-c", "echo half; kill -9 $$"], "sh failed (signal: 9", json!(null)),
+        (&["sh", "-c", "echo all; exec >&-; exit 4"], "sh failed (exit status: 4)", json!(4)),
+        (&["sh", "-c", "exec >&-; kill -TERM $$"], "sh failed (signal: 15", json!(null)),
+        (&["true"], "true wrote nothing", json!(null)),
+        (&["false"], "false failed (exit status: 1)", json!(1)),
+        (&["/no/such/program", "s3cret"], "cannot start program: No such file", json!(null)),
+        (&["no-such-program"], "cannot start no-such-program: No such file", json!(null)),
+        (&[plain.to_str().unwrap()], "cannot start plain: Permission denied", json!(null)),
+        (&["/"], "cannot start /: Permission denied", json!(null)),
+    ] {
+        let ran = run(&shell, words).await;
+        let error = ran.error(74, "source_failed");
+        assert!(error["message"].as_str().unwrap().contains(said), "{error}");
+        assert_eq!(error["data"]["facts"]["exit_code"], exit_code, "{error}");
+        assert_eq!(error["data"]["kind"], "config");
+        assert!(!ran.stderr.contains("s3cret") && !ran.stdout.contains("s3cret"), "{ran:?}");
+        assert_empty(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn output_that_another_process_keeps_open_is_not_stored() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let words = ["sh", "-c", "echo half; sleep 1000 & echo $! >pid"];
+    let error = run(&shell, &words).await.error(74, "source_failed");
+    assert!(error["message"].as_str().unwrap().contains("keeps its output open"), "{error}");
+    assert_empty(&server).await;
+    let keeper = pid(&shell).unwrap();
+    until(async || !runs(|id, _| id == keeper)).await;
+}
+
+#[tokio::test]
+async fn command_gets_no_secrets_and_no_files_of_the_agent() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let mut env = command(&shell, &["env"]);
+    env.env("AWS_SECRET_ACCESS_KEY", "c4n4ry").env("AWS_SESSION_TOKEN", "c4n4ry");
+    env.env("S3_BACKUP_AGENT_LATER", "c4n4ry").env("KEPT", "yes");
+    shell.end(env).await.json(0);
+    assert_eq!(shell.run(&[&"download", &"x", &"-o", &"env"]).await.code, 0);
+    let env = std::fs::read_to_string(shell.path("env")).unwrap();
+    assert!(env.contains("KEPT=yes\n") && env.contains("PATH="), "{env}");
+    assert!(!env.contains("S3_BACKUP_AGENT") && !env.contains("c4n4ry"), "{env}");
+    assert_eq!(shell.run(&[&"delete", &"x", &"--yes"]).await.code, 0);
+    // What the tests were started with is not the agent's.
+    let usual = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap().stdout;
+    let open = stored(&shell, &["ls", "/proc/self/fd"]).await;
+    assert_eq!(String::from_utf8(open).unwrap(), String::from_utf8(usual).unwrap());
+}
+
+#[tokio::test]
+async fn standard_error_of_a_command_reaches_the_user() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let ran = run(&shell, &["sh", "-c", "echo content; echo 'no such table' >&2; exit 1"]).await;
+    assert!(ran.stderr.contains("no such table\n"), "{ran:?}");
+    ran.error(74, "source_failed");
+}
+
+/// Whether there is such a process, by its id and group. One that has ended may wait for its parent.
+fn runs(is_it: impl Fn(Pid, Pid) -> bool) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|process| {
+        let stat = std::fs::read_to_string(process.ok()?.path().join("stat")).ok()?;
+        let (id, rest) = stat.split_once(" (")?;
+        let mut rest = rest.rsplit_once(") ")?.1.split(' ');
+        let (state, group) = (rest.next()?, rest.nth(1)?);
+        let pid = |text: &str| Pid::from_raw(text.parse().ok()?);
+        (state != "Z").then_some((pid(id)?, pid(group)?))
+    });
+    processes.into_iter().any(|(id, group)| is_it(id, group))
+}
+
+fn pid(shell: &Shell) -> Option<Pid> {
+    let text = std::fs::read_to_string(shell.path("pid")).ok()?;
+    Pid::from_raw(text.strip_suffix('\n')?.parse().ok()?)
+}
+
+#[tokio::test]
+async fn signal_ends_the_command_and_all_it_started() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    for script in [
+        "yes & echo $$ >pid; wait",
+        "sleep 1000 & echo $$ >pid; exec sleep 1000",
+        // One that does not want to end.
+        "trap '' TERM INT PIPE; echo $$ >pid; while :; do sleep 1000; done",
+        // One whose output is complete.
+        "echo all; exec >&-; echo $$ >pid; sleep 1000",
+    ] {
+        let _ = std::fs::remove_file(shell.path("pid"));
+        let mut command = command(&shell, &["sh", "-c", script]);
+        let child = command.spawn().unwrap();
+        until(async || pid(&shell).is_some()).await;
+        let agent = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        kill_process(agent, Signal::INT).unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(130), "{script}: {output:?}");
+        assert_empty(&server).await;
+        let group = pid(&shell).unwrap();
+        until(async || !runs(|_, other| other == group)).await;
+    }
+}
+
+#[tokio::test]
+async fn upload_that_fails_ends_the_command() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server).set("BUCKET", "no-such-bucket");
+    // Nothing is started before the storage has answered.
+    run(&shell, &["sh", "-c", "echo $$ >pid; yes"]).await.error(3, "bucket_not_found");
+    assert_eq!(pid(&shell), None);
+}
+
+#[tokio::test]
+async fn command_line_that_contradicts_itself_is_refused() {
+    let shell = Shell::with(Vec::new());
+    for (words, said) in [
+        (&["upload", "--from-command", "--json", "--", "true"][..], "needs a name"),
+        (&["upload", "--from-command", "--name", "x", "--json"], "needs a command"),
+        (
+            &["upload", "--from-command", "--name", "x", "--json", "f", "--", "true"],
+            "leave the path out",
+        ),
+        (&["upload", "f", "--name", "x", "--json", "--", "true"], "--from-command only"),
+        (&["upload", "--json"], "nothing to store"),
+        (&["upload", "--from-command", "--resume", "--name", "x", "--json", "--", "true"], "--id"),
+    ] {
+        let words: Vec<_> = words.iter().map(|word| word as &dyn AsRef<OsStr>).collect();
+        let error = shell.run(&words).await.error(64, "invalid_params");
+        assert!(error["message"].as_str().unwrap().contains(said), "{error}");
+    }
+    // After two hyphens a path may begin with one.
+    shell.run(&[&"upload", &"--json", &"--", &"-missing"]).await.error(74, "local_io");
+}
