@@ -8,8 +8,9 @@ use crate::error::text::is_hidden;
 
 /// Requests of a person or of the system that the program should end.
 pub(crate) struct EndRequests {
+    /// None if it stays ignored.
     #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
+    interrupt: Option<tokio::signal::unix::Signal>,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(windows)]
@@ -30,18 +31,47 @@ impl EndRequests {
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
+            interrupt: Some(signal(SignalKind::interrupt())?),
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
+    /// The same, but a SIGINT that was ignored when the process started stays ignored: a shell
+    /// without job control starts background jobs so, and Ctrl-C is not meant for these.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn listen_unless_ignored() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let number = SignalKind::interrupt().as_raw_value();
+        if !ignores(&fs::read_to_string("/proc/self/status").unwrap_or_default(), number) {
+            return Self::listen();
+        }
+        Ok(Self { interrupt: None, terminate: signal(SignalKind::terminate())? })
+    }
+
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) {
+        let interrupted = async {
+            match &mut self.interrupt {
+                Some(interrupt) => interrupt.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => {}
+            _ = interrupted => {}
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Whether a process with this `/proc/PID/status` ignores a signal. Only Linux tells that without
+/// an unsafe call.
+#[cfg(unix)]
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).is_some_and(|it| it & 1 == 1))
 }
 
 #[cfg(windows)]
@@ -53,6 +83,14 @@ impl EndRequests {
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
         Ok(Self { ctrl_c: ctrl_c()?, ctrl_break: ctrl_break()?, ctrl_close: ctrl_close()? })
+    }
+
+    /// The same: no signal is inherited as ignored here.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn listen_unless_ignored() -> io::Result<Self> {
+        Self::listen()
     }
 
     /// Waits for the next one.
@@ -200,6 +238,17 @@ fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn ignored_signal_is_read_from_status() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000002\nSigIgn:\t8000000000001006\n";
+        let ignored: Vec<_> = (0..70).filter(|signal| ignores(status, *signal)).collect();
+        assert_eq!(ignored, [2, 3, 13, 64]);
+        for status in ["", "SigIgn:", "SigIgn:\tx", "SigIgn:\t100000000000000000"] {
+            assert!(!ignores(status, 2), "{status}");
+        }
+    }
 
     #[test]
     fn a_file_can_be_called_so() {

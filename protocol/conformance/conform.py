@@ -42,6 +42,15 @@ from typing import IO, Any, NoReturn
 MIB = 1 << 20
 MAX_LINE = 65_536  # bytes of a line with its line feed
 MAX_PAYLOAD = MIB
+# What the kit keeps of a program that never stops talking.
+MAX_MESSAGES = 100_000  # of one session
+MAX_OUTPUT = 64 * MIB  # of a host, of a log, and of data beyond their credit
+PATIENCE = 20  # seconds for the first handshake; H2 and H3 say 1 s and 10 s
+GIVE_UP = 4  # handshakes in a row that may fail
+LIFETIME = 900  # seconds of a scripted agent
+MAX_CONFIG = MIB
+# What a message of an unexpected shape ends in.
+ODD_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
 MAX_INTEGER = (1 << 53) - 1
 CODES_OF_HOSTS = ("agent_gone", "agent_protocol", "agent_start_failed")
 CLEANUPS = (None, "complete", "kept", "pending", "failed")
@@ -69,6 +78,10 @@ class Failed(Exception):  # noqa: N818 - it is a verdict
 
 class Skipped(Exception):  # noqa: N818 - it is a verdict
     """A check cannot be made here."""
+
+
+class Unusable(Exception):  # noqa: N818 - it is a verdict
+    """The program under test does not work at all, so that further checks say nothing."""
 
 
 def expect(right: bool, saw: object, expected: object) -> None:
@@ -120,6 +133,18 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> Json:
     return message
 
 
+def give_default_signals() -> None:
+    """Lets programs under test begin with the default signals.
+
+    A background job of a shell without job control ignores SIGINT, `nohup` ignores SIGHUP, and
+    programs inherit that. A handler that does nothing is not inherited.
+    """
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def read_frame(stream: IO[bytes], note: Callable[[str, str], None]) -> Frame | None:
     """The next frame, or None at the end. What is no frame is Failed."""
     while not (line := stream.readline(MAX_LINE + 1)).strip(b"\r\n"):
@@ -127,7 +152,9 @@ def read_frame(stream: IO[bytes], note: Callable[[str, str], None]) -> Frame | N
             return None
     if len(line) > MAX_LINE:
         note("F1.longest-line", f"saw a line of more than {MAX_LINE} bytes")
-        line += stream.readline()
+        line += stream.readline(MIB)
+        if not line.endswith(b"\n") and len(line) > MIB:
+            raise Failed(f"saw a line without an end: {brief(line)}")
     if not line.endswith(b"\n"):
         raise Failed(f"saw an end of the output inside the line {brief(line)}")
     text = line.decode(errors="replace")
@@ -227,8 +254,7 @@ def verdict(check: Check, run: object) -> Verdict:
         status, message = "skipped", str(reason)
     except Failed as reason:
         status, message = "failed", str(reason)
-    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        # An answer of an unexpected shape ends here, too.
+    except (OSError, *ODD_SHAPE) as error:
         trace = error.__traceback__
         while trace and trace.tb_next:
             trace = trace.tb_next
@@ -237,21 +263,29 @@ def verdict(check: Check, run: object) -> Verdict:
     return Verdict(check, status, message, int((time.monotonic() - begin) * 1000))
 
 
-def perform(checks: list[Check], run: object, options: argparse.Namespace) -> int:
+def perform(checks: list[Check], run: "AgentRun | HostRun", options: argparse.Namespace) -> int:
     """Runs the checks and prints their verdicts in their order. Returns the exit code."""
     together = [check for check in checks if not check.alone and not check.last]
     verdicts: dict[str, Verdict] = {}
     if not options.json:
         print(f"TAP version 13\n1..{len(checks)}", flush=True)
     with ThreadPoolExecutor(options.jobs) as pool:
-        pending: dict[str, Future[Verdict]] = {
-            check.name: pool.submit(verdict, check, run) for check in together
-        }
-        for number, check in enumerate(sorted(checks, key=lambda c: (c.last, c.alone)), 1):
-            done = pending[check.name].result() if check.name in pending else verdict(check, run)
-            verdicts[check.name] = done
-            if not options.json:
-                print(done.tap(number), flush=True)
+        try:
+            run.try_out()
+            pending: dict[str, Future[Verdict]] = {
+                check.name: pool.submit(verdict, check, run) for check in together
+            }
+            for number, check in enumerate(sorted(checks, key=lambda c: (c.last, c.alone)), 1):
+                in_pool = pending.get(check.name)
+                done = in_pool.result() if in_pool else verdict(check, run)
+                verdicts[check.name] = done
+                if not options.json:
+                    print(done.tap(number), flush=True)
+        except Unusable as reason:
+            pool.shutdown(cancel_futures=True)
+            # In TAP these two words end a run.
+            print(f"Bail out! {reason}", file=sys.stderr if options.json else sys.stdout)
+            return 1
     if options.json:
         print(json.dumps([done.json() for done in verdicts.values()], indent=1))
     return 1 if any(done.status == "failed" for done in verdicts.values()) else 0
@@ -268,6 +302,10 @@ class AgentRun:
         self.observed = Observed()
         self.mark = f"kit-{uuid.uuid4().hex[:8]}"
         self.numbers = itertools.count(1)
+        self.sessions: set[Session] = set()  # that have a process
+        self.failed_handshakes = 0  # since the last one that worked
+        self.unusable = ""
+        self.config_given = bool(options.config)
         names = ("secret", "token", "password")
         given = {
             str(v) for k, v in config.items() if isinstance(v, str) and any(n in k for n in names)
@@ -282,12 +320,45 @@ class AgentRun:
     def new_id(self) -> str:
         return f"{self.mark}-{next(self.numbers)}"
 
+    def try_out(self) -> None:
+        """One handshake before all checks. If it fails, every check would."""
+        try:
+            session = Session(self)
+        except OSError as error:
+            self.unusable = f"the agent cannot be started: {error}"
+        else:
+            self.unusable = session.try_out()
+            session.kill()
+        if self.unusable:
+            raise Unusable(self.unusable)
+
+    def handshake_failed(self, reason: Failed) -> None:
+        """Ends the run if no handshake has worked for a while."""
+        self.failed_handshakes += 1
+        if self.failed_handshakes == GIVE_UP:
+            self.unusable = f"the last {GIVE_UP} handshakes failed: {self.without_secrets(reason)}"
+            for session in list(self.sessions):
+                session.kill_group()
+
+    def without_secrets(self, text: object) -> str:
+        shown = str(text)
+        for secret in self.secrets:
+            shown = shown.replace(secret.decode(), "***")
+        return brief(shown)
+
     @contextlib.contextmanager
     def session(self, **options: Any) -> Iterator["Session"]:
         """A session that has to end well: exit code 0 at the end of the input."""
+        if self.unusable:
+            raise Unusable(self.unusable)
         session = Session(self, **options)
         try:
-            session.begin()
+            try:
+                session.begin()
+                self.failed_handshakes = 0
+            except Failed as reason:
+                self.handshake_failed(reason)
+                raise
             yield session
             session.clean_up()
             session.finish()
@@ -300,7 +371,7 @@ class AgentRun:
             return session.list_ids()
 
     def clean_up(self) -> None:
-        with contextlib.suppress(Failed), self.session() as session:
+        with contextlib.suppress(Failed, Unusable, OSError), self.session() as session:
             for backup_id in session.list_ids():
                 session.call("backup.delete", target="t1", backup_id=backup_id)
 
@@ -350,10 +421,11 @@ class Session:
             bufsize=0,
             start_new_session=True,
         )
+        run.sessions.add(self)
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         # A write to an agent that does not read would wait for ever.
-        self.watchdog = threading.Timer(4 * run.timeout, self.process.kill)
+        self.watchdog = threading.Timer(4 * run.timeout, self.kill_group)
         self.watchdog.daemon = True
         self.watchdog.start()
         self.threads: list[threading.Thread] = []
@@ -371,7 +443,8 @@ class Session:
 
     def read_stderr(self, stderr: IO[bytes]) -> None:
         while chunk := stderr.read(65_536):
-            self.log += chunk
+            if len(self.log) < MAX_OUTPUT:
+                self.log += chunk
 
     def read_stdout(self) -> None:
         stdout = os.fdopen(os.dup(self.stdout.fileno()), "rb", buffering=MIB)
@@ -384,6 +457,9 @@ class Session:
         except Failed as reason:
             self.broken = str(reason)
             self.run.observed.fault("L4.frames-only", self.broken)
+        except ODD_SHAPE as error:
+            self.broken = f"saw a message of an odd shape: {brief(error)}: {brief(frame)}"
+            self.run.observed.fault("M8.messages", self.broken)
         with self.changed:
             self.over = True
             self.changed.notify_all()
@@ -398,6 +474,8 @@ class Session:
         if not self.frames and message.get("method") == "hello":
             self.hello = message["params"]
         self.frames.append(message)
+        if len(self.frames) > MAX_MESSAGES:
+            raise Failed(f"saw more than {MAX_MESSAGES} messages in one session")
         if payload and message.get("method") != "stream.data":
             self.fault("F3.payload", message, "a payload behind stream.data only")
         match message:
@@ -442,6 +520,8 @@ class Session:
                 data += payload
                 if len(data) > self.granted.get(number, 0):
                     self.fault("S2.credit", f"{len(data)} bytes", self.granted.get(number, 0))
+                if len(data) > self.granted.get(number, 0) + MAX_OUTPUT:
+                    raise Failed(f"saw {len(data)} bytes of data far beyond the credit")
             case "stream.end":
                 if params["length"] != len(self.data[number]) or number not in self.begins:
                     self.fault("S7.order", params, f"begin, and {len(self.data[number])} bytes")
@@ -531,23 +611,26 @@ class Session:
                 return
         if self.over:
             raise Failed(f"saw {self.ending()}, expected {what}")
-        raise Failed(f"saw nothing for {patience} s, expected {what}")
+        raise Failed(f"saw nothing for {patience:.3g} s, expected {what}")
 
     def ending(self) -> str:
         if self.broken:
-            return self.broken
+            return self.broken.removeprefix("saw ")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         log = bytes(self.log[-300:]).decode(errors="replace")
-        return f"an agent that ended with exit code {self.process.returncode}, log: {brief(log)}"
+        code = self.process.returncode
+        end = f"signal {-code}" if (code or 0) < 0 else f"exit code {code}"
+        what = "closed its output and did not end" if code is None else f"ended with {end}"
+        return f"an agent that {what}, log: {brief(log) or 'none'}"
 
     def answer(self, number: int, timeout: float | None = None) -> Json:
         method = self.sent[number].get("method")
         self.wait(lambda: number in self.answers, f"an answer to {method}", timeout)
         return self.answers[number]
 
-    def result(self, number: int) -> Json:
-        answer = self.answer(number)
+    def result(self, number: int, timeout: float | None = None) -> Json:
+        answer = self.answer(number, timeout)
         expect("result" in answer, answer, f"a result of {self.sent[number].get('method')}")
         return dict(answer["result"])
 
@@ -592,6 +675,43 @@ class Session:
         if initialize and target:
             self.call("target.open", target="t1", config=self.run.config)
 
+    def try_out(self) -> str:
+        """A handshake and a listing; returns what does not work, or nothing."""
+        step, begin = "is not an agent", time.monotonic()
+        patience: float = min(self.run.timeout, PATIENCE)
+
+        def left() -> float:
+            return max(begin + patience - time.monotonic(), 0.1)
+
+        try:
+            self.wait(lambda: self.frames, "hello", left())
+            hello = self.frames[0]
+            expect(hello.get("method") == "hello", hello, "hello")
+            step = "does not speak version 1 of the protocol"
+            expect(self.hello["protocol"] == "backup-agent", hello, '"protocol":"backup-agent"')
+            expect(1 in self.hello["versions"], hello, "version 1")
+            number = self.start("initialize", **self.initialize_params)
+            equal(self.result(number, left()), {"protocol": 1}, "answer to initialize")
+            step = "refuses the config of target.open"
+            if not self.run.config_given:
+                step += ', which is {"type":"memory"} unless you give one with --config FILE'
+            self.called(left(), "target.open", config=self.run.config)
+            step = "cannot list the backups of its target"
+            self.called(self.run.timeout, "backup.list")
+        except Failed as reason:
+            return f"the program {step}: {self.run.without_secrets(reason)}"
+        except ODD_SHAPE:
+            shown = self.run.without_secrets(json.dumps(self.frames[-1]))
+            return f"the program {step}: saw a message of an odd shape: {shown}"
+        return ""
+
+    def called(self, timeout: float, method: str, **params: Any) -> None:
+        """Calls with the target `t1`; Failed with the code and message of an error."""
+        answer = self.answer(self.start(method, target="t1", **params), timeout)
+        if "error" in answer:
+            error = answer["error"]
+            raise Failed(f"{error['data']['code']}: {error['message']}")
+
     def exit_code(self, *expected: int, what: str = "exit code") -> int:
         """Waits for the end of the process."""
         try:
@@ -629,15 +749,21 @@ class Session:
                 self.fault("L1.lines", f"{problem}: {line!r}", "JSON with ts, level and msg")
 
     def kill(self) -> None:
-        self.process.kill()
+        self.kill_group()
         self.process.wait()
         self.watchdog.cancel()
+        self.run.sessions.discard(self)
         for thread in self.threads:
-            thread.join(self.run.timeout)
+            thread.join(2)  # its pipe has ended, unless another session of its holds it
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             with contextlib.suppress(OSError):
                 assert pipe
                 pipe.close()
+
+    def kill_group(self) -> None:
+        """Ends the agent by force, and what it has started, which may hold its pipes."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     # Backups
 
@@ -751,6 +877,17 @@ def check_problems(check: Json, codes: dict[str, Json]) -> str:
         error = {"code": number, "message": data.get("message"), "data": data}
         found.append(error_problems(error, codes))
     return ", ".join(filter(None, found))
+
+
+def failed_checks(result: Json) -> str:
+    """The checks of `target.validate` that failed, each with its code and message, or nothing."""
+    found = []
+    for check in result["checks"]:
+        if check["status"] == "failed":
+            error = check.get("error") or {}
+            said = error.get("message") or check.get("message") or "no message"
+            found.append(f"{check['name']} after {check['ms']} ms: {error.get('code')}: {said}")
+    return "; ".join(found)
 
 
 def log_problem(line: bytes) -> str:
@@ -1274,6 +1411,8 @@ def validate(run: AgentRun) -> None:
     with run.session() as session:
         for level in ({}, {"level": "read"}, {"level": "write"}):
             result = session.call("target.validate", target="t1", **level)
+            failed = failed_checks(result)
+            expect(not failed, f"failed checks: {failed}", "none")
             equal(result["ok"], True, "ok")
             expect(isinstance(result["facts"], dict), result, "facts")
             for check in result["checks"]:
@@ -2006,6 +2145,8 @@ class Play:
         self.digests: dict[int, Any] = {}
 
     def write_down(self, **what: object) -> None:
+        if self.report.tell() > MAX_OUTPUT:
+            sys.exit(76)  # a host that never stops
         self.report.write(json.dumps(what) + "\n")
         self.report.flush()
 
@@ -2582,6 +2723,7 @@ class Stubborn(Play):
 
 def play(name: str, report_path: str) -> None:
     """Plays one scenario."""
+    signal.alarm(LIFETIME)  # a host that does not end its agent leaves it behind
     kinds: list[type[Play]] = [Play, *Play.__subclasses__()]
     scenario = {kind.__name__: kind for kind in kinds}[name]
     # Held as long as this process lives, so that the kit sees its end.
@@ -2602,8 +2744,8 @@ def play(name: str, report_path: str) -> None:
 class Outcome:
     """What a host has done, and what its agent has seen of it."""
 
-    def __init__(self, exit_code: int, stdout: bytes | None, stderr: bytes, report: Path) -> None:
-        self.exit_code, self.stdout = exit_code, stdout or b""
+    def __init__(self, exit_code: int, stdout: bytes, stderr: bytes, report: Path) -> None:
+        self.exit_code, self.stdout = exit_code, stdout
         self.stderr = stderr.decode(errors="replace")
         text = report.read_text() if report.exists() else ""
         # The last line may not be whole yet.
@@ -2644,6 +2786,18 @@ class HostRun:
             finally:
                 running.kill()
 
+    def try_out(self) -> None:
+        """One command before all checks. If it fails, nearly every check would."""
+        try:
+            with self.start("Play", "list") as running:
+                outcome = running.finish(timeout=min(self.timeout, PATIENCE))
+            outcome.succeeded("b1\nb2 ä\n".encode())
+        except OSError as error:
+            raise Unusable(f"the host cannot be started: {error}") from None
+        except Failed as reason:
+            shown = str(reason).replace(self.secret, "***")
+            raise Unusable(f"the host cannot list the backups of an agent: {shown}") from None
+
     def host(self, scenario: str | None, *words: str, data: bytes = b"") -> Outcome:
         """Runs the host to its end."""
         with self.start(scenario, *words) as running:
@@ -2674,21 +2828,55 @@ class Running:
             start_new_session=True,
         )
 
-    def finish(self, data: bytes | None = b"") -> Outcome:
-        try:
-            stdout, stderr = self.process.communicate(data, self.run.timeout)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"saw a host that does not end within {self.run.timeout} s") from None
-        return self.outcome(stdout, stderr)
+    def finish(self, data: bytes = b"", timeout: float | None = None) -> Outcome:
+        """Gives it this input, and waits for its end."""
+        patience = timeout or self.run.timeout
+        stdout, stderr = bytearray(), bytearray()
+        threads = [
+            threading.Thread(target=self.feed, args=[data], daemon=True),
+            threading.Thread(target=self.read, args=[self.process.stdout, stdout], daemon=True),
+            threading.Thread(target=self.read, args=[self.process.stderr, stderr], daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
+            for thread in threads:
+                thread.join(patience)
+        for text in (stdout, stderr):
+            is_much = len(text) > MAX_OUTPUT
+            expect(not is_much, f"a host that says {brief(bytes(text[:50]))} without an end", "one")
+        if any(thread.is_alive() for thread in threads):
+            raise Failed(f"saw a host that does not end within {patience:.3g} s")
+        return self.outcome(bytes(stdout), bytes(stderr))
+
+    def feed(self, data: bytes) -> None:
+        pipe = self.process.stdin
+        with contextlib.suppress(OSError, ValueError):
+            view = memoryview(data)
+            while view and pipe:
+                view = view[pipe.write(view) or 0 :]
+        with contextlib.suppress(OSError):
+            if pipe:
+                pipe.close()
+
+    def read(self, pipe: IO[bytes] | None, data: bytearray) -> None:
+        """Takes all that comes; a host that says more than MAX_OUTPUT is ended by force."""
+        with contextlib.suppress(OSError, ValueError):
+            while pipe and (chunk := pipe.read(MIB)):
+                data += chunk
+                if len(data) > MAX_OUTPUT:
+                    self.kill_group()
+                    break
 
     def finish_waiting(self) -> Outcome:
         """Waits for its end with its pipes open. It must not write much."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(self.run.timeout)
-            return self.finish(None)
+            return self.finish()
         raise Failed(f"saw a host that does not end within {self.run.timeout} s")
 
-    def outcome(self, stdout: bytes | None, stderr: bytes) -> Outcome:
+    def outcome(self, stdout: bytes, stderr: bytes) -> Outcome:
         """Waits for the end of the agent, too."""
         outcome = Outcome(self.process.returncode, stdout, stderr, self.report)
         self.run.observed.sessions += 1
@@ -2723,9 +2911,12 @@ class Running:
                 raise Failed(f"saw a host with exit code {self.process.returncode} before {what}")
             time.sleep(0.02)
 
-    def kill(self) -> None:
+    def kill_group(self) -> None:
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        self.kill_group()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             with contextlib.suppress(OSError):
@@ -2960,7 +3151,7 @@ def closed_sink(run: HostRun) -> None:
         running.process.stdout.read(10)
         running.process.stdout.close()
         running.process.stdout = None
-        outcome = running.finish(None)
+        outcome = running.finish()
     expect(outcome.exit_code != 0, outcome, "another exit code than 0")
 
 
@@ -2982,7 +3173,7 @@ def slow_sink(run: HostRun) -> None:
         assert running.process.stdout
         running.process.stdout.close()
         running.process.stdout = None
-        running.finish(None)
+        running.finish()
 
 
 @host_check("S2+S4.slow-agent")
@@ -3221,10 +3412,25 @@ def chosen(checks: list[Check], options: argparse.Namespace) -> list[Check]:
     return [check for check in checks if fits(check)]
 
 
+def read_config(path: Path) -> Json:
+    if not path.is_file() and path.exists():
+        raise ValueError("it is not a regular file")
+    if (size := path.stat().st_size) > MAX_CONFIG:
+        raise ValueError(f"it has {size} bytes, and at most {MAX_CONFIG} are read")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON (line {error.lineno})") from None
+    if not isinstance(config, dict):
+        raise ValueError("it is not a JSON object")
+    return config
+
+
 def main() -> int:
     if sys.argv[1:2] == ["play"]:
         play(*sys.argv[2:4])
         return 0
+    give_default_signals()
     if sys.argv[1:] in (["coverage"], ["coverage", "--markdown"]):
         return coverage(markdown=len(sys.argv) > 2)
     usage = "conform.py {agent,host} [OPTIONS] -- COMMAND..., or conform.py coverage [--markdown]"
@@ -3252,7 +3458,12 @@ def main() -> int:
         parser.error("the command of the program under test is missing, behind --")
     if options.side == "host":
         return perform(checks, HostRun(command, options), options)
-    config = json.loads(options.config.read_text("utf-8")) if options.config else {"type": "memory"}
+    config: Json = {"type": "memory"}
+    if options.config:
+        try:
+            config = read_config(options.config)
+        except (OSError, ValueError, RecursionError) as error:
+            parser.error(f"--config {options.config}: {error}")
     run = AgentRun(command, config, options)
     try:
         return perform(checks, run, options)

@@ -1,5 +1,5 @@
 //! Ctrl-C, SIGTERM and the like: the first one asks the running command to stop and clean up, the
-//! second one ends it at once.
+//! second one ends it at once. A SIGINT that was ignored from the start stays ignored.
 
 use super::output::note;
 use crate::error::{Code, Error, Result};
@@ -14,7 +14,7 @@ pub(super) async fn interruptible<T>(
     cancel: &Cancel,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut requests = EndRequests::listen()
+    let mut requests = EndRequests::listen_unless_ignored()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
     tokio::pin!(work);
     loop {

@@ -8,6 +8,8 @@
 //! in `TEST_S3_BUCKET`, and takes away what it left there.
 
 mod intercept;
+#[cfg(unix)]
+mod signals;
 
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -36,8 +38,10 @@ use crate::personality::{PLAIN, Personality, Traits, named};
 /// What the names of the tests' buckets begin with.
 pub(crate) const OF_TESTS: &str = "test-";
 
-/// The program under test.
+/// The program under test. It starts with the default signals, whatever the tests inherited.
 pub(crate) fn agent_command() -> PathBuf {
+    #[cfg(unix)]
+    signals::give_defaults();
     env!("CARGO_BIN_EXE_s3-backup-agent").into()
 }
 

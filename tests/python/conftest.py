@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from default_signals import give_default_signals
 from host import Agent, Json
 from s3_request import request
+
+give_default_signals()
 
 
 def setting(name: str) -> str:

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+unset CDPATH # with it `cd` may go elsewhere, and prints where
 # What the server scripts share. Each of them defines install(), which gets the program into the
 # cache, and launch(), which starts the server with `run` and describes it with `write_env`.
 
@@ -100,7 +101,7 @@ run() {
 }
 
 launched() {
-    setsid "$@" </dev/null >>"$dir/log" 2>&1 &
+    setsid python3 "$here/default_signals.py" "$@" </dev/null >>"$dir/log" 2>&1 &
     echo $! >>"$dir/pid"
     disown # so that its end by force is no message
 }

@@ -13,9 +13,12 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
+from default_signals import give_default_signals
 from gate import Gate
 from home_assistant import DOMAIN, HomeAssistant, Json
 from s3_request import request
+
+give_default_signals()
 
 
 def setting(name: str) -> str:

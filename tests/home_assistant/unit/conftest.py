@@ -25,10 +25,13 @@ from custom_components.s3_backup_agent.agent import AgentClient
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.target import storage_id
+from default_signals import give_default_signals
 from homeassistant.components.backup import AddonInfo, AgentBackup, Folder
 from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+give_default_signals()
 
 ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
