@@ -2,6 +2,18 @@
 # What tests/run and tests/stranger share: the cache, steps that are told, servers that are stopped in
 # the end. To be sourced where the root of the project is the current folder.
 
+# What tests must not inherit: input to read, rights of new files, a language, and variables that
+# programs under test or their tools look at. The proxies stay, for what is downloaded.
+exec </dev/null
+umask 022
+export LC_ALL=C.UTF-8
+unset LANGUAGE TZ CDPATH BASH_ENV ENV POSIXLY_CORRECT MYPYPATH NODE_OPTIONS
+unset RUST_LOG RUST_BACKTRACE RUST_LIB_BACKTRACE XDG_STATE_HOME CREDENTIALS_DIRECTORY
+for inherited in "${!AWS_@}" "${!PYTHON@}" "${!PYTEST_@}" "${!S3_BACKUP_AGENT_@}" "${!TEST_S3_@}" \
+    $(git rev-parse --local-env-vars 2>/dev/null || true); do
+    [[ $inherited == S3_BACKUP_AGENT_TEST_CACHE ]] || unset "$inherited"
+done
+
 cache=${S3_BACKUP_AGENT_TEST_CACHE:-.cache}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
@@ -9,7 +21,7 @@ export S3_BACKUP_AGENT_TEST_CACHE=$cache
 data=$(mktemp -d "$cache/server.XXXXXX")
 export PYTHONPYCACHEPREFIX=$cache/pycache RUFF_CACHE_DIR=$cache/ruff MYPY_CACHE_DIR=$cache/mypy
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
-export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+export PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin
 # Folders that are gone at the end.
 temporary=("$data")
 

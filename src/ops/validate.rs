@@ -1,8 +1,28 @@
 //! Tries out a target step by step, so that the first step that fails says what is wrong.
 //!
 //! Uses the calls that backups need and no others; what goes beyond is asked for politely, and a
-//! refusal says nothing. Nothing is tried twice. What was written is deleted again, also when the
-//! request is cancelled, and by the next agent when this one is killed.
+//! refusal says nothing. Only a failure that may pass by itself is looked at again. What was written
+//! is deleted again, also when the request is cancelled, and by the next agent when this one is
+//! killed.
+
+/// Makes a check, and makes it again while its failure may pass by itself. A backup repeats its
+/// requests as well, so a busy server must not look like a wrong setting. For the files beside this
+/// one, and a macro because a closure would have to make futures that are `Send` for any lifetime.
+macro_rules! patiently {
+    ($check:expr) => {
+        async {
+            let mut tries = 1;
+            loop {
+                let found = $check.await;
+                if tries == super::TRIES || !found.as_ref().is_err_and(super::may_pass) {
+                    break found;
+                }
+                tries += 1;
+                tokio::time::sleep(super::PAUSE).await;
+            }
+        }
+    };
+}
 
 mod access;
 mod doubts;
@@ -11,16 +31,23 @@ mod objects;
 mod other_settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::access::Access;
 use self::ladder::Rung;
 use super::{Cancel, Target};
 use crate::config::{Addressing, TargetConfig};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::protocol::{Level, Suggestion, TargetFacts, Validated};
 
 /// How often settings are corrected; the scheme, the region and the addressing may all be wrong.
 const CORRECTIONS: usize = 3;
+
+/// How often a check is made whose failure may pass by itself.
+const TRIES: u32 = 3;
+
+/// Between two of them. Some servers take one write a second for each name.
+const PAUSE: Duration = Duration::from_millis(1200);
 
 /// Tries out a target; with [`Level::Write`] it also writes.
 ///
@@ -71,6 +98,11 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
         server: greeting.and_then(|greeting| greeting.server),
     };
     Ok(Validated { ok: ladder.ok(), checks: ladder.checks(), facts, suggestion })
+}
+
+/// Of a server that is there. An address that leads nowhere, or a minute of silence, is told at once.
+fn may_pass(error: &Error) -> bool {
+    matches!(error.code(), Code::RemoteError | Code::Throttled | Code::NetworkLost)
 }
 
 /// What to enter in place of the given settings, if that is known to work.

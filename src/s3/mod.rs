@@ -104,7 +104,7 @@ impl Bucket {
         Self::with_retries(config, retries())
     }
 
-    /// The same without repeating anything, to see each answer as it is.
+    /// The same without repeating anything by itself, to see each answer as it is.
     ///
     /// # Errors
     /// As [`Bucket::new`].

@@ -102,7 +102,7 @@ impl Access {
             Err(error) => tracing::debug!(%error, "no answer to a first question"),
         }
         let greeted = Instant::now();
-        let listed = self.bucket.probe_list(layout.folder()).await;
+        let listed = patiently!(self.bucket.probe_list(layout.folder())).await;
         self.judge(listed.err(), start, greeted)
     }
 

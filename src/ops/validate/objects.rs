@@ -1,11 +1,13 @@
 //! The upper half of the ladder: objects come and go as those of a backup do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::ladder::{Found, Ladder, Rung};
+use super::{PAUSE, may_pass};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
@@ -18,9 +20,6 @@ const PROBE: &[u8] = b"This object was written to test the storage and can be de
 /// The part of it that is read by itself.
 const PART: std::ops::Range<u64> = 5..11;
 
-/// Some storages take one write a second for each name.
-const BETWEEN_WRITES: Duration = Duration::from_millis(1200);
-
 /// Writes, reads and deletes one small object, and opens and aborts an upload.
 pub(super) async fn climb(target: &Target, bucket: &Bucket, ladder: &mut Ladder, cancel: &Cancel) {
     let probe = Probe::begin(target, bucket).await;
@@ -31,7 +30,8 @@ pub(super) async fn climb(target: &Target, bucket: &Bucket, ladder: &mut Ladder,
     }
     // Whatever happened before: the object may be there.
     let kept = &mut false;
-    let deleted = ladder.climb(Rung::Delete, probe.delete(&mut versions, kept)).await;
+    let delete = patiently!(probe.seen(probe.delete(&mut versions, kept)));
+    let deleted = ladder.climb(Rung::Delete, delete).await;
     probe.end(&climbed, &deleted).await;
     if climbed.is_ok() && deleted.is_ok() {
         let versions = async { Ok(versions_found(*kept)) };
@@ -49,6 +49,8 @@ struct Probe<'a> {
     key: String,
     mark: String,
     record: Option<Arc<Record>>,
+    /// Whether a check was made again. What its first try has left is not known then.
+    repeated: AtomicBool,
 }
 
 impl<'a> Probe<'a> {
@@ -61,7 +63,8 @@ impl<'a> Probe<'a> {
         let document = format!("{key}.metadata.json");
         let beginning = target.leftovers.beginning(key.clone(), document, mark.clone());
         let record = target.leftovers.begin(beginning).await;
-        Self { bucket, folder, key, mark, record: record.map(Arc::new) }
+        let repeated = AtomicBool::new(false);
+        Self { bucket, folder, key, mark, record: record.map(Arc::new), repeated }
     }
 
     /// Forgets it, unless something of it may be left that can be taken back later: the object, or
@@ -69,7 +72,8 @@ impl<'a> Probe<'a> {
     async fn end(&self, climbed: &Result<()>, deleted: &Result<()>) {
         let passes =
             |ended: &Result<()>| ended.as_ref().is_err_and(|error| error.code().retryable());
-        let for_later = passes(climbed) || passes(deleted);
+        let repeated = self.repeated.load(Ordering::Relaxed);
+        let for_later = repeated || passes(climbed) || passes(deleted);
         if let Some(record) = self.record.clone()
             && !for_later
         {
@@ -86,13 +90,25 @@ impl<'a> Probe<'a> {
     ) -> Result<()> {
         let go_on = || if cancel.is_cancelled() { Err(cancel.error()) } else { Ok(()) };
         let etag = &mut String::new();
-        ladder.climb(Rung::Write, self.write(versions, etag)).await?;
+        let write = patiently!(self.seen(self.write(versions, etag)));
+        ladder.climb(Rung::Write, write).await?;
         go_on()?;
-        ladder.climb(Rung::Read, self.read(target, etag)).await?;
+        let read = patiently!(self.seen(self.read(target, etag)));
+        ladder.climb(Rung::Read, read).await?;
         go_on()?;
-        ladder.climb(Rung::Multipart, self.multipart()).await?;
+        let multipart = patiently!(self.seen(self.multipart()));
+        ladder.climb(Rung::Multipart, multipart).await?;
         go_on()?;
         ladder.climb(Rung::Overwrite, self.overwrite(versions)).await
+    }
+
+    /// Makes one try, and takes note if the check may be made again after it.
+    async fn seen(&self, check: impl Future<Output = Result<Found>>) -> Result<Found> {
+        let found = check.await;
+        if found.as_ref().is_err_and(may_pass) {
+            self.repeated.store(true, Ordering::Relaxed);
+        }
+        found
     }
 
     fn object(&self) -> Write<'_> {
@@ -166,7 +182,7 @@ impl<'a> Probe<'a> {
     async fn overwrite(&self, versions: &mut Vec<String>) -> Result<Found> {
         let mut written = self.bucket.try_to_replace(self.object(), &content()).await;
         if written.as_ref().is_err_and(|error| error.code() == Code::Throttled) {
-            tokio::time::sleep(BETWEEN_WRITES).await;
+            tokio::time::sleep(PAUSE).await;
             written = self.bucket.try_to_replace(self.object(), &content()).await;
         }
         let (message, fact) = match written {

@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use super::{Ran, Shell};
 use crate::noise::Noise;
-use crate::support::TestServer;
+use crate::support::{TestServer, agent_command};
 
 fn send(child: &Child, signal: Signal) {
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
@@ -54,6 +54,36 @@ async fn an_upload_is_taken_back() {
         assert!(ran.stderr.contains("error: stopped\n  nothing is left in the bucket"), "{ran:?}");
         assert_eq!(server.open_uploads().await, []);
         assert_eq!(server.objects().await, []);
+    }
+}
+
+/// As in a background job of a shell without job control, which a Ctrl-C at its terminal reaches.
+#[tokio::test]
+async fn interrupt_ignored_at_start_does_not_stop_an_upload() {
+    let server = TestServer::embedded().await;
+    let shell = Shell::of(&server);
+    for (ignored, sent, code) in [
+        ("INT", &[Signal::INT, Signal::INT][..], 0),
+        ("INT HUP QUIT", &[Signal::HUP, Signal::INT], 0),
+        ("INT", &[Signal::INT, Signal::TERM], 130),
+    ] {
+        let mut command = tokio::process::Command::new("sh");
+        let script = format!("trap '' {ignored}; exec \"$0\" upload - --name x");
+        command.arg("-c").arg(script).arg(agent_command()).kill_on_drop(true);
+        command.env_clear().envs(shell.env.iter().cloned()).stderr(Stdio::piped());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&vec![1; 40 << 20]).await.unwrap();
+        until(async || !server.open_uploads().await.is_empty()).await;
+        for signal in sent {
+            send(&child, *signal);
+        }
+        if code == 0 {
+            stdin.write_all(b"the rest").await.unwrap();
+            drop(stdin);
+        }
+        let ran = end(child).await;
+        assert_eq!(ran.code, code, "{ignored} {sent:?}: {ran:?}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::process::Stdio;
 use std::time::Duration;
 
+use s3_backup_agent::demo::host::Host;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
@@ -95,6 +96,21 @@ async fn a_signal_at_rest_ends_the_agent() {
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let status = tokio::time::timeout(Duration::from_secs(10), host.wait()).await.unwrap();
     assert_eq!(status.unwrap().code(), Some(0));
+}
+
+/// Its host sends it, and not a terminal.
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupt_ends_the_agent_even_if_ignored_at_start() {
+    let script = format!("trap '' INT; exec '{}' serve", agent_command().display());
+    for signal in ["-INT", "-TERM"] {
+        let mut host = Host::launch("sh", &["-c", &script], &[]).await.unwrap();
+        let pid = host.pid().unwrap().to_string();
+        let sent = std::process::Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+        let status = tokio::time::timeout(Duration::from_secs(10), host.wait()).await;
+        assert_eq!(status.unwrap().unwrap().code(), Some(0), "{signal}");
+    }
 }
 
 #[cfg(target_os = "linux")]
