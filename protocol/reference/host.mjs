@@ -6,7 +6,7 @@ import { fstatSync, readFileSync } from 'node:fs';
 import { PassThrough, pipeline } from 'node:stream';
 
 const LF = 10, MAX_LINE = 65_536, MAX_PAYLOAD = 1 << 20, MAX_DEPTH = 32, FRAME = 256 << 10, WINDOW = 4 << 20, LOG_BYTES = 50 * 8192;
-let agent, exited, incoming, limits, stopped, failed, log = Buffer.alloc(0), lastId = 0, running = 0;
+let agent, exited, incoming, limits, isReady, stopped, failed, log = Buffer.alloc(0), lastId = 0, running = 0;
 const fault = (code, message, exitCode) => Object.assign(new Error(message), { code, exitCode });
 const violation = message => fault(limits ? 'agent_protocol' : 'agent_start_failed', message, 2);
 const isDeeper = (value, depth) => value instanceof Object && (depth === 0 || Object.values(value).some(member => isDeeper(member, depth - 1)));
@@ -123,11 +123,12 @@ async function run(name, ...ids) {
   for (const pipe of [agent.stdin, process.stdout]) pipe.on('error', () => {}); // they show at the next read, and in callbacks
   agent.stderr.on('data', bytes => { log = Buffer.concat([log, bytes]).subarray(-LOG_BYTES); });
   incoming = frames(agent.stdout);
-  setTimeout(() => limits ?? agent.stdout.destroy(violation('no hello came')), 10_000); // H3
+  setTimeout(() => isReady || agent.stdout.destroy(violation('no handshake within 10 s')), 10_000); // H3
   const { method, params } = (await incoming.next()).value?.message ?? {};
   if (method !== 'hello' || params.protocol !== 'backup-agent' || !params.versions.includes(1)) throw violation('no hello of version 1');
   limits = params.limits ?? {};
   await call('initialize', { protocol: 1, client: { name: 'host.mjs', version: '1' }, log_level: 'warning' });
+  isReady = true;
   await call('target.open', { target: 't', config });
   await commands[name](...ids);
   if (await new Promise(resolve => process.stdout.write('', resolve))) throw fault('cancelled', 'sink_failed', 1);

@@ -38,6 +38,8 @@ from typing import IO, Any
 
 MAX_LINE = 65_536  # bytes of a line with its line feed
 MAX_PAYLOAD = 1 << 20
+MAX_LOG_LINE = 8192
+MAX_INBOX = 100_000  # messages about a request that are not data, which have their credit
 # All that the agent gets of our env. Secrets travel in target.open only.
 ENVIRONMENT = {"path", "tz", "ssl_cert_file", "ssl_cert_dir", "credentials_directory", "systemroot"}
 ENVIRONMENT |= {"https_proxy", "http_proxy", "all_proxy", "no_proxy"}
@@ -152,22 +154,25 @@ class Agent:
         self.fault = AgentError("the agent does not read", "agent_gone", retryable=True)
         self._write_lock = threading.Lock()  # frames must not mix
         self._numbers = itertools.count(1)
-        self._requests = {0: Request(self, 0)}  # 0 is ours alone: it waits for the hello
+        greeting = Request(self, 0)  # 0 is ours alone: it waits for the hello
+        self._requests = {0: greeting}
         self._log = collections.deque[bytes](maxlen=50)
         pipes = [self._process.stdout, self._process.stderr]
         self._reader = threading.Thread(target=self._read, args=pipes, daemon=True)
         self._reader.start()
         try:
-            hello: Json = self._requests[0].next(timeout=10)[0].get("params", {})
-            limits: Json = hello.get("limits", {})
-            match hello:
-                case {"protocol": "backup-agent", "versions": [*versions]} if 1 in versions:
-                    self.max_payload: int = min(MAX_PAYLOAD, limits.get("max_payload", 65_536))
+            match greeting.next(timeout=10)[0].get("params"):
+                case {"protocol": "backup-agent", "versions": [*versions], **rest} if 1 in versions:
+                    match rest.get("limits"):
+                        case {"max_payload": int(most)} if most > 0:
+                            self.max_payload = min(MAX_PAYLOAD, most)
+                        case _:
+                            self.max_payload = 65_536
                 case other:
-                    raise AgentError(f"not an agent of version 1: {other}")
+                    raise AgentError(f"not an agent of version 1: {str(other)[:200]}")
             client = {"name": "reference-host", "version": "1"}
             ours = {"max_line": MAX_LINE, "max_payload": MAX_PAYLOAD}
-            self.call("initialize", protocol=1, client=client, limits=ours)
+            self.start("initialize", protocol=1, client=client, limits=ours).next(timeout=10)
         except BaseException:
             self._process.kill()
             self.close()
@@ -192,7 +197,8 @@ class Agent:
 
     def _read(self, stdout: IO[bytes], stderr: IO[bytes]) -> None:
         """Sorts messages into inboxes. Never waits for a consumer, so an answer always gets by."""
-        log_reader = threading.Thread(target=self._log.extend, args=[stderr], daemon=True)
+        lines = iter(lambda: stderr.readline(MAX_LOG_LINE), b"")
+        log_reader = threading.Thread(target=self._log.extend, args=[lines], daemon=True)
         log_reader.start()
         message, code = "the agent has ended", "agent_gone"
         with stdout, stderr:
@@ -201,7 +207,7 @@ class Agent:
                     request = None
                     match frame[0]:
                         case {"method": "hello"}:
-                            request = self._requests[0]
+                            request = self._requests.pop(0, None)
                         case {"method": _, "params": {"id": int(number)}}:
                             request = self._requests.get(number)
                         case {"id": int(number), "result": {}} | {
@@ -217,6 +223,8 @@ class Agent:
                         request.arrived += len(frame[1] or b"")
                         if request.arrived > request.granted:
                             raise AgentError("more data came than was granted")
+                    elif request and request.inbox.qsize() > MAX_INBOX:
+                        raise AgentError("more messages came than anybody takes")
                     if request:  # if not, its request is done, or it is newer than this program
                         request.inbox.put(frame)
             except AgentError as error:
