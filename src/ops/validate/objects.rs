@@ -154,6 +154,9 @@ impl<'a> Probe<'a> {
     }
 
     async fn multipart(&self) -> Result<Found> {
+        if self.repeated.load(Ordering::Relaxed) {
+            self.abort_left().await;
+        }
         let upload = self.bucket.create_upload(self.object()).await?;
         if let Some(record) = self.record.clone() {
             let id = upload.id().to_owned();
@@ -164,6 +167,16 @@ impl<'a> Probe<'a> {
         upload.abort().await?;
         sent?;
         Ok(Found::nothing().fact("uploads_listed", listed))
+    }
+
+    /// Aborts what a try before this one may have left open, as far as the storage lets it. The key
+    /// belongs to this probe alone.
+    async fn abort_left(&self) {
+        for open in self.bucket.open_uploads(&self.key).await.unwrap_or_default() {
+            if let Err(error) = self.bucket.upload(&open.key, &open.id).abort().await {
+                tracing::debug!(%error, "an upload of the probe stays open for now");
+            }
+        }
     }
 
     /// How somebody finds an upload of whom only the folder is known.

@@ -23,7 +23,7 @@ pub(super) fn give_defaults() {
             let runtime = runtime.unwrap();
             let _entered = runtime.enter();
             for number in ignored {
-                signal(SignalKind::from_raw(number)).unwrap();
+                drop(signal(SignalKind::from_raw(number)).unwrap());
             }
         });
         handle.join().unwrap();
