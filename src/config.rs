@@ -4,17 +4,22 @@
 //! [`TargetConfig`] is the same, complete and checked. Nothing is read from `~/.aws`, profiles or
 //! instance metadata. Secrets live in [`Secret`], which cannot be printed.
 
+mod address;
 mod check;
 mod keys;
 mod provider;
 mod secret;
+mod suspect;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::address::Location;
+#[cfg(test)]
+use self::check::LONGEST_BUCKET;
 use self::check::{
-    aws_endpoint, check_bucket, check_key, check_memory_budget, check_parallel_parts,
-    check_part_size, check_rate, check_region, invalid, parse_endpoint,
+    aws_endpoint, check_bucket, check_encryption, check_key, check_memory_budget, check_not_secret,
+    check_parallel_parts, check_part_size, check_rate, check_region, fits_host, invalid,
 };
 pub use self::provider::{Provider, wrong_host};
 pub use self::secret::{Secret, SecretSource};
@@ -93,6 +98,38 @@ impl Addressing {
     }
 }
 
+/// How the server encrypts what it stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Algorithm {
+    /// With keys of the server.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// With a key of a key management service.
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+impl Algorithm {
+    /// As settings and headers write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aes256 => "AES256",
+            Self::Kms => "aws:kms",
+        }
+    }
+}
+
+/// What the agent asks of the server for each object that it writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryption {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Key of the key management service; the server's own when missing.
+    pub key_id: Option<String>,
+}
+
 /// Settings as given; every member but the bucket and the keys has a default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -101,18 +138,17 @@ pub struct TargetSettings {
     #[cfg_attr(test, schemars(extend("enum" = ["s3", null])))]
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// `https://host[:port]` of the service. Default: AWS in the given region.
-    #[cfg_attr(test, schemars(regex(pattern = r"^https?://[^/?#@\s]+/?$")))]
+    /// `https://host[:port]` of the service, with its base path if it has one. The agent splits an
+    /// address that also holds the bucket, such as `https://host/bucket` or `s3://bucket/prefix`.
+    /// Default: AWS in the given region.
+    #[cfg_attr(test, schemars(regex(pattern = r"^([Hh][Tt][Tt][Pp][Ss]?|[Ss]3)://[^?#@\s]+$")))]
     pub endpoint: Option<String>,
     /// Region that signatures name. Default: what the host of a known provider says, else
     /// `us-east-1`; corrected when the storage names another.
     #[cfg_attr(test, schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9._-]+$")))]
     pub region: Option<String>,
-    /// Name of the bucket.
-    #[cfg_attr(
-        test,
-        schemars(required, length(min = 3, max = 63), regex(pattern = r"^[a-z0-9.-]+$"))
-    )]
+    /// Name of the bucket. May be left out where the endpoint holds it. On AWS, 3 to 63 of `a-z0-9.-`.
+    #[cfg_attr(test, schemars(length(max = LONGEST_BUCKET)))]
     pub bucket: Option<String>,
     /// Folder in the bucket under which `folder` lies. Default: none.
     #[cfg_attr(test, schemars(length(max = MAX_FOLDER)))]
@@ -138,6 +174,10 @@ pub struct TargetSettings {
     pub verify_tls: Option<bool>,
     /// Storage class of the archives; metadata always takes the bucket's default.
     pub storage_class: Option<String>,
+    /// Encryption that the server applies to all objects the agent writes. Default: the bucket's.
+    pub server_side_encryption: Option<Algorithm>,
+    /// ID, ARN or alias of the key for `aws:kms`. Default: the key of the bucket or of the account.
+    pub server_side_encryption_key_id: Option<String>,
     /// Smallest size of the parts of an upload, in bytes. Default: 16 MiB, or what the budget allows.
     #[cfg_attr(test, schemars(range(min = MIN_PART_SIZE, max = MAX_PART_SIZE)))]
     pub part_size_bytes: Option<u64>,
@@ -155,8 +195,14 @@ pub struct TargetSettings {
 /// Complete, checked settings.
 #[derive(Clone, Debug)]
 pub struct TargetConfig {
-    /// Scheme, host and port of the service.
+    /// Scheme, host and port of the service, and its base path.
     pub endpoint: Url,
+    /// Whether the settings name an endpoint; else it is that of AWS.
+    pub endpoint_given: bool,
+    /// Whether the bucket was taken out of the endpoint.
+    pub split: bool,
+    /// What else the endpoint may mean, the likelier first.
+    pub other_readings: Vec<Location>,
     /// The provider, when its host is known.
     pub provider: Option<&'static Provider>,
     /// Region that signatures name.
@@ -187,6 +233,8 @@ pub struct TargetConfig {
     pub verify_tls: bool,
     /// Storage class of the archives.
     pub storage_class: Option<String>,
+    /// Encryption that the server applies to what the agent writes.
+    pub encryption: Option<Encryption>,
     /// Preferred size of the parts, in bytes.
     pub part_size: u64,
     /// Memory that the process may take while it works on this target, in bytes.
@@ -203,15 +251,35 @@ impl TargetSettings {
     /// # Errors
     /// `invalid_config`, `invalid_endpoint` or `invalid_bucket_name`, each naming the field.
     pub fn check(self) -> Result<TargetConfig> {
-        if let Some(kind) = self.kind.filter(|kind| kind != "s3") {
-            return Err(invalid("type", format!("the type \"{kind}\" is unknown: use \"s3\"")));
+        if self.kind.is_some_and(|kind| kind != "s3") {
+            return Err(invalid("type", "the type is unknown: use \"s3\""));
         }
-        let bucket = self.bucket.unwrap_or_default();
-        check_bucket(&bucket)?;
-        let endpoint = match &self.endpoint {
-            Some(endpoint) => parse_endpoint(endpoint, &bucket)?,
-            None => aws_endpoint(self.region.as_deref().unwrap_or(DEFAULT_REGION))?,
+        let secret_access_key = match self.secret_access_key {
+            Some(source) => source.read("secret_access_key")?,
+            None => Secret::from(String::new()),
         };
+        let session_token =
+            self.session_token.map(|source| source.read("session_token")).transpose()?;
+        let secrets: Vec<_> = std::iter::once(&secret_access_key).chain(&session_token).collect();
+        for (field, value) in [
+            ("endpoint", &self.endpoint),
+            ("region", &self.region),
+            ("bucket", &self.bucket),
+            ("prefix", &self.prefix),
+            ("folder", &self.folder),
+            ("storage_class", &self.storage_class),
+        ] {
+            check_not_secret(field, value.as_deref(), &secrets)?;
+        }
+        let aws = || aws_endpoint(self.region.as_deref().unwrap_or(DEFAULT_REGION));
+        let address::Reading { location, split, others } = address::read(
+            self.endpoint.as_deref(),
+            self.bucket.as_deref().unwrap_or_default(),
+            self.prefix.as_deref().unwrap_or_default(),
+            aws,
+        )?;
+        let Location { endpoint, bucket, prefix } = location;
+        check_bucket(&bucket, endpoint.host_str().unwrap_or_default())?;
         let known = provider::of_host(endpoint.host_str().unwrap_or_default());
         let provider = known.as_ref().map(|(provider, _)| *provider);
         let region_given = self.region.is_some();
@@ -225,10 +293,6 @@ impl TargetSettings {
         let preferred = provider.map(|provider| provider.addressing);
         let access_key_id = self.access_key_id.unwrap_or_default();
         check_key("access_key_id", "access key id", &access_key_id)?;
-        let secret_access_key = match self.secret_access_key {
-            Some(source) => source.read("secret_access_key")?,
-            None => Secret::from(String::new()),
-        };
         check_key("secret_access_key", "secret access key", secret_access_key.expose())?;
         // One of the two is a secret, whichever it is.
         let hidden_access_key_id = if keys::look_swapped(&access_key_id, secret_access_key.expose())
@@ -237,15 +301,12 @@ impl TargetSettings {
         } else {
             Known::name(access_key_id.clone())
         };
-        let session_token =
-            self.session_token.map(|source| source.read("session_token")).transpose()?;
         if let Some(token) = &session_token {
             check_key("session_token", "session token", token.expose())?;
         }
         let memory_budget = check_memory_budget(self.memory_budget_bytes)?;
         Ok(TargetConfig {
-            // An address has no room for a name.
-            path_style: endpoint.domain().is_none()
+            path_style: wants_path(&endpoint, &bucket)
                 || match addressing {
                     Addressing::Auto => preferred != Some(Addressing::Virtual),
                     Addressing::Path => true,
@@ -255,8 +316,11 @@ impl TargetSettings {
             provider,
             region,
             region_given,
+            endpoint_given: self.endpoint.is_some(),
+            split,
+            other_readings: others,
             bucket,
-            prefix: self.prefix.unwrap_or_default(),
+            prefix,
             folder: self.folder.unwrap_or_else(|| DEFAULT_FOLDER.to_owned()),
             hidden_access_key_id,
             access_key_id,
@@ -265,6 +329,10 @@ impl TargetSettings {
             ca_certificate: self.ca_certificate.filter(|pem| !pem.trim().is_empty()),
             verify_tls: self.verify_tls.unwrap_or(true),
             storage_class: self.storage_class.filter(|class| !class.is_empty()),
+            encryption: check_encryption(
+                self.server_side_encryption,
+                self.server_side_encryption_key_id,
+            )?,
             part_size: check_part_size(self.part_size_bytes)?,
             memory_budget,
             max_parallel_parts: check_parallel_parts(self.max_parallel_parts)?,
@@ -272,6 +340,12 @@ impl TargetSettings {
             endpoint,
         })
     }
+}
+
+/// Whether a host name has no room for the bucket: the host is an IP address, the service is below
+/// a path, or the name of the bucket is none for a host.
+fn wants_path(endpoint: &Url, bucket: &str) -> bool {
+    endpoint.domain().is_none() || endpoint.path() != "/" || !fits_host(bucket)
 }
 
 impl TargetConfig {
@@ -285,6 +359,21 @@ impl TargetConfig {
     #[must_use]
     pub fn keys_look_swapped(&self) -> bool {
         keys::look_swapped(&self.access_key_id, self.secret_access_key.expose())
+    }
+
+    /// Where the backups are.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        let Self { endpoint, bucket, prefix, .. } = self.clone();
+        Location { endpoint, bucket, prefix }
+    }
+
+    /// The same for another reading of the endpoint.
+    #[must_use]
+    pub fn at(&self, location: &Location) -> Self {
+        let Location { endpoint, bucket, prefix } = location.clone();
+        let path_style = self.path_style || wants_path(&endpoint, &bucket);
+        Self { endpoint, bucket, prefix, path_style, ..self.clone() }
     }
 
     /// The same at another address, in the region that its host names.
@@ -387,10 +476,13 @@ mod tests {
             ("", "scheme"),
             ("ftp://s3.example.org", "scheme"),
             ("https://", "scheme"),
-            ("https://s3.example.org/backups", "bucket_in_url"),
-            ("https://backups.s3.example.org", "bucket_in_url"),
-            ("https://backups.fra1.digitaloceanspaces.com", "bucket_in_url"),
+            ("https://s3.eu-central-1.amazonaws.com/other", "bucket_in_url"),
+            ("https://other.fra1.digitaloceanspaces.com", "bucket_in_url"),
             ("https://me:pw@s3.example.org", "credentials_in_url"),
+            ("me:pw@s3.example.org", "credentials_in_url"),
+            ("me:pw@s3.example.org/x", "credentials_in_url"),
+            ("https://@s3.example.org", "credentials_in_url"),
+            ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "credentials_in_url"),
             ("https://s3.example.org/?x=1", "query"),
         ] {
             let mut given = settings();
@@ -401,17 +493,120 @@ mod tests {
         }
     }
 
+    fn bucket_is_refused(bucket: &str, endpoint: &str) -> bool {
+        let mut given = settings();
+        given.bucket = Some(bucket.to_owned());
+        given.endpoint = Some(endpoint.to_owned());
+        match given.check() {
+            Ok(_) => false,
+            Err(error) => {
+                assert_eq!(error.code(), Code::InvalidBucketName, "{bucket}");
+                assert_eq!(error.data().field.as_deref(), Some("bucket"), "{bucket}");
+                true
+            }
+        }
+    }
+
     #[test]
-    fn bucket_names_are_checked() {
-        for bucket in ["", "ab", "My-Bucket", "a/b/c", "-abc", "abc.", "a..b", "10.0.0.1", "bück"]
+    fn bucket_names_follow_the_rules_of_aws_there_only() {
+        let aws =
+            ["https://s3.eu-central-1.amazonaws.com", "https://s3.cn-north-1.amazonaws.com.cn"];
+        for bucket in
+            ["ab", "My-Bucket", "my_bucket", "-abc", "abc.", "10.0.0.1", "bück", "tenant:bucket"]
         {
+            assert!(aws.iter().all(|endpoint| bucket_is_refused(bucket, endpoint)), "{bucket}");
+            assert!(!bucket_is_refused(bucket, "https://s3.example.org"), "{bucket}");
+            assert!(!bucket_is_refused(bucket, "https://amazonaws.com.example.org"), "{bucket}");
+        }
+    }
+
+    #[test]
+    fn bucket_names_that_no_server_takes_are_refused() {
+        let long = "x".repeat(256);
+        for bucket in [
+            "",
+            "a/b/c",
+            "a..b",
+            "..",
+            ".",
+            "a\nb",
+            "a b",
+            "a\\b",
+            "s3://b1",
+            &long,
+            "arn:aws:s3:eu-west-1:1:accesspoint/x",
+        ] {
+            assert!(bucket_is_refused(bucket, "https://s3.example.org"), "{bucket}");
+        }
+        assert!(!bucket_is_refused(&"x".repeat(255), "https://s3.example.org"));
+    }
+
+    #[test]
+    fn bucket_or_path_without_room_in_a_host_is_path_style() {
+        for (endpoint, bucket) in [
+            ("https://s3.example.org", "my_bucket"),
+            ("https://s3.example.org", "tenant:bucket"),
+            ("https://s3.example.org/storage/v1/s3", "backups"),
+            ("https://10.0.0.1:9000", "backups"),
+        ] {
             let mut given = settings();
+            given.endpoint = Some(endpoint.to_owned());
             given.bucket = Some(bucket.to_owned());
-            assert_eq!(
-                code_and_field(given),
-                (Code::InvalidBucketName, "bucket".to_owned()),
-                "{bucket}"
-            );
+            given.addressing = Some(Addressing::Virtual);
+            assert!(given.check().unwrap().path_style, "{endpoint} {bucket}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_other_settings_are_not_repeated() {
+        const RANDOM: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        const OWN: &str = "minio-secret-4711";
+        type Setting = fn(&mut TargetSettings) -> &mut Option<String>;
+        let places: [(&str, Setting); 7] = [
+            ("type", |settings| &mut settings.kind),
+            ("endpoint", |settings| &mut settings.endpoint),
+            ("region", |settings| &mut settings.region),
+            ("bucket", |settings| &mut settings.bucket),
+            ("prefix", |settings| &mut settings.prefix),
+            ("folder", |settings| &mut settings.folder),
+            ("storage_class", |settings| &mut settings.storage_class),
+        ];
+        for secret in [RANDOM, OWN] {
+            for (field, place) in places {
+                for value in [secret.to_owned(), format!("https://s3.example.org/{secret}")] {
+                    let mut given = settings();
+                    given.secret_access_key =
+                        Some(SecretSource::Inline(Secret::from(OWN.to_owned())));
+                    *place(&mut given) = Some(value);
+                    let error = given.check().unwrap_err();
+                    assert_eq!(error.data().field.as_deref(), Some(field));
+                    let said = format!("{error:?} {:?}", error.data());
+                    assert!(!said.contains(secret), "{said}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn key_of_kms_needs_kms() {
+        let with = |algorithm, key: &str| {
+            let mut given = settings();
+            given.server_side_encryption = algorithm;
+            given.server_side_encryption_key_id = Some(key.to_owned());
+            given.check()
+        };
+        let arn = "arn:aws:kms:eu-west-1:1:key/0a1b";
+        let encryption = with(Some(Algorithm::Kms), arn).unwrap().encryption.unwrap();
+        assert_eq!(encryption.key_id.as_deref(), Some(arn));
+        assert_eq!(with(Some(Algorithm::Aes256), "").unwrap().encryption.unwrap().key_id, None);
+        for (algorithm, key) in [
+            (None, arn),
+            (Some(Algorithm::Aes256), arn),
+            (Some(Algorithm::Kms), "a b"),
+            (Some(Algorithm::Kms), "a\nb"),
+        ] {
+            let error = with(algorithm, key).unwrap_err();
+            assert_eq!(error.data().field.as_deref(), Some("server_side_encryption_key_id"));
         }
     }
 

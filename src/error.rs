@@ -148,6 +148,13 @@ impl Error {
         }))
     }
 
+    /// Adds to the sentence what only the caller knows.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.0.message.push_str(more);
+        self
+    }
+
     /// Names the setting that is to be changed.
     #[must_use]
     pub fn field(mut self, field: &'static str) -> Self {

@@ -6,7 +6,7 @@ use clap::Args;
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
 use serde_json::Value;
 
-use super::output::{bytes, date, moment, say, say_json, text};
+use super::output::{bytes, date, moment, note, quoted, say, say_json, text};
 use super::{Common, Context, bar, find};
 use crate::error::{Result, clean};
 use crate::ops::{self, Entry, Listing};
@@ -37,6 +37,9 @@ pub(super) async fn list(context: &Context) -> Result<()> {
     let work = Box::pin(ops::list(&context.target, false, &context.cancel));
     let listing = bar::waiting(work).await?;
     let (mut backups, skipped) = take_apart(&listing);
+    if backups.is_empty() {
+        note(where_looked(context).await);
+    }
     if context.json {
         return say_json(&Listed { backups, next: None, skipped });
     }
@@ -52,6 +55,37 @@ pub(super) async fn list(context: &Context) -> Result<()> {
         out.push_str(&format!("\n  {}\n    {} ({code})", clean(key), clean(message)));
     }
     say(out)
+}
+
+/// Where there are no backups, and another folder that has some.
+async fn where_looked(context: &Context) -> String {
+    let (target, config) = (&context.target, context.target.config());
+    let mut line = format!(
+        "Looked in {} of the bucket \"{}\" at {}.",
+        place(target.folder()),
+        clean(&config.bucket),
+        config.endpoint.as_str().trim_end_matches('/')
+    );
+    if let Some(other) = ops::elsewhere(target, &context.cancel).await {
+        let backups = match other.backups {
+            1 => "is 1 backup".to_owned(),
+            count => format!("are {count} backups"),
+        };
+        line.push_str(&format!(
+            " There {backups} in {}: to use that, give --prefix {} --folder {}",
+            place(&other.place),
+            quoted(&other.prefix),
+            quoted(&other.folder)
+        ));
+    }
+    line
+}
+
+fn place(folder: &str) -> String {
+    match folder {
+        "" => "the top".to_owned(),
+        folder => format!("\"{}\"", clean(folder)),
+    }
 }
 
 fn take_apart(listing: &Listing) -> (Vec<Backup>, Vec<Skipped>) {

@@ -24,11 +24,14 @@ mod source;
 mod state;
 mod sweep;
 mod upload;
+mod usage;
 mod validate;
 mod verify;
 
+use std::cell::OnceCell;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -37,7 +40,7 @@ use self::exit::Exit;
 use self::interrupt::interruptible;
 pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kind, Result};
 use crate::ops::{Cancel, Target};
 use crate::protocol::LogLevel;
 use crate::system;
@@ -110,11 +113,27 @@ pub struct Common {
     #[arg(long)]
     json: bool,
 
+    /// Stop and clean up after this time, for example `2h`. Default: no limit.
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
+    deadline: Option<Duration>,
+
     #[command(flatten)]
     target: TargetOptions,
 
     #[command(flatten)]
     state: StateOptions,
+}
+
+/// Longest deadline: a month, which no transfer takes.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+
+fn deadline(text: &str) -> std::result::Result<Duration, String> {
+    let time =
+        humantime::parse_duration(text).map_err(|_| "write it like 90s, 15m or 2h".to_owned())?;
+    if time < Duration::from_millis(1) || time > LONGEST_DEADLINE {
+        return Err("it must be more than 0s and at most 31days".to_owned());
+    }
+    Ok(time)
 }
 
 impl Cli {
@@ -126,6 +145,7 @@ impl Cli {
         let read =
             help::command().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
         read.map_err(|error| {
+            let error = usage::without_values(error);
             let printed = error.print().and_then(|()| std::io::stdout().flush());
             match printed {
                 _ if error.use_stderr() => Exit::Usage,
@@ -155,7 +175,10 @@ struct Context {
 
 impl Context {
     fn open(common: &Common, cancel: &Cancel) -> Result<Self> {
-        let target = common.target.clone().open(common.state.journal())?;
+        let (target, notice) = common.target.clone().open(common.state.journal())?;
+        if let Some(line) = notice {
+            output::note(line);
+        }
         Ok(Self { target, cancel: cancel.clone(), json: common.json })
     }
 }
@@ -163,7 +186,15 @@ impl Context {
 /// Runs a command other than `serve`.
 pub fn run(runtime: &Runtime, command: &Command, verbose: bool) -> Exit {
     let cancel = Cancel::default();
-    run_with(runtime, command, &cancel).unwrap_or_else(|error| {
+    let aws = OnceCell::new();
+    run_with(runtime, command, &cancel, &aws).unwrap_or_else(|error| {
+        let error = match aws.get() {
+            Some(endpoint) if is_about_the_server(&error) => error.and(&format!(
+                " (AWS itself was asked, {endpoint}, because no endpoint is set: give that of another \
+                 storage with --endpoint)"
+            )),
+            _ => error,
+        };
         output::report(&error, command.json(), verbose);
         Exit::of(&error)
     })
@@ -171,56 +202,69 @@ pub fn run(runtime: &Runtime, command: &Command, verbose: bool) -> Exit {
 
 /// What needs no network is done first, without listening to signals: reading the command line,
 /// looking at files, asking for a secret.
-fn run_with(runtime: &Runtime, command: &Command, cancel: &Cancel) -> Result<Exit> {
+fn run_with(
+    runtime: &Runtime,
+    command: &Command,
+    cancel: &Cancel,
+    aws: &OnceCell<String>,
+) -> Result<Exit> {
     let _inside = runtime.enter();
     system::survive_file_limit()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
-    let open = |common: &Common| Context::open(common, cancel);
+    let deadline = command.common().and_then(|common| common.deadline);
+    let open = |common: &Common| {
+        let context = Context::open(common, cancel)?;
+        let config = context.target.config();
+        if !config.endpoint_given {
+            aws.get_or_init(|| config.endpoint.as_str().trim_end_matches('/').to_owned());
+        }
+        Ok::<_, Error>(context)
+    };
     match command {
         Command::Serve(_) => Ok(Exit::Usage),
         Command::Validate(options) => {
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, validate::run(&context, options)))
+            runtime.block_on(interruptible(cancel, deadline, validate::run(&context, options)))
         }
         Command::Upload(options) => {
             let ready = options.prepare()?;
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, upload::run(&context, ready)))
+            runtime.block_on(interruptible(cancel, deadline, upload::run(&context, ready)))
         }
         Command::List(options) => {
             let context = open(&options.common)?;
-            done(runtime.block_on(interruptible(cancel, list::list(&context))))
+            done(runtime.block_on(interruptible(cancel, deadline, list::list(&context))))
         }
         Command::Info(options) => {
             let context = open(&options.common)?;
-            done(runtime.block_on(interruptible(cancel, list::info(&context, options))))
+            done(runtime.block_on(interruptible(cancel, deadline, list::info(&context, options))))
         }
         Command::Download(options) => {
             let destination = options.prepare()?;
             let context = open(&options.common)?;
             let work = download::run(&context, options, destination);
-            done(runtime.block_on(interruptible(cancel, work)))
+            done(runtime.block_on(interruptible(cancel, deadline, work)))
         }
         Command::Verify(options) => {
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, verify::run(&context, options)))
+            runtime.block_on(interruptible(cancel, deadline, verify::run(&context, options)))
         }
         Command::Delete(options) => {
             options.prepare()?;
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, delete::run(&context, options)))
+            runtime.block_on(interruptible(cancel, deadline, delete::run(&context, options)))
         }
         Command::Sweep(options) => {
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, sweep::run(&context, options)))
+            runtime.block_on(interruptible(cancel, deadline, sweep::run(&context, options)))
         }
         Command::Recover(options) => {
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, recover::run(&context, options)))
+            runtime.block_on(interruptible(cancel, deadline, recover::run(&context, options)))
         }
         #[cfg(feature = "demo")]
         Command::Demo(options) => {
-            done(runtime.block_on(interruptible(cancel, demo::run(options, cancel))))
+            done(runtime.block_on(interruptible(cancel, None, demo::run(options, cancel))))
         }
         Command::Completions(options) => done(help::completions(options)),
         Command::Man(options) => done(help::man(options)),
@@ -232,20 +276,29 @@ fn done(result: Result<()>) -> Result<Exit> {
 }
 
 impl Command {
-    fn json(&self) -> bool {
+    fn common(&self) -> Option<&Common> {
         match self {
-            Self::Validate(options) => options.common.json,
-            Self::Upload(options) => options.common.json,
-            Self::List(options) => options.common.json,
-            Self::Info(options) => options.common.json,
-            Self::Download(options) => options.common.json,
-            Self::Verify(options) => options.common.json,
-            Self::Delete(options) => options.common.json,
-            Self::Sweep(options) => options.common.json,
-            Self::Recover(options) => options.common.json,
+            Self::Validate(options) => Some(&options.common),
+            Self::Upload(options) => Some(&options.common),
+            Self::List(options) => Some(&options.common),
+            Self::Info(options) => Some(&options.common),
+            Self::Download(options) => Some(&options.common),
+            Self::Verify(options) => Some(&options.common),
+            Self::Delete(options) => Some(&options.common),
+            Self::Sweep(options) => Some(&options.common),
+            Self::Recover(options) => Some(&options.common),
             #[cfg(feature = "demo")]
-            Self::Demo(_) => false,
-            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Demo(_) => None,
+            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
+
+    fn json(&self) -> bool {
+        self.common().is_some_and(|common| common.json)
+    }
+}
+
+/// Whether a server, or its absence, caused the error.
+fn is_about_the_server(error: &Error) -> bool {
+    error.upstream_answer().is_some() || matches!(error.code().kind(), Kind::Connect | Kind::Auth)
 }

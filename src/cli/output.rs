@@ -86,6 +86,15 @@ pub fn note(text: impl AsRef<str>) {
     let _ = writeln!(io::stderr().lock(), "{}", redact(text.as_ref()));
 }
 
+/// A value as an argument of a shell.
+pub(super) fn quoted(value: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:".contains(letter);
+    if !value.is_empty() && value.chars().all(plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", clean(value).replace('\'', r"'\''"))
+}
+
 /// Reports why a command failed.
 pub(super) fn report(error: &Error, json: bool, verbose: bool) {
     if json {

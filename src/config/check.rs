@@ -2,22 +2,30 @@
 
 use url::{Host, Url};
 
-use super::provider;
+use super::suspect::looks_secret;
 use super::{
-    DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, DEFAULT_PART_SIZE, MAX_PART_SIZE,
-    MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MIN_PART_SIZE, MOST_PARALLEL_PARTS,
+    Algorithm, DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, DEFAULT_PART_SIZE, Encryption,
+    MAX_PART_SIZE, MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MIN_PART_SIZE, MOST_PARALLEL_PARTS,
+    Secret,
 };
 use crate::error::{Code, Error, Result};
+
+/// Longest name of a bucket anywhere: AWS once took as many bytes.
+pub(super) const LONGEST_BUCKET: usize = 255;
+
+/// Longest name of a key of KMS, an ARN included.
+const LONGEST_KEY_ID: usize = 2048;
 
 pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Error {
     Error::new(Code::InvalidConfig, message).field(field).fact("field", field)
 }
 
-fn invalid_endpoint(reason: &'static str, message: impl Into<String>) -> Error {
+pub(super) fn invalid_endpoint(reason: &'static str, message: impl Into<String>) -> Error {
     Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", reason)
 }
 
-pub(super) fn parse_endpoint(text: &str, bucket: &str) -> Result<Url> {
+/// An `http` or `https` URL without a user, a query or a fragment. Messages repeat the host alone.
+pub(super) fn parse_url(text: &str) -> Result<Url> {
     let text = text.trim();
     if text.is_empty() {
         return Err(invalid_endpoint(
@@ -26,62 +34,52 @@ pub(super) fn parse_endpoint(text: &str, bucket: &str) -> Result<Url> {
         ));
     }
     if !text.contains("://") {
+        if text.contains('@') {
+            return Err(credentials_in_url());
+        }
+        let remedy = match looks_secret(text) || !text.contains(['.', ':']) {
+            true => "https:// and the host".to_owned(),
+            false => format!("https://{text}"),
+        };
         return Err(invalid_endpoint(
             "scheme",
-            format!("the endpoint \"{text}\" has no scheme: write https://{text}"),
+            format!("the endpoint has no scheme: write {remedy}"),
         ));
     }
     let url = Url::parse(text).map_err(|error| {
-        invalid_endpoint("scheme", format!("the endpoint \"{text}\" is not a URL: {error}"))
+        invalid_endpoint("scheme", format!("the endpoint is not a URL: {error}"))
     })?;
     if !matches!(url.scheme(), "https" | "http") {
         return Err(invalid_endpoint(
             "scheme",
-            format!("the endpoint starts with {}://: use https:// (or http://)", url.scheme()),
+            "the endpoint has another scheme: use https:// (or http://)",
         ));
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid_endpoint(
-            "credentials_in_url",
-            "the endpoint holds a user name or password: remove it and use the keys instead",
-        ));
+    if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
+        return Err(credentials_in_url());
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid_endpoint(
             "query",
-            "the endpoint has something behind a ? or #: enter the scheme and the host only",
-        ));
-    }
-    let path = url.path().trim_matches('/');
-    if !path.is_empty() {
-        return Err(invalid_endpoint(
-            "bucket_in_url",
-            format!(
-                "the endpoint has a path (/{path}): enter the scheme and the host only; the bucket \
-                 and the prefix have fields of their own"
-            ),
-        ));
-    }
-    let host = url.host_str().unwrap_or_default();
-    // A bucket may itself be called "s3", so only "<bucket>.s3…" is taken for a mistake, and a bucket
-    // before a host that is known.
-    if let Some(rest) = host.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.'))
-        && ((rest.starts_with("s3") && rest.contains('.')) || provider::of_host(rest).is_some())
-        && provider::of_host(host).is_none()
-    {
-        return Err(invalid_endpoint(
-            "bucket_in_url",
-            format!("the endpoint already holds the bucket: write {}://{rest}", url.scheme()),
+            "the endpoint has a ? or #: enter the scheme, the host and a base path only",
         ));
     }
     Ok(url)
 }
 
+fn credentials_in_url() -> Error {
+    invalid_endpoint(
+        "credentials_in_url",
+        "the endpoint holds a user name or password: remove it and use the keys instead",
+    )
+}
+
 pub(super) fn aws_endpoint(region: &str) -> Result<Url> {
     let region = check_region(region.to_owned())?;
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    Url::parse(&format!("https://s3.{region}.{suffix}"))
-        .map_err(|error| invalid("region", format!("\"{region}\" is not a region")).source(error))
+    Url::parse(&format!("https://s3.{region}.{suffix}")).map_err(|error| {
+        invalid("region", "the region cannot be a part of a host name").source(error)
+    })
 }
 
 pub(super) fn check_region(region: String) -> Result<String> {
@@ -97,36 +95,125 @@ pub(super) fn check_region(region: String) -> Result<String> {
     Ok(region.to_owned())
 }
 
-pub(super) fn check_bucket(bucket: &str) -> Result<()> {
-    let wrong = |message: String| {
-        Err(Error::new(Code::InvalidBucketName, message).field("bucket").fact("bucket", bucket))
-    };
+/// Refuses a setting whose value is one of the secrets, or looks like one, before any other message
+/// can repeat it.
+pub(super) fn check_not_secret(
+    field: &'static str,
+    value: Option<&str>,
+    secrets: &[&Secret],
+) -> Result<()> {
+    let Some(value) = value else { return Ok(()) };
+    let holds = |secret: &Secret| secret.expose().len() >= 8 && value.contains(secret.expose());
+    if looks_secret(value) || secrets.iter().any(|secret| holds(secret)) {
+        let name = field.replace('_', " ");
+        let message =
+            format!("the {name} holds what looks like a secret key: remove it from there");
+        return Err(match field {
+            "endpoint" => invalid_endpoint("credentials_in_url", message),
+            "bucket" => wrong_bucket(message),
+            _ => invalid(field, message),
+        });
+    }
+    Ok(())
+}
+
+fn wrong_bucket(message: impl Into<String>) -> Error {
+    Error::new(Code::InvalidBucketName, message).field("bucket")
+}
+
+/// Checks what no server takes, and on AWS its own rules as well.
+pub(super) fn check_bucket(bucket: &str, host: &str) -> Result<()> {
+    let wrong = |message: String| Err(wrong_bucket(message));
     if bucket.is_empty() {
         return wrong("the bucket name is missing".to_owned());
     }
-    if !(3..=63).contains(&bucket.len()) {
-        return wrong(format!("the bucket name \"{bucket}\" must have 3 to 63 characters"));
+    if bucket.starts_with("arn:") {
+        return wrong(
+            "the bucket is an ARN: enter the alias of the access point, or the name of the bucket"
+                .to_owned(),
+        );
     }
-    let plain = |character: char| {
-        character.is_ascii_lowercase() || character.is_ascii_digit() || "-.".contains(character)
-    };
-    if let Some(character) = bucket.chars().find(|character| !plain(*character)) {
+    if bucket.contains("://") {
+        return wrong(
+            "the bucket is an address: enter its name alone, and folders as prefix".to_owned(),
+        );
+    }
+    if bucket.contains(['/', '\\']) {
+        return wrong(
+            "the bucket name holds a slash: enter the name alone, folders go into the prefix"
+                .to_owned(),
+        );
+    }
+    if bucket.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        return wrong("the bucket name holds a blank or control character: remove it".to_owned());
+    }
+    if bucket.contains(['?', '#']) || bucket.contains("..") || bucket == "." {
+        return wrong("the bucket name holds ?, # or two dots in a row: check it".to_owned());
+    }
+    if bucket.len() > LONGEST_BUCKET {
+        return wrong(format!("the bucket name has more than {LONGEST_BUCKET} bytes: check it"));
+    }
+    let host = host.trim_end_matches(".cn");
+    if host == "amazonaws.com" || host.ends_with(".amazonaws.com") {
+        return check_bucket_of_aws(bucket);
+    }
+    Ok(())
+}
+
+fn check_bucket_of_aws(bucket: &str) -> Result<()> {
+    let wrong = |message: String| Err(wrong_bucket(message));
+    if !(3..=63).contains(&bucket.len()) {
+        return wrong("the bucket name must have 3 to 63 characters on AWS".to_owned());
+    }
+    if let Some(character) = bucket.chars().find(|character| !is_plain(*character)) {
         return wrong(format!(
-            "the bucket name \"{bucket}\" holds {character:?}: only lower-case letters, digits, \
-             hyphens and dots are allowed, and folders go into the prefix"
+            "the bucket name holds {character:?}: only lower-case letters, digits, hyphens and dots \
+             are allowed on AWS, and folders go into the prefix"
         ));
     }
     let edge = |character: Option<char>| character.is_some_and(|c| c.is_ascii_alphanumeric());
-    if !edge(bucket.chars().next()) || !edge(bucket.chars().next_back()) || bucket.contains("..") {
-        return wrong(format!(
-            "the bucket name \"{bucket}\" must begin and end with a letter or digit and have no \
-             two dots in a row"
-        ));
+    if !edge(bucket.chars().next()) || !edge(bucket.chars().next_back()) {
+        return wrong(
+            "the bucket name must begin and end with a letter or digit on AWS".to_owned(),
+        );
     }
     if matches!(Host::parse(bucket), Ok(Host::Ipv4(_))) {
-        return wrong(format!("the bucket name \"{bucket}\" looks like an IP address"));
+        return wrong("the bucket name looks like an IP address".to_owned());
     }
     Ok(())
+}
+
+fn is_plain(character: char) -> bool {
+    character.is_ascii_lowercase() || character.is_ascii_digit() || "-.".contains(character)
+}
+
+/// Whether a bucket of this name can be a part of a host name.
+pub(super) fn fits_host(bucket: &str) -> bool {
+    (3..=63).contains(&bucket.len()) && bucket.chars().all(is_plain)
+}
+
+/// How the server is to encrypt what it stores.
+pub(super) fn check_encryption(
+    algorithm: Option<Algorithm>,
+    key_id: Option<String>,
+) -> Result<Option<Encryption>> {
+    const FIELD: &str = "server_side_encryption_key_id";
+    let key_id = key_id.filter(|id| !id.is_empty());
+    if let Some(id) = &key_id {
+        if algorithm != Some(Algorithm::Kms) {
+            return Err(invalid(
+                FIELD,
+                "a key of KMS needs the server-side encryption aws:kms: set that, or remove the key",
+            ));
+        }
+        if id.len() > LONGEST_KEY_ID || !id.chars().all(|letter| letter.is_ascii_graphic()) {
+            return Err(invalid(
+                FIELD,
+                "the key of KMS must be its ID, ARN or alias, without blanks: copy it again",
+            ));
+        }
+    }
+    Ok(algorithm.map(|algorithm| Encryption { algorithm, key_id }))
 }
 
 pub(super) fn check_key(field: &'static str, what: &str, value: &str) -> Result<()> {

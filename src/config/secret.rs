@@ -84,7 +84,9 @@ impl SecretSource {
             }
         };
         let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| {
-            invalid(field, format!("cannot read {}: {error}", path.display())).source(error)
+            // Not the path: some people give the secret itself in its place.
+            let name = field.replace('_', " ");
+            invalid(field, format!("cannot read the file of the {name}: {error}")).source(error)
         })?);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);

@@ -5,6 +5,7 @@ mod cancel;
 mod chunks;
 mod delete;
 mod download;
+mod elsewhere;
 mod lanes;
 mod leftovers;
 mod list;
@@ -23,6 +24,7 @@ pub use self::cancel::{Cancel, Cause};
 pub use self::chunks::Chunks;
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
+pub use self::elsewhere::{Elsewhere, elsewhere};
 use self::leftovers::{Leftovers, settle};
 pub use self::list::{get, list, list_soon};
 use self::memory::Budget;
@@ -53,6 +55,18 @@ pub struct Target {
 }
 
 impl Target {
+    /// The settings in force.
+    #[must_use]
+    pub fn config(&self) -> &TargetConfig {
+        &self.config
+    }
+
+    /// The folder that holds the backups, with its final slash; empty at the top of the bucket.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        self.store.layout().folder()
+    }
+
     /// Checks the settings as far as that goes without the network. Uploads are noted in `journal`;
     /// see [`tend`].
     ///

@@ -29,14 +29,15 @@ mod doubts;
 mod ladder;
 mod objects;
 mod other_settings;
+mod readings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::access::Access;
-use self::ladder::Rung;
+use self::ladder::{Found, Rung};
 use super::{Cancel, Target};
-use crate::config::{Addressing, TargetConfig};
+use crate::config::{Addressing, Location, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Level, Suggestion, TargetFacts, Validated};
 
@@ -75,7 +76,15 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
         corrected.push(correction);
         access = next;
     }
-    let suggestion = suggestion(given, &access, &corrected);
+    let mut suggestion = suggestion(given, &access);
+    if let Some((rung, error)) = access.failure()
+        && let Some(location) = readings::that_works(given, error, cancel).await
+    {
+        let message = format!("it works with {}", readings::described(&location));
+        let found = Found::failure(error.clone(), message);
+        access.ladder.replace(rung, found);
+        suggestion = Some(of_location(&location));
+    }
     let Access { config, bucket, greeting, mut ladder, .. } = access;
     for correction in corrected {
         ladder.replace(correction.rung, correction.found(given));
@@ -106,21 +115,30 @@ fn may_pass(error: &Error) -> bool {
 }
 
 /// What to enter in place of the given settings, if that is known to work.
-fn suggestion(
-    given: &TargetConfig,
-    access: &Access,
-    corrected: &[other_settings::Correction],
-) -> Option<Suggestion> {
-    if corrected.is_empty() || access.failure().is_some() {
+fn suggestion(given: &TargetConfig, access: &Access) -> Option<Suggestion> {
+    if access.failure().is_some() {
         return None;
     }
     let config = &access.config;
-    Some(Suggestion {
-        endpoint: (config.endpoint != given.endpoint).then(|| address(config)),
+    let split = if given.split { of_location(&config.location()) } else { Suggestion::default() };
+    let suggestion = Suggestion {
+        endpoint: (given.split || config.endpoint != given.endpoint).then(|| address(config)),
         region: (config.region != given.region).then(|| config.region.clone()),
         addressing: (config.path_style != given.path_style)
             .then(|| Addressing::of(config.path_style)),
-    })
+        ..split
+    };
+    (suggestion != Suggestion::default()).then_some(suggestion)
+}
+
+fn of_location(location: &Location) -> Suggestion {
+    let prefix = location.prefix.trim_matches('/');
+    Suggestion {
+        endpoint: Some(location.endpoint.as_str().trim_end_matches('/').to_owned()),
+        bucket: Some(location.bucket.clone()),
+        prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
+        ..Suggestion::default()
+    }
 }
 
 fn address(config: &TargetConfig) -> String {

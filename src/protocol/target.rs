@@ -143,6 +143,12 @@ pub struct Suggestion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// As in the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// As in the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// As in the settings.
     #[cfg_attr(test, schemars(extend("enum" = [Addressing::Path, Addressing::Virtual, null])))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addressing: Option<Addressing>,

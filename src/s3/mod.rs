@@ -11,6 +11,7 @@ mod bounds;
 mod content_range;
 mod digest;
 mod echo;
+mod encryption;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -23,6 +24,7 @@ mod object;
 mod onward;
 mod payload;
 mod quirks;
+mod survey;
 mod tls;
 
 use std::error::Error as StdError;
@@ -45,6 +47,7 @@ use self::answers::Bounded;
 use self::bounds::SKEW;
 pub use self::digest::{PartDigest, Sha256Digest};
 use self::echo::Echoes;
+use self::encryption::Asked;
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
 pub use self::http::{Greeting, Reach};
@@ -88,6 +91,7 @@ pub struct Bucket {
     client: aws_sdk_s3::Client,
     name: String,
     endpoint: String,
+    encryption: Asked,
     quirks: Arc<Quirks>,
     keys_look_swapped: bool,
     /// Where calls that are made again are counted.
@@ -151,6 +155,7 @@ impl Bucket {
             client: aws_sdk_s3::Client::from_conf(builder.build()),
             name: config.bucket.clone(),
             endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
+            encryption: Asked::new(config.encryption.clone()),
             quirks,
             keys_look_swapped: config.keys_look_swapped(),
             progress: Progress::default(),

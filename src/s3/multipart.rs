@@ -82,19 +82,27 @@ impl Bucket {
                     .content_type(write.content_type)
                     .set_storage_class(write.storage_class.map(StorageClass::from))
                     .set_metadata(write.metadata())
+                    .set_server_side_encryption(self.encryption.algorithm())
+                    .set_ssekms_key_id(self.encryption.key_id())
                     .customize()
                     .config_override(way.config)
                     .send()
                     .boxed()
             })
-            .await?;
+            .await
+            .map_err(|error| self.encryption.explain(error))?;
         let operation = Operation::CreateMultipartUpload;
         let id = text(operation, "UploadId", output.upload_id)?;
-        Ok(Upload {
+        let upload = Upload {
             bucket: self.clone(),
             key: write.key.to_owned(),
             id: self.entity_tag(operation, id)?,
-        })
+        };
+        if let Err(error) = self.encryption.check(output.server_side_encryption.as_ref()) {
+            upload.abort().await?;
+            return Err(error);
+        }
+        Ok(upload)
     }
 
     /// An upload that was opened before, whether it still exists or not.

@@ -126,6 +126,8 @@ impl Bucket {
                         .content_type(write.content_type)
                         .set_storage_class(write.storage_class.map(StorageClass::from))
                         .set_metadata(write.metadata())
+                        .set_server_side_encryption(self.encryption.algorithm())
+                        .set_ssekms_key_id(self.encryption.key_id())
                         .set_if_none_match(way.none_match(write.replaces))
                         .set_content_md5(content_md5)
                         .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
@@ -138,7 +140,9 @@ impl Bucket {
                 }
                 .boxed()
             })
-            .await?;
+            .await
+            .map_err(|error| self.encryption.explain(error))?;
+        self.encryption.check(output.server_side_encryption.as_ref())?;
         Ok(Stored {
             etag: self.entity_tag(Operation::PutObject, output.e_tag)?,
             version_id: output.version_id,

@@ -28,7 +28,7 @@ pub struct Layout {
 }
 
 /// Which half of a backup a key names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Half<'a> {
     /// The archive of this name.
     Archive(&'a str),

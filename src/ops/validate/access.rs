@@ -1,5 +1,6 @@
 //! The lower half of the ladder: from the settings to a listing that the storage grants.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::doubts::{Doubts, doubts};
@@ -7,8 +8,10 @@ use super::ladder::{Found, Ladder, Rung};
 use crate::config::{Addressing, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::ops::Cancel;
-use crate::s3::{Bucket, Greeting, Reach, clock_skew};
+use crate::ops::elsewhere::look_around;
+use crate::s3::{Bucket, Greeting, Page, Reach, clock_skew};
 use crate::store::Layout;
+use crate::store::layout::Half;
 
 /// Difference of the clocks that is worth a word, in seconds.
 const NOTABLE_SKEW: i64 = 60;
@@ -102,14 +105,52 @@ impl Access {
             Err(error) => tracing::debug!(%error, "no answer to a first question"),
         }
         let greeted = Instant::now();
-        let listed = patiently!(self.bucket.probe_list(layout.folder())).await;
-        self.judge(listed.err(), start, greeted)
+        let (listed, refusal) = match patiently!(self.bucket.list(layout.folder(), None)).await {
+            Ok(page) => (self.backups(layout, &page).await, None),
+            Err(error) => (Found::nothing(), Some(error)),
+        };
+        self.judge(refusal, listed, start, greeted)
+    }
+
+    /// How many backups a page of the folder shows and, where it shows none, where there are some.
+    async fn backups(&self, layout: &Layout, page: &Page) -> Found {
+        let halves: HashSet<Half<'_>> =
+            page.objects.iter().filter_map(|object| layout.half(&object.key)).collect();
+        let archived = |half: &&Half<'_>| match half {
+            Half::Metadata(name) => halves.contains(&Half::Archive(name)),
+            Half::Archive(_) => false,
+        };
+        let count = halves.iter().filter(archived).count() as u64;
+        let folder = layout.folder();
+        let more = if page.next.is_some() { "at least " } else { "" };
+        let here = format!("{more}{} in {}", backups(count), place(folder));
+        let elsewhere = match count {
+            0 => look_around(&self.bucket, &self.config, layout).await,
+            _ => None,
+        };
+        let found = match elsewhere {
+            None => Found::that(here),
+            Some(other) => {
+                let there = format!(
+                    "{here}, but {} in {}: to use those, set prefix to \"{}\" and folder to \"{}\"",
+                    backups(other.backups),
+                    place(&other.place),
+                    other.prefix,
+                    other.folder
+                );
+                // Other machines may have folders beside this one.
+                let found = if other.is_near { Found::warning(there) } else { Found::that(there) };
+                found.fact("elsewhere", other.place).fact("elsewhere_backups", other.backups)
+            }
+        };
+        found.fact("folder", folder).fact("backups", count)
     }
 
     /// Finds the rung that the answer to the first signed request belongs to.
     fn judge(
         &mut self,
         refusal: Option<Error>,
+        listed: Found,
         start: Instant,
         greeted: Instant,
     ) -> Result<(), (Rung, Error)> {
@@ -123,7 +164,7 @@ impl Access {
             (Rung::Bucket, Found::nothing(), judged),
             (Rung::Region, self.region(), judged),
             (Rung::Addressing, self.addressing(), judged),
-            (Rung::List, Found::nothing(), greeted),
+            (Rung::List, listed, greeted),
         ];
         for (rung, found, since) in rungs {
             if let Some((at_fault, error)) = &failed
@@ -169,6 +210,18 @@ impl Access {
             Addressing::Auto | Addressing::Path => Found::that("the bucket in the path"),
         }
     }
+}
+
+fn backups(count: u64) -> String {
+    match count {
+        0 => "no backups".to_owned(),
+        1 => "1 backup".to_owned(),
+        count => format!("{count} backups"),
+    }
+}
+
+fn place(folder: &str) -> String {
+    if folder.is_empty() { "the top of the bucket".to_owned() } else { format!("\"{folder}\"") }
 }
 
 fn at(rung: Rung) -> impl Fn(Error) -> (Rung, Error) {

@@ -4,6 +4,7 @@
 //! explanation when the storage refuses what was doubted.
 
 use super::ladder::Found;
+use super::readings::described;
 use crate::config::{TargetConfig, wrong_host};
 use crate::error::{Code, Error};
 
@@ -15,6 +16,14 @@ impl Doubts {
     pub(super) fn found(&self, config: &TargetConfig) -> Found {
         match (self.0.first(), config.provider) {
             (Some(doubt), _) => Found::concern(doubt.clone()),
+            (None, _) if config.split => Found::warning(format!(
+                "the endpoint holds the bucket: the agent uses {}",
+                described(&config.location())
+            )),
+            (None, Some(provider)) if !config.endpoint_given => Found::that(format!(
+                "{}, because no endpoint is set: set the endpoint to use another storage",
+                provider.name
+            )),
             (None, Some(provider)) => Found::that(&provider.name),
             (None, None) => Found::nothing(),
         }

@@ -125,7 +125,19 @@ impl<'a> Probe<'a> {
         let stored = self.bucket.put(self.object(), &content()).await?;
         versions.extend(version(&stored));
         *etag = stored.etag;
-        Ok(Found::nothing())
+        if !self.bucket.lacks_confirmed_encryption() {
+            return Ok(Found::nothing());
+        }
+        // A server that demands the encryption has read the header, even if its answer says nothing.
+        let plain = Write { replaces: true, ..self.object() };
+        match self.bucket.without_encryption().put(plain, &content()).await {
+            Ok(stored) => {
+                versions.extend(version(&stored));
+                Err(self.bucket.encryption_ignored())
+            }
+            Err(error) if error.code() == Code::AccessDenied => Ok(Found::nothing()),
+            Err(error) => Ok(Found::concern(error)),
+        }
     }
 
     /// Whole, and a part of it.
@@ -146,11 +158,27 @@ impl<'a> Probe<'a> {
         let object = ObjectInfo { etag: etag.to_owned(), ..object };
         self.bucket.get_range(&object, PART, &mut part).await?;
         let expected = PROBE.iter().skip(5).take(6);
-        if part.slices().flatten().eq(expected) {
-            Ok(Found::nothing())
-        } else {
-            other("another part of the bytes")
+        if !part.slices().flatten().eq(expected) {
+            return other("another part of the bytes");
         }
+        self.measured(self.bucket.head(&self.key).await?.size)?;
+        match self.bucket.find(&self.key).await? {
+            Some(object) => self.measured(object.size).map(|()| Found::nothing()),
+            None => Ok(Found::warning(
+                "the server does not list a new object at once: a new backup may appear late",
+            )),
+        }
+    }
+
+    /// Backups are recognized by their length, so that what the server says of it has to be right.
+    fn measured(&self, size: u64) -> Result<()> {
+        let expected = PROBE.len() as u64;
+        if size == expected {
+            return Ok(());
+        }
+        let message = format!("the server says that {} has {size} of {expected} bytes", self.key);
+        let error = Error::new(Code::LengthMismatch, message);
+        Err(error.fact("expected", expected).fact("actual", size))
     }
 
     async fn multipart(&self) -> Result<Found> {

@@ -20,6 +20,7 @@ const USED: &[&str] = &[
     "x-amz-bucket-region",
     "x-amz-delete-marker",
     "x-amz-request-id",
+    "x-amz-server-side-encryption",
     "x-amz-version-id",
     "x-minio-error-code",
     "x-minio-error-desc",

@@ -68,6 +68,7 @@ def by_kind(relay: Relay) -> Counts:
 def test_each_operation_asks_what_is_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(os.urandom(1000))
     (tmp_path / "large").write_bytes(os.urandom(40 << 20))
+    check("list, no backups", run("list"))
     check("validate --level read", run("validate", "--level", "read"))
     check("validate", run("validate"))
     # With another state folder, so that both are new to the listing below.
@@ -84,7 +85,7 @@ def test_each_operation_asks_what_is_told(run: Run, tmp_path: Path) -> None:
     check("verify --quick", run("verify", "--quick", "large"))
     check("sweep, nothing found", run("sweep"))
     check("delete", run("delete", "-y", "small"))
-    assert len(told()) == 11
+    assert len(told()) == 12
 
 
 def test_what_is_wrong_is_found() -> None:

@@ -1,0 +1,64 @@
+//! Errors of the command line without the values that were given: a value may be a secret.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Stands in the place of a value.
+const HIDDEN: &str = "(not shown)";
+
+/// Longest word that is taken for a command with a typing error.
+const LONGEST_COMMAND: usize = 16;
+
+/// The same error. Flags and commands stay, values go.
+pub(super) fn without_values(mut error: clap::Error) -> clap::Error {
+    if !error.use_stderr() {
+        return error;
+    }
+    let hidden = || ContextValue::String(HIDDEN.to_owned());
+    if text(&error, ContextKind::InvalidValue).is_some_and(|value| !value.is_empty()) {
+        error.insert(ContextKind::InvalidValue, hidden());
+        // A value that is like a known one says much about what was given.
+        error.remove(ContextKind::SuggestedValue);
+    }
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(argument) = text(&error, ContextKind::InvalidArg)
+    {
+        let flag = argument.split('=').next().filter(|name| is_flag(name)).map(str::to_owned);
+        let is_secret = flag.as_deref().is_some_and(|flag| {
+            flag.starts_with("--secret") || flag.starts_with("--session") || flag == "--password"
+        });
+        error.insert(ContextKind::InvalidArg, flag.map_or_else(hidden, ContextValue::String));
+        // A tip may repeat the argument.
+        error.remove(ContextKind::Suggested);
+        if is_secret {
+            let tip = "secrets are no flags: set S3_BACKUP_AGENT_SECRET_ACCESS_KEY, or name a file \
+                       with --secret-access-key-file";
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+    }
+    if let Some(command) = text(&error, ContextKind::InvalidSubcommand)
+        && !is_command(&command)
+    {
+        error.insert(ContextKind::InvalidSubcommand, hidden());
+        error.remove(ContextKind::Suggested);
+    }
+    error
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Whether it can be the name of a flag, and not one with a value attached to it.
+fn is_flag(name: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_lowercase() || letter == '-';
+    (name.len() == 2 && name.starts_with('-'))
+        || (name.starts_with("--") && name.len() <= 40 && name.chars().all(plain))
+}
+
+fn is_command(word: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_lowercase() || letter == '-';
+    word.len() <= LONGEST_COMMAND && word.chars().all(plain)
+}

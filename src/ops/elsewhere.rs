@@ -1,0 +1,161 @@
+//! Where backups are when the folder of the settings holds none: a wrong prefix looks like an empty
+//! bucket otherwise.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Cancel, Target};
+use crate::config::TargetConfig;
+use crate::s3::Bucket;
+use crate::store::Layout;
+
+const ARCHIVE: &str = ".tar";
+const METADATA: &str = ".metadata.json";
+
+/// Another folder of the bucket that holds backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The whole folder, with its final slash; empty at the top of the bucket.
+    pub place: String,
+    /// What to set as prefix.
+    pub prefix: String,
+    /// What to set as folder.
+    pub folder: String,
+    /// Number of backups seen there.
+    pub backups: u64,
+    /// Whether the folder is above or below the prefix of the settings, and not beside it.
+    pub is_near: bool,
+}
+
+/// The folder that most likely was meant. Takes at most two listings of one page each, one level up
+/// and below; a refusal says nothing.
+pub async fn elsewhere(target: &Target, cancel: &Cancel) -> Option<Elsewhere> {
+    let looked = async {
+        Ok(look_around(target.store.bucket(), &target.config, target.store.layout()).await)
+    };
+    cancel.guard(looked).await.ok().flatten()
+}
+
+pub(super) async fn look_around(
+    bucket: &Bucket,
+    config: &TargetConfig,
+    layout: &Layout,
+) -> Option<Elsewhere> {
+    let prefix = config.prefix.trim().trim_matches('/');
+    let folder = config.folder.trim().trim_matches('/');
+    let parent = prefix.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let above = with_slash(parent);
+    let search = Search { own: layout.folder(), prefix, folder };
+    let all = match bucket.first_keys(&above).await {
+        Ok((keys, more)) => {
+            let found = search.best(&keys);
+            if found.is_some() || !more {
+                return found;
+            }
+            true
+        }
+        Err(_) => false,
+    };
+    // Other keys fill the page, or the keys may list only their own prefix.
+    let next = match (all, prefix) {
+        (true, "") => layout.folder().to_owned(),
+        (true, _) => format!("{above}{}", with_slash(folder)),
+        (false, "") => return None,
+        (false, _) => with_slash(prefix),
+    };
+    let (keys, _) = bucket.first_keys(&next).await.ok()?;
+    search.best(&keys)
+}
+
+fn with_slash(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("{path}/") }
+}
+
+struct Search<'a> {
+    /// The folder of the settings, which holds none.
+    own: &'a str,
+    prefix: &'a str,
+    folder: &'a str,
+}
+
+impl Search<'_> {
+    fn best(&self, keys: &[String]) -> Option<Elsewhere> {
+        let found = count(keys).into_iter().filter(|(place, _)| *place != self.own);
+        let found = found.map(|(place, backups)| self.settings_of(place, backups));
+        found.max_by_key(|it| (it.is_near, it.folder == self.folder, it.backups))
+    }
+
+    fn settings_of(&self, place: &str, backups: u64) -> Elsewhere {
+        let path = place.trim_end_matches('/');
+        // The folder stays as it is where the place ends in it.
+        let above = path
+            .strip_suffix(self.folder)
+            .filter(|above| !self.folder.is_empty() && (above.is_empty() || above.ends_with('/')));
+        let (prefix, folder) = match above {
+            Some(above) => (above.trim_end_matches('/'), self.folder),
+            None => (path, ""),
+        };
+        let is_above = |one: &str, other: &str| {
+            one.is_empty() || other == one || other.starts_with(&format!("{one}/"))
+        };
+        Elsewhere {
+            place: place.to_owned(),
+            prefix: prefix.to_owned(),
+            folder: folder.to_owned(),
+            backups,
+            is_near: is_above(prefix, self.prefix) || is_above(self.prefix, prefix),
+        }
+    }
+}
+
+/// Pairs of archive and metadata in each folder.
+fn count(keys: &[String]) -> BTreeMap<&str, u64> {
+    let archives: HashSet<&str> = keys.iter().filter_map(|key| key.strip_suffix(ARCHIVE)).collect();
+    let mut counts = BTreeMap::new();
+    let pairs = keys.iter().filter_map(|key| key.strip_suffix(METADATA));
+    for name in pairs.filter(|name| archives.contains(name)) {
+        let end = name.rfind('/').map_or(0, |slash| slash + 1);
+        *counts.entry(name.get(..end).unwrap_or_default()).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> Vec<String> {
+        let both =
+            names.iter().flat_map(|name| [format!("{name}.metadata.json"), format!("{name}.tar")]);
+        both.collect()
+    }
+
+    fn best(prefix: &str, folder: &str, names: &[&str]) -> Option<(String, String, bool)> {
+        let own = with_slash(prefix) + &with_slash(folder);
+        let found = Search { own: &own, prefix, folder }.best(&keys(names))?;
+        Some((found.prefix, found.folder, found.is_near))
+    }
+
+    #[test]
+    fn search_names_the_settings_that_lead_to_the_backups() {
+        for (prefix, folder, names, expected) in [
+            ("ha", "backups", &["backups/a", "backups/b"][..], ("", "backups", true)),
+            ("", "backups", &["ha/backups/a"], ("ha", "backups", true)),
+            ("", "backups", &["ha/a"], ("ha", "", true)),
+            ("ha", "backups", &["ha/a"], ("ha", "", true)),
+            ("ha", "backups", &["a"], ("", "", true)),
+            ("ha", "backups", &["hb/backups/a"], ("hb", "backups", false)),
+            (
+                "a/b",
+                "backups",
+                &["a/backups/x", "a/c/backups/1", "a/c/backups/2"],
+                ("a", "backups", true),
+            ),
+            ("ha", "", &["ha/backups/a"], ("ha/backups", "", true)),
+        ] {
+            let expected = (expected.0.to_owned(), expected.1.to_owned(), expected.2);
+            assert_eq!(best(prefix, folder, names), Some(expected), "{prefix} {folder} {names:?}");
+        }
+        assert_eq!(best("ha", "backups", &["ha/backups/a"]), None);
+        assert_eq!(count(&["a.tar".to_owned(), "b.metadata.json".to_owned()]), BTreeMap::new());
+    }
+}
