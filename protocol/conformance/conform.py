@@ -3240,6 +3240,13 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/e2e/streams.rs::downloads_that_wait_for_their_host_leave_room_for_others",
     ),
     "T3": ("settings of one kind of storage", "config-errors"),
+    "T11": (
+        "settings of one kind of storage",
+        "config-errors",
+        "tests/it/connection/base_path.rs::endpoint_with_base_path_sends_requests_below_it",
+        "tests/it/connection/base_path.rs::endpoint_with_bucket_works_and_validate_says_how",
+        "tests/it/connection/base_path.rs::validate_suggests_the_reading_of_a_path_that_works",
+    ),
     "T5": (
         "takes a storage that fails",
         "validate-bad",

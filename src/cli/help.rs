@@ -20,8 +20,9 @@ Keys:
   or else AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. A secret that is in
   none of them is asked for on a terminal. It is never a flag: others could see it.
 
-  AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION and AWS_CA_BUNDLE count
-  where nothing else is given. HTTPS_PROXY and NO_PROXY are honoured. Nothing is read from ~/.aws.";
+  The endpoint comes from --endpoint, S3_BACKUP_AGENT_ENDPOINT, AWS_ENDPOINT_URL_S3,
+  AWS_ENDPOINT_URL, AWS_S3_ENDPOINT or AWS_ENDPOINT, the first one that is set; else it is AWS.
+  AWS_REGION, AWS_DEFAULT_REGION and AWS_CA_BUNDLE count where nothing else is given. HTTPS_PROXY and NO_PROXY are honoured. Nothing is read from ~/.aws.";
 
 const GENERAL: &str = "\
 Examples:

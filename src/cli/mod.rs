@@ -10,6 +10,7 @@ mod delete;
 #[cfg(feature = "demo")]
 mod demo;
 mod download;
+mod environment;
 pub mod exit;
 mod find;
 mod folder;

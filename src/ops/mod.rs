@@ -73,6 +73,10 @@ impl Target {
     /// # Errors
     /// `invalid_config` or `tls_untrusted`, naming the field.
     pub fn open(config: TargetConfig, journal: Option<Journal>) -> Result<Arc<Self>> {
+        if config.split {
+            let endpoint = config.endpoint.as_str();
+            tracing::info!(endpoint, bucket = config.bucket, "the endpoint holds the bucket");
+        }
         let kept = journal.as_ref().map(|journal| journal.beside("listings"));
         Ok(Arc::new(Self {
             leftovers: Leftovers::new(journal, config.endpoint.as_str(), &config.bucket),

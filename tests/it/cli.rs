@@ -4,6 +4,8 @@
 mod archives;
 mod bad_input;
 mod bad_output;
+mod deadline;
+mod endpoint;
 #[cfg(unix)]
 mod from_command;
 #[cfg(unix)]
@@ -11,6 +13,7 @@ mod interrupt;
 mod names;
 #[cfg(unix)]
 mod packing;
+mod secrets;
 mod surface;
 mod there_and_back;
 mod verify;

@@ -2,11 +2,14 @@
 //! arrive. Always on the embedded server, with something of ours in between.
 
 mod at_once;
+mod base_path;
 mod breaks;
 pub(crate) mod certificates;
 #[cfg(target_os = "linux")]
 mod clocks;
 mod documents;
+mod elsewhere;
+mod encryption;
 mod order;
 mod outage;
 mod pages;

@@ -221,10 +221,11 @@ async fn nothing_outside_the_folder_is_asked_for() {
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let place = json!({"prefix": "ha", "folder": "nightly"});
     let host = open(&server, &wire.http(), place, &[]).await.unwrap();
+    store(&host, "first", 1, 1000).await;
     let validated = host.call("target.validate", json!({"target": "t1", "level": "write"})).await;
     assert_eq!(validated.unwrap()["ok"], true);
     there_and_back(&host).await;
-    for id in ["small", "large"] {
+    for id in ["first", "small", "large"] {
         host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
     }
     let swept: Value = host.call("target.sweep", json!({"target": "t1"})).await.unwrap();

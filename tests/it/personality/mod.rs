@@ -27,7 +27,7 @@ pub(crate) use self::call::Call;
 use self::memory::Memory;
 pub(crate) use self::provider::named;
 pub(crate) use self::recorded::Recorded;
-use self::signing::Keys;
+pub(crate) use self::signing::Keys;
 use self::stage::Stage;
 pub(crate) use self::traits::{PLAIN, Traits};
 use crate::relay::Listening;

@@ -23,14 +23,14 @@ const OF_SIGNATURES: [&str; 3] = ["authorization", "x-amz-date", "x-amz-content-
 
 /// The keys to the embedded server.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
-    pub(super) access_key_id: String,
-    pub(super) secret_access_key: String,
+pub(crate) struct Keys {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
 }
 
 impl Keys {
     /// The code with which AWS refuses a request that was not signed with these keys.
-    pub(super) fn refuse(&self, head: &Parts, content: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn refuse(&self, head: &Parts, content: &[u8]) -> Result<(), &'static str> {
         let Some((key_id, region)) = credential(head) else { return Err("AccessDenied") };
         if key_id != self.access_key_id {
             return Err("InvalidAccessKeyId");
@@ -53,7 +53,7 @@ impl Keys {
     }
 
     /// Replaces the signature by one that fits to what the request has become.
-    pub(super) fn sign(&self, head: &mut Parts, content: &[u8]) {
+    pub(crate) fn sign(&self, head: &mut Parts, content: &[u8]) {
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove(AUTHORIZATION);
         let names = head.headers.keys().map(ToString::to_string);

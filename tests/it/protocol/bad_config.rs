@@ -53,12 +53,7 @@ async fn bad_settings_name_the_field_and_the_remedy() {
         ),
         (json!({"bucket": "my/bucket"}), "invalid_bucket_name", "bucket", "prefix"),
         (json!({"bucket": ""}), "invalid_bucket_name", "bucket", "missing"),
-        (
-            json!({"bucket": "192.168.1.1", "endpoint": null}),
-            "invalid_bucket_name",
-            "bucket",
-            "IP",
-        ),
+        (json!({"bucket": "192.168.1.1", "endpoint": null}), "invalid_bucket_name", "bucket", "IP"),
         (
             json!({"bucket": "arn:aws:s3:eu-west-1:1:accesspoint/x"}),
             "invalid_bucket_name",
