@@ -119,9 +119,7 @@ def session_seeds() -> Iterator[bytes]:
 
 
 def answer_seeds() -> Iterator[bytes]:
-    rules = "".join(path.read_text("utf-8") for path in (ROOT / "src/s3/error").glob("*.rs"))
-    codes = sorted(set(re.findall(r'"([A-Z][A-Za-z0-9]{3,})"', rules)))
-    for number, code in enumerate(codes):
+    for number, code in enumerate(error_codes()):
         body = (
             f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>expecting 'eu-west-1'"
             "</Message><Region>eu-west-1</Region><BucketName>another</BucketName>"
@@ -134,6 +132,47 @@ def answer_seeds() -> Iterator[bytes]:
     page = "location: https://example.org/\n\n<!DOCTYPE html><html><body>Log in</body></html>"
     for status in (200, 301, 307, 400, 401, 405, 407, 413, 416, 502):
         yield struct.pack("<BBH", 0, status % 4, status - 100) + page.encode()
+
+
+def error_codes() -> list[str]:
+    rules = "".join(path.read_text("utf-8") for path in (ROOT / "src/s3/error").glob("*.rs"))
+    return sorted(set(re.findall(r'"([A-Z][A-Za-z0-9]{3,})"', rules)))
+
+
+def text(content: bytes) -> bytes:
+    return struct.pack("<H", len(content)) + content
+
+
+def spoilt_answers() -> Iterator[bytes]:
+    """One of each kind in targets/http_answers/plan.rs, or several."""
+    for raw in (b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"220 mail\r\n", b"HTTP/1.1 200 OK\r\n\r\n"):
+        yield bytes([1, 0]) + text(raw)
+    for framing in range(6):
+        body = text(b"<Error><Code>SlowDown</Code></Error>")
+        yield bytes([2, 15, 1, 10, 1]) + b"9" + bytes([framing]) + body
+    yield bytes([3, 9, 0, 3, 3]) + b"999"
+    for puts in (b"<a>", b"&", b"\0", b"</Contents>", b"<!DOCTYPE a>"):
+        yield bytes([4, 60, 0, 2, len(puts)]) + puts
+    headers = {0: b'W/"e"', 1: b"0", 2: b"bytes 1-2/9", 3: b"never", 4: b"x", 9: b"/", 12: b"eu-9"}
+    for header, value in headers.items():
+        yield bytes([5, header, len(value)]) + value
+    yield bytes([6, 50, 0, 100, 12])
+    for document in (b"\0\1\5\4true", b"\0\2\5\4true\6\0", b"\2\1\5\4true", b"\3\1\5\4true"):
+        yield bytes([7]) + document
+    yield from (bytes([8, 30, 0]), bytes([9, 30, 0]), bytes([10, 9, 200]), bytes([12]))
+
+
+def http_answer_seeds() -> Iterator[bytes]:
+    for operation in (*range(11), 255):
+        yield bytes([operation, 0])
+        places = range(5) if operation < 11 else [4]
+        for place in places:
+            for spoilt in spoilt_answers():
+                yield bytes([operation, 0]) + bytes(place) + spoilt
+    for number, code in enumerate(error_codes()):
+        body = f"<Error><Code>{code}</Code><Region>eu-9</Region></Error>".encode()
+        refusal = bytes([11, (4, 6, 7, 9, 15)[number % 5]]) + text(body)
+        yield bytes([number % 11, 0]) + bytes(number % 4) + refusal * 3
 
 
 def metadata_seeds() -> Iterator[bytes]:
@@ -171,6 +210,7 @@ def main(folder: Path) -> None:
         "frame": [frame_seed(lines) for lines in transcripts()],
         "message": sorted({seed for lines in transcripts() for seed in message_seeds(lines)}),
         "answers": list(answer_seeds()),
+        "http_answers": list(http_answer_seeds()),
         "metadata": list(metadata_seeds()),
         "layout": list(layout_seeds()),
         "session": list(session_seeds()),

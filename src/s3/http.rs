@@ -69,6 +69,9 @@ pub(super) struct Pool {
     proxy_authorization: Option<HeaderValue>,
     up: Option<Pacer>,
     down: Option<Pacer>,
+    /// Leads to a server in memory, in place of the network.
+    #[cfg(feature = "fuzzing")]
+    memory: Option<Client<super::fuzzing::Dialer, Tracked<Paced<SdkBody>>>>,
 }
 
 impl fmt::Debug for Pool {
@@ -107,6 +110,8 @@ impl Pool {
         }
         let pacer = || config.max_bytes_per_second.map(Pacer::new);
         Self {
+            #[cfg(feature = "fuzzing")]
+            memory: super::fuzzing::dialer().map(|dialer| client.build(dialer)),
             client: client.build(InTime(https)),
             proxy_authorization,
             up: pacer(),
@@ -128,8 +133,15 @@ impl Pool {
             let body = Paced::new(body, self.up, activity.clone());
             Tracked { body, activity: activity.clone() }
         });
+        #[cfg(feature = "fuzzing")]
+        let answering = match &self.memory {
+            Some(memory) => memory.request(request),
+            None => self.client.request(request),
+        };
+        #[cfg(not(feature = "fuzzing"))]
+        let answering = self.client.request(request);
         let response = activity
-            .limited(limit, self.client.request(request))
+            .limited(limit, answering)
             .await
             .map_err(|stall| ConnectorError::timeout(Box::new(stall)))?
             .map_err(connector_error)?;
@@ -162,6 +174,8 @@ impl HttpClient for Pool {
         _components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let limit = settings.read_timeout().unwrap_or(STALL_LIMIT);
+        #[cfg(feature = "demo")]
+        let limit = crate::fault::hurried(limit);
         SharedHttpConnector::new(LimitedPool { pool: self.clone(), limit })
     }
 }

@@ -70,9 +70,12 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 fn retries() -> RetryConfig {
+    let pause = FIRST_PAUSE;
+    #[cfg(feature = "demo")]
+    let pause = crate::fault::hurried(pause);
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
-        .with_initial_backoff(FIRST_PAUSE)
+        .with_initial_backoff(pause)
         // Closing connections after failures is the pool's own business.
         .with_reconnect_mode(ReconnectMode::ReuseAllConnections)
 }

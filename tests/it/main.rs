@@ -18,6 +18,8 @@ mod diagnosis;
 mod e2e;
 mod embedded_server;
 mod faults;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod interleavings;
 mod noise;
 mod personality;

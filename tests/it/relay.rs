@@ -31,6 +31,11 @@ pub(crate) trait Relay: Send + Sync + 'static {
         connection: usize,
         request: Request<Incoming>,
     ) -> impl Future<Output = io::Result<Response<Body>>> + Send;
+
+    /// Whether answers without a date get one.
+    fn dates(&self) -> bool {
+        true
+    }
 }
 
 /// An open port of the loopback interface.
@@ -92,9 +97,13 @@ async fn serve(
     number: usize,
     relay: Arc<impl Relay>,
 ) {
+    let dates = relay.dates();
     let service = service_fn(move |request| Arc::clone(&relay).handle(number, request));
     let mut http = hyper::server::conn::http1::Builder::new();
-    let serving = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(io), service);
+    let serving = http
+        .auto_date_header(dates)
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(io), service);
     // Ends in an error when a relay breaks it.
     let _ = serving.with_upgrades().await;
 }

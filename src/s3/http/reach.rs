@@ -22,6 +22,13 @@ use crate::s3::error::{broken, unreachable};
 /// Time for each step; a proxy has its own in addition.
 const LIMIT: Duration = Duration::from_secs(15);
 
+fn limit() -> Duration {
+    #[cfg(feature = "demo")]
+    return crate::fault::hurried(LIMIT);
+    #[cfg(not(feature = "demo"))]
+    LIMIT
+}
+
 /// The way to one bucket.
 pub struct Reach {
     endpoint: String,
@@ -116,14 +123,15 @@ impl Reach {
     /// # Errors
     /// Every code that a broken connection can cause. A refusal is a good answer.
     pub async fn greet(&self) -> Result<Greeting> {
-        if Self::nowhere() {
+        #[cfg(feature = "fuzzing")]
+        if crate::s3::fuzzing::client().is_some() {
             return Ok(Greeting { server: None, ahead_s: None });
         }
         let request = http::Request::builder().uri(&self.uri).body(SdkBody::empty());
         let request = request.map_err(|error| {
             Error::new(Code::Internal, "the endpoint makes no request").source(Box::new(error))
         })?;
-        let response = self.pool.clone().send(request, LIMIT).await;
+        let response = self.pool.clone().send(request, limit()).await;
         let response = response
             .map_err(|error| broken(&self.endpoint, "a first question", Box::new(error)))?;
         let header = |name: http::HeaderName| response.headers().get(name)?.to_str().ok();
@@ -142,14 +150,14 @@ impl Reach {
     /// Whether there is no network to look at.
     fn nowhere() -> bool {
         #[cfg(feature = "fuzzing")]
-        return crate::s3::fuzzing::client().is_some();
+        return crate::s3::fuzzing::is_in_place();
         #[cfg(not(feature = "fuzzing"))]
         false
     }
 
     async fn limited<T>(&self, stage: &'static str, step: impl Future<Output = T>) -> Result<T> {
         let of_proxy = self.connector.proxy().map_or(Duration::ZERO, |_| PROXY_LIMIT);
-        let limit = LIMIT + of_proxy;
+        let limit = limit() + of_proxy;
         tokio::time::timeout(limit, step).await.map_err(|_| {
             let endpoint = &self.endpoint;
             let seconds = limit.as_secs();

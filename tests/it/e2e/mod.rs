@@ -12,14 +12,14 @@ pub(crate) mod kills;
 pub(crate) mod leftovers;
 mod listing;
 #[cfg(target_os = "linux")]
-mod memory;
+pub(crate) mod memory;
 // The embedded server keeps keys as file names, and Windows does not take all of these.
 #[cfg(unix)]
 mod other_writers;
 mod recover;
 pub(crate) mod resume;
 mod round_trip;
-mod stops;
+pub(crate) mod stops;
 pub(crate) mod streams;
 mod sweep;
 mod validate;

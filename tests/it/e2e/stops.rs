@@ -20,7 +20,7 @@ pub(super) const MOMENTS: [(&str, u64); 6] = [
 ];
 
 /// Sends this many bytes of an upload as the credit allows.
-pub(super) async fn send_until(
+pub(crate) async fn send_until(
     host: &Host,
     id: &str,
     bytes: u64,

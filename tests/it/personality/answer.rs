@@ -101,7 +101,7 @@ pub(super) fn unescaped(text: &str) -> String {
     ENTITIES.iter().fold(text.to_owned(), |text, (entity, letter)| text.replace(entity, letter))
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let backwards = ENTITIES.iter().rev();
     backwards.fold(text.to_owned(), |text, (entity, letter)| text.replace(letter, entity))
 }

@@ -13,6 +13,7 @@ mod bites;
 mod call;
 mod etags;
 mod memory;
+mod odd;
 mod provider;
 mod recorded;
 mod rules;

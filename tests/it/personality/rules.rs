@@ -5,6 +5,7 @@ use http::request::Parts as Head;
 use super::answer::{Fault, Refusal};
 use super::call::{Call, credential, header, parameter, place};
 use super::memory::Memory;
+use super::odd;
 use super::traits::{ConditionalWrites, ListV2, Traits, Uneven};
 
 /// Smallest part that may be followed by another.
@@ -35,6 +36,7 @@ impl Asked<'_> {
             .or_else(|| self.headers(traits))
             .or_else(|| self.md5(traits))
             .or_else(|| self.listing(traits))
+            .or_else(|| self.condition(traits))
             .or_else(|| self.pressure(traits, memory))
             .map(Refused::from)
             .or_else(|| self.part(traits, memory))
@@ -79,6 +81,10 @@ impl Asked<'_> {
             (Call::ListObjectsV2, ListV2::Refused(refusal)) => Some(refusal.about("")),
             _ => None,
         }
+    }
+
+    fn condition(&self, traits: &Traits) -> Option<Fault> {
+        (traits.odd && odd::compares_weakly(self.head)).then(|| odd::WEAK.about(""))
     }
 
     /// Conditions, and what passes when it is tried again.

@@ -14,6 +14,7 @@ use super::answer::{Fault, between, rewritten, unescaped};
 use super::call::{Call, credential, parameter};
 use super::etags::{Etags, in_document};
 use super::memory::Memory;
+use super::odd;
 use super::rules::Asked;
 use super::signing::Keys;
 use super::traits::{ConditionalWrites, ListV2, Traits};
@@ -29,6 +30,10 @@ pub(super) struct Stage {
 }
 
 impl Relay for Stage {
+    fn dates(&self) -> bool {
+        !self.traits.odd
+    }
+
     async fn handle(
         self: Arc<Self>,
         _connection: usize,
@@ -41,7 +46,11 @@ impl Relay for Stage {
         if let Some(recorded) = recorded {
             return Ok(recorded);
         }
+        let asked = head.clone();
         let mut answer = self.play(call, head, content).await?;
+        if self.traits.odd {
+            answer = odd::shown(call, &asked, answer).await?;
+        }
         for (name, value) in self.traits.headers {
             answer.headers_mut().insert(*name, HeaderValue::from_static(value));
         }
@@ -116,6 +125,10 @@ impl Stage {
                 content = in_document(std::str::from_utf8(&content).unwrap(), kept).into();
                 changed = true;
             }
+        }
+        if self.traits.odd {
+            odd::asked(call, &mut sent, &mut content);
+            changed = true;
         }
         if changed {
             self.keys.refuse(head, &original)?;
@@ -228,7 +241,7 @@ impl Stage {
 }
 
 /// The path of a request without some names in its query.
-fn without(head: &Head, names: &[&str]) -> http::Uri {
+pub(super) fn without(head: &Head, names: &[&str]) -> http::Uri {
     let pairs = head.uri.query().unwrap_or_default().split('&');
     let stays = |pair: &&str| !names.contains(&pair.split('=').next().unwrap());
     let query = pairs.filter(stays).collect::<Vec<_>>().join("&");

@@ -50,6 +50,8 @@ pub(crate) struct Traits {
     pub(crate) fails_to_complete: Option<Refusal>,
     /// Of objects that do not exist.
     pub(crate) missing: Option<Refusal>,
+    /// Whether its answers have the peculiarities of many servers; see `odd`.
+    pub(crate) odd: bool,
 }
 
 /// Where an error document says which region it is.
@@ -132,4 +134,5 @@ pub(crate) const PLAIN: Traits = Traits {
     crowded: None,
     fails_to_complete: None,
     missing: None,
+    odd: false,
 };

@@ -9,6 +9,7 @@ mod cloudflare;
 mod garage;
 mod mega;
 mod minio;
+mod odd;
 mod scaleway;
 mod storagegrid;
 
@@ -19,12 +20,13 @@ pub(super) use self::cloudflare::CLOUDFLARE;
 pub(super) use self::garage::GARAGE;
 pub(super) use self::mega::MEGA;
 pub(super) use self::minio::MINIO;
+pub(super) use self::odd::ODD;
 pub(super) use self::scaleway::SCALEWAY;
 pub(super) use self::storagegrid::STORAGEGRID;
 use super::traits::Traits;
 
-pub(super) const ALL: [Traits; 9] =
-    [AWS_LOCKED, BACKBLAZE, CEPH, CLOUDFLARE, GARAGE, MEGA, MINIO, SCALEWAY, STORAGEGRID];
+pub(super) const ALL: [Traits; 10] =
+    [AWS_LOCKED, BACKBLAZE, CEPH, CLOUDFLARE, GARAGE, MEGA, MINIO, ODD, SCALEWAY, STORAGEGRID];
 
 /// The provider of this name.
 pub(crate) fn named(name: &str) -> Traits {

@@ -1,0 +1,47 @@
+//! Arbitrary answers over HTTP, through the connections, the pool and the parsers of the agent, to
+//! every operation: it ends, in time, with few requests, and says what failed.
+#![no_main]
+
+mod bucket;
+mod host;
+mod plan;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use s3_backup_agent::s3::fuzzing::put_server_in_place;
+use tokio::time::timeout;
+
+use crate::plan::{Plan, operations};
+use crate::server::Server;
+
+/// So long may an operation take, in virtual time: a few calls that are silent until the agent gives
+/// up.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// Most requests of one operation. None has more than 13 calls here, and each is made five times at
+/// most, a read that breaks four times as often; most operations do both once more after an error.
+const MOST_REQUESTS: usize = 400;
+
+fuzz_target!(|input: &[u8]| {
+    fastrand::seed(0);
+    let plan = Plan::read(input);
+    let (operation, settings) = (plan.operation, plan.settings);
+    let server = Arc::new(Server::new(plan));
+    put_server_in_place(Arc::clone(&server) as _);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let running = host::run(operations(operation), settings);
+        let ended = timeout(LIMIT, running).await;
+        assert!(ended.is_ok(), "{} does not end", operations(operation).method);
+    });
+    let requests = server.requests();
+    assert!(requests <= MOST_REQUESTS, "{requests} requests");
+});

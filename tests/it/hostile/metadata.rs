@@ -1,0 +1,141 @@
+//! Metadata objects of other writers: large, deep, many, or with members that do not fit a line.
+
+use super::operation::Operation;
+use super::say::{Piece, Say};
+use super::server::{Act, Asked};
+use super::{DEFAULT, Hostility, SMALL, assert_harmless};
+use crate::personality::Call;
+
+type Objects = Vec<(String, Vec<u8>)>;
+
+/// A pair of archive and metadata object.
+fn pair(name: &str, metadata: impl Into<Vec<u8>>) -> [(String, Vec<u8>); 2] {
+    [(format!("{name}.tar"), b"x".to_vec()), (format!("{name}.metadata.json"), metadata.into())]
+}
+
+/// Metadata with so many letters in its ID.
+fn long_id(letters: usize) -> String {
+    format!("{{\"backup_id\":\"{}\"}}", "i".repeat(letters))
+}
+
+/// Metadata of so many bytes.
+fn padded(id: &str, bytes: usize) -> String {
+    format!("{{\"backup_id\":\"{id}\",\"name\":\"n\",\"x\":\"{}\"}}", "y".repeat(bytes))
+}
+
+fn nested(levels: usize, open: &str, close: &str) -> String {
+    let (down, up) = (open.repeat(levels), close.repeat(levels));
+    format!("{{\"backup_id\":\"deep\",\"x\":{down}1{up}}}")
+}
+
+const fn objects(name: &'static str, documents: usize, objects: fn() -> Objects) -> Hostility {
+    let honest = Hostility::new(name, |_| false, |_| Act::Pass);
+    Hostility { objects, documents, works: true, ..honest }
+}
+
+const REAL: &[Hostility] = &[
+    objects("2 MiB of metadata", 1, || pair("x", padded("x", 2 << 20)).into()),
+    objects("2 MiB of metadata in 32 objects", 32, || {
+        let pairs = (0..32).map(|number| pair(&format!("x{number:02}"), padded("x", 2 << 20)));
+        pairs.flatten().collect()
+    }),
+    objects("IDs of 35,000 letters", 3, || {
+        let pairs = (0..3).map(|number| pair(&format!("x{number}"), long_id(35_000 + number)));
+        pairs.flatten().collect()
+    }),
+    objects("an ID of a MiB", 1, || pair("x", long_id(1 << 20)).into()),
+    objects("metadata 30 levels deep", 1, || pair("x", nested(30, "[", "]")).into()),
+    objects("metadata 20,000 levels deep", 2, || {
+        let arrays = pair("x", nested(20_000, "[", "]"));
+        arrays.into_iter().chain(pair("y", nested(20_000, "{\"a\":", "}"))).collect()
+    }),
+    objects("metadata without sense", 6, || {
+        let texts = ["", "[", "null", "{\"backup_id\":1}", "{\"backup_id\":\"\"}", "\u{feff}{}"];
+        let pairs = texts.iter().enumerate();
+        pairs.flat_map(|(number, text)| pair(&format!("x{number}"), *text)).collect()
+    }),
+    objects("numbers without sense", 2, || {
+        let huge = "{\"backup_id\":\"x\",\"size\":1e999,\"date\":-1}";
+        let ours = "{\"backup_id\":\"y\",\"s3_backup_agent\":{\"format\":1,\"agent\":\"0.1.0\",\
+                    \"size\":18446744073709551615,\"part_size\":0,\"sha256\":\"\",\"parts\":[]}}";
+        pair("x", huge).into_iter().chain(pair("y", ours)).collect()
+    }),
+    objects("names of controls and marks", 1, || {
+        let metadata = "{\"backup_id\":\"x\\u202e\\u001b[31m\",\"name\":\"](https://x.example)\"}";
+        pair("x", metadata).into()
+    }),
+    objects("30 KiB of metadata in 200 objects", 200, || {
+        let pairs = (0..200).map(|number| {
+            let name = format!("x{number:03}");
+            pair(&name, padded(&name, 30 << 10))
+        });
+        pairs.flatten().collect()
+    }),
+];
+
+/// A folder that only the hostile server has: the same number of archives and metadata objects.
+fn folder(asked: &Asked<'_>, count: u64, entry: fn(u64) -> String, metadata: &str) -> Act {
+    if asked.call == Call::GetObject {
+        let id = asked.head.uri.path().rsplit('/').next().unwrap_or_default();
+        let document = metadata.replace("ID", id.trim_end_matches(".metadata.json"));
+        return Act::Say(Say::whole(200, "etag: \"0\"\r\n", document));
+    }
+    let body = vec![
+        Piece::Once(b"<ListBucketResult><IsTruncated>false</IsTruncated>".to_vec()),
+        Piece::Numbered(entry, count),
+        Piece::Once(b"</ListBucketResult>".to_vec()),
+    ];
+    Act::Say(Say::chunked(200, "content-type: application/xml\r\n", body))
+}
+
+fn entries(name: &str) -> String {
+    let entry = |ending: &str, size: usize| {
+        format!(
+            "<Contents><Key>t1/backups/{name}{ending}</Key><ETag>\"0\"</ETag><Size>{size}</Size>\
+             <LastModified>2026-11-20T04:32:33.000Z</LastModified></Contents>"
+        )
+    };
+    entry(".metadata.json", 30 << 10) + &entry(".tar", 1)
+}
+
+fn reads(call: Call) -> bool {
+    matches!(call, Call::ListObjects | Call::ListObjectsV2 | Call::GetObject)
+}
+
+const fn imagined(name: &'static str, documents: usize, act: fn(&Asked<'_>) -> Act) -> Hostility {
+    let lying = Hostility::new(name, reads, act).lying();
+    Hostility { documents, operations: &[Operation::List, Operation::Quick], ..lying }
+}
+
+const IMAGINED: &[Hostility] = &[
+    imagined("30 KiB of metadata in 5,000 objects", 5000, |asked| {
+        folder(asked, 5000, |number| entries(&format!("x{number:04}")), &padded("ID", 30 << 10))
+    }),
+    imagined("keys of 70,000 letters", 0, |asked| {
+        let entry = |number: u64| entries(&format!("{number}{}", "k".repeat(70_000)));
+        folder(asked, 3, entry, &padded("ID", 10))
+    }),
+    imagined("20,000 archives without metadata", 0, |asked| {
+        let entry =
+            |number: u64| entries(&format!("x{number:05}")).replace(".metadata.json", ".tar.part");
+        folder(asked, 20_000, entry, "")
+    }),
+    imagined("one ID in 500 objects", 500, |asked| {
+        folder(asked, 500, |number| entries(&format!("x{number:03}")), "{\"backup_id\":\"b\"}")
+    }),
+];
+
+#[tokio::test]
+async fn foreign_metadata_hides_no_backup() {
+    assert_harmless(REAL, DEFAULT).await;
+}
+
+#[tokio::test]
+async fn foreign_metadata_fits_a_small_budget() {
+    assert_harmless(REAL, SMALL).await;
+}
+
+#[tokio::test]
+async fn crowds_of_metadata_end_or_are_listed() {
+    assert_harmless(IMAGINED, DEFAULT).await;
+}

@@ -1,0 +1,292 @@
+//! What a hostile server can do to an agent: nothing but make single operations fail.
+//!
+//! Each file has one subject and a table of what a server does there. All operations run against
+//! each row, one after the other, in one agent. Meanwhile the agent comes back in the background for
+//! what an earlier one left at the same server, and has another target at an honest server. What must
+//! hold after each operation:
+//!
+//! * it ended, within [`PATIENCE`], and with no more requests than docs/costs.md and a few repetitions;
+//! * the result is right, or an error with a code;
+//! * the other target answered meanwhile;
+//! * the peak of memory is within the budget.
+//!
+//! And in the end the backup that was there before is what it was, unless it was deleted.
+
+mod beside;
+mod bodies;
+mod heads;
+mod learning;
+mod metadata;
+mod numbers;
+mod operation;
+mod pages;
+mod refusals;
+mod say;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, stream};
+use s3_backup_agent::demo::host::Host;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use self::operation::{Operation, SIZE, Truth};
+use self::server::{Act, Asked, HostileServer, Rule};
+use crate::connection::address;
+use crate::e2e::leftovers::connect_to;
+use crate::e2e::memory::{status, surplus_code};
+use crate::e2e::stops::send_until;
+use crate::e2e::{ids, store};
+use crate::personality::Call;
+use crate::support::{TestServer, agent_command};
+
+/// By this the time limits and pauses of the agent under test are divided.
+const HURRY: &str = "100";
+
+/// So long may an operation take, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Rows of a table that are tried at the same time.
+const AT_ONCE: usize = 6;
+
+/// Requests of a background cleanup that are no repetition: it lists uploads and looks at two objects,
+/// and comes back after 5, 10 and 20 seconds.
+const OF_BACKGROUND: usize = 4 * 10 + 20;
+
+/// What a server does.
+#[derive(Clone, Copy)]
+struct Hostility {
+    name: &'static str,
+    rule: Rule,
+    /// Operations that are run.
+    operations: &'static [Operation],
+    /// Objects in the folder of the target, put there by other writers.
+    objects: fn() -> Vec<(String, Vec<u8>)>,
+    /// Metadata objects, real or not, that the agent has to look at beside the three of the test.
+    documents: usize,
+    /// Whether its listings are true, or lies that cannot be noticed.
+    lists_truly: bool,
+    /// Whether everything has to work.
+    works: bool,
+    /// How often each request has to be made until it gets through.
+    tries: usize,
+}
+
+impl Hostility {
+    /// Against all operations.
+    const fn new(name: &'static str, to: fn(Call) -> bool, act: fn(&Asked<'_>) -> Act) -> Self {
+        Self {
+            name,
+            rule: Rule { to, act },
+            operations: &Operation::ALL,
+            objects: Vec::new,
+            documents: 0,
+            lists_truly: true,
+            works: false,
+            tries: 1,
+        }
+    }
+
+    /// Lies that cannot be told from the truth.
+    const fn lying(self) -> Self {
+        Self { lists_truly: false, ..self }
+    }
+
+    /// Each second request gets through.
+    const fn in_turn(self) -> Self {
+        Self { tries: 2, ..self }
+    }
+}
+
+fn all(_: Call) -> bool {
+    true
+}
+
+fn listings(call: Call) -> bool {
+    matches!(call, Call::ListObjects | Call::ListObjectsV2)
+}
+
+/// Memory that is given to a target, and what its agent may take of the machine at most, in MiB.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    budget: Option<u64>,
+    most: u64,
+}
+
+const DEFAULT: Memory = Memory { budget: None, most: 96 };
+const SMALL: Memory = Memory { budget: Some(32 << 20), most: 40 };
+
+/// Asserts that nothing of a table harms an agent.
+async fn assert_harmless(table: &[Hostility], memory: Memory) {
+    let rows = table.iter().map(|hostility| async move {
+        let faults = suffer(hostility, memory).await;
+        faults.into_iter().map(|fault| format!("{}: {fault}", hostility.name)).collect::<Vec<_>>()
+    });
+    let faults: Vec<_> = stream::iter(rows).buffer_unordered(AT_ONCE).collect().await;
+    let faults = faults.concat();
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// The peak of memory in MiB since the last time, as of a build with optimizations; none when the
+/// process is gone.
+fn peak(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.contains("VmHWM").then_some(())?;
+    let peak = status(pid, "VmHWM").saturating_sub(surplus_code(pid)) >> 20;
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+    Some(peak)
+}
+
+/// An agent with the targets `t1`, whose server turns hostile, and `other`, which is honest.
+struct Victim {
+    server: TestServer,
+    hostile: HostileServer,
+    state: TempDir,
+    memory: Memory,
+}
+
+impl Victim {
+    async fn new(hostility: &Hostility, memory: Memory) -> Self {
+        let server = TestServer::embedded().await;
+        let hostile = HostileServer::start(address(&server), "left-behind").await;
+        let state = tempfile::tempdir().unwrap();
+        let victim = Self { server, hostile, state, memory };
+        victim.prepare().await;
+        for (name, content) in (hostility.objects)() {
+            victim.server.put(&format!("t1/backups/{name}"), content).await;
+        }
+        victim
+    }
+
+    /// A backup in each place, and an upload that is killed.
+    async fn prepare(&self) {
+        for place in ["t1", "other"] {
+            let host = connect_to(self.config(place), self.state.path()).await;
+            store(&host, "b", 1, SIZE).await;
+        }
+        let mut host = connect_to(self.config("left-behind"), self.state.path()).await;
+        let request = send_until(&host, "k", 21 << 20, json!({"size": 30 << 20})).await;
+        host.kill().await.unwrap();
+        drop(request);
+    }
+
+    fn config(&self, place: &str) -> Value {
+        let mut config = self.server.config();
+        if place != "other" {
+            config["endpoint"] = format!("http://{}", self.hostile.address).into();
+        }
+        config["prefix"] = place.into();
+        config["memory_budget_bytes"] = self.memory.budget.into();
+        // A region that was given is never changed, so that nothing could be learned.
+        config.as_object_mut().unwrap().remove("region");
+        config
+    }
+
+    /// The agent, with everything open but `t1`.
+    async fn launch(&self) -> Host {
+        let environment = [("S3_BACKUP_AGENT_DEMO_HURRY".to_owned(), HURRY.to_owned())];
+        let arguments = ["serve", "--state-dir", self.state.path().to_str().unwrap()];
+        let host = Host::launch(agent_command(), &arguments, &environment).await.unwrap();
+        for place in ["other", "left-behind"] {
+            self.open(&host, place).await;
+        }
+        host
+    }
+
+    async fn open(&self, host: &Host, place: &str) {
+        let params = json!({"target": place, "config": self.config(place)});
+        host.call("target.open", params).await.unwrap();
+    }
+}
+
+/// Has all operations meet what a server does. Returns what was wrong.
+async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
+    let victim = Victim::new(hostility, memory).await;
+    let mut truth = Truth::new(hostility.lists_truly);
+    let mut faults = Vec::new();
+    victim.hostile.turn(Some(hostility.rule));
+    let mut host = victim.launch().await;
+    for operation in hostility.operations {
+        let mut fault = |text: String| faults.push(format!("{operation:?}: {text}"));
+        victim.open(&host, "t1").await;
+        victim.hostile.counts();
+        peak(host.pid().unwrap());
+        let start = Instant::now();
+        let running = tokio::time::timeout(PATIENCE, operation.run(&host));
+        let (ended, other) = tokio::join!(running, answers(&host));
+        let (most, took) =
+            (operation.most_requests(hostility.documents + 3, hostility.tries), start.elapsed());
+        let (requests, _) = victim.hostile.counts();
+        if requests > most {
+            fault(format!("{requests} requests, at most {most} are right"));
+        }
+        if let Some(trouble) = other {
+            fault(trouble);
+        }
+        match ended {
+            Ok((answer, content)) => {
+                let wrong = truth.judge(*operation, &answer, &content, &victim.server).await;
+                if std::env::var_os("SHOW_HOSTILE").is_some() {
+                    let outcome = match &answer {
+                        Ok(_) => "ok".to_owned(),
+                        Err(error) => format!("{}: {}", error.data.code, error.message),
+                    };
+                    let peak = status(host.pid().unwrap(), "VmHWM") >> 20;
+                    println!(
+                        "{}: {operation:?}: {took:?}, {requests} requests, {peak} MiB: {outcome}",
+                        hostility.name
+                    );
+                }
+                if let Some(wrong) = wrong {
+                    fault(wrong);
+                }
+                if let (true, Err(error)) = (hostility.works, &answer) {
+                    fault(format!("{error:?}"));
+                }
+            }
+            Err(_) => fault(format!("no end after {took:?}")),
+        }
+        let peak = host.pid().and_then(peak);
+        if peak.is_none_or(|peak| peak > memory.most) {
+            fault(format!("a peak of {peak:?} MiB, at most {} are right", memory.most));
+        }
+        // A fresh start, because what hangs would be counted with the next operation.
+        if took >= PATIENCE || peak.is_none() {
+            host.kill().await.unwrap();
+            host = victim.launch().await;
+            continue;
+        }
+        let closed = host.call("target.close", json!({"target": "t1"})).await;
+        if let Err(error) = closed {
+            fault(format!("cannot be closed: {error:?}"));
+        }
+    }
+    let (_, apart) = victim.hostile.counts();
+    if apart > OF_BACKGROUND {
+        faults.push(format!("background: {apart} requests, at most {OF_BACKGROUND} are right"));
+    }
+    victim.hostile.turn(None);
+    if ids(&reconnected(&victim).await).await.is_empty() && truth.ids.contains("b") {
+        faults.push("afterwards: the honest server has no backups".to_owned());
+    }
+    faults.extend(truth.damage(&victim.server).await);
+    faults
+}
+
+/// What is wrong with the honest target while the other is in trouble.
+async fn answers(host: &Host) -> Option<String> {
+    let start = Instant::now();
+    let list = host.call("backup.list", json!({"target": "other", "refresh": true}));
+    match tokio::time::timeout(PATIENCE / 2, list).await {
+        Ok(Ok(listed)) if listed["backups"].as_array().is_some_and(|it| it.len() == 1) => None,
+        Ok(answer) => Some(format!("the honest target: {answer:?}")),
+        Err(_) => Some(format!("the honest target did not answer for {:?}", start.elapsed())),
+    }
+}
+
+/// A new agent at the server, which is honest again.
+async fn reconnected(victim: &Victim) -> Host {
+    let state = tempfile::tempdir().unwrap();
+    connect_to(victim.config("t1"), state.path()).await
+}
