@@ -6,7 +6,7 @@ use clap::Args;
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
 use serde_json::Value;
 
-use super::output::{bytes, date, moment, note, quoted, say, say_json, text};
+use super::output::{bytes, date, moment, note, say, say_json, shell_word, text};
 use super::{Common, Context, bar, find};
 use crate::error::{Result, clean};
 use crate::ops::{self, Entry, Listing};
@@ -74,8 +74,8 @@ async fn where_looked(context: &Context) -> String {
         line.push_str(&format!(
             " There {backups} in {}: to use that, give --prefix {} --folder {}",
             place(&other.place),
-            quoted(&other.prefix),
-            quoted(&other.folder)
+            shell_word(&other.prefix),
+            shell_word(&other.folder)
         ));
     }
     line

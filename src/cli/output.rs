@@ -87,7 +87,7 @@ pub fn note(text: impl AsRef<str>) {
 }
 
 /// A value as an argument of a shell.
-pub(super) fn quoted(value: &str) -> String {
+pub(super) fn shell_word(value: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:".contains(letter);
     if !value.is_empty() && value.chars().all(plain) {
         return value.to_owned();

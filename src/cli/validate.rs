@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use console::style;
 
 use super::exit::Exit;
-use super::output::{check_error, quoted, say, say_json};
+use super::output::{check_error, say, say_json, shell_word};
 use super::{Common, Context, bar};
 use crate::error::{Code, Result};
 use crate::ops;
@@ -102,7 +102,7 @@ fn advice(suggestion: &Suggestion) -> String {
     ];
     let settings = settings.into_iter().filter_map(|(flag, value)| {
         let value = value.as_ref()?;
-        Some(format!("{flag} {}", quoted(value)))
+        Some(format!("{flag} {}", shell_word(value)))
     });
     format!("It works with: {}", settings.collect::<Vec<_>>().join(" "))
 }
