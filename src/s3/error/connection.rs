@@ -205,9 +205,7 @@ fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
 fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
     let why = match fault {
         rustls::Error::InvalidMessage(
-            InvalidMessage::HandshakePayloadTooLarge
-            | InvalidMessage::CertificatePayloadTooLarge
-            | InvalidMessage::MessageTooLarge,
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
         ) => "its certificate with the chain is larger than 64 KiB: install a shorter chain there",
         rustls::Error::InvalidMessage(_) => {
             "what came breaks the rules of TLS: check the port, and what is between"
