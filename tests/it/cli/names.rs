@@ -50,7 +50,7 @@ async fn names_of_strangers_do_not_steer_the_terminal() {
     assert!(listed.stdout.contains("Not offered (1)"), "{listed:?}");
     for arguments in [
         &["list", "-vv"][..],
-        &["verify", "-vv"],
+        &["verify", "id-0", "id-2", "-vv"],
         &["sweep", "--dry-run"],
         &["recover", "--dry-run"],
         &["info", "id-0"],
