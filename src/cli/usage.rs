@@ -45,10 +45,8 @@ pub(super) fn without_values(mut error: clap::Error) -> clap::Error {
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
-    match error.get(kind)? {
-        ContextValue::String(text) => Some(text.clone()),
-        _ => None,
-    }
+    let ContextValue::String(text) = error.get(kind)? else { return None };
+    Some(text.clone())
 }
 
 /// Whether it can be the name of a flag, and not one with a value attached to it.

@@ -104,6 +104,8 @@ MORE: list[tuple[str, Json, str]] = [
             ca_certificate="-----BEGIN CERTIFICATE-----",
             verify_tls=False,
             storage_class="STANDARD_IA",
+            server_side_encryption="aws:kms",
+            server_side_encryption_key_id="alias/backups",
             part_size_bytes=5 << 20,
             memory_budget_bytes=32 << 20,
             max_parallel_parts=64,
@@ -159,6 +161,8 @@ MORE: list[tuple[str, Json, str]] = [
             suggestion={
                 "endpoint": "https://s3.eu-west-1.amazonaws.com",
                 "region": "eu-west-1",
+                "bucket": "backups",
+                "prefix": "ha",
                 "addressing": "virtual",
             },
         ),
