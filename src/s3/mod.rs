@@ -42,6 +42,7 @@ use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::BoxFuture;
+use url::Url;
 
 use self::answers::Bounded;
 use self::bounds::SKEW;
@@ -88,6 +89,13 @@ fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
     Ok(SharedHttpClient::new(Bounded(SharedHttpClient::new(http::Pool::new(config)?))))
 }
 
+/// An endpoint as the SDK needs it: it puts the bucket right behind a base path, so that the path has
+/// to end in a slash.
+fn endpoint_of(endpoint: &Url) -> String {
+    let text = endpoint.as_str().trim_end_matches('/');
+    if endpoint.path() == "/" { text.to_owned() } else { format!("{text}/") }
+}
+
 /// One bucket, reached with one set of credentials. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -132,7 +140,7 @@ impl Bucket {
         let mut builder = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(config.region.clone()))
-            .endpoint_url(config.endpoint.as_str().trim_end_matches('/'))
+            .endpoint_url(endpoint_of(&config.endpoint))
             .credentials_provider(credentials)
             .force_path_style(config.path_style)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
