@@ -145,7 +145,10 @@ impl Shell {
             let copied =
                 std::process::Command::new("cp").arg(agent_command()).arg(&program).status();
             assert!(copied.unwrap().success());
-            std::fs::set_permissions(self.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            // Whatever the umask of the tests is.
+            for path in [program.as_path(), self.folder.path()] {
+                std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+            }
             command = Command::new(&program);
             command.env_clear().envs(self.env.iter().cloned()).current_dir(self.folder.path());
             command.args(arguments.iter().map(|argument| argument.as_ref()));
