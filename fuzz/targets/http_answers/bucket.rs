@@ -14,7 +14,7 @@ const ARCHIVE: &[u8] = &[7; 100];
 /// Name and content of what is there at first.
 static OBJECTS: LazyLock<[(String, Vec<u8>); 4]> = LazyLock::new(|| {
     let digest = Sha256::digest(ARCHIVE);
-    let whole = format!("{}-1", STANDARD.encode(Sha256::digest(digest)));
+    let whole = format!("{}-1", STANDARD.encode(Sha256::digest(&digest[..])));
     let ours = json!({
         "format": 1, "agent": "0.1.0", "size": ARCHIVE.len(), "part_size": 5 << 20,
         "sha256": whole, "parts": [STANDARD.encode(digest)],

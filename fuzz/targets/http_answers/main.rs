@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use crate::plan::{Plan, operations};
 use crate::server::Server;
 
-/// So long may an operation take, in virtual time: a few calls that are silent until the agent gives
-/// up.
-const LIMIT: Duration = Duration::from_secs(3600);
+/// So long may an operation take, in virtual time: each of the 64 answers of a plan may be a body that
+/// the agent reads for five minutes.
+const LIMIT: Duration = Duration::from_secs(12 * 3600);
 
 /// Most requests of one operation. None has more than 13 calls here, and each is made five times at
 /// most, a read that breaks four times as often; most operations do both once more after an error.
