@@ -1,8 +1,20 @@
-//! What is done in another way on Windows than elsewhere.
+//! What is done in another way on Windows than elsewhere, and how files are read that others may
+//! have written or that may hang.
+
+mod own;
+mod patience;
+mod small;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+
+pub(crate) use self::own::{create_own, make_trusted_folder, open_own, trusted_folder};
+pub(crate) use self::patience::within;
+pub(crate) use self::small::read_small;
 
 use crate::error::text::is_hidden;
 
@@ -171,6 +183,17 @@ pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     options.write(true).create_new(true).open(path)
 }
 
+/// A moment as a date. A machine without a battery for its clock starts in 1970 or before it.
+pub(crate) fn utc(moment: SystemTime) -> DateTime<Utc> {
+    let (sign, distance) = match moment.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => (1, after),
+        Err(before) => (-1, before.duration()),
+    };
+    let seconds = i64::try_from(distance.as_secs()).unwrap_or(i64::MAX).saturating_mul(sign);
+    // What no calendar shows is as good as unknown. Fractions before 1970 do not matter.
+    DateTime::from_timestamp(seconds, distance.subsec_nanos()).unwrap_or_default()
+}
+
 /// Where programs of this user keep their state, if that can be told: `XDG_STATE_HOME` or
 /// `.local/state` in `HOME`; `LOCALAPPDATA` on Windows.
 pub(crate) fn states() -> Option<PathBuf> {
@@ -237,6 +260,8 @@ fn is_device(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[cfg(unix)]
@@ -247,6 +272,20 @@ mod tests {
         assert_eq!(ignored, [2, 3, 13, 64]);
         for status in ["", "SigIgn:", "SigIgn:\tx", "SigIgn:\t100000000000000000"] {
             assert!(!ignores(status, 2), "{status}");
+        }
+    }
+
+    #[test]
+    fn moment_of_any_clock_is_a_date() {
+        let at = |seconds: u64| Duration::from_secs(seconds);
+        let early = SystemTime::UNIX_EPOCH - at(86_400);
+        assert_eq!(utc(early).to_rfc3339(), "1969-12-31T00:00:00+00:00");
+        let late = SystemTime::UNIX_EPOCH + at(253_402_300_800);
+        assert_eq!(utc(late).timestamp(), 253_402_300_800);
+        for far in [1 << 53, i64::MAX as u64] {
+            if let Some(moment) = SystemTime::UNIX_EPOCH.checked_add(at(far)) {
+                assert_eq!(utc(moment), DateTime::<Utc>::default());
+            }
         }
     }
 

@@ -14,6 +14,10 @@ use crate::config::{Addressing, Algorithm, Secret, SecretSource, TargetConfig, T
 use crate::error::{Code, Error, Result};
 use crate::journal::Journal;
 use crate::ops::Target;
+use crate::system::read_small;
+
+/// Longest file of certificates, in bytes: several times what all that a system trusts take.
+const LONGEST_CA_FILE: u64 = 4 << 20;
 
 /// Our secret's place in the environment.
 pub(super) const SECRET: &str = "S3_BACKUP_AGENT_SECRET_ACCESS_KEY";
@@ -222,10 +226,11 @@ impl TargetOptions {
         let keys = self.keys(environment);
         let ca_file = self.ca_file.or_else(|| environment("AWS_CA_BUNDLE").map(PathBuf::from));
         let ca_certificate = ca_file.map(|path| {
-            std::fs::read_to_string(&path).map_err(|error| {
+            let read = read_small(&path, LONGEST_CA_FILE).map_err(|error| {
                 let message = format!("cannot read the file of certificates: {error}");
                 Error::new(Code::InvalidConfig, message).field("ca_file").source(error)
-            })
+            });
+            read.map(|pem| pem.as_str().to_owned())
         });
         Ok(TargetSettings {
             kind: None,
@@ -343,7 +348,7 @@ mod tests {
         let environment = |name: &str| Some(format!("value of {name}"));
         let options = TargetOptions {
             region: Some("ours".to_owned()),
-            ca_file: Some("/dev/null".into()),
+            ca_file: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE").into()),
             ..TargetOptions::default()
         };
         let settings = options.settings(&environment).unwrap();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::progress::Progress;
 use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup, Uploaded};
+use crate::system::read_small;
 
 /// Stores a backup.
 #[derive(Args, Clone, Debug)]
@@ -237,16 +238,15 @@ fn resume_without_id() -> Error {
 }
 
 fn read_metadata(path: &Path) -> Result<Metadata> {
-    let limit = 4 * MAX_METADATA as u64;
-    let mut content = Vec::new();
-    // A device has no length that would tell.
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let read = file.take(limit + 1).read_to_end(&mut content);
-    read.map_err(|error| unreadable(path, error))?;
-    if content.len() as u64 > limit {
-        return Err(bad_metadata(path, "is too large: 32 KiB are the limit"));
-    }
-    let parsed = serde_json::from_slice::<Metadata>(&content);
+    let read = read_small(path, 4 * MAX_METADATA as u64);
+    let content = read.map_err(|error| {
+        if error.kind() == io::ErrorKind::FileTooLarge {
+            bad_metadata(path, "is too large: 32 KiB are the limit")
+        } else {
+            unreadable(path, error)
+        }
+    })?;
+    let parsed = serde_json::from_str::<Metadata>(&content);
     parsed.map_err(|error| bad_metadata(path, "is no JSON object").source(error))
 }
 

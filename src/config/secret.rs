@@ -9,6 +9,10 @@ use zeroize::Zeroizing;
 use super::check::invalid;
 use crate::error::Result;
 use crate::error::secrets::Known;
+use crate::system::read_small;
+
+/// Longest file with a secret, in bytes. Session tokens have a few thousand.
+const LONGEST: u64 = 64 << 10;
 
 /// A text that must never be shown: as long as it is here, it is taken out of every text that
 /// leaves the process. Wiped from memory when dropped.
@@ -83,11 +87,11 @@ impl SecretSource {
                 }
             }
         };
-        let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| {
+        let text = read_small(&path, LONGEST).map_err(|error| {
             // Not the path: some people give the secret itself in its place.
             let name = field.replace('_', " ");
             invalid(field, format!("cannot read the file of the {name}: {error}")).source(error)
-        })?);
+        })?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         Ok(Secret::from(text.to_owned()))

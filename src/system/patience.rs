@@ -1,0 +1,80 @@
+//! Work on files that may never end: a network file system can hang, and a pipe stays silent. Such
+//! work runs on a thread of its own, and the agent waits for it for a limited time.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+/// Threads that may hang at the same time. With as many, further work fails at once.
+const MOST_HANGING: usize = 16;
+
+/// Threads whose end the agent has given up to wait for.
+static HANGING: AtomicUsize = AtomicUsize::new(0);
+
+/// Does `work` and waits for it for as long as `limit`. What comes after that is given to `late`.
+/// Blocks.
+///
+/// # Errors
+/// `TimedOut`; what the work ends in; when the system has no thread for it.
+pub(crate) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    late: impl FnOnce(T) + Send + 'static,
+) -> io::Result<T> {
+    let too_late = |what: &str| Err(io::Error::new(io::ErrorKind::TimedOut, what.to_owned()));
+    if HANGING.load(Ordering::Relaxed) >= MOST_HANGING {
+        return too_late("the file system has not answered for a while");
+    }
+    // Without room in between, so that each outcome is either taken or comes back.
+    let (sender, receiver) = sync_channel(0);
+    let working = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(io::Error::other("the work on a file failed: see the log")));
+        if let Err(unwanted) = sender.send(outcome) {
+            HANGING.fetch_sub(1, Ordering::Relaxed);
+            if let Ok(outcome) = unwanted.0 {
+                late(outcome);
+            }
+        }
+    };
+    thread::Builder::new().name("files".to_owned()).spawn(working)?;
+    receiver.recv_timeout(limit).unwrap_or_else(|_| {
+        // Counted before the receiver goes, which is what the thread sees.
+        HANGING.fetch_add(1, Ordering::Relaxed);
+        too_late(&format!("the file system has not answered within {} s", limit.as_secs()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn work_that_hangs_is_given_up_and_its_outcome_handed_on() {
+        let (go, wait) = channel::<()>();
+        let (late, outcome) = channel();
+        let hanging = move || {
+            let _ = wait.recv();
+            Ok(7)
+        };
+        let handed_on = move |outcome| late.send(outcome).unwrap();
+        let error = within(Duration::from_millis(1), hanging, handed_on).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(go);
+        assert_eq!(outcome.recv().unwrap(), 7);
+    }
+
+    #[test]
+    fn work_that_ends_gives_its_outcome() {
+        let limit = Duration::from_secs(60);
+        assert_eq!(within(limit, || Ok(7), drop).unwrap(), 7);
+        let failed = within(limit, || Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)), drop);
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
+        within(limit, || -> io::Result<()> { panic!("in the work") }, drop).unwrap_err();
+    }
+}
