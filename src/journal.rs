@@ -5,24 +5,43 @@
 //! for as long as its owner lives. A record without a lock is an orphan; one that is kept waits for
 //! somebody who goes on with it, until its time is over. Losing the journal loses no backup; what it
 //! would have named is found later by its age.
+//!
+//! The agent deletes objects that a record names, so it believes only records that no other user of
+//! the machine can have written: the folder and each record belong to the user of the agent or to
+//! root, and no other user can write them. Otherwise the agent works without the journal, or without
+//! that record, says so once, and leaves all of it as it is.
 
+mod gate;
 mod record;
+mod sound;
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::gate::pass;
 pub use self::record::{Record, StoredPart};
-use crate::system::{create_private, folder_in, states, sync_folder};
+pub use self::sound::is_mark;
+use crate::system::{folder_in, make_trusted_folder, states, sync_folder, trusted_folder, within};
 
 /// Longest time that a record can be kept, whatever it says: a day.
 pub const MAX_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-const GATE: &str = "gate";
+/// Time for a question to the journal. Each record is synced, which takes a slow disk a while.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// The same once the file system has not answered in that time.
+const LIMIT_ONCE_STUCK: Duration = Duration::from_secs(1);
+
+/// Files looked at in the folder: many times what uploads and deletions can leave there.
+const MOST_FILES: usize = 1000;
+
 const ENDING: &str = "json";
 
 /// Of locks that are files of their own.
@@ -32,6 +51,9 @@ const LOCK_ENDING: &str = "lock";
 #[derive(Clone, Debug)]
 pub struct Journal {
     folder: PathBuf,
+    /// Whether the file system did not answer the last time. Clones share it, and what was said.
+    is_stuck: Arc<AtomicBool>,
+    said: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// An archive that is about to be stored or deleted.
@@ -99,7 +121,8 @@ impl Journal {
     /// The journal in `folder`, which need not exist.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder: folder.join("uploads") }
+        let (is_stuck, said) = (Arc::default(), Arc::default());
+        Self { folder: folder.join("uploads"), is_stuck, said }
     }
 
     /// A folder beside the journal, for what else is kept between runs.
@@ -115,13 +138,46 @@ impl Journal {
         folder_in("STATE_DIRECTORY").or_else(|| Some(states()?.join(env!("CARGO_PKG_NAME"))))
     }
 
-    /// Notes a beginning. When this returns it is on the disk. None where it is noted already, by a
-    /// deletion that came to no end. Blocks.
+    /// Asks the journal something that may block, for a limited time, and without a thread of the
+    /// runtime. What comes later is given to `late`.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// What the answer ends in; `TimedOut`.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+        late: impl FnOnce(T) + Send + 'static,
+    ) -> io::Result<T> {
+        let stuck = self.is_stuck.load(Ordering::Relaxed);
+        let limit = if stuck { LIMIT_ONCE_STUCK } else { LIMIT };
+        let journal = self.clone();
+        let asking = move || within(limit, move || question(&journal), late);
+        let answer = tokio::task::spawn_blocking(asking).await;
+        let answer = answer.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        self.is_stuck.store(answer.as_ref().is_err_and(timed_out), Ordering::Relaxed);
+        answer
+    }
+
+    /// Says in the log that something of the journal is not used. Once for each sentence.
+    pub fn say(&self, sentence: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() < MOST_FILES && said.insert(sentence.to_owned()) {
+            tracing::warn!("{sentence}");
+        }
+    }
+
+    /// Notes a beginning. When this returns it is on the disk. None where it is noted already, by a
+    /// deletion that came to no end, or has a mark that no agent gives. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or trusted.
     pub fn begin(&self, beginning: Beginning) -> io::Result<Option<Record>> {
-        create_private(&self.folder)?;
+        // The mark of an archive comes from the bucket, and names a file here.
+        if !beginning.is_sound() {
+            return Ok(None);
+        }
+        make_trusted_folder(&self.folder)?;
         let _gate = self.gate()?;
         let path = self.folder.join(&beginning.mark).with_extension(ENDING);
         let record = match Record::create(path, beginning) {
@@ -133,15 +189,27 @@ impl Journal {
         Ok(Some(record))
     }
 
-    /// The records of this bucket whose owners are gone, but for those that are kept. Blocks.
+    /// The records of this bucket that are `wanted` and whose owners are gone, except those that are
+    /// kept. Blocks.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn orphans(&self, endpoint: &str, bucket: &str) -> io::Result<Orphans> {
+    /// When the folder cannot be read or trusted.
+    pub fn orphans(
+        &self,
+        endpoint: &str,
+        bucket: &str,
+        wanted: impl Fn(&Beginning) -> bool,
+    ) -> io::Result<Orphans> {
         let mut orphans = Orphans { due: Vec::new(), next: None };
         let Some((_gate, paths)) = self.paths()? else { return Ok(orphans) };
-        for mut record in here(paths, endpoint, bucket) {
-            if let Some(rest) = record.kept_for() {
+        for mut record in self.here(paths, endpoint, bucket) {
+            if !wanted(&record.beginning) {
+                self.say(&format!(
+                    "a record of the journal is about objects outside of the folder of this target, \
+                     and is left alone: {}",
+                    record.path().display()
+                ));
+            } else if let Some(rest) = record.kept_for() {
                 orphans.next = Some(orphans.next.map_or(rest, |next| next.min(rest)));
             } else if record.orphaned().is_ok() {
                 orphans.due.push(record);
@@ -154,7 +222,7 @@ impl Journal {
     /// It belongs to this process from now on, and stays kept. Blocks.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// When the folder cannot be read or trusted.
     pub fn kept(
         &self,
         endpoint: &str,
@@ -162,16 +230,17 @@ impl Journal {
         wanted: impl Fn(&Beginning) -> bool,
     ) -> io::Result<Option<Record>> {
         let Some((_gate, paths)) = self.paths()? else { return Ok(None) };
-        let kept = here(paths, endpoint, bucket)
+        let kept = self
+            .here(paths, endpoint, bucket)
             .filter(|record| wanted(&record.beginning) && record.kept_for().is_some());
-        Ok(kept.max_by_key(|record| record.parts.values().map(|part| part.length).sum::<u64>()))
+        Ok(kept.max_by_key(Record::stored_bytes))
     }
 
     /// The keys of the archives of all records, in any bucket, and whether a living process is
     /// storing them. Blocks.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// When the folder cannot be read or trusted.
     pub fn archives(&self) -> io::Result<HashMap<String, Owner>> {
         let Some((_gate, paths)) = self.paths()? else { return Ok(HashMap::new()) };
         Ok(paths.into_iter().filter_map(|path| record::owner(&path)).collect())
@@ -179,12 +248,17 @@ impl Journal {
 
     /// All records, and the gate that keeps others from making and adopting some meanwhile.
     fn paths(&self) -> io::Result<Option<(File, Vec<PathBuf>)>> {
-        if !self.folder.exists() {
+        if !trusted_folder(&self.folder)? {
             return Ok(None);
         }
         let gate = self.gate()?;
         let mut paths = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        for (number, entry) in fs::read_dir(&self.folder)?.enumerate() {
+            if number == MOST_FILES {
+                let folder = self.folder.display();
+                let message = format!("{folder} has more than {MOST_FILES} files: delete old ones");
+                return Err(io::Error::other(message));
+            }
             let path = entry?.path();
             let ending = path.extension().unwrap_or_default();
             if ending == ENDING {
@@ -199,124 +273,29 @@ impl Journal {
 
     /// Held while a record is not locked yet, or locked only to be looked at.
     fn gate(&self) -> io::Result<File> {
-        let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
-        let gate = options.open(self.folder.join(GATE))?;
-        gate.lock()?;
-        Ok(gate)
+        pass(&self.folder, self.is_stuck.load(Ordering::Relaxed))
     }
-}
 
-/// Those that are about this bucket and have no owner.
-fn here(paths: Vec<PathBuf>, endpoint: &str, bucket: &str) -> impl Iterator<Item = Record> {
-    paths.into_iter().filter_map(Record::adopt).filter(move |record| {
-        record.beginning.endpoint == endpoint && record.beginning.bucket == bucket
-    })
+    /// Those that are about this bucket and have no owner.
+    fn here(
+        &self,
+        paths: Vec<PathBuf>,
+        endpoint: &str,
+        bucket: &str,
+    ) -> impl Iterator<Item = Record> {
+        let adopted = paths.into_iter().filter_map(|path| self.adopt(&path));
+        adopted.filter(move |record| {
+            record.beginning.endpoint == endpoint && record.beginning.bucket == bucket
+        })
+    }
+
+    fn adopt(&self, path: &Path) -> Option<Record> {
+        Record::adopt(path).unwrap_or_else(|error| {
+            self.say(&format!("a record of the journal is not used: {error}"));
+            None
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn beginning(mark: &str) -> Beginning {
-        Beginning {
-            endpoint: "https://s3.example.org".to_owned(),
-            bucket: "backups".to_owned(),
-            archive: "backups/a.tar".to_owned(),
-            document: "backups/a.metadata.json".to_owned(),
-            mark: mark.to_owned(),
-            resumable: None,
-            replacement: None,
-        }
-    }
-
-    fn journal() -> (tempfile::TempDir, Journal) {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::new(folder.path().join("state"));
-        (folder, journal)
-    }
-
-    fn orphans(journal: &Journal) -> Vec<Record> {
-        journal.orphans("https://s3.example.org", "backups").unwrap().due
-    }
-
-    #[test]
-    fn what_is_noted_already_is_told_from_what_cannot_be_noted() {
-        let (_folder, journal) = journal();
-        let _record = journal.begin(beginning("1")).unwrap().unwrap();
-        assert!(journal.begin(beginning("1")).unwrap().is_none());
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("uploads"), "a file").unwrap();
-        Journal::new(folder.path().to_owned()).begin(beginning("1")).unwrap_err();
-    }
-
-    #[test]
-    fn a_lock_without_a_record_goes() {
-        let (_folder, journal) = journal();
-        let _record = journal.begin(beginning("1")).unwrap().unwrap();
-        let lock = |mark: &str| journal.folder.join(mark).with_extension(LOCK_ENDING);
-        for mark in ["1", "2"] {
-            File::options().append(true).create(true).open(lock(mark)).unwrap();
-        }
-        assert_eq!(journal.archives().unwrap().len(), 1);
-        assert_eq!((lock("1").exists(), lock("2").exists()), (true, false));
-    }
-
-    #[test]
-    fn an_orphan_is_taken_over_once() {
-        let (_folder, journal) = journal();
-        assert!(orphans(&journal).is_empty());
-        let record = journal.begin(beginning("1")).unwrap().unwrap();
-        record.opened("upload-1", Duration::ZERO).unwrap();
-        assert!(orphans(&journal).is_empty());
-        let owner = || journal.archives().unwrap().get("backups/a.tar").copied();
-        assert_eq!(owner(), Some(Owner::Alive));
-        drop(record);
-        assert_eq!(owner(), Some(Owner::Gone));
-        assert!(journal.orphans("https://s3.example.org", "others").unwrap().due.is_empty());
-        let found = orphans(&journal);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].beginning, beginning("1"));
-        assert_eq!(found[0].upload_id.as_deref(), Some("upload-1"));
-        let since = found[0].orphan_since.unwrap();
-        assert!(orphans(&journal).is_empty());
-        drop(found);
-        let found = orphans(&journal);
-        assert_eq!(owner(), Some(Owner::Gone));
-        assert!(since.duration_since(found[0].orphan_since.unwrap()).unwrap().as_secs() < 2);
-        found[0].end();
-        drop(found);
-        assert!(orphans(&journal).is_empty());
-        assert_eq!(owner(), None);
-    }
-
-    #[test]
-    fn a_record_that_was_cut_off_counts_as_far_as_it_goes() {
-        let (_folder, journal) = journal();
-        let record = journal.begin(beginning("1")).unwrap().unwrap();
-        record.opened("upload-1", Duration::ZERO).unwrap();
-        let path = journal.folder.join("1.json");
-        drop(record);
-        let text = fs::read(&path).unwrap();
-        let first = text.iter().position(|byte| *byte == b'\n').unwrap();
-        for length in 0..text.len() {
-            fs::write(&path, &text[..length]).unwrap();
-            let found = orphans(&journal);
-            let whole = length > first;
-            assert_eq!((found.len(), path.exists()), (usize::from(whole), whole), "{length}");
-            assert!(found.iter().all(|record| record.beginning == beginning("1")));
-            let ids = found.iter().filter(|record| record.upload_id.is_some()).count();
-            assert_eq!(ids, usize::from(length + 1 == text.len()), "{length}");
-        }
-    }
-
-    #[test]
-    fn records_of_another_version_are_left_alone() {
-        let (_folder, journal) = journal();
-        drop(journal.begin(beginning("1")).unwrap().unwrap());
-        let path = journal.folder.join("1.json");
-        let text = fs::read_to_string(&path).unwrap().replace("\"format\":1", "\"format\":2");
-        fs::write(&path, text).unwrap();
-        assert!(orphans(&journal).is_empty());
-        assert!(path.exists());
-    }
-}
+mod tests;

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Beginning, LOCK_ENDING, MAX_KEPT, Owner};
+use super::sound::is_upload_id;
+use super::{Beginning, LIMIT, LOCK_ENDING, MAX_KEPT, Owner};
+use crate::system::{create_own, open_own, within};
 
 /// Version of the records. Those with another one are left alone. A new member needs a new version
 /// where an agent that does not know it would lose something.
@@ -77,11 +81,13 @@ pub struct Record {
     pub orphan_since: Option<SystemTime>,
     completing: bool,
     keep_until: Option<u64>,
+    /// Whether the file system has not answered in time; then nothing is added any more.
+    is_stuck: AtomicBool,
 }
 
 impl Record {
     pub(super) fn create(path: PathBuf, beginning: Beginning) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+        let file = create_own(&path)?;
         let created = Self::write_first(path.clone(), file, beginning);
         if created.is_err() {
             // It would be taken for what is left of somebody who was killed.
@@ -112,37 +118,58 @@ impl Record {
             orphan_since: None,
             completing: false,
             keep_until: None,
+            is_stuck: AtomicBool::new(false),
         }
     }
 
-    /// Takes a record over, if it has no owner and can be read.
-    pub(super) fn adopt(path: PathBuf) -> Option<Self> {
-        let file = OpenOptions::new().read(true).append(true).open(&path).ok()?;
-        let aside = lock(&path, &file).ok()?;
-        let text = text_of(&file)?;
+    /// Takes a record over. None when it has an owner, or is gone by now.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn adopt(path: &Path) -> io::Result<Option<Self>> {
+        let file = match open_own(path, LONGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let Ok(aside) = lock(path, &file) else { return Ok(None) };
+        let Some(text) = text_of(&file) else { return Ok(None) };
         if !text.contains('\n') {
             // Cut off while it was written: nothing was begun after it.
-            fs::remove_file(path).ok()?;
-            return None;
+            fs::remove_file(path)?;
+            return Ok(None);
         }
+        let refuse = |why: &str| Err(io::Error::other(format!("{} {why}", path.display())));
         let Some((beginning, lines)) = parse(&text) else {
-            let path = path.display();
-            tracing::warn!(%path, "this note of something unfinished is damaged, or of another \
-                version of the agent, to which it is left");
-            return None;
+            return refuse("is damaged, or of another version of the agent, which may use it");
         };
-        let mut record = Self::new(path, file, aside, beginning);
+        let is_named_so = path.file_stem().is_some_and(|stem| *stem == *beginning.mark);
+        if !is_named_so || !beginning.is_sound() {
+            return refuse("holds what no agent writes");
+        }
+        let mut record = Self::new(path.to_owned(), file, aside, beginning);
         lines.for_each(|line| record.learn(line));
-        Some(record)
+        Ok(Some(record))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the parts that were noted.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.parts.values().fold(0, |sum: u64, part| sum.saturating_add(part.length))
     }
 
     fn learn(&mut self, line: Later) {
         let Later { upload_id, part, completing, keep_until, orphan_since } = line;
+        let upload_id = upload_id.filter(|id| is_upload_id(id));
         self.upload_id = self.upload_id.take().or(upload_id);
+        let part = part.filter(StoredPart::is_sound);
         self.parts.extend(part.map(|part| (part.number, part)));
         self.completing |= completing;
         self.keep_until = keep_until.or(self.keep_until);
-        self.orphan_since = self.orphan_since.or(orphan_since.map(moment));
+        self.orphan_since = orphan_since.map(moment).or(self.orphan_since);
     }
 
     /// How much longer it waits for somebody who goes on with it; none when nobody may, or it waits no
@@ -162,10 +189,11 @@ impl Record {
         Some(rest.min(MAX_KEPT)).filter(|rest| !rest.is_zero())
     }
 
-    /// Notes that nobody owned it, for the first time.
+    /// Notes that nobody owned it, for the first time, or anew where the clock has been ahead.
     pub(super) fn orphaned(&mut self) -> io::Result<()> {
-        if self.orphan_since.is_none() {
-            let now = seconds(SystemTime::now());
+        let now = SystemTime::now();
+        if self.orphan_since.is_none_or(|since| since > now) {
+            let now = seconds(now);
             self.write(&Later { orphan_since: Some(now), ..Later::default() })?;
             self.orphan_since = Some(moment(now));
         }
@@ -209,6 +237,26 @@ impl Record {
     /// When it cannot be written.
     pub fn completing(&self) -> io::Result<()> {
         self.write(&Later { completing: true, ..Later::default() })
+    }
+
+    /// Adds something to it, for a limited time. Says whether that could be done.
+    ///
+    /// # Errors
+    /// When it cannot be written; `TimedOut`, after which nothing is written any more.
+    pub async fn add_within(
+        self: Arc<Self>,
+        what: impl FnOnce(&Self) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        if self.is_stuck.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let record = Arc::clone(&self);
+        let adding = move || within(LIMIT, move || what(&record), drop);
+        let added = tokio::task::spawn_blocking(adding).await;
+        let added = added.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let is_stuck = added.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        self.is_stuck.fetch_or(is_stuck, Ordering::Relaxed);
+        added
     }
 
     /// Makes it an orphan, also when somebody still holds it to note a part that has just arrived.
@@ -276,10 +324,10 @@ fn lock(path: &Path, record: &File) -> Result<Option<Aside>, TryLockError> {
 
 /// The key of the archive of a record, and who is storing it.
 pub(super) fn owner(path: &Path) -> Option<(String, Owner)> {
-    let file = File::open(path).ok()?;
+    let file = open_own(path, LONGEST).ok()?;
     let is_locked = lock(path, &file).is_err();
     let text = text_of(&file)?;
-    let (beginning, mut lines) = parse(&text)?;
+    let (beginning, mut lines) = parse(&text).filter(|(beginning, _)| beginning.is_sound())?;
     // An orphan is locked as well while somebody takes care of it.
     let is_running = is_locked && lines.all(|line| line.orphan_since.is_none());
     Some((beginning.archive, if is_running { Owner::Alive } else { Owner::Gone }))
@@ -304,7 +352,7 @@ fn parse(text: &str) -> Option<(Beginning, impl Iterator<Item = Later> + '_)> {
 }
 
 fn until(keep: Duration) -> Option<u64> {
-    (!keep.is_zero()).then(|| seconds(SystemTime::now() + keep))
+    (!keep.is_zero()).then(|| seconds(SystemTime::now()).saturating_add(keep.as_secs()))
 }
 
 fn seconds(moment: SystemTime) -> u64 {

@@ -2,12 +2,15 @@
 //!
 //! A document is the same for as long as its key, entity tag, size and time stay the same, and the
 //! listing tells these. So nothing here is ever out of date, and all of it may be deleted at any time.
+//! A file that another user of the machine can have written would show backups that are not there, so
+//! the agent does not read it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
@@ -19,7 +22,13 @@ use super::metadata::{self, Document};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, MetadataText};
 use crate::s3::{Bucket, ObjectInfo};
-use crate::system::create_private;
+use crate::system::{create_own, make_trusted_folder, open_own, trusted_folder, within};
+
+/// Time to read or write the file.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Entries of the folder that are looked at when room is made.
+const MOST_ENTRIES: usize = 1000;
 
 /// KiB of documents that are read at the same time. One of them may take 2 MiB.
 const READING: u32 = 2 << 10;
@@ -72,6 +81,14 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// What a listing shows of the content of a metadata object.
+    ///
+    /// # Errors
+    /// `corrupt_metadata`, `too_large`.
+    pub(super) fn read(content: &[u8]) -> Result<Self> {
+        Self::of(metadata::read(content)?)
+    }
+
     /// # Errors
     /// `corrupt_metadata` when the host's part of the document cannot be written again.
     pub(super) fn of(document: Document) -> Result<Self> {
@@ -174,7 +191,7 @@ impl Documents {
         let kib = u32::try_from(most.div_ceil(1024)).unwrap_or(READING).min(READING);
         // Only fails when it is closed, which it never is.
         let _room = self.reading.acquire_many(kib).await.ok();
-        Summary::of(metadata::read(&bucket.get(&object.key, most).await?)?)
+        Summary::read(&bucket.get(&object.key, most).await?)
     }
 
     /// The keys of all documents that were there the last time, now or before this process.
@@ -192,7 +209,10 @@ impl Documents {
         let Some(file) = &self.file else { return };
         let load = || async {
             let file = file.clone();
-            let lines = tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or_default();
+            let lines = in_time(move || read(&file)).await.unwrap_or_else(|error| {
+                tracing::info!(%error, "what an earlier run has read of the bucket is not used");
+                Vec::new()
+            });
             *self.there() = lines.iter().map(|(identity, _)| identity.key.clone()).collect();
             for (identity, summary) in lines {
                 self.memory.insert(identity, Arc::new(summary)).await;
@@ -218,26 +238,41 @@ impl Documents {
             .into_iter()
             .map(|(object, summary)| (Identity::from(object), Arc::clone(summary)))
             .collect();
-        let saved = tokio::task::spawn_blocking(move || write(&file, &lines)).await;
-        if let Err(error) = saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        if let Err(error) = in_time(move || write(&file, &lines)).await {
             tracing::info!(%error, "what was read of the bucket could not be kept for the next run");
         }
     }
 }
 
+/// Does work on the file that may hang, for a limited time.
+async fn in_time<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let working = tokio::task::spawn_blocking(move || within(LIMIT, work, drop));
+    working.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
 /// The documents in a file; none when it is not as it was written.
-fn read(file: &Path) -> Vec<(Identity, Summary)> {
+///
+/// # Errors
+/// When the file, or its folder, can be of another user, or cannot be read.
+fn read(file: &Path) -> io::Result<Vec<(Identity, Summary)>> {
     #[cfg(feature = "demo")]
     crate::fault::delay("kept documents");
-    let mut text = String::new();
-    let read = File::open(file).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text));
-    let Some((digest, lines)) = read.ok().and_then(|_| text.split_once('\n')) else {
-        return Vec::new();
-    };
-    if digest != digest_of(lines.as_bytes()) {
-        return Vec::new();
+    if !trusted_folder(file.parent().unwrap_or(file))? {
+        return Ok(Vec::new());
     }
-    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    let opened = match open_own(file, MOST_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut text = String::new();
+    opened.take(MOST_BYTES).read_to_string(&mut text)?;
+    let Some((digest, lines)) = text.split_once('\n') else { return Ok(Vec::new()) };
+    if digest != digest_of(lines.as_bytes()) {
+        return Ok(Vec::new());
+    }
+    Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> {
@@ -252,11 +287,11 @@ fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> 
         }
     }
     let folder = file.parent().unwrap_or(file);
-    create_private(folder)?;
+    make_trusted_folder(folder)?;
     make_room(folder, file)?;
     // Several processes may write it at once; the last one counts.
     let draft = file.with_extension(format!("{:016x}.tmp", fastrand::u64(..)));
-    let written = File::create_new(&draft).and_then(|mut open| {
+    let written = create_own(&draft).and_then(|mut open| {
         open.write_all(format!("{}\n", digest_of(&lines)).as_bytes())?;
         open.write_all(&lines)?;
         fs::rename(&draft, file)
@@ -278,7 +313,7 @@ fn digest_of(lines: &[u8]) -> String {
 /// Deletes what was written longest ago, and drafts that were left over, before `file` is written.
 fn make_room(folder: &Path, file: &Path) -> io::Result<()> {
     let mut others = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder)?.take(MOST_ENTRIES) {
         let entry = entry?;
         let Ok(written) = entry.metadata().and_then(|metadata| metadata.modified()) else {
             continue;

@@ -33,7 +33,7 @@ fn part(number: u16) -> StoredPart {
 /// Whether it is kept, and whether it is to be taken back.
 fn state(journal: &Journal) -> (bool, bool) {
     let kept = journal.kept("e", "b", |_| true).unwrap().is_some();
-    (kept, !journal.orphans("e", "b").unwrap().due.is_empty())
+    (kept, !journal.orphans("e", "b", |_| true).unwrap().due.is_empty())
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn what_is_kept_waits_for_one_who_goes_on_with_it() {
     record.stored(part(2), HOUR).unwrap();
     assert_eq!(state(&journal), (false, false));
     drop(record);
-    let orphans = journal.orphans("e", "b").unwrap();
+    let orphans = journal.orphans("e", "b", |_| true).unwrap();
     assert!(orphans.due.is_empty());
     assert!(orphans.next.is_some_and(|next| next > HOUR / 2 && next <= HOUR));
     assert!(journal.kept("e", "other", |_| true).unwrap().is_none());

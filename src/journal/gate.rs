@@ -1,0 +1,42 @@
+//! The lock on the whole journal, which another process may hold for longer than anybody can wait.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::system::{create_own, open_own};
+
+const GATE: &str = "gate";
+
+/// Time to wait for the lock. A process holds it while it reads the records or syncs one.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Pause between two tries. No call waits for a lock for a limited time.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits for the lock of `folder`; with `at_once`, tries to get it a single time. Blocks.
+///
+/// # Errors
+/// `TimedOut` while another process holds it; when the file cannot be opened or trusted.
+pub(super) fn pass(folder: &Path, at_once: bool) -> io::Result<File> {
+    let path = folder.join(GATE);
+    let gate = match create_own(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_own(&path, 0)?,
+        created => created?,
+    };
+    let begun = Instant::now();
+    loop {
+        match gate.try_lock() {
+            Ok(()) => return Ok(gate),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if at_once || begun.elapsed() > LIMIT => {
+                let path = path.display();
+                let message = format!("another process holds the lock {path}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            Err(TryLockError::WouldBlock) => sleep(PAUSE),
+        }
+    }
+}
