@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Cancel, Target, leftovers, tend};
 use crate::error::Result;
-use crate::journal::{Beginning, Record, Replacement};
+use crate::journal::{Beginning, Record, Replacement, is_mark};
 
 /// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
 /// fine. Where it lies there more than once, the one that counts goes last. Once begun it goes on even
@@ -35,6 +35,8 @@ pub(super) struct Removal {
     name: String,
     /// What its archive is known by; none where that is somebody else's, or nothing can be noted.
     mark: Option<String>,
+    /// What takes its place; none when a user deletes it.
+    replacement: Option<Replacement>,
     record: Option<Arc<Record>>,
 }
 
@@ -49,10 +51,11 @@ impl Removal {
             let archive = target.store.layout().archive_key(&name);
             mark = match target.store.bucket().mark(&archive).await {
                 Err(error) if error.code().retryable() => return Err(error),
-                found => found.ok().flatten(),
+                // No agent has given another one, so that it tells nothing apart.
+                found => found.ok().flatten().filter(|mark| is_mark(mark)),
             };
         }
-        Ok(Self { name, mark, record: None })
+        Ok(Self { name, mark, replacement: None, record: None })
     }
 
     /// The backup that is to be deleted.
@@ -63,27 +66,35 @@ impl Removal {
     /// Notes in the journal that it begins: what is half deleted will be deleted, and what has been
     /// replaced `by` the backup of this name and id.
     pub(super) async fn note(&mut self, target: &Target, by: Option<(&str, &str)>) {
-        let Some(mark) = self.mark.take() else { return };
         let keys = |name: &str| {
             let layout = target.store.layout();
             (layout.archive_key(name), layout.metadata_key(name))
         };
-        let replacement = by.map(|(name, id)| {
+        self.replacement = by.map(|(name, id)| {
             let (archive, document) = keys(name);
             Replacement { backup_id: id.to_owned(), archive, document }
         });
+        let (Some(mark), replacement) = (self.mark.clone(), self.replacement.clone()) else {
+            return;
+        };
         let (archive, document) = keys(&self.name);
         let beginning = target.leftovers.beginning(archive, document, mark);
         let record = target.leftovers.begin(Beginning { replacement, ..beginning }).await;
         self.record = record.map(Arc::new);
     }
 
-    /// Deletes it. Safe to repeat.
+    /// Deletes it, unless it was to be replaced and is another backup by now. Safe to repeat.
     ///
     /// # Errors
     /// Every code that a storage or a connection can cause.
     pub(super) async fn attempt(&self, target: &Target) -> Result<()> {
-        target.store.remove(&self.name).await
+        let Some(by) = &self.replacement else { return target.store.remove(&self.name).await };
+        let removed = target.store.remove_replaced(&self.name, self.mark.as_deref(), by).await?;
+        if !removed {
+            let name = &self.name;
+            tracing::warn!(name, "the replaced backup is another one by now, and stays");
+        }
+        Ok(())
     }
 
     /// Forgets it when nothing is left to be done, and comes back for it otherwise.

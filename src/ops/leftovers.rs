@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{Target, tend};
 use crate::error::{Code, Result};
-use crate::journal::{Beginning, Journal, Orphans, Owner, Record, Replacement};
+use crate::journal::{Beginning, Journal, Orphans, Owner, Record};
 use crate::s3::{Bucket, OpenUpload, Upload};
+use crate::store::Layout;
+use crate::store::erase::{Fate, Why, belongs};
 use crate::store::layout::Half;
-use crate::store::{Layout, MAX_DOCUMENT, metadata};
 
 /// So long after an upload was killed, what it had already sent may still arrive: the system goes on
 /// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again
@@ -54,7 +56,13 @@ impl Leftovers {
 
     /// Notes what is about to be done. None where nothing can be noted, or it is noted already.
     pub(super) async fn begin(&self, beginning: Beginning) -> Option<Record> {
-        self.ask(move |journal| journal.begin(beginning)).await.flatten()
+        // Nobody uses a record that comes too late.
+        let late = |record: Option<Record>| {
+            if let Some(record) = record {
+                record.end();
+            }
+        };
+        self.ask_with(move |journal| journal.begin(beginning), late).await.flatten()
     }
 
     /// Keys of archives that this machine is storing, or was when it was killed.
@@ -69,26 +77,38 @@ impl Leftovers {
         let wanted = move |beginning: &Beginning| {
             beginning.resumable.as_ref().is_some_and(|it| it.backup_id == id)
                 && matches!(layout.half(&beginning.archive), Some(Half::Archive(_)))
+                && belongs(&layout, beginning)
         };
         self.ask(move |journal| journal.kept(&endpoint, &bucket, wanted)).await.flatten()
     }
 
-    async fn orphans(&self) -> Option<Orphans> {
+    async fn orphans(&self, layout: &Layout) -> Option<Orphans> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
-        self.ask(move |journal| journal.orphans(&endpoint, &bucket)).await
+        let layout = layout.clone();
+        let wanted = move |beginning: &Beginning| belongs(&layout, beginning);
+        self.ask(move |journal| journal.orphans(&endpoint, &bucket, wanted)).await
     }
 
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Journal) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
-        let journal = self.journal.clone()?;
-        let asking = tokio::task::spawn_blocking(move || question(&journal));
-        match asking.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        self.ask_with(question, drop).await
+    }
+
+    async fn ask_with<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Journal) -> io::Result<T> + Send + 'static,
+        late: impl FnOnce(T) + Send + 'static,
+    ) -> Option<T> {
+        let journal = self.journal.as_ref()?;
+        match journal.ask(question, late).await {
             Ok(answer) => Some(answer),
             Err(error) => {
-                tracing::warn!(%error, "the journal cannot be used: what a killed upload leaves \
-                    behind is only found by its age");
+                journal.say(&format!(
+                    "the journal cannot be used: {error}. The agent works without it, and finds what \
+                     a killed upload leaves behind by its age only"
+                ));
                 None
             }
         }
@@ -100,8 +120,7 @@ pub(super) async fn note(
     record: Arc<Record>,
     what: impl FnOnce(&Record) -> io::Result<()> + Send + 'static,
 ) -> bool {
-    let noting = tokio::task::spawn_blocking(move || what(&record));
-    let noted = noting.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let noted = record.add_within(what).await;
     if let Err(error) = &noted {
         tracing::warn!(%error, "the journal cannot be written");
     }
@@ -123,8 +142,12 @@ pub(super) async fn leave(target: &Arc<Target>, record: Arc<Record>, keep: Durat
 
 /// Forgets a beginning.
 pub(super) async fn end(record: Arc<Record>) {
-    // Only fails when the runtime is ending; then the record is looked at once more.
-    let _ = tokio::task::spawn_blocking(move || record.end()).await;
+    let ended = record.add_within(|record| {
+        record.end();
+        Ok(())
+    });
+    // Otherwise the record is looked at once more.
+    let _ = ended.await;
 }
 
 /// When to look for leftovers once more.
@@ -139,26 +162,37 @@ pub(super) enum Again {
 }
 
 /// Takes back what killed processes of this machine have left in the bucket, or waits until that is
-/// done. May be dropped at any time; what is not done by then is done the next time.
+/// done. May be dropped at any time; what is not done by then is done the next time. Costs no more
+/// than [`tend`] says.
 pub(super) async fn settle(target: &Target) -> Again {
-    let _settling = target.leftovers.settling.lock().await;
-    let Some(Orphans { due, next }) = target.leftovers.orphans().await else { return Again::Never };
+    let end = Instant::now() + tend::LIMIT;
+    let settling = tokio::time::timeout_at(end, target.leftovers.settling.lock()).await;
+    let Ok(_settling) = settling else { return Again::Soon };
+    let orphans = target.leftovers.orphans(target.store.layout()).await;
+    let Some(Orphans { due, next }) = orphans else { return Again::Never };
     let mut again = next.map_or(Again::Never, Again::After);
-    for record in due {
+    let more = due.len() > tend::MOST_RECORDS;
+    for record in due.into_iter().take(tend::MOST_RECORDS) {
         let key = record.beginning.archive.clone();
         let orphan_since = record.orphan_since.unwrap_or(SystemTime::UNIX_EPOCH);
         let may_still_come = orphan_since.elapsed().unwrap_or_default() < ON_THE_WAY;
-        match take_back(target, &record).await {
-            Ok(Found::Backup) => end(Arc::new(record)).await,
+        let taking = tokio::time::timeout_at(end, take_back(target, &record));
+        let Ok(taken) = taking.await else { return Again::Soon };
+        match taken {
+            Ok(Found::Backup) => end_record(record).await,
             Ok(Found::Rest) if may_still_come => again = Again::Soon,
-            Ok(Found::Rest) => end(Arc::new(record)).await,
+            Ok(Found::Rest) => end_record(record).await,
             Err(error) => {
                 tracing::warn!(key, %error, "what was left behind stays for now");
                 again = Again::Soon;
             }
         }
     }
-    again
+    if more { Again::Soon } else { again }
+}
+
+async fn end_record(record: Record) {
+    end(Arc::new(record)).await;
 }
 
 /// What a killed upload has left.
@@ -170,48 +204,32 @@ enum Found {
 }
 
 async fn take_back(target: &Target, record: &Record) -> Result<Found> {
-    let bucket = target.store.bucket();
-    let Beginning { archive, document, mark, .. } = &record.beginning;
-    if !bucket.exists(archive).await? {
-        // A document that was still on its way when its archive was deleted.
-        if bucket.exists(document).await? && !bucket.exists(archive).await? {
-            bucket.delete(document).await?;
-            tracing::info!(document, "deleted metadata that was left behind");
-            target.store.changed();
-        }
-    } else if marked(bucket.mark(archive).await)?.as_ref() == Some(mark) {
-        if bucket.exists(document).await? {
-            let Some(replacement) = &record.beginning.replacement else { return Ok(Found::Backup) };
-            if !is_whole(bucket, replacement).await? {
+    let store = &target.store;
+    let Beginning { archive, document, mark, replacement, .. } = &record.beginning;
+    match (store.erase(archive, Why::Marked(mark)).await?, replacement) {
+        (Fate::Goes, _) => tracing::info!(archive, "deleted an archive that was left behind"),
+        (Fate::IsBackup, None) => return Ok(Found::Backup),
+        (Fate::IsBackup, Some(by)) => {
+            let Some(Half::Archive(name)) = store.layout().half(archive) else {
+                return Ok(Found::Rest);
+            };
+            let goes = store.is_whole(by).await?;
+            if !(goes && store.remove_replaced(name, Some(mark), by).await?) {
                 return Ok(Found::Rest);
             }
-            bucket.delete(document).await?;
-            target.store.changed();
         }
-        bucket.delete(archive).await?;
-        tracing::info!(archive, "deleted an archive that was left behind");
-        target.store.changed();
+        // A metadata object that was still on its way when its archive was deleted.
+        (Fate::Stays, _) => {
+            if store.erase(document, Why::Lone).await? == Fate::Goes {
+                tracing::info!(document, "deleted metadata that was left behind");
+            }
+        }
     }
     match &record.upload_id {
-        Some(id) => bucket.upload(archive, id).abort().await?,
+        Some(id) => store.bucket().upload(archive, id).abort().await?,
         None => abort_empty(target, archive).await?,
     }
     Ok(Found::Rest)
-}
-
-/// Whether what was to take the place of a backup has become one.
-async fn is_whole(bucket: &Bucket, replacement: &Replacement) -> Result<bool> {
-    let Replacement { backup_id, archive, document } = replacement;
-    if !bucket.exists(document).await? {
-        return Ok(false);
-    }
-    let content = match bucket.get(document, MAX_DOCUMENT).await {
-        Err(error) if error.code() == Code::NotFound => return Ok(false),
-        content => content?,
-    };
-    let is_it =
-        metadata::read(&content).is_ok_and(|read| read.id == *backup_id && read.fault.is_none());
-    Ok(is_it && bucket.exists(archive).await?)
 }
 
 /// Aborts an upload whose id was not noted any more. It cannot have got a part by then, which tells
@@ -257,14 +275,6 @@ async fn uploads_of(bucket: &Bucket, archive: &str) -> Result<Vec<Upload>> {
         Err(error) if error.code() == Code::AccessDenied => return Ok(Vec::new()),
         uploads => uploads?,
     };
-    let ours = uploads.into_iter().filter(|upload| upload.key == archive);
+    let ours = uploads.into_iter().filter(|upload| upload.key == archive).take(tend::MOST_UPLOADS);
     Ok(ours.map(|OpenUpload { key, id, .. }| bucket.upload(&key, &id)).collect())
-}
-
-/// It may be gone by now.
-fn marked(looked: Result<Option<String>>) -> Result<Option<String>> {
-    match looked {
-        Err(error) if error.code() == Code::NotFound => Ok(None),
-        looked => looked,
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cancel, Target};
+use super::{Cancel, Target, tend};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, MAX_STALE_S};
 use crate::store::Listing;
@@ -36,12 +36,7 @@ pub async fn list_soon(
     let kept = if refresh { None } else { target.store.stale_listing(stale) };
     let Some((listing, is_old)) = kept else { return list(target, refresh, cancel).await };
     if is_old {
-        let target = Arc::clone(target);
-        tokio::spawn(async move {
-            if let Err(error) = target.store.listing(false).await {
-                tracing::info!(%error, "an old listing was given, and there is no new one");
-            }
-        });
+        tend::refresh(target);
     }
     Ok(listing)
 }

@@ -7,11 +7,13 @@ use std::ops::Range;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::leftovers::settle;
+use super::upload::is_id;
 use super::{Cancel, Target};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{
-    ArchiveStatus, CheckError, LoneArchive, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, Recovered,
+    ArchiveStatus, CheckError, LoneArchive, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH,
+    Metadata, Recovered,
 };
 use crate::s3::ObjectInfo;
 use crate::store::backup_json::{self, Member};
@@ -72,7 +74,30 @@ async fn run(target: &Target, dry_run: bool) -> Result<Recovered> {
         }
         archives.push(archive);
     }
+    if archives.iter().any(|archive| archive.status == ArchiveStatus::Recovered) {
+        check_listed(target, &mut archives).await?;
+    }
     Ok(Recovered { archives, more: false })
+}
+
+/// Looks at the bucket once more, as only what is listed now is recovered.
+async fn check_listed(target: &Target, archives: &mut [LoneArchive]) -> Result<()> {
+    let listing = target.store.listing(true).await?;
+    for archive in archives.iter_mut().filter(|it| it.status == ArchiveStatus::Recovered) {
+        let error = match listing.entries.get(&archive.name) {
+            Some(Entry::Backup(_)) => continue,
+            Some(Entry::Skipped { skipped, .. }) => {
+                Error::new(skipped.code, skipped.message.clone())
+            }
+            Some(Entry::Archive) | None => Error::new(
+                Code::RemoteError,
+                "the metadata was written, but the listing does not show it: list again later",
+            ),
+        };
+        archive.status = ArchiveStatus::Recoverable;
+        archive.error = Some(CheckError::from(&error));
+    }
+    Ok(())
 }
 
 /// Keys of what somebody has begun to store in parts.
@@ -174,6 +199,13 @@ async fn read_metadata(target: &Target, object: &ObjectInfo) -> Result<Option<Me
     let Some(metadata) = backup_json::metadata(&json, object.size) else {
         return Err(Error::new(Code::CorruptMetadata, "the backup.json in the archive is damaged"));
     };
+    if !metadata.get("backup_id").and_then(|id| id.as_str()).is_some_and(is_id) {
+        let message = format!(
+            "the id (slug) in the backup.json of the archive must have 1 to {MAX_BACKUP_ID} \
+             characters and no control characters"
+        );
+        return Err(Error::new(Code::CorruptMetadata, message));
+    }
     let length = serde_json::to_vec(&metadata).map_or(usize::MAX, |json| json.len());
     if length > MAX_METADATA || depth(&metadata) > MAX_METADATA_DEPTH {
         return Err(too_large());
@@ -187,7 +219,8 @@ async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option
     let (mut start, mut fetched) = (0, Vec::new());
     let mut at: u64 = 0;
     for _ in 0..MEMBERS {
-        let here = usize::try_from(at - start).ok().and_then(|here| fetched.get(here..));
+        let here =
+            usize::try_from(at.saturating_sub(start)).ok().and_then(|here| fetched.get(here..));
         let mut member = here.and_then(Member::first_of);
         if member.is_none() && at < object.size {
             let range = at..object.size.min(at.saturating_add(BEGINNING));
@@ -196,7 +229,7 @@ async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option
         }
         let Some(member) = member else { return Ok(None) };
         if member.is_backup_json {
-            let content = at + member.content;
+            let content = at.saturating_add(member.content);
             let end = content.saturating_add(member.size);
             return Ok((end <= object.size).then_some(content..end));
         }

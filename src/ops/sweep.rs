@@ -1,7 +1,7 @@
 //! Finds and removes what nobody will ever finish.
 //!
-//! What counts is the clock of the storage: one that runs wrong here must not make a running upload
-//! look abandoned.
+//! Ages go by the younger of the clocks of the server and of this machine: neither of them alone
+//! makes a running upload look abandoned.
 
 mod objects;
 
@@ -17,6 +17,7 @@ use crate::protocol::{
     CheckError, Leftover, LeftoverKind, LeftoverStatus, MAX_OLDER_THAN_S, Swept,
 };
 use crate::s3::OpenUpload;
+use crate::store::erase::idle_since;
 use crate::store::layout::Half;
 
 /// Uploads looked at the same time.
@@ -114,22 +115,4 @@ async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Opti
         },
     };
     leftover(idle, status, error)
-}
-
-/// Time from one moment in seconds since 1970 to another; none for 0, which stands for an unknown one.
-fn idle_since(moment: i64, now: i64) -> Option<Duration> {
-    let passed = u64::try_from(now.saturating_sub(moment)).unwrap_or_default();
-    (moment > 0).then(|| Duration::from_secs(passed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_moment_is_not_long_ago() {
-        assert_eq!(idle_since(0, 7), None);
-        assert_eq!(idle_since(1, 7), Some(Duration::from_secs(6)));
-        assert_eq!(idle_since(i64::MAX, 7), Some(Duration::ZERO));
-    }
 }

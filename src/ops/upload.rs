@@ -12,7 +12,7 @@ mod resume;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -32,6 +32,7 @@ use crate::protocol::{
 use crate::s3::{self, Stored};
 use crate::store::metadata::{self, Digests};
 use crate::store::{self, Reserved, taken};
+use crate::system::utc;
 
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
@@ -89,7 +90,7 @@ pub async fn upload(
     match footprint.erase(target, may_stay).await {
         footprint::Erased::Committed(uploaded) => Ok(*uploaded),
         footprint::Erased::Kept(time) => {
-            let until = chrono::Utc::now() + time;
+            let until = utc(SystemTime::now().checked_add(time).unwrap_or(SystemTime::UNIX_EPOCH));
             let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             Err(error.cleanup(Cleanup::Kept).fact("kept_until", until))
         }
@@ -103,7 +104,7 @@ fn check(request: &Upload) -> Result<()> {
     let invalid = |member: &'static str, message: &str| {
         Err(Error::new(Code::InvalidParams, message).field(member).fact("member", member))
     };
-    if id.is_empty() || id.chars().count() > MAX_BACKUP_ID || id.chars().any(char::is_control) {
+    if !is_id(id) {
         return invalid(
             "backup.id",
             &format!("the id must have 1 to {MAX_BACKUP_ID} characters and no control characters"),
@@ -129,6 +130,11 @@ fn check(request: &Upload) -> Result<()> {
         return Err(Error::new(Code::InvalidParams, message).fact("member", "resume_s"));
     }
     Ok(())
+}
+
+/// Whether a backup can have this id.
+pub(super) fn is_id(id: &str) -> bool {
+    (1..=MAX_BACKUP_ID).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }
 
 async fn store(

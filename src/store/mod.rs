@@ -7,6 +7,7 @@
 
 pub mod backup_json;
 mod documents;
+pub mod erase;
 pub mod layout;
 mod listing;
 pub mod metadata;
@@ -303,14 +304,17 @@ impl Store {
     /// listed, without digests. Says false where somebody else has written one meanwhile.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause; the document may be stored all the
-    /// same.
+    /// What keeps it from being listed; every code that a storage or a connection can cause, after
+    /// which the document may be stored all the same.
     pub async fn recommit(&self, name: &str, id: &str, given: Metadata, size: u64) -> Result<bool> {
         let key = self.layout.metadata_key(name);
-        if self.bucket.exists(&key).await? {
+        if !self.is_missing(&key).await? {
             return Ok(false);
         }
-        let content = Payload::new(vec![metadata::write(given, id, name, size, None)]);
+        let content = metadata::write(given, id, name, size, None);
+        // Nothing is written that no listing would show.
+        Summary::read(&content)?.backup(name, size)?;
+        let content = Payload::new(vec![content]);
         let write = Write { replaces: false, ..of_document(&key) };
         let stored = self.bucket.put(write, &content).await;
         self.changed();
@@ -319,21 +323,6 @@ impl Store {
             Err(error) if error.code() == Code::AlreadyExists => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Deletes a backup: the metadata first, so that a half-deleted one is not listed.
-    ///
-    /// # Errors
-    /// Every code that a storage or a connection can cause.
-    pub async fn remove(&self, name: &str) -> Result<()> {
-        self.changed();
-        let removed = async {
-            self.bucket.delete(&self.layout.metadata_key(name)).await?;
-            self.bucket.delete(&self.layout.archive_key(name)).await
-        };
-        let removed = removed.await;
-        self.changed();
-        removed
     }
 }
 

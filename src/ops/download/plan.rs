@@ -78,8 +78,8 @@ impl Plan {
     }
 
     fn range(&self, number: u64) -> Range<u64> {
-        let start = number * self.piece;
-        start..self.archive.size.min(start + self.piece)
+        let start = number.saturating_mul(self.piece);
+        start..self.archive.size.min(start.saturating_add(self.piece))
     }
 
     /// Fetches the piece `index` of those to be delivered, checks it, and leaves out what lies

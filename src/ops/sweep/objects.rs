@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{AT_ONCE, Sweep, idle_since};
-use crate::error::Result;
+use super::{AT_ONCE, Sweep};
+use crate::error::{Code, Result};
 use crate::ops::Target;
 use crate::protocol::{CheckError, Leftover, LeftoverKind, LeftoverStatus};
 use crate::s3::ObjectInfo;
+use crate::store::erase::{Fate, Why, idle_since};
 use crate::store::layout::Half;
 
 /// The halves of one backup that are there.
@@ -24,7 +25,9 @@ pub(super) async fn sweep(target: &Target, request: Sweep) -> Result<Vec<Leftove
     let found = stale(target, request.older_than).await?;
     let looking = stream::iter(found).map(|(kind, object, idle)| {
         let asked_for = kind == LeftoverKind::Probe || request.objects;
-        remove(target, kind, object.key, idle, asked_for && !request.dry_run)
+        let remove_it = asked_for && !request.dry_run;
+        let why = Why::Idle(request.older_than, object.modified);
+        look(target, (kind, object.key), idle, why, remove_it)
     });
     looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
 }
@@ -83,37 +86,25 @@ async fn stale(
     Ok(stale.collect())
 }
 
-async fn remove(
+/// Names an object that a listing shows to be left over, if that is what it is, or removes it.
+async fn look(
     target: &Target,
-    kind: LeftoverKind,
-    key: String,
+    (kind, key): (LeftoverKind, String),
     idle: Duration,
-    asked_for: bool,
+    why: Why<'_>,
+    remove_it: bool,
 ) -> Result<Option<Leftover>> {
-    let mut status = LeftoverStatus::Found;
-    let mut refusal = None;
-    if asked_for {
-        // Somebody may have brought the other half back since.
-        if let Some(other) = other_half(target, kind, &key)
-            && target.store.bucket().exists(&other).await?
-        {
-            return Ok(None);
-        }
-        status = LeftoverStatus::Removed;
-        if let Err(error) = target.store.bucket().delete(&key).await {
-            status = LeftoverStatus::Failed;
-            refusal = Some(CheckError::from(&error));
-        }
-        target.store.changed();
-    }
-    Ok(Some(Leftover { kind, key, idle_s: idle.as_secs(), status, error: refusal }))
-}
-
-fn other_half(target: &Target, kind: LeftoverKind, key: &str) -> Option<String> {
-    let layout = target.store.layout();
-    match (kind, layout.half(key)?) {
-        (LeftoverKind::Archive, Half::Archive(name)) => Some(layout.metadata_key(name)),
-        (LeftoverKind::Metadata, Half::Metadata(name)) => Some(layout.archive_key(name)),
-        _ => None,
-    }
+    let found = match remove_it {
+        true => target.store.erase(&key, why).await,
+        false => target.store.fate(&key, why).await,
+    };
+    let (status, error) = match found {
+        Ok(Fate::Stays | Fate::IsBackup) => return Ok(None),
+        Ok(Fate::Goes) if remove_it => (LeftoverStatus::Removed, None),
+        Ok(Fate::Goes) => (LeftoverStatus::Found, None),
+        Err(error) if remove_it => (LeftoverStatus::Failed, Some(CheckError::from(&error))),
+        Err(error) if error.code() == Code::AccessDenied => (LeftoverStatus::Found, None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Leftover { kind, key, idle_s: idle.as_secs(), status, error }))
 }

@@ -324,7 +324,7 @@ impl Footprint {
                 let ours = self.is_ours(&target, archive).await;
                 clean &= report(archive, ours.as_ref().map(|_| ()).map_err(Clone::clone));
                 for key in self.objects.iter().filter(|_| matches!(ours, Ok(true))) {
-                    let deleted = report(key, target.store.bucket().delete(key).await);
+                    let deleted = report(key, target.store.delete_own(key).await);
                     clean &= deleted;
                     // An archive must not go before its document.
                     if !deleted {
@@ -354,12 +354,13 @@ impl Footprint {
     /// Whether there is an archive under this key, and it is the one that this upload has stored.
     async fn is_ours(&self, target: &Target, key: &str) -> Result<bool> {
         let bucket = target.store.bucket();
-        // First by the listing, because looking at what is missing may be forbidden.
-        let Some(listed) = bucket.find(key).await? else { return Ok(false) };
         let refusal = match bucket.mark(key).await {
+            Err(error) if error.code() == Code::NotFound => return Ok(false),
             Err(error) if error.code() == Code::AccessDenied => error,
             mark => return Ok(mark?.as_ref() == Some(&self.mark)),
         };
+        // To keys that may list only one folder, AWS forbids what is missing.
+        let Some(listed) = bucket.find(key).await? else { return Ok(false) };
         // The same bytes of somebody else have the same tag, but soon a document, which we have not
         // written before we could look at the archive.
         let same = self.etag.get().is_some_and(|etag| !etag.is_empty() && *etag == listed.etag);

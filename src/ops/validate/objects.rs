@@ -13,6 +13,8 @@ use crate::error::{Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::{Cancel, Target, leftovers};
 use crate::s3::{Bucket, Conditional, ObjectInfo, Payload, Stored, Upload, Write};
+use crate::store::Layout;
+use crate::store::erase::probe;
 
 /// Content of the object that is written and read back.
 const PROBE: &[u8] = b"This object was written to test the storage and can be deleted.\n";
@@ -45,7 +47,7 @@ pub(super) async fn climb(target: &Target, bucket: &Bucket, ladder: &mut Ladder,
 /// One object that is there for a moment.
 struct Probe<'a> {
     bucket: &'a Bucket,
-    folder: &'a str,
+    layout: &'a Layout,
     key: String,
     mark: String,
     record: Option<Arc<Record>>,
@@ -56,15 +58,15 @@ struct Probe<'a> {
 impl<'a> Probe<'a> {
     /// Notes in the journal what is about to be written, should this process be killed meanwhile.
     async fn begin(target: &'a Target, bucket: &'a Bucket) -> Self {
-        let folder = target.store.layout().folder();
-        let key = target.store.layout().probe_key();
+        let layout = target.store.layout();
+        let key = layout.probe_key();
         let mark = format!("{:032x}", fastrand::u128(..));
         // A document of this name never exists, so the object is never taken for a backup.
         let document = format!("{key}.metadata.json");
         let beginning = target.leftovers.beginning(key.clone(), document, mark.clone());
         let record = target.leftovers.begin(beginning).await;
         let repeated = AtomicBool::new(false);
-        Self { bucket, folder, key, mark, record: record.map(Arc::new), repeated }
+        Self { bucket, layout, key, mark, record: record.map(Arc::new), repeated }
     }
 
     /// Forgets it, unless something of it may be left that can be taken back later: the object, or
@@ -200,7 +202,8 @@ impl<'a> Probe<'a> {
     /// Aborts what a try before this one may have left open, as far as the storage lets it. The key
     /// belongs to this probe alone.
     async fn abort_left(&self) {
-        for open in self.bucket.open_uploads(&self.key).await.unwrap_or_default() {
+        let listed = self.bucket.open_uploads(&self.key).await.unwrap_or_default();
+        for open in listed.into_iter().filter(|open| open.key == self.key) {
             if let Err(error) = self.bucket.upload(&open.key, &open.id).abort().await {
                 tracing::debug!(%error, "an upload of the probe stays open for now");
             }
@@ -209,7 +212,8 @@ impl<'a> Probe<'a> {
 
     /// How somebody finds an upload of whom only the folder is known.
     async fn listed(&self, upload: &Upload) -> &'static str {
-        for (prefix, answer) in [(self.folder, "by_folder"), (self.key.as_str(), "by_key")] {
+        for (prefix, answer) in [(self.layout.folder(), "by_folder"), (self.key.as_str(), "by_key")]
+        {
             match self.bucket.open_uploads(prefix).await {
                 Ok(found) if found.iter().any(|open| open.id == upload.id()) => return answer,
                 Ok(_) => {}
@@ -246,7 +250,7 @@ impl<'a> Probe<'a> {
 
     /// Deletes it, and its versions where there are any.
     async fn delete(&self, versions: &mut Vec<String>, kept: &mut bool) -> Result<Found> {
-        let deleted = self.bucket.delete_version(&self.key, None).await?;
+        let deleted = probe(self.layout, self.bucket, &self.key, None).await?;
         // Garage names a version of everything and keeps none.
         *kept = deleted.marker;
         let still_there = match self.bucket.head(&self.key).await {
@@ -259,7 +263,8 @@ impl<'a> Probe<'a> {
         versions.extend(deleted.version_id.filter(|_| deleted.marker));
         for version in versions.iter().filter(|_| *kept) {
             // A right that nothing else needs; what stays is small, and is told of.
-            if let Err(error) = self.bucket.delete_version(&self.key, Some(version)).await {
+            let deleted = probe(self.layout, self.bucket, &self.key, Some(version)).await;
+            if let Err(error) = deleted {
                 tracing::debug!(version, %error, "a version of the test object stays");
             }
         }
