@@ -1,6 +1,5 @@
 //! What each message does: the ones that keep their order at once, the others as tasks.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +12,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::frame::{Frame, Input, Message};
 use super::handle::{Work, read};
 use super::outbox::{Outbox, answer};
-use super::running::{Running, Table};
+use super::running::{Kind, Running, Table};
 use super::stream::Inbound;
+use super::targets::{self, Targets};
 use super::{CLEANUP, End, task};
 use crate::error::{Code, Error, Result, shortened};
 use crate::journal::Journal;
 use crate::logging;
-use crate::ops::{self, Cancel, Cause, Target};
+use crate::ops::{self, Cancel, Cause};
 use crate::protocol::{
     self, AgentLimits, Hello, Initialize, Initialized, MAX_ID, MAX_LINE, MAX_PAYLOAD, MAX_REQUESTS,
     MAX_TARGET, MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutDown, Shutdown, ShutdownMode,
@@ -30,7 +30,7 @@ use crate::protocol::{
 pub(super) struct Session {
     outbox: Outbox,
     pub(super) table: Table,
-    targets: HashMap<String, Arc<Target>>,
+    targets: Targets,
     journal: Option<Journal>,
     transfers: Arc<Semaphore>,
     initialized: bool,
@@ -44,7 +44,7 @@ impl Session {
         Self {
             outbox,
             table: Table::new(),
-            targets: HashMap::new(),
+            targets: Targets::default(),
             journal,
             transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
             initialized: false,
@@ -149,7 +149,7 @@ impl Session {
         let handled = match method {
             "cancel" => read::<protocol::Cancel>(params).map(|cancel| {
                 self.table.with(cancel.id, |running| {
-                    running.cancel.cancel(Cause::Asked(cancel.reason));
+                    running.stop(Cause::Asked(cancel.reason));
                 });
             }),
             "stream.data" => read::<StreamData>(params).map(|StreamData { id, offset }| {
@@ -181,7 +181,7 @@ impl Session {
     fn inbound(&self, id: u64, hand: impl FnOnce(&Inbound)) {
         self.table.with(id, |running| match &running.inbound {
             Some(inbound) => hand(inbound),
-            None => running.cancel.cancel(Cause::Stream(
+            None => running.stop(Cause::Stream(
                 Code::StreamViolation,
                 "data came for a request that takes none".to_owned(),
             )),
@@ -228,17 +228,8 @@ impl Session {
                 self.shut_down(id, read(params)?);
                 return Ok(());
             }
-            "target.open" => {
-                let opened = self.open(read(params)?).await?;
-                self.outbox.respond(Some(id), answer(&opened)).await;
-                return Ok(());
-            }
-            "target.close" => {
-                let TargetRef { target } = read(params)?;
-                self.targets.remove(&target).ok_or_else(|| unknown_target(&target))?;
-                self.outbox.respond(Some(id), answer(&TargetRef { target })).await;
-                return Ok(());
-            }
+            "target.open" => return self.open(id, read(params)?),
+            "target.close" => return self.close(id, read(params)?).await,
             "target.validate" => Work::Validate(read(params)?),
             "target.sweep" => Work::Sweep(read(params)?),
             "target.recover" => Work::Recover(read(params)?),
@@ -256,8 +247,7 @@ impl Session {
                 .fact("method", method));
             }
         };
-        let running = Running { cancel: Cancel::default(), inbound: None, credit: None };
-        self.start(id, work, running)
+        self.start(id, work, Running::new(Kind::Work, Cancel::default()))
     }
 
     fn start_transfer(&self, id: u64, method: &str, params: Option<&RawValue>) -> Result<()> {
@@ -265,12 +255,14 @@ impl Session {
         if method == "backup.upload" {
             let inbound = Inbound::new(cancel.clone());
             let work = Work::Upload(read(params)?, Arc::clone(&inbound));
-            self.start(id, work, Running { cancel, inbound: Some(inbound), credit: None })
+            let running = Running::new(Kind::Work, cancel);
+            self.start(id, work, Running { inbound: Some(inbound), ..running })
         } else {
             let request: protocol::Download = read(params)?;
             let (sender, receiver) = watch::channel(request.up_to);
             let work = Work::Download(request, receiver);
-            self.start(id, work, Running { cancel, inbound: None, credit: Some(sender) })
+            let running = Running::new(Kind::Work, cancel);
+            self.start(id, work, Running { credit: Some(sender), ..running })
         }
     }
 
@@ -312,7 +304,8 @@ impl Session {
         Ok(Initialized { protocol: protocol::VERSION })
     }
 
-    async fn open(&mut self, request: TargetOpen) -> Result<TargetRef> {
+    /// The name stands for the new target at once; what it is will be known when it is open.
+    fn open(&mut self, id: u64, request: TargetOpen) -> Result<()> {
         let TargetOpen { target, config } = request;
         if target.is_empty() || target.len() > MAX_TARGET {
             return Err(Error::new(
@@ -321,30 +314,72 @@ impl Session {
             )
             .fact("member", "target"));
         }
-        // Reads the system's certificates, and perhaps a file with a secret.
-        let journal = self.journal.clone();
-        let opening = tokio::task::spawn_blocking(move || Target::open(config.check()?, journal));
-        let opened = opening.await.map_err(|error| {
-            Error::new(Code::Internal, "opening the target failed inside the agent").source(error)
-        })??;
-        ops::tend(&opened);
-        self.targets.insert(target.clone(), opened);
-        Ok(TargetRef { target })
+        let cancel = self.begin(id, Kind::Target)?;
+        let (journal, outbox, table) =
+            (self.journal.clone(), self.outbox.clone(), self.table.clone());
+        let name = target.clone();
+        let opening = async move {
+            let opened = cancel.guard(targets::open(config, journal)).await;
+            if let Ok(target) = &opened {
+                ops::tend(target);
+            }
+            table.remove(id);
+            let told = opened.as_ref().map_err(Clone::clone);
+            let told = told.and_then(|_| answer(&TargetRef { target: name }));
+            // Before requests on the target go on, so that its answer comes before theirs.
+            outbox.respond(Some(id), told).await;
+            table.answered();
+            opened.ok()
+        };
+        tokio::spawn(self.targets.open(&target, opening));
+        Ok(())
+    }
+
+    async fn close(&mut self, id: u64, request: TargetRef) -> Result<()> {
+        let slot = self.targets.close(&request.target)?;
+        if slot.peek().is_some() {
+            self.outbox.respond(Some(id), answer(&request)).await;
+            return Ok(());
+        }
+        // Whether there was anything to close is known when it is open, or not.
+        let cancel = self.begin(id, Kind::Target)?;
+        let (outbox, table) = (self.outbox.clone(), self.table.clone());
+        tokio::spawn(async move {
+            let open = cancel.guard(async { Ok(slot.await) }).await;
+            let told = match open {
+                Ok(Some(_)) => answer(&request),
+                Ok(None) => Err(targets::unknown(&request.target)),
+                Err(error) => Err(error),
+            };
+            table.remove(id);
+            outbox.respond(Some(id), told).await;
+            table.answered();
+        });
+        Ok(())
+    }
+
+    /// Notes a request without a stream that runs from now on.
+    fn begin(&self, id: u64, kind: Kind) -> Result<Cancel> {
+        self.check_room(kind)?;
+        let cancel = Cancel::default();
+        self.table.insert(id, Running::new(kind, cancel.clone()));
+        Ok(cancel)
+    }
+
+    fn check_room(&self, kind: Kind) -> Result<()> {
+        if self.table.count(kind) < MAX_REQUESTS {
+            return Ok(());
+        }
+        let message = format!("{MAX_REQUESTS} requests are running: wait for one to end");
+        Err(Error::new(Code::Busy, message).fact("max_requests", MAX_REQUESTS as u64))
     }
 
     fn start(&self, id: u64, work: Work, running: Running) -> Result<()> {
-        let target =
-            self.targets.get(work.target()).ok_or_else(|| unknown_target(work.target()))?;
-        if self.table.len() >= MAX_REQUESTS {
-            return Err(Error::new(
-                Code::Busy,
-                format!("{MAX_REQUESTS} requests are running: wait for one to end"),
-            )
-            .fact("max_requests", MAX_REQUESTS as u64));
-        }
+        let target = self.targets.get(work.target())?;
+        self.check_room(Kind::Work)?;
         let task = task::Task {
             id,
-            target: Arc::clone(target),
+            target,
             outbox: self.outbox.clone(),
             cancel: running.cancel.clone(),
             max_payload: self.max_payload,
@@ -376,10 +411,4 @@ impl Session {
             outbox.respond_after_data(id, answer(&ShutDown { aborted })).await;
         });
     }
-}
-
-fn unknown_target(target: &str) -> Error {
-    let target = shortened(target, MAX_TARGET);
-    Error::new(Code::TargetUnknown, format!("there is no target \"{target}\": open it first"))
-        .fact("target", target)
 }

@@ -2,6 +2,7 @@
 //!
 //! Messages that must keep their order (`initialize`, targets, `cancel`, streams) take effect in
 //! the loop here; requests that work on a target run as tasks of their own and answer in any order.
+//! The loop waits for nothing, local files included.
 //! Each request is answered exactly once. When the input ends, whatever it was, everything that
 //! runs is cancelled and cleaned up before the process exits.
 
@@ -14,6 +15,7 @@ mod outbox;
 mod running;
 mod stream;
 mod streams;
+mod targets;
 mod task;
 
 use std::time::Duration;

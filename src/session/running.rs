@@ -9,14 +9,38 @@ use tokio::sync::watch;
 use super::stream::Inbound;
 use crate::ops::{Cancel, Cause};
 
+/// What a running request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Work on a target, which the host can cancel.
+    Work,
+    /// Opening or closing a target, which only the end of the session stops.
+    Target,
+}
+
 /// One running request.
 #[derive(Debug)]
 pub(super) struct Running {
+    pub(super) kind: Kind,
     pub(super) cancel: Cancel,
     /// Of an upload.
     pub(super) inbound: Option<Arc<Inbound>>,
     /// Of a download.
     pub(super) credit: Option<watch::Sender<u64>>,
+}
+
+impl Running {
+    /// Without a stream.
+    pub(super) fn new(kind: Kind, cancel: Cancel) -> Self {
+        Self { kind, cancel, inbound: None, credit: None }
+    }
+
+    /// Stops it because of what the host has sent, if that can be.
+    pub(super) fn stop(&self, cause: Cause) {
+        if self.kind == Kind::Work {
+            self.cancel.cancel(cause);
+        }
+    }
 }
 
 /// All running requests by id. Clones share the table.
@@ -40,8 +64,8 @@ impl Table {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.requests().len()
+    pub(super) fn count(&self, kind: Kind) -> usize {
+        self.requests().values().filter(|running| running.kind == kind).count()
     }
 
     pub(super) fn contains(&self, id: u64) -> bool {

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::handle::{Context, Work};
 use super::outbox::{Answer, Outbox};
 use super::running::Table;
+use super::targets::{self, Slot};
 use crate::error::{Code, Error, Result};
-use crate::ops::{Cancel, Cause, Target};
+use crate::ops::{Cancel, Cause};
 use crate::progress::{Phase, Progress, Snapshot};
 use crate::protocol::{Common, MAX_PROGRESS_MS, MIN_PROGRESS_MS, ProgressReport};
 
@@ -51,7 +52,7 @@ impl Pace {
 /// A request about to run.
 pub(super) struct Task {
     pub(super) id: u64,
-    pub(super) target: Arc<Target>,
+    pub(super) target: Slot,
     pub(super) outbox: Outbox,
     pub(super) cancel: Cancel,
     pub(super) max_payload: usize,
@@ -83,24 +84,21 @@ impl Task {
         let Self { id, target, outbox, cancel, max_payload, place, table } = self;
         let has_stream = work.is_transfer();
         let progress = Progress::default();
-        let context = Context {
-            id,
-            target,
-            outbox: outbox.clone(),
-            progress: progress.clone(),
-            cancel: cancel.clone(),
-            max_payload,
-        };
         if !has_stream {
             progress.enter(Phase::Starting);
         }
-        let turn = cancel.clone();
+        let (turn, steps, messages) = (cancel.clone(), progress.clone(), outbox.clone());
         let running = async move {
+            let name = work.target().to_owned();
+            // It may still be opening.
+            let target = async { target.await.ok_or_else(|| targets::unknown(&name)) };
+            let target = turn.guard(target).await?;
             let _place = match place {
                 Some(Place(place)) => Some(turn.guard(async { Ok(place.await) }).await?),
                 None => None,
             };
-            work.run(context).await
+            let (outbox, progress, cancel) = (messages, steps, turn);
+            work.run(Context { id, target, outbox, progress, cancel, max_payload }).await
         };
         let running = AssertUnwindSafe(running).catch_unwind();
         let answer = Box::pin(accompany(running, id, pace, &progress, &cancel, &outbox)).await;
@@ -136,7 +134,9 @@ async fn accompany(
 ) -> Outcome {
     tokio::pin!(running);
     let start = Instant::now();
-    let mut deadline = pace.deadline_ms.map(|ms| (start + Duration::from_millis(ms), ms));
+    let after = |ms| start.checked_add(Duration::from_millis(ms));
+    // One that no clock reaches is none.
+    let mut deadline = pace.deadline_ms.and_then(|ms| Some((after(ms)?, ms)));
     let mut next = pace.progress.map(|pause| start + pause);
     let mut told: Option<(Instant, Snapshot)> = None;
     let report = |snapshot: &Snapshot| ProgressReport { id, snapshot: snapshot.clone() };

@@ -1,0 +1,101 @@
+//! The targets of a session, by name. Opening one reads local files, which can take a while: the
+//! session goes on meanwhile, and requests on that target wait for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::runtime::Handle;
+
+use crate::config::TargetSettings;
+use crate::error::{Code, Error, Result, shortened};
+use crate::journal::Journal;
+use crate::ops::Target;
+use crate::protocol::MAX_TARGET;
+use crate::system::within;
+
+/// Time to open a target: to read two secrets and the certificates of the system.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// What is open under one name, as soon as that is known. None when nothing is.
+pub(super) type Slot = Shared<BoxFuture<'static, Option<Arc<Target>>>>;
+
+/// The targets of one session.
+#[derive(Default)]
+pub(super) struct Targets(HashMap<String, Slot>);
+
+impl Targets {
+    /// What is open under this name, or is being opened.
+    ///
+    /// # Errors
+    /// `target_unknown`.
+    pub(super) fn get(&self, name: &str) -> Result<Slot> {
+        let slot = self.0.get(name).filter(|slot| !is_empty(slot));
+        slot.cloned().ok_or_else(|| unknown(name))
+    }
+
+    /// The same, which is closed from now on.
+    ///
+    /// # Errors
+    /// `target_unknown`.
+    pub(super) fn close(&mut self, name: &str) -> Result<Slot> {
+        let slot = self.get(name);
+        self.0.remove(name);
+        slot
+    }
+
+    /// From now on the name stands for what `opening` ends in. Where that is nothing, it goes on
+    /// standing for what it stood for before.
+    pub(super) fn open(
+        &mut self,
+        name: &str,
+        opening: impl Future<Output = Option<Arc<Target>>> + Send + 'static,
+    ) -> Slot {
+        let before = self.get(name).ok();
+        let slot = async move {
+            match (opening.await, before) {
+                (None, Some(before)) => before.await,
+                (opened, _) => opened,
+            }
+        };
+        let slot = slot.boxed().shared();
+        self.0.retain(|_, slot| !is_empty(slot));
+        self.0.insert(name.to_owned(), slot.clone());
+        slot
+    }
+}
+
+/// Whether opening it has failed.
+fn is_empty(slot: &Slot) -> bool {
+    matches!(slot.peek(), Some(None))
+}
+
+/// Opens a target, within [`LIMIT`].
+///
+/// # Errors
+/// Every code of a wrong setting; `local_io` when the files take too long.
+pub(super) async fn open(config: TargetSettings, journal: Option<Journal>) -> Result<Arc<Target>> {
+    let runtime = Handle::current();
+    let work = move || {
+        let _inside = runtime.enter();
+        Ok(config.check().and_then(|config| Target::open(config, journal)))
+    };
+    let opening = tokio::task::spawn_blocking(move || within(LIMIT, work, drop)).await;
+    let opening = opening.map_err(|error| failed().source(error))?;
+    opening.unwrap_or_else(|error| {
+        let message = format!("cannot read the files that the target needs: {error}");
+        Err(Error::new(Code::LocalIo, message).source(error))
+    })
+}
+
+fn failed() -> Error {
+    Error::new(Code::Internal, "opening the target failed inside the agent: see its log")
+}
+
+pub(super) fn unknown(target: &str) -> Error {
+    let target = shortened(target, MAX_TARGET);
+    Error::new(Code::TargetUnknown, format!("there is no target \"{target}\": open it first"))
+        .fact("target", target)
+}
