@@ -1,7 +1,10 @@
 //! Arguments, logging, then one of the two doors.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,15 +21,28 @@ const DESCRIPTORS: usize = 9;
 /// The work is waiting and hashing; hashing has threads of its own.
 const WORKERS: usize = 2;
 
+/// Threads besides the first one that a session needs at least: those of the runtime, of the log, of
+/// standard input and output, and two for files.
+const THREADS: usize = WORKERS + 5;
+
+/// A fault on this thread is a sentence in the log and ends in its own exit code.
 fn main() -> ExitCode {
+    catch_unwind(begin).unwrap_or(Exit::Internal.into())
+}
+
+fn begin() -> ExitCode {
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
     let for_host = matches!(cli.command, Command::Serve(_)) && !std::io::stderr().is_terminal();
-    let format = if for_host { logging::Format::Json } else { logging::Format::Human };
+    let threads = threads_to_start()
+        .context("cannot start: the limit of processes (ulimit -u) is too low; raise it");
+    // Lines in JSON need a thread as well.
+    let in_json = for_host && threads.is_ok();
+    let format = if in_json { logging::Format::Json } else { logging::Format::Human };
     let log = logging::start(format, cli.log_level());
-    let exit = run(&cli).unwrap_or_else(|error| {
+    let exit = threads.and_then(|()| run(&cli)).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         Exit::Internal.into()
     });
@@ -39,14 +55,16 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         .context("cannot start: the limit of open files (ulimit -n) is too low; raise it")?;
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.context("cannot start the threads of the agent")?;
-    let exit = if let Command::Serve(options) = &cli.command {
-        serve(&runtime, options)?
-    } else {
-        cli::run(&runtime, &cli.command, cli.verbose > 0).into()
+    let work = || {
+        if let Command::Serve(options) = &cli.command {
+            return serve(&runtime, options);
+        }
+        Ok(cli::run(&runtime, &cli.command, cli.verbose > 0).into())
     };
-    // A thread that waits for a slow disk or terminal must not hold up the end.
+    let exit = catch_unwind(AssertUnwindSafe(work));
+    // A thread that waits for a slow disk or terminal must not hold up the end, faults included.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    Ok(exit)
+    exit.unwrap_or(Ok(Exit::Internal.into()))
 }
 
 /// Whether there are as many descriptors as the program needs before it has done anything. Without
@@ -57,6 +75,25 @@ fn descriptors_to_start() -> std::io::Result<()> {
         let stderr = std::io::stderr();
         let duplicates = (0..DESCRIPTORS).map(|_| rustix::io::dup(&stderr));
         duplicates.collect::<Result<Vec<_>, _>>()?;
+    }
+    Ok(())
+}
+
+/// Whether there are as many threads as the program needs. Without them the runtime panics, or waits
+/// for ever.
+fn threads_to_start() -> std::io::Result<()> {
+    let (go, wait) = channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let threads = (0..THREADS).map(|_| {
+        let wait = Arc::clone(&wait);
+        // All wait until the last one is there.
+        std::thread::Builder::new().spawn(move || drop(wait.lock().map(|wait| wait.recv())))
+    });
+    let threads = threads.collect::<Result<Vec<_>, _>>();
+    drop(go);
+    for thread in threads? {
+        // None of them can panic.
+        let _ = thread.join();
     }
     Ok(())
 }
