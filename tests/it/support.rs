@@ -312,6 +312,13 @@ impl TestServer {
         put.body(content.into().into()).send().await.unwrap();
     }
 
+    /// Six bytes with this upload marker.
+    pub(crate) async fn put_marked(&self, key: &str, mark: &str) {
+        let put = self.client.put_object().bucket(&self.bucket).key(key);
+        let put = put.metadata("s3-backup-agent", mark).body(b"marked".to_vec().into());
+        put.send().await.unwrap();
+    }
+
     pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {
         match self.client.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(object) => Some(object.body.collect().await.unwrap().to_vec()),

@@ -242,3 +242,38 @@ async fn an_outage_is_a_time_of_an_hour_at_most() {
     shell.run(&[&"download", &"x", &"--outage", &"1h", &"--json"]).await.json(0);
     assert_eq!(std::fs::read(shell.path("x.tar")).unwrap(), b"content");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn small_file_that_is_no_regular_one_is_refused_at_once() {
+    let server = TestServer::embedded().await;
+    let shell = Shell::of(&server);
+    let fifo = shell.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let fifo = fifo.display().to_string();
+    for path in ["/dev/zero", "/", &fifo] {
+        for (flag, code, exit) in [
+            ("--ca-file", "invalid_config", 5),
+            ("--secret-access-key-file", "invalid_config", 5),
+            ("--session-token-file", "invalid_config", 5),
+        ] {
+            let error = shell.run(&[&"list", &"--json", &flag, &path]).await.error(exit, code);
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("not a regular file") && message.contains(path), "{message}");
+        }
+        let file = real_backup(REAL[0].0);
+        let upload = shell.run(&[&"upload", &file, &"--json", &"--metadata", &path]).await;
+        let error = upload.error(74, "local_io");
+        assert!(error["message"].as_str().unwrap().contains("not a regular file"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn fault_on_the_main_thread_has_an_exit_code_of_its_own() {
+    let server = TestServer::embedded().await;
+    let mut shell = Shell::of(&server);
+    shell.env.push(("S3_BACKUP_AGENT_DEMO_FAULT".to_owned(), "list".to_owned()));
+    let ran = shell.run(&[&"list"]).await;
+    assert_eq!(ran.code, 70, "{ran:?}");
+    assert!(ran.stderr.contains("a fault inside the agent"), "{ran:?}");
+}

@@ -10,6 +10,8 @@ mod clocks;
 mod documents;
 mod elsewhere;
 mod encryption;
+#[cfg(unix)]
+mod lag;
 mod order;
 mod outage;
 mod pages;

@@ -92,3 +92,23 @@ async fn signatures_more_than_a_day_off_are_not_made() {
         assert!(listed.message.contains("clock"), "{}", listed.message);
     }
 }
+
+#[tokio::test]
+async fn clock_before_1970_or_far_ahead_is_no_fault() {
+    let server = TestServer::start().await;
+    for (id, moment) in [
+        ("early", "@1965-03-01 00:00:00"),
+        ("begin", "@1970-01-01 00:00:01"),
+        ("late", "@2200-01-01 00:00:00"),
+        ("last", "@9999-12-31 23:59:58"),
+    ] {
+        let host = in_another_time(&server, moment).await;
+        let stored =
+            host.upload("t1", backup(id), json!({"size": 1000}), Noise::new(3, 1000)).await;
+        if let Err(error) = stored {
+            assert_ne!(error.data.code, "internal", "{moment}: {}", error.message);
+        }
+        let log = host.stderr_lines().join("\n");
+        assert!(!log.contains("fault inside the agent"), "{moment}: {log}");
+    }
+}

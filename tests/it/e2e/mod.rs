@@ -22,6 +22,8 @@ mod round_trip;
 pub(crate) mod stops;
 pub(crate) mod streams;
 mod sweep;
+#[cfg(unix)]
+pub(crate) mod trust;
 mod validate;
 mod verify;
 

@@ -241,3 +241,50 @@ async fn snapshot_of_an_old_home_assistant_is_recovered() {
     );
     assert_eq!((&metadata["folders"], &metadata["protected"]), (&json!(["share"]), &json!(true)));
 }
+
+#[tokio::test]
+async fn recover_of_an_id_that_no_backup_can_have_writes_nothing() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    for (file, id) in [
+        ("control.tar", "a\u{1b}[31m".to_owned()),
+        ("empty.tar", String::new()),
+        ("line.tar", "a\nb".to_owned()),
+        ("long.tar", "x".repeat(35_000)),
+        ("longer.tar", "ü".repeat(1_000)),
+    ] {
+        server.put(&key(&server, file), tar(&[("backup.json", &backup_json(&id))])).await;
+    }
+    server.put(&key(&server, "good.tar"), tar(&[("backup.json", &backup_json("good"))])).await;
+    let before = server.objects().await;
+    for dry_run in [true, false] {
+        for archive in recover(&host, dry_run).await {
+            if archive["name"] == "good" {
+                continue;
+            }
+            assert_eq!(archive["status"], "unknown", "{archive}");
+            let code = archive["error"]["code"].as_str().unwrap();
+            assert!(["corrupt_metadata", "too_large"].contains(&code), "{archive}");
+        }
+    }
+    assert_eq!(server.objects().await.len(), before.len() + 1);
+    assert_eq!(ids(&host).await, ["good"]);
+}
+
+#[tokio::test]
+async fn recovered_is_what_a_listing_shows() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    // The first two have one id, so that one of them would be left out of a listing.
+    for (file, id) in [("a.tar", "twin"), ("b.tar", "twin"), ("c.tar", "other")] {
+        server.put(&key(&server, file), tar(&[("backup.json", &backup_json(id))])).await;
+    }
+    let found = recover(&host, false).await;
+    let recovered = found.iter().filter(|archive| archive["status"] == "recovered");
+    let mut recovered: Vec<_> =
+        recovered.map(|archive| archive["backup_id"].as_str().unwrap().to_owned()).collect();
+    recovered.sort();
+    let mut listed = ids(&host).await;
+    listed.sort();
+    assert_eq!(recovered, listed);
+}

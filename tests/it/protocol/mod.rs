@@ -4,6 +4,8 @@ mod bad_config;
 #[cfg(target_os = "linux")]
 mod endurance;
 mod faults;
+#[cfg(unix)]
+mod files;
 mod framing;
 #[cfg(unix)]
 mod limits;

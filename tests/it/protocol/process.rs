@@ -129,3 +129,33 @@ async fn a_stray_print_cannot_reach_the_host() {
     }
     host.call("ping", json!({})).await.unwrap();
 }
+
+/// The agent in a shell that sets a limit first, as a user to whom limits apply.
+#[cfg(target_os = "linux")]
+async fn limited(limit: &str) -> std::process::Output {
+    let mut shell = tokio::process::Command::new("sh");
+    let agent = agent_command();
+    shell.arg("-c").arg(format!("{limit} && exec \"$0\" serve")).arg(agent);
+    if rustix::process::geteuid().is_root() {
+        shell.uid(65_534);
+    }
+    let shell = shell.current_dir("/").env_remove("HOME").stdin(Stdio::null()).kill_on_drop(true);
+    tokio::time::timeout(Duration::from_secs(60), shell.output()).await.unwrap().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn limit_of_the_system_is_a_sentence_and_no_fault() {
+    for (limit, words) in
+        [("ulimit -u 1", "ulimit -u"), ("ulimit -u 2", "ulimit -u"), ("ulimit -n 6", "ulimit -n")]
+    {
+        let ended = limited(limit).await;
+        let log = String::from_utf8_lossy(&ended.stderr);
+        // Where the program itself may not be read by that user, there is nothing to try.
+        if matches!(ended.status.code(), Some(126 | 127)) {
+            continue;
+        }
+        assert_eq!(ended.status.code(), Some(70), "{limit}: {log}");
+        assert!(log.contains(words), "{limit}: {log}");
+    }
+}

@@ -1,0 +1,119 @@
+//! A storage whose listing and whose single answers are behind each other: nothing is deleted on the
+//! word of one of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::address;
+use crate::e2e::leftovers::{connect_to, settled};
+use crate::e2e::trust::{MARK, record_at};
+use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
+use crate::support::TestServer;
+
+/// Leaves out of listings what ends so, and answers a look at what ends otherwise with 404.
+struct Lag {
+    upstream: SocketAddr,
+    not_listed: &'static str,
+    not_seen: &'static str,
+}
+
+impl Relay for Lag {
+    async fn handle(
+        self: Arc<Self>,
+        _: usize,
+        request: Request<Incoming>,
+    ) -> io::Result<Response<Body>> {
+        let (head, content) = request.into_parts();
+        let is_listing = head.uri.query().is_some_and(|query| query.contains("prefix="));
+        let ends = |ending: &str| !ending.is_empty() && head.uri.path().ends_with(ending);
+        if head.method == Method::HEAD && ends(self.not_seen) {
+            let answer = Response::builder().status(StatusCode::NOT_FOUND);
+            return answer.body(body("")).map_err(io::Error::other);
+        }
+        let content = content.collect().await.map_err(io::Error::other)?.to_bytes();
+        let (mut head, content) = pass_on(self.upstream, head, content).await?.into_parts();
+        let content = collect(content).await?;
+        if !is_listing || self.not_listed.is_empty() {
+            return Ok(Response::from_parts(head, body(content)));
+        }
+        head.headers.remove(http::header::CONTENT_LENGTH);
+        let text = String::from_utf8(content.to_vec()).map_err(io::Error::other)?;
+        let hidden = format!("{}</Key>", self.not_listed);
+        let shown =
+            text.split_inclusive("</Contents>").map(|piece| match piece.split_once("<Contents>") {
+                Some((before, object)) if object.contains(&hidden) => before.to_owned(),
+                _ => piece.to_owned(),
+            });
+        Ok(Response::from_parts(head, body(shown.collect::<String>())))
+    }
+}
+
+fn key(server: &TestServer, rest: &str) -> String {
+    format!("{}/backups/{rest}", server.prefix).trim_start_matches('/').to_owned()
+}
+
+/// A whole backup, and the settings of a target that sees it so.
+async fn whole(not_listed: &'static str, not_seen: &'static str) -> (TestServer, Listening, Value) {
+    let server = TestServer::embedded().await;
+    server.put_marked(&key(&server, "a.tar"), MARK).await;
+    let document = json!({"backup_id": "a", "size": 6}).to_string();
+    server.put(&key(&server, "a.metadata.json"), document).await;
+    let lag = Lag { upstream: address(&server), not_listed, not_seen };
+    let listening = Listening::start(None, Arc::new(lag)).await;
+    let mut config = server.config();
+    config["endpoint"] = format!("http://{}", listening.address).into();
+    (server, listening, config)
+}
+
+/// What is not listed, and what is not seen.
+const LAGS: [(&str, &str); 4] =
+    [("a.tar", ""), ("a.metadata.json", ""), ("", "a.tar"), ("", "a.metadata.json")];
+
+#[tokio::test]
+async fn sweep_of_a_lagging_storage_deletes_no_half_of_a_backup() {
+    for (not_listed, not_seen) in LAGS {
+        let (server, _listening, config) = whole(not_listed, not_seen).await;
+        let state = tempfile::tempdir().unwrap();
+        let host = connect_to(config, state.path()).await;
+        for dry_run in [true, false] {
+            let params = json!({
+                "target": "t1", "older_than_s": 0, "objects": true, "dry_run": dry_run,
+            });
+            let swept = host.call("target.sweep", params).await.unwrap();
+            assert_eq!(swept["leftovers"], json!([]), "{not_listed} {not_seen}");
+        }
+        assert_eq!(server.objects().await.len(), 2, "{not_listed} {not_seen}");
+    }
+}
+
+#[tokio::test]
+async fn cleanup_of_a_lagging_storage_deletes_no_half_of_a_backup() {
+    for (not_listed, not_seen) in LAGS {
+        let (server, _listening, config) = whole(not_listed, not_seen).await;
+        let state = tempfile::tempdir().unwrap();
+        let (archive, document) = (key(&server, "a.tar"), key(&server, "a.metadata.json"));
+        let (path, text) = record_at(&config, state.path(), &archive, &document);
+        std::fs::write(&path, text).unwrap();
+        let host = connect_to(config, state.path()).await;
+        settled(&host).await;
+        assert!(!path.exists(), "the record was looked at");
+        assert_eq!(server.objects().await.len(), 2, "{not_listed} {not_seen}");
+    }
+}
+
+#[tokio::test]
+async fn recover_of_a_lagging_storage_writes_over_no_metadata() {
+    let (server, _listening, config) = whole("a.metadata.json", "").await;
+    let state = tempfile::tempdir().unwrap();
+    let document = key(&server, "a.metadata.json");
+    let before = server.get(&document).await;
+    let host = connect_to(config, state.path()).await;
+    host.call("target.recover", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(server.get(&document).await, before);
+}
