@@ -11,7 +11,6 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::SystemTime;
 
 use console::style;
 use serde_json::{Map, Value, json};
@@ -27,7 +26,7 @@ use self::queue::Queue;
 use crate::error::clean;
 use crate::error::text::quoted;
 use crate::protocol::LogLevel;
-use crate::system::utc;
+use crate::system::now;
 
 /// Longest line in JSON, in bytes with its line feed.
 pub const MAX_LINE: usize = 8 << 10;
@@ -230,7 +229,7 @@ impl Out {
 
 /// Leaves out the last fields of a line that would be too long.
 fn json_line(level: Level, sentence: &str, mut fields: Map<String, Value>) -> Vec<u8> {
-    let ts = utc(SystemTime::now()).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let ts = now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     loop {
         let mut line = Map::new();
         line.insert("ts".to_owned(), json!(ts));

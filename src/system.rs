@@ -183,6 +183,11 @@ pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     options.write(true).create_new(true).open(path)
 }
 
+/// The time of this machine.
+pub(crate) fn now() -> DateTime<Utc> {
+    utc(SystemTime::now())
+}
+
 /// A moment as a date. A machine without a battery for its clock starts in 1970 or before it.
 pub(crate) fn utc(moment: SystemTime) -> DateTime<Utc> {
     let (sign, distance) = match moment.duration_since(SystemTime::UNIX_EPOCH) {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::check::invalid;
 use crate::error::Result;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use super::Operation;
 use crate::config::{Addressing, Provider, TargetConfig};
 use crate::error::{Code, Error, Fact};
+use crate::system::now;
 
 /// The feature that an error names when a storage wants the header.
 pub(super) const CONTENT_MD5: &str = "Content-MD5";
@@ -67,14 +68,14 @@ impl Quirks {
 
     /// Notes the time of the storage.
     pub(super) fn it_is(&self, time: DateTime<Utc>) {
-        let ahead = Utc::now().signed_duration_since(time).num_seconds();
+        let ahead = now().signed_duration_since(time).num_seconds();
         self.ahead_s.store(ahead, Ordering::Relaxed);
     }
 
     /// The earlier of our time and the server's, in seconds since 1970. So neither clock alone makes
     /// anything look old.
     pub(super) fn now(&self) -> i64 {
-        Utc::now().timestamp().saturating_sub(self.ahead_s.load(Ordering::Relaxed).max(0))
+        now().timestamp().saturating_sub(self.ahead_s.load(Ordering::Relaxed).max(0))
     }
 
     fn lock(&self) -> MutexGuard<'_, InForce> {

@@ -4,7 +4,6 @@
 //! same. Writing fills in what readers of this layout rely on.
 
 use std::ops::RangeInclusive;
-use std::time::SystemTime;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata};
 use crate::s3::PartDigest;
-use crate::system::utc;
+use crate::system::now;
 
 /// Name of our member.
 const OURS: &str = "s3_backup_agent";
@@ -125,7 +124,7 @@ pub fn write(
     let neutral = [
         ("addons", json!([])),
         ("backup_id", json!(id)),
-        ("date", json!(utc(SystemTime::now()).to_rfc3339())),
+        ("date", json!(now().to_rfc3339())),
         ("database_included", json!(false)),
         ("extra_metadata", json!({})),
         ("folders", json!([])),

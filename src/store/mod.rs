@@ -313,7 +313,7 @@ impl Store {
         }
         let content = metadata::write(given, id, name, size, None);
         // Nothing is written that no listing would show.
-        Summary::read(&content)?.backup(name, size)?;
+        Summary::read(&content)?;
         let content = Payload::new(vec![content]);
         let write = Write { replaces: false, ..of_document(&key) };
         let stored = self.bucket.put(write, &content).await;

@@ -5,6 +5,8 @@
 
 use std::io::{self, Write};
 
+use tar::{EntryType, Header};
+
 /// Tars are made of blocks of so many bytes.
 pub(super) const BLOCK: usize = 512;
 
@@ -38,8 +40,8 @@ pub(super) struct Facts {
 /// # Errors
 /// Those of `out`.
 pub(super) fn file(out: &mut impl Write, name: &[u8], facts: &Facts) -> io::Result<()> {
-    long(out, b'L', name)?;
-    out.write_all(&header(name, b'0', b"", facts))
+    long(out, EntryType::GNULongName, name)?;
+    out.write_all(header(name, EntryType::Regular, b"", facts).as_bytes())
 }
 
 /// Writes the headers of a folder. The name ends in a slash.
@@ -47,8 +49,9 @@ pub(super) fn file(out: &mut impl Write, name: &[u8], facts: &Facts) -> io::Resu
 /// # Errors
 /// Those of `out`.
 pub(super) fn folder(out: &mut impl Write, name: &[u8], facts: &Facts) -> io::Result<()> {
-    long(out, b'L', name)?;
-    out.write_all(&header(name, b'5', b"", &Facts { size: 0, ..facts.clone() }))
+    long(out, EntryType::GNULongName, name)?;
+    let facts = Facts { size: 0, ..facts.clone() };
+    out.write_all(header(name, EntryType::Directory, b"", &facts).as_bytes())
 }
 
 /// Writes the headers of a symbolic link.
@@ -61,9 +64,10 @@ pub(super) fn link(
     target: &[u8],
     facts: &Facts,
 ) -> io::Result<()> {
-    long(out, b'K', target)?;
-    long(out, b'L', name)?;
-    out.write_all(&header(name, b'2', target, &Facts { size: 0, ..facts.clone() }))
+    long(out, EntryType::GNULongLink, target)?;
+    long(out, EntryType::GNULongName, name)?;
+    let facts = Facts { size: 0, ..facts.clone() };
+    out.write_all(header(name, EntryType::Symlink, target, &facts).as_bytes())
 }
 
 /// Writes zeros up to the next block, after content of this length.
@@ -84,55 +88,50 @@ pub(super) fn end(out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Writes a member that holds the name or target of the next one, if that needs one.
-fn long(out: &mut impl Write, kind: u8, text: &[u8]) -> io::Result<()> {
+fn long(out: &mut impl Write, kind: EntryType, text: &[u8]) -> io::Result<()> {
     if text.len() <= SHORT {
         return Ok(());
     }
     let size = text.len() as u64 + 1;
     let facts = Facts { mode: 0o644, size, ..Facts::default() };
-    out.write_all(&header(b"././@LongLink", kind, b"", &facts))?;
+    out.write_all(header(b"././@LongLink", kind, b"", &facts).as_bytes())?;
     out.write_all(text)?;
     out.write_all(&[0])?;
     pad(out, size)
 }
 
-fn header(name: &[u8], kind: u8, target: &[u8], facts: &Facts) -> Vec<u8> {
-    let mut header = Vec::with_capacity(BLOCK);
-    header.extend(text(name));
-    header.extend(number(facts.mode.into(), 8));
-    header.extend(number(facts.uid.into(), 8));
-    header.extend(number(facts.gid.into(), 8));
-    header.extend(number(facts.size.into(), 12));
-    header.extend(number(facts.mtime.into(), 12));
-    // The sum, which counts as blanks in itself.
-    header.extend([b' '; 8]);
-    header.push(kind);
-    header.extend(text(target));
-    header.extend(b"ustar  \0");
-    header.resize(BLOCK, 0);
-    let sum: u32 = header.iter().copied().map(u32::from).sum();
-    header.splice(148..156, format!("{sum:06o}\0 ").into_bytes());
+fn header(name: &[u8], kind: EntryType, target: &[u8], facts: &Facts) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(facts.mode);
+    header.set_uid(facts.uid.into());
+    header.set_gid(facts.gid.into());
+    header.set_size(facts.size);
+    header.set_mtime(facts.mtime.unsigned_abs());
+    if let Some(fields) = header.as_gnu_mut() {
+        // Byte by byte: the library would put names and targets in order.
+        fill(&mut fields.name, name);
+        fill(&mut fields.linkname, target);
+        if facts.mtime < 0 {
+            fields.mtime = negative(facts.mtime);
+        }
+    }
+    header.set_cksum();
     header
 }
 
 /// As much of it as there is room for.
-fn text(bytes: &[u8]) -> Vec<u8> {
-    let mut field: Vec<_> = bytes.iter().copied().take(SHORT).collect();
-    field.resize(SHORT, 0);
-    field
+fn fill(field: &mut [u8; SHORT], bytes: &[u8]) {
+    for (place, byte) in field.iter_mut().zip(bytes) {
+        *place = *byte;
+    }
 }
 
-/// Octal digits, or where these do not suffice the number in binary: a mark, then the two's
-/// complement.
-fn number(value: i128, width: usize) -> Vec<u8> {
-    let digits = width - 1;
-    if (0..1 << (3 * digits)).contains(&value) {
-        return format!("{value:0digits$o}\0").into_bytes();
-    }
-    let bytes = value.to_be_bytes();
-    let mut field = bytes.get(bytes.len() - width..).unwrap_or_default().to_vec();
-    if let Some(mark) = field.first_mut() {
-        *mark = if value < 0 { 0xff } else { 0x80 };
+/// A negative number in binary, as its two's complement, which the library does not write.
+fn negative(value: i64) -> [u8; 12] {
+    let mut field = [0xff; 12];
+    for (place, byte) in field.iter_mut().skip(4).zip(value.to_be_bytes()) {
+        *place = byte;
     }
     field
 }
@@ -141,13 +140,32 @@ fn number(value: i128, width: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn numbers(size: u64, mtime: i64) -> ([u8; 12], [u8; 12]) {
+        let facts = Facts { mode: 0o644, size, mtime, ..Facts::default() };
+        let header = header(b"name", EntryType::Regular, b"", &facts);
+        let fields = header.as_gnu().unwrap();
+        (fields.size, fields.mtime)
+    }
+
     #[test]
     fn number_outside_of_octal_is_binary() {
-        assert_eq!(number(0o644, 8), b"0000644\0");
-        assert_eq!(number((1 << 33) - 1, 12), b"77777777777\0");
-        assert_eq!(number(1 << 33, 12), [0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
-        assert_eq!(number(-1, 12), [0xff; 12]);
-        assert_eq!(number(0o7_777_777, 8), b"7777777\0");
-        assert_eq!(number(u32::MAX.into(), 8), [0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        let binary = |value: i128| {
+            let mut field: [u8; 12] = value.to_be_bytes()[4..].try_into().unwrap();
+            field[0] = if value < 0 { 0xff } else { 0x80 };
+            field
+        };
+        assert_eq!(numbers((1 << 33) - 1, 0o17), (*b"77777777777\0", *b"00000000017\0"));
+        assert_eq!(numbers(1 << 33, 1 << 33), (binary(1 << 33), binary(1 << 33)));
+        assert_eq!(numbers(u64::MAX, i64::MAX), (binary(u64::MAX.into()), binary(i64::MAX.into())));
+        for before_1970 in [-1, -86_400, i64::MIN] {
+            assert_eq!(numbers(0, before_1970).1, binary(before_1970.into()));
+        }
+    }
+
+    #[test]
+    fn names_and_targets_are_stored_byte_by_byte() {
+        let header = header(b"./a//b/../c", EntryType::Symlink, b"a//b/./\xff", &Facts::default());
+        assert_eq!(&header.path_bytes()[..], b"./a//b/../c");
+        assert_eq!(&header.link_name_bytes().unwrap()[..], b"a//b/./\xff");
     }
 }

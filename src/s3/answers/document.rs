@@ -204,6 +204,7 @@ fn read(body: &[u8], kind: Kind) -> Result<Content, Unread> {
     let (mut deeper, mut is_over) = (0_usize, false);
     let mut text: Option<Vec<u8>> = None;
     loop {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
         let event = reader.read_event().map_err(|error| match error {
             // All of these mean that something has no end.
             quick_xml::Error::Syntax(_) if begins(body, kind) => Unread::Cut,

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::s3::bounds::{MEMBER, SKEW};
 use crate::s3::object::MARK_HEADER;
+use crate::system::now;
 
 /// Headers that are read, by the SDK or by us.
 const USED: &[&str] = &[
@@ -39,7 +40,7 @@ pub(super) fn keep_used(response: &mut HttpResponse) {
         response.add_extension(ServerDate(date));
     }
     let is_near = date.is_some_and(|date| {
-        let apart = Utc::now().signed_duration_since(date).abs();
+        let apart = now().signed_duration_since(date).abs();
         apart.to_std().is_ok_and(|apart| apart <= SKEW)
     });
     let modified = response.headers().get("last-modified").and_then(moment);

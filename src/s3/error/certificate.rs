@@ -1,21 +1,25 @@
 //! What is said about a certificate that was refused.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 
 use crate::error::{Code, Error};
 use crate::s3::tls::{Problem, UntrustedCertificate};
+use crate::system::now;
 
 /// Of the server at `endpoint`.
 pub(super) fn untrusted(endpoint: &str, fault: &UntrustedCertificate) -> Error {
     let problem = fault.problem;
     let why = why(problem);
-    let message = match problem {
-        Problem::GivenExpired(_) | Problem::GivenNotYetValid(_) | Problem::GivenNotAuthority => {
-            format!(
-                "cannot trust the certificate of {endpoint}: the CA certificate that you gave {why}"
-            )
-        }
-        _ => format!("the certificate of {endpoint} is not trusted: {why}"),
+    let is_about_given = matches!(
+        problem,
+        Problem::GivenExpired(_) | Problem::GivenNotYetValid(_) | Problem::GivenNotAuthority
+    );
+    let message = if is_about_given {
+        format!(
+            "cannot trust the certificate of {endpoint}: the CA certificate that you gave {why}"
+        )
+    } else {
+        format!("the certificate of {endpoint} is not trusted: {why}")
     };
     let field = if problem == Problem::OtherName { "endpoint" } else { "ca_certificate" };
     Error::new(Code::TlsUntrusted, message)
@@ -126,6 +130,7 @@ fn why(problem: Problem) -> String {
 
 /// Of the proxy on the way; the remedies of a server do not apply to it.
 pub(super) fn of_proxy(fault: &UntrustedCertificate) -> String {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others name no remedy of a server")]
     let why = match fault.problem {
         Problem::UnknownIssuer | Problem::OtherKey | Problem::SelfSigned => {
             "its issuer is unknown here".to_owned()
@@ -143,5 +148,5 @@ fn day(seconds: i64) -> String {
 }
 
 fn today() -> String {
-    day(Utc::now().timestamp())
+    day(now().timestamp())
 }

@@ -122,10 +122,10 @@ fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
         ),
     };
     let error = Error::new(Code::CannotConnect, message).fact("stage", "proxy").fact("host", proxy);
-    match &fault.problem {
-        ProxyProblem::Refused { status, .. } => error.fact("answer", status.as_str()),
-        _ => error,
+    if let ProxyProblem::Refused { status, .. } = &fault.problem {
+        return error.fact("answer", status.as_str());
     }
+    error
 }
 
 fn no_way_to_proxy(endpoint: &str, fault: &ProxyFault) -> String {

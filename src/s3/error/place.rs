@@ -3,7 +3,6 @@
 //! The first half of the rules: everything about the endpoint, the clock, the keys, the region and
 //! the bucket, where a person has to change a setting.
 
-use chrono::Utc;
 use url::Url;
 
 use super::answer::{is_region, shortened};
@@ -11,6 +10,7 @@ use super::rules::Rules;
 use super::{Context, Operation};
 use crate::error::text::quoted;
 use crate::error::{Code, Error};
+use crate::system::now;
 
 /// Difference of the clocks from which storages refuse, 15 minutes.
 const MOST_SKEW: u64 = 900;
@@ -111,7 +111,7 @@ impl Rules<'_> {
 
     pub(super) fn clock(&self) -> Option<Error> {
         let server = self.document.server_time.or_else(|| self.answer.date());
-        let ahead = server.map(|server| Utc::now().signed_duration_since(server).num_seconds());
+        let ahead = server.map(|server| now().signed_duration_since(server).num_seconds());
         // Once a request was signed by the server's clock, the reason is another one.
         let looks_skewed = !self.context.clock_corrected
             && ahead.is_some_and(|ahead| ahead.unsigned_abs() > MOST_SKEW);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_smithy_types::body::SdkBody;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use http::Uri;
 use hyper_rustls::HttpsConnector;
 use tower_service::Service;
@@ -18,6 +18,7 @@ use crate::config::TargetConfig;
 use crate::error::text::quoted_within;
 use crate::error::{Code, Error, Result};
 use crate::s3::error::{broken, unreachable};
+use crate::system::now;
 
 /// Time for each step; a proxy has its own in addition.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -139,7 +140,7 @@ impl Reach {
             header(http::header::DATE).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         Ok(Greeting {
             server: header(http::header::SERVER).map(|name| quoted_within(name, 64)),
-            ahead_s: date.map(|date| Utc::now().signed_duration_since(date).num_seconds()),
+            ahead_s: date.map(|date| now().signed_duration_since(date).num_seconds()),
         })
     }
 

@@ -122,6 +122,7 @@ impl Checked<'_> {
         }
         let is_given = self.given.iter().any(|given| given.der == *self.end_entity);
         let is_self_signed = own.subject() == own.issuer() && !is_given;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the others are as they are")]
         match named(cause) {
             problem @ (Problem::OtherName | Problem::Version) => problem,
             _ if is_self_signed => self.short_key().unwrap_or(Problem::SelfSigned),
@@ -144,12 +145,8 @@ impl Checked<'_> {
 /// The RSA key of a certificate, when it is too short for the library.
 pub(super) fn short_key(certificate: &CertificateDer<'_>) -> Option<Problem> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    match parsed.public_key().parsed().ok()? {
-        PublicKey::RSA(key) if (1..SHORTEST_RSA_KEY).contains(&key.key_size()) => {
-            Some(Problem::ShortKey(key.key_size()))
-        }
-        _ => None,
-    }
+    let PublicKey::RSA(key) = parsed.public_key().parsed().ok()? else { return None };
+    (1..SHORTEST_RSA_KEY).contains(&key.key_size()).then(|| Problem::ShortKey(key.key_size()))
 }
 
 fn seconds(time: UnixTime) -> i64 {

@@ -31,7 +31,7 @@ impl Relay for Below {
         let (mut head, content) = request.into_parts();
         let content = collect(content).await?;
         let refused = |status, text: String| {
-            Ok(Response::builder().status(status).body(body(text)).map_err(io::Error::other)?)
+            Response::builder().status(status).body(body(text)).map_err(io::Error::other)
         };
         if let Err(code) = self.keys.refuse(&head, &content) {
             return refused(403, format!("<Error><Code>{code}</Code></Error>"));
