@@ -14,8 +14,12 @@ const HEXADECIMAL: usize = 64;
 /// Whether a part of the text is as random as a key.
 pub(super) fn looks_secret(text: &str) -> bool {
     // Slashes and plus signs are a part of many secrets, so they do not end a run.
-    text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"/+=".contains(letter))
-        .any(is_key)
+    let mut runs =
+        text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"/+=".contains(letter));
+    // A folder may come before the secret.
+    runs.any(|run| {
+        is_key(run) || run.match_indices('/').any(|(at, _)| run.get(at..).is_some_and(is_key))
+    })
 }
 
 fn is_key(run: &str) -> bool {
