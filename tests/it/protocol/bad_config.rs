@@ -1,13 +1,12 @@
 //! Settings that cannot work: refused when the target is opened, naming the field and the remedy.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{config, session};
 
-#[tokio::test]
-async fn bad_settings_name_the_field_and_the_remedy() {
-    let host = session().await;
-    for (changes, code, field, remedy) in [
+/// Changes to good settings, and the code, the field and a part of the remedy that they lead to.
+fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
+    vec![
         (
             json!({"endpoint": "s3.example.org"}),
             "invalid_endpoint",
@@ -113,7 +112,13 @@ async fn bad_settings_name_the_field_and_the_remedy() {
             "ca_certificate",
             "BEGIN CERTIFICATE",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn bad_settings_name_the_field_and_the_remedy() {
+    let host = session().await;
+    for (changes, code, field, remedy) in refusals() {
         let params = json!({"target": "t1", "config": config(changes.clone())});
         let error = host.call("target.open", params).await.unwrap_err();
         assert_eq!(error.data.code, code, "{changes}: {}", error.message);
