@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{config, session};
 
 /// Changes to good settings, and the code, the field and a part of the remedy that they lead to.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
     vec![
         (
