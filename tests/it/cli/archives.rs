@@ -125,12 +125,13 @@ async fn archive_with_absurd_headers_is_read_in_little_memory() {
 }
 
 #[tokio::test]
-async fn metadata_file_without_end_is_refused() {
+async fn metadata_file_that_is_too_large_is_refused() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     shell.write("file", "x");
+    shell.write("metadata", format!("{{\"name\": \"{}\"}}", "x".repeat(200_000)));
     let upload: [&dyn AsRef<OsStr>; 7] =
-        [&"upload", &"file", &"--name", &"x", &"--metadata", &"/dev/zero", &"--json"];
+        [&"upload", &"file", &"--name", &"x", &"--metadata", &"metadata", &"--json"];
     let error = shell.run(&upload).await.error(64, "invalid_params");
     assert!(error["message"].as_str().unwrap().contains("is too large"), "{error}");
 }

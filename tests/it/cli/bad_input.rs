@@ -259,7 +259,7 @@ async fn small_file_that_is_no_regular_one_is_refused_at_once() {
         ] {
             let error = shell.run(&[&"list", &"--json", &flag, &path]).await.error(exit, code);
             let message = error["message"].as_str().unwrap();
-            assert!(message.contains("not a regular file") && message.contains(path), "{message}");
+            assert!(message.contains("not a regular file"), "{message}");
         }
         let file = real_backup(REAL[0].0);
         let upload = shell.run(&[&"upload", &file, &"--json", &"--metadata", &path]).await;

@@ -51,7 +51,7 @@ impl Authority {
         let mut params = params(hosts, "Test storage");
         change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity::new(&certificate, &key)
+        Identity::new(&certificate, &key, None)
     }
 }
 
@@ -93,12 +93,23 @@ impl Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = params(&[host], "Test storage");
         change(&mut params);
-        Self::new(&params.self_signed(&key).unwrap(), &key)
+        Self::new(&params.self_signed(&key).unwrap(), &key, None)
     }
 
-    fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<Self> {
+    /// One with something else behind it that is called a certificate.
+    pub(super) fn self_signed_before(host: &str, other: Vec<u8>) -> Arc<Self> {
+        let key = KeyPair::generate().unwrap();
+        let own = params(&[host], "Test storage").self_signed(&key).unwrap();
+        Self::new(&own, &key, Some(other.into()))
+    }
+
+    fn new(
+        certificate: &rcgen::Certificate,
+        key: &KeyPair,
+        other: Option<CertificateDer<'static>>,
+    ) -> Arc<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let chain = vec![certificate.der().clone()];
+        let chain = std::iter::once(certificate.der().clone()).chain(other).collect();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

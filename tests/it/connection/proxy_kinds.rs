@@ -189,6 +189,10 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
         let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", system)];
         let host = open(&server, endpoint, changes, &environment).await.unwrap();
         there_and_back(&host).await;
+        for id in ["small", "large"] {
+            let delete = json!({"target": "t1", "backup_id": id});
+            host.call("backup.delete", delete).await.unwrap();
+        }
         assert!(proxy.seen().len() > 1);
         // Neither the certificate of the target nor `verify_tls` is about the proxy.
         let none = folder.path().join("none.pem");

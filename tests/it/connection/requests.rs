@@ -94,6 +94,8 @@ async fn only_calls_that_every_storage_has_are_made() {
         "GET bucket delimiter list-type max-keys prefix",
         "GET bucket delimiter list-type prefix",
         "GET bucket list-type max-keys prefix",
+        // Below a folder without backups, to find those that are elsewhere.
+        "GET bucket list-type prefix",
         // These two may be refused.
         "GET bucket object-lock",
         "GET bucket prefix uploads",
