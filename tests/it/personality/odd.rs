@@ -26,8 +26,9 @@ use crate::relay::{Body, body};
 /// What stands before each document: a byte order mark and a line break.
 const START: &str = "\u{feff}\n<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// Names of foreign objects that a careless server writes into a listing as they are.
-const FOREIGN: [&str; 2] = ["Net & Works.txt", "with \u{1} and \u{b}.txt"];
+/// Names of foreign objects that a careless server writes into a listing as they are. They come before
+/// all others, because listings are in order.
+const FOREIGN: [&str; 2] = ["\u{1} and \u{b}.txt", "!Net & Works.txt"];
 
 /// Of a condition on a weak ETag, which never holds.
 pub(super) const WEAK: Refusal =
@@ -283,7 +284,7 @@ mod tests {
         for part in [
             "\u{feff}\n<?xml",
             "<Key>f/</Key>",
-            "<Key>f/Net & Works.txt</Key>",
+            "<Key>f/!Net & Works.txt</Key>",
             "<ETag>0f</ETag><LastModified>Fri, 20 Nov 2026 04:32:33 GMT</LastModified>\
              <Key>f/a&amp;b</Key></Contents><NextContinuationToken>",
             "<IsTruncated>false</IsTruncated></ListBucketResult>",

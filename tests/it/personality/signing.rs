@@ -21,6 +21,9 @@ use crate::connection::seen::hex;
 /// What is in a signature beside the headers that it covers.
 const OF_SIGNATURES: [&str; 3] = ["authorization", "x-amz-date", "x-amz-content-sha256"];
 
+/// Minutes by which the clock of a client may be wrong.
+const MOST_SKEW: i64 = 15;
+
 /// The keys to the embedded server.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -36,7 +39,11 @@ impl Keys {
             return Err("InvalidAccessKeyId");
         }
         let date = NaiveDateTime::parse_from_str(header(head, "x-amz-date"), "%Y%m%dT%H%M%SZ");
-        let date = date.map_err(|_| "AccessDenied")?.and_utc().into();
+        let date = date.map_err(|_| "AccessDenied")?.and_utc();
+        if (chrono::Utc::now() - date).num_minutes().abs() > MOST_SKEW {
+            return Err("RequestTimeTooSkewed");
+        }
+        let date = date.into();
         let digest = header(head, "x-amz-content-sha256").to_owned();
         let authorization = header(head, "authorization");
         let (_, covered) = authorization.split_once("SignedHeaders=").ok_or("AccessDenied")?;
