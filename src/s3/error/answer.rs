@@ -108,9 +108,13 @@ impl Document {
     fn read(answer: &Answer) -> Self {
         let body = answer.body.trim_start_matches('\u{feff}').trim();
         let tree = roxmltree::Document::parse(body).ok();
+        // Those of the error itself come before those of what a server nests in it.
         let member = |name: &str| {
-            let mut nodes = tree.as_ref()?.descendants();
-            nodes.find(|node| node.tag_name().name() == name)?.text()
+            let root = tree.as_ref()?.root();
+            let is = |node: &roxmltree::Node<'_, '_>, name: &str| node.tag_name().name() == name;
+            let error = root.descendants().find(|node| is(node, "Error")).unwrap_or(root);
+            let own = error.children().find(|node| is(node, name));
+            own.or_else(|| root.descendants().find(|node| is(node, name)))?.text()
         };
         let text = |name: &str| member(name).map(quoted).filter(|text| !text.is_empty());
         Self {

@@ -234,7 +234,8 @@ fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
 
 /// What the HTTP client says of an answer, if it is worth a sentence.
 fn not_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
-    if fault.is_parse_too_large() {
+    // The library has a method for this, but only in servers.
+    if fault.is_parse() && fault.to_string().starts_with("message head is too large") {
         let message =
             format!("the headers of what {endpoint} answered to {what} are too many or too large");
         return Some(Error::new(Code::RemoteError, message));
