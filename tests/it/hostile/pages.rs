@@ -1,5 +1,6 @@
 //! Listings whose pages never end, end early, repeat, or hold too much.
 
+use super::operation::Operation;
 use super::say::{Piece, Say};
 use super::server::{Act, Asked};
 use super::{DEFAULT, Hostility, SMALL, assert_harmless, listings};
@@ -197,6 +198,12 @@ fn page_of_parts(members: &str) -> Act {
     say(&format!("<ListPartsResult><IsTruncated>true</IsTruncated>{members}</ListPartsResult>"))
 }
 
+/// A sweep would look at each upload, which is its job and takes long.
+const fn without_sweep(hostility: Hostility) -> Hostility {
+    let operations = &[Operation::Validate, Operation::Small, Operation::Recover];
+    Hostility { operations, documents: 40, ..hostility }
+}
+
 const OF_UPLOADS: &[Hostility] = &[
     Hostility::new("uploads: no marker", uploads, |_| page_of_uploads("")),
     Hostility::new("uploads: empty markers", uploads, |_| page_of_uploads(&next_upload("", ""))),
@@ -206,11 +213,11 @@ const OF_UPLOADS: &[Hostility] = &[
     Hostility::new("uploads: new markers without an end", uploads, |asked| {
         page_of_uploads(&next_upload("k", &asked.number.to_string()))
     }),
-    Hostility::new("uploads: pages of 1,000 without an end", uploads, |asked| {
+    without_sweep(Hostility::new("uploads: pages of 1,000 without an end", uploads, |asked| {
         let key = |number| format!("t1/backups/{:06}-{number:04}.tar", asked.number);
         let page: String = (0..1000).map(|number| upload(&key(number), "i")).collect();
         page_of_uploads(&(page + &next_upload(&key(999), "i")))
-    }),
+    })),
     Hostility::new("uploads: an ID of a MiB", uploads, |_| {
         let upload = upload("t1/backups/Backup z.tar", &"i".repeat(1 << 20));
         say(&format!("<ListMultipartUploadsResult>{upload}</ListMultipartUploadsResult>"))
