@@ -10,6 +10,7 @@ mod headers;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -51,12 +52,19 @@ impl fmt::Display for AnswerFault {
 
 impl StdError for AnswerFault {}
 
-/// Long answers are read one at a time, by all targets of the process.
-static LONG_ANSWERS: Semaphore = Semaphore::const_new(1);
-
 /// A client whose answers are bounded and in one form.
 #[derive(Debug)]
-pub(super) struct Bounded(pub(super) SharedHttpClient);
+pub(super) struct Bounded {
+    client: SharedHttpClient,
+    /// Long answers are read one at a time, but none has to wait for the server of another target.
+    turns: Arc<Semaphore>,
+}
+
+impl Bounded {
+    pub(super) fn new(client: SharedHttpClient) -> Self {
+        Self { client, turns: Arc::new(Semaphore::new(1)) }
+    }
+}
 
 impl HttpClient for Bounded {
     fn http_connector(
@@ -64,17 +72,22 @@ impl HttpClient for Bounded {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(BoundedConnector(self.0.http_connector(settings, components)))
+        let connector = self.client.http_connector(settings, components);
+        SharedHttpConnector::new(BoundedConnector { connector, turns: Arc::clone(&self.turns) })
     }
 }
 
 #[derive(Debug)]
-struct BoundedConnector(SharedHttpConnector);
+struct BoundedConnector {
+    connector: SharedHttpConnector,
+    turns: Arc<Semaphore>,
+}
 
 impl HttpConnector for BoundedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let shape = Shape::of(&request);
-        let answering = self.0.call(request);
+        let answering = self.connector.call(request);
+        let turns = Arc::clone(&self.turns);
         HttpConnectorFuture::new(async move {
             let mut response = answering.await?;
             headers::keep_used(&mut response);
@@ -83,11 +96,11 @@ impl HttpConnector for BoundedConnector {
                 // Whoever asked for it counts its bytes.
                 Shape::Object if success => return Ok(response),
                 Shape::Listing(kind) if success => {
-                    let body = read(response.take_body(), ANSWER, true).await?;
+                    let body = read(response.take_body(), ANSWER, true, &turns).await?;
                     document(body, kind)?
                 }
                 Shape::Object | Shape::Listing(_) | Shape::Other => {
-                    read(response.take_body(), REFUSAL, false).await?.to_vec()
+                    read(response.take_body(), REFUSAL, false, &turns).await?.to_vec()
                 }
             };
             // The SDK holds the body against it.
@@ -129,7 +142,12 @@ impl Shape {
 
 /// Reads a body up to `limit` bytes. A longer one is an error if it is `needed` as a whole, else its rest
 /// is left where it is, and the connection is closed.
-async fn read(mut body: SdkBody, limit: usize, needed: bool) -> Result<BytesMut, ConnectorError> {
+async fn read(
+    mut body: SdkBody,
+    limit: usize,
+    needed: bool,
+    turns: &Semaphore,
+) -> Result<BytesMut, ConnectorError> {
     let reading = async {
         let mut content = BytesMut::new();
         let mut turn = None;
@@ -146,7 +164,7 @@ async fn read(mut body: SdkBody, limit: usize, needed: bool) -> Result<BytesMut,
                 return Ok(content);
             }
             if content.len() > LARGE && turn.is_none() {
-                turn = LONG_ANSWERS.acquire().await.ok();
+                turn = turns.acquire().await.ok();
             }
         }
         Ok(content)
@@ -209,8 +227,9 @@ mod tests {
     #[tokio::test]
     async fn read_of_long_body_fails_or_stops() {
         let body = || SdkBody::from(vec![b'x'; 100]);
-        assert_eq!(read(body(), 100, true).await.unwrap().len(), 100);
-        read(body(), 99, true).await.unwrap_err();
-        assert_eq!(read(body(), 99, false).await.unwrap().len(), 99);
+        let turns = Semaphore::new(1);
+        assert_eq!(read(body(), 100, true, &turns).await.unwrap().len(), 100);
+        read(body(), 99, true, &turns).await.unwrap_err();
+        assert_eq!(read(body(), 99, false, &turns).await.unwrap().len(), 99);
     }
 }

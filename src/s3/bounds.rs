@@ -4,7 +4,7 @@
 //! | a server can | at most | kept in |
 //! |---|---|---|
 //! | send a body that is not an object's | [`ANSWER`] bytes in [`ANSWER_TIME`] | `answers` |
-//! | send a long one of these beside others | one above [`LARGE`] bytes at a time | `answers` |
+//! | send a long one of these beside others | one above [`LARGE`] bytes at a time, for each target | `answers` |
 //! | explain a refusal | [`REFUSAL`] bytes; the rest is not read | `answers` |
 //! | send an object | the bytes that were asked for, none slower than [`LEAST_BYTES`] in the time limit of a silence | `object`, `http/stall` |
 //! | name objects, uploads or parts on one page | [`ENTRIES`] | `answers/document` |

@@ -84,9 +84,9 @@ fn retries() -> RetryConfig {
 fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
     #[cfg(feature = "fuzzing")]
     if let Some(client) = fuzzing::client() {
-        return Ok(SharedHttpClient::new(Bounded(client)));
+        return Ok(SharedHttpClient::new(Bounded::new(client)));
     }
-    Ok(SharedHttpClient::new(Bounded(SharedHttpClient::new(http::Pool::new(config)?))))
+    Ok(SharedHttpClient::new(Bounded::new(SharedHttpClient::new(http::Pool::new(config)?))))
 }
 
 /// An endpoint as the SDK needs it: it puts the bucket right behind a base path, so that the path has
