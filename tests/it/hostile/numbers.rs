@@ -112,7 +112,7 @@ const RANGES: &[Hostility] = &[
     }),
     Hostility::new("less than the range", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| honest.body.truncate(1000)),
+        _ => Act::Spoil(|honest, _| honest.body.truncate(100_000)),
     }),
     Hostility::new("nothing of the range", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
