@@ -36,7 +36,9 @@ fn providers_have_names_of_their_own() {
 
 #[tokio::test]
 async fn the_right_keys_are_let_in_everywhere() {
-    for traits in ALL.into_iter().chain([PLAIN]) {
+    // The SDK does not read what is odd.
+    let plain = ALL.into_iter().filter(|traits| !traits.odd);
+    for traits in plain.chain([PLAIN]) {
         let (server, client) = playing(traits).await;
         client.list_objects().bucket(&server.bucket).send().await.unwrap();
         let answer = client.get_object().bucket(&server.bucket).key("none").send().await;
