@@ -94,6 +94,8 @@ pub(super) async fn shown(
     let content = content.collect().await?.to_bytes();
     let text = std::str::from_utf8(&content).map_err(io::Error::other)?;
     parts.headers.remove(CONTENT_LENGTH);
+    // A refusal is no listing.
+    let call = if parts.status.is_success() { call } else { Call::Other };
     let shown = match Document::parse(text) {
         Ok(document) => unknown_length(Writer::new(call, head).document(&document).into()),
         Err(_) => body(content),
