@@ -42,6 +42,8 @@ pub struct Page {
     pub objects: Vec<ObjectInfo>,
     /// Objects that are there as well.
     pub unreadable: Vec<Unreadable>,
+    /// The last folder, as keys go, that is named in place of what it holds.
+    pub last_folder: Option<String>,
     /// Where the next page begins, if there is one.
     pub next: Option<Next>,
 }
@@ -170,7 +172,7 @@ impl Bucket {
         });
         let output = listed.await?;
         let says_nothing = output.name.is_none() && output.is_truncated.is_none();
-        let mut page = Page::of(output.contents);
+        let mut page = Page::of(output.contents, output.common_prefixes);
         self.check_is_listing(says_nothing && page.is_empty())?;
         let member = "NextContinuationToken";
         let token = text(operation, member, output.next_continuation_token)?;
@@ -179,7 +181,7 @@ impl Bucket {
             page.next = Some(match token {
                 Some(token) => Next::Token(token),
                 // It took the call for the older one.
-                None => Next::After(page.last(operation, None, output.common_prefixes)?),
+                None => Next::After(page.last(operation, None)?),
             });
         }
         Ok(page)
@@ -203,11 +205,10 @@ impl Bucket {
         });
         let output = listed.await?;
         let says_nothing = output.name.is_none() && output.is_truncated.is_none();
-        let mut page = Page::of(output.contents);
+        let mut page = Page::of(output.contents, output.common_prefixes);
         self.check_is_listing(says_nothing && page.is_empty())?;
         if output.is_truncated == Some(true) {
-            let last =
-                page.last(Operation::ListObjects, output.next_marker, output.common_prefixes)?;
+            let last = page.last(Operation::ListObjects, output.next_marker)?;
             page.next = Some(Next::After(last));
         }
         Ok(page)
@@ -282,8 +283,14 @@ impl Bucket {
 }
 
 impl Page {
-    fn of(contents: Option<Vec<Object>>) -> Self {
-        let mut page = Self { objects: Vec::new(), unreadable: Vec::new(), next: None };
+    fn of(contents: Option<Vec<Object>>, folders: Option<Vec<CommonPrefix>>) -> Self {
+        let folders = folders.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
+        let mut page = Self {
+            objects: Vec::new(),
+            unreadable: Vec::new(),
+            last_folder: folders.map(|folder| lossy(&folder)).max(),
+            next: None,
+        };
         for object in contents.unwrap_or_default() {
             let Some(key) = object.key else { continue };
             let size = object.size.and_then(|size| u64::try_from(size).ok());
@@ -308,20 +315,21 @@ impl Page {
     }
 
     /// The last name on a page, where the next one goes on.
-    fn last(
-        &self,
-        operation: Operation,
-        marker: Option<String>,
-        folders: Option<Vec<CommonPrefix>>,
-    ) -> Result<String> {
+    fn last(&self, operation: Operation, marker: Option<String>) -> Result<String> {
         let marker = text(operation, "NextMarker", marker)?;
         if let Some(marker) = marker.filter(|marker| !marker.is_empty()) {
             return Ok(marker);
         }
-        let folders = folders.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
-        let folders = folders.filter_map(|folder| String::from_utf8(decoded(&folder).into()).ok());
-        let last = folders.chain(self.objects.last().map(|object| object.key.clone())).max();
+        let last = self.furthest().map(str::to_owned);
         last.ok_or_else(|| Onward::new(operation).no_marker())
+    }
+
+    /// The last name on the page, as keys go.
+    #[must_use]
+    pub fn furthest(&self) -> Option<&str> {
+        let objects = self.objects.iter().map(|object| object.key.as_str());
+        let unreadable = self.unreadable.iter().map(|unreadable| unreadable.key.as_str());
+        objects.chain(unreadable).chain(self.last_folder.as_deref()).max()
     }
 }
 

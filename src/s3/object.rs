@@ -285,13 +285,18 @@ impl Bucket {
         loop {
             let before = content.len();
             let rest = range.start + before as u64..range.end;
-            let broke = match self.read_into(content, wanted, whole, rest).await {
+            let (broke, is_short) = match self.read_into(content, wanted, whole, rest).await {
                 Ok(()) if content.len() == wanted => return Ok(()),
-                Ok(()) => Error::new(Code::NetworkLost, "the storage ended the object too early")
-                    .fact("stage", "http"),
-                Err(error) => error,
+                Ok(()) => (
+                    Error::new(Code::NetworkLost, "the storage ended the object too early")
+                        .fact("stage", "http"),
+                    true,
+                ),
+                Err(error) => (error, false),
             };
-            fruitless = if content.len() > before { 0 } else { fruitless + 1 };
+            // A server that ends each answer early would be asked for a few bytes again and again.
+            let is_progress = content.len() > before && !is_short;
+            fruitless = if is_progress { 0 } else { fruitless + 1 };
             if !broke.code().retryable() || fruitless >= FRUITLESS_ATTEMPTS {
                 return Err(broke);
             }

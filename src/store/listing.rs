@@ -86,16 +86,13 @@ impl Listing {
         // in line between them is kept anyway.
         let (line, objects) = mpsc::unbounded_channel();
         let keys = async move {
-            let mut room = *most_bytes;
-            let mut pages = std::pin::pin!(pages(bucket, layout, known));
+            let mut pages = std::pin::pin!(pages(bucket, layout, known, *most_bytes));
             while let Some(page) = pages.try_next().await? {
                 let unreadable = page.unreadable.into_iter().map(Named::Unreadable);
                 for named in page.objects.into_iter().map(Named::Object).chain(unreadable) {
-                    let Some(_) = layout.half(named.key()) else { continue };
-                    room = room
-                        .checked_sub(named.key().len() + WEIGHT)
-                        .ok_or_else(|| too_many(layout.folder()))?;
-                    line.send(named).ok();
+                    if layout.half(named.key()).is_some() {
+                        line.send(named).ok();
+                    }
                 }
             }
             Ok(())
@@ -189,17 +186,6 @@ impl Named {
             Self::Unreadable(unreadable) => &unreadable.key,
         }
     }
-}
-
-/// Bytes that an object of a listing takes beside its key.
-const WEIGHT: usize = 128;
-
-fn too_many(folder: &str) -> Error {
-    let message = format!(
-        "the objects in the folder \"{folder}\" are too many for the memory setting: raise \
-         memory_budget_bytes, or keep the backups in a folder of their own"
-    );
-    Error::new(Code::TooLarge, message).field("memory_budget_bytes")
 }
 
 /// A summary for which there is room. One that is larger than usual gets less of it, so that it cannot

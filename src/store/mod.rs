@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::Stream;
 use moka::future::Cache;
 
 use self::documents::{Documents, Summary};
@@ -29,7 +30,7 @@ pub use self::names::{Reserved, ended};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, Metadata};
-use crate::s3::{Bucket, ObjectInfo, Payload, Write};
+use crate::s3::{Bucket, ObjectInfo, Page, Payload, Write};
 
 /// How long a listing is good for.
 const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -149,6 +150,11 @@ impl Store {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.listings.invalidate_all();
         *self.last() = None;
+    }
+
+    /// All objects in the folder, page by page, as they are now.
+    pub fn pages(&self) -> impl Stream<Item = Result<Page>> + Send + '_ {
+        pages::pages(&self.bucket, &self.layout, Vec::new(), self.most_bytes)
     }
 
     /// The whole backup of this id. Looks again when a kept listing does not have it.

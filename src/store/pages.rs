@@ -7,7 +7,7 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt, stream};
 
 use super::layout::{Half, Layout};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::s3::{Bucket, Next, Onward, Operation, Page};
 
 /// Keys of a page, unless the storage gives fewer.
@@ -35,14 +35,41 @@ struct Walk<'a> {
     next: Option<Next>,
     is_begun: bool,
     onward: Onward,
+    /// Bytes that the rest may take.
+    room: usize,
+}
+
+/// Bytes that an object takes beside its key.
+const OBJECT: usize = 128;
+
+/// What a page counts for, whatever is on it, so that pages of nothing but other objects end as well.
+const EACH_PAGE: usize = 4 << 10;
+
+/// Bytes that a page takes: what may be a part of a backup is kept.
+fn weight(layout: &Layout, page: &Page) -> usize {
+    let objects = page.objects.iter().map(|object| &object.key);
+    let keys = objects.chain(page.unreadable.iter().map(|unreadable| &unreadable.key));
+    let kept = keys.filter(|key| layout.half(key).is_some() || layout.is_probe(key));
+    kept.map(|key| key.len() + OBJECT).sum::<usize>() + EACH_PAGE
+}
+
+fn too_many(layout: &Layout) -> Error {
+    let message = format!(
+        "the objects in the folder \"{}\" are too many for the memory setting: raise \
+         memory_budget_bytes, or keep the backups in a folder of their own",
+        layout.folder()
+    );
+    Error::new(Code::TooLarge, message).field("memory_budget_bytes")
 }
 
 /// All objects of the layout's folder, with one request for each page, whether or not the bucket is
-/// as it was when these were the keys of its `documents`.
+/// as it was when these were the keys of its `documents`. Ends with `too_large` before what may be a
+/// part of a backup takes more than `most_bytes`.
 pub(super) fn pages<'a>(
     bucket: &'a Bucket,
     layout: &'a Layout,
     documents: Vec<String>,
+    most_bytes: usize,
 ) -> impl Stream<Item = Result<Page>> + Send + 'a {
     let folder = layout.folder();
     let known = borders(layout, documents).into_iter().map(Some);
@@ -60,15 +87,16 @@ pub(super) fn pages<'a>(
         next: None,
         is_begun: false,
         onward: Onward::new(Operation::ListObjectsV2),
+        room: most_bytes,
     };
     stream::try_unfold(walk, move |mut walk| async move {
-        let page = walk.step(bucket, folder).await?;
+        let page = walk.step(bucket, layout).await?;
         Ok(page.map(|page| (page, walk)))
     })
 }
 
 impl Walk<'_> {
-    async fn step(&mut self, bucket: &Bucket, folder: &str) -> Result<Option<Page>> {
+    async fn step(&mut self, bucket: &Bucket, layout: &Layout) -> Result<Option<Page>> {
         let is_over = self.is_begun && self.next.is_none();
         if is_over {
             return Ok(None);
@@ -87,16 +115,17 @@ impl Walk<'_> {
             _ => {
                 self.guessed = None;
                 let Some(next) = self.next.take() else { return Ok(None) };
-                bucket.list(folder, Some(next)).await?
+                bucket.list(layout.folder(), Some(next)).await?
             }
         };
         self.is_begun = true;
         // Not every server lists in order.
-        let newest = page.objects.iter().map(|object| &object.key).max();
-        let is_new = newest.is_some_and(|key| self.last.as_ref().is_none_or(|last| key > last));
-        if let Some(key) = newest.filter(|_| is_new) {
-            self.last = Some(key.clone());
+        let furthest = page.furthest();
+        let is_new = furthest.is_some_and(|key| self.last.as_deref().is_none_or(|last| key > last));
+        if let Some(key) = furthest.filter(|_| is_new) {
+            self.last = Some(key.to_owned());
         }
+        self.room = self.room.checked_sub(weight(layout, &page)).ok_or_else(|| too_many(layout))?;
         if let Some(Next::Token(marker) | Next::After(marker)) = &page.next {
             self.onward.step(marker, is_new)?;
         }

@@ -40,9 +40,8 @@ async fn stale(
     let (bucket, layout) = (target.store.bucket(), target.store.layout());
     let mut pairs = BTreeMap::<String, Pair>::new();
     let mut found = Vec::new();
-    let mut next = None;
-    loop {
-        let page = bucket.list(layout.folder(), next.take()).await?;
+    let mut pages = std::pin::pin!(target.store.pages());
+    while let Some(page) = pages.try_next().await? {
         for object in page.objects {
             let key = object.key.clone();
             match layout.half(&key) {
@@ -55,10 +54,6 @@ async fn stale(
                 None if layout.is_probe(&key) => found.push((LeftoverKind::Probe, object)),
                 None => {}
             }
-        }
-        next = page.next;
-        if next.is_none() {
-            break;
         }
     }
     let known = target.leftovers.archives().await;

@@ -133,7 +133,8 @@ async fn a_stray_print_cannot_reach_the_host() {
 /// The agent in a shell that sets a limit first, as a user to whom limits apply.
 #[cfg(target_os = "linux")]
 async fn limited(limit: &str) -> std::process::Output {
-    let mut shell = tokio::process::Command::new("sh");
+    // Not every sh has the limit of processes.
+    let mut shell = tokio::process::Command::new("bash");
     let agent = agent_command();
     shell.arg("-c").arg(format!("{limit} && exec \"$0\" serve")).arg(agent);
     if rustix::process::geteuid().is_root() {
