@@ -213,7 +213,7 @@ impl Bucket {
     where
         E: StdError + Send + Sync + 'static,
     {
-        let mut time_refused = false;
+        let mut corrections = 0;
         loop {
             let in_force = self.quirks.in_force();
             let mut config = aws_sdk_s3::Config::builder()
@@ -227,20 +227,29 @@ impl Bucket {
                 Way { config, content_md5: in_force.content_md5, conditions: in_force.conditions };
             let error = match attempt(way).await {
                 Ok(output) => return Ok(output),
-                Err(error) => translate(operation, &self.context(&in_force, time_refused), error),
+                Err(error) => translate(
+                    operation,
+                    &self.context(&in_force, corrections == CORRECTIONS),
+                    error,
+                ),
             };
             // The SDK measures the difference of the clocks on every answer that has a believable date,
             // and signs with the server's time from the next request on.
             let corrected = error.code() == Code::ClockSkew
                 && matches!(error.facts().get("skew_s"), Some(Fact::Number(skew))
                     if skew.unsigned_abs() <= SKEW.as_secs())
-                && !std::mem::replace(&mut time_refused, true);
+                && corrections < CORRECTIONS;
+            corrections += u8::from(corrected);
             if !corrected && !self.quirks.learn(operation, &in_force, &error) {
                 return Err(error);
             }
         }
     }
 }
+
+/// How often a call is made again with another time: twice, because the SDK learns nothing from an answer
+/// while which the clock was set.
+const CORRECTIONS: u8 = 2;
 
 /// One try of a call.
 type Attempt<'a, T, E> = BoxFuture<'a, std::result::Result<T, SdkError<E, HttpResponse>>>;

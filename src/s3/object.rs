@@ -73,9 +73,6 @@ pub struct Deleted {
 /// Name of the mark, behind `x-amz-meta-`.
 const MARK: &str = env!("CARGO_PKG_NAME");
 
-/// The header that has it.
-pub(super) const MARK_HEADER: &str = concat!("x-amz-meta-", env!("CARGO_PKG_NAME"));
-
 /// How often a broken download goes on from where it stopped without having got any further.
 const FRUITLESS_ATTEMPTS: u32 = 4;
 

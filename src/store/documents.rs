@@ -6,7 +6,7 @@
 //! the agent does not read it.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ const READING: u32 = 2 << 10;
 /// Bytes that a document takes at least while it is read.
 const SHORTEST: u64 = 16 << 10;
 
-/// Bytes kept in memory, and the longest file.
+/// Most bytes kept in memory, and the longest file.
 const MOST_BYTES: u64 = 8 << 20;
 
 /// Files kept: so many places are remembered.
@@ -46,7 +46,7 @@ const MOST_FILES: usize = 16;
 const FORMAT: u32 = 1;
 
 /// Characters of the digest before the lines.
-const LONGEST_DIGEST: u64 = 65;
+const LONGEST_DIGEST: usize = 65;
 
 const ENDING: &str = "jsonl";
 
@@ -140,12 +140,12 @@ pub(super) struct Documents {
 
 impl Documents {
     /// The documents of `place`, which are kept in `folder` too, if there is one. Reads nothing yet.
-    pub(super) fn new(place: &str, folder: Option<&Path>) -> Self {
+    pub(super) fn new(place: &str, folder: Option<&Path>, most_bytes: usize) -> Self {
         let digest = Sha256::digest(place);
         let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self {
             memory: Cache::builder()
-                .max_capacity(MOST_BYTES)
+                .max_capacity(MOST_BYTES.min(most_bytes as u64))
                 .weigher(|_, summary: &Arc<Summary>| summary.weight())
                 .build(),
             file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
@@ -276,24 +276,13 @@ fn read(file: &Path) -> io::Result<Vec<(Identity, Summary)>> {
 }
 
 fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> {
-    let mut lines = Vec::new();
-    for (identity, summary) in documents {
-        let before = lines.len();
-        serde_json::to_writer(&mut lines, &(identity, summary.as_ref()))?;
-        lines.push(b'\n');
-        if lines.len() as u64 + LONGEST_DIGEST > MOST_BYTES {
-            lines.truncate(before);
-            break;
-        }
-    }
     let folder = file.parent().unwrap_or(file);
     make_trusted_folder(folder)?;
     make_room(folder, file)?;
     // Several processes may write it at once; the last one counts.
     let draft = file.with_extension(format!("{:016x}.tmp", fastrand::u64(..)));
-    let written = create_own(&draft).and_then(|mut open| {
-        open.write_all(format!("{}\n", digest_of(&lines)).as_bytes())?;
-        open.write_all(&lines)?;
+    let written = create_own(&draft).and_then(|open| {
+        write_lines(open, documents)?;
         fs::rename(&draft, file)
     });
     if written.is_err() {
@@ -302,12 +291,39 @@ fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> 
     written
 }
 
+/// Line by line, so that they are never all in memory once more; the digest comes to stand before them.
+fn write_lines(open: fs::File, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> {
+    let mut out = BufWriter::new(open);
+    let mut digest = digest_before_lines();
+    let mut length = LONGEST_DIGEST as u64;
+    out.write_all(&[b'\n'; LONGEST_DIGEST])?;
+    for (identity, summary) in documents {
+        let mut line = serde_json::to_vec(&(identity, summary.as_ref()))?;
+        line.push(b'\n');
+        length += line.len() as u64;
+        if length > MOST_BYTES {
+            break;
+        }
+        digest.update(&line);
+        out.write_all(&line)?;
+    }
+    out.rewind()?;
+    out.write_all(hexadecimal(digest).as_bytes())?;
+    out.flush()
+}
+
 fn digest_of(lines: &[u8]) -> String {
-    // With the version of the lines, so that others are not taken for them, and with that of the
-    // documents: what a newer agent has read, this one may have to refuse.
-    let versions = format!("documents {FORMAT}, metadata {}\n", metadata::FORMAT);
-    let digest = Sha256::new_with_prefix(versions).chain_update(lines).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(digest_before_lines().chain_update(lines))
+}
+
+/// With the version of the lines, so that others are not taken for them, and with that of the
+/// documents: what a newer agent has read, this one may have to refuse.
+fn digest_before_lines() -> Sha256 {
+    Sha256::new_with_prefix(format!("documents {FORMAT}, metadata {}\n", metadata::FORMAT))
+}
+
+fn hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Deletes what was written longest ago, and drafts that were left over, before `file` is written.

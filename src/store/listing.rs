@@ -103,14 +103,14 @@ impl Listing {
             let looks = objects.map(|named| look(store, named)).buffer_unordered(READERS);
             let mut looks = std::pin::pin!(looks);
             let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
-            let mut room = *most_bytes;
+            let mut room = Room::new(*most_bytes);
             while let Some(seen) = looks.try_next().await? {
                 let Some((name, half)) = seen else { continue };
                 let pair = pairs.entry(name).or_default();
                 match half {
                     Seen::Archive(object) => pair.archive = Some(object),
                     Seen::Document(object, summary) => {
-                        pair.document = Some((object, within(&mut room, summary)));
+                        pair.document = Some((object, room.take(summary)));
                     }
                     Seen::Unreadable(unreadable) => pair.unreadable = Some(unreadable),
                 }
@@ -188,22 +188,38 @@ impl Named {
     }
 }
 
-/// A summary for which there is room. One that is larger than usual gets less of it, so that it cannot
-/// crowd out the others.
-fn within(room: &mut usize, summary: Result<Arc<Summary>>) -> Result<Arc<Summary>> {
-    let summary = summary?;
-    let weight = summary.weight() as usize;
-    let most = if weight > USUAL { *room / 2 } else { *room };
-    if weight > most {
-        let message = "there is no room for its metadata: raise memory_budget_bytes";
-        return Err(Error::new(Code::TooLarge, message).field("memory_budget_bytes"));
-    }
-    *room -= weight;
-    Ok(summary)
-}
-
 /// Bytes of metadata up to which a backup is a usual one.
 const USUAL: usize = 8 << 10;
+
+/// Bytes that metadata may take.
+struct Room {
+    all: usize,
+    /// Those for what is larger than usual, so that it cannot crowd out the rest.
+    large: usize,
+}
+
+impl Room {
+    fn new(bytes: usize) -> Self {
+        Self { all: bytes, large: bytes / 2 }
+    }
+
+    /// The summary, if there is room for it.
+    fn take(&mut self, summary: Result<Arc<Summary>>) -> Result<Arc<Summary>> {
+        let summary = summary?;
+        let weight = summary.weight() as usize;
+        let of_large = if weight > USUAL { weight } else { 0 };
+        match (self.all.checked_sub(weight), self.large.checked_sub(of_large)) {
+            (Some(all), Some(large)) => {
+                *self = Self { all, large };
+                Ok(summary)
+            }
+            _ => {
+                let message = "there is no room for its metadata: raise memory_budget_bytes";
+                Err(Error::new(Code::TooLarge, message).field("memory_budget_bytes"))
+            }
+        }
+    }
+}
 
 /// One half of what may be a backup.
 enum Seen {

@@ -39,7 +39,7 @@ const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
 pub const MAX_DOCUMENT: u64 = 2 << 20;
 
 /// Bytes that a listing may take at least for its keys, and as many for its metadata.
-const LEAST_LISTING: u64 = 8 << 20;
+const LEAST_LISTING: u64 = 4 << 20;
 
 /// The part of the memory setting that a listing may take for each of these.
 const LISTING_PART: u64 = 8;
@@ -84,7 +84,7 @@ impl Store {
         let (endpoint, bucket) = (&config.endpoint, &config.bucket);
         let place: Arc<str> = format!("{endpoint} {bucket} {}", layout.folder()).into();
         Ok(Self {
-            documents: Documents::new(&place, kept),
+            documents: Documents::new(&place, kept, most_bytes(config.memory_budget)),
             place,
             most_bytes: most_bytes(config.memory_budget),
             bucket: Bucket::new(config)?,

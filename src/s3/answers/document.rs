@@ -318,9 +318,7 @@ fn value(member: Member, text: &[u8], is_encoded: bool) -> Result<Option<Cow<'_,
             let key = if is_encoded { url_decoded(text) } else { Cow::Borrowed(text) };
             (key.len() <= KEY).then_some(key)
         }
-        Form::Number => {
-            letters().parse::<u64>().ok().and_then(|it| kept(it.to_string().as_bytes()))
-        }
+        Form::Number => number(letters()).and_then(|it| kept(it.to_string().as_bytes())),
         Form::Flag => match letters().to_ascii_lowercase().as_str() {
             flag @ ("true" | "false") => kept(flag.as_bytes()),
             _ => return Err(wrong(member.name, "it is neither true nor false")),
@@ -328,6 +326,12 @@ fn value(member: Member, text: &[u8], is_encoded: bool) -> Result<Option<Cow<'_,
         Form::Moment => moment(letters())
             .and_then(|moment| kept(moment.format("%Y-%m-%dT%H:%M:%SZ").to_string().as_bytes())),
     })
+}
+
+/// A whole number, also where a server writes it with a fraction of zeros.
+fn number(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    fraction.bytes().all(|digit| digit == b'0').then(|| whole.parse().ok()).flatten()
 }
 
 fn url_decoded(text: &[u8]) -> Cow<'_, [u8]> {
@@ -441,7 +445,8 @@ mod tests {
             read.split("</Key>").nth(1).unwrap().split("</Contents>").next().unwrap().to_owned()
         };
         assert_eq!(entry("<Size> 7 </Size><Owner><ID>x</ID></Owner>"), "<Size>7</Size>");
-        for size in ["", "-1", "1e3", "99999999999999999999"] {
+        assert_eq!(entry("<Size>7.00</Size>"), "<Size>7</Size>");
+        for size in ["", "-1", "1e3", "1.5", "99999999999999999999"] {
             assert_eq!(entry(&format!("<Size>{size}</Size>")), "", "{size}");
         }
         let date = "<LastModified>Fri, 20 Nov 2026 04:32:00 GMT</LastModified>";

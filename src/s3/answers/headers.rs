@@ -5,8 +5,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::s3::bounds::{MEMBER, SKEW};
-use crate::s3::object::MARK_HEADER;
 use crate::system::now;
+
+/// The only member of the metadata of objects that is read.
+const MARK_HEADER: &str = concat!("x-amz-meta-", env!("CARGO_PKG_NAME"));
 
 /// Headers that are read, by the SDK or by us.
 const USED: &[&str] = &[

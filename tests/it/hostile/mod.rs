@@ -93,6 +93,12 @@ impl Hostility {
         Self { lists_truly: false, ..self }
     }
 
+    /// Only with three operations, because each answer takes long to read without optimization.
+    const fn quick(self) -> Self {
+        const FEW: &[Operation] = &[Operation::List, Operation::Parts, Operation::Download];
+        Self { operations: FEW, ..self }
+    }
+
     /// Each second request gets through.
     const fn in_turn(self) -> Self {
         Self { tries: 2, ..self }
