@@ -204,11 +204,9 @@ impl Journal {
         let Some((_gate, paths)) = self.paths()? else { return Ok(orphans) };
         for mut record in self.here(paths, endpoint, bucket) {
             if !wanted(&record.beginning) {
-                self.say(&format!(
-                    "a record of the journal is about objects outside of the folder of this target, \
-                     and is left alone: {}",
-                    record.path().display()
-                ));
+                // Mostly that of a target with another prefix in the same bucket.
+                let path = record.path().display();
+                tracing::debug!(%path, "a record about objects outside of the folder of this target");
             } else if let Some(rest) = record.kept_for() {
                 orphans.next = Some(orphans.next.map_or(rest, |next| next.min(rest)));
             } else if record.orphaned().is_ok() {

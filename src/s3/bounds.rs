@@ -48,7 +48,7 @@ pub(super) const KEY: usize = 1024;
 pub(super) const BARREN_PAGES: usize = 16;
 
 /// Unfinished uploads that are looked at in one go.
-pub(super) const UPLOADS: usize = 10_000;
+pub(super) const UPLOADS: usize = 5000;
 
 /// Parts that an upload can have.
 pub(super) const PARTS: usize = 10_000;

@@ -227,8 +227,8 @@ impl Bucket {
         Err(Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", "not_s3"))
     }
 
-    /// The unfinished multipart uploads whose keys begin with `prefix`, at most 10,000 and the rest of
-    /// a page.
+    /// The unfinished multipart uploads whose keys begin with `prefix`, at most 5,000 and the rest of a
+    /// page.
     ///
     /// # Errors
     /// Every code that a storage or a connection can cause.

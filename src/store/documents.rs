@@ -6,7 +6,7 @@
 //! the agent does not read it.
 
 use std::fs;
-use std::io::{self, BufWriter, Read as _, Seek as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +46,7 @@ const MOST_FILES: usize = 16;
 const FORMAT: u32 = 1;
 
 /// Characters of the digest before the lines.
-const LONGEST_DIGEST: usize = 65;
+const LONGEST_DIGEST: u64 = 65;
 
 const ENDING: &str = "jsonl";
 
@@ -291,25 +291,37 @@ fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> 
     written
 }
 
-/// Line by line, so that they are never all in memory once more; the digest comes to stand before them.
+/// Line by line, so that they are never all in memory once more; twice, as their digest comes first.
 fn write_lines(open: fs::File, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> {
+    let digest = lines(documents).try_fold(digest_before_lines(), |digest, line| {
+        Ok::<_, serde_json::Error>(digest.chain_update(line?))
+    })?;
     let mut out = BufWriter::new(open);
-    let mut digest = digest_before_lines();
-    let mut length = LONGEST_DIGEST as u64;
-    out.write_all(&[b'\n'; LONGEST_DIGEST])?;
-    for (identity, summary) in documents {
+    out.write_all(format!("{}\n", hexadecimal(digest)).as_bytes())?;
+    lines(documents).try_for_each(|line| out.write_all(&line?))?;
+    out.flush()
+}
+
+/// As many as the file may have.
+fn lines(
+    documents: &[(Identity, Arc<Summary>)],
+) -> impl Iterator<Item = serde_json::Result<Vec<u8>>> + '_ {
+    let lines = documents.iter().map(|(identity, summary)| {
         let mut line = serde_json::to_vec(&(identity, summary.as_ref()))?;
         line.push(b'\n');
-        length += line.len() as u64;
-        if length > MOST_BYTES {
-            break;
-        }
-        digest.update(&line);
-        out.write_all(&line)?;
-    }
-    out.rewind()?;
-    out.write_all(hexadecimal(digest).as_bytes())?;
-    out.flush()
+        Ok(line)
+    });
+    let mut room = MOST_BYTES - LONGEST_DIGEST;
+    lines.take_while(move |line| match line {
+        Ok(line) => match room.checked_sub(line.len() as u64) {
+            Some(rest) => {
+                room = rest;
+                true
+            }
+            None => false,
+        },
+        Err(_) => true,
+    })
 }
 
 fn digest_of(lines: &[u8]) -> String {

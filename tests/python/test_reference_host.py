@@ -386,7 +386,7 @@ def test_command_line(binary: str, folder: Folder, tmp_path: Path) -> None:
 
     tried = run("validate")
     assert json.loads(tried.stdout)["ok"] is True
-    assert "list passed\n" in tried.stderr
+    assert "list passed" in tried.stderr
     stored = answer("upload", str(source), "--metadata", str(metadata))["backup"]
     assert (stored["id"], stored["name"], stored["metadata"]["note"]) == ("n1", "Night", "ä")
     assert answer("list")["backups"] == [stored]

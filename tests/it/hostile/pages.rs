@@ -112,14 +112,16 @@ const CROWDED: &[Hostility] = &[
     without_end("pages of 1,000 archives without an end", |asked| endless_page(asked, ".tar")),
     without_end("pages of 1,000 foreign objects without an end", |asked| {
         endless_page(asked, ".txt")
-    }),
+    })
+    .quick(),
     without_end("pages of 1,000 groups without an end", |asked| {
         let group = |number| format!("t1/backups/{:06}-{number:04}/", asked.number);
         let groups = (0..1000).map(|number| {
             format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", group(number))
         });
         page(&(token(&format!("t{}", asked.number)) + &groups.collect::<String>()))
-    }),
+    })
+    .quick(),
     Hostility::new("elements nested 100,000 deep", listings, |_| {
         let down = Piece::Repeat(b"<a>".to_vec(), 100_000);
         long(vec![down, Piece::Repeat(b"</a>".to_vec(), 100_000)])

@@ -44,11 +44,11 @@ async def test_targets(binary: str, folder: Folder) -> None:
         assert (await client.list("t2")).backups == ()
 
         with fails("invalid_bucket_name") as caught:
-            await client.open_target("t1", folder.config | {"bucket": "No_Bucket"})
+            await client.open_target("t1", folder.config | {"bucket": "no/bucket"})
         assert (caught.value.kind, caught.value.field) == (Kind.CONFIG, "bucket")
         assert len((await client.list("t1")).backups) == 1
         with fails("invalid_bucket_name"):
-            await client.open_target("t3", folder.config | {"bucket": "No_Bucket"})
+            await client.open_target("t3", folder.config | {"bucket": "no/bucket"})
         with fails("target_unknown"):
             await client.list("t3")
 
