@@ -42,7 +42,9 @@ pub struct Page {
     pub objects: Vec<ObjectInfo>,
     /// Objects that are there as well.
     pub unreadable: Vec<Unreadable>,
-    /// The last folder, as keys go, that is named in place of what it holds.
+    /// Number of folders that are named in place of what they hold.
+    pub folders: usize,
+    /// The last of them, as keys go.
     pub last_folder: Option<String>,
     /// Where the next page begins, if there is one.
     pub next: Option<Next>,
@@ -284,11 +286,13 @@ impl Bucket {
 
 impl Page {
     fn of(contents: Option<Vec<Object>>, folders: Option<Vec<CommonPrefix>>) -> Self {
-        let folders = folders.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
+        let folders = folders.unwrap_or_default();
+        let names = folders.iter().filter_map(|folder| folder.prefix.as_deref());
         let mut page = Self {
             objects: Vec::new(),
             unreadable: Vec::new(),
-            last_folder: folders.map(|folder| lossy(&folder)).max(),
+            folders: folders.len(),
+            last_folder: names.map(lossy).max(),
             next: None,
         };
         for object in contents.unwrap_or_default() {

@@ -42,15 +42,21 @@ struct Walk<'a> {
 /// Bytes that an object takes beside its key.
 const OBJECT: usize = 128;
 
-/// What a page counts for, whatever is on it, so that pages of nothing but other objects end as well.
+/// What anything else counts for, though it is not kept: a folder of nothing but other objects ends too.
+const OTHER: usize = 64;
+
+/// What a page counts for, whatever is on it.
 const EACH_PAGE: usize = 4 << 10;
 
-/// Bytes that a page takes: what may be a part of a backup is kept.
+/// What a page counts for, in bytes.
 fn weight(layout: &Layout, page: &Page) -> usize {
     let objects = page.objects.iter().map(|object| &object.key);
     let keys = objects.chain(page.unreadable.iter().map(|unreadable| &unreadable.key));
-    let kept = keys.filter(|key| layout.half(key).is_some() || layout.is_probe(key));
-    kept.map(|key| key.len() + OBJECT).sum::<usize>() + EACH_PAGE
+    let each = keys.map(|key| {
+        let is_kept = layout.half(key).is_some() || layout.is_probe(key);
+        if is_kept { key.len() + OBJECT } else { OTHER }
+    });
+    each.sum::<usize>() + page.folders * OTHER + EACH_PAGE
 }
 
 fn too_many(layout: &Layout) -> Error {

@@ -400,7 +400,7 @@ def test_command_line(binary: str, folder: Folder, tmp_path: Path) -> None:
     assert done.stderr.startswith("not_found: ")
     assert sorted(tmp_path.iterdir()) == sorted([config, source, metadata])
 
-    config.write_text(json.dumps({**folder.config, "bucket": "No_Bucket"}))
+    config.write_text(json.dumps({**folder.config, "bucket": "no/bucket"}))
     done = run("list")
     assert done.returncode == 1
     assert done.stderr.startswith("invalid_bucket_name: ")

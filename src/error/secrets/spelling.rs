@@ -144,11 +144,14 @@ fn walk<'a>(mut text: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
-fn behind_breaks(text: &[u8]) -> &[u8] {
-    match text {
-        [first, rest @ ..] if first.is_ascii_control() => behind_breaks(rest.trim_ascii_start()),
-        [b'\\', b'n' | b'r', rest @ ..] => behind_breaks(rest.trim_ascii_start()),
-        text => text,
+/// What follows the line breaks that a text begins with. In a loop: a server may send millions.
+fn behind_breaks(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = match text {
+            [first, rest @ ..] if first.is_ascii_control() => rest.trim_ascii_start(),
+            [b'\\', b'n' | b'r', rest @ ..] => rest.trim_ascii_start(),
+            text => return text,
+        };
     }
 }
 
@@ -203,6 +206,13 @@ mod tests {
     use super::*;
 
     const VALUE: &str = "wJal/rXU+tnFE&MI\"K7=MDENG";
+
+    #[test]
+    fn millions_of_breaks_are_passed_over() {
+        let breaks = "\u{1}".repeat(4 << 20);
+        let text = format!("w{breaks}Jal/rXU+tnFE&MI\"K7=MDENG w{breaks}");
+        assert_eq!(redacted(&text), format!("* w{breaks}"));
+    }
 
     fn redacted(text: &str) -> String {
         Forms::of(VALUE).replace(text, "*", false).unwrap_or_else(|| text.to_owned())

@@ -93,9 +93,9 @@ impl Hostility {
         Self { lists_truly: false, ..self }
     }
 
-    /// Only with three operations, because each answer takes long to read without optimization.
+    /// Only with two operations, because each answer takes long to read without optimization.
     const fn quick(self) -> Self {
-        const FEW: &[Operation] = &[Operation::List, Operation::Parts, Operation::Download];
+        const FEW: &[Operation] = &[Operation::List, Operation::Parts];
         Self { operations: FEW, ..self }
     }
 

@@ -58,7 +58,7 @@ impl Operation {
             Self::Parts => 11 + documents,
             Self::Download | Self::Full => 11 + documents,
             Self::Quick => 3 + documents,
-            Self::Sweep => 2,
+            Self::Sweep => 2 + documents,
             Self::Recover => 3 + documents,
             Self::Delete => 4 + documents,
         };
