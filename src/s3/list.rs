@@ -59,6 +59,16 @@ pub enum Next {
     After(String),
 }
 
+impl Next {
+    /// What tells it from others.
+    #[must_use]
+    pub fn marker(&self) -> &str {
+        match self {
+            Self::Token(marker) | Self::After(marker) => marker,
+        }
+    }
+}
+
 impl Bucket {
     /// The objects directly under `folder`, which ends with a slash, from the page `next` on.
     ///
@@ -174,7 +184,7 @@ impl Bucket {
         });
         let output = listed.await?;
         let says_nothing = output.name.is_none() && output.is_truncated.is_none();
-        let mut page = Page::of(output.contents, output.common_prefixes);
+        let mut page = Page::of(operation, output.contents, output.common_prefixes)?;
         self.check_is_listing(says_nothing && page.is_empty())?;
         let member = "NextContinuationToken";
         let token = text(operation, member, output.next_continuation_token)?;
@@ -207,7 +217,8 @@ impl Bucket {
         });
         let output = listed.await?;
         let says_nothing = output.name.is_none() && output.is_truncated.is_none();
-        let mut page = Page::of(output.contents, output.common_prefixes);
+        let operation = Operation::ListObjects;
+        let mut page = Page::of(operation, output.contents, output.common_prefixes)?;
         self.check_is_listing(says_nothing && page.is_empty())?;
         if output.is_truncated == Some(true) {
             let last = page.last(Operation::ListObjects, output.next_marker)?;
@@ -285,7 +296,11 @@ impl Bucket {
 }
 
 impl Page {
-    fn of(contents: Option<Vec<Object>>, folders: Option<Vec<CommonPrefix>>) -> Self {
+    fn of(
+        operation: Operation,
+        contents: Option<Vec<Object>>,
+        folders: Option<Vec<CommonPrefix>>,
+    ) -> Result<Self> {
         let folders = folders.unwrap_or_default();
         let names = folders.iter().filter_map(|folder| folder.prefix.as_deref());
         let mut page = Self {
@@ -297,21 +312,21 @@ impl Page {
         };
         for object in contents.unwrap_or_default() {
             let Some(key) = object.key else { continue };
+            let Ok(name) = String::from_utf8(decoded(&key).into_owned()) else {
+                page.unreadable.push(Unreadable { key: lossy(&key), member: "Key" });
+                continue;
+            };
+            // A server that leaves out one size leaves out all: without them nothing is a backup.
             let size = object.size.and_then(|size| u64::try_from(size).ok());
-            match (String::from_utf8(decoded(&key).into_owned()), size) {
-                (Ok(key), Some(size)) => page.objects.push(ObjectInfo {
-                    key,
-                    size,
-                    etag: object.e_tag.map_or_else(String::new, |etag| lossy(&etag)),
-                    modified: object.last_modified.map_or(0, |time| time.secs()),
-                }),
-                (Ok(key), None) => page.unreadable.push(Unreadable { key, member: "Size" }),
-                (Err(_), _) => {
-                    page.unreadable.push(Unreadable { key: lossy(&key), member: "Key" });
-                }
-            }
+            let unknown = || invalid_response(operation, "Size", "it is missing, or no number");
+            page.objects.push(ObjectInfo {
+                key: name,
+                size: size.ok_or_else(unknown)?,
+                etag: object.e_tag.map_or_else(String::new, |etag| lossy(&etag)),
+                modified: object.last_modified.map_or(0, |time| time.secs()),
+            });
         }
-        page
+        Ok(page)
     }
 
     fn is_empty(&self) -> bool {

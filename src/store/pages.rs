@@ -43,7 +43,7 @@ struct Walk<'a> {
 const OBJECT: usize = 128;
 
 /// What anything else counts for, though it is not kept: a folder of nothing but other objects ends too.
-const OTHER: usize = 64;
+const OTHER: usize = 128;
 
 /// What a page counts for, whatever is on it.
 const EACH_PAGE: usize = 4 << 10;
@@ -132,8 +132,8 @@ impl Walk<'_> {
             self.last = Some(key.to_owned());
         }
         self.room = self.room.checked_sub(weight(layout, &page)).ok_or_else(|| too_many(layout))?;
-        if let Some(Next::Token(marker) | Next::After(marker)) = &page.next {
-            self.onward.step(marker, is_new)?;
+        if let Some(next) = &page.next {
+            self.onward.step(next.marker(), is_new)?;
         }
         self.next = page.next.take();
         Ok(Some(page))

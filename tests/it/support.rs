@@ -312,6 +312,7 @@ impl TestServer {
         put.body(content.into().into()).send().await.unwrap();
     }
 
+    #[cfg(unix)]
     /// Six bytes with this upload marker.
     pub(crate) async fn put_marked(&self, key: &str, mark: &str) {
         let put = self.client.put_object().bucket(&self.bucket).key(key);

@@ -108,9 +108,11 @@ fn kind(stat: &Stat) -> Kind {
     }
 }
 
+#[allow(clippy::useless_conversion, reason = "macOS has fewer bits for the mode")]
 fn facts(stat: &Stat) -> Facts {
+    let mode = u32::from(stat.st_mode);
     Facts {
-        mode: stat.st_mode & 0o7777,
+        mode: mode & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,
         size: stat.st_size.try_into().unwrap_or_default(),

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use serde_json::{Value, json};
 
 use super::*;
@@ -106,6 +106,10 @@ fn counts(left_out: &Value) -> [u64; 4] {
     ["vanished", "unreadable", "damaged", "special"].map(|name| left_out[name].as_u64().unwrap())
 }
 
+fn fifo(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 #[test]
 fn folder_with_odd_times_unpacks_equal() {
     let case = Case::new();
@@ -195,7 +199,7 @@ fn sockets_and_pipes_are_left_out_and_counted() {
     let case = Case::new();
     fs::write(case.path("file"), "x").unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(case.path("socket")).unwrap();
-    rustix::fs::mknodat(CWD, case.path("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    fifo(&case.path("pipe"));
     let left_out = case.pack();
     assert_eq!(counts(&left_out), [0, 0, 0, 2]);
     let names: Vec<_> =
@@ -339,7 +343,7 @@ fn what_vanishes_or_is_replaced_meanwhile_is_left_out() {
         fs::remove_file(case.path("file")).unwrap();
         fs::rename(case.path("log"), case.path("log.1")).unwrap();
         fs::remove_file(case.path("pipe")).unwrap();
-        rustix::fs::mknodat(CWD, case.path("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        fifo(&case.path("pipe"));
         fs::remove_dir_all(case.path("folder1")).unwrap();
         fs::remove_dir_all(case.path("folder2")).unwrap();
         symlink("/etc", case.path("folder2")).unwrap();
@@ -429,7 +433,7 @@ fn names_of_what_is_left_out_are_bounded() {
     fs::write(case.path("z"), "x").unwrap();
     for nth in 0..100 {
         let name = format!("{nth:03}{}", "p".repeat(200));
-        rustix::fs::mknodat(CWD, case.path(name), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        fifo(&case.path(name));
     }
     let left_out = case.pack();
     assert_eq!(counts(&left_out), [0, 0, 0, 100]);

@@ -9,7 +9,7 @@ use crate::config::{Addressing, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::ops::Cancel;
 use crate::ops::elsewhere::look_around;
-use crate::s3::{Bucket, Greeting, Page, Reach, clock_skew};
+use crate::s3::{Bucket, Greeting, Onward, Operation, Page, Reach, clock_skew};
 use crate::store::Layout;
 use crate::store::layout::Half;
 
@@ -105,11 +105,25 @@ impl Access {
             Err(error) => tracing::debug!(%error, "no answer to a first question"),
         }
         let greeted = Instant::now();
-        let (listed, refusal) = match patiently!(self.bucket.list(layout.folder(), None)).await {
+        let (listed, refusal) = match patiently!(self.first_page(layout)).await {
             Ok(page) => (self.backups(layout, &page).await, None),
             Err(error) => (Found::nothing(), Some(error)),
         };
         self.judge(refusal, listed, start, greeted)
+    }
+
+    /// The first page of the folder, behind which another one can be read if there is more.
+    async fn first_page(&self, layout: &Layout) -> Result<Page> {
+        let mut onward = Onward::new(Operation::ListObjectsV2);
+        let page = self.bucket.list(layout.folder(), None).await?;
+        if let Some(next) = page.next.clone() {
+            onward.step(next.marker(), true)?;
+            let second = self.bucket.list(layout.folder(), Some(next)).await?;
+            if let Some(next) = second.next {
+                onward.step(next.marker(), true)?;
+            }
+        }
+        Ok(page)
     }
 
     /// How many backups a page of the folder shows and, where it shows none, where there are some.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::process::Stdio;
 use std::time::Duration;
 
+#[cfg(unix)]
 use s3_backup_agent::demo::host::Host;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
