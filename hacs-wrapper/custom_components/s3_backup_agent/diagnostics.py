@@ -66,7 +66,8 @@ async def async_get_config_entry_diagnostics(
         "skipped": [{"key": item.key, "code": item.code} for item in listing.skipped],
     }
     # A storage may repeat them anywhere.
-    return _without(redact, async_redact_data(data, _SECRET))
+    safe: dict[str, Any] = _without(redact, async_redact_data(data, _SECRET))
+    return safe
 
 
 def _without(redact: Redactor, data: Any) -> Any:
