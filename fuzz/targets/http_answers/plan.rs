@@ -81,7 +81,7 @@ pub enum Answer {
         body: Vec<u8>,
     },
     /// The honest answer with other bytes somewhere in its head or body.
-    SplicedAnswer(Splice),
+    Spliced(Splice),
     /// The same in the body alone, whose length is right.
     SplicedBody(Splice),
     /// The honest answer with another header.
@@ -136,7 +136,7 @@ impl<'a> Plan<'a> {
         match self.byte() % 13 {
             0 => Answer::Honest,
             1 => {
-                let ends = self.byte() % 2 == 0;
+                let ends = self.byte().is_multiple_of(2);
                 Answer::Raw { bytes: self.long(), ends }
             }
             2 => Answer::Made {
@@ -145,7 +145,7 @@ impl<'a> Plan<'a> {
                 framing: self.framing(),
                 body: self.long(),
             },
-            3 => Answer::SplicedAnswer(self.splice()),
+            3 => Answer::Spliced(self.splice()),
             4 => Answer::SplicedBody(self.splice()),
             5 => Answer::Header(self.byte(), self.short()),
             6 => Answer::Repeated {

@@ -182,7 +182,7 @@ async fn write(
             ends = made.1;
             made.0
         }
-        Answer::SplicedAnswer(splice) => {
+        Answer::Spliced(splice) => {
             let mut bytes = honest.bytes(is_head);
             splice.apply(&mut bytes);
             bytes
