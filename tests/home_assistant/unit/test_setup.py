@@ -124,7 +124,7 @@ async def test_listeners_hear_of_locations_until_they_leave(
             ConfigEntryState.SETUP_RETRY,
             "no bucket named no-such-",
         ),
-        ({"bucket": "No"}, ConfigEntryState.SETUP_ERROR, "cannot be the name of a bucket"),
+        ({"bucket": "no/bucket"}, ConfigEntryState.SETUP_ERROR, "cannot be the name of a bucket"),
         ({"endpoint": "http://127.0.0.1:9"}, ConfigEntryState.SETUP_RETRY, "No connection to"),
         ({"endpoint": "127.0.0.1"}, ConfigEntryState.SETUP_ERROR, "must begin with https://"),
     ],
