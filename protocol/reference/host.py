@@ -224,7 +224,7 @@ class Agent:
                         if request.arrived > request.granted:
                             raise AgentError("more data came than was granted")
                     elif request and request.inbox.qsize() > MAX_INBOX:
-                        raise AgentError("more messages came than anybody takes")
+                        raise AgentError("the agent sent more messages than the host takes")
                     if request:  # if not, its request is done, or it is newer than this program
                         request.inbox.put(frame)
             except AgentError as error:

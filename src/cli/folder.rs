@@ -27,7 +27,7 @@ use self::place::{Id, Place, bytes};
 use crate::error::{Code, Error, Result};
 
 /// Longest name in the tar. Systems take paths of 4,095 bytes, with the folder that the tar is
-/// unpacked in: what has a longer name, no program could unpack.
+/// unpacked in, so no program could unpack a member with a longer name.
 const LONGEST_NAME: usize = 4000;
 
 /// Folders that stay open, from the top. The agent finds the way back to the others from below.

@@ -1,5 +1,5 @@
 //! The honest answers: a bucket with two backups, one of them without checksums, and an unfinished
-//! upload. What is stored can be looked at and read.
+//! upload. Stored objects answer HEAD and GET.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
