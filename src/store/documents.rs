@@ -5,14 +5,13 @@
 //! A file that another user of the machine can have written would show backups that are not there, so
 //! the agent does not read it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
@@ -30,13 +29,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Entries of the folder that are looked at when room is made.
 const MOST_ENTRIES: usize = 1000;
 
-/// KiB of documents that are read at the same time. One of them may take 2 MiB.
+/// KiB that documents may take at the same time while they are read, if there are several.
 const READING: u32 = 2 << 10;
+
+/// Times its length a document takes while it is read: as it arrives, as a whole, taken apart, and as
+/// it is kept.
+const COPIES: u64 = 4;
 
 /// Bytes that a document takes at least while it is read.
 const SHORTEST: u64 = 16 << 10;
 
-/// Most bytes kept in memory, and the longest file.
+/// The longest file.
 const MOST_BYTES: u64 = 8 << 20;
 
 /// Files kept: so many places are remembered.
@@ -115,8 +118,8 @@ impl Summary {
     }
 
     /// Bytes it takes, roughly.
-    pub(super) fn weight(&self) -> u32 {
-        u32::try_from(self.id.len() + self.metadata.length() + 256).unwrap_or(u32::MAX)
+    pub(super) fn weight(&self) -> usize {
+        self.id.len() + self.metadata.length() + 256
     }
 }
 
@@ -127,15 +130,33 @@ fn unreadable(error: serde_json::Error) -> Error {
 /// The documents of one place.
 #[derive(Debug)]
 pub(super) struct Documents {
-    memory: Cache<Identity, Arc<Summary>>,
+    known: Mutex<Known>,
+    /// Bytes that the known ones may take.
+    most_bytes: usize,
     file: Option<PathBuf>,
     loaded: OnceCell<()>,
     /// Room for what is read of the bucket.
     reading: Semaphore,
-    /// The keys of those that were there when all were last looked at.
-    there: Mutex<Vec<String>>,
+}
+
+/// What was read, by what it was read of: after a look at all, what was there, and nothing else.
+#[derive(Debug, Default)]
+struct Known {
+    summaries: Arc<HashMap<Identity, Arc<Summary>>>,
+    /// Bytes that they take.
+    weight: usize,
     /// Whether there is anything that the file does not have.
-    changed: AtomicBool,
+    changed: bool,
+}
+
+impl Known {
+    fn insert(&mut self, identity: Identity, summary: Arc<Summary>) {
+        self.weight += summary.weight();
+        let summaries = Arc::make_mut(&mut self.summaries);
+        if let Some(replaced) = summaries.insert(identity, summary) {
+            self.weight = self.weight.saturating_sub(replaced.weight());
+        }
+    }
 }
 
 impl Documents {
@@ -144,15 +165,11 @@ impl Documents {
         let digest = Sha256::digest(place);
         let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self {
-            memory: Cache::builder()
-                .max_capacity(MOST_BYTES.min(most_bytes as u64))
-                .weigher(|_, summary: &Arc<Summary>| summary.weight())
-                .build(),
+            known: Mutex::default(),
+            most_bytes,
             file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
             loaded: OnceCell::new(),
             reading: Semaphore::new(READING as usize),
-            there: Mutex::default(),
-            changed: AtomicBool::new(false),
         }
     }
 
@@ -166,19 +183,25 @@ impl Documents {
         object: &ObjectInfo,
     ) -> Result<Arc<Summary>> {
         self.load().await;
-        let identity = Identity::from(object);
         // Without an entity tag nothing tells that a document is still the same.
-        let known = !identity.etag.is_empty();
-        if known && let Some(summary) = self.memory.get(&identity).await {
-            return Ok(summary);
+        if !object.etag.is_empty()
+            && let Some(summary) = self.known().summaries.get(&Identity::from(object))
+        {
+            return Ok(Arc::clone(summary));
         }
         // In a box, because most are known, and need not carry along what a request takes.
-        let summary = Arc::new(Box::pin(self.read(bucket, object)).await?);
-        if known {
-            self.memory.insert(identity, Arc::clone(&summary)).await;
-            self.changed.store(true, Ordering::Release);
+        Ok(Arc::new(Box::pin(self.read(bucket, object)).await?))
+    }
+
+    /// Keeps what a document says while there is room, so that a look that is broken off was not in vain.
+    pub(super) fn keep(&self, object: &ObjectInfo, summary: &Arc<Summary>) {
+        let mut known = self.known();
+        let identity = Identity::from(object);
+        let is_new = !identity.etag.is_empty() && !known.summaries.contains_key(&identity);
+        if is_new && known.weight + summary.weight() <= self.most_bytes {
+            known.insert(identity, Arc::clone(summary));
+            known.changed = true;
         }
-        Ok(summary)
     }
 
     async fn read(&self, bucket: &Bucket, object: &ObjectInfo) -> Result<Summary> {
@@ -188,7 +211,7 @@ impl Documents {
             let message = format!("metadata of {} bytes is too large to be listed", object.size);
             return Err(Error::new(Code::TooLarge, message).fact("limit", MAX_DOCUMENT));
         }
-        let kib = u32::try_from(most.div_ceil(1024)).unwrap_or(READING).min(READING);
+        let kib = u32::try_from((most * COPIES).div_ceil(1024)).unwrap_or(READING).min(READING);
         // Only fails when it is closed, which it never is.
         let _room = self.reading.acquire_many(kib).await.ok();
         Summary::read(&bucket.get(&object.key, most).await?)
@@ -197,11 +220,11 @@ impl Documents {
     /// The keys of all documents that were there the last time, now or before this process.
     pub(super) async fn last_keys(&self) -> Vec<String> {
         self.load().await;
-        self.there().clone()
+        self.known().summaries.keys().map(|identity| identity.key.clone()).collect()
     }
 
-    fn there(&self) -> MutexGuard<'_, Vec<String>> {
-        self.there.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over what an earlier process has read; once.
@@ -213,9 +236,11 @@ impl Documents {
                 tracing::info!(%error, "what an earlier run has read of the bucket is not used");
                 Vec::new()
             });
-            *self.there() = lines.iter().map(|(identity, _)| identity.key.clone()).collect();
+            let mut known = self.known();
             for (identity, summary) in lines {
-                self.memory.insert(identity, Arc::new(summary)).await;
+                if known.weight + summary.weight() <= self.most_bytes {
+                    known.insert(identity, Arc::new(summary));
+                }
             }
         };
         self.loaded.get_or_init(load).await;
@@ -227,18 +252,20 @@ impl Documents {
         &self,
         documents: impl Iterator<Item = (&'a ObjectInfo, &'a Arc<Summary>)>,
     ) {
+        let mut there = Known::default();
         // A fault is not kept: the next version may know better.
-        let whole: Vec<_> = documents.filter(|(_, summary)| summary.fault.is_none()).collect();
-        let keys: Vec<_> = whole.iter().map(|(object, _)| object.key.clone()).collect();
-        let others = *self.there() != keys;
-        *self.there() = keys;
-        let changed = self.changed.swap(false, Ordering::AcqRel) || others;
+        for (object, summary) in documents.filter(|(_, summary)| summary.fault.is_none()) {
+            there.insert(Identity::from(object), Arc::clone(summary));
+        }
+        let changed = {
+            let mut known = self.known();
+            let changed = known.changed || known.summaries.len() != there.summaries.len();
+            let summaries = Arc::clone(&there.summaries);
+            *known = Known { summaries, weight: there.weight, changed: false };
+            changed
+        };
         let Some(file) = self.file.clone().filter(|_| changed) else { return };
-        let lines: Vec<_> = whole
-            .into_iter()
-            .map(|(object, summary)| (Identity::from(object), Arc::clone(summary)))
-            .collect();
-        if let Err(error) = in_time(move || write(&file, &lines)).await {
+        if let Err(error) = in_time(move || write(&file, &there.summaries)).await {
             tracing::info!(%error, "what was read of the bucket could not be kept for the next run");
         }
     }
@@ -275,7 +302,7 @@ fn read(file: &Path) -> io::Result<Vec<(Identity, Summary)>> {
     Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> {
+fn write(file: &Path, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
     let folder = file.parent().unwrap_or(file);
     make_trusted_folder(folder)?;
     make_room(folder, file)?;
@@ -292,7 +319,7 @@ fn write(file: &Path, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> 
 }
 
 /// Line by line, so that they are never all in memory once more; twice, as their digest comes first.
-fn write_lines(open: fs::File, documents: &[(Identity, Arc<Summary>)]) -> io::Result<()> {
+fn write_lines(open: fs::File, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
     let digest = lines(documents).try_fold(digest_before_lines(), |digest, line| {
         Ok::<_, serde_json::Error>(digest.chain_update(line?))
     })?;
@@ -304,7 +331,7 @@ fn write_lines(open: fs::File, documents: &[(Identity, Arc<Summary>)]) -> io::Re
 
 /// As many as the file may have.
 fn lines(
-    documents: &[(Identity, Arc<Summary>)],
+    documents: &HashMap<Identity, Arc<Summary>>,
 ) -> impl Iterator<Item = serde_json::Result<Vec<u8>>> + '_ {
     let lines = documents.iter().map(|(identity, summary)| {
         let mut line = serde_json::to_vec(&(identity, summary.as_ref()))?;

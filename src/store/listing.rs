@@ -110,7 +110,11 @@ impl Listing {
                 match half {
                     Seen::Archive(object) => pair.archive = Some(object),
                     Seen::Document(object, summary) => {
-                        pair.document = Some((object, room.take(summary)));
+                        let summary = room.take(summary);
+                        if let Ok(summary) = &summary {
+                            documents.keep(&object, summary);
+                        }
+                        pair.document = Some((object, summary));
                     }
                     Seen::Unreadable(unreadable) => pair.unreadable = Some(unreadable),
                 }
@@ -206,7 +210,7 @@ impl Room {
     /// The summary, if there is room for it.
     fn take(&mut self, summary: Result<Arc<Summary>>) -> Result<Arc<Summary>> {
         let summary = summary?;
-        let weight = summary.weight() as usize;
+        let weight = summary.weight();
         let of_large = if weight > USUAL { weight } else { 0 };
         match (self.all.checked_sub(weight), self.large.checked_sub(of_large)) {
             (Some(all), Some(large)) => {

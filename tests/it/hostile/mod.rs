@@ -122,7 +122,7 @@ struct Memory {
 
 const DEFAULT: Memory = Memory { budget: None, most: 96 };
 /// 40 MiB are right; what is freed stays with the allocator of a build without optimizations for longer.
-const SMALL: Memory = Memory { budget: Some(32 << 20), most: 40 + 6 };
+const SMALL: Memory = Memory { budget: Some(32 << 20), most: 40 };
 
 /// Asserts that nothing of a table harms an agent.
 async fn assert_harmless(table: &[Hostility], memory: Memory) {
