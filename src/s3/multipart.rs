@@ -209,6 +209,18 @@ impl Upload {
     /// `already_exists`, and every code that a storage or a connection can cause. After one of them the object may exist
     /// all the same, when only the answer was lost.
     pub async fn complete(&self, parts: &[Part]) -> Result<Stored> {
+        self.make_visible(parts, false).await
+    }
+
+    /// As [`Upload::complete`], but whatever is there.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn replace(&self, parts: &[Part]) -> Result<Stored> {
+        self.make_visible(parts, true).await
+    }
+
+    async fn make_visible(&self, parts: &[Part], replaces: bool) -> Result<Stored> {
         let parts: Vec<_> = parts
             .iter()
             .map(|part| {
@@ -227,7 +239,7 @@ impl Upload {
                 .key(&self.key)
                 .upload_id(&self.id)
                 .multipart_upload(parts.clone())
-                .set_if_none_match(way.none_match(false))
+                .set_if_none_match(way.none_match(replaces))
                 .customize()
                 .config_override(way.config)
                 .send()

@@ -21,7 +21,7 @@ use crate::server::Server;
 /// the agent reads for five minutes.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
 
-/// Most requests of one operation. None has more than 13 calls here, and each is made five times at
+/// Most requests of one operation. None has more than 16 calls here, and each is made five times at
 /// most, a read that breaks four times as often; most operations do both once more after an error.
 const MOST_REQUESTS: usize = 400;
 

@@ -30,12 +30,9 @@ const fn of(method: &'static str) -> Operation {
     Operation { method, size: 0 }
 }
 
-/// The one of this number. The last one takes much longer than the others and comes seldom.
+/// The one of this number.
 pub fn operations(number: u8) -> Operation {
-    match number {
-        255 => OPERATIONS[11],
-        number => OPERATIONS[usize::from(number) % 11],
-    }
+    OPERATIONS[usize::from(number) % OPERATIONS.len()]
 }
 
 /// Changes bytes: takes some away from a place on, and puts others there.
@@ -119,6 +116,9 @@ impl<'a> Plan<'a> {
     pub fn read(input: &'a [u8]) -> Self {
         let mut plan = Self { operation: 0, settings: 0, rest: input };
         (plan.operation, plan.settings) = (plan.byte(), plan.byte());
+        // The last one takes ten times as long as the others, so that few inputs lead to it.
+        let is_seldom = input.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % 32 != 0;
+        plan.operation %= if is_seldom { 11 } else { 12 };
         plan
     }
 

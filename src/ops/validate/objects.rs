@@ -22,7 +22,7 @@ const PROBE: &[u8] = b"This object was written to test the storage and can be de
 /// The part of it that is read by itself.
 const PART: std::ops::Range<u64> = 5..11;
 
-/// Writes, reads and deletes one small object, and opens and aborts an upload.
+/// Writes, reads and deletes one small object, at once and in parts.
 pub(super) async fn climb(target: &Target, bucket: &Bucket, ladder: &mut Ladder, cancel: &Cancel) {
     let probe = Probe::begin(target, bucket).await;
     let mut versions = Vec::new();
@@ -98,7 +98,7 @@ impl<'a> Probe<'a> {
         let read = patiently!(self.seen(self.read(target, etag)));
         ladder.climb(Rung::Read, read).await?;
         go_on()?;
-        let multipart = patiently!(self.seen(self.multipart()));
+        let multipart = patiently!(self.seen(self.multipart(versions)));
         ladder.climb(Rung::Multipart, multipart).await?;
         go_on()?;
         ladder.climb(Rung::Overwrite, self.overwrite(versions)).await
@@ -183,20 +183,40 @@ impl<'a> Probe<'a> {
         Err(error.fact("expected", expected).fact("actual", size))
     }
 
-    async fn multipart(&self) -> Result<Found> {
+    /// One upload that is given up, and one that replaces the object that is there.
+    async fn multipart(&self, versions: &mut Vec<String>) -> Result<Found> {
         if self.repeated.load(Ordering::Relaxed) {
             self.abort_left().await;
         }
+        let given_up = self.open().await?;
+        let listed = self.listed(&given_up).await;
+        given_up.abort().await?;
+        let upload = self.open().await?;
+        let stored = match self.complete(&upload).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                upload.abort().await?;
+                return Err(error);
+            }
+        };
+        versions.extend(version(&stored));
+        self.measured(self.bucket.head(&self.key).await?.size)?;
+        Ok(Found::nothing().fact("uploads_listed", listed))
+    }
+
+    async fn open(&self) -> Result<Upload> {
         let upload = self.bucket.create_upload(self.object()).await?;
         if let Some(record) = self.record.clone() {
             let id = upload.id().to_owned();
             leftovers::note(record, move |record| record.opened(&id, Duration::ZERO)).await;
         }
-        let sent = upload.send_part(1, &content()).await;
-        let listed = self.listed(&upload).await;
-        upload.abort().await?;
-        sent?;
-        Ok(Found::nothing().fact("uploads_listed", listed))
+        Ok(upload)
+    }
+
+    async fn complete(&self, upload: &Upload) -> Result<Stored> {
+        let part = upload.send_part(1, &content()).await?;
+        // Whether the storage keeps apart who writes one name is another check.
+        upload.replace(&[part]).await
     }
 
     /// Aborts what a try before this one may have left open, as far as the storage lets it. The key
