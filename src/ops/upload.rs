@@ -34,6 +34,9 @@ use crate::store::metadata::{self, Digests};
 use crate::store::{self, Reserved, taken};
 use crate::system::utc;
 
+/// How long a finished upload waits for the listing at most, whatever the server does.
+const APPEARANCE: Duration = Duration::from_secs(20);
+
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
     /// The next bytes, or `None` after the last. The first call says that the upload is ready for
@@ -308,7 +311,25 @@ impl Commit {
         for removal in replaced {
             self.replace(removal, committed.is_ok()).await;
         }
+        if committed.is_ok() {
+            self.appear().await;
+        }
         committed
+    }
+
+    /// Waits until the server lists the backup, for a while: whoever hears that it is stored looks for it
+    /// next.
+    async fn appear(&self) {
+        let store = &self.target.store;
+        let key = store.layout().metadata_key(&self.name);
+        match tokio::time::timeout(APPEARANCE, store.bucket().find_new(&key)).await {
+            Ok(Ok((Some(_), _))) => {}
+            Ok(Ok((None, _))) => {
+                tracing::warn!(name = %self.name, "the server does not list the backup yet");
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "whether the backup is listed is not known"),
+            Err(_) => tracing::debug!("whether the backup is listed is not known in time"),
+        }
     }
 
     /// Deletes what this backup takes the place of, if it has become one.

@@ -1,5 +1,7 @@
 //! Listings of objects and of unfinished uploads.
 
+use std::time::Duration;
+
 use aws_sdk_s3::types::{CommonPrefix, Object};
 use futures_util::FutureExt;
 
@@ -25,6 +27,14 @@ pub struct ObjectInfo {
 
 /// As many keys with the same start are looked through in one listing.
 const FEW: i32 = 16;
+
+/// How long the listing of a server is waited for that is behind.
+const LAG: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// An object that a listing names in a way that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +126,26 @@ impl Bucket {
         // Of all keys that begin so, it is the first.
         let page = self.list_some(key, None, Some(1)).await?;
         Ok(page.objects.into_iter().next().filter(|object| object.key == key))
+    }
+
+    /// The object with this key, which was stored just now, as soon as a listing names it: some servers
+    /// take seconds. None when it is not named after 4.5 s. With whether it was named at once.
+    ///
+    /// # Errors
+    /// Every code that a storage or a connection can cause.
+    pub async fn find_new(&self, key: &str) -> Result<(Option<ObjectInfo>, bool)> {
+        if let Some(object) = self.find(key).await? {
+            return Ok((Some(object), true));
+        }
+        for pause in LAG {
+            #[cfg(feature = "demo")]
+            let pause = crate::fault::hurried(pause);
+            tokio::time::sleep(pause).await;
+            if let Some(object) = self.find(key).await? {
+                return Ok((Some(object), false));
+            }
+        }
+        Ok((None, false))
     }
 
     /// Whether there is an object with any of these keys, all of which begin with `start`. Takes one

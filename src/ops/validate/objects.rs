@@ -164,12 +164,17 @@ impl<'a> Probe<'a> {
             return other("another part of the bytes");
         }
         self.measured(self.bucket.head(&self.key).await?.size)?;
-        match self.bucket.find(&self.key).await? {
-            Some(object) => self.measured(object.size).map(|()| Found::nothing()),
-            None => Ok(Found::warning(
-                "the server does not list a new object at once: a new backup may appear late",
-            )),
+        let (listed, at_once) = self.bucket.find_new(&self.key).await?;
+        let Some(object) = listed else {
+            let message = "the server does not list a new object for seconds: a new backup appears \
+                           late, and is not found before";
+            return Ok(Found::concern(Error::new(Code::NotFound, message)));
+        };
+        self.measured(object.size)?;
+        if at_once {
+            return Ok(Found::nothing());
         }
+        Ok(Found::warning("the server lists a new object late: each upload waits for that"))
     }
 
     /// Backups are recognized by their length, so that what the server says of it has to be right.

@@ -54,8 +54,8 @@ impl Operation {
         let counted = match self {
             Self::Validate => 16,
             Self::List | Self::Get => 1 + documents,
-            Self::Small => 6 + documents,
-            Self::Parts => 11 + documents,
+            Self::Small => 7 + documents,
+            Self::Parts => 12 + documents,
             Self::Download | Self::Full => 11 + documents,
             Self::Quick => 3 + documents,
             Self::Sweep => 2 + documents,
