@@ -153,8 +153,14 @@ where
         }
         other => {
             let status = other.raw_response().map(|response| response.status().as_u16());
-            let message = format!("{what} got an answer that makes no sense");
-            let error = Error::new(Code::RemoteError, message).source(other);
+            let (member, why) = match (operation, status) {
+                (_, Some(status @ (100..=199 | 204))) => {
+                    ("status", format!("{status} does not answer this request"))
+                }
+                (Operation::HeadObject, _) => ("headers", "they cannot be read".to_owned()),
+                _ => ("body", "it does not answer this request".to_owned()),
+            };
+            let error = invalid_response(operation, member, &why).source(other);
             match status {
                 Some(status) => error.upstream(Upstream {
                     service: "s3".to_owned(),

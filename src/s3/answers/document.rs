@@ -19,6 +19,12 @@ use super::AnswerFault;
 use super::headers::moment;
 use crate::s3::bounds::{ENTRIES, KEY, MEMBER};
 
+/// More are no number of bytes, as the SDK reads it.
+const MOST_BYTES: u64 = i64::MAX.unsigned_abs();
+
+/// More are no number of a part, as the SDK reads it.
+const MOST_PARTS: u64 = i32::MAX.unsigned_abs() as u64;
+
 /// A document of the S3 API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -50,7 +56,7 @@ impl Kind {
                 (&["NextContinuationToken"], Form::Marker),
                 (&["NextMarker"], Form::Key),
                 (&["Contents", "Key"], Form::Key),
-                (&["Contents", "Size"], Form::Number),
+                (&["Contents", "Size"], Form::Number { most: MOST_BYTES }),
                 (&["Contents", "ETag"], Form::Text),
                 (&["Contents", "LastModified"], Form::Moment),
                 (&["CommonPrefixes", "Prefix"], Form::Key),
@@ -66,8 +72,8 @@ impl Kind {
             Self::Parts => &[
                 (&["IsTruncated"], Form::Flag),
                 (&["NextPartNumberMarker"], Form::Marker),
-                (&["Part", "PartNumber"], Form::Number),
-                (&["Part", "Size"], Form::Number),
+                (&["Part", "PartNumber"], Form::Number { most: MOST_PARTS }),
+                (&["Part", "Size"], Form::Number { most: MOST_BYTES }),
                 (&["Part", "ETag"], Form::Text),
                 (&["Part", "LastModified"], Form::Moment),
             ],
@@ -112,7 +118,7 @@ enum Form {
     /// Encoded, where the document says so. An entry whose key is too long is left out.
     Key,
     /// A whole number, as digits. Another one is left out, so that it is unknown.
-    Number,
+    Number { most: u64 },
     /// `true` or `false`. Anything else is an error.
     Flag,
     /// A moment, see [`moment`]. Another one is left out, so that it is unknown.
@@ -318,7 +324,9 @@ fn value(member: Member, text: &[u8], is_encoded: bool) -> Result<Option<Cow<'_,
             let key = if is_encoded { url_decoded(text) } else { Cow::Borrowed(text) };
             (key.len() <= KEY).then_some(key)
         }
-        Form::Number => number(letters()).and_then(|it| kept(it.to_string().as_bytes())),
+        Form::Number { most } => number(letters())
+            .filter(|it| *it <= most)
+            .and_then(|it| kept(it.to_string().as_bytes())),
         Form::Flag => match letters().to_ascii_lowercase().as_str() {
             flag @ ("true" | "false") => kept(flag.as_bytes()),
             _ => return Err(wrong(member.name, "it is neither true nor false")),

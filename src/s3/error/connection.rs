@@ -238,7 +238,7 @@ fn not_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
     if fault.is_parse() && fault.to_string().starts_with("message head is too large") {
         let message =
             format!("the headers of what {endpoint} answered to {what} are too many or too large");
-        return Some(Error::new(Code::RemoteError, message));
+        return Some(Error::new(Code::RemoteError, message).fact("member", "headers"));
     }
     let is_http = endpoint.starts_with("http://");
     if fault.is_parse() && is_http {
@@ -253,7 +253,7 @@ fn not_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
     }
     if fault.is_parse() {
         let message = format!("{endpoint} does not answer {what} in HTTP/1.1");
-        return Some(Error::new(Code::RemoteError, message));
+        return Some(Error::new(Code::RemoteError, message).fact("member", "status line"));
     }
     if fault.is_incomplete_message() && is_http {
         let message = format!(

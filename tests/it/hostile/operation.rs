@@ -157,7 +157,11 @@ impl Truth {
                 let is_sound = error.data.code != "internal" && error.data.code != "agent_gone";
                 let is_short = !message.is_empty() && message.len() <= 2048;
                 let is_clean = !message.contains(char::is_control);
-                return (!(is_sound && is_short && is_clean)).then(|| format!("{error:?}"));
+                let names = |fact| error.data.facts.contains_key(fact);
+                let is_named =
+                    error.data.code != "remote_error" || names("member") || names("status");
+                let is_right = is_sound && is_short && is_clean && is_named;
+                return (!is_right).then(|| format!("{error:?}"));
             }
         };
         let wrong = match operation {
