@@ -98,8 +98,7 @@ impl<'a> Probe<'a> {
         let read = patiently!(self.seen(self.read(target, etag)));
         ladder.climb(Rung::Read, read).await?;
         go_on()?;
-        let multipart = patiently!(self.seen(self.multipart(versions)));
-        ladder.climb(Rung::Multipart, multipart).await?;
+        ladder.climb(Rung::Multipart, self.multipart(versions)).await?;
         go_on()?;
         ladder.climb(Rung::Overwrite, self.overwrite(versions)).await
     }
@@ -190,38 +189,46 @@ impl<'a> Probe<'a> {
 
     /// One upload that is given up, and one that replaces the object that is there.
     async fn multipart(&self, versions: &mut Vec<String>) -> Result<Found> {
-        if self.repeated.load(Ordering::Relaxed) {
-            self.abort_left().await;
-        }
-        let given_up = self.open().await?;
-        let listed = self.listed(&given_up).await;
-        given_up.abort().await?;
+        let found = patiently!(self.seen(self.give_up())).await?;
+        patiently!(self.seen(self.complete(versions))).await?;
+        Ok(found)
+    }
+
+    /// Not noted in the journal, which takes one upload: this one has no parts.
+    async fn give_up(&self) -> Result<Found> {
         let upload = self.open().await?;
-        let stored = match self.complete(&upload).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                upload.abort().await?;
-                return Err(error);
-            }
-        };
-        versions.extend(version(&stored));
-        self.measured(self.bucket.head(&self.key).await?.size)?;
+        let listed = self.listed(&upload).await;
+        upload.abort().await?;
         Ok(Found::nothing().fact("uploads_listed", listed))
     }
 
-    async fn open(&self) -> Result<Upload> {
-        let upload = self.bucket.create_upload(self.object()).await?;
+    async fn complete(&self, versions: &mut Vec<String>) -> Result<Found> {
+        let upload = self.open().await?;
         if let Some(record) = self.record.clone() {
             let id = upload.id().to_owned();
             leftovers::note(record, move |record| record.opened(&id, Duration::ZERO)).await;
         }
-        Ok(upload)
+        let stored = match upload.send_part(1, &content()).await {
+            // Whether the storage keeps apart who writes one name is another check.
+            Ok(part) => upload.replace(&[part]).await,
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(stored) => versions.extend(version(&stored)),
+            Err(error) => {
+                upload.abort().await?;
+                return Err(error);
+            }
+        }
+        self.measured(self.bucket.head(&self.key).await?.size)?;
+        Ok(Found::nothing())
     }
 
-    async fn complete(&self, upload: &Upload) -> Result<Stored> {
-        let part = upload.send_part(1, &content()).await?;
-        // Whether the storage keeps apart who writes one name is another check.
-        upload.replace(&[part]).await
+    async fn open(&self) -> Result<Upload> {
+        if self.repeated.load(Ordering::Relaxed) {
+            self.abort_left().await;
+        }
+        self.bucket.create_upload(self.object()).await
     }
 
     /// Aborts what a try before this one may have left open, as far as the storage lets it. The key

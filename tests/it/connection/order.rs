@@ -164,7 +164,9 @@ async fn a_name_is_looked_up_in_one_listing() {
     let host = connect(&server, &wire).await;
     for (id, size) in [("s", 1000), ("l", 21 * MIB)] {
         store(&host, id, 1, size).await;
-        assert_eq!(looked_up(&wire), [format!("backups/Backup {id}.")]);
+        let key = format!("backups/Backup {id}.");
+        // Before, whether the name is free, and at the end, whether the backup is listed.
+        assert_eq!(looked_up(&wire), [key.clone(), key + "metadata.json"]);
     }
     // What else begins so comes before both keys, between them, and behind them.
     for number in 0..30 {
@@ -174,7 +176,8 @@ async fn a_name_is_looked_up_in_one_listing() {
     }
     store(&host, "b", 1, 1000).await;
     let (start, archive) = ("backups/Backup b.", "backups/Backup b.tar");
-    assert_eq!(looked_up(&wire), [start, archive, "backups/Backup b.metadata.json"]);
+    let document = "backups/Backup b.metadata.json";
+    assert_eq!(looked_up(&wire), [start, archive, document, document]);
 }
 
 #[tokio::test]
