@@ -33,7 +33,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, Error as PoolError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-pub(super) use self::faults::{DnsFault, NotTls, OpeningFault, ProxyFault, ProxyProblem};
+pub(super) use self::faults::{DnsFault, NotHttp, NotTls, OpeningFault, ProxyFault, ProxyProblem};
 use self::opening::InTime;
 use self::pace::{Paced, Pacer};
 pub use self::reach::{Greeting, Reach};
@@ -215,6 +215,7 @@ fn connector_error(error: PoolError) -> ConnectorError {
         matches!(fault, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidMessage(_))
     }) || super::error::find::<ProxyFault>(&error).is_some_and(ProxyFault::stays)
         || super::error::find::<NotTls>(&error).is_some()
+        || super::error::find::<NotHttp>(&error).is_some()
         || super::error::find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse);
     if stays {
         return ConnectorError::other(Box::new(error), None);

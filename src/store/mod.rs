@@ -6,6 +6,7 @@
 //! costs one LIST per 1,000 objects plus what changed.
 
 pub mod backup_json;
+mod changes;
 mod documents;
 pub mod erase;
 pub mod layout;
@@ -65,7 +66,7 @@ pub struct Store {
     /// The last one, for those who would rather have an old one than wait.
     last: Mutex<Option<Last>>,
     /// Grows with every change of ours, so that a listing begun before it is never kept as newer.
-    generation: AtomicU64,
+    generation: Arc<AtomicU64>,
     documents: Documents,
     /// The place itself, wherever a store of it comes from.
     place: Arc<str>,
@@ -83,6 +84,7 @@ impl Store {
         let layout = Layout::new(&config.prefix, &config.folder)?;
         let (endpoint, bucket) = (&config.endpoint, &config.bucket);
         let place: Arc<str> = format!("{endpoint} {bucket} {}", layout.folder()).into();
+        let generation = changes::of(&place);
         Ok(Self {
             documents: Documents::new(&place, kept, most_bytes(config.memory_budget)),
             place,
@@ -91,7 +93,7 @@ impl Store {
             layout,
             listings: Cache::builder().max_capacity(1).time_to_live(LISTING_LIFETIME).build(),
             last: Mutex::default(),
-            generation: AtomicU64::new(0),
+            generation,
         })
     }
 

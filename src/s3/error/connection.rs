@@ -9,7 +9,9 @@ use rustls::{AlertDescription, InvalidMessage};
 use super::certificate::{of_proxy, untrusted};
 use super::find;
 use crate::error::{Code, Error};
-use crate::s3::http::{DnsFault, NotTls, OpeningFault, ProxyFault, ProxyProblem, StallFault};
+use crate::s3::http::{
+    DnsFault, NotHttp, NotTls, OpeningFault, ProxyFault, ProxyProblem, StallFault,
+};
 use crate::s3::tls::UntrustedCertificate;
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -38,7 +40,7 @@ pub(in crate::s3) fn broken(endpoint: &str, what: &str, source: Source) -> Error
     }
     if let Some(error) = find::<hyper::Error>(source.as_ref())
         .filter(|_| request.is_some())
-        .and_then(|fault| not_http(endpoint, what, fault))
+        .and_then(|fault| broken_http(endpoint, what, fault))
     {
         return error.source(source);
     }
@@ -66,6 +68,9 @@ fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error
     }
     if let Some(fault) = find::<UntrustedCertificate>(source) {
         return Some(untrusted(endpoint, fault));
+    }
+    if let Some(fault) = find::<NotHttp>(source) {
+        return Some(not_http(endpoint, fault));
     }
     if let Some(fault) = find::<NotTls>(source) {
         return Some(not_tls(endpoint, fault));
@@ -201,6 +206,21 @@ fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
     Error::new(Code::TlsFailed, message).field("endpoint").fact("alert", "not TLS")
 }
 
+fn not_http(endpoint: &str, fault: &NotHttp) -> Error {
+    let (reason, why) = if fault.is_tls {
+        ("plain_http_on_tls", "answers in TLS: write https:// instead of http://")
+    } else {
+        (
+            "not_http",
+            "does not answer in HTTP/1.1: enter the port of the S3 service; gRPC and others \
+                      have ports of their own",
+        )
+    };
+    Error::new(Code::InvalidEndpoint, format!("{endpoint} {why}"))
+        .field("endpoint")
+        .fact("reason", reason)
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
 fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
     let why = match fault {
@@ -233,7 +253,7 @@ fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
 }
 
 /// What the HTTP client says of an answer, if it is worth a sentence.
-fn not_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
+fn broken_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
     // The library has a method for this, but only in servers.
     if fault.is_parse() && fault.to_string().starts_with("message head is too large") {
         let message =
@@ -241,16 +261,6 @@ fn not_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
         return Some(Error::new(Code::RemoteError, message).fact("member", "headers"));
     }
     let is_http = endpoint.starts_with("http://");
-    if fault.is_parse() && is_http {
-        let message = format!(
-            "{endpoint} does not answer in HTTP: if it wants TLS, write https:// instead of http://"
-        );
-        return Some(
-            Error::new(Code::InvalidEndpoint, message)
-                .field("endpoint")
-                .fact("reason", "plain_http_on_tls"),
-        );
-    }
     if fault.is_parse() {
         let message = format!("{endpoint} does not answer {what} in HTTP/1.1");
         return Some(Error::new(Code::RemoteError, message).fact("member", "status line"));

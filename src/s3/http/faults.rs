@@ -25,6 +25,14 @@ pub(in crate::s3) struct NotTls {
     pub(in crate::s3) is_http: bool,
 }
 
+/// A server sent something else than HTTP/1 where that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is not HTTP/1")]
+pub(in crate::s3) struct NotHttp {
+    /// Whether the bytes begin as those of TLS do.
+    pub(in crate::s3) is_tls: bool,
+}
+
 /// No connection was ready within `limit`, the proxy's part and TLS included.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {} seconds", limit.as_secs())]

@@ -1,5 +1,5 @@
 //! The connection that a route ends in: it knows how requests on it are written, and looks at the first
-//! bytes that come back where TLS was begun.
+//! bytes that come back, which tell TLS, HTTP/1 and other protocols apart.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::faults::NotTls;
+use super::faults::{NotHttp, NotTls};
 
 /// TCP, or TLS to a proxy.
 pub(super) type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -29,21 +29,22 @@ pub(super) struct Routed {
     opening: Option<Opening>,
 }
 
-/// The first bytes of a server that should speak TLS.
-#[derive(Default)]
+/// The first bytes of a server that should speak TLS, or HTTP/1.
 struct Opening {
+    expects_tls: bool,
     bytes: [u8; HTTP.len()],
     filled: usize,
 }
 
 impl Routed {
     pub(super) fn new(io: Hop, is_forwarded: bool, expects_tls: bool) -> Self {
-        Self { io, is_forwarded, opening: expects_tls.then(Opening::default) }
+        let opening = Opening { expects_tls, bytes: [0; HTTP.len()], filled: 0 };
+        Self { io, is_forwarded, opening: Some(opening) }
     }
 }
 
 impl Opening {
-    /// Reads until it is clear whether TLS comes; gives the bytes that belong to it.
+    /// Reads until it is clear what comes; gives the bytes that belong to it.
     fn poll(&mut self, io: &mut Hop, cx: &mut Context<'_>) -> Poll<std::io::Result<&[u8]>> {
         loop {
             let rest = self.bytes.get_mut(self.filled..).unwrap_or_default();
@@ -52,17 +53,26 @@ impl Opening {
             let count = buffer.filled().len();
             self.filled += count;
             let seen = self.bytes.get(..self.filled).unwrap_or_default();
-            let is_tls = seen.first().is_none_or(|first| TLS_RECORDS.contains(first));
+            let is_tls = seen.first().is_some_and(|first| TLS_RECORDS.contains(first));
             let is_http = seen == HTTP;
-            if is_tls || is_http || count == 0 || !HTTP.starts_with(seen) {
-                if !is_tls {
-                    return Poll::Ready(Err(std::io::Error::other(NotTls { is_http })));
-                }
+            if count > 0 && !is_tls && !is_http && HTTP.starts_with(seen) {
+                continue;
+            }
+            if seen.is_empty() {
                 break;
+            }
+            match (self.expects_tls, is_tls) {
+                (true, false) => return fault(NotTls { is_http }),
+                (false, _) if count > 0 && !is_http => return fault(NotHttp { is_tls }),
+                _ => break,
             }
         }
         Poll::Ready(Ok(self.bytes.get(..self.filled).unwrap_or_default()))
     }
+}
+
+fn fault<T>(fault: impl std::error::Error + Send + Sync + 'static) -> Poll<std::io::Result<T>> {
+    Poll::Ready(Err(std::io::Error::other(fault)))
 }
 
 impl Connection for Routed {

@@ -306,6 +306,18 @@ async fn http_on_a_port_with_tls_is_explained() {
         assert_eq!(error.data.field.as_deref(), Some("endpoint"));
         assert!(error.message.contains("https://"), "{}", error.message);
     }
+    // The ports of gRPC, and of what speaks first.
+    for words in [&b"\0\0\x12\x04\0\0\0\0\0"[..], b"SSH-2.0-OpenSSH_9.9\r\n", b"HT", b"ok"] {
+        let http = format!("http://{}", saying(words).await);
+        let error = list_error(&open(&server, &http, json!({}), &[]).await.unwrap()).await;
+        if words == b"HT" {
+            assert_ne!(error.data.code, "internal", "{error:?}");
+            continue;
+        }
+        assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
+        assert_eq!(fact(&error, "reason"), "not_http");
+        assert!(!error.message.contains("https"), "{}", error.message);
+    }
     // Some close the connection without a word; this may also be a storage that is starting.
     let http = format!("http://{}", saying(b"").await);
     let error = list_error(&open(&server, &http, json!({}), &[]).await.unwrap()).await;

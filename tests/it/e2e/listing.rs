@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use s3_backup_agent::demo::host::Host;
 use serde_json::json;
 
+use super::stops::send_until;
 use super::{backup, connect, ids};
 use crate::support::TestServer;
 
@@ -72,4 +73,24 @@ async fn a_listing_is_kept_until_we_change_something_or_are_asked() {
     // A backup that is not in a kept listing is looked for all the same.
     other.upload("t1", backup("c"), json!({}), &b"c"[..]).await.unwrap();
     one.call("backup.get", json!({"target": "t1", "backup_id": "c"})).await.unwrap();
+}
+
+/// A host opens a target again with other settings while it uploads to it.
+#[tokio::test]
+async fn what_an_upload_of_the_target_before_has_stored_is_listed() {
+    let server = TestServer::start().await;
+    let host = connect(&server).await;
+    let size = 2 << 20;
+    let mut upload = send_until(&host, "late", size, json!({"size": size})).await;
+    let open = json!({"target": "t1", "config": server.config()});
+    host.call("target.open", open).await.unwrap();
+    let kept = async || {
+        let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
+        listed["backups"].as_array().unwrap().len()
+    };
+    assert_eq!(kept().await, 0);
+    let end = json!({"id": upload.id, "length": size});
+    host.notify("stream.end", end, None).await.unwrap();
+    upload.response().await.unwrap();
+    assert_eq!(kept().await, 1);
 }
