@@ -21,9 +21,15 @@ const HTTP: &[u8] = b"HTTP/";
 /// The types of TLS records: change_cipher_spec, alert, handshake, application_data.
 const TLS_RECORDS: std::ops::RangeInclusive<u8> = 0x14..=0x17;
 
+/// Room for bytes that may be read in one go, before others get their turn. A server that never stops to send
+/// would else keep its thread: heads that are no answer yet are read as long as there are any.
+const BURST: usize = 256 << 10;
+
 /// A connection on the route to an endpoint.
 pub(super) struct Routed {
     io: Hop,
+    /// Room for bytes that was filled since others had their turn.
+    burst: usize,
     /// Whether requests must carry the whole URI.
     is_forwarded: bool,
     opening: Option<Opening>,
@@ -39,7 +45,7 @@ struct Opening {
 impl Routed {
     pub(super) fn new(io: Hop, is_forwarded: bool, expects_tls: bool) -> Self {
         let opening = Opening { expects_tls, bytes: [0; HTTP.len()], filled: 0 };
-        Self { io, is_forwarded, opening: Some(opening) }
+        Self { io, burst: 0, is_forwarded, opening: Some(opening) }
     }
 }
 
@@ -87,13 +93,21 @@ impl hyper::rt::Read for Routed {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let Self { io, opening, .. } = &mut *self;
+        let Self { io, opening, burst, .. } = &mut *self;
+        if *burst >= BURST {
+            *burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(first) = opening.as_mut().filter(|_| buffer.remaining() >= HTTP.len()) {
             buffer.put_slice(ready!(first.poll(io, cx))?);
             *opening = None;
             return Poll::Ready(Ok(()));
         }
-        Pin::new(io).poll_read(cx, buffer)
+        let most = buffer.remaining();
+        let read = Pin::new(io).poll_read(cx, buffer);
+        *burst = if read.is_pending() { 0 } else { *burst + most };
+        read
     }
 }
 
