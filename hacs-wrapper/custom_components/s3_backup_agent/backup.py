@@ -5,6 +5,7 @@ refused, a download is checked before it is handed on, and what was begun is tak
 is cancelled. What the source of an upload raises goes through unchanged.
 """
 
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, Self, override
@@ -16,10 +17,19 @@ from homeassistant.components.backup import (
     Folder,
     suggested_filename,
 )
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.util.hass_dict import HassKey
 
-from .agent import AgentError, Backup, DownloadStream, NewBackup, NoSuchBackup, Progress
+from .agent import (
+    AgentClient,
+    AgentError,
+    Backup,
+    DownloadStream,
+    NewBackup,
+    NoSuchBackup,
+    Progress,
+)
 from .const import (
     DELETE_DEADLINE,
     DOMAIN,
@@ -30,8 +40,9 @@ from .const import (
     RESUME,
     UPLOAD_ATTEMPTS,
 )
-from .coordinator import S3ConfigEntry
+from .coordinator import S3ConfigEntry, S3Coordinator
 from .errors import backup_error, wants_reauth
+from .hub import async_acquire_agent, async_held_agent, async_release_agent
 
 _LISTENERS: HassKey[list[Callable[[], None]]] = HassKey(f"{DOMAIN}.backup_agent_listeners")
 
@@ -81,9 +92,13 @@ class S3BackupAgent(BackupAgent):
         self.unique_id = entry.unique_id or entry.entry_id
         self._hass = hass
         self._entry = entry
-        self._client = entry.runtime_data.client
-        self._coordinator = entry.runtime_data.coordinator
-        self._health = self._coordinator.health
+
+    @property
+    def _coordinator(self) -> S3Coordinator | None:
+        """That of now: the entry may be reloaded, or unloaded, while a backup is under way."""
+        if self._entry.state not in (ConfigEntryState.LOADED, ConfigEntryState.SETUP_IN_PROGRESS):
+            return None
+        return self._entry.runtime_data.coordinator
 
     @override
     async def async_upload_backup(
@@ -97,35 +112,49 @@ class S3BackupAgent(BackupAgent):
         """Stores a backup. Opens the stream again when the storage fails in a passing way, or the
         agent ends; what is stored by then is not sent a second time."""
 
-        def report(progress: Progress) -> None:
-            if on_progress is not None:
+        def report(progress: Progress | None) -> None:
+            if coordinator := self._coordinator:
+                coordinator.health.progressed(backup.backup_id, progress)
+            if on_progress is not None and progress is not None:
                 on_progress(bytes_uploaded=progress.done)
 
-        with self.reporting("upload"):
-            result = await self._client.upload(
-                self._entry.entry_id,
-                NewBackup(
-                    id=backup.backup_id,
-                    name=suggested_filename(backup).removesuffix(".tar"),
-                    metadata=backup.as_dict(),
-                ),
-                open_stream,
-                size=backup.size,
-                if_exists="replace",
-                on_progress=report,
-                attempts=UPLOAD_ATTEMPTS,
-                outage=OUTAGE,
-                resume=RESUME,
-            )
-        self._health.uploaded(result)
+        target = self._entry.entry_id
+        try:
+            async with async_held_agent(self._hass, target) as client:
+                with self.reporting("upload"):
+                    result = await client.upload(
+                        target,
+                        NewBackup(
+                            id=backup.backup_id,
+                            name=suggested_filename(backup).removesuffix(".tar"),
+                            metadata=backup.as_dict(),
+                        ),
+                        open_stream,
+                        size=backup.size,
+                        if_exists="replace",
+                        on_progress=report,
+                        attempts=UPLOAD_ATTEMPTS,
+                        outage=OUTAGE,
+                        resume=RESUME,
+                    )
+        finally:
+            report(None)
+        if coordinator := self._coordinator:
+            coordinator.health.uploaded(result)
         self._refresh()
 
     @override
     async def async_download_backup(self, backup_id: str, **_: Any) -> AsyncIterator[bytes]:
         """Opens a backup for reading."""
-        with self.reporting("download"):
-            stream = await self._client.download(self._entry.entry_id, backup_id, outage=OUTAGE)
-        return _Download(self, stream)
+        target = self._entry.entry_id
+        client = async_acquire_agent(self._hass, target)
+        try:
+            with self.reporting("download"):
+                stream = await client.download(target, backup_id, outage=OUTAGE)
+        except BaseException:
+            await async_release_agent(self._hass, target)
+            raise
+        return _Download(self._hass, self, stream, target)
 
     @override
     async def async_delete_backup(self, backup_id: str, **_: Any) -> None:
@@ -150,11 +179,16 @@ class S3BackupAgent(BackupAgent):
             backup = await self._client.get(self._entry.entry_id, backup_id, deadline=GET_DEADLINE)
         return agent_backup(backup)
 
+    @property
+    def _client(self) -> AgentClient:
+        return self._entry.runtime_data.client
+
     def _refresh(self) -> None:
         """Lets the sensors follow, without making anybody wait for it."""
-        self._entry.async_create_task(
-            self._hass, self._coordinator.async_request_refresh(), f"{DOMAIN} refresh"
-        )
+        if coordinator := self._coordinator:
+            self._entry.async_create_task(
+                self._hass, coordinator.async_request_refresh(), f"{DOMAIN} refresh"
+            )
 
     @contextmanager
     def reporting(self, operation: str) -> Iterator[None]:
@@ -164,23 +198,35 @@ class S3BackupAgent(BackupAgent):
         except NoSuchBackup as err:
             raise backup_error(err) from err
         except AgentError as err:
-            self._health.failed(operation, err)
+            if coordinator := self._coordinator:
+                coordinator.health.failed(operation, err)
             if wants_reauth(err):
                 self._entry.async_start_reauth(self._hass)
             raise backup_error(err) from err
-        self._health.succeeded(operation)
+        if coordinator := self._coordinator:
+            coordinator.health.succeeded(operation)
+            if not coordinator.last_update_success:
+                # The storage is back, and the next look at it may be half an hour away.
+                self._refresh()
 
 
 class _Download(AsyncIterator[bytes]):
-    """A download whose errors are those of Home Assistant.
+    """A download whose errors are those of Home Assistant, and that holds the agent.
 
     The stream below ends its transfer when it is closed, at its end, at an error, and when nobody
-    holds it any more; nobody but this object does.
+    holds it any more; nobody but this object does. With it the agent is given back.
     """
 
-    def __init__(self, agent: S3BackupAgent, stream: DownloadStream) -> None:
+    def __init__(
+        self, hass: HomeAssistant, agent: S3BackupAgent, stream: DownloadStream, target: str
+    ) -> None:
         self._agent = agent
         self._stream = stream
+        # Runs in whatever thread this object is forgotten in, or is called before.
+        self._give_back = weakref.finalize(
+            self, hass.loop.call_soon_threadsafe, _release, hass, target
+        )
+        self._give_back.atexit = False
 
     @override
     def __aiter__(self) -> Self:
@@ -188,16 +234,29 @@ class _Download(AsyncIterator[bytes]):
 
     @override
     async def __anext__(self) -> bytes:
-        with self._agent.reporting("download"):
-            try:
-                return await anext(self._stream)
-            except StopAsyncIteration:
-                pass
+        try:
+            with self._agent.reporting("download"):
+                try:
+                    return await anext(self._stream)
+                except StopAsyncIteration:
+                    pass
+        except BaseException:
+            self._give_back()
+            raise
+        self._give_back()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Ends the transfer."""
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        finally:
+            self._give_back()
+
+
+@callback
+def _release(hass: HomeAssistant, target: str) -> None:
+    hass.async_create_task(async_release_agent(hass, target), f"{DOMAIN} end of a download")
 
 
 def agent_backup(backup: Backup) -> AgentBackup:

@@ -1,21 +1,19 @@
 """Asks for a storage, tries it out through the agent, and says at each field what is wrong."""
 
-import logging
-import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
 from typing import Any, override
 
 from homeassistant.config_entries import (
+    ConfigEntryState,
     ConfigFlow,
     ConfigFlowResult,
-    OptionsFlowWithReload,
+    OptionsFlow,
 )
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import callback
 from homeassistant.data_entry_flow import AbortFlow
 
-from .agent import AgentClient, AgentError, Kind
+from .agent import AgentError, Kind
 from .const import (
     CONF_ACCESS_KEY_ID,
     CONF_ADDRESSING,
@@ -32,8 +30,7 @@ from .const import (
     CONF_VERIFY_TLS,
     DEFAULT_FOLDER,
     DOMAIN,
-    NO_FOLDER,
-    VALIDATE_DEADLINE,
+    MORE,
 )
 from .coordinator import S3ConfigEntry
 from .errors import placeholders, translation_key
@@ -42,26 +39,22 @@ from .forms import (
     KEYS_SCHEMA,
     OPTIONS_SCHEMA,
     PROVIDER_SCHEMA,
+    Schema,
     connection_schema,
     form_from_options,
     options_from_form,
     part_fits,
+    reconfigure_schema,
 )
-from .hub import async_borrowed_agent
+from .issues import async_forget_issues, async_keep_trial
 from .providers import PROVIDERS, is_unfinished, resolve_endpoint
-from .target import clean_path, not_ours, place_in_bucket, storage_id, target_config
-
-_LOGGER = logging.getLogger(__name__)
+from .target import clean_path, host_of, not_ours, place_in_bucket, storage_id, target_config
+from .trial import Trial, async_check, async_try_out
 
 type _Form = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a storage cannot be used. suggestion: fields of the form, with what works there."""
-
-    error: AgentError
-    suggestion: _Form = field(default_factory=dict)
+_NOTHING = Trial()
 
 
 class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -73,7 +66,6 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
     def __init__(self) -> None:
         """Nothing was picked yet."""
         self._provider = PROVIDERS["other"]
-        self._asks_for_certificate = False
 
     async def async_step_user(self, user_input: _Form | None = None) -> ConfigFlowResult:
         """Asks for the provider, which fills in most of the next form."""
@@ -84,20 +76,22 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
 
     async def async_step_connection(self, user_input: _Form | None = None) -> ConfigFlowResult:
         """Asks for everything else."""
-        provider = self._provider
         if user_input is None:
+            provider = self._provider
             return self._connection_form(
-                "connection",
-                {CONF_ENDPOINT: provider.endpoint, CONF_REGION: provider.region},
+                {CONF_ENDPOINT: provider.endpoint, CONF_REGION: provider.region}
             )
-        form = _tidy(user_input)
-        data = _data(provider.key, form)
-        await self.async_set_unique_id(storage_id(data))
-        self._abort_if_unique_id_configured()
-        self._abort_if_same_place(data)
-        if problem := await self._problem(data, form):
-            return self._connection_form("connection", form, problem)
-        return self.async_create_entry(title=_title(data), data=data)
+        form = {CONF_ENDPOINT: self._provider.endpoint} | _tidy(user_input)
+        data = _data(self._provider.key, form)
+        await self._async_check_place(data)
+        trial = await self._async_try_out(data, form)
+        if trial.error:
+            return self._connection_form(form, trial)
+        # The bucket may have been a part of the address.
+        data |= trial.suggestion
+        await self._async_check_place(data)
+        async_keep_trial(self.hass, storage_id(data), trial.warnings)
+        return self.async_create_entry(title=self._title(data), data=data)
 
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
         """The storage refuses the keys."""
@@ -107,76 +101,93 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         """Asks for other keys."""
         entry = self._get_reauth_entry()
         form = {CONF_ACCESS_KEY_ID: entry.data[CONF_ACCESS_KEY_ID]}
-        problem: Problem | None = None
+        trial = Trial()
         if user_input is not None:
             form = _tidy(user_input)
-            data = {**entry.data, **form}
-            if not (problem := await async_try_out(self.hass, data)):
-                return self.async_update_reload_and_abort(entry, data_updates=form)
+            trial = await async_try_out(self.hass, {**entry.data, **form})
+            if not trial.error:
+                return self._saved(entry, trial, {**entry.data, **form})
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(KEYS_SCHEMA, form),
-            errors=_errors(problem.error, form) if problem else {},
-            description_placeholders={"title": entry.title} | _facts(problem),
+            errors=_errors(trial, KEYS_SCHEMA),
+            description_placeholders={"title": entry.title} | _facts(trial),
         )
 
     async def async_step_reconfigure(self, user_input: _Form | None = None) -> ConfigFlowResult:
-        """Changes how the storage is reached. The place in it stays the same."""
+        """Changes how the storage is reached. The place in it stays the same: another one has other
+        backups in it, so the schedule of this location could not go on there."""
         entry = self._get_reconfigure_entry()
         self._provider = PROVIDERS.get(entry.data.get(CONF_PROVIDER, ""), self._provider)
-        if CONF_CA_CERTIFICATE in entry.data or not entry.data.get(CONF_VERIFY_TLS, True):
-            self._asks_for_certificate = True
+        place = {name: entry.data.get(name, "") for name in (CONF_BUCKET, CONF_PREFIX)}
+        place[CONF_FOLDER] = entry.data.get(CONF_FOLDER, DEFAULT_FOLDER)
         if user_input is None:
-            known = {CONF_FOLDER: DEFAULT_FOLDER, **entry.data}
-            known[CONF_FOLDER] = known[CONF_FOLDER] or NO_FOLDER
-            del known[CONF_SECRET_ACCESS_KEY]
-            return self._connection_form("reconfigure", known)
-        form = _tidy(user_input)
+            shown = {k: v for k, v in entry.data.items() if k != CONF_SECRET_ACCESS_KEY}
+            return self._reconfigure_form(entry, shown)
+        form = _tidy(user_input) | place
         if not form.get(CONF_SECRET_ACCESS_KEY):
             form[CONF_SECRET_ACCESS_KEY] = entry.data[CONF_SECRET_ACCESS_KEY]
         data = _data(self._provider.key, form)
-        # The address of a storage may change. Another bucket or folder has other backups in it,
-        # so the schedule of this location cannot go on there.
-        before, after = ((d[CONF_BUCKET], place_in_bucket(d)) for d in (entry.data, data))
-        if before != after:
-            return self.async_abort(reason="wrong_account")
         self._abort_if_same_place(data, besides=entry.entry_id)
-        if problem := await self._problem(data, form):
+        trial = await self._async_try_out(data, form)
+        if trial.error:
             shown = {k: v for k, v in form.items() if k != CONF_SECRET_ACCESS_KEY}
-            return self._connection_form("reconfigure", shown, problem)
-        return self.async_update_reload_and_abort(entry, data=not_ours(entry.data) | data)
+            return self._reconfigure_form(entry, shown, trial)
+        if endpoint := trial.suggestion.get(CONF_ENDPOINT):
+            data[CONF_ENDPOINT] = endpoint
+        return self._saved(entry, trial, not_ours(entry.data) | data)
 
-    async def _problem(self, data: _Form, form: _Form) -> Problem | None:
-        """What is wrong with a storage. Puts what would be right into the form."""
+    def _saved(self, entry: S3ConfigEntry, trial: Trial, data: _Form) -> ConfigFlowResult:
+        """The new settings of an entry work: nothing is left of what the old ones did."""
+        async_forget_issues(self.hass, entry.entry_id)
+        async_keep_trial(self.hass, entry.unique_id or "", trial.warnings)
+        return self.async_update_reload_and_abort(entry, data=data)
+
+    async def _async_check_place(self, data: _Form) -> None:
+        await self.async_set_unique_id(storage_id(data))
+        self._abort_if_unique_id_configured()
+        self._abort_if_same_place(data)
+
+    async def _async_try_out(self, data: _Form, form: _Form) -> Trial:
+        """Tries settings out. Puts what would be right into the form."""
         if "{region}" in form[CONF_ENDPOINT] and not data[CONF_REGION]:
-            return _own_problem("region_missing", CONF_REGION)
+            return _own_fault("region_missing", CONF_REGION)
         if is_unfinished(data[CONF_ENDPOINT]):
-            return _own_problem("endpoint_unfinished", CONF_ENDPOINT)
-        problem = await async_try_out(self.hass, data)
-        if problem is not None:
-            form |= _corrections(problem.error, form) | problem.suggestion
-            if problem.error.code == "tls_untrusted":
-                self._asks_for_certificate = True
-        return problem
+            return _own_fault("endpoint_unfinished", CONF_ENDPOINT)
+        trial = await async_try_out(self.hass, data)
+        if trial.error:
+            form |= _corrections(trial.error, form) | dict(trial.suggestion)
+        return trial
 
-    def _connection_form(
-        self, step_id: str, form: _Form, problem: Problem | None = None
-    ) -> ConfigFlowResult:
+    def _connection_form(self, form: _Form, trial: Trial = _NOTHING) -> ConfigFlowResult:
         schema = connection_schema(
-            with_certificate=self._asks_for_certificate, keep_secret=step_id == "reconfigure"
+            asks_for_endpoint=not self._provider.is_fixed, wrong=_field(trial), form=form
         )
-        shown = {str(marker) for marker in schema.schema}
+        return self._form("connection", schema, form, trial)
+
+    def _reconfigure_form(
+        self, entry: S3ConfigEntry, form: _Form, trial: Trial = _NOTHING
+    ) -> ConfigFlowResult:
+        schema = reconfigure_schema(wrong=_field(trial), form=form)
+        place = f"{entry.data[CONF_BUCKET]}/{place_in_bucket(entry.data)}"
+        return self._form("reconfigure", schema, form, trial, place=place)
+
+    def _form(
+        self, step_id: str, schema: Schema, form: _Form, trial: Trial, **facts: str
+    ) -> ConfigFlowResult:
         return self.async_show_form(
             step_id=step_id,
-            data_schema=self.add_suggested_values_to_schema(schema, form),
-            errors=_errors(problem.error, shown, problem.suggestion) if problem else {},
+            data_schema=self.add_suggested_values_to_schema(schema, form | {MORE: form}),
+            errors=_errors(trial, schema),
             description_placeholders={
                 "provider": self._provider.name,
                 "keys": self._provider.keys,
                 "keys_url": self._provider.url,
                 "region_pattern": "{region}",
+                "example": "https://s3.example.com",
             }
-            | _facts(problem),
+            | _facts(trial)
+            | facts,
         )
 
     def _abort_if_same_place(self, data: _Form, besides: str | None = None) -> None:
@@ -186,6 +197,14 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
             if entry.entry_id != besides and storage_id(entry.data) == place:
                 raise AbortFlow("already_configured")
 
+    def _title(self, data: _Form) -> str:
+        """Names the place, as somebody with two of them tells them apart."""
+        provider = PROVIDERS[data[CONF_PROVIDER]].name
+        title = f"{provider} ({_place(data)})"
+        if any(entry.title == title for entry in self._async_current_entries()):
+            return f"{provider} ({host_of(data)}, {_place(data)})"
+        return title
+
     @staticmethod
     @callback
     @override
@@ -194,8 +213,8 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return S3OptionsFlow()
 
 
-class S3OptionsFlow(OptionsFlowWithReload):
-    """How backups are sent and kept."""
+class S3OptionsFlow(OptionsFlow):
+    """How backups are sent and kept. Those under way go on, and follow the limits at once."""
 
     async def async_step_init(self, user_input: _Form | None = None) -> ConfigFlowResult:
         """The only step."""
@@ -210,9 +229,10 @@ class S3OptionsFlow(OptionsFlowWithReload):
             elif not part_fits(options):
                 errors[CONF_PART_SIZE] = "invalid_config_part_size_bytes"
             elif problem := await async_check(self.hass, self.config_entry.data, options):
-                errors = _errors(problem, {str(marker) for marker in OPTIONS_SCHEMA.schema})
+                errors = _errors(Trial(problem), OPTIONS_SCHEMA)
                 facts = placeholders(problem)
             else:
+                await self._async_apply(options)
                 return self.async_create_entry(data=options)
         return self.async_show_form(
             step_id="init",
@@ -221,55 +241,28 @@ class S3OptionsFlow(OptionsFlowWithReload):
             description_placeholders=facts,
         )
 
-
-async def async_try_out(hass: HomeAssistant, data: Mapping[str, Any]) -> Problem | None:
-    """Lets the agent list, write, read and delete in the storage. What went wrong, if anything."""
-    try:
-        async with _async_opened(hass, data, {}) as (client, target):
-            result = await client.validate(target, level="write", deadline=VALIDATE_DEADLINE)
-    except AgentError as err:
-        return Problem(err)
-    if result.ok:
-        for check in result.warnings:
-            _LOGGER.warning("The bucket %s works, but: %s", data[CONF_BUCKET], check.words)
-        return None
-    found = {name: result.suggestion.get(name) for name in _SUGGESTED}
-    return Problem(
-        result.error or AgentError("the storage did not pass, and the agent did not say why"),
-        {name: value for name, value in found.items() if isinstance(value, str)},
-    )
+    async def _async_apply(self, options: _Form) -> None:
+        entry: S3ConfigEntry = self.config_entry
+        if entry.state is ConfigEntryState.LOADED:
+            config = target_config(entry.data, options)
+            await entry.runtime_data.client.change_target(entry.entry_id, config)
+        else:
+            # Once they are saved.
+            reload = self.hass.config_entries.async_schedule_reload
+            self.hass.loop.call_soon(reload, entry.entry_id)
 
 
-async def async_check(
-    hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
-) -> AgentError | None:
-    """Lets the agent look at settings, without the network."""
-    try:
-        async with _async_opened(hass, data, options):
-            return None
-    except AgentError as err:
-        return err
-
-
-@asynccontextmanager
-async def _async_opened(
-    hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
-) -> AsyncIterator[tuple[AgentClient, str]]:
-    """An agent, and the name of a target in it that has these settings."""
-    name = f"form-{uuid.uuid4().hex}"
-    async with async_borrowed_agent(hass) as client:
-        await client.open_target(name, target_config(data, options))
-        try:
-            yield client, name
-        finally:
-            await client.close_target(name)
+#: What comes along when text is pasted, and cannot be seen.
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 
 def _tidy(user_input: _Form) -> _Form:
-    """Without the blanks that come along when text is pasted."""
+    """All fields beside each other, without the blanks that come along when text is pasted."""
+    form = {name: value for name, value in user_input.items() if name != MORE}
+    form |= user_input.get(MORE, {})
     return {
-        name: value.strip() if isinstance(value, str) else value
-        for name, value in user_input.items()
+        name: _INVISIBLE.sub("", value).strip() if isinstance(value, str) else value
+        for name, value in form.items()
     }
 
 
@@ -280,12 +273,12 @@ def _data(provider: str, form: _Form) -> _Form:
         CONF_PROVIDER: provider,
         CONF_ENDPOINT: resolve_endpoint(form[CONF_ENDPOINT], region),
         CONF_REGION: region,
-        CONF_BUCKET: form[CONF_BUCKET],
+        CONF_BUCKET: form.get(CONF_BUCKET, ""),
         CONF_PREFIX: clean_path(form.get(CONF_PREFIX, "")),
-        CONF_FOLDER: clean_path(form[CONF_FOLDER]),
+        CONF_FOLDER: clean_path(form.get(CONF_FOLDER, DEFAULT_FOLDER)),
         CONF_ACCESS_KEY_ID: form[CONF_ACCESS_KEY_ID],
         CONF_SECRET_ACCESS_KEY: form[CONF_SECRET_ACCESS_KEY],
-        CONF_ADDRESSING: form[CONF_ADDRESSING],
+        CONF_ADDRESSING: form.get(CONF_ADDRESSING, "auto"),
         CONF_VERIFY_TLS: form.get(CONF_VERIFY_TLS, True),
     }
     if certificate := form.get(CONF_CA_CERTIFICATE):
@@ -293,46 +286,54 @@ def _data(provider: str, form: _Form) -> _Form:
     return data
 
 
-def _title(data: _Form) -> str:
-    """Names the place, as somebody with two of them tells them apart."""
+def _place(data: _Form) -> str:
     parts = [data[CONF_BUCKET], data[CONF_PREFIX]]
     if data[CONF_FOLDER] != DEFAULT_FOLDER:
         parts.append(data[CONF_FOLDER])
-    place = "/".join(filter(None, parts))
     # Else no folder would look like the usual one.
-    place += "" if data[CONF_FOLDER] else "/"
-    return f"{PROVIDERS[data[CONF_PROVIDER]].name} ({place})"
+    return "/".join(filter(None, parts)) + ("" if data[CONF_FOLDER] else "/")
 
 
 _OWN = {"endpoint_unfinished", "region_missing"}
-#: What an agent may suggest in place of what was entered.
-_SUGGESTED = (CONF_ENDPOINT, CONF_REGION, CONF_ADDRESSING)
 
 
-def _own_problem(code: str, field: str) -> Problem:
+def _own_fault(code: str, field: str) -> Trial:
     """A fault that the form finds by itself."""
-    return Problem(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
+    return Trial(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
 
 
-def _errors(
-    problem: AgentError, shown: _Form | set[str], suggestion: Iterable[str] = ()
-) -> dict[str, str]:
+def _field(trial: Trial) -> str | None:
+    """The field that has to be seen for what went wrong."""
+    if trial.error and trial.error.code == "tls_untrusted":
+        return CONF_CA_CERTIFICATE
+    return trial.error.field if trial.error else None
+
+
+def _errors(trial: Trial, schema: Schema) -> dict[str, str]:
     """The error at its field if the form has that, or else at the first that has to be changed."""
-    place = problem.field if problem.field and problem.field in shown else "base"
-    text = problem.code if problem.code in _OWN else translation_key(problem)
-    if first := next(iter(suggestion), None):
-        return {first if place == "base" else place: text, "base": "suggested"}
-    return {place: text}
-
-
-def _facts(problem: Problem | None) -> dict[str, str]:
-    if problem is None:
+    if (error := trial.error) is None:
         return {}
-    return placeholders(problem.error) | {"suggestion": ", ".join(problem.suggestion.values())}
+    shown = {str(marker) for marker in schema.schema}
+    place = error.field or "base"
+    if place == CONF_ENDPOINT and place not in shown:
+        # The address follows from it.
+        place = CONF_REGION
+    if place not in shown:
+        place = next((name for name in trial.suggestion if name in shown), "base")
+    text = error.code if error.code in _OWN else translation_key(error)
+    told = {"base": "suggested"} if trial.suggestion and place != "base" else {}
+    return {place: text} | told
+
+
+def _facts(trial: Trial) -> dict[str, str]:
+    if trial.error is None:
+        return {}
+    return placeholders(trial.error) | {"suggestion": ", ".join(trial.suggestion.values())}
 
 
 def _corrections(problem: AgentError, form: _Form) -> _Form:
-    """What the form should hold instead, where the storage or common sense tells."""
+    """What the form should hold instead, where the storage or common sense tells. Never less
+    protection: whoever is on the way could ask for that."""
     endpoint = form[CONF_ENDPOINT]
     reason = problem.facts.get("reason")
     match problem.code:
@@ -344,7 +345,5 @@ def _corrections(problem: AgentError, form: _Form) -> _Form:
             return {CONF_ENDPOINT: f"https://{endpoint}"}
         case "invalid_endpoint" if reason == "plain_http_on_tls":
             return {CONF_ENDPOINT: endpoint.replace("http://", "https://", 1)}
-        case "invalid_endpoint" if reason == "tls_on_plain_http":
-            return {CONF_ENDPOINT: endpoint.replace("https://", "http://", 1)}
         case _:
             return {}

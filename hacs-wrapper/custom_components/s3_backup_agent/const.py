@@ -21,6 +21,9 @@ CONF_CA_CERTIFICATE: Final = "ca_certificate"
 CONF_VERIFY_TLS: Final = "verify_tls"
 CONF_FOLDER: Final = "folder"
 
+#: The section of the form with what most never need.
+MORE: Final = "more"
+
 #: What entries mean that say nothing of a folder.
 DEFAULT_FOLDER: Final = "backups"
 #: What forms show for none, as a field that is cleared gets its default again.

@@ -22,6 +22,8 @@ _LOGGER = logging.getLogger(__name__)
 
 #: Storages bill each listing, and backups are rare.
 _INTERVAL = timedelta(minutes=30)
+#: While it cannot be reached, a look costs nothing and tells when it is back.
+_INTERVAL_OF_OUTAGE = timedelta(minutes=5)
 
 type S3ConfigEntry = ConfigEntry[RuntimeData]
 
@@ -61,7 +63,9 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
             )
         except AgentError as err:
             self.health.failed("list", err)
+            self.update_interval = _INTERVAL_OF_OUTAGE
             raise entry_error(err) from err
+        self.update_interval = _INTERVAL
         self.health.succeeded("list")
         self._report(listing)
         return listing

@@ -19,6 +19,7 @@ class S3Entity(CoordinatorEntity[S3Coordinator]):
         super().__init__(coordinator)
         entry = coordinator.config_entry
         provider = PROVIDERS.get(entry.data.get(CONF_PROVIDER, ""))
+        agent = entry.runtime_data.client.info
         identity = entry.unique_id or entry.entry_id
         self.entity_description = description
         self._attr_unique_id = f"{identity}_{description.key}"
@@ -28,4 +29,6 @@ class S3Entity(CoordinatorEntity[S3Coordinator]):
             name=entry.title,
             manufacturer=provider.name if provider else None,
             model="S3",
+            configuration_url=provider.url if provider else None,
+            sw_version=agent.version if agent else None,
         )

@@ -72,6 +72,31 @@ CODES: Final = (
 
 #: Stands for every code that is not known here: the agent may be newer than this table.
 OTHER: Final = "other"
+#: Codes that say that the integration or the agent is at fault. Nobody can act on the difference.
+_FAULTS: Final = frozenset(
+    {
+        "parse_error",
+        "invalid_request",
+        "method_not_found",
+        "invalid_params",
+        "duplicate_id",
+        "not_initialized",
+        "unsupported_protocol",
+        "target_unknown",
+        "stream_violation",
+        "flow_violation",
+        "internal",
+    }
+)
+#: The codes as the sensor shows them: one for all that are a fault.
+STATES: Final = (*(code for code in CODES if code not in _FAULTS), OTHER)
+
+
+def state(error: AgentError) -> str:
+    """What the sensor shows, one of `STATES`."""
+    code = "agent_protocol" if error.code in _FAULTS else error.code
+    return code if code in STATES else OTHER
+
 
 #: By code: the fact that makes a difference, and the values that have words of their own.
 VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
@@ -105,6 +130,7 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
                 "console_port",
                 "plain_http_on_tls",
                 "tls_on_plain_http",
+                "not_http",
             }
         ),
     ),
@@ -114,7 +140,7 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
         "reason",
         frozenset({"self_signed", "expired", "not_yet_valid", "name_mismatch"}),
     ),
-    "invalid_credentials": ("which", frozenset({"access_key", "signature"})),
+    "invalid_credentials": ("which", frozenset({"access_key", "signature", "swapped"})),
     "wrong_addressing": ("use", frozenset({"path", "virtual"})),
     "agent_start_failed": (
         "reason",

@@ -1,9 +1,10 @@
 """The forms of the config flow and the options flow."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import voluptuous as vol
+from homeassistant.data_entry_flow import section
 from homeassistant.helpers.selector import (
     BooleanSelector,
     NumberSelector,
@@ -37,6 +38,7 @@ from .const import (
     DEFAULT_FOLDER,
     MEGABIT,
     MIB,
+    MORE,
 )
 from .providers import PROVIDERS
 
@@ -84,27 +86,68 @@ KEYS_SCHEMA: Schema = vol.Schema(
 )
 
 
-def connection_schema(*, with_certificate: bool, keep_secret: bool = False) -> Schema:
-    """The form of a storage.
+_FOLDING = {
+    CONF_PREFIX: (vol.Optional(CONF_PREFIX), _TEXT),
+    CONF_FOLDER: (vol.Optional(CONF_FOLDER, default=DEFAULT_FOLDER), _TEXT),
+    CONF_ADDRESSING: (vol.Required(CONF_ADDRESSING, default="auto"), _ADDRESSING),
+    CONF_CA_CERTIFICATE: (vol.Optional(CONF_CA_CERTIFICATE), _PEM),
+    CONF_VERIFY_TLS: (vol.Required(CONF_VERIFY_TLS, default=True), BooleanSelector()),
+}
 
-    with_certificate: also ask for a certificate, as the storage's own is not trusted.
-    keep_secret: the secret may stay empty, because there is one already.
+
+def connection_schema(
+    *, asks_for_endpoint: bool, wrong: str | None, form: Mapping[str, Any]
+) -> Schema:
+    """The form of a new storage.
+
+    asks_for_endpoint: whether the provider leaves the address open. wrong: the field that is wrong,
+    which has to be seen wherever it usually is. form: what was entered so far.
     """
-    secret = vol.Optional if keep_secret else vol.Required
-    fields: dict[vol.Marker, Any] = {
+    fields: dict[vol.Marker, Any] = {}
+    if asks_for_endpoint:
+        fields[vol.Required(CONF_ENDPOINT)] = _TEXT
+    fields |= {
+        vol.Optional(CONF_REGION): _TEXT,
+        # With an address it may be a part of that.
+        (vol.Optional if asks_for_endpoint else vol.Required)(CONF_BUCKET): _TEXT,
+        vol.Required(CONF_ACCESS_KEY_ID): _TEXT,
+        vol.Required(CONF_SECRET_ACCESS_KEY): _PASSWORD,
+    }
+    return _folded(fields, list(_FOLDING), wrong, form)
+
+
+def reconfigure_schema(*, wrong: str | None, form: Mapping[str, Any]) -> Schema:
+    """The form of a storage that is there already: without the place, which cannot change.
+
+    The secret may stay empty. wrong, form: as above.
+    """
+    fields = {
         vol.Required(CONF_ENDPOINT): _TEXT,
         vol.Optional(CONF_REGION): _TEXT,
-        vol.Required(CONF_BUCKET): _TEXT,
-        vol.Optional(CONF_PREFIX): _TEXT,
-        vol.Optional(CONF_FOLDER, default=DEFAULT_FOLDER): _TEXT,
         vol.Required(CONF_ACCESS_KEY_ID): _TEXT,
-        secret(CONF_SECRET_ACCESS_KEY): _PASSWORD,
-        vol.Required(CONF_ADDRESSING, default="auto"): _ADDRESSING,
+        vol.Optional(CONF_SECRET_ACCESS_KEY): _PASSWORD,
     }
-    if with_certificate:
-        fields[vol.Optional(CONF_CA_CERTIFICATE)] = _PEM
-        fields[vol.Required(CONF_VERIFY_TLS, default=True)] = BooleanSelector()
-    return vol.Schema(fields)
+    folding = [CONF_ADDRESSING, CONF_CA_CERTIFICATE, CONF_VERIFY_TLS]
+    return _folded(fields, folding, wrong, form)
+
+
+def _folded(
+    fields: dict[vol.Marker, Any], folding: list[str], wrong: str | None, form: Mapping[str, Any]
+) -> Schema:
+    """With what most never need in a section that is closed.
+
+    A certificate that is asked for, or was given, stands outside of it, with its switch.
+    """
+    seen = {wrong}
+    if wrong == CONF_CA_CERTIFICATE or CONF_CA_CERTIFICATE in form:
+        seen |= {CONF_CA_CERTIFICATE, CONF_VERIFY_TLS}
+    if form.get(CONF_VERIFY_TLS) is False:
+        seen.add(CONF_VERIFY_TLS)
+    outside = dict(_FOLDING[name] for name in folding if name in seen)
+    inside = dict(_FOLDING[name] for name in folding if name not in seen)
+    folded = section(cast(Any, vol.Schema(inside)), {"collapsed": True})
+    # In front, where it is seen first.
+    return vol.Schema(outside | fields | {vol.Required(MORE): folded})
 
 
 def _number(least: float, most: float, unit: str = "", step: float = 1) -> NumberSelector:

@@ -4,36 +4,23 @@ Each operation keeps its last error until the same operation succeeds: a good li
 about a full storage.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.helpers import issue_registry as ir
 from homeassistant.util import dt as dt_util
 
-from .agent import AgentError, Leftover, Uploaded
-from .const import DOMAIN
-from .errors import CODES, OTHER, UNKNOWN, markdown, placeholders, translation_key
+from .agent import AgentError, Leftover, Progress, Uploaded
+from .errors import UNKNOWN, placeholders, state
+from .issues import STALE_UPLOADS, VERSIONED, async_raise_error, async_raise_issue, async_settle
 
-#: Errors that somebody has to do something about, outside of this integration's forms.
-ISSUE_CODES: Final = (
-    "access_denied",
-    "bucket_not_found",
-    "clock_skew",
-    "credentials_expired",
-    "locked",
-    "quota_exceeded",
-    "tls_untrusted",
-)
-#: Those that have other words for one of their reasons.
-ISSUE_VARIANTS: Final = ("access_denied_explicit_deny",)
-#: A bucket that keeps what is deleted, so that deleting never frees space.
-ISSUE_VERSIONED: Final = "versioned_bucket"
-#: Uploads that came to no end, which the keys cannot remove: they take up space for ever.
-ISSUE_STALE_UPLOADS: Final = "stale_uploads"
+ACTIVITIES: Final = ("idle", "uploading", "waiting_for_storage")
 
+#: Seconds without a further byte in the storage after which an upload is said to wait for it.
+_STANDSTILL = 15
 _OF_THE_HOST = {"cancelled", "shutting_down"}  # happens when Home Assistant stops
 
 
@@ -61,6 +48,16 @@ class Health:
         self._errors: dict[str, AgentError] = {}
         self.last_upload: datetime | None = None
         self.last_sweep: Sweep | None = None
+        # By id: bytes that are stored, since when, and whether that is long enough to be told.
+        self._uploads: dict[str, tuple[int, float, bool]] = {}
+
+    @property
+    def activity(self) -> str:
+        """What is being done, one of `ACTIVITIES`."""
+        if not self._uploads:
+            return "idle"
+        waits = all(stands for _, _, stands in self._uploads.values())
+        return "waiting_for_storage" if waits else "uploading"
 
     @property
     def last_error(self) -> AgentError | None:
@@ -77,7 +74,7 @@ class Health:
         """The code of it, as the sensor shows it."""
         if (error := self.last_error) is None:
             return "none"
-        return error.code if error.code in CODES else OTHER
+        return state(error)
 
     @callback
     def failed(self, operation: str, error: AgentError) -> None:
@@ -86,22 +83,40 @@ class Health:
             return
         self._errors.pop(operation, None)
         self._errors[operation] = error
-        self._changed()
+        async_raise_error(self._hass, self._entry_id, self._title, operation, error)
+        self._on_change()
 
     @callback
     def succeeded(self, operation: str) -> None:
         """An operation did what it should."""
+        async_settle(self._hass, self._entry_id, operation)
         if self._errors.pop(operation, None):
-            self._changed()
+            self._on_change()
 
     @callback
     def uploaded(self, result: Uploaded) -> None:
         """A backup is stored."""
         self.last_upload = dt_util.utcnow()
-        self._errors.pop("upload", None)
-        self._changed()
-        versioned = result.version_id not in (None, "null")
-        self._issue(ISSUE_VERSIONED, {} if versioned else None, ir.IssueSeverity.WARNING)
+        self._on_change()
+        if result.version_id in (None, "null"):
+            async_settle(self._hass, self._entry_id, "versions")
+        else:
+            self._issue(VERSIONED, "versions", {})
+
+    @callback
+    def progressed(self, upload: str, progress: Progress | None) -> None:
+        """The upload of this id has come so far; none when it has ended."""
+        before = self.activity
+        if progress is None:
+            self._uploads.pop(upload, None)
+        else:
+            now = time.monotonic()
+            done, since, _ = self._uploads.get(upload, (-1, now, False))
+            if progress.done != done or progress.waiting_for != "remote":
+                done, since = progress.done, now
+            self._uploads[upload] = done, since, now - since >= _STANDSTILL
+        if self.activity != before:
+            self._on_change()
 
     @callback
     def swept(self, leftovers: Sequence[Leftover]) -> None:
@@ -111,64 +126,17 @@ class Health:
         self.last_sweep = Sweep(dt_util.utcnow(), removed, len(failed))
         # What fails in a passing way is for the next sweep, and for nobody to act on.
         stuck = [one for one in failed if not (one.error and one.error.retryable)]
-        facts: dict[str, str] | None = None
         if stuck:
             error = stuck[0].error or AgentError(UNKNOWN)
             facts = placeholders(error) | {"count": str(len(stuck))}
-        self._issue(ISSUE_STALE_UPLOADS, facts, ir.IssueSeverity.WARNING)
+            self._issue(STALE_UPLOADS, "sweep", facts)
+        else:
+            async_settle(self._hass, self._entry_id, "sweep")
 
     @callback
     def sweep_failed(self, error: AgentError) -> None:
         """They could not be looked for. The right to do so is one that the keys may lack."""
         self.last_sweep = Sweep(dt_util.utcnow(), error_code=error.code)
 
-    def _changed(self) -> None:
-        current = {error.code: error for error in self._errors.values()}
-        for code in ISSUE_CODES:
-            error = current.get(code)
-            key = translation_key(error) if error else code
-            self._issue(
-                code,
-                placeholders(error) if error else None,
-                key=key if key in ISSUE_VARIANTS else code,
-            )
-        self._on_change()
-
-    def _issue(
-        self,
-        code: str,
-        facts: dict[str, str] | None,
-        severity: ir.IssueSeverity = ir.IssueSeverity.ERROR,
-        *,
-        key: str | None = None,
-    ) -> None:
-        issue_id = f"{code}_{self._entry_id}"
-        if facts is None:
-            ir.async_delete_issue(self._hass, DOMAIN, issue_id)
-            return
-        ir.async_create_issue(
-            self._hass,
-            DOMAIN,
-            issue_id,
-            is_fixable=False,
-            severity=severity,
-            translation_key=key or code,
-            # The page reads Markdown, and the facts are the words of a storage.
-            translation_placeholders={name: markdown(fact) for name, fact in facts.items()}
-            | {"title": self._title},
-        )
-
-
-@callback
-def async_forget_errors(hass: HomeAssistant, entry_id: str) -> None:
-    """The storage answers again, so what it said before is to be found out anew."""
-    for code in ISSUE_CODES:
-        ir.async_delete_issue(hass, DOMAIN, f"{code}_{entry_id}")
-
-
-@callback
-def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
-    """The entry goes away."""
-    async_forget_errors(hass, entry_id)
-    for code in (ISSUE_VERSIONED, ISSUE_STALE_UPLOADS):
-        ir.async_delete_issue(hass, DOMAIN, f"{code}_{entry_id}")
+    def _issue(self, code: str, operation: str, facts: dict[str, str]) -> None:
+        async_raise_issue(self._hass, self._entry_id, self._title, code, operation, facts)

@@ -1,19 +1,22 @@
-"""The one agent process of this Home Assistant, shared by all entries and forms.
+"""The one agent process of this Home Assistant, and who needs which target of it.
 
-It starts with the first use, and ends when nobody needs it any more or Home Assistant stops.
+It starts with the first use, and ends when nobody needs it any more or Home Assistant stops. Who
+needs a target is a loaded entry, a form, and each transfer for itself: so a backup goes on while
+its entry is reloaded.
 """
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP, __version__
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.util.hass_dict import HassKey
 
-from .agent import AgentClient
+from .agent import AgentClient, AgentError
 from .const import AGENT_VERSION, DOMAIN
 
 
@@ -21,15 +24,16 @@ from .const import AGENT_VERSION, DOMAIN
 class _Shared:
     client: AgentClient
     forget: Callable[[], None]
-    users: int = 0
+    users: Counter[str] = field(default_factory=Counter)
 
 
 _DATA: HassKey[_Shared] = HassKey(f"{DOMAIN}.agent")
 
 
 @callback
-def async_acquire_agent(hass: HomeAssistant) -> AgentClient:
-    """The agent. Each call needs one of `async_release_agent`."""
+def async_acquire_agent(hass: HomeAssistant, target: str) -> AgentClient:
+    """The agent, which keeps this target from now on, once it is opened. Each call needs one of
+    `async_release_agent`."""
     shared = hass.data.get(_DATA)
     if shared is None:
         client = AgentClient(
@@ -50,25 +54,31 @@ def async_acquire_agent(hass: HomeAssistant) -> AgentClient:
         # Not `listen_once`: that one cannot be forgotten after it was called.
         shared = _Shared(client, hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, stop))
         hass.data[_DATA] = shared
-    shared.users += 1
+    shared.users[target] += 1
     return shared.client
 
 
-async def async_release_agent(hass: HomeAssistant) -> None:
+async def async_release_agent(hass: HomeAssistant, target: str) -> None:
     """Gives back what `async_acquire_agent` gave."""
     shared = hass.data[_DATA]
-    shared.users -= 1
-    if shared.users == 0:
+    shared.users[target] -= 1
+    if shared.users[target] > 0:
+        return
+    del shared.users[target]
+    if not shared.users:
         del hass.data[_DATA]
         shared.forget()
         await shared.client.stop()
+        return
+    with suppress(AgentError):
+        await shared.client.close_target(target)
 
 
 @asynccontextmanager
-async def async_borrowed_agent(hass: HomeAssistant) -> AsyncIterator[AgentClient]:
+async def async_held_agent(hass: HomeAssistant, target: str) -> AsyncIterator[AgentClient]:
     """The agent for a while."""
-    client = async_acquire_agent(hass)
+    client = async_acquire_agent(hass, target)
     try:
         yield client
     finally:
-        await async_release_agent(hass)
+        await async_release_agent(hass, target)

@@ -28,6 +28,11 @@ class Provider:
     keys: str
     url: str
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether nothing but the region is open in the endpoint."""
+        return bool(self.endpoint) and not is_unfinished(self.endpoint)
+
 
 def _provider(row: dict[str, Any]) -> Provider:
     keys = row["keys"]

@@ -19,7 +19,8 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from .agent import Listing
 from .coordinator import S3ConfigEntry
 from .entity import S3Entity
-from .errors import CODES, OTHER
+from .errors import STATES
+from .health import ACTIVITIES
 
 # The coordinator asks for all of them.
 PARALLEL_UPDATES = 0
@@ -63,7 +64,14 @@ _LAST_ERROR = SensorEntityDescription(
     translation_key="last_error",
     entity_category=EntityCategory.DIAGNOSTIC,
     device_class=SensorDeviceClass.ENUM,
-    options=["none", *CODES, OTHER],
+    options=["none", *STATES],
+)
+_ACTIVITY = SensorEntityDescription(
+    key="activity",
+    translation_key="activity",
+    entity_category=EntityCategory.DIAGNOSTIC,
+    device_class=SensorDeviceClass.ENUM,
+    options=list(ACTIVITIES),
 )
 
 
@@ -79,6 +87,7 @@ async def async_setup_entry(
             *(ListingSensor(coordinator, description) for description in _LISTING_SENSORS),
             LastUploadSensor(coordinator, _LAST_UPLOAD),
             LastErrorSensor(coordinator, _LAST_ERROR),
+            ActivitySensor(coordinator, _ACTIVITY),
         ]
     )
 
@@ -134,3 +143,17 @@ class LastErrorSensor(S3Entity, SensorEntity):
     @override
     def extra_state_attributes(self) -> dict[str, Any]:
         return {"operation": self.coordinator.health.failed_operation}
+
+
+class ActivitySensor(S3Entity, SensorEntity):
+    """Whether backups are on their way there, or would be if the storage answered."""
+
+    @property
+    @override
+    def available(self) -> bool:
+        return True
+
+    @property
+    @override
+    def native_value(self) -> str:
+        return self.coordinator.health.activity

@@ -1,6 +1,7 @@
 """What names a storage: the settings for the agent, and the identity that backups are known by."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +46,9 @@ _FROM_OPTIONS = (
 )
 
 
+_THIS_MACHINE = {"localhost", "127.0.0.1", "[::1]"}
+
+
 def target_config(data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as the agent takes them. What is empty is left to it, except for the folder."""
     given = {name: data.get(name) for name in _FROM_DATA}
@@ -65,17 +69,23 @@ def storage_id(data: Mapping[str, Any]) -> str:
     Home Assistant's schedule, retention and encryption settings hang on it, so it survives that
     somebody removes the entry and adds it again. data: what an entry holds.
     """
-    endpoint = data[CONF_ENDPOINT]
-    url = urlsplit(endpoint)
-    host = (url.netloc or url.path).lower().rstrip("/")
-    if url.scheme in ("http", "https"):
-        host = host.removesuffix(":80" if url.scheme == "http" else ":443")
+    host = host_of(data)
     path = place_in_bucket(data)
     prefix, _, folder = path.rpartition("/")
     # Only the usual folder stays unnamed: ids are older than the choice of another one.
     where = [prefix] if folder == DEFAULT_FOLDER else [path, "no folder"]
     place = "\n".join((host, data[CONF_BUCKET], *where))
     return hashlib.sha256(place.encode()).hexdigest()[:32]
+
+
+def host_of(data: Mapping[str, Any]) -> str:
+    """Host and port of the endpoint, the same for the same server where that can be known."""
+    url = urlsplit(data[CONF_ENDPOINT])
+    host: str = (url.netloc or url.path).lower().rstrip("/")
+    if url.scheme in ("http", "https"):
+        host = host.removesuffix(":80" if url.scheme == "http" else ":443")
+    name = re.sub(r":\d+$", "", host)
+    return host.replace(name, "localhost", 1) if name in _THIS_MACHINE else host
 
 
 def place_in_bucket(data: Mapping[str, Any]) -> str:

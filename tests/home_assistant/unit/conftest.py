@@ -24,6 +24,7 @@ from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
+from custom_components.s3_backup_agent.health import Health
 from custom_components.s3_backup_agent.target import storage_id
 from default_signals import give_default_signals
 from homeassistant.components.backup import AddonInfo, AgentBackup, Folder
@@ -170,6 +171,13 @@ def agent_of(hass: HomeAssistant, entry: MockConfigEntry) -> S3BackupAgent:
     agent = hass.data["backup"].backup_agents[f"{DOMAIN}.{entry.unique_id}"]
     assert isinstance(agent, S3BackupAgent)
     return agent
+
+
+def health_of(agent: S3BackupAgent) -> Health:
+    """How the storage of a location has been doing."""
+    coordinator = agent._coordinator
+    assert coordinator
+    return coordinator.health
 
 
 def new_backup(size: int, **members: Any) -> AgentBackup:

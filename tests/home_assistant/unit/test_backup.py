@@ -20,6 +20,7 @@ from conftest import (
     Storage,
     agent_of,
     answer,
+    health_of,
     new_backup,
     new_entry,
     read,
@@ -34,7 +35,7 @@ from custom_components.s3_backup_agent.agent import (
 )
 from custom_components.s3_backup_agent.backup import S3BackupAgent, agent_backup
 from custom_components.s3_backup_agent.const import DOMAIN
-from custom_components.s3_backup_agent.health import ISSUE_VERSIONED
+from custom_components.s3_backup_agent.issues import VERSIONED
 from homeassistant.components.backup import (
     BackupAgentError,
     BackupNotFound,
@@ -172,7 +173,7 @@ async def test_a_stop_in_the_middle_of_an_upload_leaves_nothing(
     with pytest.raises(BackupAgentError):
         await task
     await hass.async_block_till_done()
-    assert agent._health.error_code == "none"
+    assert health_of(agent).error_code == "none"
     assert storage.keys() == storage.unfinished() == []
 
 
@@ -209,7 +210,7 @@ async def test_not_found(agent: S3BackupAgent) -> None:
             await call("nothing")
         assert caught.value.translation_key == "not_found"
         assert "nothing" in str(caught.value)
-    assert agent._health.error_code == "none"
+    assert health_of(agent).error_code == "none"
 
 
 @pytest.mark.parametrize(
@@ -347,11 +348,11 @@ async def test_a_full_storage_is_an_issue_until_an_upload_succeeds(
 async def test_a_bucket_that_keeps_versions_is_an_issue(
     hass: HomeAssistant, agent: S3BackupAgent
 ) -> None:
-    issue_id = f"{ISSUE_VERSIONED}_{agent._entry.entry_id}"
+    issue_id = f"{VERSIONED}_{agent._entry.entry_id}"
     stored = Backup("b", "b", 1, 1, True, {})
-    agent._health.uploaded(Uploaded(stored, None, "v1"))
+    health_of(agent).uploaded(Uploaded(stored, None, "v1"))
     assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
-    agent._health.uploaded(Uploaded(stored, None, "null"))
+    health_of(agent).uploaded(Uploaded(stored, None, "null"))
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
 
 
@@ -385,7 +386,7 @@ async def test_a_killed_agent_is_an_error_and_comes_back(
         await agent.async_upload_backup(open_stream=deadly, backup=backup)
     # It may have run out of memory, which it would again and again.
     assert opened == 2
-    assert agent._health.error_code == "agent_gone"
+    assert health_of(agent).error_code == "agent_gone"
     assert await agent.async_list_backups() == []
     # The agent is back, and takes back what was begun.
     async with asyncio.timeout(30):
@@ -419,7 +420,7 @@ async def test_an_upload_goes_on_when_its_agent_was_killed(
     entry = await load(new_entry(storage.data, {"part_size_bytes": 5 * MIB}))
     agent = agent_of(hass, entry)
     uploaded: list[Uploaded] = []
-    monkeypatch.setattr(agent._health, "uploaded", uploaded.append)
+    monkeypatch.setattr(health_of(agent), "uploaded", uploaded.append)
     records = Path(hass.config.cache_path(DOMAIN), "uploads")
     opened, seen = 0, []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, FaultyServer, Load, Storage, agent_of, answer, new_entry
+from conftest import ROOT, FaultyServer, Load, Storage, agent_of, answer, new_entry, setting
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient, Validation
 from custom_components.s3_backup_agent.const import DOMAIN, MIB
@@ -21,7 +21,8 @@ from homeassistant.config_entries import (
     ConfigEntryState,
 )
 from homeassistant.core import HomeAssistant
-from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.data_entry_flow import FlowResultType, section
+from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 FOLDER = f"hacs-wrapper/custom_components/{DOMAIN}"
@@ -42,7 +43,17 @@ async def open_reconfigure(hass: HomeAssistant, entry: ConfigEntry) -> Result:
 
 
 async def fill(hass: HomeAssistant, form: Result, user_input: dict[str, Any]) -> Result:
-    result = await hass.config_entries.flow.async_configure(form["flow_id"], user_input)
+    """Fills in what the form asks for, each field where it stands."""
+    given: dict[str, Any] = {}
+    if "data_schema" not in form:
+        given = user_input
+    for marker, field in form["data_schema"].schema.items() if "data_schema" in form else ():
+        if isinstance(field, section):
+            inside = {str(name) for name in field.schema.schema}
+            given[str(marker)] = {k: v for k, v in user_input.items() if k in inside}
+        elif str(marker) in user_input:
+            given[str(marker)] = user_input[str(marker)]
+    result = await hass.config_entries.flow.async_configure(form["flow_id"], given)
     await hass.async_block_till_done()
     return result
 
@@ -56,11 +67,19 @@ def found(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]) -> None:
     monkeypatch.setattr(AgentClient, "validate", validate)
 
 
+def fields(schema: Any) -> dict[Any, Any]:
+    """The fields of a form, those of its section included."""
+    found: dict[Any, Any] = {}
+    for marker, field in schema.schema.items():
+        found |= fields(field.schema) if isinstance(field, section) else {marker: field}
+    return found
+
+
 def suggested(form: Result) -> dict[str, Any]:
     """What the form is filled with."""
     return {
         str(marker): marker.description["suggested_value"]
-        for marker in form["data_schema"].schema
+        for marker in fields(form["data_schema"])
         if marker.description
     }
 
@@ -90,12 +109,57 @@ async def test_good(hass: HomeAssistant, storage: Storage) -> None:
     assert storage.keys() == storage.unfinished() == []
 
 
+async def test_what_comes_along_when_text_is_pasted(hass: HomeAssistant, storage: Storage) -> None:
+    given = {
+        name: f"\u200b {value}\ufeff\u00ad"
+        for name, value in storage.form.items()
+        if name != "addressing"
+    }
+    result = await fill(hass, await open_form(hass), given)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"] == storage.data | {"addressing": "auto"}
+
+
+async def test_an_address_with_the_bucket_in_it(hass: HomeAssistant, storage: Storage) -> None:
+    form = await open_form(hass)
+    given = {
+        name: value for name, value in storage.form.items() if name not in ("bucket", "prefix")
+    }
+    given["endpoint"] = f"{storage.endpoint}/{storage.bucket}/{storage.prefix}/"
+    result = await fill(hass, form, given)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"] == storage.data
+    # Written in another way it is still the same place.
+    result = await fill(hass, await open_form(hass), storage.form)
+    assert result["reason"] == "already_configured"
+    result = await fill(hass, await open_form(hass), given)
+    assert result["reason"] == "already_configured"
+
+
+async def test_two_with_the_same_title_are_told_apart(
+    hass: HomeAssistant, storage: Storage, faulty: FaultyServer
+) -> None:
+    first = storage.form | {"endpoint": setting("TEST_S3_ENDPOINT")}
+    one = await fill(hass, await open_form(hass), first)
+    two = await fill(hass, await open_form(hass), storage.form)
+    assert one["title"] == f"S3 ({storage.bucket}/{storage.prefix})"
+    host = faulty.endpoint.removeprefix("http://").replace("127.0.0.1", "localhost")
+    assert two["title"] == f"S3 ({host}, {storage.bucket}/{storage.prefix})"
+
+
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) -> None:
     form = await open_form(hass, provider.key)
-    assert suggested(form) == {"endpoint": provider.endpoint, "region": provider.region}
+    filled = {"endpoint": provider.endpoint, "region": provider.region}
+    if not re.search("[A-Z]{3}", provider.endpoint) and provider.key != "other":
+        # There is nothing to ask.
+        del filled["endpoint"]
+    assert suggested(form) == filled
+    # Five fields at most, before anybody opens the section.
+    top = [str(marker) for marker in form["data_schema"].schema]
+    assert top == [*filled, "bucket", "access_key_id", "secret_access_key", "more"]
     # What that means for a provider, the agent knows from its copy of the table.
-    defaults = {str(marker): marker.default for marker in form["data_schema"].schema}
+    defaults = {str(marker): marker.default for marker in fields(form["data_schema"])}
     assert defaults["addressing"]() == "auto"
     # Nobody gets on with a word left in that was to be replaced.
     assert is_unfinished(provider.endpoint) == bool(re.search("[A-Z]{3}", provider.endpoint))
@@ -128,6 +192,13 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
         (
             {"endpoint": "https://s3.{region}.example.org", "region": ""},
             {"region": "region_missing"},
+        ),
+        (
+            {
+                "access_key_id": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                "secret_access_key": "AKIAIOSFODNN7EXAMPLE",
+            },
+            {"access_key_id": "invalid_credentials_swapped"},
         ),
     ],
 )
@@ -218,11 +289,8 @@ async def test_a_suggestion_is_told_at_a_field(
     assert result["description_placeholders"]["suggestion"] == text
 
 
-async def test_what_works_and_costs_is_logged(
-    hass: HomeAssistant,
-    storage: Storage,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+async def test_what_works_and_costs_is_an_issue(
+    hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = {"name": "versioning", "status": "warning", "ms": 1, "message": "old versions stay"}
     skew = {"message": "the clock is wrong", "code": "clock_skew", "kind": "auth"}
@@ -230,11 +298,20 @@ async def test_what_works_and_costs_is_logged(
     found(monkeypatch, {"ok": True, "checks": [clock, versions]})
     result = await fill(hass, await open_form(hass), storage.form)
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    warnings = [record.getMessage() for record in caplog.records if "works, but" in record.message]
-    assert warnings == [
-        f"The bucket {storage.bucket} works, but: the clock is wrong; for now",
-        f"The bucket {storage.bucket} works, but: old versions stay",
-    ]
+    entry = result["result"]
+    issues = {issue.issue_id: issue for issue in ir.async_get(hass).issues.values()}
+    versions_id, clock_id = f"versioned_bucket_{entry.entry_id}", f"clock_skew_{entry.entry_id}"
+    assert issues.keys() == {versions_id, clock_id}
+    assert all(issue.is_persistent for issue in issues.values())
+    assert issues[versions_id].learn_more_url.endswith("docs/costs.md#lifecycle-rules")
+    words = issues[clock_id].translation_placeholders["message"]
+    assert words == r"the clock is wrong\; for now"
+
+    # The next trial says that they are over.
+    found(monkeypatch, {"ok": True})
+    form = await open_reconfigure(hass, entry)
+    await fill(hass, form, {k: v for k, v in storage.form.items() if k != "secret_access_key"})
+    assert not ir.async_get(hass).issues
 
 
 async def test_the_right_addressing_is_offered(
@@ -263,7 +340,24 @@ async def test_https_for_a_port_without_tls(hass: HomeAssistant, storage: Storag
     wrong = storage.endpoint.replace("http://", "https://")
     result = await fill(hass, form, storage.form | {"endpoint": wrong})
     assert result["errors"] == {"endpoint": "invalid_endpoint_tls_on_plain_http"}
-    assert suggested(result)["endpoint"] == storage.endpoint
+    # Whoever is on the way could have it so, and would then read everything.
+    assert suggested(result)["endpoint"] == wrong
+
+
+async def test_no_suggestion_gives_up_tls(
+    hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = {"message": "no", "code": "tls_failed", "field": "endpoint"}
+    checks = [{"name": "tls", "status": "failed", "ms": 1, "error": error}]
+    suggestion = {"endpoint": "HTTP://nas.example:9000", "region": "eu-west-1"}
+    found(monkeypatch, {"ok": False, "checks": checks, "suggestion": suggestion})
+    given = storage.form | {"endpoint": "https://nas.example:9000"}
+    result = await fill(hass, await open_form(hass), given)
+    assert suggested(result)["endpoint"] == given["endpoint"]
+    assert suggested(result)["region"] == "eu-west-1"
+    found(monkeypatch, {"ok": True, "suggestion": suggestion})
+    result = await fill(hass, result, given)
+    assert result["data"]["endpoint"] == given["endpoint"]
 
 
 async def test_a_missing_right_is_named(
@@ -402,22 +496,16 @@ async def test_reconfigure(hass: HomeAssistant, storage: Storage, entry: MockCon
     assert result["reason"] == "already_configured"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"bucket": "another"},
-        {"prefix": "another"},
-        {"prefix": ""},
-        {"folder": "another"},
-        {"folder": "/"},
-    ],
-)
-async def test_reconfigure_to_another_place(
-    hass: HomeAssistant, storage: Storage, entry: MockConfigEntry, change: dict[str, str]
+async def test_reconfigure_shows_the_place_and_does_not_ask_for_it(
+    hass: HomeAssistant, storage: Storage, entry: MockConfigEntry
 ) -> None:
     form = await open_reconfigure(hass, entry)
-    result = await fill(hass, form, storage.form | change)
-    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "wrong_account")
+    asked = {str(marker) for marker in fields(form["data_schema"])}
+    assert not asked & {"bucket", "prefix", "folder"}
+    place = form["description_placeholders"]["place"]
+    assert place == f"{storage.bucket}/{storage.prefix}/backups"
+    result = await fill(hass, form, storage.form | {"secret_access_key": ""})
+    assert result["reason"] == "reconfigure_successful"
     assert entry.data == storage.data
 
 
@@ -437,7 +525,6 @@ async def test_the_folder_of_entries_that_have_none(
     entry = await load(new_entry(data))
     assert entry.unique_id == storage_id(storage.data)
     form = await open_reconfigure(hass, entry)
-    assert suggested(form)["folder"] == "backups"
     result = await fill(hass, form, storage.form)
     assert result["reason"] == "reconfigure_successful"
     assert entry.data == storage.data
@@ -466,7 +553,6 @@ async def test_another_folder(
     assert entry.unique_id != storage_id(storage.data)
 
     form = await open_reconfigure(hass, entry)
-    assert suggested(form)["folder"] == folder
     result = await fill(hass, form, given)
     assert result["reason"] == "reconfigure_successful"
 
@@ -479,6 +565,8 @@ async def test_another_folder(
 
 def test_the_same_place_has_one_id() -> None:
     data = {"endpoint": "https://h", "bucket": "b", "prefix": "x/y", "folder": "backups"}
+    here = ["http://localhost:9000", "http://127.0.0.1:9000/", "HTTP://[::1]:9000"]
+    assert len({storage_id(data | {"endpoint": endpoint}) for endpoint in here}) == 1
     # Schedules of users hang on this one.
     assert storage_id(data) == hashlib.sha256(b"h\nb\nx/y").hexdigest()[:32]
     assert storage_id(data | {"prefix": ""}) == hashlib.sha256(b"h\nb\n").hexdigest()[:32]
@@ -507,8 +595,15 @@ async def test_every_form_has_the_facts_of_its_texts(
         seen.add((flow, form["step_id"]))
         wanted = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
         assert set(wanted) <= set(form["description_placeholders"] or ()), form["step_id"]
-        fields = {str(marker) for marker in form["data_schema"].schema}
-        assert fields <= texts[flow]["step"][form["step_id"]]["data"].keys()
+        step = texts[flow]["step"][form["step_id"]]
+        for marker, field in form["data_schema"].schema.items():
+            if isinstance(field, section):
+                folded = step["sections"][str(marker)]["data"].keys()
+                assert {str(name) for name in field.schema.schema} == folded
+                # Each may come out of the section, where something is wrong with it.
+                assert folded <= step["data"].keys()
+            else:
+                assert str(marker) in step["data"]
     assert seen == {(flow, step) for flow in ("config", "options") for step in texts[flow]["step"]}
 
 

@@ -120,7 +120,9 @@ async def test_forms_keep_what_only_the_next_release_knows(
     form = await hass.config_entries.flow.async_init(
         hub.DOMAIN, context={"source": SOURCE_RECONFIGURE, "entry_id": entry.entry_id}
     )
-    given = {**storage.form, "endpoint": storage.endpoint + "/"}
+    keys = ("region", "access_key_id", "secret_access_key")
+    given = {name: storage.form[name] for name in keys} | {"more": {"addressing": "path"}}
+    given["endpoint"] = storage.endpoint + "/"
     result = await hass.config_entries.flow.async_configure(form["flow_id"], given)
     assert result["reason"] == "reconfigure_successful"
     await hass.async_block_till_done()

@@ -72,7 +72,7 @@ MANIFEST = vol.Schema(
         "dependencies": [str],
         "documentation": https,
         "integration_type": "service",
-        "iot_class": "cloud_polling",
+        "iot_class": "local_polling",
         "issue_tracker": https,
         "loggers": [str],
         "quality_scale": vol.In(RULES),
@@ -105,8 +105,8 @@ def used_components() -> Iterator[str]:
 
 
 def test_what_is_used_is_a_dependency() -> None:
-    # These two are allowed to everybody.
-    needed = set(used_components()) - {"diagnostics", "sensor"}
+    # These are allowed to everybody.
+    needed = set(used_components()) - {"diagnostics", "repairs", "sensor"}
     assert needed == set(read("manifest.json")["dependencies"])
 
 
@@ -146,19 +146,34 @@ def named(value: Any) -> vol.Schema:
     return vol.Schema({vol.Match(NAME): value})
 
 
-STEP = {
-    vol.Optional("title"): words,
+FIELDS = {
     vol.Optional("description"): words,
     vol.Optional("data"): {str: words},
     vol.Optional("data_description"): {str: words},
 }
+STEP = FIELDS | {
+    vol.Optional("title"): words,
+    vol.Optional("sections"): {str: FIELDS | {vol.Required("name"): words}},
+}
 TRANSLATIONS = vol.Schema(
     {
         "title": words,
-        "config": {"step": {str: STEP}, "error": {str: words}, "abort": {str: words}},
+        "config": {
+            "initiate_flow": {"user": words},
+            "step": {str: STEP},
+            "error": {str: words},
+            "abort": {str: words},
+        },
         "options": {"step": {str: STEP}, "error": {str: words}},
         "selector": {cv.slug: {"options": named(plain)}},
-        "issues": {str: {"title": words, "description": words}},
+        "issues": {
+            str: {
+                "title": words,
+                # One or the other.
+                vol.Exclusive("description", "text"): words,
+                vol.Exclusive("fix_flow", "text"): {"step": {str: STEP}, "abort": {str: words}},
+            }
+        },
         "exceptions": {cv.slug: {"message": words}},
         "entity": {
             "sensor": named(
@@ -180,7 +195,8 @@ def test_translations(path: Path) -> None:
     texts = TRANSLATIONS(json.loads(path.read_text()))
     for flow in (texts["config"], texts["options"]):
         for step in flow["step"].values():
-            assert step.get("data", {}).keys() == step.get("data_description", {}).keys()
+            for part in (step, *step.get("sections", {}).values()):
+                assert part.get("data", {}).keys() == part.get("data_description", {}).keys()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from conftest import FaultyServer, Load, Storage, agent_of, answer, new_entry, upload
-from custom_components.s3_backup_agent.agent import AgentError
+from conftest import (
+    FaultyServer,
+    Load,
+    Storage,
+    agent_of,
+    answer,
+    health_of,
+    new_entry,
+    upload,
+)
+from custom_components.s3_backup_agent.agent import AgentError, Progress
 from custom_components.s3_backup_agent.backup import S3BackupAgent
-from custom_components.s3_backup_agent.const import DOMAIN
+from custom_components.s3_backup_agent.const import AGENT_VERSION, DOMAIN
+from custom_components.s3_backup_agent.providers import PROVIDERS
 from homeassistant.components.backup import BackupAgentError
 from homeassistant.const import EntityCategory
 from homeassistant.core import HomeAssistant
@@ -109,6 +119,7 @@ async def test_the_last_upload_is_remembered(
 async def test_registry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     registered = er.async_entries_for_config_entry(er.async_get(hass), entry.entry_id)
     assert {item.unique_id.removeprefix(f"{entry.unique_id}_") for item in registered} == {
+        "activity",
         "backups",
         "last_error",
         "last_upload",
@@ -120,3 +131,51 @@ async def test_registry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     assert device.identifiers == {(DOMAIN, entry.unique_id)}
     assert device.entry_type is dr.DeviceEntryType.SERVICE
     assert device.name == entry.title
+    assert device.sw_version == AGENT_VERSION
+    assert device.configuration_url == PROVIDERS["other"].url
+
+
+async def test_they_are_back_with_the_first_good_call(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    entry = await load(new_entry(storage.data))
+    agent, coordinator = agent_of(hass, entry), entry.runtime_data.coordinator
+    usual = coordinator.update_interval
+    faulty.rule = lambda _: answer(503, "ServiceUnavailable")
+    await coordinator.async_refresh()
+    assert state(hass, "backups") == "unavailable"
+    # Looks more often, until it answers.
+    assert coordinator.update_interval < usual
+    faulty.rule = lambda _: None
+    await agent.async_list_backups()
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=30))
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert state(hass, "backups") == "0"
+    assert coordinator.update_interval == usual
+
+
+async def test_an_upload_that_waits_for_the_storage_says_so(
+    hass: HomeAssistant, agent: S3BackupAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def progressed(done: int, waiting_for: str | None) -> str:
+        health.progressed("b", Progress("transferring", done, 100, waiting_for, 0))
+        return state(hass, "activity")
+
+    health = health_of(agent)
+    now = 1000.0
+    monkeypatch.setattr("custom_components.s3_backup_agent.health.time.monotonic", lambda: now)
+    assert state(hass, "activity") == "idle"
+    assert progressed(1, "remote") == "uploading"
+    now += 14
+    assert progressed(1, "remote") == "uploading"
+    now += 2
+    assert progressed(1, "remote") == "waiting_for_storage"
+    assert progressed(2, "remote") == "uploading"
+    now += 60
+    # Home Assistant is what it waits for.
+    assert progressed(2, "host") == "uploading"
+    health.progressed("b", None)
+    assert state(hass, "activity") == "idle"
+    # A whole upload ends as it began.
+    await upload(agent, b"x")
+    assert state(hass, "activity") == "idle"

@@ -14,6 +14,7 @@ from custom_components.s3_backup_agent.errors import (
     CODES,
     OTHER,
     PLACEHOLDERS,
+    STATES,
     UNKNOWN,
     VARIANTS,
     markdown,
@@ -21,12 +22,9 @@ from custom_components.s3_backup_agent.errors import (
     translation_key,
 )
 from custom_components.s3_backup_agent.forms import OPTIONS_SCHEMA
-from custom_components.s3_backup_agent.health import (
-    ISSUE_CODES,
-    ISSUE_STALE_UPLOADS,
-    ISSUE_VARIANTS,
-    ISSUE_VERSIONED,
-)
+from custom_components.s3_backup_agent.health import ACTIVITIES
+from custom_components.s3_backup_agent.issues import KINDS, STALE_UPLOADS
+from custom_components.s3_backup_agent.issues import VARIANTS as ISSUE_VARIANTS
 from custom_components.s3_backup_agent.providers import PROVIDERS
 
 FOLDER = ROOT / "hacs-wrapper" / "custom_components" / DOMAIN
@@ -98,17 +96,21 @@ def test_each_error_has_words(language: str) -> None:
     assert errors == KEYS | {"endpoint_unfinished", "region_missing", "suggested"}
     used = {name for key in KEYS for name in fields(texts[f"exceptions.{key}.message"])}
     assert used | {"configured"} == set(PLACEHOLDERS)
-    states = {f"entity.sensor.last_error.state.{code}" for code in ("none", *CODES, OTHER)}
+    states = {f"entity.sensor.last_error.state.{code}" for code in ("none", *STATES)}
     assert states == {key for key in texts if key.startswith("entity.sensor.last_error.state.")}
+    assert all(f"entity.sensor.activity.state.{activity}" in texts for activity in ACTIVITIES)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_issue_and_choice_has_words(language: str) -> None:
     texts = TEXTS[language]
-    issues = (*ISSUE_CODES, *ISSUE_VARIANTS, ISSUE_VERSIONED, ISSUE_STALE_UPLOADS)
+    issues = (*KINDS, *ISSUE_VARIANTS)
     for code in issues:
-        own = {"title", "count"} if code == ISSUE_STALE_UPLOADS else {"title"}
-        for part in ("title", "description"):
+        own = {"title", "count"} if code == STALE_UPLOADS else {"title"}
+        base = next(known for known in KINDS if code.startswith(known))
+        # Home Assistant takes one or the other.
+        flow = "fix_flow.step.confirm." if KINDS[base].fix else ""
+        for part in ("title", f"{flow}title", f"{flow}description"):
             assert fields(texts[f"issues.{code}.{part}"]) <= {*own, *PLACEHOLDERS}
     assert {key.split(".")[1] for key in texts if key.startswith("issues.")} == set(issues)
     # By their names, in the order of the table, which is the one of the form.
@@ -139,6 +141,16 @@ def test_each_option_has_words(language: str) -> None:
     # The form finds these by itself and has no facts.
     for key in ("storage_class_archive", "invalid_config_part_size_bytes"):
         assert fields(texts[f"options.error.{key}"]) == set()
+
+
+@pytest.mark.parametrize("code", KINDS)
+def test_each_issue_has_a_page(code: str) -> None:
+    page, _, chapter = KINDS[code].page.partition("#")
+    lines = (ROOT / "docs" / page).read_text().splitlines()
+    chapters = {
+        line.lstrip("# ").strip("`").lower().replace(" ", "-") for line in lines if line[:1] == "#"
+    }
+    assert not chapter or chapter in chapters
 
 
 def test_unknown_errors_have_words() -> None:

@@ -26,6 +26,7 @@ _LOGGER = logging.getLogger(__package__)
 _RETRY_PAUSE = 2.0  # seconds before an upload is repeated; doubles each time
 _LONGEST_RETRY_PAUSE = 60.0
 _SECRETS = ("secret_access_key", "session_token")
+_LIMITS = {"max_bytes_per_second", "max_parallel_parts", "memory_budget_bytes"}
 _MAY_PASS = {Kind.CONNECT, Kind.TRANSIENT}  # faults of the storage, and of the way to it
 
 
@@ -127,11 +128,34 @@ class AgentClient(Requests):
         Members that are None are left out. Raises `invalid_config` and such with `field`; then the
         target is as it was before.
         """
-        wanted = {"type": "s3"} | {k: v for k, v in config.items() if v is not None}
+        wanted = _wanted(config)
         self._redact.add(v for k in _SECRETS if isinstance(v := wanted.get(k), str))
         async with self._starting:
             session = await self._running()
             await session.open_target(name, wanted)
+            self._targets[name] = wanted
+
+    async def change_target(self, name: str, config: Mapping[str, Any]) -> None:
+        """Gives a target that was opened other settings, as `open_target` takes them.
+
+        Transfers that run follow the limits (`max_bytes_per_second`, `max_parallel_parts`,
+        `memory_budget_bytes`) at once and keep all else; an agent without the capability
+        `target.update` lets them keep the limits as well. Raises as `open_target` does.
+        """
+        wanted = _wanted(config)
+        before = self._targets.get(name, {})
+        changed = {k for k in wanted.keys() | before.keys() if wanted.get(k) != before.get(k)}
+        self._redact.add(v for k in _SECRETS if isinstance(v := wanted.get(k), str))
+        async with self._starting:
+            session = await self._running()
+            if name in session.targets and session.can("target.update"):
+                limits = {limit: wanted.get(limit) for limit in _LIMITS & changed}
+                changed -= _LIMITS
+                if limits:
+                    params = {"target": name, "limits": limits}
+                    await session.call("target.update", params, deadline=OPEN_DEADLINE)
+            if changed or name not in session.targets:
+                await session.open_target(name, wanted)
             self._targets[name] = wanted
 
     async def close_target(self, name: str) -> None:
@@ -314,3 +338,8 @@ class AgentClient(Requests):
         if not self._stopped.is_set():
             self._logger.error("The agent has to be started again: %s", fault)
             self._backoff.failed(fault, was_of_use=was_of_use)
+
+
+def _wanted(config: Mapping[str, Any]) -> Json:
+    """The settings as they are sent."""
+    return {"type": "s3"} | {k: v for k, v in config.items() if v is not None}

@@ -1,0 +1,176 @@
+"""Repair issues of a storage: tied to its entry, and there until what they say is over.
+
+A restart of Home Assistant keeps them.
+
+Each remembers the operation that raised it, and goes away once that one succeeds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.util.hass_dict import HassKey
+
+from .agent import AgentError, Check
+from .const import DOMAIN
+from .errors import markdown, placeholders, translation_key
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is the same for all issues of a kind.
+
+    fix: the flow that its button begins, see repairs.py; none when only the provider can help.
+    page: of the documents, with the chapter.
+    over: whether any successful call says that it is over, not only the one that raised it.
+    """
+
+    fix: str | None = None
+    page: str = ""
+    severity: ir.IssueSeverity = ir.IssueSeverity.ERROR
+    over: bool = False
+
+
+_DOCS = "https://github.com/s3-backup-agent/s3-backup-agent/blob/main/docs/"
+_TROUBLE = "troubleshooting.md#"
+_WARNING: Final = ir.IssueSeverity.WARNING
+
+#: A bucket that keeps what is deleted, so that deleting never frees space.
+VERSIONED: Final = "versioned_bucket"
+#: Uploads that came to no end, which the keys cannot remove: they take up space for ever.
+STALE_UPLOADS: Final = "stale_uploads"
+#: A bucket that lets nothing be deleted for some days.
+LOCKED_BUCKET: Final = "locked_bucket"
+#: Backups in another folder of the bucket, and none in that of the entry.
+ELSEWHERE: Final = "backups_elsewhere"
+#: Whatever else a trial found that works and should be looked at.
+DOUBT: Final = "doubt"
+
+#: Errors that somebody has to do something about, and what trials and sweeps find.
+KINDS: Final[Mapping[str, Kind]] = {
+    "access_denied": Kind("reauth", f"{_TROUBLE}access_denied"),
+    "bucket_not_found": Kind("reconfigure", f"{_TROUBLE}bucket_not_found", over=True),
+    "clock_skew": Kind(None, f"{_TROUBLE}clock_skew", over=True),
+    "credentials_expired": Kind("reauth", f"{_TROUBLE}credentials_expired", over=True),
+    "locked": Kind(None, f"{_TROUBLE}locked"),
+    "quota_exceeded": Kind(None, f"{_TROUBLE}quota_exceeded"),
+    "tls_untrusted": Kind("reconfigure", f"{_TROUBLE}tls_untrusted", over=True),
+    STALE_UPLOADS: Kind("cleanup", "costs.md#lifecycle-rules", _WARNING),
+    VERSIONED: Kind(None, "costs.md#lifecycle-rules", _WARNING),
+    LOCKED_BUCKET: Kind(None, f"{_TROUBLE}locked", _WARNING),
+    ELSEWHERE: Kind(None, f"{_TROUBLE}not_found", _WARNING),
+    DOUBT: Kind("reconfigure", "settings.md", _WARNING),
+}
+#: Those that have other words for one of their reasons.
+VARIANTS: Final = ("access_denied_explicit_deny",)
+
+#: The operation of what a trial of the settings finds.
+TRIAL: Final = "validate"
+#: What trials have found, by the unique id of an entry that is set up next.
+_TRIALS: HassKey[dict[str, Sequence[Check]]] = HassKey(f"{DOMAIN}.trials")
+
+
+@callback
+def async_raise_issue(
+    hass: HomeAssistant,
+    entry_id: str,
+    title: str,
+    code: str,
+    operation: str,
+    facts: Mapping[str, str],
+    *,
+    key: str | None = None,
+) -> None:
+    """Shows an issue, or shows it with other words. title: of the entry. facts: for the texts."""
+    kind = KINDS[code]
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{code}_{entry_id}",
+        data={"entry_id": entry_id, "code": code, "operation": operation},
+        is_fixable=kind.fix is not None,
+        is_persistent=True,
+        learn_more_url=_DOCS + kind.page,
+        severity=kind.severity,
+        translation_key=key or code,
+        # The page reads Markdown, and the facts are the words of a storage.
+        translation_placeholders={name: markdown(fact) for name, fact in facts.items()}
+        | {"title": title},
+    )
+
+
+@callback
+def async_raise_error(
+    hass: HomeAssistant, entry_id: str, title: str, operation: str, error: AgentError
+) -> None:
+    """Shows the issue of an error, if it has one."""
+    if error.code in KINDS:
+        key = translation_key(error)
+        async_raise_issue(
+            hass,
+            entry_id,
+            title,
+            error.code,
+            operation,
+            placeholders(error),
+            key=key if key in VARIANTS else error.code,
+        )
+
+
+@callback
+def async_settle(hass: HomeAssistant, entry_id: str, operation: str) -> None:
+    """Ends the issues that this operation has raised, which has succeeded now."""
+
+    def is_over(code: str, raised_by: object) -> bool:
+        return raised_by == operation or (raised_by != TRIAL and KINDS[code].over)
+
+    _forget(hass, entry_id, is_over)
+
+
+@callback
+def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
+    """Ends all issues of an entry."""
+    _forget(hass, entry_id, lambda code, raised_by: True)
+
+
+def _forget(hass: HomeAssistant, entry_id: str, is_over: Callable[[str, object], bool]) -> None:
+    for code in KINDS:
+        issue = ir.async_get(hass).async_get_issue(DOMAIN, f"{code}_{entry_id}")
+        if issue and is_over(code, (issue.data or {}).get("operation")):
+            ir.async_delete_issue(hass, DOMAIN, issue.issue_id)
+
+
+@callback
+def async_keep_trial(hass: HomeAssistant, unique_id: str, found: Sequence[Check]) -> None:
+    """Keeps what a trial has found until the entry is set up that it was for."""
+    hass.data.setdefault(_TRIALS, {})[unique_id] = found
+
+
+@callback
+def async_tell_trial(hass: HomeAssistant, entry_id: str, unique_id: str, title: str) -> None:
+    """Shows what the last trial of this entry has found, in place of what one found before."""
+    found = hass.data.get(_TRIALS, {}).pop(unique_id, None)
+    if found is None:
+        return
+    async_settle(hass, entry_id, TRIAL)
+    for check in found:
+        code = _code_of(check)
+        facts = {name: str(value) for name, value in check.facts.items()} | {"message": check.words}
+        if check.error:
+            facts = placeholders(check.error) | facts
+        async_raise_issue(hass, entry_id, title, code, TRIAL, facts)
+
+
+def _code_of(check: Check) -> str:
+    """The kind of issue that a warning becomes."""
+    if check.name == "versioning":
+        return VERSIONED
+    if check.name == "lock":
+        return LOCKED_BUCKET
+    if "elsewhere" in check.facts:
+        return ELSEWHERE
+    if check.error and check.error.code == "clock_skew":
+        return "clock_skew"
+    return DOUBT

@@ -1,0 +1,140 @@
+"""Repair issues: what raises them, what ends them, and what their buttons do."""
+
+from typing import Any
+
+import pytest
+from conftest import FaultyServer, Load, Storage, agent_of, answer, health_of, new_entry, upload
+from custom_components.s3_backup_agent.agent import AgentError
+from custom_components.s3_backup_agent.backup import S3BackupAgent
+from custom_components.s3_backup_agent.const import DOMAIN
+from custom_components.s3_backup_agent.issues import KINDS, async_raise_error
+from custom_components.s3_backup_agent.repairs import async_create_fix_flow
+from homeassistant.components.backup import BackupAgentError
+from homeassistant.components.repairs import RepairsFlow
+from homeassistant.components.repairs.const import DOMAIN as REPAIRS
+from homeassistant.config_entries import SOURCE_REAUTH, SOURCE_RECONFIGURE
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
+from pytest_homeassistant_custom_component.common import MockConfigEntry, flush_store
+
+
+def issue(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> ir.IssueEntry | None:
+    return ir.async_get(hass).async_get_issue(DOMAIN, f"{code}_{entry.entry_id}")
+
+
+async def test_they_survive_a_restart(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer, hass_storage: Any
+) -> None:
+    entry = await load(new_entry(storage.data))
+    full = answer(403, "QuotaExceeded")
+    faulty.rule = lambda line: full if line.startswith("PUT") else None
+    with pytest.raises(BackupAgentError):
+        await upload(agent_of(hass, entry), b"x")
+    assert issue(hass, entry, "quota_exceeded")
+
+    registry = ir.async_get(hass)
+    await flush_store(registry._store)
+    kept = hass_storage[ir.STORAGE_KEY]["data"]["issues"]
+    (one,) = [item for item in kept if item["domain"] == DOMAIN]
+    assert one["data"]["operation"] == "upload"
+    registry.issues.clear()
+    await registry.async_load()
+
+    # The entry is set up and lists, which says nothing of uploads.
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert issue(hass, entry, "quota_exceeded")
+    faulty.rule = lambda _: None
+    await upload(agent_of(hass, entry), b"x")
+    assert not issue(hass, entry, "quota_exceeded")
+
+
+async def test_any_good_call_says_that_the_storage_can_be_reached(
+    hass: HomeAssistant, agent: S3BackupAgent, entry: MockConfigEntry
+) -> None:
+    health = health_of(agent)
+    for code in KINDS:
+        async_raise_error(hass, entry.entry_id, "T", "delete", AgentError("no", code=code))
+    health.succeeded("list")
+    left = {code for code in KINDS if issue(hass, entry, code)}
+    assert left == {code for code in KINDS if not KINDS[code].over}
+    health.succeeded("delete")
+    assert not any(issue(hass, entry, code) for code in KINDS)
+
+
+async def test_each_ends_with_its_entry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    for code in KINDS:
+        async_raise_error(hass, entry.entry_id, "T", "delete", AgentError("no", code=code))
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert not any(issue(hass, entry, code) for code in KINDS)
+
+
+async def fix(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> RepairsFlow:
+    """The flow behind the button of an issue."""
+    assert await async_setup_component(hass, REPAIRS, {})
+    known = issue(hass, entry, code)
+    assert known
+    assert known.is_fixable
+    flow = await async_create_fix_flow(hass, known.issue_id, known.data)
+    flow.hass, flow.issue_id, flow.flow_id, flow.handler = hass, known.issue_id, "f", DOMAIN
+    flow.context = {"issue_id": known.issue_id}
+    first: Any = await flow.async_step_init()
+    assert (first["type"], first["step_id"]) == (FlowResultType.FORM, "confirm")
+    assert first["description_placeholders"]["title"] == "T"
+    return flow
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in KINDS if KINDS[code].fix not in (None, "cleanup")]
+)
+async def test_the_form_for_it_opens(
+    hass: HomeAssistant, entry: MockConfigEntry, storage: Storage, code: str
+) -> None:
+    async_raise_error(hass, entry.entry_id, "T", "upload", AgentError("no", code=code))
+    flow = await fix(hass, entry, code)
+    result: Any = await flow.async_step_confirm({})
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "goes_on")
+    assert issue(hass, entry, code)
+    source = SOURCE_REAUTH if KINDS[code].fix == "reauth" else SOURCE_RECONFIGURE
+    (form,) = entry.async_get_active_flows(hass, {source})
+    assert result["next_flow"] == ("config_flow", form["flow_id"])
+    # A second click leads to the same form.
+    again: Any = await flow.async_step_confirm({})
+    assert again["next_flow"] == result["next_flow"]
+    # What works ends it.
+    given = {name: storage.form[name] for name in ("access_key_id", "secret_access_key")}
+    if source == SOURCE_RECONFIGURE:
+        given |= {"endpoint": storage.endpoint, "more": {}}
+    done = await hass.config_entries.flow.async_configure(form["flow_id"], given)
+    await hass.async_block_till_done()
+    assert done["reason"] in ("reauth_successful", "reconfigure_successful")
+    assert not issue(hass, entry, code)
+
+
+async def test_leftovers_are_cleaned_up(
+    hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
+) -> None:
+    entry = await load(new_entry(storage.data))
+    error = AgentError("no", code="stale_uploads")
+    async_raise_error(hass, entry.entry_id, "T", "sweep", error)
+    flow = await fix(hass, entry, "stale_uploads")
+    faulty.rule = lambda _: answer(403, "AccessDenied")
+    result: Any = await flow.async_step_confirm({})
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "still_there")
+    faulty.rule = lambda _: None
+    result = await flow.async_step_confirm({})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert not issue(hass, entry, "stale_uploads")
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    result = await flow.async_step_confirm({})
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "see_entry")
+
+
+async def test_an_issue_of_an_entry_that_is_gone(hass: HomeAssistant) -> None:
+    for data in (None, {"entry_id": "gone", "code": "locked"}):
+        flow = await async_create_fix_flow(hass, "x", data)
+        flow.hass, flow.flow_id, flow.handler, flow.context = hass, "f", DOMAIN, {"issue_id": "x"}
+        result: Any = await flow.async_step_init()
+        assert result["type"] is FlowResultType.CREATE_ENTRY
