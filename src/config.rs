@@ -7,6 +7,7 @@
 mod address;
 mod check;
 mod keys;
+mod limits;
 mod provider;
 mod secret;
 mod suspect;
@@ -23,6 +24,7 @@ use self::check::{
     aws_endpoint, check_bucket, check_encryption, check_key, check_memory_budget, check_not_secret,
     check_parallel_parts, check_part_size, check_rate, check_region, fits_host, invalid,
 };
+pub use self::limits::{Limits, LimitsChange, LiveLimits};
 pub use self::provider::{Provider, wrong_host};
 pub use self::secret::{Secret, SecretSource};
 use crate::error::Result;
@@ -239,12 +241,8 @@ pub struct TargetConfig {
     pub encryption: Option<Encryption>,
     /// Preferred size of the parts, in bytes.
     pub part_size: u64,
-    /// Memory that the process may take while it works on this target, in bytes.
-    pub memory_budget: u64,
-    /// Parts of one transfer that may be on their way at the same time, memory permitting.
-    pub max_parallel_parts: usize,
-    /// Limit of each direction, all transfers together; not zero.
-    pub max_bytes_per_second: Option<u64>,
+    /// Limits, which may change; clones of these settings have the same.
+    pub limits: LiveLimits,
 }
 
 impl TargetSettings {
@@ -306,7 +304,11 @@ impl TargetSettings {
         if let Some(token) = &session_token {
             check_key("session_token", "session token", token.expose())?;
         }
-        let memory_budget = check_memory_budget(self.memory_budget_bytes)?;
+        let limits = Limits {
+            memory_budget: check_memory_budget(self.memory_budget_bytes)?,
+            max_parallel_parts: check_parallel_parts(self.max_parallel_parts)?,
+            max_bytes_per_second: check_rate(self.max_bytes_per_second)?,
+        };
         Ok(TargetConfig {
             path_style: wants_path(&endpoint, &bucket)
                 || match addressing {
@@ -336,9 +338,7 @@ impl TargetSettings {
                 self.server_side_encryption_key_id,
             )?,
             part_size: check_part_size(self.part_size_bytes)?,
-            memory_budget,
-            max_parallel_parts: check_parallel_parts(self.max_parallel_parts)?,
-            max_bytes_per_second: check_rate(self.max_bytes_per_second)?,
+            limits: LiveLimits::new(limits),
             endpoint,
         })
     }

@@ -25,8 +25,12 @@ fn defaults_fit_any_provider() {
     assert_eq!(config.region, "us-east-1");
     assert_eq!(config.part_size, DEFAULT_PART_SIZE);
     assert_eq!(
-        (config.max_parallel_parts, config.max_bytes_per_second),
-        (DEFAULT_PARALLEL_PARTS, None)
+        config.limits.get(),
+        Limits {
+            memory_budget: DEFAULT_MEMORY_BUDGET,
+            max_parallel_parts: DEFAULT_PARALLEL_PARTS,
+            max_bytes_per_second: None
+        }
     );
     assert_eq!((config.prefix.as_str(), config.folder.as_str()), ("", "backups"));
 }

@@ -128,7 +128,7 @@ pub(super) async fn transfer<S: Sink>(
     let plan = &source.plan;
     let mut next = 0;
     let mut ahead = VecDeque::new();
-    let mut lanes = Lanes::new(target.config.max_parallel_parts);
+    let mut lanes = Lanes::new(&target.config.limits);
     // The first reservation stays with the transfer, so that it can always go on.
     let mut own = Some(reservation);
     loop {
@@ -151,12 +151,21 @@ pub(super) async fn transfer<S: Sink>(
             ahead.push_back((AbortOnDropHandle::new(fetch), room));
             next += 1;
         }
-        let Some((fetch, room)) = ahead.pop_front() else { return Ok(()) };
+        let Some((mut fetch, room)) = ahead.pop_front() else { return Ok(()) };
         progress.wait_for(Some(Waiting::Remote));
         if !fetch.is_finished() {
             lanes.full();
         }
-        let (bytes, took) = fetch.await.map_err(|error| {
+        let fetched = tokio::select! {
+            biased;
+            fetched = &mut fetch => fetched,
+            () = lanes.changed() => {
+                // Perhaps more can be fetched meanwhile.
+                ahead.push_front((fetch, room));
+                continue;
+            }
+        };
+        let (bytes, took) = fetched.map_err(|error| {
             Error::new(Code::Internal, "the download failed inside the agent").source(error)
         })??;
         progress.wait_for(S::TAKER);

@@ -6,6 +6,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::config::{Limits, LiveLimits};
+
 /// Lanes to begin with.
 const FIRST: usize = 8;
 
@@ -18,7 +22,8 @@ const REST: u32 = 16;
 /// The lanes of one transfer. A round is over when as many parts as there are lanes were done.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    most: usize,
+    limits: watch::Receiver<Limits>,
+    /// As many as pay, if there may be so many.
     open: usize,
     round: Round,
     /// Lanes and bytes per second before more were opened.
@@ -31,6 +36,8 @@ pub(super) struct Lanes {
 #[derive(Debug, Default)]
 struct Round {
     retries: u32,
+    /// Lanes that were open when it began.
+    open: usize,
     parts: usize,
     bytes: u64,
     /// What the parts took, all in all. Not from the first to the last: they come in bursts.
@@ -40,21 +47,39 @@ struct Round {
 }
 
 impl Lanes {
-    /// At most so many.
-    pub(super) fn new(most: usize) -> Self {
-        Self {
-            most,
-            open: most.min(FIRST),
+    /// At most as many as `max_parallel_parts` says, whatever that is at the time.
+    pub(super) fn new(limits: &LiveLimits) -> Self {
+        let mut lanes = Self {
+            limits: limits.watch(),
+            open: FIRST,
             round: Round::default(),
             before: None,
             connecting: false,
             rest: 0,
-        }
+        };
+        lanes.begin_round(0);
+        lanes
+    }
+
+    fn most(&self) -> usize {
+        self.limits.borrow().max_parallel_parts
     }
 
     /// How many there are now.
     pub(super) fn open(&self) -> usize {
-        self.open
+        self.open.min(self.most())
+    }
+
+    /// Ends when the limits have changed, so that there may be more lanes, or more memory for them.
+    pub(super) async fn changed(&mut self) {
+        if self.limits.changed().await.is_err() {
+            // Nobody is there any more who could change them.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn begin_round(&mut self, retries: u32) {
+        self.round = Round { retries, open: self.open(), ..Round::default() };
     }
 
     /// Says that the storage is what the transfer waits for.
@@ -65,25 +90,33 @@ impl Lanes {
     /// Counts a part of so many bytes, which was on its way for so long. `retries` are those of the
     /// transfer so far.
     pub(super) fn done(&mut self, bytes: u64, took: Duration, retries: u32) {
+        let open = self.open();
         let round = &mut self.round;
+        if round.open != open {
+            // The parts of before and of now cannot be compared.
+            (self.before, self.connecting) = (None, true);
+            let retries = round.retries;
+            self.begin_round(retries);
+            return;
+        }
         round.parts += 1;
         round.bytes += bytes;
         round.took += took;
-        if round.parts < self.open {
+        if round.parts < open {
             return;
         }
         let each = round.took.max(Duration::from_millis(1)).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate of bytes need not be exact")]
-        let rate = round.bytes as f64 / each * self.open as f64;
+        let rate = round.bytes as f64 / each * open as f64;
         let repeated = retries.saturating_sub(round.retries) as usize;
-        let (failed, full) = (repeated * 2 > self.open, round.full);
-        self.round = Round { retries, ..Round::default() };
+        let (failed, full) = (repeated * 2 > open, round.full);
         self.judge(rate, failed, full);
+        self.begin_round(retries);
     }
 
     fn judge(&mut self, rate: f64, failed: bool, full: bool) {
         if failed {
-            self.open = (self.open / 2).max(1);
+            self.open = (self.open() / 2).max(1);
             (self.before, self.connecting) = (None, false);
             self.rest = REST;
         } else if std::mem::take(&mut self.connecting) {
@@ -95,9 +128,9 @@ impl Lanes {
             self.rest = REST;
         } else if self.rest > 0 {
             self.rest -= 1;
-        } else if full && self.open < self.most {
+        } else if full && self.open < self.most() {
             self.before = Some((self.open, rate));
-            self.open = (self.open * 2).min(self.most);
+            self.open = (self.open * 2).min(self.most());
             self.connecting = true;
         }
     }
@@ -106,6 +139,18 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LimitsChange;
+
+    fn limits(max_parallel_parts: usize) -> LiveLimits {
+        let (memory_budget, max_bytes_per_second) = (0, None);
+        LiveLimits::new(Limits { memory_budget, max_parallel_parts, max_bytes_per_second })
+    }
+
+    fn change(limits: &LiveLimits, most: u64) {
+        let max_parallel_parts = Some(Some(most));
+        let change = LimitsChange { max_parallel_parts, ..LimitsChange::default() };
+        limits.change(change, |_| ()).unwrap();
+    }
 
     /// A line whose lanes have `each` bytes per second, and all together `whole`.
     fn round(lanes: &mut Lanes, each: u64, whole: u64, retries: u32) -> usize {
@@ -122,14 +167,14 @@ mod tests {
 
     #[test]
     fn more_lanes_are_opened_while_that_pays() {
-        let mut lanes = Lanes::new(32);
+        let mut lanes = Lanes::new(&limits(32));
         let mut seen = Vec::new();
         for _ in 0..5 {
             seen.push(round(&mut lanes, 20_000_000, 1_000_000_000, 0));
         }
         assert_eq!(seen, [16, 16, 32, 32, 32]);
 
-        let mut lanes = Lanes::new(32);
+        let mut lanes = Lanes::new(&limits(32));
         assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 16);
         assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 16);
         for _ in 0..REST {
@@ -144,7 +189,7 @@ mod tests {
 
     #[test]
     fn fewer_lanes_are_used_when_the_storage_fails() {
-        let mut lanes = Lanes::new(8);
+        let mut lanes = Lanes::new(&limits(8));
         round(&mut lanes, 1000, 100_000, 0);
         assert_eq!(lanes.open(), 8);
         let mut seen = Vec::new();
@@ -161,11 +206,47 @@ mod tests {
 
     #[test]
     fn a_slow_host_is_no_reason_for_more() {
-        let mut lanes = Lanes::new(32);
+        let mut lanes = Lanes::new(&limits(32));
         for _ in 0..100 {
             lanes.done(1, Duration::from_secs(1), 0);
         }
         assert_eq!(lanes.open(), FIRST);
-        assert_eq!(Lanes::new(1).open(), 1);
+        assert_eq!(Lanes::new(&limits(1)).open(), 1);
+    }
+
+    #[test]
+    fn a_change_counts_at_once() {
+        let limits = limits(8);
+        let mut lanes = Lanes::new(&limits);
+        for (most, open) in [(8, 8), (3, 3), (1, 1), (5, 5), (32, 8)] {
+            change(&limits, most);
+            assert_eq!(lanes.open(), open, "at most {most}");
+        }
+        // A round that has begun before says nothing of the lanes of now.
+        change(&limits, 4);
+        lanes.full();
+        (0..3).for_each(|_| lanes.done(1, Duration::from_secs(1), 0));
+        change(&limits, 16);
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            seen.push(round(&mut lanes, 20_000_000, 1_000_000_000, 0));
+        }
+        assert_eq!(seen.last(), Some(&16), "{seen:?}");
+        change(&limits, 2);
+        assert_eq!(round(&mut lanes, 20_000_000, 1_000_000_000, 0), 2);
+        round(&mut lanes, 20_000_000, 1_000_000_000, 100);
+        assert_eq!(lanes.open(), 1, "half of what there was");
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_a_change() {
+        let limits = limits(8);
+        let mut lanes = Lanes::new(&limits);
+        let hears = tokio::spawn(async move {
+            lanes.changed().await;
+            lanes.open()
+        });
+        change(&limits, 2);
+        assert_eq!(hears.await.unwrap(), 2);
     }
 }

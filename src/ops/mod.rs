@@ -37,7 +37,7 @@ pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
 pub use self::verify::{Verify, verify};
 use crate::blocks::Pool;
-use crate::config::TargetConfig;
+use crate::config::{Limits, LimitsChange, TargetConfig};
 use crate::error::Result;
 use crate::journal::Journal;
 use crate::store::Store;
@@ -61,6 +61,21 @@ impl Target {
         &self.config
     }
 
+    /// Changes limits, for what runs as well. Says what is in force then.
+    ///
+    /// # Errors
+    /// `invalid_config`, naming the field, and nothing is changed.
+    pub fn change(&self, change: LimitsChange) -> Result<Limits> {
+        let limits = &self.config.limits;
+        let before = limits.get().memory_budget;
+        let now = limits.change(change, |new| self.budget.resize(new.memory_budget))?;
+        if now.memory_budget > before {
+            // There may be room now for what a kept listing had none for.
+            self.store.changed();
+        }
+        Ok(now)
+    }
+
     /// The folder that holds the backups, with its final slash; empty at the top of the bucket.
     #[must_use]
     pub fn folder(&self) -> &str {
@@ -81,7 +96,7 @@ impl Target {
         Ok(Arc::new(Self {
             leftovers: Leftovers::new(journal, config.endpoint.as_str(), &config.bucket),
             store: Store::new(&config, kept.as_deref())?,
-            budget: Budget::new(config.memory_budget),
+            budget: Budget::new(config.limits.get().memory_budget),
             pool: Pool::of_process(),
             turns: Turns::default(),
             config,

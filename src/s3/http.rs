@@ -40,7 +40,7 @@ pub use self::reach::{Greeting, Reach};
 use self::route::Connector;
 pub(super) use self::stall::StallFault;
 use self::stall::{Activity, Limited, Tracked};
-use super::{payload, tls};
+use super::tls;
 use crate::config::TargetConfig;
 use crate::error::Result;
 
@@ -67,8 +67,8 @@ const BUFFER_LIMIT: usize = (8 << 10) + (4 << 10) * 100;
 pub(super) struct Pool {
     client: Client<InTime<HttpsConnector<Connector>>, Tracked<Paced<SdkBody>>>,
     proxy_authorization: Option<HeaderValue>,
-    up: Option<Pacer>,
-    down: Option<Pacer>,
+    up: Pacer,
+    down: Pacer,
     /// Leads to a server in memory, in place of the network.
     #[cfg(feature = "fuzzing")]
     memory: Option<Client<super::fuzzing::Dialer, Tracked<Paced<SdkBody>>>>,
@@ -104,18 +104,13 @@ impl Pool {
             .http1_max_headers(HEADERS_LIMIT)
             .http1_max_buf_size(BUFFER_LIMIT)
             .http1_preserve_header_case(false);
-        if config.max_bytes_per_second.is_some() {
-            // Nothing small should wait long behind what was read in one go.
-            client.http1_max_buf_size(payload::FRAME);
-        }
-        let pacer = || config.max_bytes_per_second.map(Pacer::new);
         Self {
             #[cfg(feature = "fuzzing")]
             memory: super::fuzzing::dialer().map(|dialer| client.build(dialer)),
             client: client.build(InTime(https)),
             proxy_authorization,
-            up: pacer(),
-            down: pacer(),
+            up: Pacer::new(config.limits.clone()),
+            down: Pacer::new(config.limits.clone()),
         }
     }
 

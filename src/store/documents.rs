@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::MAX_DOCUMENT;
 use super::metadata::{self, Document};
+use super::{MAX_DOCUMENT, most_bytes};
+use crate::config::LiveLimits;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, MetadataText};
 use crate::s3::{Bucket, ObjectInfo};
@@ -131,8 +132,8 @@ fn unreadable(error: serde_json::Error) -> Error {
 #[derive(Debug)]
 pub(super) struct Documents {
     known: Mutex<Known>,
-    /// Bytes that the known ones may take.
-    most_bytes: usize,
+    /// Say how many bytes the known ones may take.
+    limits: LiveLimits,
     file: Option<PathBuf>,
     loaded: OnceCell<()>,
     /// Room for what is read of the bucket.
@@ -161,12 +162,12 @@ impl Known {
 
 impl Documents {
     /// The documents of `place`, which are kept in `folder` too, if there is one. Reads nothing yet.
-    pub(super) fn new(place: &str, folder: Option<&Path>, most_bytes: usize) -> Self {
+    pub(super) fn new(place: &str, folder: Option<&Path>, limits: LiveLimits) -> Self {
         let digest = Sha256::digest(place);
         let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self {
             known: Mutex::default(),
-            most_bytes,
+            limits,
             file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
             loaded: OnceCell::new(),
             reading: Semaphore::new(READING as usize),
@@ -198,7 +199,7 @@ impl Documents {
         let mut known = self.known();
         let identity = Identity::from(object);
         let is_new = !identity.etag.is_empty() && !known.summaries.contains_key(&identity);
-        if is_new && known.weight + summary.weight() <= self.most_bytes {
+        if is_new && known.weight + summary.weight() <= most_bytes(&self.limits) {
             known.insert(identity, Arc::clone(summary));
             known.changed = true;
         }
@@ -238,7 +239,7 @@ impl Documents {
             });
             let mut known = self.known();
             for (identity, summary) in lines {
-                if known.weight + summary.weight() <= self.most_bytes {
+                if known.weight + summary.weight() <= most_bytes(&self.limits) {
                     known.insert(identity, Arc::new(summary));
                 }
             }

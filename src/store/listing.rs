@@ -6,10 +6,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::Store;
 use super::documents::Summary;
 use super::layout::{Half, Layout};
 use super::pages::pages;
+use super::{Store, most_bytes};
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{Backup, Skipped};
 use crate::s3::{ObjectInfo, Unreadable};
@@ -79,14 +79,15 @@ impl Listing {
     }
 
     pub(super) async fn load(store: &Store) -> Result<Self> {
-        let Store { bucket, layout, documents, most_bytes, .. } = store;
+        let Store { bucket, layout, documents, limits, .. } = store;
+        let most_bytes = most_bytes(limits);
         let known = documents.last_keys().await;
         // Keys and documents are two futures that are always polled both: one that waited inside the
         // other's stream would stand still, with all that it holds, whenever the other is full. What is
         // in line between them is kept anyway.
         let (line, objects) = mpsc::unbounded_channel();
         let keys = async move {
-            let mut pages = std::pin::pin!(pages(bucket, layout, known, *most_bytes));
+            let mut pages = std::pin::pin!(pages(bucket, layout, known, most_bytes));
             while let Some(page) = pages.try_next().await? {
                 let unreadable = page.unreadable.into_iter().map(Named::Unreadable);
                 for named in page.objects.into_iter().map(Named::Object).chain(unreadable) {
@@ -103,7 +104,7 @@ impl Listing {
             let looks = objects.map(|named| look(store, named)).buffer_unordered(READERS);
             let mut looks = std::pin::pin!(looks);
             let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
-            let mut room = Room::new(*most_bytes);
+            let mut room = Room::new(most_bytes);
             while let Some(seen) = looks.try_next().await? {
                 let Some((name, half)) = seen else { continue };
                 let pair = pairs.entry(name).or_default();

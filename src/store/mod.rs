@@ -28,7 +28,7 @@ pub use self::layout::Layout;
 pub use self::listing::{Entry, Listing};
 use self::metadata::{Digests, Document};
 pub use self::names::{Reserved, ended};
-use crate::config::TargetConfig;
+use crate::config::{LiveLimits, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, Metadata};
 use crate::s3::{Bucket, ObjectInfo, Page, Payload, Write};
@@ -45,8 +45,10 @@ const LEAST_LISTING: u64 = 4 << 20;
 /// The part of the memory setting that a listing may take for each of these.
 const LISTING_PART: u64 = 8;
 
-fn most_bytes(memory_budget: u64) -> usize {
-    usize::try_from((memory_budget / LISTING_PART).max(LEAST_LISTING)).unwrap_or(usize::MAX)
+/// Bytes that the keys of a listing may take now, and as many that its metadata may.
+fn most_bytes(limits: &LiveLimits) -> usize {
+    let part = limits.get().memory_budget / LISTING_PART;
+    usize::try_from(part.max(LEAST_LISTING)).unwrap_or(usize::MAX)
 }
 
 /// A listing, and what it is good for.
@@ -70,8 +72,7 @@ pub struct Store {
     documents: Documents,
     /// The place itself, wherever a store of it comes from.
     place: Arc<str>,
-    /// Bytes that the keys of a listing may take, and as many that its metadata may.
-    most_bytes: usize,
+    limits: LiveLimits,
 }
 
 impl Store {
@@ -86,9 +87,9 @@ impl Store {
         let place: Arc<str> = format!("{endpoint} {bucket} {}", layout.folder()).into();
         let generation = changes::of(&place);
         Ok(Self {
-            documents: Documents::new(&place, kept, most_bytes(config.memory_budget)),
+            documents: Documents::new(&place, kept, config.limits.clone()),
             place,
-            most_bytes: most_bytes(config.memory_budget),
+            limits: config.limits.clone(),
             bucket: Bucket::new(config)?,
             layout,
             listings: Cache::builder().max_capacity(1).time_to_live(LISTING_LIFETIME).build(),
@@ -156,7 +157,7 @@ impl Store {
 
     /// All objects in the folder, page by page, as they are now.
     pub fn pages(&self) -> impl Stream<Item = Result<Page>> + Send + '_ {
-        pages::pages(&self.bucket, &self.layout, Vec::new(), self.most_bytes)
+        pages::pages(&self.bucket, &self.layout, Vec::new(), most_bytes(&self.limits))
     }
 
     /// The whole backup of this id. Looks again when a kept listing does not have it.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::footprint::Footprint;
 use super::resume::Ledger;
 use super::{Source, Upload as Request};
-use crate::config::{MAX_PART_SIZE, MIB};
+use crate::config::{LiveLimits, MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
 use crate::ops::lanes::Lanes;
 use crate::ops::memory::{Reservation, WINDOW};
@@ -90,7 +90,7 @@ impl Archive<'_> {
         self.progress.enter(Phase::Transferring);
         let mut collected = Chunks::new(&self.target.pool);
         let mut seen = 0;
-        let mut sending = Sending::new(self.target.config.max_parallel_parts);
+        let mut sending = Sending::new(&self.target.config.limits);
         loop {
             self.progress.wait_for(Some(Waiting::Host));
             let next = tokio::select! {
@@ -187,7 +187,12 @@ impl Archive<'_> {
             }
             self.progress.wait_for(Some(Waiting::Remote));
             sending.lanes.full();
-            match sending.tasks.join_next().await {
+            let sent = tokio::select! {
+                biased;
+                sent = sending.tasks.join_next() => sent,
+                () = sending.lanes.changed() => continue,
+            };
+            match sent {
                 Some(sent) => sending.done(sent, self.progress)?,
                 // Nothing of ours is on its way that could make room.
                 None => break None,
@@ -251,8 +256,8 @@ struct Sending {
 }
 
 impl Sending {
-    fn new(most: usize) -> Self {
-        Self { tasks: JoinSet::new(), lanes: Lanes::new(most), count: 0, parts: Vec::new() }
+    fn new(limits: &LiveLimits) -> Self {
+        Self { tasks: JoinSet::new(), lanes: Lanes::new(limits), count: 0, parts: Vec::new() }
     }
 
     fn done(

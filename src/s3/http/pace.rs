@@ -1,10 +1,11 @@
 //! A limit on bytes per second: the frames of all connections stand in one line, and each passes
-//! when those before it have had their time.
+//! when those before it have had their time. The limit may change, begin and end at any moment, and
+//! those who are in line follow.
 //!
 //! Headers, TLS and what is sent again below us are not counted.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,79 +14,180 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::stall::{Activity, Held};
+use crate::config::LiveLimits;
+use crate::s3::payload::FRAME;
 
 /// Lost time that is made up for, so that timers that fire late do not lower the speed.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
+/// Those who wait look so often whether the limit is still the same. Whoever sets one has to tell
+/// nobody then, and at this pace looking costs nothing.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// One direction of a target. Clones are the same line.
 #[derive(Clone)]
 pub(super) struct Pacer {
-    bytes_per_second: u64,
-    /// When those who are in line by now will have had their time.
-    free: Arc<Mutex<Instant>>,
+    limits: LiveLimits,
+    line: Arc<Mutex<Line>>,
+}
+
+/// As far ahead as a turn is reckoned: no clock ends before, and it is reckoned again by then.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Places in line are counted in bytes, so that they keep their order and their share at any rate.
+struct Line {
+    /// Bytes per second. Without it there is no line.
+    rate: Option<u64>,
+    /// The turn of the byte `head`, from which those of all others follow.
+    since: Instant,
+    head: u64,
+    /// The first byte that nobody has taken.
+    tail: u64,
+    /// How often there was no limit: then nobody is in line any more.
+    ended: u64,
+}
+
+impl Line {
+    fn turn(&self, byte: u64) -> Option<Instant> {
+        let nanoseconds = u128::from(byte.saturating_sub(self.head)) * 1_000_000_000;
+        let nanoseconds = nanoseconds.div_ceil(u128::from(self.rate?.max(1)));
+        let ahead = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        Some(self.since + ahead.min(FAR))
+    }
+
+    /// Puts `rate` in force from now on. What has passed stays as it was, and an idle line does not
+    /// save up.
+    fn follow(&mut self, rate: Option<u64>) {
+        let now = Instant::now();
+        let free = self.turn(self.tail).unwrap_or(now);
+        if free <= now {
+            let late = (now - free).min(CATCH_UP);
+            (self.since, self.head) = (now - late, self.tail);
+        }
+        if self.rate == rate {
+            return;
+        }
+        if let Some(before) = self.rate {
+            let passed = now.saturating_duration_since(self.since).as_nanos() * u128::from(before);
+            let passed = u64::try_from(passed / 1_000_000_000).unwrap_or(u64::MAX);
+            self.head = self.head.saturating_add(passed).min(self.tail);
+        }
+        self.since = now;
+        self.rate = rate;
+        if rate.is_none() {
+            self.head = self.tail;
+            self.ended += 1;
+        }
+    }
 }
 
 impl Pacer {
-    /// `bytes_per_second` is not zero.
-    pub(super) fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, free: Arc::new(Mutex::new(Instant::now())) }
+    /// Keeps to `max_bytes_per_second` of `limits`, whatever that is at the time.
+    pub(super) fn new(limits: LiveLimits) -> Self {
+        let (since, rate) = (Instant::now(), limits.get().max_bytes_per_second);
+        let line = Line { rate, since, head: 0, tail: 0, ended: 0 };
+        Self { limits, line: Arc::new(Mutex::new(line)) }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.follow(self.limits.get().max_bytes_per_second);
+        line
+    }
+
+    fn is_limited(&self) -> bool {
+        self.limits.get().max_bytes_per_second.is_some()
     }
 
     /// A place for `bytes` at the end of the line. Nobody has to wait for anybody to wake up, so
     /// that a connection that is stuck cannot hold up the others.
     fn line_up(&self, bytes: usize) -> Place {
-        let nanoseconds = (bytes as u64).saturating_mul(1_000_000_000);
-        let time = Duration::from_nanos(nanoseconds.div_ceil(self.bytes_per_second));
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let late = now.saturating_duration_since(*free).min(CATCH_UP);
-        let turn = (*free).max(now - late);
-        *free = turn + time;
-        drop(free);
-        Place { pacer: self.clone(), turn, time }
+        let mut line = self.line();
+        // Without a limit nothing is counted.
+        let bytes = if line.rate.is_some() { bytes as u64 } else { 0 };
+        let (first, ended) = (line.tail, line.ended);
+        line.tail = line.tail.saturating_add(bytes);
+        drop(line);
+        Place { pacer: self.clone(), first, bytes, ended }
     }
 }
 
-/// Some time that belongs to one frame, and goes back to the line when it is not used.
+/// Some bytes in line that belong to one frame, and go back when they are not used.
 struct Place {
     pacer: Pacer,
-    turn: Instant,
-    time: Duration,
+    first: u64,
+    bytes: u64,
+    ended: u64,
 }
 
 impl Place {
+    /// When it is its turn, as things are; none when it is by now.
+    fn turn(&self) -> Option<Instant> {
+        let line = self.pacer.line();
+        let turn = line.turn(self.first).filter(|_| self.ended == line.ended);
+        drop(line);
+        turn.filter(|turn| *turn > Instant::now())
+    }
+
     fn use_up(mut self) {
-        self.time = Duration::ZERO;
+        self.bytes = 0;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut free = self.pacer.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *free = free.checked_sub(self.time).unwrap_or(*free);
+        let mut line = self.pacer.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.ended == line.ended {
+            line.tail = line.tail.saturating_sub(self.bytes).max(line.head);
+        }
     }
 }
 
-/// A body whose frames pass when it is their turn. Without a pacer they pass at once.
+/// A body whose frames pass when it is their turn. While there is no limit they pass at once.
 pub(super) struct Paced<B> {
     body: B,
-    pacer: Option<Pacer>,
+    pacer: Pacer,
     activity: Activity,
     waiting: Option<Waiting>,
+    /// What was read in one go with what passes next.
+    rest: Option<Bytes>,
 }
 
 /// The frame that is held back.
 struct Waiting {
     frame: Frame<Bytes>,
     place: Place,
-    turn: Pin<Box<Sleep>>,
+    look: Pin<Box<Sleep>>,
     _clock: Held,
 }
 
 impl<B> Paced<B> {
     /// The clock of `activity` stands still while a frame waits.
-    pub(super) fn new(body: B, pacer: Option<Pacer>, activity: Activity) -> Self {
-        Self { body, pacer, activity, waiting: None }
+    pub(super) fn new(body: B, pacer: Pacer, activity: Activity) -> Self {
+        Self { body, pacer, activity, waiting: None, rest: None }
+    }
+
+    /// As much as may pass at a time: nothing small should wait long behind what was read in one go.
+    fn piece(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        if data.len() > FRAME && self.pacer.is_limited() {
+            self.rest = Some(data.split_off(FRAME));
+        }
+        Frame::data(data)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Paced<B> {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Some(Ok(self.piece(rest))));
+        }
+        let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(next.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(data) => self.piece(data),
+                Err(other) => other,
+            })
+        }))
     }
 }
 
@@ -98,22 +200,24 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if self.waiting.is_none() {
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let frame = match ready!(self.next(cx)) {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
             };
-            let Some(pacer) = &self.pacer else { return Poll::Ready(Some(Ok(frame))) };
-            let place = pacer.line_up(frame.data_ref().map_or(0, Bytes::len));
-            if place.turn <= Instant::now() {
+            let place = self.pacer.line_up(frame.data_ref().map_or(0, Bytes::len));
+            if place.turn().is_none() {
                 place.use_up();
                 return Poll::Ready(Some(Ok(frame)));
             }
-            let turn = Box::pin(sleep_until(place.turn));
+            let look = Box::pin(sleep_until(Instant::now()));
             let _clock = self.activity.hold();
-            self.waiting = Some(Waiting { frame, place, turn, _clock });
+            self.waiting = Some(Waiting { frame, place, look, _clock });
         }
         if let Some(waiting) = &mut self.waiting {
-            ready!(waiting.turn.as_mut().poll(cx));
+            while let Some(turn) = waiting.place.turn() {
+                waiting.look.as_mut().reset(turn.min(Instant::now() + LOOK));
+                ready!(waiting.look.as_mut().poll(cx));
+            }
         }
         Poll::Ready(self.waiting.take().map(|waiting| {
             waiting.place.use_up();
@@ -122,18 +226,17 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.waiting.is_none() && self.body.is_end_stream()
+        self.waiting.is_none() && self.rest.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.body.size_hint();
-        if let Some(data) = self.waiting.as_ref().and_then(|waiting| waiting.frame.data_ref()) {
-            let held = data.len() as u64;
-            if let Some(upper) = hint.upper() {
-                hint.set_upper(upper + held);
-            }
-            hint.set_lower(hint.lower() + held);
+        let waiting = self.waiting.as_ref().and_then(|waiting| waiting.frame.data_ref());
+        let held = waiting.into_iter().chain(&self.rest).map(|data| data.len() as u64).sum::<u64>();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + held);
         }
+        hint.set_lower(hint.lower() + held);
         hint
     }
 }
@@ -146,11 +249,11 @@ mod tests {
     use http_body_util::{BodyExt as _, Full, StreamBody};
 
     use super::*;
+    use crate::config::{Limits, LimitsChange};
     use crate::s3::http::BoxError;
     use crate::s3::http::stall::Limited;
 
     const RATE: u64 = 65_536;
-    const FRAME: usize = 65_536;
     const SECOND: Duration = Duration::from_secs(1);
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -168,7 +271,20 @@ mod tests {
     }
 
     fn paced(body: StreamBody<Frames>, pacer: &Pacer) -> Paced<StreamBody<Frames>> {
-        Paced::new(body, Some(pacer.clone()), Activity::new())
+        Paced::new(body, pacer.clone(), Activity::new())
+    }
+
+    fn with(rate: Option<u64>) -> Pacer {
+        let (memory_budget, max_parallel_parts) = (0, 1);
+        let max_bytes_per_second = rate;
+        let limits = Limits { memory_budget, max_parallel_parts, max_bytes_per_second };
+        Pacer::new(LiveLimits::new(limits))
+    }
+
+    fn change(pacer: &Pacer, rate: Option<u64>) {
+        let max_bytes_per_second = Some(rate);
+        let change = LimitsChange { max_bytes_per_second, ..LimitsChange::default() };
+        pacer.limits.change(change, |_| ()).unwrap();
     }
 
     /// Reads a body to its end; when each of its frames came, since `start`.
@@ -184,14 +300,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn frames_of_one_body_pass_at_the_rate() {
         let start = Instant::now();
-        let times = arrivals(paced(frames(4, FRAME / 2), &Pacer::new(RATE)), start).await;
+        let times = arrivals(paced(frames(4, FRAME / 2), &with(Some(RATE))), start).await;
         assert_eq!(times, [0, 500, 1000, 1500].map(Duration::from_millis));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_large_frame_keeps_those_behind_it_waiting() {
         let start = Instant::now();
-        let pacer = Pacer::new(RATE);
+        let pacer = with(Some(RATE));
         arrivals(paced(frames(1, FRAME * 30), &pacer), start).await;
         assert_eq!(arrivals(paced(frames(1, 1), &pacer), start).await, [SECOND * 30]);
     }
@@ -199,7 +315,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bodies_share_one_rate_and_take_turns() {
         let start = Instant::now();
-        let pacer = Pacer::new(RATE);
+        let pacer = with(Some(RATE));
         let all = join_all((0..3).map(|_| arrivals(paced(frames(4, FRAME), &pacer), start))).await;
         let mut in_line: Vec<_> = all.iter().flatten().copied().collect();
         in_line.sort_unstable();
@@ -212,7 +328,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_line_makes_up_for_little() {
-        let pacer = Pacer::new(64_000);
+        let pacer = with(Some(64_000));
         tokio::time::sleep(LIMIT).await;
         let start = Instant::now();
         // Each takes 50 ms.
@@ -223,7 +339,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_takes_no_time_from_others() {
         let start = Instant::now();
-        let pacer = Pacer::new(RATE);
+        let pacer = with(Some(RATE));
         arrivals(paced(frames(1, FRAME), &pacer), start).await;
         let mut given_up: Vec<_> = (0..50).map(|_| paced(frames(1, FRAME), &pacer)).collect();
         for body in &mut given_up {
@@ -236,7 +352,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_stuck_holds_nobody_up() {
         let start = Instant::now();
-        let pacer = Pacer::new(RATE);
+        let pacer = with(Some(RATE));
         arrivals(paced(frames(1, FRAME), &pacer), start).await;
         let mut stuck = paced(frames(1, FRAME), &pacer);
         // In line by now, and never looked at again.
@@ -248,16 +364,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_limit_nothing_waits() {
         let start = Instant::now();
-        let body = Paced::new(frames(1000, FRAME), None, Activity::new());
+        let body = Paced::new(frames(1000, FRAME), with(None), Activity::new());
         assert_eq!(arrivals(body, start).await, [Duration::ZERO; 1000]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_frame_that_waits_still_counts() {
-        let pacer = Pacer::new(RATE);
+        let pacer = with(Some(RATE));
         arrivals(paced(frames(1, FRAME), &pacer), Instant::now()).await;
         let whole = Full::new(Bytes::from_static(b"the last frame"));
-        let mut body = Paced::new(whole, Some(pacer), Activity::new());
+        let mut body = Paced::new(whole, pacer, Activity::new());
         assert!(poll!(body.frame()).is_pending());
         assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(14)));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 14);
@@ -267,25 +383,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_is_not_given_up_while_it_waits_for_its_turn() {
         let start = Instant::now();
-        let pacer = Pacer::new(RATE);
+        let pacer = with(Some(RATE));
         arrivals(paced(frames(1, FRAME * 300), &pacer), start).await;
         let activity = Activity::new();
-        let mut body = Paced::new(frames(2, FRAME * 300), Some(pacer), activity.clone());
+        let mut body = Paced::new(frames(2, FRAME * 300), pacer, activity.clone());
         let sending = async {
             while body.frame().await.is_some() {}
             // The storage never answers.
             std::future::pending::<()>().await;
         };
         activity.limited(LIMIT, sending).await.unwrap_err();
-        assert_eq!(start.elapsed(), SECOND * 600 + LIMIT);
+        assert_eq!(start.elapsed(), SECOND * 899 + LIMIT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_clock_of_a_request_goes_on_when_its_body_is_dropped() {
-        let pacer = Pacer::new(RATE);
+        let pacer = with(Some(RATE));
         arrivals(paced(frames(1, FRAME * 300), &pacer), Instant::now()).await;
         let activity = Activity::new();
-        let mut body = Paced::new(frames(1, FRAME), Some(pacer), activity.clone());
+        let mut body = Paced::new(frames(1, FRAME), pacer, activity.clone());
         assert!(body.frame().now_or_never().is_none());
         drop(body);
         let start = Instant::now();
@@ -296,14 +412,88 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_silent_only_while_the_storage_is() {
         let start = Instant::now();
-        let pacer = Pacer::new(RATE);
-        let silent_in_the_end = some(3, FRAME * 300).chain(stream::pending());
+        let pacer = with(Some(RATE));
+        let silent_in_the_end = some(3 * 300, FRAME).chain(stream::pending());
         let body = Limited::new(StreamBody::new(silent_in_the_end.boxed()), LIMIT);
-        let mut body = Paced::new(body, Some(pacer), Activity::new());
-        for _ in 0..3 {
+        let mut body = Paced::new(body, pacer, Activity::new());
+        for _ in 0..3 * 300 {
             body.frame().await.unwrap().unwrap();
         }
         body.frame().await.unwrap().unwrap_err();
-        assert_eq!(start.elapsed(), SECOND * 600 + LIMIT);
+        assert_eq!(start.elapsed(), SECOND * 899 + LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_follows_a_change() {
+        const LONG: usize = FRAME * 3600;
+        for (rate, expected) in [
+            // Of the hour 60 s have passed, and the rest goes at the new rate.
+            (Some(RATE * 60), Duration::from_secs(60 + 59)),
+            (Some(RATE / 2 * 3), Duration::from_secs(60 + 2360)),
+            (None, Duration::from_secs(60)),
+        ] {
+            let start = Instant::now();
+            let pacer = with(Some(RATE));
+            pacer.line_up(LONG).use_up();
+            let waiting = tokio::spawn(arrivals(paced(frames(2, FRAME), &pacer), start));
+            tokio::time::sleep(SECOND * 60).await;
+            change(&pacer, rate);
+            let times = waiting.await.unwrap();
+            let late = times[0] - expected;
+            assert!(late <= LOOK, "{rate:?}: {times:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lower_rate_holds_back_who_waits() {
+        let start = Instant::now();
+        let pacer = with(Some(RATE * 4));
+        pacer.line_up(FRAME * 40).use_up();
+        let waiting = tokio::spawn(arrivals(paced(frames(3, FRAME), &pacer), start));
+        tokio::time::sleep(SECOND * 5).await;
+        change(&pacer, Some(RATE));
+        let times = waiting.await.unwrap();
+        // It is noticed a little later, and until then more has passed.
+        let early = SECOND * 25 - times[0];
+        assert!(early <= LOOK * 4, "{times:?}");
+        assert_eq!([times[1] - times[0], times[2] - times[1]], [SECOND; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_comes_back_begins_anew() {
+        let start = Instant::now();
+        let pacer = with(Some(RATE));
+        pacer.line_up(FRAME * 3600).use_up();
+        let mut before = paced(frames(1, FRAME), &pacer);
+        let mut given_up = paced(frames(1, FRAME), &pacer);
+        assert!(poll!(before.frame()).is_pending() && poll!(given_up.frame()).is_pending());
+        change(&pacer, None);
+        assert_eq!(arrivals(paced(frames(9, FRAME), &pacer), start).await, [Duration::ZERO; 9]);
+        change(&pacer, Some(RATE));
+        let times = arrivals(paced(frames(3, FRAME), &pacer), start).await;
+        assert_eq!(times, [0, 1, 2].map(|second| SECOND * second));
+        // What was in line when there was no limit passes, or is given up, at nobody's cost.
+        assert!(before.frame().now_or_never().is_some());
+        drop(given_up);
+        assert_eq!(arrivals(paced(frames(1, FRAME), &pacer), start).await, [SECOND * 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_in_one_go_passes_in_pieces() {
+        let pacer = with(None);
+        let mut body = paced(frames(2, FRAME * 3 - 1), &pacer);
+        assert_eq!(body.frame().await.unwrap().unwrap().data_ref().unwrap().len(), FRAME * 3 - 1);
+        change(&pacer, Some(RATE));
+        let start = Instant::now();
+        assert!(!body.is_end_stream());
+        let mut lengths = Vec::new();
+        while let Some(frame) = body.frame().await {
+            lengths.push((frame.unwrap().data_ref().unwrap().len(), start.elapsed()));
+        }
+        assert_eq!(lengths, [(FRAME, Duration::ZERO), (FRAME, SECOND), (FRAME - 1, SECOND * 2)]);
+        let whole = Full::new(Bytes::from(vec![7; FRAME + 1]));
+        let mut body = Paced::new(whole, pacer, Activity::new());
+        body.frame().await.unwrap().unwrap();
+        assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(1)));
     }
 }

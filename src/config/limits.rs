@@ -1,0 +1,193 @@
+//! The limits of a target that can change while it is open, and the one place where they stand.
+//!
+//! Whoever keeps to a limit asks for it each time, or is told of changes: nobody keeps a copy.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use tokio::sync::watch;
+
+use super::check::{check_memory_budget, check_parallel_parts, check_rate};
+#[cfg(test)]
+use super::{MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MOST_PARALLEL_PARTS};
+use crate::error::Result;
+
+/// What is in force at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory that the process may take while it works on this target, in bytes.
+    pub memory_budget: u64,
+    /// Parts of one transfer that may be on their way at the same time, memory permitting.
+    pub max_parallel_parts: usize,
+    /// Limit of each direction, all transfers together; not zero.
+    pub max_bytes_per_second: Option<u64>,
+}
+
+/// A change as given: what is missing stays as it is, and `null` stands for the default.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LimitsChange {
+    /// As in the settings; `null`: no limit.
+    #[cfg_attr(test, schemars(with = "Option<u64>", range(min = MIN_BYTES_PER_SECOND)))]
+    #[serde(default, deserialize_with = "given")]
+    pub max_bytes_per_second: Option<Option<u64>>,
+    /// As in the settings; `null`: the default.
+    #[cfg_attr(test, schemars(with = "Option<u64>", range(min = 1, max = MOST_PARALLEL_PARTS)))]
+    #[serde(default, deserialize_with = "given")]
+    pub max_parallel_parts: Option<Option<u64>>,
+    /// As in the settings; `null`: the default.
+    #[cfg_attr(test, schemars(with = "Option<u64>", range(min = MIN_MEMORY_BUDGET)))]
+    #[serde(default, deserialize_with = "given")]
+    pub memory_budget_bytes: Option<Option<u64>>,
+}
+
+/// Tells `null` from a member that is missing.
+#[expect(clippy::option_option, reason = "missing, null and a value are three things")]
+fn given<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(json).map(Some)
+}
+
+impl LimitsChange {
+    /// Reads an object and nothing else. An array is none, even though each member may be missing.
+    ///
+    /// # Errors
+    /// Of the deserializer.
+    pub fn of_object<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = LimitsChange;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                members: A,
+            ) -> std::result::Result<LimitsChange, A::Error> {
+                LimitsChange::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+        json.deserialize_map(Object)
+    }
+
+    /// What is in force after this change.
+    ///
+    /// # Errors
+    /// `invalid_config`, naming the field.
+    pub fn of(self, now: Limits) -> Result<Limits> {
+        let Self { max_bytes_per_second, max_parallel_parts, memory_budget_bytes } = self;
+        Ok(Limits {
+            memory_budget: memory_budget_bytes
+                .map_or(Ok(now.memory_budget), check_memory_budget)?,
+            max_parallel_parts: max_parallel_parts
+                .map_or(Ok(now.max_parallel_parts), check_parallel_parts)?,
+            max_bytes_per_second: max_bytes_per_second
+                .map_or(Ok(now.max_bytes_per_second), check_rate)?,
+        })
+    }
+}
+
+/// The limits of one target. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct LiveLimits(Arc<watch::Sender<Limits>>);
+
+impl LiveLimits {
+    /// These, until they are changed.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(watch::Sender::new(limits)))
+    }
+
+    /// What is in force now.
+    #[must_use]
+    pub fn get(&self) -> Limits {
+        *self.0.borrow()
+    }
+
+    /// Tells of each change from now on.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Limits> {
+        self.0.subscribe()
+    }
+
+    /// Makes a change, or none of it. `adjust` takes the new limits before anybody else sees them, and
+    /// changes that come at the same time come to it one after the other.
+    ///
+    /// # Errors
+    /// `invalid_config`, naming the field.
+    pub fn change(&self, change: LimitsChange, adjust: impl FnOnce(Limits)) -> Result<Limits> {
+        let mut changed = Ok(self.get());
+        self.0.send_if_modified(|now| {
+            changed = change.of(*now);
+            let Ok(new) = changed else { return false };
+            adjust(new);
+            let differ = *now != new;
+            *now = new;
+            differ
+        });
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, MIB};
+
+    const SET: Limits = Limits {
+        memory_budget: 64 * MIB,
+        max_parallel_parts: 3,
+        max_bytes_per_second: Some(1_000_000),
+    };
+
+    fn change(json: &str) -> LimitsChange {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_stays_and_null_is_the_default() {
+        let of = |json: &str| change(json).of(SET).unwrap();
+        assert_eq!(of("{}"), SET);
+        assert_eq!(
+            of(r#"{"max_parallel_parts":5,"later":1}"#),
+            Limits { max_parallel_parts: 5, ..SET }
+        );
+        let defaults =
+            r#"{"max_bytes_per_second":null,"max_parallel_parts":null,"memory_budget_bytes":null}"#;
+        let expected = Limits {
+            memory_budget: DEFAULT_MEMORY_BUDGET,
+            max_parallel_parts: DEFAULT_PARALLEL_PARTS,
+            max_bytes_per_second: None,
+        };
+        assert_eq!(of(defaults), expected);
+    }
+
+    #[test]
+    fn one_wrong_value_changes_nothing() {
+        let limits = LiveLimits::new(SET);
+        for (json, field) in [
+            (r#"{"max_bytes_per_second":65535,"max_parallel_parts":5}"#, "max_bytes_per_second"),
+            (r#"{"max_parallel_parts":65,"memory_budget_bytes":null}"#, "max_parallel_parts"),
+            (r#"{"memory_budget_bytes":33554431,"max_parallel_parts":1}"#, "memory_budget_bytes"),
+        ] {
+            let refused = limits.change(change(json), |_| panic!("{json}"));
+            assert_eq!(refused.unwrap_err().data().field.as_deref(), Some(field));
+            assert_eq!(limits.get(), SET);
+        }
+    }
+
+    #[test]
+    fn clones_are_the_same_and_hear_of_changes() {
+        let limits = LiveLimits::new(SET);
+        let (other, watch) = (limits.clone(), limits.watch());
+        limits.change(change("{}"), |_| ()).unwrap();
+        assert!(!watch.has_changed().unwrap());
+        limits.change(change(r#"{"max_parallel_parts":7}"#), |_| ()).unwrap();
+        assert!(watch.has_changed().unwrap());
+        assert_eq!(other.get().max_parallel_parts, 7);
+    }
+}
