@@ -1405,6 +1405,60 @@ def target_replace(run: AgentRun) -> None:
         expect(backup_id in session.list_ids(), "nothing", "the backup in the target")
 
 
+@agent_check("T12+O1.update")
+def target_update(run: AgentRun) -> None:
+    """target.update changes what it names or nothing, in its order, while an upload runs."""
+    names = {"max_bytes_per_second", "max_parallel_parts", "memory_budget_bytes"}
+    with run.session() as session:
+        if "target.update" not in session.hello["capabilities"]:
+            raise Skipped("there is no capability target.update")
+
+        def update(**limits: object) -> Json:
+            result = session.call("target.update", target="t1", limits=limits)
+            equal(result["target"], "t1", "target")
+            return dict(result["limits"])
+
+        before = update()
+        expect(names <= before.keys(), before, f"limits with {sorted(names)}")
+        number = session.begin_upload(run.new_id())
+        some = {"max_bytes_per_second": 1 << 30, "max_parallel_parts": 3}
+        equal(update(**some, x_unknown=[1]), before | some, "limits")
+        some |= {"memory_budget_bytes": 64 * MIB}
+        equal(update(memory_budget_bytes=64 * MIB), before | some, "limits")
+        for name, wrong in (
+            ("max_bytes_per_second", 65_535),
+            ("max_parallel_parts", 0),
+            ("max_parallel_parts", 65),
+            ("memory_budget_bytes", 32 * MIB - 1),
+        ):
+            limits = {"max_bytes_per_second": None, "max_parallel_parts": 5} | {name: wrong}
+            data = session.fails("invalid_config", "target.update", target="t1", limits=limits)
+            equal(data.get("field"), name, "field")
+        odd_ones: list[object] = [{"max_parallel_parts": 5, "memory_budget_bytes": "64"}, [], None]
+        for odd in odd_ones:
+            session.fails("invalid_params", "target.update", target="t1", limits=odd)
+        session.fails("invalid_params", "target.update", target="t1")
+        session.fails("target_unknown", "target.update", target="nobody", limits={})
+        equal(update(), before | some, "limits after what was refused")
+        defaults = {"max_bytes_per_second": None, "max_parallel_parts": 16}
+        defaults |= {"memory_budget_bytes": 96 * MIB}
+        equal(update(**dict.fromkeys(names)), before | defaults, "limits after null")
+        session.notify("stream.end", id=number, length=session.feed(number, b"abc"))
+        session.result(number)
+        first, second, third = (next(session.numbers) for _ in range(3))
+        parts = {"max_parallel_parts": 7}
+        frames = [
+            session.request(first, "target.open", target="t2", config=run.config),
+            session.request(second, "target.update", target="t2", limits=parts),
+            session.request(third, "target.update", target="t2", limits={}),
+        ]
+        session.write(b"".join(frames))
+        session.result(first)
+        equal(session.result(second)["limits"]["max_parallel_parts"], 7, "max_parallel_parts")
+        equal(session.result(third)["limits"]["max_parallel_parts"], 7, "max_parallel_parts")
+        equal(update(), before | defaults, "limits of the other target")
+
+
 @agent_check("T4+V4.shape")
 def validate(run: AgentRun) -> None:
     """target.validate has its members, passes here, and refuses an unknown level."""

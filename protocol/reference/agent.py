@@ -37,6 +37,8 @@ MAX_WAITING = 1000  # messages that the host has not taken yet, before nothing m
 HEARTBEAT_MS = 10_000
 FAREWELL_S = 2  # for the host to take the last answers
 
+CAPABILITIES = ("target.memory", "target.update", "download.range", "upload.resume")
+
 KINDS = {
     "invalid_config": "config",
     "not_found": "not_found",
@@ -56,6 +58,14 @@ NUMBERS = {
     "method_not_found": -32601,
     "invalid_params": -32602,
 }  # of all other codes: -32000
+
+# The limits of a target that can be changed while it is open: least, most, default. Nothing here is
+# as slow or as large as to be measured against them, but they are kept as they should be.
+LIMITS: dict[str, tuple[int, int, int | None]] = {
+    "max_bytes_per_second": (65_536, MAX_INTEGER, None),
+    "max_parallel_parts": (1, 64, 16),
+    "memory_budget_bytes": (33_554_432, MAX_INTEGER, 100_663_296),
+}
 
 Json = dict[str, Any]
 Frame = tuple[Json, bytes | memoryview | None]
@@ -237,6 +247,19 @@ class Backup:
 class Target:
     def __init__(self) -> None:
         self.uploading: set[str] = set()
+        self.limits = {name: default for name, (_, _, default) in LIMITS.items()}
+
+    def update(self, params: Params) -> Json:
+        """Changes limits, all that are named or none. Returns what is in force."""
+        changed = {}
+        for name in LIMITS.keys() & params.values.keys():
+            least, most, default = LIMITS[name]
+            value = params.values[name]
+            if value is not None and not least <= params.take(name, int, ...) <= most:
+                raise RequestError("invalid_config", f"{name} must be {least} to {most}", name)
+            changed[name] = default if value is None else value
+        self.limits |= changed
+        return dict(self.limits)
 
 
 class Transfer:
@@ -547,7 +570,7 @@ class Session:
             self.shutdown(number, params)
         elif method == "target.open":
             self.respond(number, self.open(params))
-        elif method not in ("backup.upload", "backup.download", "target.close", *QUICK):
+        elif method not in (*ON_TARGET, *QUICK):
             name = printable(method)
             raise RequestError("method_not_found", f'unknown method "{name}"', method=name)
         else:
@@ -562,6 +585,10 @@ class Session:
         if method == "target.close":
             del self.targets[name]
             self.respond(number, {"target": name})
+            return
+        if method == "target.update":
+            limits = target.update(params.members("limits"))
+            self.respond(number, {"target": name, "limits": limits})
             return
         sort = {"backup.upload": Upload, "backup.download": Download}.get(method, Transfer)
         transfer = sort(self, number, target, params)
@@ -764,6 +791,8 @@ class Session:
             self.respond(number, {"aborted": aborted})
 
 
+ON_TARGET = ("backup.upload", "backup.download", "target.close", "target.update")
+
 # The requests on a target that are answered at once.
 QUICK = {
     "target.validate": Session.validate,
@@ -790,7 +819,7 @@ def main() -> None:
             protocol="backup-agent",
             versions=[1],
             agent={"name": "reference-agent", "version": "1"},
-            capabilities={"target.memory": {}, "download.range": {}, "upload.resume": {}},
+            capabilities={name: {} for name in CAPABILITIES},
             limits=limits,
         )
     threading.Thread(target=session.write, args=[stdout], daemon=True).start()

@@ -18,11 +18,12 @@ type Object = Map<String, Value>;
 type Make = fn(&mut SchemaGenerator) -> Schema;
 
 /// A request: its method, its parameters, its result.
-const REQUESTS: [(&str, Make, Make); 14] = [
+const REQUESTS: [(&str, Make, Make); 15] = [
     ("initialize", of::<Initialize>, of::<Initialized>),
     ("ping", of::<Object>, of::<Object>),
     ("shutdown", of::<Shutdown>, of::<ShutDown>),
     ("target.open", of::<TargetOpen>, of::<TargetRef>),
+    ("target.update", of::<TargetUpdate>, of::<TargetUpdated>),
     ("target.validate", of::<Validate>, of::<Validated>),
     ("target.sweep", of::<Sweep>, of::<Swept>),
     ("target.recover", of::<Recover>, of::<Recovered>),

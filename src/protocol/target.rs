@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use super::{MAX_OLDER_THAN_S, MAX_PROGRESS_MS, MAX_TARGET, MIN_PROGRESS_MS};
-use crate::config::{Addressing, TargetSettings};
+use crate::config::{Addressing, Limits, LimitsChange, TargetSettings};
+#[cfg(test)]
+use crate::config::{MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MOST_PARALLEL_PARTS};
 #[cfg(test)]
 use crate::error::{CONTROL, MAX_TEXT};
 use crate::error::{Error, ErrorData, Fact};
@@ -28,6 +30,52 @@ pub struct TargetOpen {
 pub struct TargetRef {
     /// Name of the target.
     pub target: String,
+}
+
+/// Parameters of `target.update`.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TargetUpdate {
+    /// Name of the target.
+    pub target: String,
+    /// What changes.
+    #[serde(deserialize_with = "LimitsChange::of_object")]
+    pub limits: LimitsChange,
+}
+
+/// Result of `target.update`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TargetUpdated {
+    /// Name of the target.
+    pub target: String,
+    /// All that is in force now.
+    pub limits: LimitsInForce,
+}
+
+/// Limits of a target, by their names in the settings.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LimitsInForce {
+    /// `null`: no limit.
+    #[cfg_attr(test, schemars(range(min = MIN_BYTES_PER_SECOND)))]
+    pub max_bytes_per_second: Option<u64>,
+    /// Parts of one transfer that are on their way at the same time.
+    #[cfg_attr(test, schemars(range(min = 1, max = MOST_PARALLEL_PARTS)))]
+    pub max_parallel_parts: usize,
+    /// Memory that transfers of this target are measured against.
+    #[cfg_attr(test, schemars(range(min = MIN_MEMORY_BUDGET)))]
+    pub memory_budget_bytes: u64,
+}
+
+impl From<Limits> for LimitsInForce {
+    fn from(limits: Limits) -> Self {
+        Self {
+            max_bytes_per_second: limits.max_bytes_per_second,
+            max_parallel_parts: limits.max_parallel_parts,
+            memory_budget_bytes: limits.memory_budget,
+        }
+    }
 }
 
 /// What every request that works on a target may say.

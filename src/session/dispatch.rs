@@ -23,7 +23,7 @@ use crate::ops::{self, Cancel, Cause};
 use crate::protocol::{
     self, AgentLimits, Hello, Initialize, Initialized, MAX_ID, MAX_LINE, MAX_PAYLOAD, MAX_REQUESTS,
     MAX_TARGET, MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutDown, Shutdown, ShutdownMode,
-    StreamCredit, StreamData, StreamEnd, TargetOpen, TargetRef,
+    StreamCredit, StreamData, StreamEnd, TargetOpen, TargetRef, TargetUpdate,
 };
 
 /// The state of one session.
@@ -78,7 +78,7 @@ impl Session {
                 name: env!("CARGO_PKG_NAME").to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            capabilities: ["target.s3", "download.range", "verify", "recover"]
+            capabilities: ["target.s3", "target.update", "download.range", "verify", "recover"]
                 .into_iter()
                 .chain(self.journal.is_some().then_some("upload.resume"))
                 .map(|name| (name.to_owned(), empty()))
@@ -229,6 +229,7 @@ impl Session {
                 return Ok(());
             }
             "target.open" => return self.open(id, read(params)?),
+            "target.update" => return self.update(id, read(params)?).await,
             "target.close" => return self.close(id, read(params)?).await,
             "target.validate" => Work::Validate(read(params)?),
             "target.sweep" => Work::Sweep(read(params)?),
@@ -332,6 +333,33 @@ impl Session {
             opened.ok()
         };
         tokio::spawn(self.targets.open(&target, opening));
+        Ok(())
+    }
+
+    /// What comes after it finds the target changed, even if that is still opening.
+    async fn update(&mut self, id: u64, request: TargetUpdate) -> Result<()> {
+        let TargetUpdate { target: name, limits } = request;
+        let slot = self.targets.get(&name)?;
+        if let Some(Some(target)) = slot.peek() {
+            let updated = targets::update(&name, target, limits)?;
+            self.outbox.respond(Some(id), answer(&updated)).await;
+            return Ok(());
+        }
+        let cancel = self.begin(id, Kind::Target)?;
+        let (outbox, table, target) = (self.outbox.clone(), self.table.clone(), name.clone());
+        let updating = async move {
+            let open = cancel.guard(async { Ok(slot.await) }).await;
+            let told = match &open {
+                Ok(Some(open)) => targets::update(&target, open, limits).and_then(|it| answer(&it)),
+                Ok(None) => Err(targets::unknown(&target)),
+                Err(error) => Err(error.clone()),
+            };
+            table.remove(id);
+            outbox.respond(Some(id), told).await;
+            table.answered();
+            open.ok().flatten()
+        };
+        tokio::spawn(self.targets.open(&name, updating));
         Ok(())
     }
 

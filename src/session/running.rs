@@ -14,7 +14,7 @@ use crate::ops::{Cancel, Cause};
 pub(super) enum Kind {
     /// Work on a target, which the host can cancel.
     Work,
-    /// Opening or closing a target, which only the end of the session stops.
+    /// Opening, changing or closing a target, which only the end of the session stops.
     Target,
 }
 

@@ -9,11 +9,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::runtime::Handle;
 
-use crate::config::TargetSettings;
+use crate::config::{LimitsChange, TargetSettings};
 use crate::error::{Code, Error, Result, shortened};
 use crate::journal::Journal;
 use crate::ops::Target;
-use crate::protocol::MAX_TARGET;
+use crate::protocol::{MAX_TARGET, TargetUpdated};
 use crate::system::within;
 
 /// Time to open a target: to read two secrets and the certificates of the system.
@@ -88,6 +88,16 @@ pub(super) async fn open(config: TargetSettings, journal: Option<Journal>) -> Re
         let message = format!("cannot read the files that the target needs: {error}");
         Err(Error::new(Code::LocalIo, message).source(error))
     })
+}
+
+/// Changes the limits of an open target.
+///
+/// # Errors
+/// `invalid_config`, naming the field, and nothing is changed.
+pub(super) fn update(name: &str, target: &Target, limits: LimitsChange) -> Result<TargetUpdated> {
+    let limits = target.change(limits)?;
+    tracing::info!(target = name, ?limits, "limits are set");
+    Ok(TargetUpdated { target: name.to_owned(), limits: limits.into() })
 }
 
 fn failed() -> Error {

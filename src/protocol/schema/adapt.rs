@@ -63,7 +63,9 @@ fn leave_out_instead_of_null(name: &str, schema: &mut Value) {
     let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (member, schema) in members {
         let Value::Object(schema) = schema else { continue };
-        if !names(required.as_ref(), member) && (name, member.as_str()) != ("List", "cursor") {
+        let may_be_null =
+            matches!((name, member.as_str()), ("List", "cursor") | ("LimitsChange", _));
+        if !names(required.as_ref(), member) && !may_be_null {
             without_null(schema);
         }
         schema.retain(|key, value| key != "default" || !value.is_null());

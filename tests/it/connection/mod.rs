@@ -29,6 +29,7 @@ mod speed;
 #[cfg(target_os = "linux")]
 mod stale;
 mod tls;
+mod update;
 pub(crate) mod wire;
 
 use std::net::SocketAddr;

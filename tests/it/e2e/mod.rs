@@ -24,6 +24,7 @@ pub(crate) mod streams;
 mod sweep;
 #[cfg(unix)]
 pub(crate) mod trust;
+mod update;
 mod validate;
 mod verify;
 

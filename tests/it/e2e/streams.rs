@@ -23,6 +23,11 @@ pub(super) async fn next(request: &mut Request, wanted: &str) -> (Value, Option<
     }
 }
 
+/// Waits until a report says that the storage is what it waits for.
+pub(crate) async fn until_it_waits_for_the_storage(request: &mut Request) {
+    while next(request, "progress").await.0["waiting_for"] != "remote" {}
+}
+
 /// Starts an upload and waits for the go-ahead.
 pub(crate) async fn begin_upload(host: &Host, id: &str, extra: Value) -> (Request, u64) {
     let mut params = json!({"target": "t1", "backup": backup(id)});

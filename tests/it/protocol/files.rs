@@ -99,3 +99,51 @@ async fn requests_wait_for_their_target_in_their_order() {
     assert_eq!(code(list.response().await), "cannot_connect");
     assert_eq!(close.response().await.unwrap(), json!({"target": "t1"}));
 }
+
+#[tokio::test]
+async fn update_takes_effect_in_its_order_while_a_target_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, pipe) = waiting(folder.path()).await;
+    let update = |limits: Value| json!({"target": "t1", "limits": limits});
+    let https = json!({"endpoint": "https://127.0.0.1:1", "max_parallel_parts": 2});
+    let mut opening = host.start("target.open", open(https)).await.unwrap();
+    let few = update(json!({"max_bytes_per_second": 70_000}));
+    let mut first = host.start("target.update", few).await.unwrap();
+    let wrong = update(json!({"max_parallel_parts": 5, "memory_budget_bytes": 1}));
+    let mut second = host.start("target.update", wrong).await.unwrap();
+    let mut third = host.start("target.update", update(json!({}))).await.unwrap();
+    let mut list = host.start("backup.list", json!({"target": "t1"})).await.unwrap();
+    // It waits for the target, and nobody waits for it. It cannot be cancelled.
+    host.notify("cancel", json!({"id": first.id}), None).await.unwrap();
+    host.call("ping", json!({})).await.unwrap();
+    let certificates = rcgen::generate_simple_self_signed(["test".to_owned()]).unwrap().cert.pem();
+    let written = tokio::task::spawn_blocking(move || std::fs::write(pipe, certificates));
+    written.await.unwrap().unwrap();
+    opening.response().await.unwrap();
+    let answers = [first.response().await, second.response().await, third.response().await];
+    let [Ok(first), Err(refused), Ok(third)] = answers else { panic!("{answers:?}") };
+    assert_eq!(
+        (&first["target"], &first["limits"]["max_parallel_parts"]),
+        (&json!("t1"), &json!(2))
+    );
+    assert_eq!(refused.data.field.as_deref(), Some("memory_budget_bytes"));
+    assert_eq!(first, third);
+    assert_eq!(first["limits"]["max_bytes_per_second"], 70_000);
+    assert_eq!(code(list.response().await), "cannot_connect");
+}
+
+#[tokio::test]
+async fn update_of_a_target_that_does_not_open_is_one_of_what_was_open_before() {
+    let host = session().await;
+    let update = || json!({"target": "t1", "limits": {"max_parallel_parts": 3}});
+    let wrong = json!({"endpoint": "https://127.0.0.1:1", "ca_certificate": "nonsense"});
+    let mut opening = host.start("target.open", open(wrong.clone())).await.unwrap();
+    let unknown = host.start("target.update", update()).await;
+    opening.response().await.unwrap_err();
+    assert_eq!(code(unknown.unwrap().response().await), "target_unknown");
+    host.call("target.open", open(json!({}))).await.unwrap();
+    let mut opening = host.start("target.open", open(wrong)).await.unwrap();
+    let mut changed = host.start("target.update", update()).await.unwrap();
+    opening.response().await.unwrap_err();
+    assert_eq!(changed.response().await.unwrap()["limits"]["max_parallel_parts"], 3);
+}

@@ -12,6 +12,7 @@ mod limits;
 mod messages;
 mod process;
 mod schema;
+mod update;
 
 use s3_backup_agent::demo::host::{Event, Host};
 use serde_json::{Value, json};

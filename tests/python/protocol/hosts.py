@@ -151,7 +151,7 @@ class ReferenceHost:
 class ClientHost:
     """The library of the Home Assistant integration."""
 
-    lacks: Collection[str] = ("ping", "target.recover")
+    lacks: Collection[str] = ("ping", "target.recover", "target.update")
 
     def __init__(self) -> None:
         self._client = agent.AgentClient()

@@ -60,6 +60,7 @@ AGENTS: dict[str, set[str]] = {
     "agent_short_lines": {"F1.line-65536"},
     "agent_takes_the_last": {"O4.line"},
     "agent_trusts_payloads": {"F2+F7.missing-lf"},
+    "agent_updates_by_halves": {"T12+O1.update"},
     "agent_writes_blanks": {"F4.compact"},
 }
 HOSTS: dict[str, set[str]] = {

@@ -205,6 +205,7 @@ def store_and_fetch(agent: Agent, folder: Folder) -> None:
     agent.call("backup.verify", target="t1", backup_id=number, progress_ms=100)
     agent.call("target.sweep", target="t1", dry_run=True)
     agent.call("target.recover", target="t1", dry_run=True)
+    agent.call("target.update", target="t1", limits={"max_parallel_parts": 4})
     agent.call("backup.delete", target="t1", backup_id=number)
 
 

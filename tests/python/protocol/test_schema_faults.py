@@ -113,6 +113,22 @@ MORE: list[tuple[str, Json, str]] = [
         ),
         "target.open",
     ),
+    *(
+        (
+            ">",
+            request(
+                "target.update",
+                target="t1",
+                limits={
+                    "max_bytes_per_second": rate,
+                    "max_parallel_parts": parts,
+                    "memory_budget_bytes": memory,
+                },
+            ),
+            "target.update",
+        )
+        for rate, parts, memory in ((65_536, 64, 32 << 20), (None, None, None))
+    ),
     (
         "<",
         result(backup_id="b1", level="quick", status="broken", length=9, error=FAILED),

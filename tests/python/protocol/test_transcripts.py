@@ -18,6 +18,7 @@ METHODS = {
     "ping",
     "shutdown",
     "target.open",
+    "target.update",
     "target.validate",
     "target.sweep",
     "target.recover",

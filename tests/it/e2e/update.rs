@@ -1,0 +1,224 @@
+//! Limits that are changed while transfers run: they follow, and nothing of them is lost.
+
+use std::time::{Duration, Instant};
+
+use s3_backup_agent::config::DEFAULT_PART_SIZE;
+use s3_backup_agent::demo::host::{Host, Request};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use super::streams::{begin_upload, feed, next, until_it_waits_for_the_storage};
+use super::{backup, code, connect_with, fetch, ids, store};
+use crate::noise::Noise;
+use crate::support::TestServer;
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 24 * MIB;
+
+/// As slow as it can be: the backups here would take six minutes.
+const SLOWEST: u64 = 64 << 10;
+
+/// What none of them takes, on however slow a machine.
+const SOON: Duration = Duration::from_secs(120);
+
+async fn update(host: &Host, limits: Value) {
+    let params = json!({"target": "t1", "limits": limits});
+    host.call("target.update", params).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_update_frees_an_upload_that_is_held_back() {
+    let server = TestServer::start().await;
+    let host = connect_with(&server, json!({"max_bytes_per_second": SLOWEST})).await;
+    for (id, limit) in [("a", json!(null)), ("b", json!(1_u64 << 30))] {
+        update(&host, json!({"max_bytes_per_second": SLOWEST})).await;
+        let start = Instant::now();
+        let (upload, credit) =
+            begin_upload(&host, id, json!({"size": SIZE, "progress_ms": 100})).await;
+        let mut is_freed = false;
+        feed(&host, upload, credit, SIZE, async |report: &Value| {
+            if !is_freed && report["waiting_for"] == "remote" {
+                is_freed = true;
+                update(&host, json!({"max_bytes_per_second": limit})).await;
+            }
+        })
+        .await
+        .unwrap();
+        assert!(is_freed && start.elapsed() < SOON, "{:?}", start.elapsed());
+    }
+    let (content, _) = fetch(&host, "a").await;
+    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+    assert_eq!(ids(&host).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_update_frees_a_download_that_is_held_back() {
+    let server = TestServer::start().await;
+    let host = connect_with(&server, json!({})).await;
+    store(&host, "a", 1, SIZE).await;
+    update(&host, json!({"max_bytes_per_second": SLOWEST})).await;
+    let start = Instant::now();
+    let params = json!({"target": "t1", "backup_id": "a", "up_to": SIZE, "progress_ms": 100});
+    let mut download = host.start("backup.download", params).await.unwrap();
+    until_it_waits_for_the_storage(&mut download).await;
+    update(&host, json!({"max_bytes_per_second": null})).await;
+    assert_eq!(download.response().await.unwrap()["length"], SIZE);
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    let (content, _) = fetch(&host, "a").await;
+    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+}
+
+/// What so many bytes take at least at this rate: the last frame leaves when those before it have had
+/// their time, but for what an idle line makes up for.
+fn shortest(bytes: u64, rate: u64) -> Duration {
+    Duration::from_millis((bytes - (64 << 10)) * 1000 / rate - 100)
+}
+
+#[tokio::test]
+async fn an_update_slows_down_what_runs() {
+    const RATE: u64 = 6 * MIB;
+    let server = TestServer::start().await;
+    let host = connect_with(&server, json!({"max_parallel_parts": 1})).await;
+    let (source, mut writer) = tokio::io::duplex(64 << 10);
+    let feeding = async {
+        let mut noise = Noise::new(1, SIZE);
+        writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
+        update(&host, json!({"max_bytes_per_second": RATE})).await;
+        let start = Instant::now();
+        writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
+        drop(writer);
+        start
+    };
+    let uploading = host.upload("t1", backup("a"), json!({"size": SIZE}), source);
+    let (uploaded, start) = tokio::join!(uploading, feeding);
+    uploaded.unwrap();
+    assert!(start.elapsed() >= shortest(SIZE / 2, RATE), "{:?}", start.elapsed());
+
+    update(&host, json!({"max_bytes_per_second": null})).await;
+    let params = json!({"target": "t1", "backup_id": "a", "up_to": 1000});
+    let mut download = host.start("backup.download", params).await.unwrap();
+    next(&mut download, "stream.data").await;
+    // The first part is there, and the others are fetched when there is credit for more.
+    update(&host, json!({"max_bytes_per_second": RATE})).await;
+    let start = Instant::now();
+    let credit = json!({"id": download.id, "up_to": SIZE});
+    host.notify("stream.credit", credit, None).await.unwrap();
+    download.response().await.unwrap();
+    let rest = SIZE - DEFAULT_PART_SIZE;
+    assert!(start.elapsed() >= shortest(rest, RATE), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn updates_up_and_down_leave_transfers_whole() {
+    let server = TestServer::start().await;
+    let host = connect_with(&server, json!({"memory_budget_bytes": 32 * MIB})).await;
+    let mut limits = [(256, 64), (32, 1), (96, 16), (40, 3), (64, 2), (33, 5)].into_iter().cycle();
+    let mut change = move || {
+        let (memory, parts) = limits.next().unwrap();
+        json!({"memory_budget_bytes": memory * MIB, "max_parallel_parts": parts})
+    };
+    let is_done = std::cell::Cell::new(false);
+    let transfers = async {
+        let stored = ["a", "b", "c"].map(|id| store(&host, id, 1, 40 * MIB));
+        futures_util::future::join_all(stored).await;
+        let fetched = ["a", "b", "c"].map(|id| fetch(&host, id));
+        for (content, _) in futures_util::future::join_all(fetched).await {
+            assert!(content == Noise::new(1, 40 * MIB).bytes(content.len() + 1));
+        }
+        is_done.set(true);
+    };
+    let changes = async {
+        let mut count = 0;
+        while !is_done.get() {
+            update(&host, change()).await;
+            count += 1;
+        }
+        count
+    };
+    let ((), count) = tokio::join!(transfers, changes);
+    assert!(count > 10, "{count} changes");
+    // All of the memory came back: two uploads fit side by side, and one that needs more does not.
+    update(&host, json!({"memory_budget_bytes": 32 * MIB, "max_parallel_parts": null})).await;
+    tokio::join!(store(&host, "d", 2, SIZE), store(&host, "e", 3, SIZE));
+    let (content, _) = fetch(&host, "e").await;
+    assert!(content == Noise::new(3, SIZE).bytes(content.len() + 1));
+}
+
+/// An upload that waits in line for memory.
+async fn in_line(host: &Host, id: &str) -> Request {
+    let params = json!({"target": "t1", "backup": backup(id), "size": SIZE, "progress_ms": 100});
+    let mut upload = host.start("backup.upload", params).await.unwrap();
+    while next(&mut upload, "progress").await.0["phase"] != "queued" {}
+    upload
+}
+
+#[tokio::test]
+async fn an_update_ends_the_wait_for_memory_either_way() {
+    let server = TestServer::start().await;
+    // Each upload takes 24 MiB, and the pool has 60.
+    let settings = json!({"part_size_bytes": 20 * MIB, "memory_budget_bytes": 80 * MIB});
+    let host = connect_with(&server, settings).await;
+    let mut begun = Vec::new();
+    for id in ["a", "b"] {
+        begun.push(begin_upload(&host, id, json!({"size": SIZE})).await);
+    }
+    let mut third = in_line(&host, "c").await;
+    update(&host, json!({"memory_budget_bytes": 92 * MIB})).await;
+    let (credit, _) = next(&mut third, "stream.credit").await;
+    begun.push((third, credit["up_to"].as_u64().unwrap()));
+
+    // One that needs more than there is now is not left waiting for what never comes.
+    let larger = json!({"part_size_bytes": 40 * MIB, "memory_budget_bytes": 80 * MIB});
+    let mut config = server.config();
+    config.as_object_mut().unwrap().extend(larger.as_object().unwrap().clone());
+    host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
+    let (other, other_credit) = begin_upload(&host, "d", json!({"size": SIZE})).await;
+    drop((other, other_credit));
+    for (upload, credit) in begun {
+        feed(&host, upload, credit, SIZE, async |_: &Value| {}).await.unwrap();
+    }
+    let mut waiting = in_line(&host, "e").await;
+    update(&host, json!({"memory_budget_bytes": 32 * MIB})).await;
+    assert_eq!(code(waiting.response().await), "too_large");
+    update(&host, json!({"memory_budget_bytes": 120 * MIB})).await;
+    store(&host, "f", 1, SIZE).await;
+}
+
+/// Every entry of a listing, page by page: how many backups, and how many for which there was no room.
+async fn listed(host: &Host) -> (usize, usize) {
+    let (mut backups, mut without_room, mut cursor) = (0, 0, json!(null));
+    loop {
+        let params = json!({"target": "t1", "cursor": cursor});
+        let page = host.call("backup.list", params).await.unwrap();
+        let skipped = page["skipped"].as_array().unwrap();
+        assert!(skipped.iter().all(|entry| entry["code"] == "too_large"), "{skipped:?}");
+        backups += page["backups"].as_array().unwrap().len();
+        without_room += skipped.len();
+        cursor = page["next"].clone();
+        if cursor.is_null() {
+            return (backups, without_room);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_update_of_the_memory_makes_room_in_listings() {
+    // As much as 80 times 30 kB of large metadata have no room in 2 MiB.
+    let server = TestServer::embedded().await;
+    for number in 0..80 {
+        let id = format!("b{number}");
+        let metadata = json!({"backup_id": id, "x": "y".repeat(30_000)}).to_string();
+        server.put(&format!("backups/{id}.tar"), "x").await;
+        server.put(&format!("backups/{id}.metadata.json"), metadata).await;
+    }
+    let host = connect_with(&server, json!({"memory_budget_bytes": 32 * MIB})).await;
+    let (backups, without_room) = listed(&host).await;
+    assert!(without_room > 0 && backups + without_room == 80, "{backups}, {without_room}");
+    // What was listed before does not stand in its way.
+    update(&host, json!({"memory_budget_bytes": null})).await;
+    assert_eq!(listed(&host).await, (80, 0));
+    update(&host, json!({"memory_budget_bytes": 32 * MIB})).await;
+    let refresh = json!({"target": "t1", "refresh": true});
+    host.call("backup.list", refresh).await.unwrap();
+    assert_eq!(listed(&host).await, (backups, without_room));
+}

@@ -1,0 +1,90 @@
+//! The limits of an open target: how they are changed, and what is refused.
+
+use serde_json::{Value, json};
+
+use super::{code, config, session};
+
+fn update(limits: Value) -> Value {
+    json!({"target": "t1", "limits": limits})
+}
+
+const MIB: u64 = 1 << 20;
+
+#[tokio::test]
+async fn an_update_says_what_is_in_force() {
+    let host = session().await;
+    assert!(host.hello().capabilities.contains_key("target.update"));
+    let set = json!({"max_bytes_per_second": 1_000_000, "memory_budget_bytes": 64 * MIB});
+    host.call("target.open", json!({"target": "t1", "config": config(set)})).await.unwrap();
+    let defaults = json!({
+        "max_bytes_per_second": null, "max_parallel_parts": 16, "memory_budget_bytes": 96 * MIB,
+    });
+    for (limits, rate, parts, memory) in [
+        (json!({}), json!(1_000_000), 16, 64),
+        (json!({"max_parallel_parts": 3, "later": {"x": 1}}), json!(1_000_000), 3, 64),
+        (json!({"max_bytes_per_second": null}), json!(null), 3, 64),
+        (
+            json!({"max_bytes_per_second": 65_536, "memory_budget_bytes": 32 * MIB}),
+            json!(65_536),
+            3,
+            32,
+        ),
+        (defaults.clone(), json!(null), 16, 96),
+        (
+            json!({"max_bytes_per_second": 1_u64 << 40, "max_parallel_parts": 64}),
+            json!(1_u64 << 40),
+            64,
+            96,
+        ),
+        (
+            json!({"max_parallel_parts": null, "memory_budget_bytes": null}),
+            json!(1_u64 << 40),
+            16,
+            96,
+        ),
+    ] {
+        let expected = json!({"target": "t1", "limits": {
+            "max_bytes_per_second": rate, "max_parallel_parts": parts,
+            "memory_budget_bytes": memory * MIB,
+        }});
+        assert_eq!(host.call("target.update", update(limits)).await.unwrap(), expected);
+    }
+    // A target that is opened again has its own.
+    host.call("target.open", json!({"target": "t1", "config": config(json!({}))})).await.unwrap();
+    let opened = host.call("target.update", update(json!({}))).await.unwrap();
+    assert_eq!(opened["limits"], defaults);
+}
+
+#[tokio::test]
+async fn a_wrong_update_changes_nothing() {
+    let host = session().await;
+    assert_eq!(code(host.call("target.update", update(json!({}))).await), "target_unknown");
+    host.call("target.open", json!({"target": "t1", "config": config(json!({}))})).await.unwrap();
+    let before = host.call("target.update", update(json!({}))).await.unwrap();
+    for (field, wrong) in [
+        ("max_bytes_per_second", vec![json!(0), json!(65_535)]),
+        ("max_parallel_parts", vec![json!(0), json!(65), json!(u64::MAX)]),
+        ("memory_budget_bytes", vec![json!(0), json!(32 * MIB - 1)]),
+    ] {
+        for value in wrong {
+            let mut limits = json!({
+                "max_bytes_per_second": 70_000, "max_parallel_parts": 5,
+                "memory_budget_bytes": 50 * MIB,
+            });
+            limits[field] = value;
+            let refused = host.call("target.update", update(limits)).await.unwrap_err();
+            assert_eq!(refused.data.code, "invalid_config", "{}", refused.message);
+            assert_eq!(refused.data.field.as_deref(), Some(field));
+        }
+        for value in [json!("1000000"), json!(1.5), json!(-1), json!([])] {
+            let params = update(json!({"max_parallel_parts": 5, field: value}));
+            assert_eq!(code(host.call("target.update", params).await), "invalid_params");
+        }
+    }
+    for params in [json!({}), json!({"target": "t1"}), update(json!(null)), update(json!([]))] {
+        assert_eq!(code(host.call("target.update", params).await), "invalid_params");
+    }
+    assert_eq!(host.call("target.update", update(json!({}))).await.unwrap(), before);
+    host.call("target.close", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(code(host.call("target.update", update(json!({}))).await), "target_unknown");
+}
