@@ -1,4 +1,4 @@
-"""What helps to find out why something does not work, without secrets, and without what names backups.
+"""What helps to find out why something does not work, without secrets and names of backups.
 
 Names, keys and ids of backups come up in messages and log lines as well, also those of backups that
 are long gone. So what is known is replaced wherever it stands, and besides that whatever is quoted,
@@ -6,12 +6,13 @@ ends as an object of a backup does, or is a fact of that kind.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from homeassistant.components.diagnostics import async_redact_data
 from homeassistant.core import HomeAssistant
 
+from .agent import Listing
 from .agent.log import Redactor
 from .const import CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY
 from .coordinator import S3ConfigEntry
@@ -47,10 +48,10 @@ async def async_get_config_entry_diagnostics(
     listing, health = runtime.coordinator.data, runtime.coordinator.health
     info, error = runtime.client.info, health.last_error
     sweep = health.last_sweep
-    redact = _Redaction(entry, listing)
+    secrets = Redactor()
+    secrets.add(entry.data[name] for name in _SECRET)
+    settings = async_redact_data({"config": entry.data, "options": entry.options}, _SECRET)
     data = {
-        "config": dict(entry.data),
-        "options": dict(entry.options),
         "agent": {
             "version": info.version,
             "capabilities": sorted(info.capabilities),
@@ -90,34 +91,30 @@ async def async_get_config_entry_diagnostics(
         ],
         "skipped": [item.code for item in listing.skipped],
     }
-    safe: dict[str, Any] = redact(async_redact_data(data, _SECRET))
+    names = _Names(entry, listing)
+    safe: dict[str, Any] = _each_text(settings | names.cleared(data), secrets)
     return safe
 
 
-class _Redaction:
-    """Takes out what must not be told. Settings stay, but for the secrets among them."""
+class _Names:
+    """Takes out what names a backup or an object of one. The words of settings stay."""
 
     def __init__(self, entry: S3ConfigEntry, listing: Listing | None) -> None:
-        settings = [*entry.data.items(), *entry.options.items()]
-        self._kept = {str(value) for name, value in settings if name not in _SECRET}
+        self._kept = {str(value) for value in (*entry.data.values(), *entry.options.values())}
         self._known = Redactor()
-        self._known.add(entry.data[name] for name in _SECRET)
         self._known.add(name for name in _names(listing) if name not in self._kept)
 
-    def __call__(self, data: Any) -> Any:
+    def cleared(self, data: Any) -> Any:
         if isinstance(data, dict):
             return {
-                self._text(name): _GONE if name in _NAMING else self(value)
+                self._text(name): _GONE if name in _NAMING and value else self.cleared(value)
                 for name, value in data.items()
-                if name not in _CONFIG or value not in self._kept
-            } | {name: value for name, value in data.items() if name in _CONFIG}
+            }
         if isinstance(data, list | tuple):
-            return [self(item) for item in data]
+            return [self.cleared(item) for item in data]
         return self._text(data) if isinstance(data, str) else data
 
     def _text(self, text: str) -> str:
-        if text in self._kept:
-            return text
         text = _FACT.sub(rf"\1: {_GONE}", self._known(text))
         text = _OBJECT.sub(lambda found: found[0] and _GONE, text)
         return _QUOTED.sub(lambda found: found[0] if found[1] in self._kept else f'"{_GONE}"', text)
@@ -131,3 +128,12 @@ def _names(listing: Listing | None) -> Iterator[str]:
             yield name
     for skipped in listing.skipped if listing else ():
         yield skipped.key
+
+
+def _each_text(data: Any, redact: Redactor) -> Any:
+    """Secrets may stand anywhere, where a storage repeats them."""
+    if isinstance(data, dict):
+        return {_each_text(name, redact): _each_text(value, redact) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_each_text(item, redact) for item in data]
+    return redact(data) if isinstance(data, str) else data

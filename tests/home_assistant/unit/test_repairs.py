@@ -7,7 +7,7 @@ from conftest import FaultyServer, Load, Storage, agent_of, answer, health_of, n
 from custom_components.s3_backup_agent.agent import AgentError
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
-from custom_components.s3_backup_agent.issues import KINDS, async_raise_error
+from custom_components.s3_backup_agent.issues import KINDS, TRIAL, async_raise_error
 from custom_components.s3_backup_agent.repairs import async_create_fix_flow
 from homeassistant.components.backup import BackupAgentError
 from homeassistant.components.repairs import RepairsFlow
@@ -92,7 +92,8 @@ async def fix(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> Repairs
 async def test_the_form_for_it_opens(
     hass: HomeAssistant, entry: MockConfigEntry, storage: Storage, code: str
 ) -> None:
-    async_raise_error(hass, entry.entry_id, "T", "upload", AgentError("no", code=code))
+    # No call but another trial ends what a trial found.
+    async_raise_error(hass, entry.entry_id, "T", TRIAL, AgentError("no", code=code))
     flow = await fix(hass, entry, code)
     result: Any = await flow.async_step_confirm({})
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "goes_on")

@@ -156,3 +156,21 @@ async def test_a_download_goes_on_and_gives_the_agent_back(
     await asyncio.sleep(0.1)
     await hass.async_block_till_done()
     assert client.pid is None
+
+
+async def test_a_limit_that_is_lifted_frees_what_runs(
+    hass: HomeAssistant, load: Load, storage: Storage
+) -> None:
+    entry = await load(new_entry(storage.data, {"max_bytes_per_second": 75_000}))
+    source, backup = Source(b"x" * SIZE), new_backup(SIZE)
+    running = asyncio.create_task(
+        agent_of(hass, entry).async_upload_backup(open_stream=source.open, backup=backup)
+    )
+    # It would take a quarter of an hour.
+    await asyncio.sleep(1)
+    form = await hass.config_entries.options.async_init(entry.entry_id)
+    result = await hass.config_entries.options.async_configure(form["flow_id"], {})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    async with asyncio.timeout(60):
+        await running
+    assert source.opened == 1
