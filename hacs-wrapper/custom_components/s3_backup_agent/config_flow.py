@@ -144,7 +144,8 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_update_reload_and_abort(entry, data=data)
 
     async def _async_check_place(self, data: _Form) -> None:
-        await self.async_set_unique_id(storage_id(data))
+        # A dialog that somebody has left, or reloaded, does not stand in the way of the next.
+        await self.async_set_unique_id(storage_id(data), raise_on_progress=False)
         self._abort_if_unique_id_configured()
         self._abort_if_same_place(data)
 
@@ -183,7 +184,6 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
                 "provider": self._provider.name,
                 "keys": self._provider.keys,
                 "keys_url": self._provider.url,
-                "region_pattern": "{region}",
                 "example": "https://s3.example.com",
             }
             | _facts(trial)
@@ -321,6 +321,9 @@ def _errors(trial: Trial, schema: Schema) -> dict[str, str]:
     if place not in shown:
         place = next((name for name in trial.suggestion if name in shown), "base")
     text = error.code if error.code in _OWN else translation_key(error)
+    if text == "not_found":
+        # No backup was asked for: there is another service behind the address.
+        text = "invalid_endpoint_not_s3"
     told = {"base": "suggested"} if trial.suggestion and place != "base" else {}
     return {place: text} | told
 

@@ -1,8 +1,9 @@
 // The way of an owner through the pages of Home Assistant, in Chromium without a window.
 //   node pages.mjs FILE     a JSON file with what `task` is asked for below
 // A storage is added as `form` says, at first with the changes of each of `wrong`, whose `text` has
-// to be seen at `field`. Then a backup is made there, seen, downloaded and deleted. The file `paused`
-// appears half-way through the upload, which goes on after the picture of it.
+// to be seen at `field`, on each of `screens`, without scrolling. Then a backup is made there, seen,
+// downloaded and deleted. The file `paused` appears half-way through the upload, which goes on after the
+// picture of it.
 
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
@@ -34,34 +35,66 @@ async function logIn() {
   await page.locator('ha-sidebar').waitFor()
 }
 
+// Fills in the fields that are there, and sends the form.
 async function fill(values) {
   const fields = form.locator('ha-form ha-selector')
   await form.locator('input').nth(1).waitFor()
   const names = await fields.evaluateAll((elements) => elements.map((element) => element.name))
   for (const [name, value] of Object.entries(values)) {
-    await fields.nth(names.indexOf(name)).locator('input').fill(value)
+    const input = fields.nth(names.indexOf(name)).locator('input')
+    if (names.includes(name) && await input.isVisible()) await input.fill(value)
   }
   await form.getByRole('button', { name: 'Submit' }).click()
 }
 
+// Whether nothing has to be moved to see the whole of an element: neither the page, nor the dialog.
+const isSeen = (element) => element.evaluate((seen) => {
+  const { left, right, top, bottom } = seen.getBoundingClientRect()
+  const at = (x, y) => {
+    let found = document.elementFromPoint(x, y)
+    while (found?.shadowRoot?.elementFromPoint(x, y) && found !== found.shadowRoot.host.none) {
+      const inner = found.shadowRoot.elementFromPoint(x, y)
+      if (inner === found) break
+      found = inner
+    }
+    for (let node = found; node; node = node.parentNode ?? node.host) if (node === seen) return true
+    return false
+  }
+  const middle = (left + right) / 2
+  return at(middle, top + 2) && at(middle, bottom - 2)
+})
+
 // The field that the error is shown at: it stands right before it.
 const fieldOf = (alert) => alert.evaluate((element) => element.nextElementSibling?.name)
 
-async function addStorage() {
+async function openForm() {
   await page.goto(`${task.url}/config/integrations/dashboard/add?domain=s3_backup_agent`)
   await button('OK').click()
   await form.getByLabel('Provider').first().click()
   await picture('provider')
   await form.locator('ha-dropdown-item').filter({ hasText: /other/i }).click()
   await form.getByRole('button', { name: 'Submit' }).click()
-  for (const { change, field, text } of task.wrong) {
-    await fill({ ...task.form, ...change })
-    const alert = form.locator('ha-alert').filter({ hasText: text })
-    await alert.waitFor()
-    assert.equal(await fieldOf(alert), field, `the field at which "${text}" is shown`)
-    await alert.scrollIntoViewIfNeeded()
-    await picture(`error-${field}`)
+  await form.locator('input').nth(1).waitFor()
+}
+
+async function addStorage() {
+  for (const [width, height] of task.screens) {
+    await page.setViewportSize({ width, height })
+    await openForm()
+    await picture(`form-${width}`)
+    for (const [number, { change, field, text }] of task.wrong.entries()) {
+      await fill({ ...task.form, ...change })
+      const alert = form.locator('ha-alert').filter({ hasText: text })
+      await alert.waitFor()
+      await picture(`error-${width}-${number}-${field}`)
+      assert.equal(await fieldOf(alert), field, `the field at which "${text}" is shown`)
+      assert.ok(await isSeen(alert), `"${text}" is out of sight at ${width}x${height}`)
+    }
   }
+  await page.setViewportSize({ width: 1000, height: 1000 })
+  await form.locator('ha-expansion-panel').click()
+  await form.locator('ha-form-expandable ha-selector').first().waitFor()
+  await picture('form-open')
   await fill(task.form)
   await form.getByRole('button', { name: /Finish|Skip and finish/ }).click()
 }

@@ -72,7 +72,8 @@ async def test_pages(
         "pictures": str(pictures),
         "paused": str(paused),
         "downloaded": str(downloaded),
-        "form": {name: value for name, value in form.items() if name != "addressing"},
+        "form": {k: v for k, v in form.items() if k not in ("addressing", "folder")},
+        "screens": [[1280, 1000], [390, 780]],
         "wrong": [
             {
                 "change": {"secret_access_key": "wrong"},
@@ -88,6 +89,39 @@ async def test_pages(
                 "change": {"bucket": "s3-backup-agent-missing"},
                 "field": "bucket",
                 "text": "There is no bucket named s3-backup-agent-missing",
+            },
+            {
+                "change": {"region": "Frankfurt am Main"},
+                "field": "region",
+                "text": "This is no region",
+            },
+            {
+                "change": {"endpoint": form["endpoint"].replace("http://", "https://")},
+                "field": "endpoint",
+                "text": "does not speak TLS",
+            },
+            {
+                "change": {"endpoint": f"{form['endpoint']}/some/where"},
+                "field": "endpoint",
+                "text": "What answers there is not an S3 service",
+            },
+            {
+                "change": {"endpoint": "http://nowhere.invalid:9000"},
+                "field": "endpoint",
+                "text": "There is no host named nowhere.invalid",
+            },
+            {
+                "change": {
+                    "access_key_id": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                    "secret_access_key": "AKIAIOSFODNN7EXAMPLE",
+                },
+                "field": "access_key_id",
+                "text": "The two keys look swapped",
+            },
+            {
+                "change": {"access_key_id": "  nobody\u200b "},
+                "field": "access_key_id",
+                "text": "The storage does not know this access key ID",
             },
             {
                 "change": {"endpoint": nobody},
