@@ -13,7 +13,6 @@ from homeassistant.config_entries import (
 from homeassistant.core import callback
 from homeassistant.data_entry_flow import AbortFlow
 
-from .agent import AgentError, Kind
 from .const import (
     CONF_ACCESS_KEY_ID,
     CONF_ADDRESSING,
@@ -33,7 +32,7 @@ from .const import (
     MORE,
 )
 from .coordinator import S3ConfigEntry
-from .errors import placeholders, translation_key
+from .errors import placeholders
 from .forms import (
     ARCHIVE_CLASSES,
     KEYS_SCHEMA,
@@ -49,7 +48,16 @@ from .forms import (
 from .issues import async_forget_issues, async_keep_trial
 from .providers import PROVIDERS, is_unfinished, resolve_endpoint
 from .target import clean_path, host_of, not_ours, place_in_bucket, storage_id, target_config
-from .trial import Trial, async_check, async_try_out
+from .trial import (
+    Trial,
+    async_check,
+    async_try_out,
+    corrections,
+    form_errors,
+    form_facts,
+    own_fault,
+    wrong_field,
+)
 
 type _Form = dict[str, Any]
 
@@ -110,8 +118,8 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(KEYS_SCHEMA, form),
-            errors=_errors(trial, KEYS_SCHEMA),
-            description_placeholders={"title": entry.title} | _facts(trial),
+            errors=form_errors(trial, KEYS_SCHEMA),
+            description_placeholders={"title": entry.title} | form_facts(trial),
         )
 
     async def async_step_reconfigure(self, user_input: _Form | None = None) -> ConfigFlowResult:
@@ -152,24 +160,24 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
     async def _async_try_out(self, data: _Form, form: _Form) -> Trial:
         """Tries settings out. Puts what would be right into the form."""
         if "{region}" in form[CONF_ENDPOINT] and not data[CONF_REGION]:
-            return _own_fault("region_missing", CONF_REGION)
+            return own_fault("region_missing", CONF_REGION)
         if is_unfinished(data[CONF_ENDPOINT]):
-            return _own_fault("endpoint_unfinished", CONF_ENDPOINT)
+            return own_fault("endpoint_unfinished", CONF_ENDPOINT)
         trial = await async_try_out(self.hass, data)
         if trial.error:
-            form |= _corrections(trial.error, form) | dict(trial.suggestion)
+            form |= corrections(trial.error, form) | dict(trial.suggestion)
         return trial
 
     def _connection_form(self, form: _Form, trial: Trial = _NOTHING) -> ConfigFlowResult:
         schema = connection_schema(
-            asks_for_endpoint=not self._provider.is_fixed, wrong=_field(trial), form=form
+            asks_for_endpoint=not self._provider.is_fixed, wrong=wrong_field(trial), form=form
         )
         return self._form("connection", schema, form, trial)
 
     def _reconfigure_form(
         self, entry: S3ConfigEntry, form: _Form, trial: Trial = _NOTHING
     ) -> ConfigFlowResult:
-        schema = reconfigure_schema(wrong=_field(trial), form=form)
+        schema = reconfigure_schema(wrong=wrong_field(trial), form=form)
         place = f"{entry.data[CONF_BUCKET]}/{place_in_bucket(entry.data)}"
         return self._form("reconfigure", schema, form, trial, place=place)
 
@@ -179,14 +187,14 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_show_form(
             step_id=step_id,
             data_schema=self.add_suggested_values_to_schema(schema, form | {MORE: form}),
-            errors=_errors(trial, schema),
+            errors=form_errors(trial, schema),
             description_placeholders={
                 "provider": self._provider.name,
                 "keys": self._provider.keys,
                 "keys_url": self._provider.url,
                 "example": "https://s3.example.com",
             }
-            | _facts(trial)
+            | form_facts(trial)
             | facts,
         )
 
@@ -229,7 +237,7 @@ class S3OptionsFlow(OptionsFlow):
             elif not part_fits(options):
                 errors[CONF_PART_SIZE] = "invalid_config_part_size_bytes"
             elif problem := await async_check(self.hass, self.config_entry.data, options):
-                errors = _errors(Trial(problem), OPTIONS_SCHEMA)
+                errors = form_errors(Trial(problem), OPTIONS_SCHEMA)
                 facts = placeholders(problem)
             else:
                 await self._async_apply(options)
@@ -292,61 +300,3 @@ def _place(data: _Form) -> str:
         parts.append(data[CONF_FOLDER])
     # Else no folder would look like the usual one.
     return "/".join(filter(None, parts)) + ("" if data[CONF_FOLDER] else "/")
-
-
-_OWN = {"endpoint_unfinished", "region_missing"}
-
-
-def _own_fault(code: str, field: str) -> Trial:
-    """A fault that the form finds by itself."""
-    return Trial(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
-
-
-def _field(trial: Trial) -> str | None:
-    """The field that has to be seen for what went wrong."""
-    if trial.error and trial.error.code == "tls_untrusted":
-        return CONF_CA_CERTIFICATE
-    return trial.error.field if trial.error else None
-
-
-def _errors(trial: Trial, schema: Schema) -> dict[str, str]:
-    """The error at its field if the form has that, or else at the first that has to be changed."""
-    if (error := trial.error) is None:
-        return {}
-    shown = {str(marker) for marker in schema.schema}
-    place = error.field or "base"
-    if place == CONF_ENDPOINT and place not in shown:
-        # The address follows from it.
-        place = CONF_REGION
-    if place not in shown:
-        place = next((name for name in trial.suggestion if name in shown), "base")
-    text = error.code if error.code in _OWN else translation_key(error)
-    if text == "not_found":
-        # No backup was asked for: there is another service behind the address.
-        text = "invalid_endpoint_not_s3"
-    told = {"base": "suggested"} if trial.suggestion and place != "base" else {}
-    return {place: text} | told
-
-
-def _facts(trial: Trial) -> dict[str, str]:
-    if trial.error is None:
-        return {}
-    return placeholders(trial.error) | {"suggestion": ", ".join(trial.suggestion.values())}
-
-
-def _corrections(problem: AgentError, form: _Form) -> _Form:
-    """What the form should hold instead, where the storage or common sense tells. Never less
-    protection: whoever is on the way could ask for that."""
-    endpoint = form[CONF_ENDPOINT]
-    reason = problem.facts.get("reason")
-    match problem.code:
-        case "wrong_region" if expected := problem.facts.get("expected"):
-            return {CONF_REGION: expected}
-        case "wrong_addressing" if problem.facts.get("use") in ("path", "virtual"):
-            return {CONF_ADDRESSING: problem.facts["use"]}
-        case "invalid_endpoint" if reason == "scheme" and "://" not in endpoint:
-            return {CONF_ENDPOINT: f"https://{endpoint}"}
-        case "invalid_endpoint" if reason == "plain_http_on_tls":
-            return {CONF_ENDPOINT: endpoint.replace("http://", "https://", 1)}
-        case _:
-            return {}

@@ -1,4 +1,4 @@
-"""Settings are tried out by the agent before they are saved."""
+"""Settings are tried out by the agent before they are saved, and forms say what came of it."""
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -8,15 +8,18 @@ from typing import Any
 
 from homeassistant.core import HomeAssistant
 
-from .agent import AgentClient, AgentError, Check
+from .agent import AgentClient, AgentError, Check, Kind
 from .const import (
     CONF_ADDRESSING,
     CONF_BUCKET,
+    CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
     CONF_PREFIX,
     CONF_REGION,
     VALIDATE_DEADLINE,
 )
+from .errors import placeholders, translation_key
+from .forms import Schema
 from .hub import async_held_agent
 from .target import target_config
 
@@ -81,3 +84,61 @@ async def _async_opened(
     async with async_held_agent(hass, name) as client:
         await client.open_target(name, target_config(data, options))
         yield client, name
+
+
+_OWN = {"endpoint_unfinished", "region_missing"}
+
+
+def own_fault(code: str, field: str) -> Trial:
+    """A fault that the form finds by itself."""
+    return Trial(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
+
+
+def wrong_field(trial: Trial) -> str | None:
+    """The field that has to be seen for what went wrong."""
+    if trial.error and trial.error.code == "tls_untrusted":
+        return CONF_CA_CERTIFICATE
+    return trial.error.field if trial.error else None
+
+
+def form_errors(trial: Trial, schema: Schema) -> dict[str, str]:
+    """The error at its field if the form has that, or else at the first that has to be changed."""
+    if (error := trial.error) is None:
+        return {}
+    shown = {str(marker) for marker in schema.schema}
+    place = error.field or "base"
+    if place == CONF_ENDPOINT and place not in shown:
+        # The address follows from it.
+        place = CONF_REGION
+    if place not in shown:
+        place = next((name for name in trial.suggestion if name in shown), "base")
+    text = error.code if error.code in _OWN else translation_key(error)
+    if text == "not_found":
+        # No backup was asked for: there is another service behind the address.
+        text = "invalid_endpoint_not_s3"
+    told = {"base": "suggested"} if trial.suggestion and place != "base" else {}
+    return {place: text} | told
+
+
+def form_facts(trial: Trial) -> dict[str, str]:
+    if trial.error is None:
+        return {}
+    return placeholders(trial.error) | {"suggestion": ", ".join(trial.suggestion.values())}
+
+
+def corrections(problem: AgentError, form: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form should hold instead, where the storage or common sense tells. Never less
+    protection: whoever is on the way could ask for that."""
+    endpoint = form[CONF_ENDPOINT]
+    reason = problem.facts.get("reason")
+    match problem.code:
+        case "wrong_region" if expected := problem.facts.get("expected"):
+            return {CONF_REGION: expected}
+        case "wrong_addressing" if problem.facts.get("use") in ("path", "virtual"):
+            return {CONF_ADDRESSING: problem.facts["use"]}
+        case "invalid_endpoint" if reason == "scheme" and "://" not in endpoint:
+            return {CONF_ENDPOINT: f"https://{endpoint}"}
+        case "invalid_endpoint" if reason == "plain_http_on_tls":
+            return {CONF_ENDPOINT: endpoint.replace("http://", "https://", 1)}
+        case _:
+            return {}
