@@ -12,7 +12,7 @@ use crate::blocks::Filled;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::{Cancel, Target, leftovers};
-use crate::s3::{Bucket, Conditional, ObjectInfo, Payload, Stored, Upload, Write};
+use crate::s3::{Bucket, Conditional, ObjectInfo, Part, Payload, Stored, Upload, Write};
 use crate::store::Layout;
 use crate::store::erase::probe;
 
@@ -209,8 +209,7 @@ impl<'a> Probe<'a> {
             leftovers::note(record, move |record| record.opened(&id, Duration::ZERO)).await;
         }
         let stored = match upload.send_part(1, &content()).await {
-            // Whether the storage keeps apart who writes one name is another check.
-            Ok(part) => upload.replace(&[part]).await,
+            Ok(part) => Self::completed(&upload, part).await,
             Err(error) => Err(error),
         };
         match stored {
@@ -222,6 +221,22 @@ impl<'a> Probe<'a> {
         }
         self.measured(self.bucket.head(&self.key).await?.size)?;
         Ok(Found::nothing())
+    }
+
+    /// Asks twice, as some servers put parts together only then. Whether the storage keeps apart who
+    /// writes one name is another check.
+    async fn completed(upload: &Upload, part: Part) -> Result<Stored> {
+        let parts = [part];
+        let error = match upload.replace(&parts).await {
+            Err(error) if may_pass(&error) => error,
+            completed => return completed,
+        };
+        tokio::time::sleep(PAUSE).await;
+        match upload.replace(&parts).await {
+            // It was completed, and the answer was lost: what this says of the storage is the loss.
+            Err(again) if again.code() == Code::Changed => Err(error),
+            completed => completed,
+        }
     }
 
     async fn open(&self) -> Result<Upload> {
