@@ -19,7 +19,7 @@ Json = dict[str, Any]
 age, version, *command = sys.argv[1:]
 IS_OLDER = age == "older"
 FIRST_CAPABILITIES = ("target.s3", "download.range")
-LATER_METHODS = ("backup.verify", "target.recover", "target.sweep")
+LATER_METHODS = ("backup.verify", "target.recover", "target.sweep", "target.update")
 LATER_MEMBERS = ("outage_ms", "stale_s")
 ANNOUNCED_MEMBERS = ("resume_s",)
 

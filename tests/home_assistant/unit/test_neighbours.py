@@ -65,6 +65,11 @@ async def test_the_agent_of_the_next_release(
     assert len(storage.keys()) == 2
     assert storage.unfinished() == []
 
+    form = await hass.config_entries.options.async_init(entry.entry_id)
+    given = {"max_parallel_parts": 2}
+    saved = await hass.config_entries.options.async_configure(form["flow_id"], given)
+    assert saved["type"] is FlowResultType.CREATE_ENTRY
+
     await agent.async_delete_backup(backup.backup_id)
     assert storage.keys() == []
     await hass.async_block_till_done(wait_background_tasks=True)
