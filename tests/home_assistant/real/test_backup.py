@@ -11,12 +11,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
-from conftest import Storage, made
+from conftest import Flow, Storage, made
 from gate import Gate
-from home_assistant import CommandError, HomeAssistant
+from home_assistant import DOMAIN, CommandError, HomeAssistant, Json
 
 MIB = 1 << 20
 BALLAST = 96 * MIB
+HALF = 150 * MIB
 KEY_PASSWORD = "ABCD-EFGH-IJKL-MNOP"
 
 
@@ -214,6 +215,66 @@ async def test_given_up_download_ends_the_transfer(
 
     await home.until(quiet, "the transfer has ended", pause=1)
     assert passed < large
+
+
+@pytest.mark.parametrize("with_another", [False, True])
+async def test_entry_is_changed_in_upload(
+    home: HomeAssistant,
+    agent_id: str,
+    entry: Json,
+    form: Json,
+    storage: Storage,
+    *,
+    with_another: bool,
+) -> None:
+    """The backup arrives all the same, and is listed at once."""
+    flows = "/api/config/config_entries/flow"
+
+    async def options(**given: float) -> None:
+        begun = await home.post(
+            "/api/config/config_entries/options/flow", {"handler": entry["entry_id"]}
+        )
+        path = f"/api/config/config_entries/options/flow/{begun['flow_id']}"
+        assert (await home.post(path, given))["type"] == "create_entry"
+
+    another = ""
+    if with_another:
+        flow = Flow(home)
+        await flow.start()
+        answer = await flow.fill(form | {"prefix": f"{storage.prefix}-other"})
+        another = answer["result"]["entry_id"]
+    (home.config / "more").write_bytes(os.urandom(HALF))
+    (home.config / "most").write_bytes(os.urandom(HALF))
+    await options(max_bytes_per_second=200)
+    async with home.connection() as connection:
+        run = await connection.backup(agent_id, "Under way")
+        await home.until(storage.unfinished, "the upload has begun", timeout=60)
+        (agent,) = home.agents()
+        await home.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
+        begun = await home.post(flows, {"handler": DOMAIN, "entry_id": entry["entry_id"]})
+        names = ("endpoint", "region", "access_key_id", "secret_access_key")
+        given = {name: form[name] for name in names} | {"more": {"addressing": "path"}}
+        ended = await home.post(f"{flows}/{begun['flow_id']}", given)
+        assert ended["reason"] == "reconfigure_successful"
+        assert storage.unfinished()
+        await options()
+        await asyncio.wait_for(run.end(), 120)
+    assert (run.state, run.reason) == ("completed", None)
+    assert home.agents() == [agent]
+    (backup,) = await home.backups(agent_id)
+    assert backup["agents"][agent_id]["size"] > 2 * HALF
+
+    async def is_counted() -> bool:
+        states = await home.get("/api/states")
+        counts = [s["state"] for s in states if s["entity_id"].endswith("_backups")]
+        return "1" in counts
+
+    await home.until(is_counted, "the sensor follows", timeout=30)
+    assert "KeyError" not in home.log
+    for name in ("more", "most"):
+        (home.config / name).unlink()
+    if another:
+        await home.delete(f"/api/config/config_entries/entry/{another}")
 
 
 @pytest.mark.parametrize("how", ["restarted", "killed", "killed with the agent"])
