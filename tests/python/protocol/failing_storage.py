@@ -14,11 +14,13 @@ from typing import Any
 Json = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
 
-EMPTY_LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+LISTING = "<ListBucketResult><IsTruncated>false</IsTruncated>{}</ListBucketResult>"
+ENTRY = "<Contents><Key>{}</Key><Size>{}</Size></Contents>"
 UPLOAD = b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"
 NO_UPLOADS = b"<ListMultipartUploadsResult></ListMultipartUploadsResult>"
 UNLOCKED = b"<ObjectLockConfiguration></ObjectLockConfiguration>"
 NOT_IN_DOCUMENTS = {"status", "headers", "unless_region"}
+COMPLETED = b"<CompleteMultipartUploadResult><ETag>e1</ETag></CompleteMultipartUploadResult>"
 ETAG = {"etag": '"e1"'}
 
 
@@ -27,7 +29,8 @@ def operation(method: str, query: dict[str, list[str]]) -> str:
     if "uploads" in query:
         return "CreateMultipartUpload" if method == "POST" else "ListMultipartUploads"
     if "uploadId" in query:
-        return {"PUT": "UploadPart", "DELETE": "AbortMultipartUpload"}.get(method, "ListParts")
+        names = {"PUT": "UploadPart", "POST": "CompleteMultipartUpload"}
+        return (names | {"DELETE": "AbortMultipartUpload"}).get(method, "ListParts")
     if "list-type" in query:
         return "ListObjectsV2"
     if "object-lock" in query:
@@ -44,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     answers: Json
     objects: dict[str, bytes]
+    parts: dict[str, bytes]
 
     def handle_one_request(self) -> None:
         with contextlib.suppress(ConnectionError):
@@ -78,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _do(self, name: str, path: str, body: bytes) -> Answer:
         match name:
             case "ListObjectsV2":
-                return 200, {}, EMPTY_LISTING
+                return 200, {}, self._listing().encode()
             case "ListMultipartUploads":
                 return 200, {}, NO_UPLOADS
             case "CreateMultipartUpload":
@@ -86,7 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
             case "GetObjectLockConfiguration":
                 return 200, {}, UNLOCKED
             case "UploadPart":
+                # The only one that the tests send.
+                self.parts[path] = body
                 return 200, ETAG, b""
+            case "CompleteMultipartUpload":
+                self.objects[path] = self.parts.pop(path)
+                return 200, {}, COMPLETED
             case "PutObject" if path in self.objects and self.headers["if-none-match"]:
                 return error(412, {"Code": "PreconditionFailed"})
             case "PutObject":
@@ -97,6 +106,14 @@ class _Handler(BaseHTTPRequestHandler):
             case "DeleteObject":
                 self.objects.pop(path, None)
         return 204, {}, b""
+
+    def _listing(self) -> str:
+        url = urllib.parse.urlsplit(self.path)
+        (prefix,) = urllib.parse.parse_qs(url.query, keep_blank_values=True)["prefix"]
+        bucket = url.path.rstrip("/") + "/"
+        found = {path.removeprefix(bucket): len(body) for path, body in self.objects.items()}
+        entries = (ENTRY.format(*item) for item in found.items() if item[0].startswith(prefix))
+        return LISTING.format("".join(entries))
 
     def _read(self, content: bytes | None) -> Answer:
         if content is None:
@@ -116,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def failing_storage(answers: Json) -> Iterator[str]:
     """Runs one, and gives its endpoint. `answers`: as the head of a transcript has them."""
-    handler = type("Handler", (_Handler,), {"answers": answers, "objects": {}})
+    handler = type("Handler", (_Handler,), {"answers": answers, "objects": {}, "parts": {}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
