@@ -40,7 +40,7 @@ from .const import (
     RESUME,
     UPLOAD_ATTEMPTS,
 )
-from .coordinator import S3ConfigEntry, S3Coordinator
+from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
 from .errors import backup_error, wants_reauth
 from .hub import async_acquire_agent, async_held_agent, async_release_agent
 
@@ -96,9 +96,12 @@ class S3BackupAgent(BackupAgent):
     @property
     def _coordinator(self) -> S3Coordinator | None:
         """That of now: the entry may be reloaded, or unloaded, while a backup is under way."""
-        if self._entry.state not in (ConfigEntryState.LOADED, ConfigEntryState.SETUP_IN_PROGRESS):
-            return None
-        return self._entry.runtime_data.coordinator
+        runtime: RuntimeData | None = getattr(self._entry, "runtime_data", None)
+        is_there = self._entry.state in (
+            ConfigEntryState.LOADED,
+            ConfigEntryState.SETUP_IN_PROGRESS,
+        )
+        return runtime.coordinator if runtime and is_there else None
 
     @override
     async def async_upload_backup(
