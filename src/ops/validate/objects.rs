@@ -12,7 +12,9 @@ use crate::blocks::Filled;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::{Cancel, Target, leftovers};
-use crate::s3::{Bucket, Conditional, ObjectInfo, Part, Payload, Stored, Upload, Write};
+use crate::s3::{
+    Bucket, Conditional, ObjectInfo, Onward, Operation, Part, Payload, Stored, Upload, Write,
+};
 use crate::store::Layout;
 use crate::store::erase::probe;
 
@@ -163,6 +165,7 @@ impl<'a> Probe<'a> {
             return other("another part of the bytes");
         }
         self.measured(self.bucket.head(&self.key).await?.size)?;
+        self.pages_lead_on().await?;
         let (listed, at_once) = self.bucket.find_new(&self.key).await?;
         let Some(object) = listed else {
             let message = "the server does not list a new object for seconds: a new backup appears \
@@ -174,6 +177,22 @@ impl<'a> Probe<'a> {
             return Ok(Found::nothing());
         }
         Ok(Found::warning("the server lists a new object late: each upload waits for that"))
+    }
+
+    /// Whether a listing that has more than one page gets to the second one.
+    async fn pages_lead_on(&self) -> Result<()> {
+        let mut onward = Onward::new(Operation::ListObjectsV2);
+        let (folder, mut next, mut last) = (self.layout.folder(), None, None);
+        for _ in 0..2 {
+            let page = self.bucket.list(folder, next).await?;
+            let furthest = page.furthest().map(str::to_owned);
+            let is_new = furthest > last;
+            last = furthest.max(last);
+            let Some(more) = page.next else { return Ok(()) };
+            onward.step(more.marker(), is_new)?;
+            next = Some(more);
+        }
+        Ok(())
     }
 
     /// Backups are recognized by their length, so that what the server says of it has to be right.

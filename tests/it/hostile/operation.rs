@@ -52,7 +52,7 @@ impl Operation {
     /// has to be made so many times.
     pub(super) fn most_requests(self, documents: usize, tries: usize) -> usize {
         let counted = match self {
-            Self::Validate => 16,
+            Self::Validate => 18,
             Self::List | Self::Get => 1 + documents,
             Self::Small => 7 + documents,
             Self::Parts => 12 + documents,
