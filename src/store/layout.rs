@@ -36,6 +36,16 @@ pub enum Half<'a> {
     Metadata(&'a str),
 }
 
+impl<'a> Half<'a> {
+    /// The name that both halves have in common.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Archive(name) | Self::Metadata(name) => name,
+        }
+    }
+}
+
 impl Layout {
     /// The layout in `folder` under `prefix`. Slashes around them do not count; each may be empty
     /// or nested.

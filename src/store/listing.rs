@@ -1,7 +1,7 @@
 //! One look at the bucket: which pairs of objects are backups, and what is no part of one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
@@ -82,47 +82,59 @@ impl Listing {
         let Store { bucket, layout, documents, limits, .. } = store;
         let most_bytes = most_bytes(limits);
         let known = documents.last_keys().await;
+        let pairs: Mutex<BTreeMap<String, Pair>> = Mutex::default();
+        let all = || pairs.lock().unwrap_or_else(PoisonError::into_inner);
         // Keys and documents are two futures that are always polled both: one that waited inside the
         // other's stream would stand still, with all that it holds, whenever the other is full. What is
         // in line between them is kept anyway.
-        let (line, objects) = mpsc::unbounded_channel();
-        let keys = async move {
+        let (line, documents_in_line) = mpsc::unbounded_channel();
+        let keys = async {
+            let line = line;
             let mut pages = std::pin::pin!(pages(bucket, layout, known, most_bytes));
             while let Some(page) = pages.try_next().await? {
-                let unreadable = page.unreadable.into_iter().map(Named::Unreadable);
-                for named in page.objects.into_iter().map(Named::Object).chain(unreadable) {
-                    if layout.half(named.key()).is_some() {
-                        line.send(named).ok();
+                let mut pairs = all();
+                for object in page.objects {
+                    let Some(half) = layout.half(&object.key) else { continue };
+                    let pair = pairs.entry(half.name().to_owned()).or_default();
+                    match half {
+                        Half::Archive(_) => pair.archive = Some(object),
+                        // A server may name one many times, and it is read once.
+                        Half::Metadata(_) if pair.is_asked_for => {}
+                        Half::Metadata(_) => {
+                            pair.is_asked_for = true;
+                            line.send(object).ok();
+                        }
                     }
+                }
+                for unreadable in page.unreadable {
+                    let Some(half) = layout.half(&unreadable.key) else { continue };
+                    let pair = pairs.entry(half.name().to_owned()).or_default();
+                    pair.unreadable = Some(unreadable);
                 }
             }
             Ok(())
         };
-        let pairs = async move {
-            let objects =
-                stream::unfold(objects, async |mut line| Some((line.recv().await?, line)));
-            let looks = objects.map(|named| look(store, named)).buffer_unordered(READERS);
+        let summaries = async {
+            let objects = stream::unfold(documents_in_line, async |mut line| {
+                Some((line.recv().await?, line))
+            });
+            let looks = objects.map(|object| look(store, object)).buffer_unordered(READERS);
             let mut looks = std::pin::pin!(looks);
-            let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
             let mut room = Room::new(most_bytes);
-            while let Some(seen) = looks.try_next().await? {
-                let Some((name, half)) = seen else { continue };
-                let pair = pairs.entry(name).or_default();
-                match half {
-                    Seen::Archive(object) => pair.archive = Some(object),
-                    Seen::Document(object, summary) => {
-                        let summary = room.take(summary);
-                        if let Ok(summary) = &summary {
-                            documents.keep(&object, summary);
-                        }
-                        pair.document = Some((object, summary));
-                    }
-                    Seen::Unreadable(unreadable) => pair.unreadable = Some(unreadable),
+            while let Some((object, summary)) = looks.try_next().await? {
+                let Some(name) = layout.half(&object.key).map(|half| half.name().to_owned()) else {
+                    continue;
+                };
+                let summary = room.take(summary);
+                if let Ok(summary) = &summary {
+                    documents.keep(&object, summary);
                 }
+                all().entry(name).or_default().document = Some((object, summary));
             }
-            Ok(pairs)
+            Ok(())
         };
-        let ((), pairs) = tokio::try_join!(keys, pairs)?;
+        tokio::try_join!(keys, summaries)?;
+        let pairs = pairs.into_inner().unwrap_or_else(PoisonError::into_inner);
         documents.save(pairs.values().filter_map(Pair::summary)).await;
         let mut found: Vec<(i64, String, Entry)> = pairs
             .into_iter()
@@ -178,21 +190,6 @@ fn skip(key: &str, id: Option<String>, error: &Error) -> Entry {
     Entry::Skipped { id, skipped }
 }
 
-/// An object that a listing names.
-enum Named {
-    Object(ObjectInfo),
-    Unreadable(Unreadable),
-}
-
-impl Named {
-    fn key(&self) -> &str {
-        match self {
-            Self::Object(object) => &object.key,
-            Self::Unreadable(unreadable) => &unreadable.key,
-        }
-    }
-}
-
 /// Bytes of metadata up to which a backup is a usual one.
 const USUAL: usize = 8 << 10;
 
@@ -226,35 +223,16 @@ impl Room {
     }
 }
 
-/// One half of what may be a backup.
-enum Seen {
-    Archive(ObjectInfo),
-    /// With what it says, or what is wrong with it.
-    Document(ObjectInfo, Result<Arc<Summary>>),
-    Unreadable(Unreadable),
-}
-
-/// Reads what is a document; nothing for an object that is no part of a backup.
-async fn look(store: &Store, named: Named) -> Result<Option<(String, Seen)>> {
-    let Store { bucket, layout, documents, .. } = store;
-    let (name, is_archive) = match layout.half(named.key()) {
-        Some(Half::Archive(name)) => (name.to_owned(), true),
-        Some(Half::Metadata(name)) => (name.to_owned(), false),
-        None => return Ok(None),
-    };
-    let object = match named {
-        Named::Unreadable(unreadable) => return Ok(Some((name, Seen::Unreadable(unreadable)))),
-        Named::Object(object) if is_archive => return Ok(Some((name, Seen::Archive(object)))),
-        Named::Object(object) => object,
-    };
-    let summary = documents.summary(bucket, &object).await;
+/// Reads a document: what it says, or what is wrong with it.
+async fn look(store: &Store, object: ObjectInfo) -> Result<(ObjectInfo, Result<Arc<Summary>>)> {
+    let summary = store.documents.summary(&store.bucket, &object).await;
     if let Err(error) = &summary
         && error.code() != Code::NotFound
         && !is_about_the_document(error)
     {
-        return summary.map(|_| None);
+        return Err(error.clone());
     }
-    Ok(Some((name, Seen::Document(object, summary))))
+    Ok((object, summary))
 }
 
 /// Whether one document is to blame. Anything else, such as a broken connection or keys that have
@@ -279,6 +257,8 @@ fn is_about_the_document(error: &Error) -> bool {
 #[derive(Default)]
 struct Pair {
     archive: Option<ObjectInfo>,
+    /// Whether the document is being read, or was.
+    is_asked_for: bool,
     document: Option<(ObjectInfo, Result<Arc<Summary>>)>,
     /// One of them, or both.
     unreadable: Option<Unreadable>,

@@ -111,6 +111,14 @@ const IMAGINED: &[Hostility] = &[
     imagined("30 KiB of metadata in 5,000 objects", 5000, |asked| {
         folder(asked, 5000, |number| entries(&format!("x{number:04}")), &padded("ID", 30 << 10))
     }),
+    imagined("one metadata object, named 2,000 times", 1, |asked| {
+        folder(
+            asked,
+            2000,
+            |_| entries("same").replace("<ETag>\"0\"</ETag>", ""),
+            &padded("ID", 10),
+        )
+    }),
     imagined("keys of 70,000 letters", 0, |asked| {
         let entry = |number: u64| entries(&format!("{number}{}", "k".repeat(70_000)));
         folder(asked, 3, entry, &padded("ID", 10))
