@@ -49,6 +49,10 @@ fn plant(value: &mut Value, secret: bool) {
 
 fn open(params: &RawValue) {
     let Ok(mut value) = serde_json::from_str::<Value>(params.get()) else { return };
+    if value.to_string().contains("k4n4ry") {
+        // The fuzzer has seen the word in a comparison, and put it where no secret is.
+        return;
+    }
     plant(&mut value, false);
     let params = to_raw_value(&value).unwrap();
     let opened = match read_params::<TargetOpen>(&params) {
