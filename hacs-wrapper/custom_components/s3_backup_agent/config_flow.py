@@ -152,7 +152,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_update_reload_and_abort(entry, data=data)
 
     async def _async_check_place(self, data: _Form) -> None:
-        # A dialog that somebody has left, or reloaded, does not stand in the way of the next.
+        # A dialog that was left open, or reloaded, does not block a new one.
         await self.async_set_unique_id(storage_id(data), raise_on_progress=False)
         self._abort_if_unique_id_configured()
         self._abort_if_same_place(data)

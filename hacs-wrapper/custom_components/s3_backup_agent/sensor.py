@@ -126,13 +126,17 @@ class LastUploadSensor(S3Entity, RestoreSensor):
         return self.coordinator.health.last_upload or self._restored
 
 
-class LastErrorSensor(S3Entity, SensorEntity):
-    """The code of the last error that still holds, so that an automation can act on it."""
+class HealthSensor(S3Entity, SensorEntity):
+    """Available while the storage is not: what it says matters most then."""
 
     @property
     @override
     def available(self) -> bool:
         return True
+
+
+class LastErrorSensor(HealthSensor):
+    """The code of the last error that still holds, so that an automation can act on it."""
 
     @property
     @override
@@ -145,13 +149,8 @@ class LastErrorSensor(S3Entity, SensorEntity):
         return {"operation": self.coordinator.health.failed_operation}
 
 
-class ActivitySensor(S3Entity, SensorEntity):
-    """Whether backups are on their way there, or would be if the storage answered."""
-
-    @property
-    @override
-    def available(self) -> bool:
-        return True
+class ActivitySensor(HealthSensor):
+    """Whether a backup is being uploaded, or waits for the storage."""
 
     @property
     @override

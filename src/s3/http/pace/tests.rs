@@ -1,0 +1,253 @@
+use futures_util::future::join_all;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::{FutureExt as _, poll};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+
+use super::*;
+use crate::config::{Limits, LimitsChange};
+use crate::s3::http::BoxError;
+use crate::s3::http::stall::Limited;
+
+const RATE: u64 = 65_536;
+const SECOND: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(60);
+
+type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
+
+/// This many frames that are there at once.
+fn some(count: usize, length: usize) -> Frames {
+    let frame = move |_| Ok(Frame::data(Bytes::from(vec![7; length])));
+    stream::iter(0..count).map(frame).boxed()
+}
+
+/// The same, then the end.
+fn frames(count: usize, length: usize) -> StreamBody<Frames> {
+    StreamBody::new(some(count, length))
+}
+
+fn paced(body: StreamBody<Frames>, pacer: &Pacer) -> Paced<StreamBody<Frames>> {
+    Paced::new(body, pacer.clone(), Activity::new())
+}
+
+fn with(rate: Option<u64>) -> Pacer {
+    let (memory_budget, max_parallel_parts) = (0, 1);
+    let max_bytes_per_second = rate;
+    let limits = Limits { memory_budget, max_parallel_parts, max_bytes_per_second };
+    Pacer::new(LiveLimits::new(limits))
+}
+
+fn change(pacer: &Pacer, rate: Option<u64>) {
+    let max_bytes_per_second = Some(rate);
+    let change = LimitsChange { max_bytes_per_second, ..LimitsChange::default() };
+    pacer.limits.change(change, |_| ()).unwrap();
+}
+
+/// Reads a body to its end; when each of its frames came, since `start`.
+async fn arrivals(mut body: Paced<StreamBody<Frames>>, start: Instant) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while let Some(frame) = body.frame().await {
+        frame.unwrap();
+        times.push(start.elapsed());
+    }
+    times
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_of_one_body_pass_at_the_rate() {
+    let start = Instant::now();
+    let times = arrivals(paced(frames(4, FRAME / 2), &with(Some(RATE))), start).await;
+    assert_eq!(times, [0, 500, 1000, 1500].map(Duration::from_millis));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_frame_keeps_those_behind_it_waiting() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE));
+    arrivals(paced(frames(1, FRAME * 30), &pacer), start).await;
+    assert_eq!(arrivals(paced(frames(1, 1), &pacer), start).await, [SECOND * 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_share_one_rate_and_take_turns() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE));
+    let all = join_all((0..3).map(|_| arrivals(paced(frames(4, FRAME), &pacer), start))).await;
+    let mut in_line: Vec<_> = all.iter().flatten().copied().collect();
+    in_line.sort_unstable();
+    assert_eq!(in_line, (0..12).map(|second| SECOND * second).collect::<Vec<_>>());
+    for times in all {
+        // Nobody waits for more than one frame of each other body.
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= SECOND * 3), "{times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_line_makes_up_for_little() {
+    let pacer = with(Some(64_000));
+    tokio::time::sleep(LIMIT).await;
+    let start = Instant::now();
+    // Each takes 50 ms.
+    let times = arrivals(paced(frames(6, 3200), &pacer), start).await;
+    assert_eq!(times, [0, 0, 0, 50, 100, 150].map(Duration::from_millis));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_takes_no_time_from_others() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE));
+    arrivals(paced(frames(1, FRAME), &pacer), start).await;
+    let mut given_up: Vec<_> = (0..50).map(|_| paced(frames(1, FRAME), &pacer)).collect();
+    for body in &mut given_up {
+        assert!(body.frame().now_or_never().is_none());
+    }
+    drop(given_up);
+    assert_eq!(arrivals(paced(frames(1, FRAME), &pacer), start).await, [SECOND]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_stuck_holds_nobody_up() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE));
+    arrivals(paced(frames(1, FRAME), &pacer), start).await;
+    let mut stuck = paced(frames(1, FRAME), &pacer);
+    // In line by now, and never looked at again.
+    assert!(stuck.frame().now_or_never().is_none());
+    let times = arrivals(paced(frames(2, FRAME), &pacer), start).await;
+    assert_eq!(times, [SECOND * 2, SECOND * 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_nothing_waits() {
+    let start = Instant::now();
+    let body = Paced::new(frames(1000, FRAME), with(None), Activity::new());
+    assert_eq!(arrivals(body, start).await, [Duration::ZERO; 1000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_waits_still_counts() {
+    let pacer = with(Some(RATE));
+    arrivals(paced(frames(1, FRAME), &pacer), Instant::now()).await;
+    let whole = Full::new(Bytes::from_static(b"the last frame"));
+    let mut body = Paced::new(whole, pacer, Activity::new());
+    assert!(poll!(body.frame()).is_pending());
+    assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(14)));
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 14);
+    assert_eq!((body.is_end_stream(), body.size_hint().exact()), (true, Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_not_given_up_while_it_waits_for_its_turn() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE));
+    arrivals(paced(frames(1, FRAME * 300), &pacer), start).await;
+    let activity = Activity::new();
+    let mut body = Paced::new(frames(2, FRAME * 300), pacer, activity.clone());
+    let sending = async {
+        while body.frame().await.is_some() {}
+        // The storage never answers.
+        std::future::pending::<()>().await;
+    };
+    activity.limited(LIMIT, sending).await.unwrap_err();
+    assert_eq!(start.elapsed(), SECOND * 899 + LIMIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_of_a_request_goes_on_when_its_body_is_dropped() {
+    let pacer = with(Some(RATE));
+    arrivals(paced(frames(1, FRAME * 300), &pacer), Instant::now()).await;
+    let activity = Activity::new();
+    let mut body = Paced::new(frames(1, FRAME), pacer, activity.clone());
+    assert!(body.frame().now_or_never().is_none());
+    drop(body);
+    let start = Instant::now();
+    activity.limited(LIMIT, std::future::pending::<()>()).await.unwrap_err();
+    assert_eq!(start.elapsed(), LIMIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_silent_only_while_the_storage_is() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE));
+    let silent_in_the_end = some(3 * 300, FRAME).chain(stream::pending());
+    let body = Limited::new(StreamBody::new(silent_in_the_end.boxed()), LIMIT);
+    let mut body = Paced::new(body, pacer, Activity::new());
+    for _ in 0..3 * 300 {
+        body.frame().await.unwrap().unwrap();
+    }
+    body.frame().await.unwrap().unwrap_err();
+    assert_eq!(start.elapsed(), SECOND * 899 + LIMIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_follows_a_change() {
+    const LONG: usize = FRAME * 3600;
+    for (rate, expected) in [
+        // Of the hour 60 s have passed, and the rest goes at the new rate.
+        (Some(RATE * 60), Duration::from_secs(60 + 59)),
+        (Some(RATE / 2 * 3), Duration::from_secs(60 + 2360)),
+        (None, Duration::from_secs(60)),
+    ] {
+        let start = Instant::now();
+        let pacer = with(Some(RATE));
+        pacer.line_up(LONG).use_up();
+        let waiting = tokio::spawn(arrivals(paced(frames(2, FRAME), &pacer), start));
+        tokio::time::sleep(SECOND * 60).await;
+        change(&pacer, rate);
+        let times = waiting.await.unwrap();
+        let late = times[0] - expected;
+        assert!(late <= LOOK, "{rate:?}: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_rate_holds_back_who_waits() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE * 4));
+    pacer.line_up(FRAME * 40).use_up();
+    let waiting = tokio::spawn(arrivals(paced(frames(3, FRAME), &pacer), start));
+    tokio::time::sleep(SECOND * 5).await;
+    change(&pacer, Some(RATE));
+    let times = waiting.await.unwrap();
+    // It is noticed a little later, and until then more has passed.
+    let early = SECOND * 25 - times[0];
+    assert!(early <= LOOK * 4, "{times:?}");
+    assert_eq!([times[1] - times[0], times[2] - times[1]], [SECOND; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_comes_back_begins_anew() {
+    let start = Instant::now();
+    let pacer = with(Some(RATE));
+    pacer.line_up(FRAME * 3600).use_up();
+    let mut before = paced(frames(1, FRAME), &pacer);
+    let mut given_up = paced(frames(1, FRAME), &pacer);
+    assert!(poll!(before.frame()).is_pending() && poll!(given_up.frame()).is_pending());
+    change(&pacer, None);
+    assert_eq!(arrivals(paced(frames(9, FRAME), &pacer), start).await, [Duration::ZERO; 9]);
+    change(&pacer, Some(RATE));
+    let times = arrivals(paced(frames(3, FRAME), &pacer), start).await;
+    assert_eq!(times, [0, 1, 2].map(|second| SECOND * second));
+    // What was in line when there was no limit passes, or is given up, at nobody's cost.
+    assert!(before.frame().now_or_never().is_some());
+    drop(given_up);
+    assert_eq!(arrivals(paced(frames(1, FRAME), &pacer), start).await, [SECOND * 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_in_one_go_passes_in_pieces() {
+    let pacer = with(None);
+    let mut body = paced(frames(2, FRAME * 3 - 1), &pacer);
+    assert_eq!(body.frame().await.unwrap().unwrap().data_ref().unwrap().len(), FRAME * 3 - 1);
+    change(&pacer, Some(RATE));
+    let start = Instant::now();
+    assert!(!body.is_end_stream());
+    let mut lengths = Vec::new();
+    while let Some(frame) = body.frame().await {
+        lengths.push((frame.unwrap().data_ref().unwrap().len(), start.elapsed()));
+    }
+    assert_eq!(lengths, [(FRAME, Duration::ZERO), (FRAME, SECOND), (FRAME - 1, SECOND * 2)]);
+    let whole = Full::new(Bytes::from(vec![7; FRAME + 1]));
+    let mut body = Paced::new(whole, pacer, Activity::new());
+    body.frame().await.unwrap().unwrap();
+    assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(1)));
+}
