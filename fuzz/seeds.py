@@ -20,7 +20,7 @@ METHODS = [
     "shutdown",
     "target.close",
     "target.validate",
-    "target.sweep",
+    "target.cleanup",
     "backup.upload",
     "backup.download",
     "backup.list",

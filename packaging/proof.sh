@@ -30,7 +30,7 @@ storage() { # scheme host: which the agent is to use from now on
         S3_BACKUP_AGENT_ENDPOINT="$endpoint" S3_BACKUP_AGENT_BUCKET="$TEST_S3_BUCKET"
         S3_BACKUP_AGENT_ACCESS_KEY_ID="$TEST_S3_ACCESS_KEY_ID"
         S3_BACKUP_AGENT_SECRET_ACCESS_KEY="$TEST_S3_SECRET_ACCESS_KEY"
-        S3_BACKUP_AGENT_REGION="$TEST_S3_REGION" S3_BACKUP_AGENT_ADDRESSING=path
+        S3_BACKUP_AGENT_REGION="$TEST_S3_REGION" S3_BACKUP_AGENT_ADDRESSING_STYLE=path
         S3_BACKUP_AGENT_PREFIX="$machine"
     )
 }
@@ -73,7 +73,7 @@ conformance() { # options of the kit...
     python3 - "$endpoint" >"$work/target.json" <<'END'
 import json, os, sys
 
-config = {"type": "s3", "endpoint": sys.argv[1], "addressing": "path", "prefix": "kit"}
+config = {"type": "s3", "endpoint": sys.argv[1], "addressing_style": "path", "prefix": "kit"}
 for name in ("region", "access_key_id", "secret_access_key", "bucket"):
     config[name] = os.environ[f"TEST_S3_{name.upper()}"]
 print(json.dumps(config))

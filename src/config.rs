@@ -1,6 +1,6 @@
 //! The settings of one storage target.
 //!
-//! [`TargetSettings`] is what a person or a host gives, with the names of the protocol;
+//! [`S3Config`] is what a person or a host gives, with the names of the protocol;
 //! [`TargetConfig`] is the same, complete and checked. Nothing is read from `~/.aws`, profiles or
 //! instance metadata. Secrets live in [`Secret`], which cannot be printed.
 
@@ -24,7 +24,7 @@ use self::check::{
     aws_endpoint, check_bucket, check_encryption, check_key, check_memory_budget, check_not_secret,
     check_parallel_parts, check_part_size, check_rate, check_region, fits_host, invalid,
 };
-pub use self::limits::{Limits, LimitsChange, LiveLimits};
+pub use self::limits::{Limits, LimitsUpdate, LiveLimits};
 pub use self::provider::{Provider, wrong_host};
 pub use self::secret::{Secret, SecretSource};
 use crate::error::Result;
@@ -33,7 +33,7 @@ use crate::error::secrets::Known;
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// Default of `part_size_bytes`: the smaller the parts, the more of them fit into the memory budget at
+/// Default of `part_size`: the smaller the parts, the more of them fit into the memory budget at
 /// the same time, and a line over a long distance is filled by their number.
 pub const DEFAULT_PART_SIZE: u64 = MIN_PART_SIZE;
 
@@ -46,13 +46,13 @@ pub const MAX_PART_SIZE: u64 = 5 * 1024 * MIB;
 /// Number of parts that S3 allows in one upload; a few providers allow fewer.
 pub const MAX_PARTS: u64 = 10_000;
 
-/// Default of `memory_budget_bytes`, sized for a Raspberry Pi that also runs Home Assistant.
+/// Default of `memory`, sized for a Raspberry Pi that also runs Home Assistant.
 pub const DEFAULT_MEMORY_BUDGET: u64 = 96 * MIB;
 
 /// Smallest budget that leaves room for one part of the smallest size.
 pub const MIN_MEMORY_BUDGET: u64 = 32 * MIB;
 
-/// Default of `max_parallel_parts`: enough to fill a fast line over a long distance.
+/// Default of `concurrency`: enough to fill a fast line over a long distance.
 pub const DEFAULT_PARALLEL_PARTS: usize = 16;
 
 /// Most parts of one transfer at a time; more would only crowd a storage.
@@ -74,7 +74,7 @@ pub const DEFAULT_FOLDER: &str = "backups";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Addressing {
+pub enum AddressingStyle {
     /// What the provider prefers, if it is known by its host; else `path`.
     #[default]
     Auto,
@@ -84,7 +84,7 @@ pub enum Addressing {
     Virtual,
 }
 
-impl Addressing {
+impl AddressingStyle {
     /// The one of a request.
     #[must_use]
     pub fn of(path_style: bool) -> Self {
@@ -105,6 +105,7 @@ impl Addressing {
 /// How the server encrypts what it stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "ServerSideEncryption"))]
 pub enum Algorithm {
     /// With keys of the server.
     #[serde(rename = "AES256")]
@@ -137,7 +138,7 @@ pub struct Encryption {
 /// Settings as given; every member but the bucket and the keys has a default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct TargetSettings {
+pub struct S3Config {
     /// Kind of storage: `s3`. Default: `s3`.
     #[cfg_attr(test, schemars(extend("enum" = ["s3", null])))]
     #[serde(rename = "type")]
@@ -171,7 +172,7 @@ pub struct TargetSettings {
     #[cfg_attr(test, schemars(extend("writeOnly" = true)))]
     pub session_token: Option<SecretSource>,
     /// Default: `auto`.
-    pub addressing: Option<Addressing>,
+    pub addressing_style: Option<AddressingStyle>,
     /// PEM text of certificates to trust besides those of the system.
     pub ca_certificate: Option<String>,
     /// `false` accepts any certificate. Default: `true`.
@@ -184,16 +185,16 @@ pub struct TargetSettings {
     pub server_side_encryption_key_id: Option<String>,
     /// Smallest size of the parts of an upload, in bytes. Default: 16 MiB, or what the budget allows.
     #[cfg_attr(test, schemars(range(min = MIN_PART_SIZE, max = MAX_PART_SIZE)))]
-    pub part_size_bytes: Option<u64>,
+    pub part_size: Option<u64>,
     /// Memory in bytes that the process may take while it works on this target. Default: 96 MiB.
     #[cfg_attr(test, schemars(range(min = MIN_MEMORY_BUDGET)))]
-    pub memory_budget_bytes: Option<u64>,
+    pub memory: Option<u64>,
     /// Parts of one transfer that are on their way at the same time. Default: 8.
     #[cfg_attr(test, schemars(range(min = 1, max = MOST_PARALLEL_PARTS)))]
-    pub max_parallel_parts: Option<u64>,
+    pub concurrency: Option<u64>,
     /// Bytes per second that go up, and as many that come down. Default: no limit.
     #[cfg_attr(test, schemars(range(min = MIN_BYTES_PER_SECOND)))]
-    pub max_bytes_per_second: Option<u64>,
+    pub bandwidth_limit: Option<u64>,
 }
 
 /// Complete, checked settings.
@@ -229,7 +230,7 @@ pub struct TargetConfig {
     pub session_token: Option<Secret>,
     /// Whether requests name the bucket in the path (`true`) or in the host.
     pub path_style: bool,
-    /// Whether somebody chose the addressing, so that the other is not used.
+    /// Whether somebody chose the addressing style, so that the other is not used.
     pub addressing_given: bool,
     /// PEM text of certificates to trust besides those of the system.
     pub ca_certificate: Option<String>,
@@ -245,7 +246,7 @@ pub struct TargetConfig {
     pub limits: LiveLimits,
 }
 
-impl TargetSettings {
+impl S3Config {
     /// Fills in the defaults and checks what can be checked without the network.
     ///
     /// # Errors
@@ -289,8 +290,8 @@ impl TargetSettings {
             (None, Some((provider, None))) => provider.default_region().to_owned(),
             (None, None) => DEFAULT_REGION.to_owned(),
         };
-        let addressing = self.addressing.unwrap_or_default();
-        let preferred = provider.map(|provider| provider.addressing);
+        let addressing_style = self.addressing_style.unwrap_or_default();
+        let preferred = provider.map(|provider| provider.addressing_style);
         let access_key_id = self.access_key_id.unwrap_or_default();
         check_key("access_key_id", "access key id", &access_key_id)?;
         check_key("secret_access_key", "secret access key", secret_access_key.expose())?;
@@ -305,18 +306,18 @@ impl TargetSettings {
             check_key("session_token", "session token", token.expose())?;
         }
         let limits = Limits {
-            memory_budget: check_memory_budget(self.memory_budget_bytes)?,
-            max_parallel_parts: check_parallel_parts(self.max_parallel_parts)?,
-            max_bytes_per_second: check_rate(self.max_bytes_per_second)?,
+            memory_budget: check_memory_budget(self.memory)?,
+            concurrency: check_parallel_parts(self.concurrency)?,
+            bandwidth_limit: check_rate(self.bandwidth_limit)?,
         };
         Ok(TargetConfig {
             path_style: wants_path(&endpoint, &bucket)
-                || match addressing {
-                    Addressing::Auto => preferred != Some(Addressing::Virtual),
-                    Addressing::Path => true,
-                    Addressing::Virtual => false,
+                || match addressing_style {
+                    AddressingStyle::Auto => preferred != Some(AddressingStyle::Virtual),
+                    AddressingStyle::Path => true,
+                    AddressingStyle::Virtual => false,
                 },
-            addressing_given: addressing != Addressing::Auto,
+            addressing_given: addressing_style != AddressingStyle::Auto,
             provider,
             region,
             region_given,
@@ -337,7 +338,7 @@ impl TargetSettings {
                 self.server_side_encryption,
                 self.server_side_encryption_key_id,
             )?,
-            part_size: check_part_size(self.part_size_bytes)?,
+            part_size: check_part_size(self.part_size)?,
             limits: LiveLimits::new(limits),
             endpoint,
         })

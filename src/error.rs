@@ -28,7 +28,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
-pub enum Fact {
+#[cfg_attr(test, schemars(rename = "DetailValue"))]
+pub enum Detail {
     /// A whole number.
     Number(i64),
     /// Text. From the storage it is untrusted: shortened and without control characters.
@@ -40,31 +41,31 @@ pub enum Fact {
     Numbers(Vec<i64>),
 }
 
-impl From<&str> for Fact {
+impl From<&str> for Detail {
     fn from(text: &str) -> Self {
         Self::Text(clean(text))
     }
 }
 
-impl From<String> for Fact {
+impl From<String> for Detail {
     fn from(text: String) -> Self {
         Self::Text(clean(&text))
     }
 }
 
-impl From<i64> for Fact {
+impl From<i64> for Detail {
     fn from(number: i64) -> Self {
         Self::Number(number)
     }
 }
 
-impl From<u64> for Fact {
+impl From<u64> for Detail {
     fn from(number: u64) -> Self {
         Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 
-impl fmt::Display for Fact {
+impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
@@ -78,7 +79,7 @@ impl fmt::Display for Fact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Cleanup {
+pub enum CleanupOutcome {
     /// Nothing is left.
     Complete,
     /// Cleaning up took too long and may not be done.
@@ -114,7 +115,7 @@ pub struct Upstream {
     pub request_id: Option<String>,
 }
 
-/// An error with a stable [`Code`], a sentence for people and the facts behind it.
+/// An error with a stable [`Code`], a sentence for people and the details behind it.
 ///
 /// `Display` prints the sentence alone; the cause, where there is one, is its `source`.
 #[derive(Clone)]
@@ -125,9 +126,9 @@ struct Inner {
     code: Code,
     message: String,
     field: Option<&'static str>,
-    facts: BTreeMap<&'static str, Fact>,
+    details: BTreeMap<&'static str, Detail>,
     retry_after_ms: Option<u64>,
-    cleanup: Option<Cleanup>,
+    cleanup: Option<CleanupOutcome>,
     upstream: Option<Upstream>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -140,7 +141,7 @@ impl Error {
             code,
             message: clean(&message.into()),
             field: None,
-            facts: BTreeMap::new(),
+            details: BTreeMap::new(),
             retry_after_ms: None,
             cleanup: None,
             upstream: None,
@@ -162,10 +163,10 @@ impl Error {
         self
     }
 
-    /// Adds a fact for the host's own wording.
+    /// Adds a detail for the host's own wording.
     #[must_use]
-    pub fn fact(mut self, name: &'static str, value: impl Into<Fact>) -> Self {
-        self.0.facts.insert(name, value.into());
+    pub fn detail(mut self, name: &'static str, value: impl Into<Detail>) -> Self {
+        self.0.details.insert(name, value.into());
         self
     }
 
@@ -178,7 +179,7 @@ impl Error {
 
     /// Says what became of the half upload.
     #[must_use]
-    pub fn cleanup(mut self, cleanup: Cleanup) -> Self {
+    pub fn cleanup(mut self, cleanup: CleanupOutcome) -> Self {
         self.0.cleanup = Some(cleanup);
         self
     }
@@ -215,10 +216,10 @@ impl Error {
         self.0.retry_after_ms.map(Duration::from_millis)
     }
 
-    /// The facts by name.
+    /// The details by name.
     #[must_use]
-    pub fn facts(&self) -> &BTreeMap<&'static str, Fact> {
-        &self.0.facts
+    pub fn details(&self) -> &BTreeMap<&'static str, Detail> {
+        &self.0.details
     }
 
     /// The answer of the storage, if it gave one.
@@ -237,10 +238,10 @@ impl Error {
             retryable: inner.code.retryable(),
             retry_after_ms: inner.retry_after_ms,
             field: inner.field.map(str::to_owned),
-            facts: inner
-                .facts
+            details: inner
+                .details
                 .iter()
-                .map(|(name, fact)| ((*name).to_owned(), fact.clone()))
+                .map(|(name, detail)| ((*name).to_owned(), detail.clone()))
                 .collect(),
             cleanup: inner.cleanup,
             upstream: inner.upstream.clone(),
@@ -265,12 +266,12 @@ pub struct ErrorData {
     /// The setting to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// Facts for the host's own wording.
+    /// Details for the host's own wording.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub facts: BTreeMap<String, Fact>,
+    pub details: BTreeMap<String, Detail>,
     /// What became of a half upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cleanup: Option<Cleanup>,
+    pub cleanup: Option<CleanupOutcome>,
     /// What the storage said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
@@ -288,7 +289,7 @@ impl fmt::Debug for Error {
             .field("code", &self.0.code.as_str())
             .field("message", &self.0.message)
             .field("field", &self.0.field)
-            .field("facts", &self.0.facts)
+            .field("details", &self.0.details)
             .field("upstream", &self.0.upstream)
             .field("source", &Causes(self))
             .finish_non_exhaustive()

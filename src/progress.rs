@@ -28,6 +28,7 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, schemars(rename = "WaitingFor"))]
 pub enum Waiting {
     /// The host's: to send, or to grant credit.
     Host,

@@ -95,7 +95,7 @@ def entry_data(side: str) -> dict[str, Any]:
     if side == "theirs":
         return keys | {"endpoint_url": setting("TEST_S3_ENDPOINT")}
     place = {"endpoint": setting("TEST_S3_ENDPOINT"), "region": setting("TEST_S3_REGION")}
-    return keys | place | {"provider": "other", "addressing": "path", "verify_tls": True}
+    return keys | place | {"provider": "other", "addressing_style": "path", "verify_tls": True}
 
 
 def use_agent_under_test() -> None:

@@ -47,7 +47,7 @@ class Words:
         self.names: dict[str, str] = texts["selector"]["provider"]["options"]
         fields = texts["config"]["step"]["connection"]["data"]
         self.fields: dict[str, str] = {key: f"*{name}*" for key, name in fields.items()}
-        self.automatic: str = f"*{texts['selector']['addressing']['options']['auto']}*"
+        self.automatic: str = f"*{texts['selector']['addressing_style']['options']['auto']}*"
 
 
 def filled_in(row: Row) -> str:
@@ -91,7 +91,7 @@ def settings(row: Row) -> list[str]:
         "|---|---|",
         f"| Address | {address_text(row)} |",
         f"| Region | {region_text(row)} |",
-        f"| Addressing | automatic, which means here: {HOW_NAMED[row['addressing']]} |",
+        f"| Addressing | automatic, which means here: {HOW_NAMED[row['addressing_style']]} |",
         "| Bucket | one that exists already |",
         f"| Keys | [{row['keys']['path']}]({row['keys']['url']}) |",
     ]
@@ -132,7 +132,7 @@ def in_home_assistant(row: Row, words: Words) -> list[str]:
     folder = "is the `ha` of the policy" if row["permissions"]["policy"] else "may stay empty"
     steps += [
         f"Enter {fields['bucket']}, {fields['access_key_id']} and {fields['secret_access_key']}."
-        f" {fields['prefix']} {folder}, and {fields['addressing']} stays {words.automatic}.",
+        f" {fields['prefix']} {folder}, and {fields['addressing_style']} stays {words.automatic}.",
         "The storage is tried out, and saved only if everything works. From then on it is a"
         " location under *Settings → System → Backups*.",
     ]
@@ -167,7 +167,7 @@ def left_behind(row: Row) -> list[str]:
     return [
         f"* {old}",
         "* Interrupted uploads are taken back by the agent itself. The integration also looks once"
-        " a day for what others left; on the command line, `s3-backup-agent sweep` does"
+        " a day for what others left; on the command line, `s3-backup-agent cleanup` does"
         f" ([more]({UNFINISHED})).",
     ]
 

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::error::text::is_hidden;
-use s3_backup_agent::error::{Error, Fact};
+use s3_backup_agent::error::{Detail, Error};
 use s3_backup_agent::s3::{Answer, Context, Operation, classify};
 
 /// Longest text from a storage, in bytes.
@@ -42,8 +42,8 @@ fn harmless(what: &str, text: &str) {
 fn check(error: &Error) {
     harmless("the message", error.message());
     assert!(!error.message().is_empty());
-    for (name, fact) in error.facts() {
-        if let Fact::Text(text) = fact {
+    for (name, detail) in error.details() {
+        if let Detail::Text(text) = detail {
             harmless(name, text);
         }
     }

@@ -5,8 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::Error;
 use s3_backup_agent::protocol::{
-    BackupRef, Cancel, Download, ErrorObject, Initialize, List, Shutdown, StreamCredit, StreamData,
-    StreamEnd, Sweep, TargetOpen, TargetRef, Upload, Validate,
+    BackupRequest, Cancel, CleanupRequest, DownloadRequest, ErrorObject, InitializeRequest,
+    ListRequest, ShutdownRequest, StreamCredit, StreamData, StreamEnd, TargetOpenRequest,
+    TargetRequest, UploadRequest, ValidateRequest,
 };
 use s3_backup_agent::session::fuzzing::read_params;
 use serde::Serialize;
@@ -55,7 +56,7 @@ fn open(params: &RawValue) {
     }
     plant(&mut value, false);
     let params = to_raw_value(&value).unwrap();
-    let opened = match read_params::<TargetOpen>(&params) {
+    let opened = match read_params::<TargetOpenRequest>(&params) {
         Err(error) => return assert!(!shows_canary(&error), "{error:?}"),
         Ok(opened) => opened,
     };
@@ -80,15 +81,15 @@ fuzz_target!(|data: &[u8]| {
     let Ok(params) = serde_json::from_str::<&RawValue>(params) else { return };
     // In the order of the table in seeds.py.
     match method % 14 {
-        0 => stable::<Initialize>(params),
-        1 => stable::<Shutdown>(params),
-        2 => stable::<TargetRef>(params),
-        3 => stable::<Validate>(params),
-        4 => stable::<Sweep>(params),
-        5 => stable::<Upload>(params),
-        6 => stable::<Download>(params),
-        7 => stable::<List>(params),
-        8 => stable::<BackupRef>(params),
+        0 => stable::<InitializeRequest>(params),
+        1 => stable::<ShutdownRequest>(params),
+        2 => stable::<TargetRequest>(params),
+        3 => stable::<ValidateRequest>(params),
+        4 => stable::<CleanupRequest>(params),
+        5 => stable::<UploadRequest>(params),
+        6 => stable::<DownloadRequest>(params),
+        7 => stable::<ListRequest>(params),
+        8 => stable::<BackupRequest>(params),
         9 => stable::<Cancel>(params),
         10 => stable::<StreamData>(params),
         11 => stable::<StreamEnd>(params),

@@ -841,7 +841,7 @@ def error_problems(error: Json, codes: dict[str, Json]) -> str:
     if not isinstance(error.get("message"), str) or not isinstance(data, dict):
         return "no message or no data"
     code, known = data.get("code"), codes.get(data.get("code", ""))
-    texts = [text for text in (data.get("facts") or {}).values() if isinstance(text, str)]
+    texts = [text for text in (data.get("details") or {}).values() if isinstance(text, str)]
     texts += [text for text in (data.get("upstream") or {}).values() if isinstance(text, str)]
     checks = {
         "no code": isinstance(code, str),
@@ -850,21 +850,21 @@ def error_problems(error: Json, codes: dict[str, Json]) -> str:
         "no retryable": isinstance(data.get("retryable"), bool),
         "another kind than the code has": known is None or known["kind"] == data.get("kind"),
         "an unknown cleanup": data.get("cleanup") in CLEANUPS,
-        "a long fact": all(len(text.encode()) <= 2048 for text in texts),
-        "a control character in a fact": not any(c < " " for text in texts for c in text),
+        "a long detail": all(len(text.encode()) <= 2048 for text in texts),
+        "a control character in a detail": not any(c < " " for text in texts for c in text),
     }
     return ", ".join(problem for problem, right in checks.items() if not right)
 
 
 def check_problems(check: Json, codes: dict[str, Json]) -> str:
     """What is wrong with what a check may have besides its name, status and time, or nothing."""
-    message, facts = check.get("message", "x"), check.get("facts", {})
+    message, details = check.get("message", "x"), check.get("details", {})
     data = check.get("error")
-    if not isinstance(message, str) or not isinstance(facts, dict):
-        return "a message that is no text, or facts that are no object"
+    if not isinstance(message, str) or not isinstance(details, dict):
+        return "a message that is no text, or details that are no object"
     if data is not None and not isinstance(data, dict):
         return "an error that is no object"
-    texts = [message, *(text for text in facts.values() if isinstance(text, str))]
+    texts = [message, *(text for text in details.values() if isinstance(text, str))]
     problems = {
         "an empty message": message == "",
         "a long text": any(len(text.encode()) > 2048 for text in texts),
@@ -872,7 +872,7 @@ def check_problems(check: Json, codes: dict[str, Json]) -> str:
     }
     found = [problem for problem, there in problems.items() if there]
     if data is not None:
-        # Here the sentence stands beside the facts, and there is no number.
+        # Here the sentence stands beside the details, and there is no number.
         number = NUMBERS.get(str(data.get("code")), -32000)
         error = {"code": number, "message": data.get("message"), "data": data}
         found.append(error_problems(error, codes))
@@ -1239,7 +1239,7 @@ def initialize(run: AgentRun) -> None:
     """After an error initialize may be tried again; a second one is invalid_request."""
     with run.session(initialize=False) as session:
         data = session.fails("unsupported_protocol", "initialize", protocol=99)
-        expect(1 in data["facts"]["supported"], data, "the supported versions in the facts")
+        expect(1 in data["details"]["supported"], data, "the supported versions in the details")
         for params in (
             {},
             {"protocol": "1"},
@@ -1408,7 +1408,7 @@ def target_replace(run: AgentRun) -> None:
 @agent_check("T12+O1.update")
 def target_update(run: AgentRun) -> None:
     """target.update changes what it names or nothing, in its order, while an upload runs."""
-    names = {"max_bytes_per_second", "max_parallel_parts", "memory_budget_bytes"}
+    names = {"bandwidth_limit", "concurrency", "memory"}
     with run.session() as session:
         if "target.update" not in session.hello["capabilities"]:
             raise Skipped("there is no capability target.update")
@@ -1421,32 +1421,32 @@ def target_update(run: AgentRun) -> None:
         before = update()
         expect(names <= before.keys(), before, f"limits with {sorted(names)}")
         number = session.begin_upload(run.new_id())
-        some = {"max_bytes_per_second": 1 << 30, "max_parallel_parts": 3}
+        some = {"bandwidth_limit": 1 << 30, "concurrency": 3}
         equal(update(**some, x_unknown=[1]), before | some, "limits")
-        some |= {"memory_budget_bytes": 64 * MIB}
-        equal(update(memory_budget_bytes=64 * MIB), before | some, "limits")
+        some |= {"memory": 64 * MIB}
+        equal(update(memory=64 * MIB), before | some, "limits")
         for name, wrong in (
-            ("max_bytes_per_second", 65_535),
-            ("max_parallel_parts", 0),
-            ("max_parallel_parts", 65),
-            ("memory_budget_bytes", 32 * MIB - 1),
+            ("bandwidth_limit", 65_535),
+            ("concurrency", 0),
+            ("concurrency", 65),
+            ("memory", 32 * MIB - 1),
         ):
-            limits = {"max_bytes_per_second": None, "max_parallel_parts": 5} | {name: wrong}
+            limits = {"bandwidth_limit": None, "concurrency": 5} | {name: wrong}
             data = session.fails("invalid_config", "target.update", target="t1", limits=limits)
             equal(data.get("field"), name, "field")
-        odd_ones: list[object] = [{"max_parallel_parts": 5, "memory_budget_bytes": "64"}, [], None]
+        odd_ones: list[object] = [{"concurrency": 5, "memory": "64"}, [], None]
         for odd in odd_ones:
             session.fails("invalid_params", "target.update", target="t1", limits=odd)
         session.fails("invalid_params", "target.update", target="t1")
         session.fails("target_unknown", "target.update", target="nobody", limits={})
         equal(update(), before | some, "limits after what was refused")
-        defaults = {"max_bytes_per_second": None, "max_parallel_parts": 16}
-        defaults |= {"memory_budget_bytes": 96 * MIB}
+        defaults = {"bandwidth_limit": None, "concurrency": 16}
+        defaults |= {"memory": 96 * MIB}
         equal(update(**dict.fromkeys(names)), before | defaults, "limits after null")
         session.notify("stream.end", id=number, length=session.feed(number, b"abc"))
         session.result(number)
         first, second, third = (next(session.numbers) for _ in range(3))
-        parts = {"max_parallel_parts": 7}
+        parts = {"concurrency": 7}
         frames = [
             session.request(first, "target.open", target="t2", config=run.config),
             session.request(second, "target.update", target="t2", limits=parts),
@@ -1454,8 +1454,8 @@ def target_update(run: AgentRun) -> None:
         ]
         session.write(b"".join(frames))
         session.result(first)
-        equal(session.result(second)["limits"]["max_parallel_parts"], 7, "max_parallel_parts")
-        equal(session.result(third)["limits"]["max_parallel_parts"], 7, "max_parallel_parts")
+        equal(session.result(second)["limits"]["concurrency"], 7, "concurrency")
+        equal(session.result(third)["limits"]["concurrency"], 7, "concurrency")
         equal(update(), before | defaults, "limits of the other target")
 
 
@@ -1468,7 +1468,7 @@ def validate(run: AgentRun) -> None:
             failed = failed_checks(result)
             expect(not failed, f"failed checks: {failed}", "none")
             equal(result["ok"], True, "ok")
-            expect(isinstance(result["facts"], dict), result, "facts")
+            expect(isinstance(result["details"], dict), result, "details")
             for check in result["checks"]:
                 known = check["status"] in ("passed", "warning", "skipped")
                 expect(known and isinstance(check["name"], str), check, "a name and a status")
@@ -1481,17 +1481,17 @@ def validate(run: AgentRun) -> None:
 
 
 @agent_check("T6.shape")
-def sweep(run: AgentRun) -> None:
-    """target.sweep finds nothing here, and touches no backup."""
+def cleanup(run: AgentRun) -> None:
+    """target.cleanup finds nothing here, and touches no backup."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(b"abc", backup_id)
         for options in ({}, {"dry_run": True}, {"older_than_s": 31_536_000, "dry_run": False}):
-            result = session.call("target.sweep", target="t1", **options)
-            expect(isinstance(result["leftovers"], list), result, "leftovers")
+            result = session.call("target.cleanup", target="t1", **options)
+            expect(isinstance(result["items"], list), result, "items")
             equal(result["more"], False, "more")
         for wrong in ({"older_than_s": -1}, {"older_than_s": 31_536_001}, {"dry_run": 1}):
-            session.fails("invalid_params", "target.sweep", target="t1", **wrong)
+            session.fails("invalid_params", "target.cleanup", target="t1", **wrong)
         expect(session.download(backup_id) == b"abc", "other bytes", "those stored")
 
 
@@ -1549,7 +1549,7 @@ def sizes(run: AgentRun) -> None:
         for size, step, window in ((1, 1, 1), (251, 10, 1), (600_000, 524_288, 262_144)):
             backup_id = run.new_id()
             backup = session.upload(pattern(size), backup_id, step=step, size=size)
-            expect({"name", "size", "verifiable", "metadata"} <= set(backup), backup, "its members")
+            expect({"name", "size", "has_checksums", "metadata"} <= set(backup), backup, "its members")
             equal((backup["id"], backup["stored_size"]), (backup_id, size))
             content = session.download(backup_id, window)
             expect(content == pattern(size), f"{len(content)} other bytes", f"{size} bytes stored")
@@ -1606,8 +1606,8 @@ def upload_limits(run: AgentRun) -> None:
             {"size": -1},
             {"exact": 1},
             {"if_exists": "x-merge"},
-            {"outage_ms": -1},
-            {"outage_ms": 3_600_001},
+            {"retry_for_ms": -1},
+            {"retry_for_ms": 3_600_001},
         ):
             session.error(session.start_upload(**options), "invalid_params")
 
@@ -1667,7 +1667,7 @@ def interrupted_upload(run: AgentRun) -> None:
         session.feed(number, pattern(18 * MIB))
         data = session.error(number, "timeout")
         if data.get("cleanup") == "kept":
-            until = data["facts"].get("kept_until")
+            until = data["details"].get("kept_until")
             expect(isinstance(until, str), until, "until when it is kept")
         found = [backup["id"] for backup in session.list_backups()]
         expect(backup_id not in found, found, "no backup that was not stored")
@@ -1907,8 +1907,8 @@ def deadline(run: AgentRun) -> None:
         upload = session.start_upload(deadline_ms=300)
         download = {"backup_id": backup_id, "up_to": 0, "deadline_ms": 300}
         for number in (upload, session.start("backup.download", target="t1", **download)):
-            facts = session.error(number, "timeout").get("facts", {})
-            equal(facts.get("stage"), "deadline", "stage")
+            details = session.error(number, "timeout").get("details", {})
+            equal(details.get("stage"), "deadline", "stage")
         equal(session.list_ids().count(backup_id), 1, "backups")
         limit = session.hello["limits"]["max_transfers"]
         if limit <= 50:
@@ -1926,8 +1926,8 @@ def cancel_upload(run: AgentRun) -> None:
             number = session.begin_upload(backup_id, size=MIB)
             session.feed(number, pattern(sent))
             session.notify("cancel", id=number, reason="source_failed")
-            facts = session.error(number, "cancelled").get("facts", {})
-            equal(facts.get("reason"), "source_failed", "reason")
+            details = session.error(number, "cancelled").get("details", {})
+            equal(details.get("reason"), "source_failed", "reason")
             expect(backup_id not in session.list_ids(), "a backup", "none")
         session.upload(b"again", backup_id)
 
@@ -1985,7 +1985,7 @@ def long_reason(run: AgentRun) -> None:
     with run.session() as session:
         number = session.begin_upload()
         session.notify("cancel", id=number, reason="ä" * 5000)
-        reason = session.error(number, "cancelled")["facts"]["reason"]
+        reason = session.error(number, "cancelled")["details"]["reason"]
         expect(len(reason.encode()) <= 1000, f"{len(reason.encode())} bytes", "1,000 at most")
         expect(set(reason) == {"ä"}, reason, "a part of the reason")
 
@@ -2163,7 +2163,7 @@ for _name, _title in (
     ("P1.not-too-often", "Reports are progress_ms apart"),
     ("P2.last-report", "A success has a report before it"),
     ("P3.done", "Progress never goes back"),
-    ("C4+E2+E4.errors", "Errors have code, kind, retryable, and decent facts (E2)"),
+    ("C4+E2+E4.errors", "Errors have code, kind, retryable, and decent details (E2)"),
     ("K2.secrets", "No secret is repeated, in no message and no line of the log"),
     ("L1.lines", "The log is JSON, line by line"),
     ("L4.frames-only", "Standard output has frames only"),
@@ -2325,8 +2325,8 @@ class Play:
     on_target_close = on_target_open
 
     def on_target_validate(self, request: Json) -> None:
-        checks = [{"name": "list", "status": "passed", "ms": 1, "message": "m", "facts": {"x": 1}}]
-        self.answer(request, {"ok": True, "checks": checks, "facts": {}})
+        checks = [{"name": "list", "status": "passed", "ms": 1, "message": "m", "details": {"x": 1}}]
+        self.answer(request, {"ok": True, "checks": checks, "details": {}})
 
     def on_backup_list(self, request: Json) -> None:
         page = int(request["params"].get("cursor") or 0)
@@ -2403,7 +2403,7 @@ class Play:
     def backup(self, backup_id: str, size: int | None = None) -> Json:
         length = self.size if size is None else size
         names = {"id": backup_id, "name": f"Backup_{backup_id}", "size": length}
-        return names | {"stored_size": length, "verifiable": True, "metadata": {}}
+        return names | {"stored_size": length, "has_checksums": True, "metadata": {}}
 
 
 class Silent(Play):
@@ -2586,7 +2586,7 @@ class BadTarget(Play):
             {"name": "write", "status": "passed", "ms": 1},
         ]
         suggestion = {"region": "r", "x-new": [1]}
-        self.answer(request, {"ok": False, "checks": checks, "facts": {}, "suggestion": suggestion})
+        self.answer(request, {"ok": False, "checks": checks, "details": {}, "suggestion": suggestion})
 
 
 class OddTarget(Play):
@@ -2600,7 +2600,7 @@ class OddTarget(Play):
             {"name": "x-new", "status": "x-odd", "ms": 1, "error": error},
         ]
         suggestion = {"endpoint": "memory:"}
-        self.answer(request, {"ok": True, "checks": checks, "facts": {}, "suggestion": suggestion})
+        self.answer(request, {"ok": True, "checks": checks, "details": {}, "suggestion": suggestion})
 
 
 class BadConfig(Play):
@@ -3349,9 +3349,9 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
     "B5": ("advice to hosts: what they make of a result is theirs to decide",),
     "T10": (
         "takes a storage that can be damaged behind the agent's back",
-        "recover",
-        "tests/it/e2e/recover.rs::a_lost_document_comes_back",
-        "tests/it/e2e/recover.rs::what_somebody_is_storing_is_left_alone",
+        "repair",
+        "tests/it/e2e/repair.rs::a_lost_document_comes_back",
+        "tests/it/e2e/repair.rs::what_somebody_is_storing_is_left_alone",
     ),
     "N3": ("takes a storage that can be changed behind the agent's back", "list-skipped"),
     "N4": (

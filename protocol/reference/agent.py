@@ -62,9 +62,9 @@ NUMBERS = {
 # The limits of a target that can be changed while it is open: least, most, default. Nothing here is
 # as slow or as large as to be measured against them, but they are kept as they should be.
 LIMITS: dict[str, tuple[int, int, int | None]] = {
-    "max_bytes_per_second": (65_536, MAX_INTEGER, None),
-    "max_parallel_parts": (1, 64, 16),
-    "memory_budget_bytes": (33_554_432, MAX_INTEGER, 100_663_296),
+    "bandwidth_limit": (65_536, MAX_INTEGER, None),
+    "concurrency": (1, 64, 16),
+    "memory": (33_554_432, MAX_INTEGER, 100_663_296),
 }
 
 Json = dict[str, Any]
@@ -74,7 +74,7 @@ Frame = tuple[Json, bytes | memoryview | None]
 class RequestError(Exception):
     """Ends a request with an error."""
 
-    def __init__(self, code: str, message: str, field: str | None = None, /, **facts: Any) -> None:
+    def __init__(self, code: str, message: str, field: str | None = None, /, **details: Any) -> None:
         super().__init__(message)
         self.data: Json = {
             "code": code,
@@ -82,7 +82,7 @@ class RequestError(Exception):
             "retryable": code in RETRYABLE,
         }
         self.data |= {"field": field} if field else {}
-        self.data |= {"facts": facts} if facts else {}
+        self.data |= {"details": details} if details else {}
 
     def error(self) -> Json:
         number = NUMBERS.get(self.data["code"], -32000)
@@ -239,7 +239,7 @@ class Backup:
             "name": self.name,
             "size": announced if type(announced) is int and announced >= 0 else stored,
             "stored_size": stored,
-            "verifiable": False,
+            "has_checksums": False,
             "metadata": self.metadata,
         }
 
@@ -269,7 +269,7 @@ class Transfer:
         self.session, self.id, self.target = session, number, target
         self.deadline_ms: int | None = params.integer("deadline_ms", None)
         self.progress_ms: int | None = params.integer("progress_ms", None, 100, 60_000)
-        params.integer("outage_ms", 0, 0, 3_600_000)  # memory is never away
+        params.integer("retry_for_ms", 0, 0, 3_600_000)  # memory is never away
         self.phase, self.done = "queued", 0
         self.total: int | None = None
         self.waiting_for: str | None = None
@@ -369,9 +369,9 @@ class Upload(Transfer):
         self.session.answer(self, {"backup": self.backup.shown()})
 
     def wrong_length(self, expected: int) -> RequestError:
-        facts = {"actual": self.done, "expected": expected}
+        details = {"actual": self.done, "expected": expected}
         return RequestError(
-            "length_mismatch", f"{self.done} bytes came instead of {expected}", **facts
+            "length_mismatch", f"{self.done} bytes came instead of {expected}", **details
         )
 
 
@@ -552,8 +552,8 @@ class Session:
                     transfer.credit(up_to)
                 case "cancel":
                     reason = reason and reason.encode()[:1000].decode(errors="ignore")
-                    facts = {"reason": reason} if reason else {}
-                    raise RequestError("cancelled", "cancelled by the host", **facts)
+                    details = {"reason": reason} if reason else {}
+                    raise RequestError("cancelled", "cancelled by the host", **details)
         except RequestError as fault:
             self.answer(transfer, fault)
 
@@ -713,17 +713,17 @@ class Session:
         write = params.text("level", "write", ("read", "write")) == "write"
         names = ["list", "write", "read", "delete"] if write else ["list"]
         count = len(self.backups)
-        found: Json = {"message": f"there are {count} backups", "facts": {"backups": count}}
+        found: Json = {"message": f"there are {count} backups", "details": {"backups": count}}
         checks = [
             {"name": name, "status": "passed", "ms": 0} | (found if name == "list" else {})
             for name in names
         ]
-        return {"ok": True, "checks": checks, "facts": {}}
+        return {"ok": True, "checks": checks, "details": {}}
 
-    def sweep(self, params: Params) -> Json:
+    def cleanup(self, params: Params) -> Json:
         params.integer("older_than_s", 86_400, 0, 31_536_000)
         params.flag("dry_run")
-        return {"leftovers": [], "more": False}
+        return {"items": [], "more": False}
 
     def list(self, params: Params) -> Json:
         cursor = params.values.get("cursor") or ""
@@ -796,7 +796,7 @@ ON_TARGET = ("backup.upload", "backup.download", "target.close", "target.update"
 # The requests on a target that are answered at once.
 QUICK = {
     "target.validate": Session.validate,
-    "target.sweep": Session.sweep,
+    "target.cleanup": Session.cleanup,
     "backup.list": Session.list,
     "backup.get": lambda session, params: {
         "backup": session.get(params.text("backup_id")).shown(),

@@ -56,7 +56,7 @@ class AgentError(Exception):
     def __init__(self, message: str, code: str = "agent_protocol", **data: Any) -> None:
         self.message, self.code, self.kind = message, code, data.get("kind", "internal")
         self.retryable, self.field = data.get("retryable", False), data.get("field")
-        self.facts: Json = data.get("facts", {})
+        self.details: Json = data.get("details", {})
         super().__init__(f"{code}: {message}" + (f" (field {self.field})" if self.field else ""))
 
 

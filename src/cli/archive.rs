@@ -54,8 +54,8 @@ pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Content
                      which needs at least {needed}; copy or download it again"
                 ),
             )
-            .fact("expected", needed)
-            .fact("actual", size);
+            .detail("expected", needed)
+            .detail("actual", size);
             if json.is_some() { Content::DamagedBackup(error) } else { Content::DamagedTar(error) }
         }
         (Err(damage), Some(_)) => Content::DamagedBackup(damaged(path, damage)),
@@ -67,7 +67,7 @@ pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Content
 
 fn damaged(path: &Path, damage: std::io::Error) -> Error {
     let message = format!("{} is a damaged tar: copy or download it again", path.display());
-    Error::new(Code::IntegrityMismatch, message).fact("where", "object").source(damage)
+    Error::new(Code::IntegrityMismatch, message).detail("where", "object").source(damage)
 }
 
 enum Scan {

@@ -257,7 +257,7 @@ fn succeeded(name: &str, ended: std::io::Result<ExitStatus>) -> Result<ExitStatu
     let message = format!("{name} failed ({status}): nothing was stored; see what it wrote above");
     let error = Error::new(Code::SourceFailed, message);
     Err(match status.code() {
-        Some(code) => error.fact("exit_code", i64::from(code)),
+        Some(code) => error.detail("exit_code", i64::from(code)),
         None => error,
     })
 }

@@ -9,7 +9,7 @@ use super::output::{bytes, date, note, say, say_json, text};
 use super::{Common, Context, bar, find};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
-use crate::protocol::Deleted;
+use crate::protocol::DeleteResult;
 
 /// Deletes a backup.
 #[derive(Args, Clone, Debug)]
@@ -36,7 +36,7 @@ impl Delete {
             return Ok(());
         }
         let message = "there is nobody to ask whether to delete the backup: give --yes";
-        Err(Error::new(Code::InvalidParams, message).field("yes").fact("member", "yes"))
+        Err(Error::new(Code::InvalidParams, message).field("yes").detail("member", "yes"))
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn run(context: &Context, options: &Delete) -> Result<Exit> {
     }
     bar::waiting(Box::pin(ops::delete(&context.target, &id, &context.cancel))).await?;
     if context.json {
-        say_json(&Deleted { deleted: true })?;
+        say_json(&DeleteResult { deleted: true })?;
     } else {
         say(format!("Deleted {what}."))?;
     }

@@ -16,7 +16,7 @@ use super::{Common, Context, bar, find};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops::{self, Sink};
 use crate::progress::Progress;
-use crate::protocol::{Backup, Downloaded};
+use crate::protocol::{Backup, DownloadResult};
 use crate::system;
 
 /// Brings a backup back.
@@ -33,9 +33,10 @@ pub struct Download {
     #[arg(long, short)]
     force: bool,
 
-    /// How long the storage may be away in the middle, such as `15m`. At most an hour.
+    /// Keep retrying for this long if the server becomes unreachable, for example `15m`. At most an
+    /// hour.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
-    outage: Duration,
+    retry_for: Duration,
 
     #[command(flatten)]
     pub(super) common: Common,
@@ -96,7 +97,7 @@ impl Download {
 
     fn prepare_stdout(&self) -> Result<Destination> {
         let refuse = |message: &str| {
-            Err(Error::new(Code::InvalidParams, message).field("output").fact("member", "output"))
+            Err(Error::new(Code::InvalidParams, message).field("output").detail("member", "output"))
         };
         if self.common.json {
             return refuse(
@@ -197,7 +198,7 @@ pub(super) async fn run(
     let backup = bar::waiting(find::backup(context, &options.id)).await?;
     let mut landing = options.open(destination, &backup)?;
     let progress = Progress::default();
-    let request = ops::Download { id: backup.id.clone(), offset: 0, outage: options.outage };
+    let request = ops::Download { id: backup.id.clone(), offset: 0, outage: options.retry_for };
     let work = async {
         let transfer =
             ops::download(&context.target, request, &mut landing, &progress, &context.cancel);
@@ -206,7 +207,7 @@ pub(super) async fn run(
         Ok::<_, Error>((done, path))
     };
     let (done, path) = bar::during(&progress, "Downloading", work).await?;
-    let Downloaded { length, verified } = done;
+    let DownloadResult { length, verified } = done;
     if context.json {
         return say_json(&json!({"length": length, "verified": verified, "path": path}));
     }

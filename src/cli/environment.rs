@@ -43,7 +43,9 @@ pub(super) fn readable(read: impl Fn(&str) -> std::result::Result<String, VarErr
     {
         if matches!(read(name), Err(VarError::NotUnicode(_))) {
             let message = format!("the variable {name} is not UTF-8: set it again, or remove it");
-            return Err(Error::new(Code::InvalidConfig, message).field(field).fact("field", field));
+            return Err(Error::new(Code::InvalidConfig, message)
+                .field(field)
+                .detail("field", field));
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
             Code::NotFound,
             format!("there is no backup with the id or name \"{wanted}\""),
         )
-        .fact("backup_id", wanted)),
+        .detail("backup_id", wanted)),
         [backup] => Ok(backup.as_ref().clone()),
         several => {
             let ids: Vec<_> = several.iter().map(|backup| backup.id.as_str()).collect();
@@ -32,7 +32,7 @@ pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
                 ids.len(),
                 ids.join(", ")
             );
-            Err(Error::new(Code::InvalidParams, message).field("id").fact("member", "id"))
+            Err(Error::new(Code::InvalidParams, message).field("id").detail("member", "id"))
         }
     }
 }

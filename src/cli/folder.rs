@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::vec::IntoIter;
 
 pub(super) use self::left_out::LeftOut;
-use self::member::{Facts, Kind};
+use self::member::{Attributes, Kind};
 use self::place::{Id, Place, bytes};
 use crate::error::{Code, Error, Result};
 
@@ -139,7 +139,7 @@ impl<W: Write> Packer<'_, W> {
             self.left_out.unreadable(&self.name, &reason);
             return Ok(None);
         }
-        let (kind, facts) = match place.look(entry) {
+        let (kind, attributes) = match place.look(entry) {
             Ok(found) => found,
             Err(error) => return self.miss(&error),
         };
@@ -149,14 +149,14 @@ impl<W: Write> Packer<'_, W> {
                 Err(error) => return self.miss(&error),
             },
             Kind::File => match place.file(entry) {
-                Ok((file, Kind::File, facts)) => self.add_file(file, &facts)?,
+                Ok((file, Kind::File, attributes)) => self.add_file(file, &attributes)?,
                 Ok((_, Kind::Other, _)) => self.left_out.special(&self.name),
                 Ok(_) => self.left_out.vanished(&self.name, 1),
                 Err(error) => return self.miss(&error),
             },
             Kind::Link => match place.target(entry) {
                 Ok(target) => {
-                    let added = member::link(self.out, &self.name, &target, &facts);
+                    let added = member::link(self.out, &self.name, &target, &attributes);
                     added.map_err(|error| self.cause(error))?;
                     self.packed += 1;
                 }
@@ -182,22 +182,23 @@ impl<W: Write> Packer<'_, W> {
                 return Ok(None);
             }
         }
-        let (facts, id) = match place.facts().and_then(|facts| Ok((facts, place.id()?))) {
-            Ok(found) => found,
-            Err(error) => return self.miss(&error),
-        };
+        let (attributes, id) =
+            match place.attributes().and_then(|attributes| Ok((attributes, place.id()?))) {
+                Ok(found) => found,
+                Err(error) => return self.miss(&error),
+            };
         let name = self.name.len();
         self.name.push(b'/');
-        let added = member::folder(self.out, &self.name, &facts);
+        let added = member::folder(self.out, &self.name, &attributes);
         added.map_err(|error| self.cause(error))?;
         Ok(Some(Level { place: Some(place), id, names: names.into_iter(), name }))
     }
 
-    /// Adds a file with exactly as many bytes as `facts` says.
-    fn add_file(&mut self, mut file: File, facts: &Facts) -> Result<()> {
-        member::file(self.out, &self.name, facts).map_err(|error| self.cause(error))?;
+    /// Adds a file with exactly as many bytes as `attributes` says.
+    fn add_file(&mut self, mut file: File, attributes: &Attributes) -> Result<()> {
+        member::file(self.out, &self.name, attributes).map_err(|error| self.cause(error))?;
         self.packed += 1;
-        let mut left = facts.size;
+        let mut left = attributes.size;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
             let buffer = self.buffer.get_mut(..most).unwrap_or_default();
@@ -220,7 +221,7 @@ impl<W: Write> Packer<'_, W> {
             left -= read.len() as u64;
         }
         let filled = io::copy(&mut io::repeat(0).take(left), self.out);
-        let padded = filled.and_then(|_| member::pad(self.out, facts.size));
+        let padded = filled.and_then(|_| member::pad(self.out, attributes.size));
         padded.map_err(|error| self.cause(error))
     }
 

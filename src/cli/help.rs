@@ -43,7 +43,7 @@ Examples:
 const VALIDATE: &str = "\
 Examples:
   s3-backup-agent validate --endpoint https://s3.example.org --bucket backups
-  s3-backup-agent validate --level read --json";
+  s3-backup-agent validate --read-only --json";
 
 const UPLOAD: &str = "\
 A file must keep its length while it is read: one that shrinks or grows is refused.
@@ -61,7 +61,7 @@ AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 Examples:
   s3-backup-agent upload /backup/1a2b3c4d.tar
   s3-backup-agent upload photos.zip --name \"Photos 2026\"
-  s3-backup-agent upload /config --name config --id config --if-exists replace
+  s3-backup-agent upload /config --name config --id config --replace
   s3-backup-agent upload --from-command --name Database -- pg_dump home
   s3-backup-agent upload large.tar --name large --id large --resume";
 
@@ -98,22 +98,22 @@ Examples:
   s3-backup-agent delete 1a2b3c4d
   s3-backup-agent delete \"Photos 2026\" --yes";
 
-const SWEEP: &str = "\
+const CLEANUP: &str = "\
 What this machine's own uploads have left when they were killed is taken back with the next upload;
 this finds the rest by its age. Uploads that run on this machine are left alone.
 
 Examples:
-  s3-backup-agent sweep --dry-run
-  s3-backup-agent sweep --older-than 7d";
+  s3-backup-agent cleanup --dry-run
+  s3-backup-agent cleanup --older-than 7d";
 
-const RECOVER: &str = "\
+const REPAIR: &str = "\
 A backup is an archive and its metadata. An archive of Home Assistant whose metadata is lost gets new
 metadata from what it says of itself. There are no checksums in it, so that later damage shows in the
 length only. Archives that somebody is storing are left alone.
 
 Examples:
-  s3-backup-agent recover --dry-run
-  s3-backup-agent recover";
+  s3-backup-agent repair --dry-run
+  s3-backup-agent repair";
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -156,8 +156,8 @@ fn below(command: &str) -> (&'static str, bool) {
         "download" => (DOWNLOAD, true),
         "verify" => (VERIFY, true),
         "delete" => (DELETE, true),
-        "sweep" => (SWEEP, true),
-        "recover" => (RECOVER, true),
+        "cleanup" => (CLEANUP, true),
+        "repair" => (REPAIR, true),
         "demo" => (DEMO, false),
         "completions" => (COMPLETIONS, false),
         "man" => (MAN, false),

@@ -10,7 +10,7 @@ use super::output::{bytes, date, moment, note, say, say_json, shell_word, text};
 use super::{Common, Context, bar, find};
 use crate::error::{Result, clean};
 use crate::ops::{self, Entry, Listing};
-use crate::protocol::{Backup, Got, Listed, Skipped};
+use crate::protocol::{Backup, GetResult, ListResult, Skipped};
 
 /// Lists the backups, newest first.
 #[derive(Args, Clone, Debug)]
@@ -41,7 +41,7 @@ pub(super) async fn list(context: &Context) -> Result<()> {
         note(where_looked(context).await);
     }
     if context.json {
-        return say_json(&Listed { backups, next: None, skipped });
+        return say_json(&ListResult { backups, next: None, skipped });
     }
     backups.sort_by_cached_key(|backup| {
         let moment = text(&backup.metadata.values(), "date").as_deref().and_then(moment);
@@ -136,7 +136,7 @@ fn row(backup: &Backup) -> [String; 6] {
         bytes(backup.stored_size),
         clean(&backup.id),
         yes_no(backup.metadata.values().get("protected").and_then(Value::as_bool)).to_owned(),
-        yes_no(Some(backup.verifiable)).to_owned(),
+        yes_no(Some(backup.has_checksums)).to_owned(),
     ]
 }
 
@@ -163,7 +163,7 @@ fn yes_no(value: Option<bool>) -> &'static str {
 pub(super) async fn info(context: &Context, options: &Info) -> Result<()> {
     let backup = bar::waiting(find::backup(context, &options.id)).await?;
     if context.json {
-        return say_json(&Got { backup });
+        return say_json(&GetResult { backup });
     }
     let metadata = &backup.metadata.values();
     let flag = |member: &str| yes_no(metadata.get(member).and_then(Value::as_bool)).to_owned();
@@ -187,7 +187,7 @@ pub(super) async fn info(context: &Context, options: &Info) -> Result<()> {
         ("size", size),
         ("file", format!("{}.tar", clean(&backup.name))),
         ("encrypted", flag("protected")),
-        ("verifiable", yes_no(Some(backup.verifiable)).to_owned()),
+        ("has_checksums", yes_no(Some(backup.has_checksums)).to_owned()),
         ("home assistant", homeassistant),
         ("database", flag("database_included")),
         ("folders", names(metadata.get("folders"))),

@@ -5,6 +5,7 @@
 
 mod archive;
 pub mod bar;
+mod cleanup;
 mod command;
 mod delete;
 #[cfg(feature = "demo")]
@@ -19,11 +20,10 @@ mod interrupt;
 mod list;
 pub mod output;
 mod part_file;
-mod recover;
+mod repair;
 mod settings;
 mod source;
 mod state;
-mod sweep;
 mod upload;
 mod usage;
 mod validate;
@@ -79,9 +79,9 @@ pub enum Command {
     /// Delete a backup.
     Delete(delete::Delete),
     /// Remove what interrupted uploads have left.
-    Sweep(sweep::Sweep),
+    Cleanup(cleanup::Cleanup),
     /// Bring back backups whose metadata is lost.
-    Recover(recover::Recover),
+    Repair(repair::Repair),
     /// Show the agent at work, with a storage of its own.
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
@@ -255,13 +255,13 @@ fn run_with(
             let context = open(&options.common)?;
             runtime.block_on(interruptible(cancel, deadline, delete::run(&context, options)))
         }
-        Command::Sweep(options) => {
+        Command::Cleanup(options) => {
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, sweep::run(&context, options)))
+            runtime.block_on(interruptible(cancel, deadline, cleanup::run(&context, options)))
         }
-        Command::Recover(options) => {
+        Command::Repair(options) => {
             let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, recover::run(&context, options)))
+            runtime.block_on(interruptible(cancel, deadline, repair::run(&context, options)))
         }
         #[cfg(feature = "demo")]
         Command::Demo(options) => {
@@ -286,8 +286,8 @@ impl Command {
             Self::Download(options) => Some(&options.common),
             Self::Verify(options) => Some(&options.common),
             Self::Delete(options) => Some(&options.common),
-            Self::Sweep(options) => Some(&options.common),
-            Self::Recover(options) => Some(&options.common),
+            Self::Cleanup(options) => Some(&options.common),
+            Self::Repair(options) => Some(&options.common),
             #[cfg(feature = "demo")]
             Self::Demo(_) => None,
             Self::Serve(_) | Self::Completions(_) | Self::Man(_) => None,

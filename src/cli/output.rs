@@ -14,7 +14,7 @@ use super::Cli;
 use super::settings::SECRET;
 use crate::error::secrets::{redact, redact_data};
 use crate::error::text::{is_hidden, quoted};
-use crate::error::{Cleanup, Code, Error, ErrorData, Kind, Result, Upstream, clean};
+use crate::error::{CleanupOutcome, Code, Error, ErrorData, Kind, Result, Upstream, clean};
 use crate::protocol::{CheckError, ErrorObject};
 
 /// Prints a line or more on stdout, without secrets. A reader that went away is no failure: what was
@@ -139,12 +139,12 @@ fn details(data: &ErrorData, indent: usize) -> String {
         lines.push(format!("the storage said: {}", quote(upstream)));
     }
     match data.cleanup {
-        Some(Cleanup::Complete) => lines.push("nothing is left in the bucket".to_owned()),
-        Some(Cleanup::Kept) => lines.push(
+        Some(CleanupOutcome::Complete) => lines.push("nothing is left in the bucket".to_owned()),
+        Some(CleanupOutcome::Kept) => lines.push(
             "what is stored is kept for a day: the same command with the same id (--id) sends the rest"
                 .to_owned(),
         ),
-        Some(Cleanup::Pending | Cleanup::Failed) => lines.push(
+        Some(CleanupOutcome::Pending | CleanupOutcome::Failed) => lines.push(
             "cleaning up did not end well: the bucket may hold the rest of this upload".to_owned(),
         ),
         None => {}

@@ -53,8 +53,8 @@ impl PartFile {
         );
         Err(Error::new(Code::LocalIo, message)
             .field("output")
-            .fact("needed", needed)
-            .fact("free", free))
+            .detail("needed", needed)
+            .detail("free", free))
     }
 
     /// Adds bytes.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use super::environment::{endpoint_of, named, notice, readable};
-use crate::config::{Addressing, Algorithm, Secret, SecretSource, TargetConfig, TargetSettings};
+use crate::config::{AddressingStyle, Algorithm, S3Config, Secret, SecretSource, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::journal::Journal;
 use crate::ops::Target;
@@ -79,10 +79,10 @@ pub struct TargetOptions {
         long,
         value_name = "STYLE",
         value_enum,
-        env = "S3_BACKUP_AGENT_ADDRESSING",
+        env = "S3_BACKUP_AGENT_ADDRESSING_STYLE",
         hide_env_values = true
     )]
-    addressing: Option<Style>,
+    addressing_style: Option<Style>,
 
     /// File with certificates (PEM) to trust besides those of the system.
     #[arg(long, value_name = "PATH", env = "S3_BACKUP_AGENT_CA_FILE", hide_env_values = true)]
@@ -126,42 +126,27 @@ pub struct TargetOptions {
     server_side_encryption_key_id: Option<String>,
 
     /// Size of the parts of an upload. Default: 5242880 (5 MiB).
-    #[arg(
-        long,
-        value_name = "BYTES",
-        env = "S3_BACKUP_AGENT_PART_SIZE_BYTES",
-        hide_env_values = true
-    )]
-    part_size_bytes: Option<u64>,
+    #[arg(long, value_name = "BYTES", env = "S3_BACKUP_AGENT_PART_SIZE", hide_env_values = true)]
+    part_size: Option<u64>,
 
     /// Memory that the program may take. Default: 100663296 (96 MiB).
-    #[arg(
-        long,
-        value_name = "BYTES",
-        env = "S3_BACKUP_AGENT_MEMORY_BUDGET_BYTES",
-        hide_env_values = true
-    )]
-    memory_budget_bytes: Option<u64>,
+    #[arg(long, value_name = "BYTES", env = "S3_BACKUP_AGENT_MEMORY", hide_env_values = true)]
+    memory: Option<u64>,
 
     /// Parts of one transfer that are on their way at the same time, memory permitting: 1 to 64.
     /// Default: 16.
-    #[arg(
-        long,
-        value_name = "COUNT",
-        env = "S3_BACKUP_AGENT_MAX_PARALLEL_PARTS",
-        hide_env_values = true
-    )]
-    max_parallel_parts: Option<u64>,
+    #[arg(long, value_name = "COUNT", env = "S3_BACKUP_AGENT_CONCURRENCY", hide_env_values = true)]
+    concurrency: Option<u64>,
 
     /// Most bytes per second in each direction, all transfers together; at least 65536. Default:
     /// no limit.
     #[arg(
         long,
         value_name = "BYTES",
-        env = "S3_BACKUP_AGENT_MAX_BYTES_PER_SECOND",
+        env = "S3_BACKUP_AGENT_BANDWIDTH_LIMIT",
         hide_env_values = true
     )]
-    max_bytes_per_second: Option<u64>,
+    bandwidth_limit: Option<u64>,
 }
 
 /// [`Addressing`] as a flag.
@@ -221,7 +206,7 @@ impl TargetOptions {
         settings.check()
     }
 
-    fn settings(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<TargetSettings> {
+    fn settings(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<S3Config> {
         let first = |names: &[&str]| names.iter().find_map(|name| environment(name));
         let keys = self.keys(environment);
         let ca_file = self.ca_file.or_else(|| environment("AWS_CA_BUNDLE").map(PathBuf::from));
@@ -232,7 +217,7 @@ impl TargetOptions {
             });
             read.map(|pem| pem.as_str().to_owned())
         });
-        Ok(TargetSettings {
+        Ok(S3Config {
             kind: None,
             endpoint: self.endpoint.or_else(|| endpoint_of(environment).map(|(_, value)| value)),
             region: self.region.or_else(|| first(&["AWS_REGION", "AWS_DEFAULT_REGION"])),
@@ -242,10 +227,10 @@ impl TargetOptions {
             access_key_id: keys.access_key_id,
             secret_access_key: keys.secret,
             session_token: keys.token,
-            addressing: self.addressing.map(|style| match style {
-                Style::Auto => Addressing::Auto,
-                Style::Path => Addressing::Path,
-                Style::Virtual => Addressing::Virtual,
+            addressing_style: self.addressing_style.map(|style| match style {
+                Style::Auto => AddressingStyle::Auto,
+                Style::Path => AddressingStyle::Path,
+                Style::Virtual => AddressingStyle::Virtual,
             }),
             ca_certificate: ca_certificate.transpose()?,
             verify_tls: Some(!self.insecure_skip_tls_verify),
@@ -255,10 +240,10 @@ impl TargetOptions {
                 Cipher::Kms => Algorithm::Kms,
             }),
             server_side_encryption_key_id: self.server_side_encryption_key_id,
-            part_size_bytes: self.part_size_bytes,
-            memory_budget_bytes: self.memory_budget_bytes,
-            max_parallel_parts: self.max_parallel_parts,
-            max_bytes_per_second: self.max_bytes_per_second,
+            part_size: self.part_size,
+            memory: self.memory,
+            concurrency: self.concurrency,
+            bandwidth_limit: self.bandwidth_limit,
         })
     }
 

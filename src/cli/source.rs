@@ -142,7 +142,7 @@ pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
 pub(super) fn changed(path: &Path, how: &str, expected: u64, actual: u64) -> Error {
     let message =
         format!("{} {how} while it was read: wait until nobody writes it any more", path.display());
-    Error::new(Code::LengthMismatch, message).fact("expected", expected).fact("actual", actual)
+    Error::new(Code::LengthMismatch, message).detail("expected", expected).detail("actual", actual)
 }
 
 /// What comes out of the reading thread.

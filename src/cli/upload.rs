@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use super::{Common, Context, bar, folder};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::progress::Progress;
-use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup, Uploaded};
+use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup, UploadResult};
 use crate::system::read_small;
 
 /// Stores a backup.
@@ -53,13 +53,15 @@ pub struct Upload {
     #[arg(long, value_name = "PATH")]
     metadata: Option<PathBuf>,
 
-    /// What to do when there is a backup with this id.
-    #[arg(long, value_name = "ACTION", value_enum, default_value_t = Existing::Fail)]
-    if_exists: Existing,
+    /// Replace the backup with this ID: store the new one, then delete the old one. Default: fail if
+    /// the ID is in use.
+    #[arg(long)]
+    replace: bool,
 
-    /// How long the storage may be away in the middle, such as `15m`. At most an hour.
+    /// Keep retrying for this long if the server becomes unreachable, for example `15m`. At most an
+    /// hour.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
-    outage: Duration,
+    retry_for: Duration,
 
     /// When the upload is interrupted, keep what is stored for a day, and send only what is missing
     /// when the same backup is uploaded again. Needs `--id`, unless the backup is one of Home Assistant,
@@ -69,15 +71,6 @@ pub struct Upload {
 
     #[command(flatten)]
     pub(super) common: Common,
-}
-
-/// [`IfExists`] as a flag.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Existing {
-    /// End with an error.
-    Fail,
-    /// Store the new one, then delete the old one.
-    Replace,
 }
 
 /// An upload that can begin.
@@ -130,11 +123,8 @@ impl Upload {
             },
             size: input.size(),
             exact: true,
-            if_exists: match self.if_exists {
-                Existing::Fail => IfExists::Fail,
-                Existing::Replace => IfExists::Replace,
-            },
-            outage: self.outage,
+            if_exists: if self.replace { IfExists::Replace } else { IfExists::Fail },
+            outage: self.retry_for,
             resume: Duration::from_secs(if self.resume { MAX_RESUME_S } else { 0 }),
         };
         Ok(Ready { input, request })
@@ -178,8 +168,8 @@ impl Upload {
         if size == 0 {
             let message = format!("{} is empty: there is nothing to store", path.display());
             return Err(Error::new(Code::LengthMismatch, message)
-                .fact("expected", 1_u64)
-                .fact("actual", 0_u64));
+                .detail("expected", 1_u64)
+                .detail("actual", 0_u64));
         }
         let read = match archive::look_at(&file, path, size)? {
             Content::Backup(metadata) => Some(metadata),
@@ -223,18 +213,18 @@ impl Upload {
                 "what comes from standard input needs a name: give it with --name".to_owned()
             }
         };
-        Error::new(Code::InvalidParams, message).field("name").fact("member", "backup.name")
+        Error::new(Code::InvalidParams, message).field("name").detail("member", "backup.name")
     }
 }
 
 fn usage(message: &str) -> Error {
-    Error::new(Code::InvalidParams, message).field("path").fact("member", "path")
+    Error::new(Code::InvalidParams, message).field("path").detail("member", "path")
 }
 
 fn resume_without_id() -> Error {
     let message = "--resume needs the id of the backup, so that a repetition finds what is stored: \
                    give one with --id, and the same one when you repeat the upload";
-    Error::new(Code::InvalidParams, message).field("id").fact("member", "backup.id")
+    Error::new(Code::InvalidParams, message).field("id").detail("member", "backup.id")
 }
 
 fn read_metadata(path: &Path) -> Result<Metadata> {
@@ -252,7 +242,7 @@ fn read_metadata(path: &Path) -> Result<Metadata> {
 
 fn bad_metadata(path: &Path, what: &str) -> Error {
     let message = format!("the metadata file {} {what}", path.display());
-    Error::new(Code::InvalidParams, message).field("metadata").fact("member", "backup.metadata")
+    Error::new(Code::InvalidParams, message).field("metadata").detail("member", "backup.metadata")
 }
 
 /// Stores what is ready.
@@ -296,7 +286,7 @@ pub(super) async fn run(context: &Context, ready: Ready) -> Result<Exit> {
 #[derive(Serialize)]
 struct Stored {
     #[serde(flatten)]
-    uploaded: Uploaded,
+    uploaded: UploadResult,
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<LeftOut>,
 }

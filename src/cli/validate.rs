@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use console::style;
 
 use super::exit::Exit;
@@ -10,26 +10,17 @@ use super::output::{check_error, say, say_json, shell_word};
 use super::{Common, Context, bar};
 use crate::error::{Code, Result};
 use crate::ops;
-use crate::protocol::{Check, Level, Status, Suggestion, Validated};
+use crate::protocol::{Check, Level, Status, Suggestion, ValidateResult};
 
 /// Tries out the storage with the settings given.
 #[derive(Args, Clone, Debug)]
 pub struct Validate {
-    /// How far to go.
-    #[arg(long, value_enum, default_value_t = Depth::Write)]
-    level: Depth,
+    /// Only read: do not write, read back and delete a test object, nor begin an upload.
+    #[arg(long)]
+    read_only: bool,
 
     #[command(flatten)]
     pub(super) common: Common,
-}
-
-/// [`Level`] as a flag.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Depth {
-    /// Only look.
-    Read,
-    /// Also write, read back and delete a small object, and begin and drop an upload.
-    Write,
 }
 
 /// Prints the result of every check.
@@ -37,10 +28,7 @@ enum Depth {
 /// # Errors
 /// As [`ops::validate`].
 pub(super) async fn run(context: &Context, options: &Validate) -> Result<Exit> {
-    let level = match options.level {
-        Depth::Read => Level::Read,
-        Depth::Write => Level::Write,
-    };
+    let level = if options.read_only { Level::Read } else { Level::Write };
     let work = Box::pin(ops::validate(&context.target, level, &context.cancel));
     let validated = bar::waiting(work).await?;
     let exit = exit_of(&validated);
@@ -48,12 +36,12 @@ pub(super) async fn run(context: &Context, options: &Validate) -> Result<Exit> {
         say_json(&validated)?;
         return Ok(exit);
     }
-    let facts = &validated.facts;
+    let details = &validated.details;
     let mut lines = vec![format!(
-        "{}, region {}, {} addressing",
-        facts.endpoint,
-        facts.region,
-        facts.addressing.as_str()
+        "{}, region {}, {} addressing style",
+        details.endpoint,
+        details.region,
+        details.addressing_style.as_str()
     )];
     let (skipped, tried): (Vec<_>, Vec<_>) = validated
         .checks
@@ -92,13 +80,14 @@ fn line(check: &Check) -> String {
 
 /// What to type instead.
 fn advice(suggestion: &Suggestion) -> String {
-    let addressing = suggestion.addressing.map(|addressing| addressing.as_str().to_owned());
+    let addressing_style =
+        suggestion.addressing_style.map(|addressing_style| addressing_style.as_str().to_owned());
     let settings = [
         ("--endpoint", &suggestion.endpoint),
         ("--region", &suggestion.region),
         ("--bucket", &suggestion.bucket),
         ("--prefix", &suggestion.prefix),
-        ("--addressing", &addressing),
+        ("--addressing-style", &addressing_style),
     ];
     let settings = settings.into_iter().filter_map(|(flag, value)| {
         let value = value.as_ref()?;
@@ -108,7 +97,7 @@ fn advice(suggestion: &Suggestion) -> String {
 }
 
 /// The first failure counts; those after it may be its consequence.
-fn exit_of(validated: &Validated) -> Exit {
+fn exit_of(validated: &ValidateResult) -> Exit {
     let failed = validated.checks.iter().find(|check| check.status == Status::Failed);
     match failed.and_then(|check| check.error.as_ref()) {
         Some(error) if error.data.code == Code::LocalIo.as_str() => Exit::LocalIo,

@@ -9,7 +9,7 @@ use super::{Common, Context, bar, find};
 use crate::error::{Result, clean};
 use crate::ops::{self, Entry, Listing};
 use crate::progress::Progress;
-use crate::protocol::{Condition, Depth, Skipped, Verified};
+use crate::protocol::{Skipped, VerifyLevel, VerifyResult, VerifyStatus};
 
 /// Checks whether backups are still what was stored, without bringing them back.
 #[derive(Args, Clone, Debug)]
@@ -42,7 +42,7 @@ struct Wanted {
 /// # Errors
 /// As [`ops::verify`].
 pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
-    let level = if options.quick { Depth::Quick } else { Depth::Full };
+    let level = if options.quick { VerifyLevel::Quick } else { VerifyLevel::Full };
     let listing =
         bar::waiting(Box::pin(ops::list(&context.target, false, &context.cancel))).await?;
     let mut exit = Exit::Done;
@@ -71,7 +71,7 @@ pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
         let request = ops::Verify { id, level };
         let verifying = ops::verify(&context.target, request, &progress, &context.cancel);
         let verified = bar::during(&progress, "Verifying", Box::pin(verifying)).await?;
-        if verified.status == Condition::Broken {
+        if verified.status == VerifyStatus::Damaged {
             exit = Exit::Integrity;
         }
         if context.json {
@@ -110,23 +110,23 @@ fn tell_skipped(context: &Context, skipped: &Skipped) -> Result<()> {
     say(format!("{} {}\n      {} ({code})", style("✗").red(), clean(key), clean(message)))
 }
 
-fn line(verified: &Verified, shown: &str) -> String {
+fn line(verified: &VerifyResult, shown: &str) -> String {
     let length = bytes(verified.length);
     match (verified.status, verified.level) {
-        (Condition::Whole, _) => format!(
+        (VerifyStatus::Ok, _) => format!(
             "{} {shown}: whole, all of its {length} compared with the checksums of the upload",
             style("✓").green()
         ),
-        (Condition::Plausible, Depth::Quick) => format!(
+        (VerifyStatus::Unverified, VerifyLevel::Quick) => format!(
             "{} {shown}: plausible, its length ({length}) is right and nothing else was looked at",
             style("✓").green()
         ),
-        (Condition::Plausible, Depth::Full) => format!(
+        (VerifyStatus::Unverified, VerifyLevel::Full) => format!(
             "{} {shown}: plausible, all of its {length} can be read (no checksums were stored with \
              it)",
             style("✓").green()
         ),
-        (Condition::Broken, _) => {
+        (VerifyStatus::Damaged, _) => {
             let why = verified.error.as_ref().map(check_error).unwrap_or_default();
             format!("{} {shown}: broken{why}", style("✗").red())
         }

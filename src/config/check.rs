@@ -17,11 +17,11 @@ pub(super) const LONGEST_BUCKET: usize = 255;
 const LONGEST_KEY_ID: usize = 2048;
 
 pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidConfig, message).field(field).fact("field", field)
+    Error::new(Code::InvalidConfig, message).field(field).detail("field", field)
 }
 
 pub(super) fn invalid_endpoint(reason: &'static str, message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", reason)
+    Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", reason)
 }
 
 /// An `http` or `https` URL without a user, a query or a fragment. Messages repeat the host alone.
@@ -242,7 +242,7 @@ pub(super) fn check_part_size(wanted: Option<u64>) -> Result<u64> {
     let size = wanted.unwrap_or(DEFAULT_PART_SIZE);
     if !(MIN_PART_SIZE..=MAX_PART_SIZE).contains(&size) {
         return Err(invalid(
-            "part_size_bytes",
+            "part_size",
             "the part size must be between 5 MiB (5242880) and 5 GiB (5368709120)",
         ));
     }
@@ -253,7 +253,7 @@ pub(super) fn check_memory_budget(wanted: Option<u64>) -> Result<u64> {
     let budget = wanted.unwrap_or(DEFAULT_MEMORY_BUDGET);
     if budget < MIN_MEMORY_BUDGET {
         return Err(invalid(
-            "memory_budget_bytes",
+            "memory",
             format!("the memory budget must be at least {MIN_MEMORY_BUDGET} bytes (32 MiB)"),
         ));
     }
@@ -265,7 +265,7 @@ pub(super) fn check_parallel_parts(wanted: Option<u64>) -> Result<usize> {
     let count = usize::try_from(count).ok();
     count.filter(|count| (1..=MOST_PARALLEL_PARTS).contains(count)).ok_or_else(|| {
         invalid(
-            "max_parallel_parts",
+            "concurrency",
             format!("the number of parts at the same time must be 1 to {MOST_PARALLEL_PARTS}"),
         )
     })
@@ -274,7 +274,7 @@ pub(super) fn check_parallel_parts(wanted: Option<u64>) -> Result<usize> {
 pub(super) fn check_rate(wanted: Option<u64>) -> Result<Option<u64>> {
     if wanted.is_some_and(|rate| rate < MIN_BYTES_PER_SECOND) {
         return Err(invalid(
-            "max_bytes_per_second",
+            "bandwidth_limit",
             format!(
                 "the limit must be at least {MIN_BYTES_PER_SECOND} bytes per second (64 KiB); \
                  leave it out for none"
@@ -301,7 +301,7 @@ mod tests {
             assert_eq!(check_parallel_parts(Some(fits)).unwrap() as u64, fits);
         }
         for wrong in [0, 65, u64::MAX] {
-            assert_eq!(field_of(check_parallel_parts(Some(wrong))), "max_parallel_parts");
+            assert_eq!(field_of(check_parallel_parts(Some(wrong))), "concurrency");
         }
     }
 
@@ -311,7 +311,7 @@ mod tests {
             assert_eq!(check_rate(fits).unwrap(), fits);
         }
         for wrong in [0, 65_535] {
-            assert_eq!(field_of(check_rate(Some(wrong))), "max_bytes_per_second");
+            assert_eq!(field_of(check_rate(Some(wrong))), "bandwidth_limit");
         }
     }
 }

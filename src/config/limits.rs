@@ -21,27 +21,27 @@ pub struct Limits {
     /// Memory that the process may take while it works on this target, in bytes.
     pub memory_budget: u64,
     /// Parts of one transfer that may be on their way at the same time, memory permitting.
-    pub max_parallel_parts: usize,
+    pub concurrency: usize,
     /// Limit of each direction, all transfers together; not zero.
-    pub max_bytes_per_second: Option<u64>,
+    pub bandwidth_limit: Option<u64>,
 }
 
 /// A change as given: what is missing stays as it is, and `null` stands for the default.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct LimitsChange {
+pub struct LimitsUpdate {
     /// As in the settings; `null`: no limit.
     #[cfg_attr(test, schemars(with = "Option<u64>", range(min = MIN_BYTES_PER_SECOND)))]
     #[serde(default, deserialize_with = "given")]
-    pub max_bytes_per_second: Option<Option<u64>>,
+    pub bandwidth_limit: Option<Option<u64>>,
     /// As in the settings; `null`: the default.
     #[cfg_attr(test, schemars(with = "Option<u64>", range(min = 1, max = MOST_PARALLEL_PARTS)))]
     #[serde(default, deserialize_with = "given")]
-    pub max_parallel_parts: Option<Option<u64>>,
+    pub concurrency: Option<Option<u64>>,
     /// As in the settings; `null`: the default.
     #[cfg_attr(test, schemars(with = "Option<u64>", range(min = MIN_MEMORY_BUDGET)))]
     #[serde(default, deserialize_with = "given")]
-    pub memory_budget_bytes: Option<Option<u64>>,
+    pub memory: Option<Option<u64>>,
 }
 
 /// Tells `null` from a member that is missing.
@@ -50,7 +50,7 @@ fn given<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Option<Optio
     Option::deserialize(json).map(Some)
 }
 
-impl LimitsChange {
+impl LimitsUpdate {
     /// Reads an object and nothing else. An array is none, even though each member may be missing.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl LimitsChange {
     pub fn of_object<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
-            type Value = LimitsChange;
+            type Value = LimitsUpdate;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -67,8 +67,8 @@ impl LimitsChange {
             fn visit_map<A: MapAccess<'de>>(
                 self,
                 members: A,
-            ) -> std::result::Result<LimitsChange, A::Error> {
-                LimitsChange::deserialize(MapAccessDeserializer::new(members))
+            ) -> std::result::Result<LimitsUpdate, A::Error> {
+                LimitsUpdate::deserialize(MapAccessDeserializer::new(members))
             }
         }
         json.deserialize_map(Object)
@@ -79,14 +79,11 @@ impl LimitsChange {
     /// # Errors
     /// `invalid_config`, naming the field.
     pub fn of(self, now: Limits) -> Result<Limits> {
-        let Self { max_bytes_per_second, max_parallel_parts, memory_budget_bytes } = self;
+        let Self { bandwidth_limit, concurrency, memory } = self;
         Ok(Limits {
-            memory_budget: memory_budget_bytes
-                .map_or(Ok(now.memory_budget), check_memory_budget)?,
-            max_parallel_parts: max_parallel_parts
-                .map_or(Ok(now.max_parallel_parts), check_parallel_parts)?,
-            max_bytes_per_second: max_bytes_per_second
-                .map_or(Ok(now.max_bytes_per_second), check_rate)?,
+            memory_budget: memory.map_or(Ok(now.memory_budget), check_memory_budget)?,
+            concurrency: concurrency.map_or(Ok(now.concurrency), check_parallel_parts)?,
+            bandwidth_limit: bandwidth_limit.map_or(Ok(now.bandwidth_limit), check_rate)?,
         })
     }
 }
@@ -119,7 +116,7 @@ impl LiveLimits {
     ///
     /// # Errors
     /// `invalid_config`, naming the field.
-    pub fn change(&self, change: LimitsChange, adjust: impl FnOnce(Limits)) -> Result<Limits> {
+    pub fn change(&self, change: LimitsUpdate, adjust: impl FnOnce(Limits)) -> Result<Limits> {
         let mut changed = Ok(self.get());
         self.0.send_if_modified(|now| {
             changed = change.of(*now);
@@ -138,13 +135,10 @@ mod tests {
     use super::*;
     use crate::config::{DEFAULT_MEMORY_BUDGET, DEFAULT_PARALLEL_PARTS, MIB};
 
-    const SET: Limits = Limits {
-        memory_budget: 64 * MIB,
-        max_parallel_parts: 3,
-        max_bytes_per_second: Some(1_000_000),
-    };
+    const SET: Limits =
+        Limits { memory_budget: 64 * MIB, concurrency: 3, bandwidth_limit: Some(1_000_000) };
 
-    fn change(json: &str) -> LimitsChange {
+    fn change(json: &str) -> LimitsUpdate {
         serde_json::from_str(json).unwrap()
     }
 
@@ -152,16 +146,12 @@ mod tests {
     fn what_is_missing_stays_and_null_is_the_default() {
         let of = |json: &str| change(json).of(SET).unwrap();
         assert_eq!(of("{}"), SET);
-        assert_eq!(
-            of(r#"{"max_parallel_parts":5,"later":1}"#),
-            Limits { max_parallel_parts: 5, ..SET }
-        );
-        let defaults =
-            r#"{"max_bytes_per_second":null,"max_parallel_parts":null,"memory_budget_bytes":null}"#;
+        assert_eq!(of(r#"{"concurrency":5,"later":1}"#), Limits { concurrency: 5, ..SET });
+        let defaults = r#"{"bandwidth_limit":null,"concurrency":null,"memory":null}"#;
         let expected = Limits {
             memory_budget: DEFAULT_MEMORY_BUDGET,
-            max_parallel_parts: DEFAULT_PARALLEL_PARTS,
-            max_bytes_per_second: None,
+            concurrency: DEFAULT_PARALLEL_PARTS,
+            bandwidth_limit: None,
         };
         assert_eq!(of(defaults), expected);
     }
@@ -170,9 +160,9 @@ mod tests {
     fn one_wrong_value_changes_nothing() {
         let limits = LiveLimits::new(SET);
         for (json, field) in [
-            (r#"{"max_bytes_per_second":65535,"max_parallel_parts":5}"#, "max_bytes_per_second"),
-            (r#"{"max_parallel_parts":65,"memory_budget_bytes":null}"#, "max_parallel_parts"),
-            (r#"{"memory_budget_bytes":33554431,"max_parallel_parts":1}"#, "memory_budget_bytes"),
+            (r#"{"bandwidth_limit":65535,"concurrency":5}"#, "bandwidth_limit"),
+            (r#"{"concurrency":65,"memory":null}"#, "concurrency"),
+            (r#"{"memory":33554431,"concurrency":1}"#, "memory"),
         ] {
             let refused = limits.change(change(json), |_| panic!("{json}"));
             assert_eq!(refused.unwrap_err().data().field.as_deref(), Some(field));
@@ -186,8 +176,8 @@ mod tests {
         let (other, watch) = (limits.clone(), limits.watch());
         limits.change(change("{}"), |_| ()).unwrap();
         assert!(!watch.has_changed().unwrap());
-        limits.change(change(r#"{"max_parallel_parts":7}"#), |_| ()).unwrap();
+        limits.change(change(r#"{"concurrency":7}"#), |_| ()).unwrap();
         assert!(watch.has_changed().unwrap());
-        assert_eq!(other.get().max_parallel_parts, 7);
+        assert_eq!(other.get().concurrency, 7);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::Addressing;
+use super::AddressingStyle;
 
 /// One row of the table, as far as the agent needs it.
 #[derive(Debug, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Provider {
     wrong_hosts: Vec<WrongHost>,
     region: RegionRule,
     /// What `auto` means here.
-    pub addressing: Addressing,
+    pub addressing_style: AddressingStyle,
     /// Whether there is no service without TLS.
     pub https_only: bool,
     /// Limits of multipart uploads.

@@ -43,6 +43,7 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
+#[cfg_attr(test, schemars(rename = "Secret"))]
 pub enum SecretSource {
     /// The secret itself.
     Inline(#[cfg_attr(test, schemars(with = "String", length(min = 1)))] Secret),

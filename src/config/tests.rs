@@ -3,17 +3,17 @@
 use super::*;
 use crate::error::Code;
 
-fn settings() -> TargetSettings {
-    TargetSettings {
+fn settings() -> S3Config {
+    S3Config {
         endpoint: Some("https://s3.example.org".to_owned()),
         bucket: Some("backups".to_owned()),
         access_key_id: Some("AK".to_owned()),
         secret_access_key: Some(SecretSource::Inline(Secret::from("SK".to_owned()))),
-        ..TargetSettings::default()
+        ..S3Config::default()
     }
 }
 
-fn code_and_field(settings: TargetSettings) -> (Code, String) {
+fn code_and_field(settings: S3Config) -> (Code, String) {
     let error = settings.check().unwrap_err();
     (error.code(), error.data().field.unwrap_or_default())
 }
@@ -28,8 +28,8 @@ fn defaults_fit_any_provider() {
         config.limits.get(),
         Limits {
             memory_budget: DEFAULT_MEMORY_BUDGET,
-            max_parallel_parts: DEFAULT_PARALLEL_PARTS,
-            max_bytes_per_second: None
+            concurrency: DEFAULT_PARALLEL_PARTS,
+            bandwidth_limit: None
         }
     );
     assert_eq!((config.prefix.as_str(), config.folder.as_str()), ("", "backups"));
@@ -58,7 +58,7 @@ fn aws_is_virtual_hosted_and_knows_its_region() {
 
     let mut given = settings();
     given.endpoint = Some("https://s3.dualstack.eu-west-1.amazonaws.com".to_owned());
-    given.addressing = Some(Addressing::Path);
+    given.addressing_style = Some(AddressingStyle::Path);
     let config = given.check().unwrap();
     assert!(config.path_style);
     assert_eq!(config.region, "eu-west-1");
@@ -68,16 +68,16 @@ fn aws_is_virtual_hosted_and_knows_its_region() {
 fn known_hosts_fill_in_what_is_missing_and_nothing_else() {
     let of = |endpoint: &str| {
         let endpoint = Some(endpoint.to_owned());
-        TargetSettings { endpoint, ..settings() }
+        S3Config { endpoint, ..settings() }
     };
     let config = of("https://0123.r2.cloudflarestorage.com").check().unwrap();
     assert_eq!((config.region.as_str(), config.region_given), ("auto", false));
     let config = of("https://s3.nl-ams.scw.cloud").check().unwrap();
     assert_eq!((config.region.as_str(), config.path_style), ("nl-ams", false));
     assert_eq!(config.provider.unwrap().parts.max_count, 1000);
-    let chosen = TargetSettings {
+    let chosen = S3Config {
         region: Some("elsewhere".to_owned()),
-        addressing: Some(Addressing::Path),
+        addressing_style: Some(AddressingStyle::Path),
         ..of("https://s3.nl-ams.scw.cloud")
     };
     let config = chosen.check().unwrap();
@@ -105,7 +105,7 @@ fn endpoints_that_cannot_work_are_explained() {
         given.endpoint = Some(endpoint.to_owned());
         let error = given.check().unwrap_err();
         assert_eq!(error.code(), Code::InvalidEndpoint, "{endpoint}");
-        assert_eq!(error.facts().get("reason"), Some(&reason.into()), "{endpoint}");
+        assert_eq!(error.details().get("reason"), Some(&reason.into()), "{endpoint}");
     }
 }
 
@@ -167,7 +167,7 @@ fn bucket_or_path_without_room_in_a_host_is_path_style() {
         let mut given = settings();
         given.endpoint = Some(endpoint.to_owned());
         given.bucket = Some(bucket.to_owned());
-        given.addressing = Some(Addressing::Virtual);
+        given.addressing_style = Some(AddressingStyle::Virtual);
         assert!(given.check().unwrap().path_style, "{endpoint} {bucket}");
     }
 }
@@ -176,7 +176,7 @@ fn bucket_or_path_without_room_in_a_host_is_path_style() {
 fn secrets_in_other_settings_are_not_repeated() {
     const RANDOM: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
     const OWN: &str = "minio-secret-4711";
-    type Setting = fn(&mut TargetSettings) -> &mut Option<String>;
+    type Setting = fn(&mut S3Config) -> &mut Option<String>;
     let places: [(&str, Setting); 7] = [
         ("type", |settings| &mut settings.kind),
         ("endpoint", |settings| &mut settings.endpoint),
@@ -257,14 +257,14 @@ fn a_secret_file_may_end_with_a_line_break() {
 #[test]
 fn small_budgets_get_small_parts() {
     let mut given = settings();
-    given.memory_budget_bytes = Some(32 * MIB);
+    given.memory = Some(32 * MIB);
     assert_eq!(given.check().unwrap().part_size, 5 * MIB);
     let mut given = settings();
-    given.memory_budget_bytes = Some(MIB);
-    assert_eq!(code_and_field(given).1, "memory_budget_bytes");
+    given.memory = Some(MIB);
+    assert_eq!(code_and_field(given).1, "memory");
     let mut given = settings();
-    given.part_size_bytes = Some(MIB);
-    assert_eq!(code_and_field(given).1, "part_size_bytes");
+    given.part_size = Some(MIB);
+    assert_eq!(code_and_field(given).1, "part_size");
 }
 
 #[test]

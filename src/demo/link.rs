@@ -94,7 +94,7 @@ impl Link {
                 retryable: false,
                 retry_after_ms: None,
                 field: None,
-                facts: Default::default(),
+                details: Default::default(),
                 cleanup: None,
                 upstream: None,
             },

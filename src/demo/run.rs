@@ -16,7 +16,9 @@ use crate::cli::output::{bytes, note, say};
 use crate::error::{Code, Error, Result};
 use crate::ops::Cancel;
 use crate::progress::{Phase, Progress};
-use crate::protocol::{Downloaded, ErrorObject, Got, Listed, Status, Uploaded, Validated};
+use crate::protocol::{
+    DownloadResult, ErrorObject, GetResult, ListResult, Status, UploadResult, ValidateResult,
+};
 
 const BUCKET: &str = "demo";
 const ACCESS_KEY: &str = "demo";
@@ -154,7 +156,8 @@ async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample
     answer::<Value>(opened)?;
     steps.done("target.open", &format!("bucket {BUCKET}"))?;
 
-    let validated: Validated = answer(host.call("target.validate", json!({"target": "t1"})).await)?;
+    let validated: ValidateResult =
+        answer(host.call("target.validate", json!({"target": "t1"})).await)?;
     let passed = validated.checks.iter().filter(|check| check.status == Status::Passed);
     let passed: Vec<_> = passed.map(|check| check.name.as_str()).collect();
     if !validated.ok {
@@ -166,20 +169,20 @@ async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample
     }
     steps.done("target.validate", &passed.join(", "))?;
 
-    let Uploaded { backup, etag, .. } = upload(host, sample).await?;
+    let UploadResult { backup, etag, .. } = upload(host, sample).await?;
     // S3 marks what was sent in parts with their number.
     let parts = etag.as_deref().and_then(|etag| etag.trim_matches('"').rsplit_once('-'));
     let parts = parts.map(|(_, parts)| format!(" in {parts} parts")).unwrap_or_default();
     let done = format!("{}{parts} as {}.tar", bytes(backup.stored_size), backup.name);
     steps.done("backup.upload", &done)?;
 
-    let listed: Listed = answer(host.call("backup.list", json!({"target": "t1"})).await)?;
+    let listed: ListResult = answer(host.call("backup.list", json!({"target": "t1"})).await)?;
     let ids: Vec<_> = listed.backups.iter().map(|backup| backup.id.as_str()).collect();
     expect(ids == [&backup.id], "the backup is not listed")?;
     steps.done("backup.list", &format!("1 backup, id {}", backup.id))?;
 
     let wanted = json!({"target": "t1", "backup_id": backup.id});
-    let got: Got = answer(host.call("backup.get", wanted.clone()).await)?;
+    let got: GetResult = answer(host.call("backup.get", wanted.clone()).await)?;
     expect(got.backup == backup, "the backup has other metadata than before")?;
     let values = got.backup.metadata.values();
     let name = values.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -191,12 +194,12 @@ async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample
 
     answer::<Value>(host.call("backup.delete", wanted).await)?;
     steps.done("backup.delete", "archive and metadata")?;
-    let listed: Listed = answer(host.call("backup.list", json!({"target": "t1"})).await)?;
+    let listed: ListResult = answer(host.call("backup.list", json!({"target": "t1"})).await)?;
     expect(listed.backups.is_empty(), "the backup is still listed")?;
     steps.done("backup.list", "no backups")
 }
 
-async fn upload(host: &Host, sample: &Sample) -> Result<Uploaded> {
+async fn upload(host: &Host, sample: &Sample) -> Result<UploadResult> {
     let progress = moving(sample.size());
     let source = sample.counted_on(&progress);
     let extra = json!({"size": sample.size(), "exact": true});
@@ -205,7 +208,7 @@ async fn upload(host: &Host, sample: &Sample) -> Result<Uploaded> {
 }
 
 /// Compares every byte while it comes.
-async fn download(host: &Host, id: &str, sample: &Sample) -> Result<Downloaded> {
+async fn download(host: &Host, id: &str, sample: &Sample) -> Result<DownloadResult> {
     let progress = moving(sample.size());
     let mut expected = sample.counted_on(&progress);
     let mut same = true;
@@ -214,7 +217,7 @@ async fn download(host: &Host, id: &str, sample: &Sample) -> Result<Downloaded> 
         same &= expected.fill(&mut original) == bytes.len() && original == bytes;
     };
     let work = host.download("t1", id, json!({}), WINDOW, sink);
-    let downloaded: Downloaded = answer(bar::during(&progress, "Downloading", work).await)?;
+    let downloaded: DownloadResult = answer(bar::during(&progress, "Downloading", work).await)?;
     if same && downloaded.length == sample.size() {
         return Ok(downloaded);
     }
@@ -231,8 +234,8 @@ fn moving(size: u64) -> Progress {
     progress
 }
 
-fn expect(fact: bool, otherwise: &str) -> Result<()> {
-    if fact { Ok(()) } else { Err(Error::new(Code::Internal, otherwise)) }
+fn expect(detail: bool, otherwise: &str) -> Result<()> {
+    if detail { Ok(()) } else { Err(Error::new(Code::Internal, otherwise)) }
 }
 
 fn answer<T: DeserializeOwned>(answer: Answer) -> Result<T> {

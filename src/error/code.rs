@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, schemars(rename = "ErrorKind"))]
 pub enum Kind {
     /// A setting is wrong; a person must change it.
     Config,
@@ -41,6 +42,7 @@ macro_rules! codes {
         /// A stable error code. Sent as a string; listed in `protocol/errors.json`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(test, schemars(rename = "ErrorCode"))]
         pub enum Code {
             $( $(#[$doc])* #[serde(rename = $name)] $variant, )+
         }
@@ -92,13 +94,13 @@ codes! {
     /// The credentials lack a right.
     AccessDenied "access_denied" Permission false;
     /// Object lock or a retention rule protects the object.
-    Locked "locked" Permission false;
+    ObjectLocked "object_locked" Permission false;
     /// The bucket does not exist.
     BucketNotFound "bucket_not_found" NotFound false;
     /// The bucket lives in another region.
     WrongRegion "wrong_region" Config false;
     /// The storage wants the bucket in the path, or in the host name.
-    WrongAddressing "wrong_addressing" Config false;
+    WrongAddressingStyle "wrong_addressing_style" Config false;
     /// The storage lacks something the request needs.
     UnsupportedFeature "unsupported_feature" Config false;
     /// The backup or the object does not exist.
@@ -106,9 +108,9 @@ codes! {
     /// A backup with this id exists.
     AlreadyExists "already_exists" Conflict false;
     /// The object was replaced while it was being read.
-    Changed "changed" Conflict false;
+    Modified "modified" Conflict false;
     /// The object lies in an archive tier and cannot be read at once.
-    Archived "archived" Conflict false;
+    ColdStorage "cold_storage" Conflict false;
     /// A metadata document cannot be read as one.
     CorruptMetadata "corrupt_metadata" Integrity false;
     /// More or fewer bytes than announced.

@@ -68,8 +68,8 @@ impl Cancel {
         match self.cause.get() {
             Some(Cause::Deadline { ms }) => {
                 Error::new(Code::Timeout, format!("the deadline of {ms} ms passed"))
-                    .fact("stage", "deadline")
-                    .fact("ms", *ms)
+                    .detail("stage", "deadline")
+                    .detail("ms", *ms)
             }
             Some(Cause::Ending | Cause::ToldToEnd) => {
                 Error::new(Code::ShuttingDown, "the agent is ending")
@@ -78,7 +78,7 @@ impl Cancel {
             Some(Cause::Asked(Some(reason))) => {
                 let reason = shortened(reason, MAX_REASON);
                 Error::new(Code::Cancelled, format!("cancelled by the host: {reason}"))
-                    .fact("reason", reason)
+                    .detail("reason", reason)
             }
             Some(Cause::Asked(None)) | None => Error::new(Code::Cancelled, "cancelled by the host"),
         }

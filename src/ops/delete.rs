@@ -11,7 +11,7 @@ use crate::journal::{Beginning, Record, Replacement, is_mark};
 /// when cancelled, because half a deletion helps nobody.
 ///
 /// # Errors
-/// `not_found` when there is no such backup, `access_denied` or `locked` when the storage keeps it.
+/// `not_found` when there is no such backup, `access_denied` or `object_locked` when the storage keeps it.
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
     let names = cancel.guard(target.store.names_of(id)).await?;
     let target = Arc::clone(target);

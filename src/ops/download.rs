@@ -18,7 +18,7 @@ use super::{Cancel, Target};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress, Waiting};
-use crate::protocol::{Backup, Downloaded};
+use crate::protocol::{Backup, DownloadResult};
 use crate::s3::{Bucket, ObjectInfo};
 use crate::store::metadata::Digests;
 
@@ -56,7 +56,7 @@ pub struct Download {
 /// Downloads a backup into `sink`. Changes nothing; may be dropped at any time.
 ///
 /// # Errors
-/// `not_found`; `integrity_mismatch` when a part differs from its digest twice; `changed` when the
+/// `not_found`; `integrity_mismatch` when a part differs from its digest twice; `modified` when the
 /// archive is replaced meanwhile; what the sink ends in. Bytes that the sink got by then were
 /// right.
 pub async fn download(
@@ -65,7 +65,7 @@ pub async fn download(
     sink: &mut impl Sink,
     progress: &Progress,
     cancel: &Cancel,
-) -> Result<Downloaded> {
+) -> Result<DownloadResult> {
     let outage = Outage::new(request.outage, progress, cancel)?;
     cancel.guard(fetch(target, request, sink, progress, &outage)).await
 }
@@ -76,7 +76,7 @@ async fn fetch(
     sink: &mut impl Sink,
     progress: &Progress,
     outage: &Outage,
-) -> Result<Downloaded> {
+) -> Result<DownloadResult> {
     progress.enter(Phase::Starting);
     let mut backup = target.store.find(&request.id).await?;
     let mut looked = look(target, &backup).await;
@@ -96,12 +96,12 @@ async fn fetch(
     let plan = Arc::new(plan);
     let source = Source { bucket, plan: Arc::clone(&plan), outage: outage.clone() };
     transfer(target, &source, reservation, sink, progress).await?;
-    Ok(Downloaded { length: plan.length(), verified: plan.is_verified() })
+    Ok(DownloadResult { length: plan.length(), verified: plan.is_verified() })
 }
 
 /// What is to come, and the archive that has it.
 async fn look(target: &Target, backup: &Backup) -> Result<(Option<Digests>, ObjectInfo)> {
-    let digests = match backup.verifiable {
+    let digests = match backup.has_checksums {
         true => target.store.document(&backup.name, &backup.id).await?.digests,
         false => None,
     };

@@ -47,7 +47,7 @@ struct Round {
 }
 
 impl Lanes {
-    /// At most as many as `max_parallel_parts` says, whatever that is at the time.
+    /// At most as many as `concurrency` says, whatever that is at the time.
     pub(super) fn new(limits: &LiveLimits) -> Self {
         let mut lanes = Self {
             limits: limits.watch(),
@@ -62,7 +62,7 @@ impl Lanes {
     }
 
     fn most(&self) -> usize {
-        self.limits.borrow().max_parallel_parts
+        self.limits.borrow().concurrency
     }
 
     /// How many there are now.
@@ -139,16 +139,16 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LimitsChange;
+    use crate::config::LimitsUpdate;
 
-    fn limits(max_parallel_parts: usize) -> LiveLimits {
-        let (memory_budget, max_bytes_per_second) = (0, None);
-        LiveLimits::new(Limits { memory_budget, max_parallel_parts, max_bytes_per_second })
+    fn limits(concurrency: usize) -> LiveLimits {
+        let (memory_budget, bandwidth_limit) = (0, None);
+        LiveLimits::new(Limits { memory_budget, concurrency, bandwidth_limit })
     }
 
     fn change(limits: &LiveLimits, most: u64) {
-        let max_parallel_parts = Some(Some(most));
-        let change = LimitsChange { max_parallel_parts, ..LimitsChange::default() };
+        let concurrency = Some(Some(most));
+        let change = LimitsUpdate { concurrency, ..LimitsUpdate::default() };
         limits.change(change, |_| ()).unwrap();
     }
 

@@ -31,7 +31,7 @@ pub async fn list_soon(
 ) -> Result<Arc<Listing>> {
     if stale > Duration::from_secs(MAX_STALE_S) {
         let message = format!("the member \"stale_s\" must be 0 to {MAX_STALE_S}");
-        return Err(Error::new(Code::InvalidParams, message).fact("member", "stale_s"));
+        return Err(Error::new(Code::InvalidParams, message).detail("member", "stale_s"));
     }
     let kept = if refresh { None } else { target.store.stale_listing(stale) };
     let Some((listing, is_old)) = kept else { return list(target, refresh, cancel).await };

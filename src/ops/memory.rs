@@ -1,6 +1,6 @@
 //! Who may hold how many bytes: one budget for all transfers of a target.
 //!
-//! The formula: of `memory_budget_bytes`, 20 MiB are set aside for the process itself (code,
+//! The formula: of `memory`, 20 MiB are set aside for the process itself (code,
 //! runtime, connections, listings); the rest, but at least 24 MiB, is the pool for backup data. A
 //! transfer first reserves what it needs to run at all, and waits in line until it gets that; it
 //! then takes more from what is left, for one part and its connection at a time, to work on several
@@ -164,9 +164,9 @@ fn too_large(bytes: u64, size: u64) -> Error {
     let message =
         format!("the parts of this backup need a memory budget of {needed} bytes: raise it");
     Error::new(Code::TooLarge, message)
-        .field("memory_budget_bytes")
-        .fact("limit", size + PROCESS)
-        .fact("needed", needed)
+        .field("memory")
+        .detail("limit", size + PROCESS)
+        .detail("needed", needed)
 }
 
 /// Counts somebody who waits, for as long as it lives.
@@ -282,7 +282,7 @@ mod tests {
         resize(&budget, 24);
         let refused = large.await.unwrap_err();
         assert_eq!(refused.code(), Code::TooLarge);
-        assert_eq!(refused.data().field.as_deref(), Some("memory_budget_bytes"));
+        assert_eq!(refused.data().field.as_deref(), Some("memory"));
         drop(held);
         drop(small.now_or_never().unwrap().unwrap());
         assert_eq!(free(&budget), (24, 0));

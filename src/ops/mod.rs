@@ -3,6 +3,7 @@
 
 mod cancel;
 mod chunks;
+mod cleanup;
 mod delete;
 mod download;
 mod elsewhere;
@@ -11,8 +12,7 @@ mod leftovers;
 mod list;
 mod memory;
 mod outage;
-mod recover;
-mod sweep;
+mod repair;
 mod tend;
 mod upload;
 mod validate;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 pub use self::cancel::{Cancel, Cause};
 pub use self::chunks::Chunks;
+pub use self::cleanup::{Cleanup, cleanup};
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 pub use self::elsewhere::{Elsewhere, elsewhere};
@@ -29,15 +30,14 @@ use self::leftovers::{Leftovers, settle};
 pub use self::list::{get, list, list_soon};
 use self::memory::Budget;
 pub use self::memory::WINDOW;
-pub use self::recover::recover;
-pub use self::sweep::{Sweep, sweep};
+pub use self::repair::repair;
 use self::tend::Turns;
 pub use self::tend::tend;
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
 pub use self::verify::{Verify, verify};
 use crate::blocks::Pool;
-use crate::config::{Limits, LimitsChange, TargetConfig};
+use crate::config::{Limits, LimitsUpdate, TargetConfig};
 use crate::error::Result;
 use crate::journal::Journal;
 use crate::store::Store;
@@ -65,7 +65,7 @@ impl Target {
     ///
     /// # Errors
     /// `invalid_config`, naming the field, and nothing is changed.
-    pub fn change(&self, change: LimitsChange) -> Result<Limits> {
+    pub fn change(&self, change: LimitsUpdate) -> Result<Limits> {
         let limits = &self.config.limits;
         let before = limits.get().memory_budget;
         let now = limits.change(change, |new| self.budget.resize(new.memory_budget))?;

@@ -42,9 +42,9 @@ impl Outage {
         if allowed > Duration::from_millis(MAX_OUTAGE_MS) {
             return Err(Error::new(
                 Code::InvalidParams,
-                format!("the member \"outage_ms\" must be 0 to {MAX_OUTAGE_MS}"),
+                format!("the member \"retry_for_ms\" must be 0 to {MAX_OUTAGE_MS}"),
             )
-            .fact("member", "outage_ms"));
+            .detail("member", "retry_for_ms"));
         }
         Ok(Self(Arc::new(Inner {
             allowed,

@@ -22,12 +22,12 @@ use self::parts::{Archive, Plan, Sent};
 use super::delete::Removal;
 use super::outage::Outage;
 use super::{Cancel, Target, settle};
-use crate::error::{Cleanup, Code, Error, Result};
+use crate::error::{CleanupOutcome, Code, Error, Result};
 use crate::journal::Resumable;
 use crate::progress::{Phase, Progress};
 use crate::protocol::{
     IfExists, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, MAX_RESUME_S, Metadata, NewBackup,
-    Uploaded,
+    UploadResult,
 };
 use crate::s3::{self, Stored};
 use crate::store::metadata::{self, Digests};
@@ -74,7 +74,7 @@ pub async fn upload(
     source: &mut impl Source,
     progress: &Progress,
     cancel: &Cancel,
-) -> Result<Uploaded> {
+) -> Result<UploadResult> {
     check(&request)?;
     let outage = Outage::new(request.outage, progress, cancel)?;
     let mut footprint = Footprint::new(outage);
@@ -95,7 +95,7 @@ pub async fn upload(
         footprint::Erased::Kept(time) => {
             let until = utc(SystemTime::now().checked_add(time).unwrap_or(SystemTime::UNIX_EPOCH));
             let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-            Err(error.cleanup(Cleanup::Kept).fact("kept_until", until))
+            Err(error.cleanup(CleanupOutcome::Kept).detail("kept_until", until))
         }
         footprint::Erased::Nothing => Err(error),
         footprint::Erased::Tried(cleanup) => Err(error.cleanup(cleanup)),
@@ -105,7 +105,7 @@ pub async fn upload(
 fn check(request: &Upload) -> Result<()> {
     let NewBackup { id, metadata, .. } = &request.backup;
     let invalid = |member: &'static str, message: &str| {
-        Err(Error::new(Code::InvalidParams, message).field(member).fact("member", member))
+        Err(Error::new(Code::InvalidParams, message).field(member).detail("member", member))
     };
     if !is_id(id) {
         return invalid(
@@ -130,7 +130,7 @@ fn check(request: &Upload) -> Result<()> {
     }
     if request.resume > Duration::from_secs(MAX_RESUME_S) {
         let message = format!("the member \"resume_s\" must be 0 to {MAX_RESUME_S}");
-        return Err(Error::new(Code::InvalidParams, message).fact("member", "resume_s"));
+        return Err(Error::new(Code::InvalidParams, message).detail("member", "resume_s"));
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ async fn store(
     progress: &Progress,
     cancel: &Cancel,
     footprint: &mut Footprint,
-) -> Result<Uploaded> {
+) -> Result<UploadResult> {
     let plan = Plan::new(target.config.part_size, target.config.max_parts(), request.size)?;
     progress.enter(Phase::Queued);
     progress.expect(request.size);
@@ -211,7 +211,7 @@ async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reser
                 Code::AlreadyExists,
                 format!("a backup with the id \"{id}\" exists already"),
             )
-            .fact("backup_id", id.as_str()));
+            .detail("backup_id", id.as_str()));
         }
         // What a killed upload sent may still arrive, so its name is not free yet.
         let known = target.leftovers.archives().await;
@@ -236,7 +236,7 @@ struct Commit {
     /// Set when the document may be stored later than the storage is known to have it.
     may_arrive: Arc<AtomicBool>,
     /// Set as soon as it is a backup: from then on nothing of it is taken back.
-    uploaded: Arc<OnceLock<Uploaded>>,
+    uploaded: Arc<OnceLock<UploadResult>>,
 }
 
 impl Commit {
@@ -267,7 +267,7 @@ impl Commit {
         mark: &str,
         archive: Stored,
         resumed_bytes: Option<u64>,
-    ) -> Result<Uploaded> {
+    ) -> Result<UploadResult> {
         #[cfg(feature = "demo")]
         crate::fault::trip("commit");
         let mut replaced = std::mem::take(&mut self.replaced);
@@ -287,8 +287,8 @@ impl Commit {
                     stored.size, self.digests.size
                 ),
             )
-            .fact("expected", self.digests.size)
-            .fact("actual", stored.size));
+            .detail("expected", self.digests.size)
+            .detail("actual", stored.size));
         }
         for removal in &mut replaced {
             removal.note(&self.target, Some((name, &self.id))).await;
@@ -300,7 +300,7 @@ impl Commit {
             || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
         let committed = outage.bridge(commit).await.map(|backup| {
             let etag = Some(archive.etag).filter(|etag| !etag.is_empty());
-            Uploaded { backup, etag, version_id: archive.version_id, resumed_bytes }
+            UploadResult { backup, etag, version_id: archive.version_id, resumed_bytes }
         });
         match &committed {
             Ok(uploaded) => _ = self.uploaded.set(uploaded.clone()),

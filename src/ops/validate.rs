@@ -37,11 +37,11 @@ use std::time::Duration;
 use self::access::Access;
 use self::ladder::{Found, Rung};
 use super::{Cancel, Target};
-use crate::config::{Addressing, Location, TargetConfig};
+use crate::config::{AddressingStyle, Location, TargetConfig};
 use crate::error::{Code, Error, Result};
-use crate::protocol::{Level, Suggestion, TargetFacts, Validated};
+use crate::protocol::{Level, Suggestion, TargetDetails, ValidateResult};
 
-/// How often settings are corrected; the scheme, the region and the addressing may all be wrong.
+/// How often settings are corrected; the scheme, the region and the addressing style may all be wrong.
 const CORRECTIONS: usize = 3;
 
 /// How often a check is made whose failure may pass by itself.
@@ -54,14 +54,18 @@ const PAUSE: Duration = Duration::from_millis(1200);
 ///
 /// # Errors
 /// Only those of `cancel`; a bad target is a result.
-pub async fn validate(target: &Arc<Target>, level: Level, cancel: &Cancel) -> Result<Validated> {
+pub async fn validate(
+    target: &Arc<Target>,
+    level: Level,
+    cancel: &Cancel,
+) -> Result<ValidateResult> {
     let target = Arc::clone(target);
     // A task of its own: once begun, a probe is cleaned up whatever happens to the request.
     let switch = cancel.clone();
     cancel.finish(tokio::spawn(async move { probe(&target, level, &switch).await })).await
 }
 
-async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validated> {
+async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<ValidateResult> {
     let given = &target.config;
     let mut access = Access::gain(given.clone(), target.store.layout(), cancel).await?;
     let mut corrected = Vec::new();
@@ -99,14 +103,14 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
     if cancel.is_cancelled() {
         return Err(cancel.error());
     }
-    let facts = TargetFacts {
+    let details = TargetDetails {
         endpoint: address(&config),
         region: bucket.region(),
-        addressing: Addressing::of(bucket.path_style()),
+        addressing_style: AddressingStyle::of(bucket.path_style()),
         provider: config.provider.map(|provider| provider.key.clone()),
         server: greeting.and_then(|greeting| greeting.server),
     };
-    Ok(Validated { ok: ladder.ok(), checks: ladder.checks(), facts, suggestion })
+    Ok(ValidateResult { ok: ladder.ok(), checks: ladder.checks(), details, suggestion })
 }
 
 /// Of a server that is there. An address that leads nowhere, or a minute of silence, is told at once.
@@ -124,8 +128,8 @@ fn suggestion(given: &TargetConfig, access: &Access) -> Option<Suggestion> {
     let suggestion = Suggestion {
         endpoint: (given.split || config.endpoint != given.endpoint).then(|| address(config)),
         region: (config.region != given.region).then(|| config.region.clone()),
-        addressing: (config.path_style != given.path_style)
-            .then(|| Addressing::of(config.path_style)),
+        addressing_style: (config.path_style != given.path_style)
+            .then(|| AddressingStyle::of(config.path_style)),
         ..split
     };
     (suggestion != Suggestion::default()).then_some(suggestion)

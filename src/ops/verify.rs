@@ -11,7 +11,7 @@ use super::outage::Outage;
 use super::{Cancel, Target};
 use crate::error::{Code, Error, Kind, Result};
 use crate::progress::{Phase, Progress, Waiting};
-use crate::protocol::{Backup, CheckError, Condition, Depth, Verified};
+use crate::protocol::{Backup, CheckError, VerifyLevel, VerifyResult, VerifyStatus};
 use crate::s3::ObjectInfo;
 use crate::store::metadata::{Digests, Document};
 
@@ -21,7 +21,7 @@ pub struct Verify {
     /// Identity of the backup.
     pub id: String,
     /// How closely to look.
-    pub level: Depth,
+    pub level: VerifyLevel,
 }
 
 /// Compares a backup with what its document says of it, as a download would, several parts at a
@@ -35,7 +35,7 @@ pub async fn verify(
     request: Verify,
     progress: &Progress,
     cancel: &Cancel,
-) -> Result<Verified> {
+) -> Result<VerifyResult> {
     cancel.guard(look(target, request, progress, cancel)).await
 }
 
@@ -44,7 +44,7 @@ async fn look(
     request: Verify,
     progress: &Progress,
     cancel: &Cancel,
-) -> Result<Verified> {
+) -> Result<VerifyResult> {
     progress.enter(Phase::Starting);
     let name = target.store.name_of(&request.id).await?;
     match look_at(target, &name, &request, progress, cancel).await {
@@ -63,14 +63,14 @@ async fn look_at(
     request: &Verify,
     progress: &Progress,
     cancel: &Cancel,
-) -> Result<Verified> {
+) -> Result<VerifyResult> {
     let &Verify { ref id, level } = request;
-    let verified = |length, looked: Result<Condition>| {
+    let verified = |length, looked: Result<VerifyStatus>| {
         let (status, error) = match looked {
             Ok(status) => (status, None),
-            Err(error) => (Condition::Broken, Some(CheckError::from(&error))),
+            Err(error) => (VerifyStatus::Damaged, Some(CheckError::from(&error))),
         };
-        Ok(Verified { backup_id: id.clone(), level, status, length, error })
+        Ok(VerifyResult { backup_id: id.clone(), level, status, length, error })
     };
     let document = match target.store.document(name, id).await {
         Err(error) if is_about_the_document(&error) => return verified(0, Err(error)),
@@ -103,7 +103,7 @@ async fn still_there(target: &Target, name: &str, id: &str) -> Result<()> {
 }
 
 fn missing(id: &str) -> Error {
-    Error::new(Code::NotFound, "the archive of the backup is missing").fact("backup_id", id)
+    Error::new(Code::NotFound, "the archive of the backup is missing").detail("backup_id", id)
 }
 
 fn is_about_the_document(error: &Error) -> bool {
@@ -111,23 +111,23 @@ fn is_about_the_document(error: &Error) -> bool {
 }
 
 fn is_about_the_archive(error: &Error) -> bool {
-    error.code().kind() == Kind::Integrity || error.code() == Code::Changed
+    error.code().kind() == Kind::Integrity || error.code() == Code::Modified
 }
 
 async fn compare(
     target: &Target,
     document: Document,
     archive: ObjectInfo,
-    level: Depth,
+    level: VerifyLevel,
     progress: &Progress,
     cancel: &Cancel,
-) -> Result<Condition> {
+) -> Result<VerifyStatus> {
     if document.digests.is_none() {
         check_announced(&document, &archive)?;
     }
     let plan = Arc::new(Plan::new(archive, document.digests.map(Digests::sha256_only), 0)?);
-    if level == Depth::Quick {
-        return Ok(Condition::Plausible);
+    if level == VerifyLevel::Quick {
+        return Ok(VerifyStatus::Unverified);
     }
     progress.enter(Phase::Queued);
     let reservation = target.budget.reserve(plan.largest_piece()).await?;
@@ -138,7 +138,7 @@ async fn compare(
     let source = Source { bucket, plan: Arc::clone(&plan), outage };
     transfer(target, &source, reservation, &mut Nowhere, progress).await?;
     progress.wait_for(None);
-    Ok(if plan.is_verified() { Condition::Whole } else { Condition::Plausible })
+    Ok(if plan.is_verified() { VerifyStatus::Ok } else { VerifyStatus::Unverified })
 }
 
 /// Compares the length of the archive with the one in the metadata, which is all that there is to
@@ -153,8 +153,8 @@ fn check_announced(document: &Document, archive: &ObjectInfo) -> Result<()> {
                 lengths.end()
             ),
         )
-        .fact("expected", *lengths.end())
-        .fact("actual", archive.size)),
+        .detail("expected", *lengths.end())
+        .detail("actual", archive.size)),
         Some(_) | None => Ok(()),
     }
 }

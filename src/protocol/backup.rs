@@ -45,7 +45,7 @@ pub enum IfExists {
 /// Parameters of `backup.upload`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Upload {
+pub struct UploadRequest {
     /// Name of the target.
     pub target: String,
     /// What to store.
@@ -63,7 +63,7 @@ pub struct Upload {
     /// How long the storage may be away in the middle of it, 0 to 3,600,000.
     #[cfg_attr(test, schemars(range(max = MAX_OUTAGE_MS)))]
     #[serde(default)]
-    pub outage_ms: u64,
+    pub retry_for_ms: u64,
     /// How long what was stored waits for a repetition that goes on with it, when the upload is
     /// interrupted, 0 to 86,400. Needs the capability `upload.resume`.
     #[cfg_attr(test, schemars(range(max = MAX_RESUME_S)))]
@@ -77,7 +77,7 @@ pub struct Upload {
 /// Result of `backup.upload`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Uploaded {
+pub struct UploadResult {
     /// The backup as `backup.list` shows it from now on.
     pub backup: Backup,
     /// Entity tag of the archive.
@@ -105,7 +105,7 @@ pub struct Backup {
     /// Length of the stored archive.
     pub stored_size: u64,
     /// Whether a download is checked against digests kept since the upload.
-    pub verifiable: bool,
+    pub has_checksums: bool,
     /// Metadata as it was given.
     #[cfg_attr(test, schemars(with = "Metadata"))]
     pub metadata: MetadataText,
@@ -158,7 +158,7 @@ impl<'de> Deserialize<'de> for MetadataText {
 /// Parameters of `backup.download`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Download {
+pub struct DownloadRequest {
     /// Name of the target.
     pub target: String,
     /// Identity of the backup.
@@ -171,7 +171,7 @@ pub struct Download {
     /// How long the storage may be away in the middle of it, 0 to 3,600,000.
     #[cfg_attr(test, schemars(range(max = MAX_OUTAGE_MS)))]
     #[serde(default)]
-    pub outage_ms: u64,
+    pub retry_for_ms: u64,
     /// Deadline and progress.
     #[serde(flatten)]
     pub common: Common,
@@ -180,7 +180,7 @@ pub struct Download {
 /// Result of `backup.download`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Downloaded {
+pub struct DownloadResult {
     /// Bytes sent.
     pub length: u64,
     /// Whether every byte was checked against digests kept since the upload.
@@ -190,7 +190,7 @@ pub struct Downloaded {
 /// Parameters of `backup.list`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct List {
+pub struct ListRequest {
     /// Name of the target.
     pub target: String,
     /// `next` of the page before.
@@ -228,7 +228,7 @@ pub struct Skipped {
 /// Result of `backup.list`: one page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Listed {
+pub struct ListResult {
     /// Backups in the order of their names.
     pub backups: Vec<Backup>,
     /// What to give as `cursor` for the next page, if there is one.
@@ -240,7 +240,7 @@ pub struct Listed {
 /// Parameters of `backup.get` and `backup.delete`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct BackupRef {
+pub struct BackupRequest {
     /// Name of the target.
     pub target: String,
     /// Identity of the backup.
@@ -253,7 +253,7 @@ pub struct BackupRef {
 /// Result of `backup.get`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Got {
+pub struct GetResult {
     /// The backup.
     pub backup: Backup,
 }
@@ -261,7 +261,7 @@ pub struct Got {
 /// Result of `backup.delete`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Deleted {
+pub struct DeleteResult {
     /// Always true.
     pub deleted: bool,
 }

@@ -6,7 +6,7 @@
 
 mod backup;
 mod failure;
-mod recover;
+mod repair;
 mod session;
 mod stream;
 mod target;
@@ -14,7 +14,7 @@ mod verify;
 
 pub use self::backup::*;
 pub use self::failure::*;
-pub use self::recover::*;
+pub use self::repair::*;
 pub use self::session::*;
 pub use self::stream::*;
 pub use self::target::*;

@@ -19,21 +19,21 @@ type Make = fn(&mut SchemaGenerator) -> Schema;
 
 /// A request: its method, its parameters, its result.
 const REQUESTS: [(&str, Make, Make); 15] = [
-    ("initialize", of::<Initialize>, of::<Initialized>),
+    ("initialize", of::<InitializeRequest>, of::<InitializeResult>),
     ("ping", of::<Object>, of::<Object>),
-    ("shutdown", of::<Shutdown>, of::<ShutDown>),
-    ("target.open", of::<TargetOpen>, of::<TargetRef>),
-    ("target.update", of::<TargetUpdate>, of::<TargetUpdated>),
-    ("target.validate", of::<Validate>, of::<Validated>),
-    ("target.sweep", of::<Sweep>, of::<Swept>),
-    ("target.recover", of::<Recover>, of::<Recovered>),
-    ("target.close", of::<TargetRef>, of::<TargetRef>),
-    ("backup.upload", of::<Upload>, of::<Uploaded>),
-    ("backup.download", of::<Download>, of::<Downloaded>),
-    ("backup.verify", of::<Verify>, of::<Verified>),
-    ("backup.list", of::<List>, of::<Listed>),
-    ("backup.get", of::<BackupRef>, of::<Got>),
-    ("backup.delete", of::<BackupRef>, of::<Deleted>),
+    ("shutdown", of::<ShutdownRequest>, of::<ShutdownResult>),
+    ("target.open", of::<TargetOpenRequest>, of::<TargetRequest>),
+    ("target.update", of::<TargetUpdateRequest>, of::<TargetUpdateResult>),
+    ("target.validate", of::<ValidateRequest>, of::<ValidateResult>),
+    ("target.cleanup", of::<CleanupRequest>, of::<CleanupResult>),
+    ("target.repair", of::<RepairRequest>, of::<RepairResult>),
+    ("target.close", of::<TargetRequest>, of::<TargetRequest>),
+    ("backup.upload", of::<UploadRequest>, of::<UploadResult>),
+    ("backup.download", of::<DownloadRequest>, of::<DownloadResult>),
+    ("backup.verify", of::<VerifyRequest>, of::<VerifyResult>),
+    ("backup.list", of::<ListRequest>, of::<ListResult>),
+    ("backup.get", of::<BackupRequest>, of::<GetResult>),
+    ("backup.delete", of::<BackupRequest>, of::<DeleteResult>),
 ];
 
 /// A notification of the host, and its parameters.
@@ -47,7 +47,7 @@ const FROM_HOST: [(&str, Make); 4] = [
 /// A notification of the agent, and its parameters.
 const FROM_AGENT: [(&str, Make); 6] = [
     ("hello", of::<Hello>),
-    ("progress", of::<ProgressReport>),
+    ("progress", of::<ProgressNotification>),
     ("stream.begin", of::<StreamBegin>),
     (DATA, of::<StreamData>),
     ("stream.end", of::<StreamEnd>),

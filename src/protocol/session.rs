@@ -12,6 +12,7 @@ use super::{MAX_LINE, NAME, SAFE_PAYLOAD};
 /// A program and its version.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "ProgramInfo"))]
 pub struct Program {
     /// Name of the program.
     pub name: String,
@@ -88,7 +89,7 @@ pub enum LogLevel {
 /// Parameters of `initialize`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Initialize {
+pub struct InitializeRequest {
     /// Protocol version that the host chose.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub protocol: u32,
@@ -106,7 +107,7 @@ pub struct Initialize {
 /// Result of `initialize`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Initialized {
+pub struct InitializeResult {
     /// Protocol version in force.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub protocol: u32,
@@ -127,7 +128,7 @@ pub enum ShutdownMode {
 /// Parameters of `shutdown`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Shutdown {
+pub struct ShutdownRequest {
     /// Default: `drain`.
     #[serde(default)]
     pub mode: ShutdownMode,
@@ -139,7 +140,7 @@ pub struct Shutdown {
 /// Result of `shutdown`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ShutDown {
+pub struct ShutdownResult {
     /// Requests that were cancelled.
     #[cfg_attr(test, schemars(inner(range(min = 1))))]
     pub aborted: Vec<u64>,

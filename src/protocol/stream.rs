@@ -56,7 +56,7 @@ pub struct StreamBegin {
 /// `progress`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ProgressReport {
+pub struct ProgressNotification {
     /// The request.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,

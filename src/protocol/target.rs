@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use super::{MAX_OLDER_THAN_S, MAX_PROGRESS_MS, MAX_TARGET, MIN_PROGRESS_MS};
-use crate::config::{Addressing, Limits, LimitsChange, TargetSettings};
+use crate::config::{AddressingStyle, Limits, LimitsUpdate, S3Config};
 #[cfg(test)]
 use crate::config::{MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MOST_PARALLEL_PARTS};
 #[cfg(test)]
 use crate::error::{CONTROL, MAX_TEXT};
-use crate::error::{Error, ErrorData, Fact};
+use crate::error::{Detail, Error, ErrorData};
 
 /// Parameters of `target.open`.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct TargetOpen {
+pub struct TargetOpenRequest {
     /// Name that the host gives to the target; opening it again replaces it.
     #[cfg_attr(test, schemars(length(min = 1, max = MAX_TARGET)))]
     pub target: String,
     /// Where the backups live.
-    pub config: TargetSettings,
+    pub config: S3Config,
 }
 
 /// Parameters of `target.close`, and result of both.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct TargetRef {
+pub struct TargetRequest {
     /// Name of the target.
     pub target: String,
 }
@@ -35,18 +35,18 @@ pub struct TargetRef {
 /// Parameters of `target.update`.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct TargetUpdate {
+pub struct TargetUpdateRequest {
     /// Name of the target.
     pub target: String,
     /// What changes.
-    #[serde(deserialize_with = "LimitsChange::of_object")]
-    pub limits: LimitsChange,
+    #[serde(deserialize_with = "LimitsUpdate::of_object")]
+    pub limits: LimitsUpdate,
 }
 
 /// Result of `target.update`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct TargetUpdated {
+pub struct TargetUpdateResult {
     /// Name of the target.
     pub target: String,
     /// All that is in force now.
@@ -59,21 +59,21 @@ pub struct TargetUpdated {
 pub struct LimitsInForce {
     /// `null`: no limit.
     #[cfg_attr(test, schemars(range(min = MIN_BYTES_PER_SECOND)))]
-    pub max_bytes_per_second: Option<u64>,
+    pub bandwidth_limit: Option<u64>,
     /// Parts of one transfer that are on their way at the same time.
     #[cfg_attr(test, schemars(range(min = 1, max = MOST_PARALLEL_PARTS)))]
-    pub max_parallel_parts: usize,
+    pub concurrency: usize,
     /// Memory that transfers of this target are measured against.
     #[cfg_attr(test, schemars(range(min = MIN_MEMORY_BUDGET)))]
-    pub memory_budget_bytes: u64,
+    pub memory: u64,
 }
 
 impl From<Limits> for LimitsInForce {
     fn from(limits: Limits) -> Self {
         Self {
-            max_bytes_per_second: limits.max_bytes_per_second,
-            max_parallel_parts: limits.max_parallel_parts,
-            memory_budget_bytes: limits.memory_budget,
+            bandwidth_limit: limits.bandwidth_limit,
+            concurrency: limits.concurrency,
+            memory: limits.memory_budget,
         }
     }
 }
@@ -95,6 +95,7 @@ pub struct Common {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, schemars(rename = "ValidateLevel"))]
 pub enum Level {
     /// Looks only.
     Read,
@@ -106,7 +107,7 @@ pub enum Level {
 /// Parameters of `target.validate`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Validate {
+pub struct ValidateRequest {
     /// Name of the target.
     pub target: String,
     /// Default: `write`.
@@ -121,6 +122,7 @@ pub struct Validate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, schemars(rename = "CheckStatus"))]
 pub enum Status {
     /// It is as it should be.
     Passed,
@@ -148,19 +150,19 @@ pub struct Check {
     pub message: Option<String>,
     /// The same for the host's own wording.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub facts: BTreeMap<String, Fact>,
+    pub details: BTreeMap<String, Detail>,
     /// Why it failed, or what to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CheckError>,
 }
 
-/// The error of a check: that of a request, with its sentence beside the facts.
+/// The error of a check: that of a request, with its sentence beside the details.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckError {
     /// English, for logs.
     pub message: String,
-    /// The facts.
+    /// The details.
     #[serde(flatten)]
     pub data: ErrorData,
 }
@@ -168,13 +170,13 @@ pub struct CheckError {
 /// Result of `target.validate`. A bad target is a result, not an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Validated {
+pub struct ValidateResult {
     /// Whether no check failed.
     pub ok: bool,
     /// The checks in the order in which they ran.
     pub checks: Vec<Check>,
     /// What is in force.
-    pub facts: TargetFacts,
+    pub details: TargetDetails,
     /// Other settings than the given ones, which work as far as the listing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<Suggestion>,
@@ -197,15 +199,15 @@ pub struct Suggestion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
     /// As in the settings.
-    #[cfg_attr(test, schemars(extend("enum" = [Addressing::Path, Addressing::Virtual, null])))]
+    #[cfg_attr(test, schemars(extend("enum" = [AddressingStyle::Path, AddressingStyle::Virtual, null])))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub addressing: Option<Addressing>,
+    pub addressing_style: Option<AddressingStyle>,
 }
 
-/// Parameters of `target.sweep`.
+/// Parameters of `target.cleanup`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Sweep {
+pub struct CleanupRequest {
     /// Name of the target.
     pub target: String,
     /// Seconds without a sign of life after which something is left over, 0 to 31,536,000.
@@ -227,12 +229,12 @@ fn one_day() -> u64 {
     24 * 60 * 60
 }
 
-/// Result of `target.sweep`.
+/// Result of `target.cleanup`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Swept {
+pub struct CleanupResult {
     /// What was left over, in the order of the keys, as far as it fits into a line.
-    pub leftovers: Vec<Leftover>,
+    pub items: Vec<CleanupItem>,
     /// Whether there was more.
     pub more: bool,
 }
@@ -240,15 +242,15 @@ pub struct Swept {
 /// Something that belongs to no backup and that nobody is working on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Leftover {
+pub struct CleanupItem {
     /// What it is.
-    pub kind: LeftoverKind,
+    pub kind: CleanupItemKind,
     /// Key of the object, or of the one that it should have become.
     pub key: String,
     /// Seconds since somebody worked on it.
     pub idle_s: u64,
     /// What became of it.
-    pub status: LeftoverStatus,
+    pub status: CleanupItemStatus,
     /// Why it could not be removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CheckError>,
@@ -258,7 +260,7 @@ pub struct Leftover {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum LeftoverKind {
+pub enum CleanupItemKind {
     /// A multipart upload that was neither completed nor aborted.
     Upload,
     /// The archive of a backup without its document.
@@ -273,7 +275,7 @@ pub enum LeftoverKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum LeftoverStatus {
+pub enum CleanupItemStatus {
     /// It is gone.
     Removed,
     /// It is still there, because nobody asked to remove it.
@@ -285,14 +287,14 @@ pub enum LeftoverStatus {
 /// What is in force for a target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct TargetFacts {
+pub struct TargetDetails {
     /// Address of the service.
     pub endpoint: String,
     /// Region that signatures name.
     pub region: String,
     /// `path` or `virtual`.
-    #[cfg_attr(test, schemars(extend("enum" = [Addressing::Path, Addressing::Virtual])))]
-    pub addressing: Addressing,
+    #[cfg_attr(test, schemars(extend("enum" = [AddressingStyle::Path, AddressingStyle::Virtual])))]
+    pub addressing_style: AddressingStyle,
     /// Name of the provider in `protocol/providers.json`, when its host is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,

@@ -8,7 +8,7 @@ use super::{CheckError, Common};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Depth {
+pub enum VerifyLevel {
     /// At lengths only; no byte of the archive is read.
     Quick,
     /// At every byte.
@@ -19,14 +19,14 @@ pub enum Depth {
 /// Parameters of `backup.verify`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Verify {
+pub struct VerifyRequest {
     /// Name of the target.
     pub target: String,
     /// Identity of the backup.
     pub backup_id: String,
     /// Default: `full`.
     #[serde(default)]
-    pub level: Depth,
+    pub level: VerifyLevel,
     /// Deadline and progress.
     #[serde(flatten)]
     pub common: Common,
@@ -36,25 +36,25 @@ pub struct Verify {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Condition {
+pub enum VerifyStatus {
     /// Every byte is the one that was stored.
-    Whole,
+    Ok,
     /// Nothing speaks against it, and not every byte could be compared, or was to be.
-    Plausible,
+    Unverified,
     /// It is not what was stored, and cannot be restored as it is.
-    Broken,
+    Damaged,
 }
 
 /// Result of `backup.verify`. A broken backup is a result, not an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Verified {
+pub struct VerifyResult {
     /// Identity of the backup.
     pub backup_id: String,
     /// How closely it was looked at.
-    pub level: Depth,
+    pub level: VerifyLevel,
     /// What was found.
-    pub status: Condition,
+    pub status: VerifyStatus,
     /// Length of the stored archive; 0 where there is none, or where it was not looked at.
     pub length: u64,
     /// How it is broken.

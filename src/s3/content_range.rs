@@ -31,7 +31,7 @@ impl ContentRange {
     /// Whether an answer holds the bytes that were asked for, of an object of `size` bytes.
     ///
     /// # Errors
-    /// `changed` when the object has another size by now, `unsupported_feature` when the server does
+    /// `modified` when the object has another size by now, `unsupported_feature` when the server does
     /// not do ranges, `remote_error` when it sends others.
     pub(super) fn check(header: Option<&str>, wanted: &Range<u64>, size: u64) -> Result<()> {
         let Some(header) = header else {
@@ -42,7 +42,7 @@ impl ContentRange {
         let Some(sent) = Self::read(header) else { return Err(wrong("it is no range".to_owned())) };
         if sent.whole.is_some_and(|whole| whole != size) {
             return Err(Error::new(
-                Code::Changed,
+                Code::Modified,
                 "the object was replaced while it was being read: start again",
             ));
         }
@@ -58,7 +58,7 @@ impl ContentRange {
 
 fn no_ranges() -> Error {
     let message = "GetObject: the server sends the whole object in place of a range";
-    Error::new(Code::UnsupportedFeature, message).fact("feature", "Range")
+    Error::new(Code::UnsupportedFeature, message).detail("feature", "Range")
 }
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
         for other in ["bytes 0-9/100", "bytes 11-19/100", "bytes 10-20/100", "junk"] {
             assert_eq!(code(Some(other), 10..20), Err(Code::RemoteError), "{other}");
         }
-        assert_eq!(code(Some("bytes 10-19/101"), 10..20), Err(Code::Changed));
+        assert_eq!(code(Some("bytes 10-19/101"), 10..20), Err(Code::Modified));
         assert_eq!(code(None, 10..20), Err(Code::UnsupportedFeature));
     }
 }

@@ -70,7 +70,7 @@ impl Asked {
         let explained = if said.starts_with("KMS.") && wish.key_id.is_some() {
             let field = "server_side_encryption_key_id";
             let message = format!("the server cannot use this key of KMS ({said}): check the key");
-            Error::new(Code::InvalidConfig, message).field(field).fact("field", field)
+            Error::new(Code::InvalidConfig, message).field(field).detail("field", field)
         } else {
             unsupported(format!(
                 "the server refuses server-side encryption with {algorithm} ({}): set another \
@@ -83,7 +83,7 @@ impl Asked {
 }
 
 fn unsupported(message: String) -> Error {
-    Error::new(Code::UnsupportedFeature, message).field(FIELD).fact("feature", HEADER)
+    Error::new(Code::UnsupportedFeature, message).field(FIELD).detail("feature", HEADER)
 }
 
 impl Bucket {

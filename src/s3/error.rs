@@ -179,5 +179,5 @@ where
 /// An answer of which a member cannot be read.
 pub(super) fn invalid_response(operation: Operation, member: &'static str, why: &str) -> Error {
     let message = format!("{}: invalid response: {member}: {why}", operation.name());
-    Error::new(Code::RemoteError, message).fact("member", member)
+    Error::new(Code::RemoteError, message).detail("member", member)
 }

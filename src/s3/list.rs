@@ -267,7 +267,7 @@ impl Bucket {
              may live there",
             self.endpoint
         );
-        Err(Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", "not_s3"))
+        Err(Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", "not_s3"))
     }
 
     /// The unfinished multipart uploads whose keys begin with `prefix`, at most 5,000 and the rest of a
@@ -293,7 +293,7 @@ impl Bucket {
             let output = match listed.await {
                 Ok(output) => output,
                 // rclone, when there is none.
-                Err(error) if error.code() == Code::Changed => return Ok(found),
+                Err(error) if error.code() == Code::Modified => return Ok(found),
                 Err(error) => return Err(error),
             };
             let before = found.len();

@@ -61,7 +61,7 @@ pub use self::onward::Onward;
 pub use self::payload::Payload;
 use self::quirks::{InForce, Quirks};
 use crate::config::TargetConfig;
-use crate::error::{Code, Fact, Result};
+use crate::error::{Code, Detail, Result};
 use crate::progress::Progress;
 
 /// How often one call is tried, the first time included.
@@ -236,7 +236,7 @@ impl Bucket {
             // The SDK measures the difference of the clocks on every answer that has a believable date,
             // and signs with the server's time from the next request on.
             let corrected = error.code() == Code::ClockSkew
-                && matches!(error.facts().get("skew_s"), Some(Fact::Number(skew))
+                && matches!(error.details().get("skew_s"), Some(Detail::Number(skew))
                     if skew.unsigned_abs() <= SKEW.as_secs())
                 && corrections < CORRECTIONS;
             corrections += u8::from(corrected);

@@ -266,7 +266,7 @@ impl Upload {
                 .boxed()
         });
         match aborted.await {
-            Err(error) if !matches!(error.code(), Code::Changed | Code::NotFound) => Err(error),
+            Err(error) if !matches!(error.code(), Code::Modified | Code::NotFound) => Err(error),
             _ => Ok(()),
         }
     }

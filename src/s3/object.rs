@@ -158,7 +158,7 @@ impl Bucket {
                 ),
             )
             .field("endpoint")
-            .fact("reason", "not_s3")
+            .detail("reason", "not_s3")
         })
     }
 
@@ -258,7 +258,7 @@ impl Bucket {
                     Code::TooLarge,
                     format!("{key} has more than the {limit} bytes that such an object may have"),
                 )
-                .fact("limit", limit));
+                .detail("limit", limit));
             }
         }
         Ok(content.freeze())
@@ -268,7 +268,7 @@ impl Bucket {
     /// is there. After a broken connection it goes on where that broke.
     ///
     /// # Errors
-    /// `changed` when the object is another one by now, `not_found` when it is gone.
+    /// `modified` when the object is another one by now, `not_found` when it is gone.
     pub async fn get_range(
         &self,
         whole: &ObjectInfo,
@@ -286,7 +286,7 @@ impl Bucket {
                 Ok(()) if content.len() == wanted => return Ok(()),
                 Ok(()) => (
                     Error::new(Code::NetworkLost, "the storage ended the object too early")
-                        .fact("stage", "http"),
+                        .detail("stage", "http"),
                     true,
                 ),
                 Err(error) => (error, false),
@@ -332,7 +332,7 @@ impl Bucket {
         // Some servers ignore If-Match.
         if output.e_tag.as_deref().is_some_and(is_other) {
             return Err(Error::new(
-                Code::Changed,
+                Code::Modified,
                 "the object was replaced while it was being read: start again",
             ));
         }
@@ -344,7 +344,7 @@ impl Bucket {
                     Code::UnsupportedFeature,
                     "the storage sent more than the range that was asked for",
                 )
-                .fact("feature", "Range"));
+                .detail("feature", "Range"));
             }
             content.push(&chunk).map_err(no_memory)?;
         }

@@ -43,7 +43,7 @@ impl Onward {
     fn nowhere(&self, why: &str) -> Error {
         let what = self.operation.name();
         Error::new(Code::RemoteError, format!("{what}: invalid response: {why}"))
-            .fact("member", "IsTruncated")
+            .detail("member", "IsTruncated")
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::Operation;
-use crate::config::{Addressing, Provider, TargetConfig};
-use crate::error::{Code, Error, Fact};
+use crate::config::{AddressingStyle, Provider, TargetConfig};
+use crate::error::{Code, Detail, Error};
 use crate::system::now;
 
 /// The feature that an error names when a storage wants the header.
@@ -29,7 +29,7 @@ pub(super) struct Quirks {
 #[derive(Clone, Copy, Debug)]
 struct MayLearn {
     region: bool,
-    addressing: bool,
+    addressing_style: bool,
 }
 
 /// How requests are made at the moment.
@@ -53,7 +53,7 @@ impl Quirks {
         Self {
             may_learn: Mutex::new(MayLearn {
                 region: !config.region_given && !in_host,
-                addressing: !config.addressing_given,
+                addressing_style: !config.addressing_given,
             }),
             ahead_s: AtomicI64::new(0),
             in_force: Mutex::new(InForce {
@@ -98,8 +98,8 @@ impl Quirks {
         let mut now = self.lock();
         let conditional =
             matches!(operation, Operation::PutObject | Operation::CompleteMultipartUpload);
-        let text = |name| match error.facts().get(name) {
-            Some(Fact::Text(text)) => Some(text.as_str()),
+        let text = |name| match error.details().get(name) {
+            Some(Detail::Text(text)) => Some(text.as_str()),
             _ => None,
         };
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing is learned from the others")]
@@ -113,12 +113,12 @@ impl Quirks {
                 }
                 before.region != now.region
             }
-            Code::WrongAddressing => {
-                let path_style = text("use") == Some(Addressing::Path.as_str());
+            Code::WrongAddressingStyle => {
+                let path_style = text("use") == Some(AddressingStyle::Path.as_str());
                 let is_new = before.path_style == now.path_style && now.path_style != path_style;
-                if may_learn.addressing && is_new {
-                    may_learn.addressing = false;
-                    tracing::info!(path_style, "the storage wants the other addressing");
+                if may_learn.addressing_style && is_new {
+                    may_learn.addressing_style = false;
+                    tracing::info!(path_style, "the storage wants the other addressing style");
                     now.path_style = path_style;
                 }
                 before.path_style != now.path_style

@@ -37,7 +37,7 @@ pub(super) fn client_config(config: &TargetConfig) -> Result<ClientConfig> {
                  SSL_CERT_FILE, or give the certificate of your storage",
             )
             .field("ca_certificate")
-            .fact("reason", "unknown_issuer")
+            .detail("reason", "unknown_issuer")
         })?)
     } else {
         tracing::warn!("certificates are not checked: anybody on the way can read and change data");
@@ -58,7 +58,7 @@ pub(super) fn for_proxy(variable: &str) -> Result<ClientConfig> {
             "this machine has no trusted certificates to check the https:// proxy in {variable} \
              against: install ca-certificates, or set SSL_CERT_FILE"
         );
-        Error::new(Code::CannotConnect, message).fact("stage", "proxy")
+        Error::new(Code::CannotConnect, message).detail("stage", "proxy")
     })?;
     with(provider, Arc::new(verifier))
 }

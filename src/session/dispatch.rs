@@ -21,9 +21,10 @@ use crate::journal::Journal;
 use crate::logging;
 use crate::ops::{self, Cancel, Cause};
 use crate::protocol::{
-    self, AgentLimits, Hello, Initialize, Initialized, MAX_ID, MAX_LINE, MAX_PAYLOAD, MAX_REQUESTS,
-    MAX_TARGET, MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutDown, Shutdown, ShutdownMode,
-    StreamCredit, StreamData, StreamEnd, TargetOpen, TargetRef, TargetUpdate,
+    self, AgentLimits, Hello, InitializeRequest, InitializeResult, MAX_ID, MAX_LINE, MAX_PAYLOAD,
+    MAX_REQUESTS, MAX_TARGET, MAX_TRANSFERS, Program, SAFE_PAYLOAD, ShutdownMode, ShutdownRequest,
+    ShutdownResult, StreamCredit, StreamData, StreamEnd, TargetOpenRequest, TargetRequest,
+    TargetUpdateRequest,
 };
 
 /// The state of one session.
@@ -78,7 +79,7 @@ impl Session {
                 name: env!("CARGO_PKG_NAME").to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            capabilities: ["target.s3", "target.update", "download.range", "verify", "recover"]
+            capabilities: ["target.s3", "target.update", "download.range", "verify", "repair"]
                 .into_iter()
                 .chain(self.journal.is_some().then_some("upload.resume"))
                 .map(|name| (name.to_owned(), empty()))
@@ -123,7 +124,7 @@ impl Session {
                         Code::InvalidRequest,
                         format!("the id of a request must be an integer from 1 to {MAX_ID}"),
                     )
-                    .fact("member", "id");
+                    .detail("member", "id");
                     self.outbox.respond(None, Err(error)).await;
                     return None;
                 };
@@ -133,7 +134,7 @@ impl Session {
                 // The agent asks nothing, so an answer cannot be meant for it either.
                 tracing::warn!(has_id = id.is_some(), "a message without a method");
                 let error = Error::new(Code::InvalidRequest, "the message has no method")
-                    .fact("member", "method");
+                    .detail("member", "method");
                 self.outbox.respond(None, Err(error)).await;
                 None
             }
@@ -195,7 +196,7 @@ impl Session {
                 Code::DuplicateId,
                 format!("the id {id} belongs to a request that is still running"),
             )
-            .fact("member", "id");
+            .detail("member", "id");
             return self.broken(error).await;
         }
         let dispatching = AssertUnwindSafe(self.dispatch(id, method, params)).catch_unwind();
@@ -232,8 +233,8 @@ impl Session {
             "target.update" => return self.update(id, read(params)?).await,
             "target.close" => return self.close(id, read(params)?).await,
             "target.validate" => Work::Validate(read(params)?),
-            "target.sweep" => Work::Sweep(read(params)?),
-            "target.recover" => Work::Recover(read(params)?),
+            "target.cleanup" => Work::Cleanup(read(params)?),
+            "target.repair" => Work::Repair(read(params)?),
             "backup.verify" => Work::Verify(read(params)?),
             "backup.list" => Work::List(read(params)?),
             "backup.get" => Work::Get(read(params)?),
@@ -245,7 +246,7 @@ impl Session {
                     Code::MethodNotFound,
                     format!("unknown method \"{method}\""),
                 )
-                .fact("method", method));
+                .detail("method", method));
             }
         };
         self.start(id, work, Running::new(Kind::Work, Cancel::default()))
@@ -259,7 +260,7 @@ impl Session {
             let running = Running::new(Kind::Work, cancel);
             self.start(id, work, Running { inbound: Some(inbound), ..running })
         } else {
-            let request: protocol::Download = read(params)?;
+            let request: protocol::DownloadRequest = read(params)?;
             let (sender, receiver) = watch::channel(request.up_to);
             let work = Work::Download(request, receiver);
             let running = Running::new(Kind::Work, cancel);
@@ -267,7 +268,7 @@ impl Session {
         }
     }
 
-    fn initialize(&mut self, request: &Initialize) -> Result<Initialized> {
+    fn initialize(&mut self, request: &InitializeRequest) -> Result<InitializeResult> {
         if self.initialized {
             return Err(Error::new(Code::InvalidRequest, "initialize came twice"));
         }
@@ -277,14 +278,14 @@ impl Session {
                 Code::UnsupportedProtocol,
                 format!("protocol {} is not supported", request.protocol),
             )
-            .fact("supported", crate::error::Fact::Numbers(supported)));
+            .detail("supported", crate::error::Detail::Numbers(supported)));
         }
         let wrong = |member: &'static str| {
             Error::new(
                 Code::InvalidParams,
                 format!("the member \"{member}\" must be at least 65536"),
             )
-            .fact("member", member)
+            .detail("member", member)
         };
         if request.limits.max_line.is_some_and(|limit| limit < MAX_LINE) {
             return Err(wrong("limits.max_line"));
@@ -302,18 +303,18 @@ impl Session {
         if let Some(client) = &request.client {
             tracing::info!(host = client.name, version = client.version, "a host is connected");
         }
-        Ok(Initialized { protocol: protocol::VERSION })
+        Ok(InitializeResult { protocol: protocol::VERSION })
     }
 
     /// The name stands for the new target at once; what it is will be known when it is open.
-    fn open(&mut self, id: u64, request: TargetOpen) -> Result<()> {
-        let TargetOpen { target, config } = request;
+    fn open(&mut self, id: u64, request: TargetOpenRequest) -> Result<()> {
+        let TargetOpenRequest { target, config } = request;
         if target.is_empty() || target.len() > MAX_TARGET {
             return Err(Error::new(
                 Code::InvalidParams,
                 format!("the member \"target\" must have 1 to {MAX_TARGET} bytes"),
             )
-            .fact("member", "target"));
+            .detail("member", "target"));
         }
         let cancel = self.begin(id, Kind::Target)?;
         let (journal, outbox, table) =
@@ -326,7 +327,7 @@ impl Session {
             }
             table.remove(id);
             let told = opened.as_ref().map_err(Clone::clone);
-            let told = told.and_then(|_| answer(&TargetRef { target: name }));
+            let told = told.and_then(|_| answer(&TargetRequest { target: name }));
             // Before requests on the target go on, so that its answer comes before theirs.
             outbox.respond(Some(id), told).await;
             table.answered();
@@ -337,8 +338,8 @@ impl Session {
     }
 
     /// What comes after it finds the target changed, even if that is still opening.
-    async fn update(&mut self, id: u64, request: TargetUpdate) -> Result<()> {
-        let TargetUpdate { target: name, limits } = request;
+    async fn update(&mut self, id: u64, request: TargetUpdateRequest) -> Result<()> {
+        let TargetUpdateRequest { target: name, limits } = request;
         let slot = self.targets.get(&name)?;
         if let Some(Some(target)) = slot.peek() {
             let updated = targets::update(&name, target, limits)?;
@@ -363,7 +364,7 @@ impl Session {
         Ok(())
     }
 
-    async fn close(&mut self, id: u64, request: TargetRef) -> Result<()> {
+    async fn close(&mut self, id: u64, request: TargetRequest) -> Result<()> {
         let slot = self.targets.close(&request.target)?;
         if slot.peek().is_some() {
             self.outbox.respond(Some(id), answer(&request)).await;
@@ -399,7 +400,7 @@ impl Session {
             return Ok(());
         }
         let message = format!("{MAX_REQUESTS} requests are running: wait for one to end");
-        Err(Error::new(Code::Busy, message).fact("max_requests", MAX_REQUESTS as u64))
+        Err(Error::new(Code::Busy, message).detail("max_requests", MAX_REQUESTS as u64))
     }
 
     fn start(&self, id: u64, work: Work, running: Running) -> Result<()> {
@@ -420,7 +421,7 @@ impl Session {
         Ok(())
     }
 
-    fn shut_down(&self, id: u64, request: Shutdown) {
+    fn shut_down(&self, id: u64, request: ShutdownRequest) {
         self.ending.store(true, Ordering::Relaxed);
         let (outbox, table) = (self.outbox.clone(), self.table.clone());
         let end = |table: &Table| table.cancel_all(&Cause::ToldToEnd);
@@ -436,7 +437,7 @@ impl Session {
             table.idle(CLEANUP).await;
             table.all_answered(CLEANUP).await;
             // Answers of transfers lie behind their data, and this one comes after them.
-            outbox.respond_after_data(id, answer(&ShutDown { aborted })).await;
+            outbox.respond_after_data(id, answer(&ShutdownResult { aborted })).await;
         });
     }
 }

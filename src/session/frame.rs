@@ -80,7 +80,7 @@ impl<R: BufRead> Reader<R> {
         self.try_read().unwrap_or_else(|why| {
             Input::Broken(
                 Error::new(Code::ParseError, format!("{why} (line {})", self.lines))
-                    .fact("line", self.lines),
+                    .detail("line", self.lines),
             )
         })
     }

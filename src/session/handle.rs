@@ -14,8 +14,8 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{self, Cancel, Entry, Listing, Target};
 use crate::progress::Progress;
 use crate::protocol::{
-    BackupRef, Common, Deleted, Download, Got, List, Listed, MAX_PAGE, PAGE_BYTES, Recover, Sweep,
-    Upload, Validate, Verify,
+    BackupRequest, CleanupRequest, Common, DeleteResult, DownloadRequest, GetResult, ListRequest,
+    ListResult, MAX_PAGE, PAGE_BYTES, RepairRequest, UploadRequest, ValidateRequest, VerifyRequest,
 };
 
 /// Reads parameters, naming the member that is wrong.
@@ -27,7 +27,7 @@ pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> 
     if !params.starts_with('{') {
         // Positional parameters of JSON-RPC, which this protocol does not have.
         return Err(Error::new(Code::InvalidParams, "the member \"params\" must be an object")
-            .fact("member", "params"));
+            .detail("member", "params"));
     }
     let mut json = serde_json::Deserializer::from_str(params);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -45,29 +45,29 @@ pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> 
             None => (path, "has a wrong type or value"),
         };
         Error::new(Code::InvalidParams, format!("the member \"{member}\" {problem}"))
-            .fact("member", member)
+            .detail("member", member)
     })
 }
 
 /// A request on a target, ready to run.
 pub(super) enum Work {
-    Validate(Validate),
-    Sweep(Sweep),
-    Recover(Recover),
-    Upload(Upload, Arc<Inbound>),
-    Download(Download, watch::Receiver<u64>),
-    Verify(Verify),
-    List(List),
-    Get(BackupRef),
-    Delete(BackupRef),
+    Validate(ValidateRequest),
+    Cleanup(CleanupRequest),
+    Repair(RepairRequest),
+    Upload(UploadRequest, Arc<Inbound>),
+    Download(DownloadRequest, watch::Receiver<u64>),
+    Verify(VerifyRequest),
+    List(ListRequest),
+    Get(BackupRequest),
+    Delete(BackupRequest),
 }
 
 impl Work {
     pub(super) fn target(&self) -> &str {
         match self {
             Self::Validate(request) => &request.target,
-            Self::Sweep(request) => &request.target,
-            Self::Recover(request) => &request.target,
+            Self::Cleanup(request) => &request.target,
+            Self::Repair(request) => &request.target,
             Self::Upload(request, _) => &request.target,
             Self::Download(request, _) => &request.target,
             Self::Verify(request) => &request.target,
@@ -79,8 +79,8 @@ impl Work {
     pub(super) fn common(&self) -> Common {
         match self {
             Self::Validate(request) => request.common,
-            Self::Sweep(request) => request.common,
-            Self::Recover(request) => request.common,
+            Self::Cleanup(request) => request.common,
+            Self::Repair(request) => request.common,
             Self::Upload(request, _) => request.common,
             Self::Download(request, _) => request.common,
             Self::Verify(request) => request.common,
@@ -94,8 +94,8 @@ impl Work {
         match self {
             Self::Upload(..) | Self::Download(..) => true,
             Self::Validate(_)
-            | Self::Sweep(_)
-            | Self::Recover(_)
+            | Self::Cleanup(_)
+            | Self::Repair(_)
             | Self::Verify(_)
             | Self::List(_)
             | Self::Get(_)
@@ -110,17 +110,17 @@ impl Work {
             Self::Validate(request) => {
                 answer(&ops::validate(&target, request.level, &cancel).await?)
             }
-            Self::Sweep(Sweep { older_than_s, dry_run, objects, .. }) => {
+            Self::Cleanup(CleanupRequest { older_than_s, dry_run, objects, .. }) => {
                 let older_than = Duration::from_secs(older_than_s);
-                let sweep = ops::Sweep { older_than, dry_run, objects };
-                let mut swept = ops::sweep(&target, sweep, &cancel).await?;
-                swept.more = shorten(&mut swept.leftovers);
-                answer(&swept)
+                let cleanup = ops::Cleanup { older_than, dry_run, objects };
+                let mut cleaned = ops::cleanup(&target, cleanup, &cancel).await?;
+                cleaned.more = shorten(&mut cleaned.items);
+                answer(&cleaned)
             }
-            Self::Recover(Recover { dry_run, .. }) => {
-                let mut recovered = ops::recover(&target, dry_run, &cancel).await?;
-                recovered.more = shorten(&mut recovered.archives);
-                answer(&recovered)
+            Self::Repair(RepairRequest { dry_run, .. }) => {
+                let mut repaired = ops::repair(&target, dry_run, &cancel).await?;
+                repaired.more = shorten(&mut repaired.archives);
+                answer(&repaired)
             }
             Self::Upload(request, inbound) => {
                 let mut source = InboundSource { id, inbound, outbox };
@@ -129,7 +129,7 @@ impl Work {
                     size: request.size,
                     exact: request.exact,
                     if_exists: request.if_exists,
-                    outage: Duration::from_millis(request.outage_ms),
+                    outage: Duration::from_millis(request.retry_for_ms),
                     resume: Duration::from_secs(request.resume_s),
                 };
                 answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
@@ -139,13 +139,13 @@ impl Work {
                 let download = ops::Download {
                     id: request.backup_id,
                     offset: request.offset,
-                    outage: Duration::from_millis(request.outage_ms),
+                    outage: Duration::from_millis(request.retry_for_ms),
                 };
                 let done = ops::download(&target, download, &mut sink, &progress, &cancel).await?;
                 sink.end().await;
                 answer(&done)
             }
-            Self::Verify(Verify { backup_id, level, .. }) => {
+            Self::Verify(VerifyRequest { backup_id, level, .. }) => {
                 let verify = ops::Verify { id: backup_id, level };
                 answer(&ops::verify(&target, verify, &progress, &cancel).await?)
             }
@@ -159,11 +159,11 @@ impl Work {
             }
             Self::Get(request) => {
                 let backup = ops::get(&target, &request.backup_id, &cancel).await?;
-                answer(&Got { backup: backup.as_ref().clone() })
+                answer(&GetResult { backup: backup.as_ref().clone() })
             }
             Self::Delete(request) => {
                 ops::delete(&target, &request.backup_id, &cancel).await?;
-                answer(&Deleted { deleted: true })
+                answer(&DeleteResult { deleted: true })
             }
         }
     }
@@ -181,7 +181,7 @@ pub(super) struct Context {
 }
 
 /// The entries behind `cursor`, as many as fit.
-fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<Listed> {
+fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<ListResult> {
     use std::ops::Bound;
     let size = size.unwrap_or(MAX_PAGE);
     if !(1..=MAX_PAGE).contains(&size) {
@@ -189,9 +189,9 @@ fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<
             Code::InvalidParams,
             format!("the member \"page_size\" must be 1 to {MAX_PAGE}"),
         )
-        .fact("member", "page_size"));
+        .detail("member", "page_size"));
     }
-    let mut listed = Listed { backups: Vec::new(), next: None, skipped: Vec::new() };
+    let mut listed = ListResult { backups: Vec::new(), next: None, skipped: Vec::new() };
     let mut bytes = 0;
     let mut last: Option<&String> = None;
     let start = cursor.map_or(Bound::Unbounded, Bound::Excluded);

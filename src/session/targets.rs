@@ -9,11 +9,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::runtime::Handle;
 
-use crate::config::{LimitsChange, TargetSettings};
+use crate::config::{LimitsUpdate, S3Config};
 use crate::error::{Code, Error, Result, shortened};
 use crate::journal::Journal;
 use crate::ops::Target;
-use crate::protocol::{MAX_TARGET, TargetUpdated};
+use crate::protocol::{MAX_TARGET, TargetUpdateResult};
 use crate::system::within;
 
 /// Time to open a target: to read two secrets and the certificates of the system.
@@ -76,7 +76,7 @@ fn is_empty(slot: &Slot) -> bool {
 ///
 /// # Errors
 /// Every code of a wrong setting; `local_io` when the files take too long.
-pub(super) async fn open(config: TargetSettings, journal: Option<Journal>) -> Result<Arc<Target>> {
+pub(super) async fn open(config: S3Config, journal: Option<Journal>) -> Result<Arc<Target>> {
     let runtime = Handle::current();
     let work = move || {
         let _inside = runtime.enter();
@@ -94,10 +94,14 @@ pub(super) async fn open(config: TargetSettings, journal: Option<Journal>) -> Re
 ///
 /// # Errors
 /// `invalid_config`, naming the field, and nothing is changed.
-pub(super) fn update(name: &str, target: &Target, limits: LimitsChange) -> Result<TargetUpdated> {
+pub(super) fn update(
+    name: &str,
+    target: &Target,
+    limits: LimitsUpdate,
+) -> Result<TargetUpdateResult> {
     let limits = target.change(limits)?;
     tracing::info!(target = name, ?limits, "limits are set");
-    Ok(TargetUpdated { target: name.to_owned(), limits: limits.into() })
+    Ok(TargetUpdateResult { target: name.to_owned(), limits: limits.into() })
 }
 
 fn failed() -> Error {
@@ -107,5 +111,5 @@ fn failed() -> Error {
 pub(super) fn unknown(target: &str) -> Error {
     let target = shortened(target, MAX_TARGET);
     Error::new(Code::TargetUnknown, format!("there is no target \"{target}\": open it first"))
-        .fact("target", target)
+        .detail("target", target)
 }

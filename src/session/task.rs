@@ -18,7 +18,7 @@ use super::targets::{self, Slot};
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause};
 use crate::progress::{Phase, Progress, Snapshot};
-use crate::protocol::{Common, MAX_PROGRESS_MS, MIN_PROGRESS_MS, ProgressReport};
+use crate::protocol::{Common, MAX_PROGRESS_MS, MIN_PROGRESS_MS, ProgressNotification};
 
 /// Progress is sent at least this often, even when nothing moved.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ impl Pace {
                     "the member \"progress_ms\" must be {MIN_PROGRESS_MS} to {MAX_PROGRESS_MS}"
                 ),
             )
-            .fact("member", "progress_ms"));
+            .detail("member", "progress_ms"));
         }
         Ok(Self {
             deadline_ms: common.deadline_ms,
@@ -139,7 +139,7 @@ async fn accompany(
     let mut deadline = pace.deadline_ms.and_then(|ms| Some((after(ms)?, ms)));
     let mut next = pace.progress.map(|pause| start + pause);
     let mut told: Option<(Instant, Snapshot)> = None;
-    let report = |snapshot: &Snapshot| ProgressReport { id, snapshot: snapshot.clone() };
+    let report = |snapshot: &Snapshot| ProgressNotification { id, snapshot: snapshot.clone() };
     loop {
         tokio::select! {
             biased;

@@ -113,7 +113,7 @@ impl Summary {
             name: name.to_owned(),
             size: self.length.unwrap_or(stored_size),
             stored_size,
-            verifiable: self.recorded_length.is_some(),
+            has_checksums: self.recorded_length.is_some(),
             metadata: self.metadata.clone(),
         }
     }
@@ -210,7 +210,7 @@ impl Documents {
         let most = object.size.max(SHORTEST);
         if most > MAX_DOCUMENT {
             let message = format!("metadata of {} bytes is too large to be listed", object.size);
-            return Err(Error::new(Code::TooLarge, message).fact("limit", MAX_DOCUMENT));
+            return Err(Error::new(Code::TooLarge, message).detail("limit", MAX_DOCUMENT));
         }
         let kib = u32::try_from((most * COPIES).div_ceil(1024)).unwrap_or(READING).min(READING);
         // Only fails when it is closed, which it never is.

@@ -118,7 +118,7 @@ impl Layout {
 }
 
 fn invalid(field: &'static str, message: String) -> Error {
-    Error::new(Code::InvalidConfig, message).field(field).fact("field", field)
+    Error::new(Code::InvalidConfig, message).field(field).detail("field", field)
 }
 
 /// The path that the setting `field` names, with a slash behind it unless it is empty.

@@ -216,8 +216,8 @@ impl Room {
                 Ok(summary)
             }
             _ => {
-                let message = "there is no room for its metadata: raise memory_budget_bytes";
-                Err(Error::new(Code::TooLarge, message).field("memory_budget_bytes"))
+                let message = "there is no room for its metadata: raise memory";
+                Err(Error::new(Code::TooLarge, message).field("memory"))
             }
         }
     }

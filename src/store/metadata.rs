@@ -256,7 +256,7 @@ fn read_ours(ours: &RawValue) -> Result<Digests> {
             Code::UnsupportedFeature,
             "a newer version of the agent wrote this backup: update the agent",
         )
-        .fact("feature", "metadata format"));
+        .detail("feature", "metadata format"));
     }
     let ours: Ours = serde_json::from_str(ours.get()).map_err(|_| corrupt())?;
     let sha256 = decoded(&ours.parts).ok_or_else(corrupt)?;

@@ -173,7 +173,7 @@ impl Store {
         match listing.find(id) {
             Some((_, Entry::Backup(backup))) => Ok(Arc::clone(backup)),
             Some((_, Entry::Skipped { skipped, .. })) => {
-                Err(Error::new(skipped.code, skipped.message.clone()).fact("backup_id", id))
+                Err(Error::new(skipped.code, skipped.message.clone()).detail("backup_id", id))
             }
             Some((_, Entry::Archive)) | None => Err(not_seen(&listing, id)),
         }
@@ -348,9 +348,9 @@ fn not_seen(listing: &Listing, id: &str) -> Error {
             format!("there is no backup with the id \"{id}\" that these keys may read"),
         )
         .field("bucket")
-        .fact("backup_id", id)
-        .fact("action", "s3:GetObject")
-        .fact("resource", skipped.key.as_str()),
+        .detail("backup_id", id)
+        .detail("action", "s3:GetObject")
+        .detail("resource", skipped.key.as_str()),
         None => no_such_backup(id),
     }
 }
@@ -364,5 +364,5 @@ pub(crate) fn taken(name: &str) -> Error {
 
 fn no_such_backup(id: &str) -> Error {
     Error::new(Code::NotFound, format!("there is no backup with the id \"{id}\""))
-        .fact("backup_id", id)
+        .detail("backup_id", id)
 }

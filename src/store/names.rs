@@ -59,7 +59,7 @@ impl Reserved {
         }
         if wanted.ids.contains(&here(id)) {
             let message = format!("a backup with the id \"{id}\" is being stored already");
-            return Err(Error::new(Code::AlreadyExists, message).fact("backup_id", id));
+            return Err(Error::new(Code::AlreadyExists, message).detail("backup_id", id));
         }
         let name = layout::candidates(wished, id)
             .find(|name| is_free(name) && !wanted.names.contains(&here(name)))

@@ -62,10 +62,10 @@ fn weight(layout: &Layout, page: &Page) -> usize {
 fn too_many(layout: &Layout) -> Error {
     let message = format!(
         "the objects in the folder \"{}\" are too many for the memory setting: raise \
-         memory_budget_bytes, or keep the backups in a folder of their own",
+         memory, or keep the backups in a folder of their own",
         layout.folder()
     );
-    Error::new(Code::TooLarge, message).field("memory_budget_bytes")
+    Error::new(Code::TooLarge, message).field("memory")
 }
 
 /// All objects of the layout's folder, with one request for each page, whether or not the bucket is

@@ -17,8 +17,8 @@ const TABLE: &str = "| storage: fault | call | check | what people read |\n|---|
 
 /// The checks that may find a recorded answer; none if it cannot come when a target is tried out.
 fn checks(row: &Row) -> &'static [&'static str] {
-    let (code, field, facts) = row.means;
-    let is_elsewhere = facts.iter().any(|(name, _)| *name == "expected");
+    let (code, field, details) = row.means;
+    let is_elsewhere = details.iter().any(|(name, _)| *name == "expected");
     match (row.operation, code) {
         (Operation::ListObjectsV2, Code::InvalidEndpoint) if is_elsewhere => &["region"],
         (Operation::ListObjectsV2, Code::InvalidEndpoint) => &["service"],
@@ -31,7 +31,7 @@ fn checks(row: &Row) -> &'static [&'static str] {
         }
         (Operation::ListObjectsV2, Code::BucketNotFound | Code::InvalidBucketName) => &["bucket"],
         (Operation::ListObjectsV2, Code::WrongRegion) => &["region"],
-        (Operation::ListObjectsV2, Code::WrongAddressing) => &["addressing"],
+        (Operation::ListObjectsV2, Code::WrongAddressingStyle) => &["addressing_style"],
         (Operation::ListObjectsV2, Code::Throttled | Code::RemoteError) => &["service", "list"],
         (Operation::ListObjectsV2, _) => &["list"],
         // The first write of an object that nobody else can know.
@@ -52,7 +52,7 @@ fn checks(row: &Row) -> &'static [&'static str] {
 /// Lets the storage answer so. What can be put right by other settings is answered once.
 fn play(server: &TestServer, row: &Row) {
     let (status, headers, body) = row.answer;
-    let once = matches!(row.means.0, Code::WrongRegion | Code::WrongAddressing);
+    let once = matches!(row.means.0, Code::WrongRegion | Code::WrongAddressingStyle);
     // What is no S3 answers everybody.
     let strangers = matches!(
         row.means.0,
@@ -84,14 +84,14 @@ async fn validated(server: &TestServer, row: &Row) -> Value {
         true => (row.endpoint, vec![("HTTP_PROXY", proxy.as_str()), ("NO_PROXY", "")]),
         false => (proxy.as_str(), vec![]),
     };
-    let changes = json!({"region": row.region, "addressing": "path"});
+    let changes = json!({"region": row.region, "addressing_style": "path"});
     let host = open(server, endpoint, changes, &environment).await.unwrap();
     host.call("target.validate", json!({"target": "t1"})).await.unwrap()
 }
 
 /// What is wrong with the result, if anything.
 fn fault(result: &Value, row: &Row, bucket: &str) -> Option<String> {
-    let (code, field, facts) = row.means;
+    let (code, field, details) = row.means;
     let checks = checks(row);
     let Some(check) = found(result) else { return Some(format!("no check failed: {result}")) };
     let error = &check["error"];
@@ -105,9 +105,9 @@ fn fault(result: &Value, row: &Row, bucket: &str) -> Option<String> {
     if error["field"].as_str().unwrap_or_default() != field {
         return wrong(&format!("not the field \"{field}\""));
     }
-    for (name, expected) in facts {
-        let fact = error["facts"][*name].to_string();
-        if fact.trim_matches('"') != expected.replace(BUCKET, bucket) {
+    for (name, expected) in details {
+        let detail = error["details"][*name].to_string();
+        if detail.trim_matches('"') != expected.replace(BUCKET, bucket) {
             return wrong(&format!("not {name} = {expected}"));
         }
     }

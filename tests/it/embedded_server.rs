@@ -104,7 +104,7 @@ async fn multipart_uploads_are_listed_completed_and_aborted() {
     abandoned.abort().await.unwrap();
     assert_eq!(server.open_uploads().await, []);
     let error = abandoned.send_part(1, &parts[2]).await.unwrap_err();
-    assert_eq!(error.code(), Code::Changed);
+    assert_eq!(error.code(), Code::Modified);
     assert_eq!(server.objects().await, [(key.to_owned(), 11 * MIB as u64)]);
 }
 

@@ -13,7 +13,7 @@ use s3_backup_agent::demo::server::EmbeddedServer;
 use tempfile::TempDir;
 
 use crate::cable::{Cable, State};
-use crate::e2e::kills::trouble::{Trouble, sweep};
+use crate::e2e::kills::trouble::{Trouble, cleanup};
 use crate::support::TestServer;
 
 /// The longest time without server, in addition to what it takes to start.
@@ -60,7 +60,7 @@ impl Embedded {
 
 impl Trouble for Embedded {
     /// The upload is forgotten.
-    const LASTING: &[&str] = &["changed"];
+    const LASTING: &[&str] = &["modified"];
 
     async fn strike(&mut self, random: &mut fastrand::Rng) {
         self.running = None;
@@ -132,12 +132,12 @@ async fn whenever_the_server_is_killed_nothing_is_lost_and_nothing_is_left() {
             let mut program = Program::start(&name);
             let variables = program.variables();
             let server = TestServer::named(|name| variables.get(name).cloned()).await;
-            sweep(&server, &server.config(), &mut program, 10).await;
+            cleanup(&server, &server.config(), &mut program, 10).await;
         }
         Err(_) => {
             let mut embedded = Embedded::start().await;
             let server = TestServer::named(|name| embedded.variable(name)).await;
-            sweep(&server, &server.config(), &mut embedded, 20).await;
+            cleanup(&server, &server.config(), &mut embedded, 20).await;
         }
     }
 }

@@ -36,8 +36,8 @@ const OPERATIONS: [&str; 13] = [
     "replace",
     "take back",
     "delete",
-    "sweep",
-    "recover",
+    "cleanup",
+    "repair",
     "validate read",
     "validate write",
 ];
@@ -55,9 +55,9 @@ const EXPECTED: [(&str, &[&str], &str); 16] = [
             "replace",
             "take back",
             "delete",
-            "sweep",
+            "cleanup",
             "verify",
-            "recover",
+            "repair",
         ],
         "access_denied s3:ListBucket",
     ),
@@ -66,7 +66,7 @@ const EXPECTED: [(&str, &[&str], &str); 16] = [
     ("s3:GetObject", &["list"], "skipped: access_denied"),
     (
         "s3:GetObject",
-        &["get", "download", "verify", "delete", "recover"],
+        &["get", "download", "verify", "delete", "repair"],
         "access_denied s3:GetObject",
     ),
     ("s3:GetObject", &["upload", "upload in parts", "replace"], "access_denied s3:GetObject"),
@@ -76,19 +76,19 @@ const EXPECTED: [(&str, &[&str], &str); 16] = [
         &["upload", "upload in parts", "replace", "take back"],
         "access_denied s3:PutObject",
     ),
-    ("s3:PutObject", &["recover"], "recoverable: access_denied s3:PutObject"),
+    ("s3:PutObject", &["repair"], "repairable: access_denied s3:PutObject"),
     ("s3:PutObject", &["validate write"], "write: access_denied s3:PutObject"),
     ("s3:DeleteObject", &["delete"], "access_denied s3:DeleteObject"),
     ("s3:DeleteObject", &["validate write"], "delete: access_denied s3:DeleteObject"),
     ("s3:AbortMultipartUpload", &["take back"], "length_mismatch, cleanup failed"),
-    ("s3:AbortMultipartUpload", &["sweep"], "failed: access_denied s3:AbortMultipartUpload"),
+    ("s3:AbortMultipartUpload", &["cleanup"], "failed: access_denied s3:AbortMultipartUpload"),
     (
         "s3:AbortMultipartUpload",
         &["validate write"],
         "multipart: access_denied s3:AbortMultipartUpload",
     ),
-    ("s3:ListBucketMultipartUploads", &["sweep"], "access_denied s3:ListBucketMultipartUploads"),
-    ("s3:ListMultipartUploadParts", &["sweep"], "access_denied s3:ListMultipartUploadParts"),
+    ("s3:ListBucketMultipartUploads", &["cleanup"], "access_denied s3:ListBucketMultipartUploads"),
+    ("s3:ListMultipartUploadParts", &["cleanup"], "access_denied s3:ListMultipartUploadParts"),
 ];
 
 /// Where a storage differs, whatever the right that is missing: storage, right (none: any),
@@ -157,7 +157,7 @@ fn grant(policy: &Value) {
 /// An error in short: its code and the right it names.
 fn named(error: &Value) -> String {
     let text = |value: &Value| value.as_str().map(|text| format!(" {text}")).unwrap_or_default();
-    let named = format!("{}{}", error["code"].as_str().unwrap(), text(&error["facts"]["action"]));
+    let named = format!("{}{}", error["code"].as_str().unwrap(), text(&error["details"]["action"]));
     if error["cleanup"] == "failed" { format!("{named}, cleanup failed") } else { named }
 }
 
@@ -177,10 +177,10 @@ fn found(result: &Value) -> String {
     if let Some(entry) = refused("skipped", |_| true).first() {
         return format!("skipped: {}", named(entry));
     }
-    if let Some(entry) = refused("leftovers", |it| it["status"] == "failed").first() {
+    if let Some(entry) = refused("items", |it| it["status"] == "failed").first() {
         return format!("{}: {}", entry["status"].as_str().unwrap(), named(&entry["error"]));
     }
-    if let Some(entry) = refused("archives", |it| it["status"] != "recovered").first() {
+    if let Some(entry) = refused("archives", |it| it["status"] != "repaired").first() {
         return format!("{}: {}", entry["status"].as_str().unwrap(), named(&entry["error"]));
     }
     if let Some(check) = refused("checks", |it| it["status"] == "failed").first() {
@@ -216,14 +216,14 @@ async fn outcomes(server: &TestServer, host: &Host) -> Vec<String> {
                 if takes_back { Ok(json!({})) } else { Err(error) }
             }
             "delete" => host.call("backup.delete", of("gone")).await,
-            "sweep" => {
+            "cleanup" => {
                 server.abandon_upload("ha/backups/abandoned.tar", true).await;
-                host.call("target.sweep", json!({"target": "t1", "older_than_s": 0})).await
+                host.call("target.cleanup", json!({"target": "t1", "older_than_s": 0})).await
             }
-            "recover" => {
+            "repair" => {
                 let archive = std::fs::read(real_backup(REAL[0].0)).unwrap();
                 server.put("ha/backups/lone.tar", archive).await;
-                host.call("target.recover", json!({"target": "t1"})).await
+                host.call("target.repair", json!({"target": "t1"})).await
             }
             other => {
                 let level = other.rsplit(' ').next().unwrap();

@@ -22,7 +22,7 @@ pub(crate) struct Row {
     pub(crate) region: &'static str,
     /// Status, headers and body.
     pub(crate) answer: (u16, Pairs, &'static str),
-    /// Code, field and facts; a field of "" is none.
+    /// Code, field and details; a field of "" is none.
     pub(crate) means: (Code, &'static str, Pairs),
 }
 
@@ -131,16 +131,16 @@ pub(crate) const ROWS: &[Row] = &[
         means: (WrongRegion, "region", &[("configured", "eu-central-1"), ("expected", "auto")]), ..ROW },
     Row { who: "Alibaba OSS: bucket in the path",
         answer: (403, &[], "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>\n  <Code>SecondLevelDomainForbidden</Code>\n  <Message>Please use virtual hosted style to access.</Message>\n  <HostId>oss-cn-shanghai.aliyuncs.com</HostId>\n</Error>"),
-        means: (WrongAddressing, "addressing", &[("use", "virtual")]), ..ROW },
+        means: (WrongAddressingStyle, "addressing_style", &[("use", "virtual")]), ..ROW },
     Row { who: "Tencent COS: bucket in the path",
         answer: (403, &[], "<Error><Code>PathStyleDomainForbidden</Code><Message>The bucket you are attempting to access must be addressed using COS virtual-styled domain.</Message></Error>"),
-        means: (WrongAddressing, "addressing", &[("use", "virtual")]), ..ROW },
+        means: (WrongAddressingStyle, "addressing_style", &[("use", "virtual")]), ..ROW },
     Row { who: "Huawei OBS: bucket in the path",
         answer: (403, &[], "<Error><Code>VirtualHostDomainRequired</Code><Message>Virtual host domain is required while accessing a specific bucket.</Message></Error>"),
-        means: (WrongAddressing, "addressing", &[("use", "virtual")]), ..ROW },
+        means: (WrongAddressingStyle, "addressing_style", &[("use", "virtual")]), ..ROW },
     Row { who: "MinIO without domain: bucket in the host name", operation: PutObject,
         answer: (404, &[], "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message><BucketName>home</BucketName><Resource>/home/backups/x.tar</Resource></Error>"),
-        means: (WrongAddressing, "addressing", &[("use", "path")]), ..ROW },
+        means: (WrongAddressingStyle, "addressing_style", &[("use", "path")]), ..ROW },
 
     // What is no S3 at all.
     Row { who: "MinIO console", endpoint: "http://nas:9001",
@@ -237,10 +237,10 @@ pub(crate) const ROWS: &[Row] = &[
         means: (AccessDenied, "bucket", &[("action", "s3:PutObject")]), ..ROW },
     Row { who: "AWS: object lock", operation: DeleteObject,
         answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>Access Denied because object protected by object lock.</Message></Error>"),
-        means: (Locked, "", &[]), ..ROW },
+        means: (ObjectLocked, "", &[]), ..ROW },
     Row { who: "MinIO: object lock", operation: DeleteObject,
         answer: (400, &[], "<Error><Code>InvalidRequest</Code><Message>Object is WORM protected and cannot be overwritten</Message></Error>"),
-        means: (Locked, "", &[]), ..ROW },
+        means: (ObjectLocked, "", &[]), ..ROW },
 
     // What is there.
     Row { who: "AWS: no such object", operation: GetObject,
@@ -257,16 +257,16 @@ pub(crate) const ROWS: &[Row] = &[
         means: (AlreadyExists, "", &[]), ..ROW },
     Row { who: "Garage: replaced while reading, no document", operation: GetObject,
         answer: (412, &[], ""),
-        means: (Changed, "", &[]), ..ROW },
+        means: (Modified, "", &[]), ..ROW },
     Row { who: "shorter than it was", operation: GetObject,
         answer: (416, &[], "<Error><Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message></Error>"),
-        means: (Changed, "", &[]), ..ROW },
+        means: (Modified, "", &[]), ..ROW },
     Row { who: "AWS: upload gone", operation: UploadPart,
         answer: (404, &[], "<Error><Code>NoSuchUpload</Code><Message>The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.</Message></Error>"),
-        means: (Changed, "", &[]), ..ROW },
+        means: (Modified, "", &[]), ..ROW },
     Row { who: "AWS: in Glacier", operation: GetObject,
         answer: (403, &[], "<Error><Code>InvalidObjectState</Code><Message>The operation is not valid for the object's storage class</Message><StorageClass>DEEP_ARCHIVE</StorageClass></Error>"),
-        means: (Archived, "", &[("storage_class", "DEEP_ARCHIVE")]), ..ROW },
+        means: (ColdStorage, "", &[("storage_class", "DEEP_ARCHIVE")]), ..ROW },
 
     // What was sent.
     Row { who: "AWS, radosgw, MinIO: payload damaged on the way", operation: UploadPart,
@@ -286,7 +286,7 @@ pub(crate) const ROWS: &[Row] = &[
         means: (TooLarge, "", &[]), ..ROW },
     Row { who: "nginx: body too large", operation: UploadPart,
         answer: (413, &[("server", "nginx")], "<html><head><title>413 Request Entity Too Large</title></head></html>"),
-        means: (TooLarge, "part_size_bytes", &[]), ..ROW },
+        means: (TooLarge, "part_size", &[]), ..ROW },
     Row { who: "AWS: default retention wants an MD5", operation: PutObject,
         answer: (400, &[], "<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters</Message></Error>"),
         means: (UnsupportedFeature, "", &[("feature", "Content-MD5")]), ..ROW },
@@ -390,20 +390,24 @@ fn every_recorded_answer_gets_its_meaning() {
     let mut wrong = Vec::new();
     for row in ROWS {
         let (status, headers, body) = row.answer;
-        let (code, field, facts) = row.means;
+        let (code, field, details) = row.means;
         let context = context(row.endpoint, row.region);
         let body =
             body.replace("</Error>", &format!("<StringToSign>{ECHO}</StringToSign></Error>"));
         let error = classify(row.operation, &context, &answer(status, headers, &body));
         assert_presentable(row.who, &error);
         let data = error.data();
-        let same_facts = facts.iter().all(|(name, value)| {
-            error.facts().get(name).is_some_and(|fact| fact.to_string() == *value)
+        let same_details = details.iter().all(|(name, value)| {
+            error.details().get(name).is_some_and(|detail| detail.to_string() == *value)
         });
-        if error.code() != code || data.field.as_deref().unwrap_or_default() != field || !same_facts
+        if error.code() != code
+            || data.field.as_deref().unwrap_or_default() != field
+            || !same_details
         {
-            wrong
-                .push(format!("{}: wanted {code}, \"{field}\", {facts:?}, got {error:?}", row.who));
+            wrong.push(format!(
+                "{}: wanted {code}, \"{field}\", {details:?}, got {error:?}",
+                row.who
+            ));
         }
         let upstream = data.upstream.unwrap();
         assert_eq!((upstream.status, upstream.operation), (status, format!("{:?}", row.operation)));
@@ -453,7 +457,7 @@ fn a_wrong_clock_is_recognised_whatever_the_storage_calls_it() {
             );
             assert_presentable(who, &error);
             assert_eq!(error.code(), ClockSkew, "{who}: {error:?}");
-            let skew: i64 = error.facts().get("skew_s").unwrap().to_string().parse().unwrap();
+            let skew: i64 = error.details().get("skew_s").unwrap().to_string().parse().unwrap();
             assert!((skew + ahead).abs() <= 5, "{who}: {skew}");
             assert!(error.message().contains(words), "{who}: {}", error.message());
         }
@@ -479,7 +483,7 @@ fn bare_refusal_by_another_clock_is_clock_skew() {
             let mut context = context("https://s3.example.org", "us-east-1");
             let error = classify(operation, &context, &answer(status, &headers, ""));
             assert_eq!(error.code(), ClockSkew, "{operation:?} {status}: {error:?}");
-            assert!(error.facts().contains_key("skew_s"), "{error:?}");
+            assert!(error.details().contains_key("skew_s"), "{error:?}");
             // Signed by the server's clock it is refused for another reason.
             context.clock_corrected = true;
             let error = classify(operation, &context, &answer(status, &headers, ""));
@@ -536,7 +540,7 @@ fn policy_that_forbids_is_not_explained_as_missing_right() {
         let context = context(row.endpoint, row.region);
         let error = classify(row.operation, &context, &answer(status, headers, body));
         let message = error.message();
-        let forbidden = error.facts().contains_key("reason");
+        let forbidden = error.details().contains_key("reason");
         assert_eq!(
             message.contains("forbids") && message.contains("conditions"),
             forbidden,

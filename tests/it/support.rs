@@ -25,7 +25,7 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use s3_backup_agent::config::{TargetConfig, TargetSettings};
+use s3_backup_agent::config::{S3Config, TargetConfig};
 use s3_backup_agent::demo::server::EmbeddedServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -229,7 +229,7 @@ impl TestServer {
     pub(crate) fn target(&self, changes: Value) -> TargetConfig {
         let mut config = self.config();
         config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        serde_json::from_value::<TargetSettings>(config).unwrap().check().unwrap()
+        serde_json::from_value::<S3Config>(config).unwrap().check().unwrap()
     }
 
     /// The same for the command line.

@@ -30,7 +30,7 @@ MEMBERS: dict[str, type] = {
     "hosts": list,
     "wrong_hosts": list,
     "region": dict,
-    "addressing": str,
+    "addressing_style": str,
     "https_only": bool,
     "parts": dict,
     "list": str,
@@ -45,7 +45,7 @@ MEMBERS: dict[str, type] = {
     "checked": str,
 }
 CHOICES = {
-    "addressing": {"path", "virtual"},
+    "addressing_style": {"path", "virtual"},
     "list": {"v1", "v2"},
     "payload": {"signed"},
     "conditional_writes": {"enforced", "ignored", "refused", "unknown"},

@@ -85,7 +85,7 @@ def test_round_trip(agent: Agent, folder: Folder, size: int, step: int) -> None:
     stored = agent.upload("t1", backup(**metadata), chunks(data, step), size=size)["backup"]
 
     assert (stored["id"], stored["name"], stored["size"]) == ("b1", "Backup_b1", size)
-    assert stored["verifiable"] is True
+    assert stored["has_checksums"] is True
     assert stored["stored_size"] >= size
     assert stored["metadata"].items() >= metadata.items()
     assert agent.list("t1")["backups"] == [stored]
@@ -164,7 +164,7 @@ def test_cancelled_upload_says_so(agent: Agent, folder: Folder) -> None:
     with fails("cancelled") as caught:
         request.result()
     assert caught.value.kind == "cancelled"
-    assert caught.value.facts["reason"] == "source_failed"
+    assert caught.value.details["reason"] == "source_failed"
     assert_nothing_stored(agent, folder)
 
 
@@ -173,7 +173,7 @@ def test_truncated_source(agent: Agent, folder: Folder, size: int) -> None:
     with fails("length_mismatch") as caught:
         agent.upload("t1", backup(), chunks(bytes(size), MIB), size=size + 1)
     assert caught.value.kind == "integrity"
-    assert caught.value.facts == {"expected": size + 1, "actual": size}
+    assert caught.value.details == {"expected": size + 1, "actual": size}
     assert_nothing_stored(agent, folder)
 
 
@@ -224,7 +224,7 @@ def test_missing_backup(agent: Agent, method: str) -> None:
         else:
             agent.call(f"backup.{method}", target="t1", backup_id="nothing")
     assert caught.value.kind == "not_found"
-    assert caught.value.facts == {"backup_id": "nothing"}
+    assert caught.value.details == {"backup_id": "nothing"}
 
 
 def test_unknown_method(agent: Agent) -> None:
@@ -360,11 +360,11 @@ def test_a_validation_is_told_in_lines() -> None:
         {"name": "region", "status": "failed", "ms": 1, "message": "m", "error": error},
         {"name": "list", "status": "skipped", "ms": 0},
     ]
-    result: Json = {"ok": False, "checks": checks, "facts": {}}
+    result: Json = {"ok": False, "checks": checks, "details": {}}
     lines = ["dns passed: 203.0.113.7", "region failed: m: it is elsewhere", "list skipped"]
     assert list(host.report(result)) == lines
-    result["suggestion"] = {"region": "r", "addressing": "path"}
-    assert list(host.report(result)) == [*lines, "it works with region r, addressing path"]
+    result["suggestion"] = {"region": "r", "addressing_style": "path"}
+    assert list(host.report(result)) == [*lines, "it works with region r, addressing style path"]
 
 
 def test_command_line(binary: str, folder: Folder, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class Agent(Peer):
         self._program = tools.agent
         self._budget = budget
         if budget is not None:
-            more = f" --memory-budget-bytes {budget}"
+            more = f" --memory {budget}"
             self.commands = {work: line + more for work, line in self.commands.items()}
 
     def version(self) -> str:
@@ -41,5 +41,5 @@ class Agent(Peer):
             "XDG_STATE_HOME": str(place.home),
         }
         if self._budget is not None:
-            environment["S3_BACKUP_AGENT_MEMORY_BUDGET_BYTES"] = str(self._budget)
+            environment["S3_BACKUP_AGENT_MEMORY"] = str(self._budget)
         return run([self._program, *words], environment)[0]

@@ -37,10 +37,10 @@ fn config(settings: u8) -> Value {
         "secret_access_key": "EXAMPLE-SECRET",
     });
     if settings & 1 > 0 {
-        config["memory_budget_bytes"] = json!(32 << 20);
+        config["memory"] = json!(32 << 20);
     }
     if settings & 2 > 0 {
-        config["max_parallel_parts"] = json!(1);
+        config["concurrency"] = json!(1);
     }
     if settings & 4 > 0 {
         config["region"] = json!("eu-west-1");
@@ -70,7 +70,7 @@ fn request(operation: Operation) -> Value {
             params["size"] = json!(operation.size);
         }
         "backup.list" => params["refresh"] = json!(true),
-        "target.sweep" if !variant.is_empty() => params["objects"] = json!(true),
+        "target.cleanup" if !variant.is_empty() => params["objects"] = json!(true),
         _ => {}
     }
     json!({"id": 3, "method": method, "params": params})

@@ -19,10 +19,10 @@ const OPERATIONS: [Operation; 12] = [
     of("backup.download"),
     of("backup.verify"),
     of("backup.delete"),
-    of("target.sweep"),
-    of("target.recover"),
+    of("target.cleanup"),
+    of("target.repair"),
     of("backup.verify/quick"),
-    of("target.sweep/objects"),
+    of("target.cleanup/objects"),
     Operation { method: "backup.upload", size: 20 << 20 },
 ];
 

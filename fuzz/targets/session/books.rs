@@ -197,8 +197,8 @@ impl Books {
             "stream.begin" => {
                 assert!(request.length.is_none(), "S7: {params}");
                 request.length = Some(number("length"));
-                let verifiable = params["backup"]["verifiable"] == true;
-                request.known_from = verifiable.then(|| number("offset"));
+                let has_checksums = params["backup"]["has_checksums"] == true;
+                request.known_from = has_checksums.then(|| number("offset"));
             }
             "stream.data" => {
                 assert!(request.length.is_some() && !request.ended, "S5, S6: {params}");

@@ -70,13 +70,13 @@ pub fn open(target: u8, settings: u8) -> Asked {
         "secret_access_key": "EXAMPLE-SECRET",
     });
     if settings & 2 > 0 {
-        config["memory_budget_bytes"] = json!(32 << 20);
+        config["memory"] = json!(32 << 20);
     }
     if settings & 4 > 0 {
-        config["part_size_bytes"] = json!(5 << 20);
+        config["part_size"] = json!(5 << 20);
     }
     if settings & 8 > 0 {
-        config["max_parallel_parts"] = json!(1);
+        config["concurrency"] = json!(1);
     }
     ("target.open", json!({"target": name(target), "config": config}))
 }
@@ -100,7 +100,7 @@ pub fn request(request: &Request) -> Asked {
             let older = if detail & 2 > 0 { 0 } else { 60 };
             let dry_run = detail & 1 > 0;
             let params = json!({"target": target, "older_than_s": older, "dry_run": dry_run});
-            ("target.sweep", params)
+            ("target.cleanup", params)
         }
         3 => {
             let mut params = json!({"target": target, "refresh": detail & 1 > 0});

@@ -13,7 +13,7 @@ from .hub import async_acquire_agent, async_release_agent
 from .issues import async_forget_issues, async_tell_trial
 
 _PLATFORMS = [Platform.SENSOR]
-_SWEEP_INTERVAL = timedelta(days=1)
+_CLEANUP_INTERVAL = timedelta(days=1)
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
@@ -36,12 +36,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
     entry.async_on_unload(entry.async_on_state_change(notify))
 
     @callback
-    def sweep(_: datetime | None = None) -> None:
-        entry.async_create_background_task(hass, coordinator.async_sweep(), f"{DOMAIN} sweep")
+    def cleanup(_: datetime | None = None) -> None:
+        entry.async_create_background_task(hass, coordinator.async_cleanup(), f"{DOMAIN} cleanup")
 
-    sweep()
+    cleanup()
     entry.async_on_unload(
-        async_track_time_interval(hass, sweep, _SWEEP_INTERVAL, cancel_on_shutdown=True)
+        async_track_time_interval(hass, cleanup, _CLEANUP_INTERVAL, cancel_on_shutdown=True)
     )
     return True
 

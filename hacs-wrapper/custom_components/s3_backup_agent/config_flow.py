@@ -54,7 +54,7 @@ from .trial import (
     async_try_out,
     corrections,
     form_errors,
-    form_facts,
+    form_details,
     own_fault,
     wrong_field,
 )
@@ -119,7 +119,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(KEYS_SCHEMA, form),
             errors=form_errors(trial, KEYS_SCHEMA),
-            description_placeholders={"title": entry.title} | form_facts(trial),
+            description_placeholders={"title": entry.title} | form_details(trial),
         )
 
     async def async_step_reconfigure(self, user_input: _Form | None = None) -> ConfigFlowResult:
@@ -182,7 +182,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         return self._form("reconfigure", schema, form, trial, place=place)
 
     def _form(
-        self, step_id: str, schema: Schema, form: _Form, trial: Trial, **facts: str
+        self, step_id: str, schema: Schema, form: _Form, trial: Trial, **details: str
     ) -> ConfigFlowResult:
         return self.async_show_form(
             step_id=step_id,
@@ -194,8 +194,8 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
                 "keys_url": self._provider.url,
                 "example": "https://s3.example.com",
             }
-            | form_facts(trial)
-            | facts,
+            | form_details(trial)
+            | details,
         )
 
     def _abort_if_same_place(self, data: _Form, besides: str | None = None) -> None:
@@ -228,17 +228,17 @@ class S3OptionsFlow(OptionsFlow):
         """The only step."""
         form = form_from_options(self.config_entry.options)
         errors: dict[str, str] = {}
-        facts: dict[str, str] = {}
+        details: dict[str, str] = {}
         if user_input is not None:
             form = user_input
             options = options_from_form(user_input, self.config_entry.options)
             if options.get(CONF_STORAGE_CLASS, "").upper() in ARCHIVE_CLASSES:
                 errors[CONF_STORAGE_CLASS] = "storage_class_archive"
             elif not part_fits(options):
-                errors[CONF_PART_SIZE] = "invalid_config_part_size_bytes"
+                errors[CONF_PART_SIZE] = "invalid_config_part_size"
             elif problem := await async_check(self.hass, self.config_entry.data, options):
                 errors = form_errors(Trial(problem), OPTIONS_SCHEMA)
-                facts = placeholders(problem)
+                details = placeholders(problem)
             else:
                 await self._async_apply(options)
                 return self.async_create_entry(data=options)
@@ -246,7 +246,7 @@ class S3OptionsFlow(OptionsFlow):
             step_id="init",
             data_schema=self.add_suggested_values_to_schema(OPTIONS_SCHEMA, form),
             errors=errors,
-            description_placeholders=facts,
+            description_placeholders=details,
         )
 
     async def _async_apply(self, options: _Form) -> None:

@@ -16,7 +16,7 @@ CONF_BUCKET: Final = "bucket"
 CONF_PREFIX: Final = "prefix"
 CONF_ACCESS_KEY_ID: Final = "access_key_id"
 CONF_SECRET_ACCESS_KEY: Final = "secret_access_key"
-CONF_ADDRESSING: Final = "addressing"
+CONF_ADDRESSING: Final = "addressing_style"
 CONF_CA_CERTIFICATE: Final = "ca_certificate"
 CONF_VERIFY_TLS: Final = "verify_tls"
 CONF_FOLDER: Final = "folder"
@@ -31,10 +31,10 @@ NO_FOLDER: Final = "/"
 
 # Options, all of them optional. The agent counts in bytes, people in MiB and Mbit/s.
 CONF_STORAGE_CLASS: Final = "storage_class"
-CONF_PART_SIZE: Final = "part_size_bytes"
-CONF_MEMORY_BUDGET: Final = "memory_budget_bytes"
-CONF_MAX_PARALLEL_PARTS: Final = "max_parallel_parts"
-CONF_MAX_BYTES_PER_SECOND: Final = "max_bytes_per_second"
+CONF_PART_SIZE: Final = "part_size"
+CONF_MEMORY_BUDGET: Final = "memory"
+CONF_CONCURRENCY: Final = "concurrency"
+CONF_BANDWIDTH_LIMIT: Final = "bandwidth_limit"
 MIB: Final = 1 << 20
 MEGABIT: Final = 125_000  # bytes
 

@@ -70,19 +70,19 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
         self._report(listing)
         return listing
 
-    async def async_sweep(self) -> None:
+    async def async_cleanup(self) -> None:
         """Removes what dead uploads have left. How that went is up to `health` to tell."""
         try:
-            leftovers = await self._client.sweep(
+            items = await self._client.cleanup(
                 self.config_entry.entry_id, deadline=SWEEP_DEADLINE
             )
         except AgentError as err:
             _LOGGER.debug("Cannot look for unfinished uploads: %s", err)
             self.health.sweep_failed(err)
             return
-        for leftover in leftovers:
-            _LOGGER.debug("Unfinished upload of %s: %s", leftover.key, leftover.status)
-        self.health.swept(leftovers)
+        for item in items:
+            _LOGGER.debug("Unfinished upload of %s: %s", item.key, item.status)
+        self.health.cleaned_up(items)
 
     def _report(self, listing: Listing) -> None:
         """Once for each object that looks like a backup and is none."""

@@ -2,7 +2,7 @@
 
 Names, keys and ids of backups come up in messages and log lines as well, also those of backups that
 are long gone. So what is known is replaced wherever it stands, and besides that whatever is quoted,
-ends as an object of a backup does, or is a fact of that kind.
+ends as an object of a backup does, or is a detail of that kind.
 """
 
 import re
@@ -19,7 +19,7 @@ from .coordinator import S3ConfigEntry
 
 _SECRET: Final = {CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY}
 _GONE: Final = "**REDACTED**"
-#: Facts of errors and log lines that name a backup or an object.
+#: Details of errors and log lines that name a backup or an object.
 _NAMING: Final = (
     "archive",
     "backup_id",
@@ -47,7 +47,7 @@ async def async_get_config_entry_diagnostics(
     runtime = entry.runtime_data
     listing, health = runtime.coordinator.data, runtime.coordinator.health
     info, error = runtime.client.info, health.last_error
-    sweep = health.last_sweep
+    cleanup = health.last_cleanup
     secrets = Redactor()
     secrets.add(entry.data[name] for name in _SECRET)
     settings = async_redact_data({"config": entry.data, "options": entry.options}, _SECRET)
@@ -62,19 +62,19 @@ async def async_get_config_entry_diagnostics(
         "agent_log": list(runtime.client.log_tail),
         "last_update_success": runtime.coordinator.last_update_success,
         "last_upload": health.last_upload.isoformat() if health.last_upload else None,
-        "last_sweep": {
-            "time": sweep.time.isoformat(),
-            "removed": sweep.removed,
-            "failed": sweep.failed,
-            "error": sweep.error_code,
+        "last_cleanup": {
+            "time": cleanup.time.isoformat(),
+            "removed": cleanup.removed,
+            "failed": cleanup.failed,
+            "error": cleanup.error_code,
         }
-        if sweep
+        if cleanup
         else None,
         "last_error": {
             "operation": health.failed_operation,
             "code": error.code,
             "message": error.message,
-            "facts": error.facts,
+            "details": error.details,
             "upstream": error.upstream,
         }
         if error
@@ -83,7 +83,7 @@ async def async_get_config_entry_diagnostics(
             {
                 "size": backup.size,
                 "stored_size": backup.stored_size,
-                "verifiable": backup.verifiable,
+                "has_checksums": backup.has_checksums,
                 "date": backup.metadata.get("date"),
                 "protected": backup.metadata.get("protected"),
             }

@@ -1,7 +1,7 @@
 """From an error of the agent to the words and the exceptions of Home Assistant.
 
-The translation key is the code of the error, or, where one fact makes all the difference, the code
-and that fact (`cannot_connect_dns`). The placeholders are the facts. Tests hold the keys equal to
+The translation key is the code of the error, or, where one detail makes all the difference, the code
+and that detail (`cannot_connect_dns`). The placeholders are the details. Tests hold the keys equal to
 protocol/errors.json and to both translations.
 """
 
@@ -29,15 +29,15 @@ CODES: Final = (
     "credentials_expired",
     "clock_skew",
     "access_denied",
-    "locked",
+    "object_locked",
     "bucket_not_found",
     "wrong_region",
-    "wrong_addressing",
+    "wrong_addressing_style",
     "unsupported_feature",
     "not_found",
     "already_exists",
-    "changed",
-    "archived",
+    "modified",
+    "cold_storage",
     "corrupt_metadata",
     "length_mismatch",
     "integrity_mismatch",
@@ -98,7 +98,7 @@ def state(error: AgentError) -> str:
     return code if code in STATES else OTHER
 
 
-#: By code: the fact that makes a difference, and the values that have words of their own.
+#: By code: the detail that makes a difference, and the values that have words of their own.
 VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "invalid_config": (
         "field",
@@ -110,10 +110,10 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
                 "secret_access_key",
                 "ca_certificate",
                 "storage_class",
-                "part_size_bytes",
-                "memory_budget_bytes",
-                "max_parallel_parts",
-                "max_bytes_per_second",
+                "part_size",
+                "memory",
+                "concurrency",
+                "bandwidth_limit",
                 "folder",
             }
         ),
@@ -141,14 +141,14 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
         frozenset({"self_signed", "expired", "not_yet_valid", "name_mismatch"}),
     ),
     "invalid_credentials": ("which", frozenset({"access_key", "signature", "swapped"})),
-    "wrong_addressing": ("use", frozenset({"path", "virtual"})),
+    "wrong_addressing_style": ("use", frozenset({"path", "virtual"})),
     "agent_start_failed": (
         "reason",
         frozenset({"architecture", "not_executable", "missing_loader", "wrong_version"}),
     ),
 }
 
-#: The facts that a text may name, and what it says when the agent did not say.
+#: The details that a text may name, and what it says when the agent did not say.
 PLACEHOLDERS: Final = (
     "action",
     "actual",
@@ -171,7 +171,7 @@ PLACEHOLDERS: Final = (
     "subject",
 )
 UNKNOWN: Final = "?"
-_LONGEST = 300  # characters of a fact that a storage had a hand in
+_LONGEST = 300  # characters of a detail that a storage had a hand in
 _MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # all of the punctuation that Markdown knows
 
 
@@ -181,22 +181,22 @@ def translation_key(error: AgentError) -> str:
         return OTHER
     if variant := VARIANTS.get(error.code):
         name, values = variant
-        value = error.facts.get(name, error.field if name == "field" else None)
+        value = error.details.get(name, error.field if name == "field" else None)
         if value in values:
             return f"{error.code}_{value}"
     return error.code
 
 
 def placeholders(error: AgentError) -> dict[str, str]:
-    """The facts of an error as text, those included that it lacks."""
-    facts = error.facts | {"code": error.code, "message": error.message}
-    if isinstance(skew := facts.get("skew_s"), int):
-        facts["skew"] = round(abs(skew) / 60)
-    if isinstance(digest := facts.get("sha256"), str):
-        facts["sha256"] = fingerprint(digest)
-    if isinstance(host := facts.get("host"), str):
-        facts["host"] = _host(host)
-    return {name: _text(facts.get(name)) for name in PLACEHOLDERS}
+    """The details of an error as text, those included that it lacks."""
+    details = error.details | {"code": error.code, "message": error.message}
+    if isinstance(skew := details.get("skew_s"), int):
+        details["skew"] = round(abs(skew) / 60)
+    if isinstance(digest := details.get("sha256"), str):
+        details["sha256"] = fingerprint(digest)
+    if isinstance(host := details.get("host"), str):
+        details["host"] = _host(host)
+    return {name: _text(details.get(name)) for name in PLACEHOLDERS}
 
 
 def _host(address: str) -> str:
@@ -213,8 +213,8 @@ def fingerprint(digest: str) -> str:
     return ":".join(plain[i : i + 2] for i in range(0, len(plain), 2))
 
 
-def _text(fact: Any) -> str:
-    text = UNKNOWN if fact is None or fact == "" else str(fact)
+def _text(detail: Any) -> str:
+    text = UNKNOWN if detail is None or detail == "" else str(detail)
     # Braces would be taken for placeholders by the page that shows it.
     text = text.translate({ord("{"): "(", ord("}"): ")"})
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

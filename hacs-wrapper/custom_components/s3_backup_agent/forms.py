@@ -25,8 +25,8 @@ from .const import (
     CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
     CONF_FOLDER,
-    CONF_MAX_BYTES_PER_SECOND,
-    CONF_MAX_PARALLEL_PARTS,
+    CONF_BANDWIDTH_LIMIT,
+    CONF_CONCURRENCY,
     CONF_MEMORY_BUDGET,
     CONF_PART_SIZE,
     CONF_PREFIX,
@@ -168,17 +168,17 @@ OPTIONS_SCHEMA: Schema = vol.Schema(
         ),
         vol.Optional(CONF_PART_SIZE): _number(5, 5120, "MiB"),
         vol.Optional(CONF_MEMORY_BUDGET): _number(32, 8192, "MiB"),
-        vol.Optional(CONF_MAX_PARALLEL_PARTS): _number(1, 64),
+        vol.Optional(CONF_CONCURRENCY): _number(1, 64),
         # As contracts with providers put it, for lines of less than a megabit as well.
-        vol.Optional(CONF_MAX_BYTES_PER_SECOND): _number(0.6, 100_000, "Mbit/s", step=0.1),
+        vol.Optional(CONF_BANDWIDTH_LIMIT): _number(0.6, 100_000, "Mbit/s", step=0.1),
     }
 )
 #: What one of the form is for the agent.
 _UNITS = {
     CONF_PART_SIZE: MIB,
     CONF_MEMORY_BUDGET: MIB,
-    CONF_MAX_PARALLEL_PARTS: 1,
-    CONF_MAX_BYTES_PER_SECOND: MEGABIT,
+    CONF_CONCURRENCY: 1,
+    CONF_BANDWIDTH_LIMIT: MEGABIT,
 }
 
 # What the agent takes without being told, and what it needs besides one part of an upload.

@@ -1,4 +1,4 @@
-"""How a storage has been doing: its last error, upload and sweep, and the repair issues of them.
+"""How a storage has been doing: its last error, upload and cleanup, and the repair issues of them.
 
 Each operation keeps its last error until the same operation succeeds: a good listing says nothing
 about a full storage.
@@ -13,7 +13,7 @@ from typing import Final
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
-from .agent import AgentError, Leftover, Progress, Uploaded
+from .agent import AgentError, CleanupItem, Progress, Uploaded
 from .errors import UNKNOWN, placeholders, state
 from .issues import STALE_UPLOADS, VERSIONED, async_raise_error, async_raise_issue, async_settle
 
@@ -25,8 +25,8 @@ _OF_THE_HOST = {"cancelled", "shutting_down"}  # happens when Home Assistant sto
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """When leftovers were last looked for, how many were removed or stayed, and why none were."""
+class Cleanup:
+    """When items were last looked for, how many were removed or stayed, and why none were."""
 
     time: datetime
     removed: int = 0
@@ -47,7 +47,7 @@ class Health:
         self._on_change = on_change
         self._errors: dict[str, AgentError] = {}
         self.last_upload: datetime | None = None
-        self.last_sweep: Sweep | None = None
+        self.last_cleanup: Cleanup | None = None
         # By id: bytes that are stored, since when, and whether that is long enough to be told.
         self._uploads: dict[str, tuple[int, float, bool]] = {}
 
@@ -119,24 +119,24 @@ class Health:
             self._on_change()
 
     @callback
-    def swept(self, leftovers: Sequence[Leftover]) -> None:
+    def cleaned_up(self, items: Sequence[CleanupItem]) -> None:
         """Leftovers of uploads were looked for."""
-        failed = [leftover for leftover in leftovers if leftover.status == "failed"]
-        removed = sum(leftover.status == "removed" for leftover in leftovers)
-        self.last_sweep = Sweep(dt_util.utcnow(), removed, len(failed))
-        # What fails in a passing way is for the next sweep, and for nobody to act on.
+        failed = [item for item in items if item.status == "failed"]
+        removed = sum(item.status == "removed" for item in items)
+        self.last_cleanup = Cleanup(dt_util.utcnow(), removed, len(failed))
+        # What fails in a passing way is for the next cleanup, and for nobody to act on.
         stuck = [one for one in failed if not (one.error and one.error.retryable)]
         if stuck:
             error = stuck[0].error or AgentError(UNKNOWN)
-            facts = placeholders(error) | {"count": str(len(stuck))}
-            self._issue(STALE_UPLOADS, "sweep", facts)
+            details = placeholders(error) | {"count": str(len(stuck))}
+            self._issue(STALE_UPLOADS, "cleanup", details)
         else:
-            async_settle(self._hass, self._entry_id, "sweep")
+            async_settle(self._hass, self._entry_id, "cleanup")
 
     @callback
     def sweep_failed(self, error: AgentError) -> None:
         """They could not be looked for. The right to do so is one that the keys may lack."""
-        self.last_sweep = Sweep(dt_util.utcnow(), error_code=error.code)
+        self.last_cleanup = Cleanup(dt_util.utcnow(), error_code=error.code)
 
-    def _issue(self, code: str, operation: str, facts: dict[str, str]) -> None:
-        async_raise_issue(self._hass, self._entry_id, self._title, code, operation, facts)
+    def _issue(self, code: str, operation: str, details: dict[str, str]) -> None:
+        async_raise_issue(self._hass, self._entry_id, self._title, code, operation, details)

@@ -48,13 +48,13 @@ ELSEWHERE: Final = "backups_elsewhere"
 #: Whatever else a trial found that works and should be looked at.
 DOUBT: Final = "doubt"
 
-#: Errors that somebody has to do something about, and what trials and sweeps find.
+#: Errors that somebody has to do something about, and what trials and cleanups find.
 KINDS: Final[Mapping[str, Kind]] = {
     "access_denied": Kind("reauth", f"{_TROUBLE}access_denied"),
     "bucket_not_found": Kind("reconfigure", f"{_TROUBLE}bucket_not_found", over=True),
     "clock_skew": Kind(None, f"{_TROUBLE}clock_skew", over=True),
     "credentials_expired": Kind("reauth", f"{_TROUBLE}credentials_expired", over=True),
-    "locked": Kind(None, f"{_TROUBLE}locked"),
+    "object_locked": Kind(None, f"{_TROUBLE}locked"),
     "quota_exceeded": Kind(None, f"{_TROUBLE}quota_exceeded"),
     "tls_untrusted": Kind("reconfigure", f"{_TROUBLE}tls_untrusted", over=True),
     STALE_UPLOADS: Kind("cleanup", "costs.md#lifecycle-rules", _WARNING),
@@ -79,11 +79,11 @@ def async_raise_issue(
     title: str,
     code: str,
     operation: str,
-    facts: Mapping[str, str],
+    details: Mapping[str, str],
     *,
     key: str | None = None,
 ) -> None:
-    """Shows an issue, or shows it with other words. title: of the entry. facts: for the texts."""
+    """Shows an issue, or shows it with other words. title: of the entry. details: for the texts."""
     kind = KINDS[code]
     ir.async_create_issue(
         hass,
@@ -95,8 +95,8 @@ def async_raise_issue(
         learn_more_url=_DOCS + kind.page,
         severity=kind.severity,
         translation_key=key or code,
-        # The page reads Markdown, and the facts are the words of a storage.
-        translation_placeholders={name: markdown(fact) for name, fact in facts.items()}
+        # The page reads Markdown, and the details are the words of a storage.
+        translation_placeholders={name: markdown(detail) for name, detail in details.items()}
         | {"title": title},
     )
 
@@ -157,10 +157,10 @@ def async_tell_trial(hass: HomeAssistant, entry_id: str, unique_id: str, title: 
     async_settle(hass, entry_id, TRIAL)
     for check in found:
         code = _code_of(check)
-        facts = {name: str(value) for name, value in check.facts.items()} | {"message": check.words}
+        details = {name: str(value) for name, value in check.details.items()} | {"message": check.words}
         if check.error:
-            facts = placeholders(check.error) | facts
-        async_raise_issue(hass, entry_id, title, code, TRIAL, facts)
+            details = placeholders(check.error) | details
+        async_raise_issue(hass, entry_id, title, code, TRIAL, details)
 
 
 def _code_of(check: Check) -> str:
@@ -169,7 +169,7 @@ def _code_of(check: Check) -> str:
         return VERSIONED
     if check.name == "lock":
         return LOCKED_BUCKET
-    if "elsewhere" in check.facts:
+    if "elsewhere" in check.details:
         return ELSEWHERE
     if check.error and check.error.code == "clock_skew":
         return "clock_skew"

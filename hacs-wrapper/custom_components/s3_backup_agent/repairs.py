@@ -99,9 +99,9 @@ class _Cleanup(RepairsFlow):
         if self._entry not in self.hass.config_entries.async_loaded_entries(DOMAIN):
             return self.async_abort(reason="see_entry")
         coordinator = self._entry.runtime_data.coordinator
-        await coordinator.async_sweep()
-        sweep = coordinator.health.last_sweep
-        if sweep is None or sweep.error_code or sweep.failed:
+        await coordinator.async_cleanup()
+        cleanup = coordinator.health.last_cleanup
+        if cleanup is None or cleanup.error_code or cleanup.failed:
             return self.async_abort(reason="still_there")
         return self.async_create_entry(data={})
 

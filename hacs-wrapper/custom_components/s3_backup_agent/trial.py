@@ -120,7 +120,7 @@ def form_errors(trial: Trial, schema: Schema) -> dict[str, str]:
     return {place: text} | told
 
 
-def form_facts(trial: Trial) -> dict[str, str]:
+def form_details(trial: Trial) -> dict[str, str]:
     if trial.error is None:
         return {}
     return placeholders(trial.error) | {"suggestion": ", ".join(trial.suggestion.values())}
@@ -130,12 +130,12 @@ def corrections(problem: AgentError, form: Mapping[str, Any]) -> dict[str, Any]:
     """What the form should hold instead, where the storage or common sense tells. Never less
     protection: whoever is on the way could ask for that."""
     endpoint = form[CONF_ENDPOINT]
-    reason = problem.facts.get("reason")
+    reason = problem.details.get("reason")
     match problem.code:
-        case "wrong_region" if expected := problem.facts.get("expected"):
+        case "wrong_region" if expected := problem.details.get("expected"):
             return {CONF_REGION: expected}
-        case "wrong_addressing" if problem.facts.get("use") in ("path", "virtual"):
-            return {CONF_ADDRESSING: problem.facts["use"]}
+        case "wrong_addressing_style" if problem.details.get("use") in ("path", "virtual"):
+            return {CONF_ADDRESSING: problem.details["use"]}
         case "invalid_endpoint" if reason == "scheme" and "://" not in endpoint:
             return {CONF_ENDPOINT: f"https://{endpoint}"}
         case "invalid_endpoint" if reason == "plain_http_on_tls":

@@ -25,7 +25,7 @@ pub(super) enum Kind {
 
 /// What a header says beside the name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct Attributes {
     /// Permissions.
     pub(super) mode: u32,
     pub(super) uid: u32,
@@ -39,19 +39,19 @@ pub(super) struct Facts {
 ///
 /// # Errors
 /// Those of `out`.
-pub(super) fn file(out: &mut impl Write, name: &[u8], facts: &Facts) -> io::Result<()> {
+pub(super) fn file(out: &mut impl Write, name: &[u8], attributes: &Attributes) -> io::Result<()> {
     long(out, EntryType::GNULongName, name)?;
-    out.write_all(header(name, EntryType::Regular, b"", facts).as_bytes())
+    out.write_all(header(name, EntryType::Regular, b"", attributes).as_bytes())
 }
 
 /// Writes the headers of a folder. The name ends in a slash.
 ///
 /// # Errors
 /// Those of `out`.
-pub(super) fn folder(out: &mut impl Write, name: &[u8], facts: &Facts) -> io::Result<()> {
+pub(super) fn folder(out: &mut impl Write, name: &[u8], attributes: &Attributes) -> io::Result<()> {
     long(out, EntryType::GNULongName, name)?;
-    let facts = Facts { size: 0, ..facts.clone() };
-    out.write_all(header(name, EntryType::Directory, b"", &facts).as_bytes())
+    let attributes = Attributes { size: 0, ..attributes.clone() };
+    out.write_all(header(name, EntryType::Directory, b"", &attributes).as_bytes())
 }
 
 /// Writes the headers of a symbolic link.
@@ -62,12 +62,12 @@ pub(super) fn link(
     out: &mut impl Write,
     name: &[u8],
     target: &[u8],
-    facts: &Facts,
+    attributes: &Attributes,
 ) -> io::Result<()> {
     long(out, EntryType::GNULongLink, target)?;
     long(out, EntryType::GNULongName, name)?;
-    let facts = Facts { size: 0, ..facts.clone() };
-    out.write_all(header(name, EntryType::Symlink, target, &facts).as_bytes())
+    let attributes = Attributes { size: 0, ..attributes.clone() };
+    out.write_all(header(name, EntryType::Symlink, target, &attributes).as_bytes())
 }
 
 /// Writes zeros up to the next block, after content of this length.
@@ -93,27 +93,27 @@ fn long(out: &mut impl Write, kind: EntryType, text: &[u8]) -> io::Result<()> {
         return Ok(());
     }
     let size = text.len() as u64 + 1;
-    let facts = Facts { mode: 0o644, size, ..Facts::default() };
-    out.write_all(header(b"././@LongLink", kind, b"", &facts).as_bytes())?;
+    let attributes = Attributes { mode: 0o644, size, ..Attributes::default() };
+    out.write_all(header(b"././@LongLink", kind, b"", &attributes).as_bytes())?;
     out.write_all(text)?;
     out.write_all(&[0])?;
     pad(out, size)
 }
 
-fn header(name: &[u8], kind: EntryType, target: &[u8], facts: &Facts) -> Header {
+fn header(name: &[u8], kind: EntryType, target: &[u8], attributes: &Attributes) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
-    header.set_mode(facts.mode);
-    header.set_uid(facts.uid.into());
-    header.set_gid(facts.gid.into());
-    header.set_size(facts.size);
-    header.set_mtime(facts.mtime.unsigned_abs());
+    header.set_mode(attributes.mode);
+    header.set_uid(attributes.uid.into());
+    header.set_gid(attributes.gid.into());
+    header.set_size(attributes.size);
+    header.set_mtime(attributes.mtime.unsigned_abs());
     if let Some(fields) = header.as_gnu_mut() {
         // Byte by byte: the library would put names and targets in order.
         fill(&mut fields.name, name);
         fill(&mut fields.linkname, target);
-        if facts.mtime < 0 {
-            fields.mtime = negative(facts.mtime);
+        if attributes.mtime < 0 {
+            fields.mtime = negative(attributes.mtime);
         }
     }
     header.set_cksum();
@@ -141,8 +141,8 @@ mod tests {
     use super::*;
 
     fn numbers(size: u64, mtime: i64) -> ([u8; 12], [u8; 12]) {
-        let facts = Facts { mode: 0o644, size, mtime, ..Facts::default() };
-        let header = header(b"name", EntryType::Regular, b"", &facts);
+        let attributes = Attributes { mode: 0o644, size, mtime, ..Attributes::default() };
+        let header = header(b"name", EntryType::Regular, b"", &attributes);
         let fields = header.as_gnu().unwrap();
         (fields.size, fields.mtime)
     }
@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn names_and_targets_are_stored_byte_by_byte() {
-        let header = header(b"./a//b/../c", EntryType::Symlink, b"a//b/./\xff", &Facts::default());
+        let header =
+            header(b"./a//b/../c", EntryType::Symlink, b"a//b/./\xff", &Attributes::default());
         assert_eq!(&header.path_bytes()[..], b"./a//b/../c");
         assert_eq!(&header.link_name_bytes().unwrap()[..], b"a//b/./\xff");
     }

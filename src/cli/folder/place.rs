@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 
-use super::member::{Facts, Kind};
+use super::member::{Attributes, Kind};
 
 /// An open folder.
 pub(super) struct Place(OwnedFd);
@@ -49,8 +49,8 @@ impl Place {
         Ok(Id(fstat(&self.0)?))
     }
 
-    pub(super) fn facts(&self) -> io::Result<Facts> {
-        Ok(facts(&fstat(&self.0)?))
+    pub(super) fn attributes(&self) -> io::Result<Attributes> {
+        Ok(attributes(&fstat(&self.0)?))
     }
 
     /// The names in it, sorted, and what ended the list early.
@@ -71,17 +71,17 @@ impl Place {
     }
 
     /// What has this name.
-    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Facts)> {
+    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
         let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok((kind(&stat), facts(&stat)))
+        Ok((kind(&stat), attributes(&stat)))
     }
 
     /// Opens what is to be read. A pipe that has taken the place of a file does not block.
-    pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Facts)> {
+    pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Attributes)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = openat(&self.0, name, flags | OFlags::CLOEXEC, Mode::empty())?;
         let stat = fstat(&file)?;
-        Ok((file.into(), kind(&stat), facts(&stat)))
+        Ok((file.into(), kind(&stat), attributes(&stat)))
     }
 
     /// Where a link leads.
@@ -109,9 +109,9 @@ fn kind(stat: &Stat) -> Kind {
 }
 
 #[allow(clippy::useless_conversion, reason = "macOS has fewer bits for the mode")]
-fn facts(stat: &Stat) -> Facts {
+fn attributes(stat: &Stat) -> Attributes {
     let mode = u32::from(stat.st_mode);
-    Facts {
+    Attributes {
         mode: mode & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,

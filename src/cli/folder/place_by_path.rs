@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::member::{Facts, Kind};
+use super::member::{Attributes, Kind};
 
 /// A folder.
 pub(super) struct Place(PathBuf);
@@ -35,8 +35,8 @@ impl Place {
         Ok(Id(self.0.clone()))
     }
 
-    pub(super) fn facts(&self) -> io::Result<Facts> {
-        Ok(facts(&self.0.metadata()?))
+    pub(super) fn attributes(&self) -> io::Result<Attributes> {
+        Ok(attributes(&self.0.metadata()?))
     }
 
     /// The names in it, sorted, and what ended the list early.
@@ -54,16 +54,16 @@ impl Place {
     }
 
     /// What has this name.
-    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Facts)> {
+    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
         let metadata = self.0.join(name).symlink_metadata()?;
-        Ok((kind(&metadata), facts(&metadata)))
+        Ok((kind(&metadata), attributes(&metadata)))
     }
 
     /// Opens what is to be read.
-    pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Facts)> {
+    pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Attributes)> {
         let file = File::open(self.0.join(name))?;
         let metadata = file.metadata()?;
-        Ok((file, kind(&metadata), facts(&metadata)))
+        Ok((file, kind(&metadata), attributes(&metadata)))
     }
 
     /// Where a link leads.
@@ -87,12 +87,12 @@ fn kind(metadata: &Metadata) -> Kind {
     }
 }
 
-fn facts(metadata: &Metadata) -> Facts {
+fn attributes(metadata: &Metadata) -> Attributes {
     let mtime = metadata.modified().map(|time| match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
     });
     let mode = if metadata.is_dir() { 0o755 } else { 0o644 };
     let size = metadata.len();
-    Facts { mode, size, mtime: mtime.unwrap_or_default(), ..Facts::default() }
+    Attributes { mode, size, mtime: mtime.unwrap_or_default(), ..Attributes::default() }
 }

@@ -34,7 +34,7 @@ impl Plan {
                 ),
             )
             .field("offset")
-            .fact("member", "offset"));
+            .detail("member", "offset"));
         }
         if let Some(digests) = &digests
             && digests.size != archive.size
@@ -46,8 +46,8 @@ impl Plan {
                     archive.size, digests.size
                 ),
             )
-            .fact("expected", digests.size)
-            .fact("actual", archive.size));
+            .detail("expected", digests.size)
+            .detail("actual", archive.size));
         }
         let piece = digests.as_ref().map_or(DEFAULT_PART_SIZE, |digests| digests.part_size);
         Ok(Self { archive, digests, offset, piece })
@@ -122,10 +122,10 @@ impl Plan {
                     Code::IntegrityMismatch,
                     format!("part {} of the backup is damaged in the storage", number + 1),
                 )
-                .fact("where", "part")
-                .fact("part", number + 1)
-                .fact("offset", range.start)
-                .fact("algorithm", "sha256"));
+                .detail("where", "part")
+                .detail("part", number + 1)
+                .detail("offset", range.start)
+                .detail("algorithm", "sha256"));
             }
         }
     }

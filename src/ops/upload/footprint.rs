@@ -13,12 +13,12 @@ use tokio::task::{JoinError, JoinHandle};
 use super::Commit;
 use super::parts::Sent;
 use super::resume::{Kept, Ledger};
-use crate::error::{Cleanup, Code, Error, Result};
+use crate::error::{CleanupOutcome, Code, Error, Result};
 use crate::journal::{Beginning, Record, Resumable};
 use crate::ops::cancel::PATIENCE;
 use crate::ops::outage::Outage;
 use crate::ops::{Target, leftovers, tend};
-use crate::protocol::Uploaded;
+use crate::protocol::UploadResult;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 use crate::store::Reserved;
 
@@ -55,11 +55,11 @@ pub(super) struct Footprint {
     /// Key of an upload that may have been opened without our learning its id.
     unnamed: Option<String>,
     putting: Option<JoinHandle<Result<Stored>>>,
-    committing: Option<JoinHandle<Result<Uploaded>>>,
+    committing: Option<JoinHandle<Result<UploadResult>>>,
     /// Whether the document may still be on its way.
     may_arrive: Arc<AtomicBool>,
     /// The backup, once it is one.
-    uploaded: Arc<OnceLock<Uploaded>>,
+    uploaded: Arc<OnceLock<UploadResult>>,
     /// In the order in which they are deleted.
     objects: Vec<String>,
     /// Kept until everything is taken back, so that no other upload takes the name before.
@@ -77,11 +77,11 @@ pub(super) enum Erased {
     /// There was nothing to take back.
     Nothing,
     /// The backup is complete: it was cancelled too late, or failed at what comes after.
-    Committed(Box<Uploaded>),
+    Committed(Box<UploadResult>),
     /// What is stored of the archive waits for so long for an upload that goes on with it.
     Kept(Duration),
     /// It was tried.
-    Tried(Cleanup),
+    Tried(CleanupOutcome),
 }
 
 fn panicked(error: JoinError) -> Error {
@@ -234,7 +234,7 @@ impl Footprint {
         commit: Commit,
         sent: Sent,
         key: &str,
-    ) -> Result<Uploaded> {
+    ) -> Result<UploadResult> {
         let layout = commit.target.store.layout();
         let metadata_key = layout.metadata_key(&commit.name);
         self.objects = vec![metadata_key, key.to_owned()];
@@ -341,13 +341,13 @@ impl Footprint {
                 }
                 None => {}
             }
-            Erased::Tried(if clean { Cleanup::Complete } else { Cleanup::Failed })
+            Erased::Tried(if clean { CleanupOutcome::Complete } else { CleanupOutcome::Failed })
         };
         // As a task, so that it goes on when the time is up.
         match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
             Ok(Ok(erased)) => erased,
-            Ok(Err(_)) => Erased::Tried(Cleanup::Failed),
-            Err(_) => Erased::Tried(Cleanup::Pending),
+            Ok(Err(_)) => Erased::Tried(CleanupOutcome::Failed),
+            Err(_) => Erased::Tried(CleanupOutcome::Pending),
         }
     }
 

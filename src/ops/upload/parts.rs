@@ -40,7 +40,7 @@ impl Plan {
         let needed = likely.div_ceil(max_parts).div_ceil(MIB) * MIB;
         if needed > MAX_PART_SIZE {
             return Err(Error::new(Code::TooLarge, "the backup is larger than the storage takes")
-                .fact("limit", MAX_PART_SIZE.saturating_mul(max_parts)));
+                .detail("limit", MAX_PART_SIZE.saturating_mul(max_parts)));
         }
         Ok(Self {
             part_size: preferred.max(needed),
@@ -176,8 +176,8 @@ impl Archive<'_> {
                          {part_size} bytes each: announce its size, or set larger parts"
                     ),
                 )
-                .field("part_size_bytes")
-                .fact("limit", part_size.saturating_mul(max_parts))
+                .field("part_size")
+                .detail("limit", part_size.saturating_mul(max_parts))
             })?;
         let room = loop {
             if sending.tasks.len() < sending.lanes.open()
@@ -223,8 +223,8 @@ fn check_not_longer(request: &Request, seen: u64) -> Result<()> {
             Code::LengthMismatch,
             format!("more than the {announced} announced bytes came"),
         )
-        .fact("expected", announced)
-        .fact("actual", seen)),
+        .detail("expected", announced)
+        .detail("actual", seen)),
         _ => Ok(()),
     }
 }
@@ -238,7 +238,9 @@ fn check_not_shorter(request: &Request, seen: u64) -> Result<()> {
         Some(_) => format!("{seen} bytes came, at least {announced} were announced"),
         None => "no bytes came: an empty backup cannot be stored".to_owned(),
     };
-    Err(Error::new(Code::LengthMismatch, message).fact("expected", announced).fact("actual", seen))
+    Err(Error::new(Code::LengthMismatch, message)
+        .detail("expected", announced)
+        .detail("actual", seen))
 }
 
 struct SentPart {

@@ -41,7 +41,7 @@ pub(super) async fn find(target: &Arc<Target>, wanted: &Resumable) -> Result<Opt
         let upload = target.store.bucket().upload(&archive, id);
         match upload.parts().await {
             Ok(listed) => {
-                let listed = Listed::of(&listed);
+                let listed = ListedParts::of(&listed);
                 record.parts.retain(|_, part| listed.has(part.number, part.length, &part.etag));
                 return Ok(Some(Kept { record, upload, name: name.to_owned() }));
             }
@@ -165,7 +165,7 @@ impl Ledger {
     /// What a failure means for whoever goes on with an upload. Not every storage takes a part twice, or
     /// leaves out what is not named in the end: then it begins anew with the next try.
     pub(super) fn given_up(&self, error: Error) -> Error {
-        if !self.0.is_resumed || !matches!(error.code(), Code::LengthMismatch | Code::Changed) {
+        if !self.0.is_resumed || !matches!(error.code(), Code::LengthMismatch | Code::Modified) {
             return error;
         }
         self.0.is_given_up.store(true, Ordering::Relaxed);
@@ -186,9 +186,9 @@ impl Ledger {
 
 /// Parts as the storage lists them. Some list a number twice that was sent twice, and take the one
 /// whose entity tag is named in the end.
-struct Listed<'a>(HashMap<u16, Vec<&'a ListedPart>>);
+struct ListedParts<'a>(HashMap<u16, Vec<&'a ListedPart>>);
 
-impl<'a> Listed<'a> {
+impl<'a> ListedParts<'a> {
     fn of(parts: &'a [ListedPart]) -> Self {
         let mut by_number = HashMap::<_, Vec<_>>::new();
         for part in parts {
@@ -212,7 +212,7 @@ impl<'a> Listed<'a> {
 /// What an earlier agent sent may have arrived after ours, and not every storage looks at entity
 /// tags when it puts parts together.
 fn check(listed: &[ListedPart], parts: &[Part]) -> Result<()> {
-    let listed = Listed::of(listed);
+    let listed = ListedParts::of(listed);
     match parts.iter().find(|part| listed.has_others_only(part.number, &part.etag)) {
         None => Ok(()),
         Some(Part { number, .. }) => Err(Error::new(
@@ -249,8 +249,10 @@ mod tests {
             assert_eq!(check(&listed(tags), &sent).is_ok(), is_right, "{tags:?}");
         }
         let parts = listed(&["old", "new"]);
-        let there = |etag| Listed::of(&parts).has(1, 7, etag);
+        let there = |etag| ListedParts::of(&parts).has(1, 7, etag);
         assert!(there("old") && there("\"new\"") && !there("other"));
-        assert!(!Listed::of(&parts).has(1, 8, "new") && !Listed::of(&parts).has(2, 7, "new"));
+        assert!(
+            !ListedParts::of(&parts).has(1, 8, "new") && !ListedParts::of(&parts).has(2, 7, "new")
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::doubts::{Doubts, doubts};
 use super::ladder::{Found, Ladder, Rung};
-use crate::config::{Addressing, TargetConfig};
+use crate::config::{AddressingStyle, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::ops::Cancel;
 use crate::ops::elsewhere::look_around;
@@ -154,10 +154,10 @@ impl Access {
                 );
                 // Other machines may have folders beside this one.
                 let found = if other.is_near { Found::warning(there) } else { Found::that(there) };
-                found.fact("elsewhere", other.place).fact("elsewhere_backups", other.backups)
+                found.detail("elsewhere", other.place).detail("elsewhere_backups", other.backups)
             }
         };
-        found.fact("folder", folder).fact("backups", count)
+        found.detail("folder", folder).detail("backups", count)
     }
 
     /// Finds the rung that the answer to the first signed request belongs to.
@@ -177,7 +177,7 @@ impl Access {
             (Rung::Credentials, Found::nothing(), judged),
             (Rung::Bucket, Found::nothing(), judged),
             (Rung::Region, self.region(), judged),
-            (Rung::Addressing, self.addressing(), judged),
+            (Rung::AddressingStyle, self.addressing_style(), judged),
             (Rung::List, listed, greeted),
         ];
         for (rung, found, since) in rungs {
@@ -214,14 +214,14 @@ impl Access {
         if region == *set {
             return Found::that(region);
         }
-        Found::that(format!("{region}, as the storage says")).fact("region", region)
+        Found::that(format!("{region}, as the storage says")).detail("region", region)
     }
 
-    fn addressing(&self) -> Found {
-        let addressing = Addressing::of(self.bucket.path_style());
-        match addressing {
-            Addressing::Virtual => Found::that("the bucket in the host name"),
-            Addressing::Auto | Addressing::Path => Found::that("the bucket in the path"),
+    fn addressing_style(&self) -> Found {
+        let addressing_style = AddressingStyle::of(self.bucket.path_style());
+        match addressing_style {
+            AddressingStyle::Virtual => Found::that("the bucket in the host name"),
+            AddressingStyle::Auto | AddressingStyle::Path => Found::that("the bucket in the path"),
         }
     }
 }
@@ -247,7 +247,7 @@ fn rung_of(error: &Error) -> Rung {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are about the listing itself")]
     match error.code() {
         // The storage is there, and the bucket is elsewhere.
-        Code::InvalidEndpoint if error.facts().contains_key("expected") => Rung::Region,
+        Code::InvalidEndpoint if error.details().contains_key("expected") => Rung::Region,
         Code::InvalidEndpoint
         | Code::CannotConnect
         | Code::TlsFailed
@@ -267,7 +267,7 @@ fn rung_of(error: &Error) -> Rung {
         }
         Code::BucketNotFound | Code::InvalidBucketName => Rung::Bucket,
         Code::WrongRegion => Rung::Region,
-        Code::WrongAddressing => Rung::Addressing,
+        Code::WrongAddressingStyle => Rung::AddressingStyle,
         _ => Rung::List,
     }
 }

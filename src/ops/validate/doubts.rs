@@ -68,7 +68,7 @@ fn plain_http(config: &TargetConfig) -> Option<Error> {
 }
 
 fn invalid_endpoint(reason: &'static str, message: String) -> Error {
-    Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", reason)
+    Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", reason)
 }
 
 fn key_id(config: &TargetConfig) -> Option<Error> {
@@ -100,5 +100,5 @@ fn token(config: &TargetConfig) -> Option<Error> {
 }
 
 fn refused(which: &'static str, field: &'static str, message: String) -> Error {
-    Error::new(Code::InvalidCredentials, message).field(field).fact("which", which)
+    Error::new(Code::InvalidCredentials, message).field(field).detail("which", which)
 }

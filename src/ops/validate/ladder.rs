@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::error::{Error, Fact, clean};
+use crate::error::{Detail, Error, clean};
 use crate::protocol::{Check, CheckError, Status};
 
 /// One check; the next makes no sense before this one passes.
@@ -18,7 +18,7 @@ pub(super) enum Rung {
     Credentials,
     Bucket,
     Region,
-    Addressing,
+    AddressingStyle,
     List,
     Write,
     Read,
@@ -40,7 +40,7 @@ impl Rung {
         Self::Credentials,
         Self::Bucket,
         Self::Region,
-        Self::Addressing,
+        Self::AddressingStyle,
         Self::List,
         Self::Write,
         Self::Read,
@@ -63,7 +63,7 @@ impl Rung {
             Self::Credentials => "credentials",
             Self::Bucket => "bucket",
             Self::Region => "region",
-            Self::Addressing => "addressing",
+            Self::AddressingStyle => "addressing_style",
             Self::List => "list",
             Self::Write => "write",
             Self::Read => "read",
@@ -80,7 +80,7 @@ impl Rung {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     message: Option<String>,
-    facts: BTreeMap<String, Fact>,
+    details: BTreeMap<String, Detail>,
     error: Option<Error>,
     status: Option<Status>,
 }
@@ -106,7 +106,7 @@ impl Found {
         Self { status: Some(Status::Warning), ..Self::that(message) }
     }
 
-    /// The same with a code, a field and facts.
+    /// The same with a code, a field and details.
     pub(super) fn concern(error: Error) -> Self {
         Self { status: Some(Status::Warning), error: Some(error), ..Self::default() }
     }
@@ -121,9 +121,9 @@ impl Found {
         Self { status: Some(Status::Failed), error: Some(error), ..Self::that(message) }
     }
 
-    /// Adds a fact for the host's own wording.
-    pub(super) fn fact(mut self, name: &str, value: impl Into<Fact>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
+    /// Adds a detail for the host's own wording.
+    pub(super) fn detail(mut self, name: &str, value: impl Into<Detail>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
         self
     }
 
@@ -133,7 +133,7 @@ impl Found {
             status: self.status.unwrap_or(Status::Passed),
             ms,
             message: self.message.filter(|message| !message.is_empty()),
-            facts: self.facts,
+            details: self.details,
             error: self.error.as_ref().map(CheckError::from),
         }
     }

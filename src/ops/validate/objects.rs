@@ -147,7 +147,7 @@ impl<'a> Probe<'a> {
     async fn read(&self, target: &Target, etag: &str) -> Result<Found> {
         let other = |what: &str| {
             let message = format!("the storage gave back {what} than were written");
-            Err(Error::new(Code::IntegrityMismatch, message).fact("where", "object"))
+            Err(Error::new(Code::IntegrityMismatch, message).detail("where", "object"))
         };
         if self.bucket.get(&self.key, 1 << 20).await? != PROBE {
             return other("other bytes");
@@ -203,7 +203,7 @@ impl<'a> Probe<'a> {
         }
         let message = format!("the server says that {} has {size} of {expected} bytes", self.key);
         let error = Error::new(Code::LengthMismatch, message);
-        Err(error.fact("expected", expected).fact("actual", size))
+        Err(error.detail("expected", expected).detail("actual", size))
     }
 
     /// One upload that is given up, and one that replaces the object that is there.
@@ -218,7 +218,7 @@ impl<'a> Probe<'a> {
         let upload = self.open().await?;
         let listed = self.listed(&upload).await;
         upload.abort().await?;
-        Ok(Found::nothing().fact("uploads_listed", listed))
+        Ok(Found::nothing().detail("uploads_listed", listed))
     }
 
     async fn complete(&self, versions: &mut Vec<String>) -> Result<Found> {
@@ -253,7 +253,7 @@ impl<'a> Probe<'a> {
         tokio::time::sleep(PAUSE).await;
         match upload.replace(&parts).await {
             // It was completed, and the answer was lost: what this says of the storage is the loss.
-            Err(again) if again.code() == Code::Changed => Err(error),
+            Err(again) if again.code() == Code::Modified => Err(error),
             completed => completed,
         }
     }
@@ -296,7 +296,7 @@ impl<'a> Probe<'a> {
             tokio::time::sleep(PAUSE).await;
             written = self.bucket.try_to_replace(self.object(), &content()).await;
         }
-        let (message, fact) = match written {
+        let (message, detail) = match written {
             Ok(Conditional::Enforced) => {
                 ("the storage keeps apart who writes one name", "enforced")
             }
@@ -311,7 +311,7 @@ impl<'a> Probe<'a> {
             // Only good to know.
             Err(error) => return Ok(Found::concern(error)),
         };
-        Ok(Found::that(message).fact("conditional_writes", fact))
+        Ok(Found::that(message).detail("conditional_writes", detail))
     }
 
     /// Deletes it, and its versions where there are any.
@@ -354,9 +354,9 @@ fn versions_found(kept: bool) -> Found {
     if kept {
         let message = "the bucket keeps old versions: deleted backups go on taking space until a \
                        lifecycle rule removes old versions";
-        Found::warning(message).fact("versions", "kept")
+        Found::warning(message).detail("versions", "kept")
     } else {
-        Found::nothing().fact("versions", "none")
+        Found::nothing().detail("versions", "none")
     }
 }
 
@@ -365,9 +365,11 @@ async fn lock(bucket: &Bucket) -> Found {
         Ok(Some(retention)) => {
             let days = retention.days;
             let message = format!("the bucket locks what is stored for {days} days");
-            let concern =
-                Error::new(Code::Locked, format!("{message}: no backup can be deleted before"));
-            Found::concern(concern.fact("days", days).fact("mode", retention.mode))
+            let concern = Error::new(
+                Code::ObjectLocked,
+                format!("{message}: no backup can be deleted before"),
+            );
+            Found::concern(concern.detail("days", days).detail("mode", retention.mode))
         }
         Ok(None) => Found::nothing(),
         Err(_) => Found::no_matter("the storage does not say"),

@@ -1,11 +1,11 @@
-//! What to try when settings fail: the region, the addressing or the scheme that the failure hints
+//! What to try when settings fail: the region, the addressing style or the scheme that the failure hints
 //! at.
 
 use url::Url;
 
 use super::ladder::{Found, Rung};
-use crate::config::{Addressing, TargetConfig};
-use crate::error::{Code, Error, Fact};
+use crate::config::{AddressingStyle, TargetConfig};
+use crate::error::{Code, Detail, Error};
 
 /// Port of MinIO's console, and that of its S3 service.
 const CONSOLE_PORTS: (u16, u16) = (9001, 9000);
@@ -28,7 +28,7 @@ impl Correction {
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is learned from answers")]
         let by_itself = match self.error.code() {
             Code::WrongRegion => !given.region_given && self.config.endpoint == given.endpoint,
-            Code::WrongAddressing => {
+            Code::WrongAddressingStyle => {
                 !given.addressing_given && self.error.upstream_answer().is_some()
             }
             _ => false,
@@ -40,18 +40,18 @@ impl Correction {
 
 /// What to try after this failure, if anything.
 pub(super) fn after(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
-    let fact = |name| match error.facts().get(name) {
-        Some(Fact::Text(text)) => Some(text.as_str()),
+    let detail = |name| match error.details().get(name) {
+        Some(Detail::Text(text)) => Some(text.as_str()),
         _ => None,
     };
     #[expect(clippy::wildcard_enum_match_arm, reason = "there is nothing to try after the others")]
     match error.code() {
-        Code::WrongRegion => in_region(fact("expected")?, rung, error, config),
-        Code::WrongAddressing => {
-            let path_style = fact("use")? == Addressing::Path.as_str();
+        Code::WrongRegion => in_region(detail("expected")?, rung, error, config),
+        Code::WrongAddressingStyle => {
+            let path_style = detail("use")? == AddressingStyle::Path.as_str();
             (path_style != config.path_style).then(|| addressed(path_style, error.clone(), config))
         }
-        Code::InvalidEndpoint => match (fact("expected"), fact("reason")) {
+        Code::InvalidEndpoint => match (detail("expected"), detail("reason")) {
             (Some(host), _) => at_host(host, rung, error, config),
             (None, Some("plain_http_on_tls")) => with_tls(rung, error, config),
             (None, Some("console_port")) => at_service_port(rung, error, config),
@@ -63,7 +63,7 @@ pub(super) fn after(rung: Rung, error: &Error, config: &TargetConfig) -> Option<
         Code::CannotConnect if rung == Rung::Dns && !config.path_style => {
             Some(addressed_otherwise(config))
         }
-        Code::TlsUntrusted if fact("reason") == Some("name_mismatch") && !config.path_style => {
+        Code::TlsUntrusted if detail("reason") == Some("name_mismatch") && !config.path_style => {
             Some(addressed_otherwise(config))
         }
         _ => None,
@@ -117,20 +117,22 @@ fn at_service_port(rung: Rung, error: &Error, config: &TargetConfig) -> Option<C
 }
 
 fn addressed(path_style: bool, error: Error, config: &TargetConfig) -> Correction {
-    let addressing = Addressing::of(path_style).as_str();
-    let works_with = format!("{addressing} addressing");
+    let addressing_style = AddressingStyle::of(path_style).as_str();
+    let works_with = format!("{addressing_style} addressing style");
     let config = TargetConfig { path_style, ..config.clone() };
-    Correction::new(config, Rung::Addressing, error, works_with)
+    Correction::new(config, Rung::AddressingStyle, error, works_with)
 }
 
-/// After a failure that does not say itself that it is about the addressing.
+/// After a failure that does not say itself that it is about the addressing style.
 fn addressed_otherwise(config: &TargetConfig) -> Correction {
     let path_style = !config.path_style;
     let place = if path_style { "path" } else { "host name" };
-    let addressing = Addressing::of(path_style).as_str();
-    let message =
-        format!("the storage finds the bucket in the {place} only: set addressing to {addressing}");
-    let error =
-        Error::new(Code::WrongAddressing, message).field("addressing").fact("use", addressing);
+    let addressing_style = AddressingStyle::of(path_style).as_str();
+    let message = format!(
+        "the storage finds the bucket in the {place} only: set addressing style to {addressing_style}"
+    );
+    let error = Error::new(Code::WrongAddressingStyle, message)
+        .field("addressing_style")
+        .detail("use", addressing_style);
     addressed(path_style, error, config)
 }

@@ -8,15 +8,15 @@ use crate::protocol::MAX_ID;
 
 /// What a newer agent may have more values of (V4).
 const OPEN: [&str; 9] = [
-    "ArchiveStatus",
-    "Cleanup",
-    "Code",
-    "Condition",
-    "LeftoverKind",
-    "LeftoverStatus",
+    "RepairStatus",
+    "CleanupOutcome",
+    "ErrorCode",
+    "VerifyStatus",
+    "CleanupItemKind",
+    "CleanupItemStatus",
     "Phase",
-    "Status",
-    "Waiting",
+    "CheckStatus",
+    "WaitingFor",
 ];
 
 /// The types of both sides, by name. What both send has to look the same.
@@ -47,7 +47,7 @@ pub(super) fn plain(schema: &mut Schema) {
 
 fn adapt(types: &mut Object) {
     for (name, schema) in types.iter_mut() {
-        if name != "TargetSettings" {
+        if name != "S3Config" {
             leave_out_instead_of_null(name, schema);
         }
     }
@@ -64,7 +64,7 @@ fn leave_out_instead_of_null(name: &str, schema: &mut Value) {
     for (member, schema) in members {
         let Value::Object(schema) = schema else { continue };
         let may_be_null =
-            matches!((name, member.as_str()), ("List", "cursor") | ("LimitsChange", _));
+            matches!((name, member.as_str()), ("ListRequest", "cursor") | ("LimitsUpdate", _));
         if !names(required.as_ref(), member) && !may_be_null {
             without_null(schema);
         }
@@ -98,13 +98,13 @@ fn open(schema: &mut Value) {
     schema.insert("anyOf".to_owned(), Value::Array(known));
 }
 
-/// Settings and facts are those of S3 only where the target is.
+/// Settings and details are those of S3 only where the target is.
 fn of_any_storage(types: &mut Object) {
-    let config = &mut types["TargetOpen"]["properties"]["config"];
+    let config = &mut types["TargetOpenRequest"]["properties"]["config"];
     let description = config["description"].take();
     *config = json!({
         "description": description,
-        "anyOf": [{ "$ref": "#/$defs/TargetSettings" }, { "$ref": "#/$defs/OtherSettings" }],
+        "anyOf": [{ "$ref": "#/$defs/S3Config" }, { "$ref": "#/$defs/OtherConfig" }],
     });
     let other = json!({
         "description": "Settings of another kind of storage.",
@@ -112,9 +112,9 @@ fn of_any_storage(types: &mut Object) {
         "properties": { "type": { "type": "string", "not": { "const": "s3" } } },
         "required": ["type"],
     });
-    types.insert("OtherSettings".to_owned(), other);
-    if let Value::Object(facts) = &mut types["TargetFacts"] {
-        facts.remove("required");
+    types.insert("OtherConfig".to_owned(), other);
+    if let Value::Object(details) = &mut types["TargetDetails"] {
+        details.remove("required");
     }
 }
 

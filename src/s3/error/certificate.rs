@@ -24,10 +24,10 @@ pub(super) fn untrusted(endpoint: &str, fault: &UntrustedCertificate) -> Error {
     let field = if problem == Problem::OtherName { "endpoint" } else { "ca_certificate" };
     Error::new(Code::TlsUntrusted, message)
         .field(field)
-        .fact("reason", problem.reason())
-        .fact("subject", fault.subject.as_str())
-        .fact("issuer", fault.issuer.as_str())
-        .fact("sha256", fault.sha256.as_str())
+        .detail("reason", problem.reason())
+        .detail("subject", fault.subject.as_str())
+        .detail("issuer", fault.issuer.as_str())
+        .detail("sha256", fault.sha256.as_str())
 }
 
 /// What is wrong with it, and what helps.
@@ -74,7 +74,7 @@ fn why(problem: Problem) -> String {
             );
         }
         Problem::OtherName => {
-            "it was made for another host name: use that name in the endpoint, or path addressing"
+            "it was made for another host name: use that name in the endpoint, or path addressing style"
         }
         Problem::Purpose => {
             "its extended key usage does not allow servers: have one issued for server \

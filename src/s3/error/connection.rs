@@ -26,8 +26,8 @@ pub(in crate::s3) fn broken(endpoint: &str, what: &str, source: Source) -> Error
         let message =
             format!("{endpoint} was silent for {} seconds in {what}", fault.limit.as_secs());
         return Error::new(Code::Timeout, message)
-            .fact("stage", "http")
-            .fact("ms", ms)
+            .detail("stage", "http")
+            .detail("ms", ms)
             .source(source);
     }
     // Absent while an answer is read; what breaks then is worth another try.
@@ -45,7 +45,7 @@ pub(in crate::s3) fn broken(endpoint: &str, what: &str, source: Source) -> Error
         return error.source(source);
     }
     Error::new(Code::NetworkLost, format!("the connection to {endpoint} broke in {what}"))
-        .fact("stage", "http")
+        .detail("stage", "http")
         .source(source)
 }
 
@@ -82,7 +82,7 @@ fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error
              port, and that the server speaks TLS there"
         );
         return Some(
-            Error::new(Code::Timeout, message).fact("stage", "tls").fact("ms", seconds * 1000),
+            Error::new(Code::Timeout, message).detail("stage", "tls").detail("ms", seconds * 1000),
         );
     }
     let fault = find::<DnsFault>(source)?;
@@ -90,15 +90,15 @@ fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error
     Some(
         Error::new(Code::CannotConnect, message)
             .field("endpoint")
-            .fact("stage", "dns")
-            .fact("host", fault.host.as_str()),
+            .detail("stage", "dns")
+            .detail("host", fault.host.as_str()),
     )
 }
 
 fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
     let (proxy, variable) = (fault.proxy.as_str(), fault.variable);
     let message = match &fault.problem {
-        ProxyProblem::Login => return wants_login(endpoint, variable).fact("host", proxy),
+        ProxyProblem::Login => return wants_login(endpoint, variable).detail("host", proxy),
         ProxyProblem::Unreachable => no_way_to_proxy(endpoint, fault),
         ProxyProblem::Refused { status, .. } => format!(
             "the proxy {proxy} does not lead to {endpoint}: it answered \"{status}\": allow the \
@@ -126,9 +126,10 @@ fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
             limit.as_secs()
         ),
     };
-    let error = Error::new(Code::CannotConnect, message).fact("stage", "proxy").fact("host", proxy);
+    let error =
+        Error::new(Code::CannotConnect, message).detail("stage", "proxy").detail("host", proxy);
     if let ProxyProblem::Refused { status, .. } = &fault.problem {
-        return error.fact("answer", status.as_str());
+        return error.detail("answer", status.as_str());
     }
     error
 }
@@ -163,7 +164,7 @@ fn wants_login(endpoint: &str, variable: &str) -> Error {
         "the proxy on the way to {endpoint} wants a user name and password: write the right ones \
          into its URL in {variable}"
     );
-    Error::new(Code::CannotConnect, message).fact("stage", "proxy")
+    Error::new(Code::CannotConnect, message).detail("stage", "proxy")
 }
 
 fn not_connected(endpoint: &str, source: Source) -> Error {
@@ -183,10 +184,10 @@ fn not_connected(endpoint: &str, source: Source) -> Error {
     let mut error =
         Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}: {reason}"))
             .field("endpoint")
-            .fact("stage", "tcp")
-            .fact("host", endpoint.split_once("://").map_or(endpoint, |(_, host)| host));
+            .detail("stage", "tcp")
+            .detail("host", endpoint.split_once("://").map_or(endpoint, |(_, host)| host));
     if let Some(io) = io {
-        error = error.fact("os_error", io.to_string());
+        error = error.detail("os_error", io.to_string());
     }
     error.source(source)
 }
@@ -200,10 +201,10 @@ fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
         );
         return Error::new(Code::InvalidEndpoint, message)
             .field("endpoint")
-            .fact("reason", "tls_on_plain_http");
+            .detail("reason", "tls_on_plain_http");
     }
     let message = format!("{endpoint} does not speak TLS on this port: enter the port for https");
-    Error::new(Code::TlsFailed, message).field("endpoint").fact("alert", "not TLS")
+    Error::new(Code::TlsFailed, message).field("endpoint").detail("alert", "not TLS")
 }
 
 fn not_http(endpoint: &str, fault: &NotHttp) -> Error {
@@ -218,7 +219,7 @@ fn not_http(endpoint: &str, fault: &NotHttp) -> Error {
     };
     Error::new(Code::InvalidEndpoint, format!("{endpoint} {why}"))
         .field("endpoint")
-        .fact("reason", reason)
+        .detail("reason", reason)
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
@@ -249,7 +250,7 @@ fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
     };
     Error::new(Code::TlsFailed, format!("no TLS connection to {endpoint}: {why}"))
         .field("endpoint")
-        .fact("alert", fault.to_string())
+        .detail("alert", fault.to_string())
 }
 
 /// What the HTTP client says of an answer, if it is worth a sentence.
@@ -258,19 +259,19 @@ fn broken_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error
     if fault.is_parse() && fault.to_string().starts_with("message head is too large") {
         let message =
             format!("the headers of what {endpoint} answered to {what} are too many or too large");
-        return Some(Error::new(Code::RemoteError, message).fact("member", "headers"));
+        return Some(Error::new(Code::RemoteError, message).detail("member", "headers"));
     }
     let is_http = endpoint.starts_with("http://");
     if fault.is_parse() {
         let message = format!("{endpoint} does not answer {what} in HTTP/1.1");
-        return Some(Error::new(Code::RemoteError, message).fact("member", "status line"));
+        return Some(Error::new(Code::RemoteError, message).detail("member", "status line"));
     }
     if fault.is_incomplete_message() && is_http {
         let message = format!(
             "{endpoint} closed the connection without an answer to {what}; if it wants TLS, \
              write https://"
         );
-        return Some(Error::new(Code::NetworkLost, message).fact("stage", "http"));
+        return Some(Error::new(Code::NetworkLost, message).detail("stage", "http"));
     }
     None
 }

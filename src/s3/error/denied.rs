@@ -30,8 +30,8 @@ impl Rules<'_> {
         let error = |message: String| {
             Error::new(Code::AccessDenied, message)
                 .field("bucket")
-                .fact("action", action)
-                .fact("resource", format!("arn:aws:s3:::{bucket}"))
+                .detail("action", action)
+                .detail("resource", format!("arn:aws:s3:::{bucket}"))
         };
         if self.is_forbidden() {
             let policy = match named {
@@ -43,7 +43,7 @@ impl Rules<'_> {
             let message = format!(
                 "{policy} forbids {action} on {place}: check its conditions, such as {conditions}"
             );
-            return error(message).fact("reason", "explicit_deny");
+            return error(message).detail("reason", "explicit_deny");
         }
         let limit =
             named.filter(|policy| !matches!(*policy, "the bucket policy" | "a policy of the user"));

@@ -24,7 +24,7 @@ pub fn clock_skew(ahead_s: i64) -> Error {
     let difference = spoken(ahead_s.unsigned_abs());
     let message =
         format!("this machine's clock is {difference} {direction} the storage's: {SET_IT}");
-    Error::new(Code::ClockSkew, message).fact("skew_s", ahead_s)
+    Error::new(Code::ClockSkew, message).detail("skew_s", ahead_s)
 }
 
 impl Rules<'_> {
@@ -36,7 +36,9 @@ impl Rules<'_> {
         }
         let invalid = |reason: &'static str, message: String| {
             Some(
-                Error::new(Code::InvalidEndpoint, message).field("endpoint").fact("reason", reason),
+                Error::new(Code::InvalidEndpoint, message)
+                    .field("endpoint")
+                    .detail("reason", reason),
             )
         };
         let body = self.answer.body.to_ascii_lowercase();
@@ -54,9 +56,9 @@ impl Rules<'_> {
                 Error::new(
                     Code::TooLarge,
                     "a proxy in front of the storage refuses requests of this size: raise its limit, \
-                     or set a smaller part_size_bytes",
+                     or set a smaller part_size",
                 )
-                .field("part_size_bytes"),
+                .field("part_size"),
             );
         }
         // A gateway in front of a storage that is down answers with a page as well, and these
@@ -136,14 +138,14 @@ impl Rules<'_> {
             let message = format!("this machine's clock and the storage's differ: {SET_IT}");
             return Some(Error::new(Code::ClockSkew, message));
         };
-        Some(clock_skew(ahead).fact("server_time", server.to_rfc3339()))
+        Some(clock_skew(ahead).detail("server_time", server.to_rfc3339()))
     }
 
     /// Servers refuse swapped keys with many codes: a secret with a slash breaks the scope of the
     /// signature. So what is refused is not read, as long as it is not about something else.
     pub(super) fn swapped(&self) -> Option<Error> {
         let refused = matches!(self.status(), 400 | 401 | 403 | 405 | 501);
-        let other = || self.addressing().or_else(|| self.space()).or_else(|| self.content());
+        let other = || self.addressing_style().or_else(|| self.space()).or_else(|| self.content());
         if !self.context.keys_look_swapped || !refused || other().is_some() {
             return None;
         }
@@ -152,13 +154,13 @@ impl Rules<'_> {
         Some(
             Error::new(Code::InvalidCredentials, message)
                 .field("access_key_id")
-                .fact("which", "swapped"),
+                .detail("which", "swapped"),
         )
     }
 
     pub(super) fn identity(&self) -> Option<Error> {
         let refused = |which: &'static str, field: &'static str, message: &str| {
-            Some(Error::new(Code::InvalidCredentials, message).field(field).fact("which", which))
+            Some(Error::new(Code::InvalidCredentials, message).field(field).detail("which", which))
         };
         let unknown_key = || {
             refused(
@@ -216,7 +218,7 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn addressing(&self) -> Option<Error> {
+    pub(super) fn addressing_style(&self) -> Option<Error> {
         let bucket = &self.context.bucket;
         let (usage, message) = match self.code() {
             // Alibaba OSS, Tencent COS, Huawei OBS.
@@ -224,23 +226,27 @@ impl Rules<'_> {
             | "PathStyleDomainForbidden"
             | "VirtualHostDomainRequired" => (
                 "virtual",
-                "the storage wants the bucket in the host name: set addressing to virtual",
+                "the storage wants the bucket in the host name: set addressing style to virtual",
             ),
             // A server that does not read the host name takes the first folder for the bucket.
             "NoSuchBucket"
                 if self.document.bucket.as_ref().is_some_and(|named| named != bucket) =>
             {
-                ("path", "the storage wants the bucket in the path: set addressing to path")
+                ("path", "the storage wants the bucket in the path: set addressing style to path")
             }
             _ => return None,
         };
-        Some(Error::new(Code::WrongAddressing, message).field("addressing").fact("use", usage))
+        Some(
+            Error::new(Code::WrongAddressingStyle, message)
+                .field("addressing_style")
+                .detail("use", usage),
+        )
     }
 
     pub(super) fn place(&self) -> Option<Error> {
         let Context { bucket, region, endpoint, .. } = self.context;
         let unusable = |code, message| {
-            Some(Error::new(code, message).field("bucket").fact("bucket", bucket.as_str()))
+            Some(Error::new(code, message).field("bucket").detail("bucket", bucket.as_str()))
         };
         match self.code() {
             "NoSuchBucket" => {
@@ -276,8 +282,8 @@ impl Rules<'_> {
             return Some(
                 Error::new(Code::WrongRegion, message)
                     .field("region")
-                    .fact("configured", region.as_str())
-                    .fact("expected", expected),
+                    .detail("configured", region.as_str())
+                    .detail("expected", expected),
             );
         }
         if let Some(named) = &self.document.endpoint {
@@ -287,15 +293,15 @@ impl Rules<'_> {
             return Some(
                 Error::new(Code::InvalidEndpoint, message)
                     .field("endpoint")
-                    .fact("reason", "redirect")
-                    .fact("expected", named),
+                    .detail("reason", "redirect")
+                    .detail("expected", named),
             );
         }
         let message = format!("the region \"{region}\" is not the bucket's: {}", self.words());
         Some(
             Error::new(Code::WrongRegion, message)
                 .field("region")
-                .fact("configured", region.as_str()),
+                .detail("configured", region.as_str()),
         )
     }
 

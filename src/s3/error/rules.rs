@@ -2,7 +2,7 @@
 //!
 //! Providers differ: messages may be missing, codes may be wrong, a console or a proxy answers in
 //! place of the storage. So the answer is looked at from each side in turn, and the first side that
-//! knows it decides. The facts behind each rule are the recorded answers in
+//! knows it decides. The details behind each rule are the recorded answers in
 //! `tests/it/s3_answers.rs`. The rules about settings are in `place`, those about policies in `denied`.
 
 use chrono::{DateTime, Utc};
@@ -29,7 +29,7 @@ impl Rules<'_> {
             .or_else(|| self.clock())
             .or_else(|| self.swapped())
             .or_else(|| self.identity())
-            .or_else(|| self.addressing())
+            .or_else(|| self.addressing_style())
             .or_else(|| self.place())
             .or_else(|| self.space())
             .or_else(|| self.content())
@@ -92,7 +92,7 @@ impl Rules<'_> {
 
     pub(super) fn content(&self) -> Option<Error> {
         let what = self.operation.name();
-        let changed = |message: &str| Some(Error::new(Code::Changed, message));
+        let changed = |message: &str| Some(Error::new(Code::Modified, message));
         let shorter = "the object is shorter than it was a moment ago";
         match self.code() {
             "BadDigest"
@@ -103,8 +103,8 @@ impl Rules<'_> {
                 let message = format!("the storage received other bytes than were sent in {what}");
                 Some(
                     Error::new(Code::IntegrityMismatch, message)
-                        .fact("where", if part { "part" } else { "object" })
-                        .fact("algorithm", "sha256"),
+                        .detail("where", if part { "part" } else { "object" })
+                        .detail("algorithm", "sha256"),
                 )
             }
             // Buckets with a default retention want it.
@@ -120,13 +120,13 @@ impl Rules<'_> {
             }
             "IncompleteBody" => Some(
                 Error::new(Code::NetworkLost, "the storage received only a part of the request")
-                    .fact("stage", "http"),
+                    .detail("stage", "http"),
             ),
             "RequestTimeout" => Some(slow()),
             "InvalidObjectState" => {
                 let class = self.document.storage_class.clone().unwrap_or_default();
                 let message = "the object lies in an archive tier: restore it there first";
-                Some(Error::new(Code::Archived, message).fact("storage_class", class))
+                Some(Error::new(Code::ColdStorage, message).detail("storage_class", class))
             }
             "InvalidStorageClass" => Some(
                 Error::new(
@@ -134,7 +134,7 @@ impl Rules<'_> {
                     "the storage does not have this storage class: set one that it has, or none",
                 )
                 .field("storage_class")
-                .fact("field", "storage_class"),
+                .detail("field", "storage_class"),
             ),
             "NoSuchUpload" => changed(
                 "the upload does not exist any more: somebody else, or a clean-up rule, ended it",
@@ -154,14 +154,14 @@ impl Rules<'_> {
         if self.operation.is_write() {
             Error::new(Code::AlreadyExists, "an object with this name exists")
         } else {
-            Error::new(Code::Changed, "the object was replaced while it was being read")
+            Error::new(Code::Modified, "the object was replaced while it was being read")
         }
     }
 
     fn permission(&self) -> Option<Error> {
         if self.code() == "ObjectLocked" || self.says("worm") || self.says("object lock") {
             let message = format!("the storage protects the object from changes: {}", self.words());
-            return Some(Error::new(Code::Locked, message));
+            return Some(Error::new(Code::ObjectLocked, message));
         }
         match self.code() {
             "AccountProblem" | "AllAccessDisabled" | "UserSuspended" => {
@@ -235,10 +235,11 @@ impl Rules<'_> {
                  starting, or cannot be reached from there",
                 self.words()
             );
-            return Error::new(Code::RemoteError, message).fact("status", i64::from(self.status()));
+            return Error::new(Code::RemoteError, message)
+                .detail("status", i64::from(self.status()));
         }
         Error::new(Code::RemoteError, format!("the storage failed: {}", self.words()))
-            .fact("status", i64::from(self.status()))
+            .detail("status", i64::from(self.status()))
     }
 
     fn unsupported(&self, feature: &'static str) -> Error {
@@ -247,10 +248,10 @@ impl Rules<'_> {
             Code::UnsupportedFeature,
             format!("the storage refuses {what}: {}", self.words()),
         )
-        .fact("feature", feature)
+        .detail("feature", feature)
     }
 }
 
 fn slow() -> Error {
-    Error::new(Code::Timeout, "the storage waited too long for data").fact("stage", "http")
+    Error::new(Code::Timeout, "the storage waited too long for data").detail("stage", "http")
 }

@@ -82,21 +82,21 @@ impl Line {
 }
 
 impl Pacer {
-    /// Keeps to `max_bytes_per_second` of `limits`, whatever that is at the time.
+    /// Keeps to `bandwidth_limit` of `limits`, whatever that is at the time.
     pub(super) fn new(limits: LiveLimits) -> Self {
-        let (since, rate) = (Instant::now(), limits.get().max_bytes_per_second);
+        let (since, rate) = (Instant::now(), limits.get().bandwidth_limit);
         let line = Line { rate, since, head: 0, tail: 0, ended: 0 };
         Self { limits, line: Arc::new(Mutex::new(line)) }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.follow(self.limits.get().max_bytes_per_second);
+        line.follow(self.limits.get().bandwidth_limit);
         line
     }
 
     fn is_limited(&self) -> bool {
-        self.limits.get().max_bytes_per_second.is_some()
+        self.limits.get().bandwidth_limit.is_some()
     }
 
     /// A place for `bytes` at the end of the line. Nobody has to wait for anybody to wake up, so

@@ -163,8 +163,8 @@ impl Reach {
             let endpoint = &self.endpoint;
             let seconds = limit.as_secs();
             Error::new(Code::Timeout, format!("{endpoint} was silent for {seconds} seconds"))
-                .fact("stage", stage)
-                .fact("ms", seconds * 1000)
+                .detail("stage", stage)
+                .detail("ms", seconds * 1000)
         })
     }
 }

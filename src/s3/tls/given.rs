@@ -52,7 +52,9 @@ impl Given {
 }
 
 pub(super) fn invalid(message: &str) -> Error {
-    Error::new(Code::InvalidConfig, message).field("ca_certificate").fact("field", "ca_certificate")
+    Error::new(Code::InvalidConfig, message)
+        .field("ca_certificate")
+        .detail("field", "ca_certificate")
 }
 
 pub(in crate::s3) fn read_pem(pem: &str) -> Result<Vec<Given>> {

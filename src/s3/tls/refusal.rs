@@ -61,7 +61,7 @@ pub(in crate::s3) enum Problem {
 }
 
 impl Problem {
-    /// The fact `reason` of `tls_untrusted`.
+    /// The detail `reason` of `tls_untrusted`.
     pub(in crate::s3) fn reason(self) -> &'static str {
         match self {
             Self::UnknownIssuer | Self::OtherKey => "unknown_issuer",

@@ -91,7 +91,7 @@ def form(gate: Gate, storage: Storage) -> Json:
         "folder": "backups",
         "access_key_id": storage.access_key_id,
         "secret_access_key": storage.secret_access_key,
-        "addressing": "path",
+        "addressing_style": "path",
     }
 
 
@@ -153,7 +153,7 @@ class Flow:
         return await self.fill({"provider": provider})
 
     async def fill(self, form: Json) -> Json:
-        folded = {name: form[name] for name in ("prefix", "folder", "addressing") if name in form}
+        folded = {name: form[name] for name in ("prefix", "folder", "addressing_style") if name in form}
         if folded:
             form = {k: v for k, v in form.items() if k not in folded} | {"more": folded}
         answer: Json = await self._home.post(f"/api/config/config_entries/flow/{self._id}", form)

@@ -245,7 +245,7 @@ async def test_entry_is_changed_in_upload(
         another = answer["result"]["entry_id"]
     (home.config / "more").write_bytes(os.urandom(HALF))
     (home.config / "most").write_bytes(os.urandom(HALF))
-    await options(max_bytes_per_second=200)
+    await options(bandwidth_limit=200)
     async with home.connection() as connection:
         run = await connection.backup(agent_id, "Under way")
         await home.until(storage.unfinished, "the upload has begun", timeout=60)
@@ -253,7 +253,7 @@ async def test_entry_is_changed_in_upload(
         await home.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
         begun = await home.post(flows, {"handler": DOMAIN, "entry_id": entry["entry_id"]})
         names = ("endpoint", "region", "access_key_id", "secret_access_key")
-        given = {name: form[name] for name in names} | {"more": {"addressing": "path"}}
+        given = {name: form[name] for name in names} | {"more": {"addressing_style": "path"}}
         ended = await home.post(f"{flows}/{begun['flow_id']}", given)
         assert ended["reason"] == "reconfigure_successful"
         assert storage.unfinished()

@@ -72,7 +72,7 @@ async def test_pages(
         "pictures": str(pictures),
         "paused": str(paused),
         "downloaded": str(downloaded),
-        "form": {k: v for k, v in form.items() if k not in ("addressing", "folder")},
+        "form": {k: v for k, v in form.items() if k not in ("addressing_style", "folder")},
         "screens": [[1280, 1000], [390, 780]],
         "wrong": [
             {

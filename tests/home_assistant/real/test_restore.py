@@ -62,7 +62,7 @@ async def test_a_backup_becomes_a_home_assistant_again(
         (found,) = json.loads(await laptop.run("list", "--json"))["backups"]
         assert found["id"] == backup["backup_id"]
         (tmp_path / "laptop/restore").mkdir()
-        fetch = ("download", found["id"], "--output", "restore/", "--outage", "15m")
+        fetch = ("download", found["id"], "--output", "restore/", "--retry-for", "15m")
         assert "every byte verified" in await laptop.run(*fetch)
 
         await new.start_only()

@@ -64,7 +64,7 @@ class Storage:
             "folder": "backups",
             "access_key_id": setting("TEST_S3_ACCESS_KEY_ID"),
             "secret_access_key": setting("TEST_S3_SECRET_ACCESS_KEY"),
-            "addressing": "path",
+            "addressing_style": "path",
         }
 
     @property

@@ -19,8 +19,8 @@ Json = dict[str, Any]
 age, version, *command = sys.argv[1:]
 IS_OLDER = age == "older"
 FIRST_CAPABILITIES = ("target.s3", "download.range")
-LATER_METHODS = ("backup.verify", "target.recover", "target.sweep", "target.update")
-LATER_MEMBERS = ("outage_ms", "stale_s")
+LATER_METHODS = ("backup.verify", "target.repair", "target.cleanup", "target.update")
+LATER_MEMBERS = ("retry_for_ms", "stale_s")
 ANNOUNCED_MEMBERS = ("resume_s",)
 
 agent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

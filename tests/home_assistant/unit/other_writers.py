@@ -1,6 +1,6 @@
 """What other integrations write into a bucket, and what they need to find of ours.
 
-These are facts about programs, as read in:
+These are details about programs, as read in:
 * Home Assistant 2026.11.0 and 2026.3.4: aws_s3, cloudflare_r2 and idrive_e2;
 * bauer-group/IP-HomeassistantS3CompatibleBackup at 3a16566;
 * PhantomPhoton/S3-Compatible at 206f826, and what came of it in Reydan46/S3-Compatible 1.0.9.

@@ -417,7 +417,7 @@ async def test_an_upload_goes_on_when_its_agent_was_killed(
     hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
-    entry = await load(new_entry(storage.data, {"part_size_bytes": 5 * MIB}))
+    entry = await load(new_entry(storage.data, {"part_size": 5 * MIB}))
     agent = agent_of(hass, entry)
     uploaded: list[Uploaded] = []
     monkeypatch.setattr(health_of(agent), "uploaded", uploaded.append)
@@ -463,7 +463,7 @@ async def test_an_upload_goes_on_when_the_storage_is_back(
 ) -> None:
     monkeypatch.setattr("custom_components.s3_backup_agent.backup.OUTAGE", 0)
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
-    agent = agent_of(hass, await load(new_entry(storage.data, {"part_size_bytes": 5 * MIB})))
+    agent = agent_of(hass, await load(new_entry(storage.data, {"part_size": 5 * MIB})))
     source = Source(CONTENT)
 
     def away_at_first(line: str) -> bytes | None:

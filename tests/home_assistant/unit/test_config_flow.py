@@ -113,11 +113,11 @@ async def test_what_comes_along_when_text_is_pasted(hass: HomeAssistant, storage
     given = {
         name: f"\u200b {value}\ufeff\u00ad"
         for name, value in storage.form.items()
-        if name != "addressing"
+        if name != "addressing_style"
     }
     result = await fill(hass, await open_form(hass), given)
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    assert result["data"] == storage.data | {"addressing": "auto"}
+    assert result["data"] == storage.data | {"addressing_style": "auto"}
 
 
 async def test_an_address_with_the_bucket_in_it(hass: HomeAssistant, storage: Storage) -> None:
@@ -160,7 +160,7 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
     assert top == [*filled, "bucket", "access_key_id", "secret_access_key", "more"]
     # What that means for a provider, the agent knows from its copy of the table.
     defaults = {str(marker): marker.default for marker in fields(form["data_schema"])}
-    assert defaults["addressing"]() == "auto"
+    assert defaults["addressing_style"]() == "auto"
     # Nobody gets on with a word left in that was to be replaced.
     assert is_unfinished(provider.endpoint) == bool(re.search("[A-Z]{3}", provider.endpoint))
     assert form["description_placeholders"]["provider"] == provider.name
@@ -257,7 +257,7 @@ async def test_what_works_instead_is_offered(
     assert result["errors"] == {"region": "wrong_region", "base": "suggested"}
     assert result["description_placeholders"]["suggestion"] == "eu-west-1"
     assert suggested(result)["region"] == "eu-west-1"
-    offered = {name: suggested(result)[name] for name in ("endpoint", "region", "addressing")}
+    offered = {name: suggested(result)[name] for name in ("endpoint", "region", "addressing_style")}
     result = await fill(hass, result, storage.form | offered)
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
@@ -266,7 +266,7 @@ async def test_what_works_instead_is_offered(
     ("suggestion", "errors", "text"),
     [
         (
-            {"addressing": "path", "endpoint": "https://h.example", "x-new": [1]},
+            {"addressing_style": "path", "endpoint": "https://h.example", "x-new": [1]},
             {"endpoint": "tls_untrusted_name_mismatch", "base": "suggested"},
             "https://h.example, path",
         ),
@@ -281,7 +281,7 @@ async def test_a_suggestion_is_told_at_a_field(
     errors: dict[str, str],
     text: str,
 ) -> None:
-    error = {"message": "no", "code": "tls_untrusted", "facts": {"reason": "name_mismatch"}}
+    error = {"message": "no", "code": "tls_untrusted", "details": {"reason": "name_mismatch"}}
     checks = [{"name": "tls", "status": "failed", "ms": 1, "error": error}]
     found(monkeypatch, {"ok": False, "checks": checks, "suggestion": suggestion})
     result = await fill(hass, await open_form(hass), storage.form)
@@ -320,8 +320,8 @@ async def test_the_right_addressing_is_offered(
     faulty.rule = lambda _: answer(403, "SecondLevelDomainForbidden")
     form = await open_form(hass)
     result = await fill(hass, form, storage.form)
-    assert result["errors"] == {"addressing": "wrong_addressing_virtual"}
-    assert suggested(result)["addressing"] == "virtual"
+    assert result["errors"] == {"addressing_style": "wrong_addressing_virtual"}
+    assert suggested(result)["addressing_style"] == "virtual"
 
 
 async def test_http_for_a_port_with_tls(
@@ -620,35 +620,35 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     assert suggested(form) == {}
     result = await save(form, {"storage_class": "DEEP_ARCHIVE"})
     assert result["errors"] == {"storage_class": "storage_class_archive"}
-    result = await save(result, {"part_size_bytes": 100})
-    assert result["errors"] == {"part_size_bytes": "invalid_config_part_size_bytes"}
+    result = await save(result, {"part_size": 100})
+    assert result["errors"] == {"part_size": "invalid_config_part_size"}
     result = await save(
         result,
         {
             "storage_class": "STANDARD_IA",
-            "part_size_bytes": 8,
-            "memory_budget_bytes": 64,
-            "max_parallel_parts": 3,
-            "max_bytes_per_second": 0.6,
+            "part_size": 8,
+            "memory": 64,
+            "concurrency": 3,
+            "bandwidth_limit": 0.6,
         },
     )
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert entry.options == {
         "storage_class": "STANDARD_IA",
-        "part_size_bytes": 8 * MIB,
-        "memory_budget_bytes": 64 * MIB,
-        "max_parallel_parts": 3,
-        "max_bytes_per_second": 75_000,
+        "part_size": 8 * MIB,
+        "memory": 64 * MIB,
+        "concurrency": 3,
+        "bandwidth_limit": 75_000,
     }
     assert entry.state is ConfigEntryState.LOADED
 
     form = await open_options()
     assert suggested(form) == {
         "storage_class": "STANDARD_IA",
-        "part_size_bytes": 8,
-        "memory_budget_bytes": 64,
-        "max_parallel_parts": 3,
-        "max_bytes_per_second": 0.6,
+        "part_size": 8,
+        "memory": 64,
+        "concurrency": 3,
+        "bandwidth_limit": 0.6,
     }
     result = await save(form, {})
     assert entry.options == {}
@@ -657,7 +657,7 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
 async def test_options_that_the_agent_refuses(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
-    entry = await load(new_entry(storage.data, {"part_size_bytes": 8 * MIB}))
+    entry = await load(new_entry(storage.data, {"part_size": 8 * MIB}))
     form = await hass.config_entries.options.async_init(entry.entry_id)
     hass.config_entries.async_update_entry(entry, data=storage.data | {"region": "not a region"})
     result = await hass.config_entries.options.async_configure(form["flow_id"], {})

@@ -30,7 +30,7 @@ async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage:
     error = AgentError(
         f"no: {secret}",
         code="remote_error",
-        facts={"host": f"x?key={secret}", "list": [1, secret]},
+        details={"host": f"x?key={secret}", "list": [1, secret]},
         upstream={"message": f"No such key: {key}", "request_id": quote(secret, safe="")},
     )
     coordinator.health.failed("upload", error)
@@ -42,14 +42,14 @@ async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage:
     assert data["agent_log"]
     assert data["last_error"]["code"] == "remote_error"
     assert data["last_upload"]
-    assert [(b["size"], b["verifiable"]) for b in data["backups"]] == [(100, True)]
+    assert [(b["size"], b["has_checksums"]) for b in data["backups"]] == [(100, True)]
     assert data["skipped"] == ["corrupt_metadata"]
 
     text = json.dumps(data)
     assert secret not in text
     assert quote(secret, safe="") not in text
     assert storage.form["access_key_id"] not in text
-    # However they are spelled, in keys, facts and sentences.
+    # However they are spelled, in keys, details and sentences.
     for name in ("Christmas", "Easter", "Whitsun", "Michaelmas", backup.backup_id, gone.backup_id):
         assert name.lower() not in text.lower()
 
@@ -69,10 +69,10 @@ async def test_names_of_backups_that_nobody_knows_any_more(
     hass: HomeAssistant, entry: MockConfigEntry, text: str, shown: str
 ) -> None:
     hass.config_entries.async_update_entry(entry, data=entry.data | {"bucket": "b"})
-    error = AgentError(text, code="remote_error", facts={"member": text, "key": "Xmas"})
+    error = AgentError(text, code="remote_error", details={"member": text, "key": "Xmas"})
     entry.runtime_data.coordinator.health.failed("upload", error)
     data = await async_get_config_entry_diagnostics(hass, entry)
-    assert data["last_error"]["message"] == data["last_error"]["facts"]["member"] == shown
+    assert data["last_error"]["message"] == data["last_error"]["details"]["member"] == shown
     assert "Xmas" not in json.dumps(data)
 
 

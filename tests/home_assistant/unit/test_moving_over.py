@@ -311,7 +311,7 @@ async def test_what_the_command_line_stores_lists_there(
     def run(*command: str, content: bytes = b"") -> dict[str, Any]:
         names = ("endpoint", "region", "bucket", "prefix", "access_key_id", "secret_access_key")
         environment = {f"S3_BACKUP_AGENT_{name.upper()}": storage.data[name] for name in names}
-        environment |= {"S3_BACKUP_AGENT_FOLDER": "", "S3_BACKUP_AGENT_ADDRESSING": "path"}
+        environment |= {"S3_BACKUP_AGENT_FOLDER": "", "S3_BACKUP_AGENT_ADDRESSING_STYLE": "path"}
         done = subprocess.run(
             [setting("S3_BACKUP_AGENT_BIN"), *command, "--json"],
             input=content,

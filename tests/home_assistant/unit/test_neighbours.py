@@ -66,7 +66,7 @@ async def test_the_agent_of_the_next_release(
     assert storage.unfinished() == []
 
     form = await hass.config_entries.options.async_init(entry.entry_id)
-    given = {"max_parallel_parts": 2}
+    given = {"concurrency": 2}
     saved = await hass.config_entries.options.async_configure(form["flow_id"], given)
     assert saved["type"] is FlowResultType.CREATE_ENTRY
 
@@ -116,17 +116,17 @@ async def test_forms_keep_what_only_the_next_release_knows(
 ) -> None:
     entry = await load(new_entry(storage.data | {"new": [1]}, {"new": {"x": 2}}))
     form = await hass.config_entries.options.async_init(entry.entry_id)
-    given = {"max_parallel_parts": 2}
+    given = {"concurrency": 2}
     result = await hass.config_entries.options.async_configure(form["flow_id"], given)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     await hass.async_block_till_done()
-    assert entry.options == {"new": {"x": 2}, "max_parallel_parts": 2}
+    assert entry.options == {"new": {"x": 2}, "concurrency": 2}
 
     form = await hass.config_entries.flow.async_init(
         hub.DOMAIN, context={"source": SOURCE_RECONFIGURE, "entry_id": entry.entry_id}
     )
     keys = ("region", "access_key_id", "secret_access_key")
-    given = {name: storage.form[name] for name in keys} | {"more": {"addressing": "path"}}
+    given = {name: storage.form[name] for name in keys} | {"more": {"addressing_style": "path"}}
     given["endpoint"] = storage.endpoint + "/"
     result = await hass.config_entries.flow.async_configure(form["flow_id"], given)
     assert result["reason"] == "reconfigure_successful"

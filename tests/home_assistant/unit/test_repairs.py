@@ -124,7 +124,7 @@ async def test_leftovers_are_cleaned_up(
 ) -> None:
     entry = await load(new_entry(storage.data))
     error = AgentError("no", code="stale_uploads")
-    async_raise_error(hass, entry.entry_id, "T", "sweep", error)
+    async_raise_error(hass, entry.entry_id, "T", "cleanup", error)
     flow = await fix(hass, entry, "stale_uploads")
     faulty.rule = lambda _: answer(403, "AccessDenied")
     result: Any = await flow.async_step_confirm({})
@@ -139,7 +139,7 @@ async def test_leftovers_are_cleaned_up(
 
 
 async def test_an_issue_of_an_entry_that_is_gone(hass: HomeAssistant) -> None:
-    for data in (None, {"entry_id": "gone", "code": "locked"}):
+    for data in (None, {"entry_id": "gone", "code": "object_locked"}):
         flow = await async_create_fix_flow(hass, "x", data)
         flow.hass, flow.flow_id, flow.handler, flow.context = hass, "f", DOMAIN, {"issue_id": "x"}
         result: Any = await flow.async_step_init()

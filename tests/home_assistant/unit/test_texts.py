@@ -138,8 +138,8 @@ def test_each_option_has_words(language: str) -> None:
     for code in ("invalid_config", "agent_start_failed", "tls_untrusted"):
         for key in (key for key in KEYS if key.startswith(code)):
             assert f"options.error.{key}" in texts
-    # The form finds these by itself and has no facts.
-    for key in ("storage_class_archive", "invalid_config_part_size_bytes"):
+    # The form finds these by itself and has no details.
+    for key in ("storage_class_archive", "invalid_config_part_size"):
         assert fields(texts[f"options.error.{key}"]) == set()
 
 
@@ -164,15 +164,15 @@ def test_unknown_errors_have_words() -> None:
 
 
 def test_facts_are_tamed() -> None:
-    facts = {"subject": "{x}" + "y" * 1000, "skew_s": -2820, "sha256": "3f2a", "host": ""}
-    words = placeholders(AgentError("", facts=facts))
+    details = {"subject": "{x}" + "y" * 1000, "skew_s": -2820, "sha256": "3f2a", "host": ""}
+    words = placeholders(AgentError("", details=details))
     assert words["subject"].startswith("(x)")
     assert len(words["subject"]) == 301
     assert (words["skew"], words["sha256"], words["host"]) == ("47", "3F:2A", UNKNOWN)
 
 
 @pytest.mark.parametrize(
-    ("fact", "shown"),
+    ("detail", "shown"),
     [
         ("https://user:word@h.example:9000/x", "h.example:9000"),
         ("h.example", "h.example"),
@@ -180,8 +180,8 @@ def test_facts_are_tamed() -> None:
         ("http://[", "http://["),
     ],
 )
-def test_a_host_is_no_url(fact: str, shown: str) -> None:
-    assert placeholders(AgentError("", facts={"host": fact}))["host"] == shown
+def test_a_host_is_no_url(detail: str, shown: str) -> None:
+    assert placeholders(AgentError("", details={"host": detail}))["host"] == shown
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)

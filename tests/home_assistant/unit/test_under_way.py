@@ -52,10 +52,10 @@ async def reload(hass: HomeAssistant, entry: MockConfigEntry, storage: Storage) 
 
 async def options(hass: HomeAssistant, entry: MockConfigEntry, storage: Storage) -> None:
     form = await hass.config_entries.options.async_init(entry.entry_id)
-    given = {"max_parallel_parts": 2, "part_size_bytes": 6, "memory_budget_bytes": 64}
+    given = {"concurrency": 2, "part_size": 6, "memory": 64}
     result = await hass.config_entries.options.async_configure(form["flow_id"], given)
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    assert entry.options["max_parallel_parts"] == 2
+    assert entry.options["concurrency"] == 2
 
 
 async def reconfigure(hass: HomeAssistant, entry: MockConfigEntry, storage: Storage) -> None:
@@ -161,7 +161,7 @@ async def test_a_download_goes_on_and_gives_the_agent_back(
 async def test_a_limit_that_is_lifted_frees_what_runs(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
-    entry = await load(new_entry(storage.data, {"max_bytes_per_second": 75_000}))
+    entry = await load(new_entry(storage.data, {"bandwidth_limit": 75_000}))
     source, backup = Source(b"x" * SIZE), new_backup(SIZE)
     running = asyncio.create_task(
         agent_of(hass, entry).async_upload_backup(open_stream=source.open, backup=backup)

@@ -35,15 +35,9 @@ async fn settings_that_cannot_work_are_named() {
         ("FOLDER", "a/./b", "invalid_config", "folder", "without . and .."),
         ("REGION", "eu central", "invalid_config", "region", "letters, digits"),
         ("CA_FILE", "/no/such/file", "invalid_config", "ca_file", "No such file"),
-        ("PART_SIZE_BYTES", "1", "invalid_config", "part_size_bytes", "5 MiB"),
-        ("MAX_PARALLEL_PARTS", "0", "invalid_config", "max_parallel_parts", "1 to 64"),
-        (
-            "MAX_BYTES_PER_SECOND",
-            "1000",
-            "invalid_config",
-            "max_bytes_per_second",
-            "at least 65536",
-        ),
+        ("PART_SIZE", "1", "invalid_config", "part_size", "5 MiB"),
+        ("CONCURRENCY", "0", "invalid_config", "concurrency", "1 to 64"),
+        ("BANDWIDTH_LIMIT", "1000", "invalid_config", "bandwidth_limit", "at least 65536"),
     ] {
         let shell = shell.set(name, value);
         let error = shell.run(&[&"list", &"--json"]).await.error(5, code);
@@ -230,7 +224,7 @@ async fn an_outage_is_a_time_of_an_hour_at_most() {
     let shell = Shell::of(&server);
     shell.write("small", "content");
     let upload = async |outage: &str| {
-        let arguments = ["upload", "small", "--name", "x", "--id", "x", "--json", "--outage"];
+        let arguments = ["upload", "small", "--name", "x", "--id", "x", "--json", "--retry-for"];
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
             arguments.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>).collect();
         arguments.push(&outage);
@@ -239,7 +233,7 @@ async fn an_outage_is_a_time_of_an_hour_at_most() {
     upload("61m").await.error(64, "invalid_params");
     assert_eq!(upload("15").await.code, 64);
     upload("15m").await.json(0);
-    shell.run(&[&"download", &"x", &"--outage", &"1h", &"--json"]).await.json(0);
+    shell.run(&[&"download", &"x", &"--retry-for", &"1h", &"--json"]).await.json(0);
     assert_eq!(std::fs::read(shell.path("x.tar")).unwrap(), b"content");
 }
 

@@ -127,10 +127,10 @@ async fn output_that_takes_nothing_is_an_error() {
         "list --json",
         "info b52acd05",
         "info b52acd05 --json",
-        "validate --level read",
+        "validate --read-only",
         "verify b52acd05",
-        "sweep --json",
-        "recover --json",
+        "cleanup --json",
+        "repair --json",
         "completions bash",
         "man",
         "serve --schema",
@@ -191,7 +191,7 @@ async fn folder_that_vanishes_is_an_error() {
     shell.run(&[&"upload", &"large", &"--name", &"x", &"--id", &"x", &"--json"]).await.json(0);
     std::fs::create_dir(shell.path("there")).unwrap();
     let mut command = shell.command(&[&"download", &"x", &"-o", &"there", &"--json"]);
-    command.env("S3_BACKUP_AGENT_MAX_BYTES_PER_SECOND", "8000000");
+    command.env("S3_BACKUP_AGENT_BANDWIDTH_LIMIT", "8000000");
     let child = command.spawn().unwrap();
     until(async || shell.path("there").read_dir().unwrap().next().is_some()).await;
     std::fs::remove_dir_all(shell.path("there")).unwrap();

@@ -22,7 +22,7 @@ async fn deadline_stops_an_upload_and_cleans_up() {
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(9), "{said}");
     assert_eq!(said["error"]["data"]["code"], "timeout", "{said}");
-    assert_eq!(said["error"]["data"]["facts"]["stage"], "deadline", "{said}");
+    assert_eq!(said["error"]["data"]["details"]["stage"], "deadline", "{said}");
     assert_eq!(said["error"]["data"]["cleanup"], "complete", "{said}");
     assert_eq!(server.objects().await, []);
     assert_eq!(server.open_uploads().await, []);
@@ -40,8 +40,8 @@ async fn deadline_stops_every_command_on_a_silent_server() {
         &["download", "x"],
         &["verify", "--all"],
         &["delete", "x", "--yes"],
-        &["sweep"],
-        &["recover"],
+        &["cleanup"],
+        &["repair"],
     ];
     for command in commands {
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = Vec::new();

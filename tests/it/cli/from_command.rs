@@ -80,7 +80,7 @@ async fn command_that_fails_leaves_nothing() {
         let ran = run(&shell, words).await;
         let error = ran.error(74, "source_failed");
         assert!(error["message"].as_str().unwrap().contains(said), "{error}");
-        assert_eq!(error["data"]["facts"]["exit_code"], exit_code, "{error}");
+        assert_eq!(error["data"]["details"]["exit_code"], exit_code, "{error}");
         assert_eq!(error["data"]["kind"], "config");
         assert!(!ran.stderr.contains("s3cret") && !ran.stdout.contains("s3cret"), "{ran:?}");
         assert_empty(&server).await;

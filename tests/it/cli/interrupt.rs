@@ -102,7 +102,7 @@ async fn an_upload_that_was_killed_goes_on() {
         &"x1",
         &"--json",
         &"--resume",
-        &"--part-size-bytes",
+        &"--part-size",
         &"5242880",
         &"--state-dir",
         &state.path(),

@@ -51,8 +51,8 @@ async fn names_of_strangers_do_not_steer_the_terminal() {
     for arguments in [
         &["list", "-vv"][..],
         &["verify", "id-0", "id-2", "-vv"],
-        &["sweep", "--dry-run"],
-        &["recover", "--dry-run"],
+        &["cleanup", "--dry-run"],
+        &["repair", "--dry-run"],
         &["info", "id-0"],
         &["info", "id-2"],
         &["info", "\u{1b}[2J\u{202e}"],

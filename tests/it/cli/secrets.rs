@@ -27,9 +27,9 @@ async fn secret_in_the_wrong_argument_is_not_repeated() {
         (&["list", SECRET], 64),
         (&[SECRET], 64),
         (&["list", "--session-token", SECRET], 64),
-        (&["list", "--addressing", SECRET], 64),
+        (&["list", "--addressing-style", SECRET], 64),
         (&["list", "--server-side-encryption", SECRET], 64),
-        (&["list", "--part-size-bytes", SECRET], 64),
+        (&["list", "--part-size", SECRET], 64),
         (&["list", "--deadline", SECRET], 64),
         (&["validate", "--level", SECRET], 64),
         (&["list", "--secret-access-key-file", SECRET], 5),
@@ -57,7 +57,7 @@ async fn secret_in_the_wrong_argument_is_not_repeated() {
 async fn secret_in_the_wrong_variable_is_not_repeated() {
     let server = TestServer::embedded().await;
     for (name, value, exit) in [
-        ("PART_SIZE_BYTES", SECRET, 64),
+        ("PART_SIZE", SECRET, 64),
         ("INSECURE_SKIP_TLS_VERIFY", SECRET, 64),
         ("ADDRESSING", SECRET, 64),
         ("SERVER_SIDE_ENCRYPTION", SECRET, 64),

@@ -290,17 +290,17 @@ async fn the_folder_is_a_setting_and_may_be_empty() {
 }
 
 #[tokio::test]
-async fn what_interrupted_uploads_have_left_is_swept() {
+async fn what_interrupted_uploads_have_left_is_cleaned_up() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let folder = format!("{}/backups/", server.prefix).trim_start_matches('/').to_owned();
     server.abandon_upload(&format!("{folder}a.tar"), true).await;
     server.abandon_upload(&format!("{folder}b.tar"), false).await;
 
-    let young = shell.run(&[&"sweep"]).await;
+    let young = shell.run(&[&"cleanup"]).await;
     assert_eq!((young.code, young.stdout.as_str()), (0, ""), "{young:?}");
     assert!(young.stderr.contains("Nothing is left over."), "{young:?}");
-    let found = shell.run(&[&"sweep", &"--older-than", &"0s", &"--dry-run"]).await;
+    let found = shell.run(&[&"cleanup", &"--older-than", &"0s", &"--dry-run"]).await;
     if !server.lists_uploads() {
         assert!(found.stderr.contains("Nothing is left over."), "{found:?}");
         return;
@@ -313,9 +313,12 @@ async fn what_interrupted_uploads_have_left_is_swept() {
     assert!(begin(rows[0], "a", "Would remove") && begin(rows[1], "b", "Would remove"), "{rows:?}");
     assert_eq!(server.open_uploads().await.len(), 2);
 
-    let swept = shell.run(&[&"sweep", &"--older-than", &"0s", &"--json"]).await.json(0);
-    assert_eq!(swept["leftovers"][1]["key"], format!("{folder}b.tar"));
-    assert_eq!(swept["leftovers"][1]["status"], "removed");
+    let cleaned = shell.run(&[&"cleanup", &"--older-than", &"0s", &"--json"]).await.json(0);
+    assert_eq!(cleaned["items"][1]["key"], format!("{folder}b.tar"));
+    assert_eq!(cleaned["items"][1]["status"], "removed");
     assert_eq!(server.open_uploads().await, []);
-    shell.run(&[&"sweep", &"--older-than", &"2years", &"--json"]).await.error(64, "invalid_params");
+    shell
+        .run(&[&"cleanup", &"--older-than", &"2years", &"--json"])
+        .await
+        .error(64, "invalid_params");
 }

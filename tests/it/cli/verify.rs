@@ -1,4 +1,4 @@
-//! `verify` and `recover`, and what a download makes of what is damaged.
+//! `verify` and `repair`, and what a download makes of what is damaged.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn broken_backups_are_told_and_never_downloaded() {
     assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.as_str()), (0, 4, ""), "{ran:?}");
     assert!(ran.stdout.contains("good (id good): whole, all of its 19 B"), "{ran:?}");
     let verified = shell.run(&[&"verify", &"good", &"--json"]).await.json(0);
-    let whole = json!({"backup_id": "good", "level": "full", "status": "whole", "length": 19});
+    let whole = json!({"backup_id": "good", "level": "full", "status": "ok", "length": 19});
     assert_eq!(verified, whole);
 
     server.put(&key(&server, "rotten.tar"), "the content of rottem").await;
@@ -48,10 +48,10 @@ async fn broken_backups_are_told_and_never_downloaded() {
     found.sort();
     let expected = [
         ("", "", "corrupt_metadata"),
-        ("good", "whole", ""),
-        ("lone", "broken", "not_found"),
-        ("rotten", "broken", "integrity_mismatch"),
-        ("short", "broken", "length_mismatch"),
+        ("good", "ok", ""),
+        ("lone", "damaged", "not_found"),
+        ("rotten", "damaged", "integrity_mismatch"),
+        ("short", "damaged", "length_mismatch"),
     ];
     let owned = |(id, status, code): (&str, &str, &str)| {
         (id.to_owned(), status.to_owned(), code.to_owned())
@@ -133,22 +133,22 @@ async fn lost_metadata_is_recovered_as_it_was() {
     server.delete(&key(&server, &format!("{file}.metadata.json"))).await;
     server.put(&key(&server, "strange.tar"), "no tar").await;
 
-    let ran = shell.run(&[&"recover", &"--dry-run"]).await;
+    let ran = shell.run(&[&"repair", &"--dry-run"]).await;
     let archive = key(&server, &format!("{file}.tar"));
     let strange = key(&server, "strange.tar");
     let left = format!("Left {strange} alone: it does not say which backup it is\n");
-    let what = format!("recover {title} (20.00 KiB, id {id}) from {archive}.\n");
+    let what = format!("repair {title} (20.00 KiB, id {id}) from {archive}.\n");
     assert_eq!((ran.code, ran.stdout), (0, format!("Would {what}{left}")));
     assert_eq!(server.objects().await.len(), 2);
-    let recovered = shell.run(&[&"recover", &"--json"]).await.json(0);
-    assert_eq!(recovered["archives"][0]["status"], "recovered");
-    assert_eq!(recovered["archives"][1]["status"], "unknown");
+    let repaired = shell.run(&[&"repair", &"--json"]).await.json(0);
+    assert_eq!(repaired["archives"][0]["status"], "repaired");
+    assert_eq!(repaired["archives"][1]["status"], "unknown");
     let after = shell.run(&[&"info", &id, &"--json"]).await.json(0);
-    before["backup"]["verifiable"] = json!(false);
+    before["backup"]["has_checksums"] = json!(false);
     assert_eq!(after, before);
-    assert_eq!(shell.run(&[&"recover"]).await.stdout, left);
+    assert_eq!(shell.run(&[&"repair"]).await.stdout, left);
     server.delete(&strange).await;
-    let ran = shell.run(&[&"recover"]).await;
+    let ran = shell.run(&[&"repair"]).await;
     assert_eq!(
         (ran.stdout.as_str(), ran.stderr.as_str()),
         ("", "Every archive has its metadata.\n")

@@ -67,8 +67,8 @@ async fn endpoint_with_base_path_sends_requests_below_it() {
     for (path, slashes) in [("/storage/v1/s3", ""), ("/storage/v1/s3", "//"), ("/a%20b", "/")] {
         let listening = below(&server, path).await;
         let endpoint = format!("http://localhost:{}{path}{slashes}", listening.address.port());
-        // The addressing that has no room for a path.
-        let virtual_hosted = json!({"addressing": "virtual"});
+        // The addressing style that has no room for a path.
+        let virtual_hosted = json!({"addressing_style": "virtual"});
         let result = validated(&server, &endpoint, virtual_hosted.clone()).await;
         assert_eq!((&result["ok"], result.get("suggestion")), (&json!(true), None), "{result}");
         let host = open(&server, &endpoint, virtual_hosted, &[]).await.unwrap();

@@ -17,7 +17,7 @@ use tokio::sync::{Barrier, Notify};
 
 use super::seen::{Seen, part};
 use super::wire::{Act, Wire};
-use super::{address, connect, fact};
+use super::{address, connect, detail};
 use crate::e2e::leftovers::{connect_to, settled};
 use crate::e2e::streams::{begin_upload, feed};
 use crate::e2e::{assert_empty, backup, code, fetch, ids, store};
@@ -190,7 +190,7 @@ async fn a_storage_that_vanishes_during_an_upload_is_given_up_in_time() {
     let list = json!({"target": "t1", "refresh": true});
     let error = host.call("backup.list", list).await.unwrap_err();
     assert_eq!(
-        (error.data.code.as_str(), fact(&error, "stage").as_str()),
+        (error.data.code.as_str(), detail(&error, "stage").as_str()),
         ("cannot_connect", "tcp")
     );
 }
@@ -277,7 +277,7 @@ async fn a_part_that_is_refused_ends_the_upload_at_once() {
         let error = upload_error(&host, 100 * MIB).await;
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         assert_eq!(error.data.code, "access_denied", "{error:?}");
-        assert_eq!(fact(&error, "action"), "s3:PutObject");
+        assert_eq!(detail(&error, "action"), "s3:PutObject");
         assert_eq!(cleanup(&error), "complete");
         let sent = parts_sent(&wire.seen())[1];
         assert!(sent == 1 || !reads_on, "{sent} times");
@@ -325,7 +325,7 @@ async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
 
     let host = with_state(&server, &wire, &state).await;
     // Answered when everything in the journal was dealt with.
-    host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
+    host.call("target.cleanup", json!({"target": "t1"})).await.unwrap();
     assert_eq!(server.objects().await.len(), 2);
     assert_eq!(ids(&host).await, ["other"]);
 }

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::wire::{Act, Wire};
-use super::{address, fact, list_error, open};
+use super::{address, detail, list_error, open};
 use crate::e2e::clock::that_follows;
 use crate::e2e::{backup, fetch};
 use crate::noise::Noise;
@@ -104,7 +104,7 @@ async fn swapped_keys_are_told_at_their_field() {
         let error = list_error(&host).await;
         assert_eq!(error.data.code, "invalid_credentials", "{error:?}");
         assert_eq!(error.data.field.as_deref(), Some("access_key_id"), "{error:?}");
-        assert_eq!(fact(&error, "which"), "swapped");
+        assert_eq!(detail(&error, "which"), "swapped");
         super::assert_hidden(id, &error, &host);
         let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
         assert!(result.to_string().contains("look swapped"), "{result}");

@@ -46,12 +46,12 @@ async fn validate_names_the_prefix_that_has_backups() {
         store(&host, "b", 1, 1000).await;
         let result = validated(&server, &wire, theirs).await;
         let check = list_check(&result);
-        assert_eq!((&check["status"], &check["facts"]["backups"]), (&json!("passed"), &json!(2)));
+        assert_eq!((&check["status"], &check["details"]["backups"]), (&json!("passed"), &json!(2)));
         let result = validated(&server, &wire, ours).await;
         let check = list_check(&result);
         assert_eq!((&result["ok"], &check["status"]), (&json!(true), &json!("warning")), "{check}");
-        assert_eq!(check["facts"]["elsewhere"], found, "{check}");
-        assert_eq!(check["facts"]["elsewhere_backups"], 2, "{check}");
+        assert_eq!(check["details"]["elsewhere"], found, "{check}");
+        assert_eq!(check["details"]["elsewhere_backups"], 2, "{check}");
     }
 }
 
@@ -64,7 +64,7 @@ async fn validate_beside_another_machine_passes() {
     let result = validated(&server, &wire, json!({"prefix": "two"})).await;
     let check = list_check(&result);
     assert_eq!(check["status"], "passed", "{check}");
-    assert_eq!(check["facts"]["elsewhere"], "one/backups/", "{check}");
+    assert_eq!(check["details"]["elsewhere"], "one/backups/", "{check}");
 }
 
 #[tokio::test]

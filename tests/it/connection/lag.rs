@@ -76,7 +76,7 @@ const LAGS: [(&str, &str); 4] =
     [("a.tar", ""), ("a.metadata.json", ""), ("", "a.tar"), ("", "a.metadata.json")];
 
 #[tokio::test]
-async fn sweep_of_a_lagging_storage_deletes_no_half_of_a_backup() {
+async fn cleanup_of_a_lagging_storage_deletes_no_half_of_a_backup() {
     for (not_listed, not_seen) in LAGS {
         let (server, _listening, config) = whole(not_listed, not_seen).await;
         let state = tempfile::tempdir().unwrap();
@@ -85,15 +85,15 @@ async fn sweep_of_a_lagging_storage_deletes_no_half_of_a_backup() {
             let params = json!({
                 "target": "t1", "older_than_s": 0, "objects": true, "dry_run": dry_run,
             });
-            let swept = host.call("target.sweep", params).await.unwrap();
-            assert_eq!(swept["leftovers"], json!([]), "{not_listed} {not_seen}");
+            let cleaned = host.call("target.cleanup", params).await.unwrap();
+            assert_eq!(cleaned["items"], json!([]), "{not_listed} {not_seen}");
         }
         assert_eq!(server.objects().await.len(), 2, "{not_listed} {not_seen}");
     }
 }
 
 #[tokio::test]
-async fn cleanup_of_a_lagging_storage_deletes_no_half_of_a_backup() {
+async fn second_cleanup_of_a_lagging_storage_deletes_no_half_of_a_backup() {
     for (not_listed, not_seen) in LAGS {
         let (server, _listening, config) = whole(not_listed, not_seen).await;
         let state = tempfile::tempdir().unwrap();
@@ -114,6 +114,6 @@ async fn recover_of_a_lagging_storage_writes_over_no_metadata() {
     let document = key(&server, "a.metadata.json");
     let before = server.get(&document).await;
     let host = connect_to(config, state.path()).await;
-    host.call("target.recover", json!({"target": "t1"})).await.unwrap();
+    host.call("target.repair", json!({"target": "t1"})).await.unwrap();
     assert_eq!(server.get(&document).await, before);
 }

@@ -88,8 +88,8 @@ async fn list_error(host: &Host) -> ErrorObject {
     *host.call("backup.list", list).await.unwrap_err()
 }
 
-fn fact(error: &ErrorObject, name: &str) -> String {
-    error.data.facts.get(name).map(ToString::to_string).unwrap_or_default()
+fn detail(error: &ErrorObject, name: &str) -> String {
+    error.data.details.get(name).map(ToString::to_string).unwrap_or_default()
 }
 
 /// Asserts that a secret is neither in an error nor in the log.

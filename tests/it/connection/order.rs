@@ -231,8 +231,8 @@ async fn nothing_outside_the_folder_is_asked_for() {
     for id in ["first", "small", "large"] {
         host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
     }
-    let swept: Value = host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
-    assert_eq!(swept["leftovers"], json!([]));
+    let cleaned: Value = host.call("target.cleanup", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(cleaned["items"], json!([]));
     let all = wire.seen();
     assert!(all.len() > 15);
     let of_object = format!("/{}/ha/nightly/", server.bucket);

@@ -16,7 +16,7 @@ use tokio::sync::{Barrier, Notify};
 use super::breaks::{assert_comes_back, broken, cleanup, is_completion, is_document};
 use super::seen::part;
 use super::wire::{Act, Wire};
-use super::{address, fact};
+use super::{address, detail};
 use crate::e2e::streams::{begin_upload, feed};
 use crate::e2e::{assert_empty, backup, code, store};
 use crate::noise::Noise;
@@ -151,7 +151,7 @@ async fn an_upload_goes_on_when_the_storage_comes_back() {
         let (server, wire, host, reached) = vanishing(matches, after).await;
         let back = Notify::new();
         // Without an announced size, an upload is told to begin before it opens anything.
-        let extra = json!({"outage_ms": HOUR_MS});
+        let extra = json!({"retry_for_ms": HOUR_MS});
         let stored = upload(&host, mib * MIB, extra, async || back.notify_one());
         let (stored, _wire) = tokio::join!(stored, gone(wire, &reached, &back, &server));
         stored.unwrap_or_else(|error| panic!("{moment}: {error:?}"));
@@ -167,7 +167,7 @@ async fn a_download_goes_on_when_the_storage_comes_back() {
     let (server, wire, host, reached) = vanishing(is_second_piece, false).await;
     store(&host, "b", 1, 60 * MIB).await;
     let back = Notify::new();
-    let fetched = download(&host, json!({"outage_ms": HOUR_MS}), async || back.notify_one());
+    let fetched = download(&host, json!({"retry_for_ms": HOUR_MS}), async || back.notify_one());
     let ((answer, content), _wire) = tokio::join!(fetched, gone(wire, &reached, &back, &server));
     assert_eq!(answer.unwrap(), json!({"length": 60 * MIB, "verified": true}));
     assert!(content == Noise::new(1, 60 * MIB).bytes(content.len() + 1));
@@ -178,7 +178,7 @@ async fn an_outage_that_lasts_too_long_ends_in_the_last_error() {
     let nobody = Notify::new();
     let (server, wire, host, reached) = vanishing(is_second_part, false).await;
     // The shortest there is: over with the first pause.
-    let extra = json!({"outage_ms": 1});
+    let extra = json!({"retry_for_ms": 1});
     let error = tokio::select! {
         stored = upload(&host, 60 * MIB, extra.clone(), async || {}) => stored.unwrap_err(),
         _ = gone(wire, &reached, &nobody, &server) => unreachable!("nobody brings it back"),
@@ -205,7 +205,7 @@ async fn a_cancel_and_a_deadline_end_an_outage() {
     for (expected, extra) in [("cancelled", json!({})), ("timeout", json!({"deadline_ms": 8000}))] {
         let (server, wire, host, reached) = vanishing(is_second_part, false).await;
         let mut extra = with_progress(extra);
-        extra["outage_ms"] = json!(HOUR_MS);
+        extra["retry_for_ms"] = json!(HOUR_MS);
         let (request, credit) = begin_upload(&host, "b", extra).await;
         let id = request.id;
         let mut when = WhenWaiting::new(async || {
@@ -219,7 +219,7 @@ async fn a_cancel_and_a_deadline_end_an_outage() {
             _ = gone(wire, &reached, &nobody, &server) => unreachable!("nobody brings it back"),
         };
         assert_eq!(error.data.code, expected, "{error:?}");
-        assert!(expected == "cancelled" || fact(&error, "stage") == "deadline", "{error:?}");
+        assert!(expected == "cancelled" || detail(&error, "stage") == "deadline", "{error:?}");
         assert_eq!(server.objects().await, []);
     }
 }
@@ -231,7 +231,7 @@ async fn a_refusal_is_not_waited_for() {
         false => Act::Pass,
     };
     let (server, _wire, host) = broken(act).await;
-    let error = upload(&host, 60 * MIB, json!({"outage_ms": HOUR_MS}), async || {}).await;
+    let error = upload(&host, 60 * MIB, json!({"retry_for_ms": HOUR_MS}), async || {}).await;
     assert_eq!(code(error), "access_denied");
     assert_eq!(waits(&host), 0);
     assert_empty(&server).await;
@@ -246,11 +246,11 @@ async fn an_outage_is_an_hour_at_most() {
             ("backup.upload", json!({"backup": backup("b")})),
             ("backup.download", json!({"backup_id": "b", "up_to": 0})),
         ] {
-            let mut params = json!({"target": "t1", "outage_ms": wrong});
+            let mut params = json!({"target": "t1", "retry_for_ms": wrong});
             params.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
             let error = host.call(method, params).await.unwrap_err();
             assert_eq!(error.data.code, "invalid_params", "{method} {wrong}");
-            assert_eq!(fact(&error, "member"), "outage_ms", "{method} {wrong}");
+            assert_eq!(detail(&error, "member"), "retry_for_ms", "{method} {wrong}");
         }
     }
 }

@@ -45,7 +45,7 @@ impl Home {
 
 #[tokio::test]
 async fn an_endpoint_and_keys_are_enough() {
-    for (name, endpoint, region, addressing) in [
+    for (name, endpoint, region, addressing_style) in [
         ("aws-locked", "https://s3.eu-central-1.amazonaws.com", "eu-central-1", "virtual"),
         ("backblaze", "https://s3.us-west-004.backblazeb2.com", "us-west-004", "path"),
         ("cloudflare", "https://0123456789abcdef.r2.cloudflarestorage.com", "auto", "path"),
@@ -58,9 +58,12 @@ async fn an_endpoint_and_keys_are_enough() {
         assert_eq!(result.get("suggestion"), None, "{name}");
         // What was tried out leaves nothing behind, where nothing is ever overwritten either.
         assert_eq!(home.server.personality().versions(|_| true), 0, "{name}");
-        let facts = &result["facts"];
-        assert_eq!(facts["provider"], name.split('-').next().unwrap(), "{facts}");
-        assert_eq!((&facts["region"], &facts["addressing"]), (&region.into(), &addressing.into()));
+        let details = &result["details"];
+        assert_eq!(details["provider"], name.split('-').next().unwrap(), "{details}");
+        assert_eq!(
+            (&details["region"], &details["addressing_style"]),
+            (&region.into(), &addressing_style.into())
+        );
         there_and_back(&home.host).await;
         assert_eq!(home.server.objects().await.len(), 4);
         let seen = home.storage.seen();
@@ -68,7 +71,7 @@ async fn an_endpoint_and_keys_are_enough() {
             seen.iter().filter(|seen| !seen.header("authorization").is_empty()).collect();
         assert!(signed.len() > 10);
         for seen in signed {
-            assert_eq!(seen.header("host").starts_with("test-"), addressing == "virtual");
+            assert_eq!(seen.header("host").starts_with("test-"), addressing_style == "virtual");
             assert!(seen.header("authorization").contains(&format!("/{region}/s3/")), "{seen:?}");
         }
     }

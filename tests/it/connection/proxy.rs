@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::certificates::{Authority, Identity};
 use super::wire::{Act, Wire};
-use super::{address, assert_hidden, fact, list_error, open, there_and_back};
+use super::{address, assert_hidden, detail, list_error, open, there_and_back};
 use crate::e2e::ids;
 use crate::support::TestServer;
 
@@ -125,7 +125,7 @@ async fn a_proxy_that_wants_another_login_is_explained() {
 
 pub(super) fn assert_failed(error: &ErrorObject, host: &Host) {
     assert_eq!(error.data.code, "cannot_connect", "{error:?}");
-    assert_eq!(fact(error, "stage"), "proxy", "{error:?}");
+    assert_eq!(detail(error, "stage"), "proxy", "{error:?}");
     assert_eq!(error.data.field, None, "{error:?}");
     assert_hidden("S3CR3T", error, host);
 }
@@ -142,12 +142,12 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
             let mut checks = validate["checks"].as_array().unwrap().iter();
             let check = &checks.find(|check| check["status"] == "failed").unwrap()["error"];
             assert_eq!(
-                (&check["code"], &check["facts"]["stage"]),
+                (&check["code"], &check["details"]["stage"]),
                 (&json!("cannot_connect"), &json!("proxy"))
             );
             let error = list_error(&host).await;
             assert_failed(&error, &host);
-            assert_eq!(fact(&error, "host"), proxy);
+            assert_eq!(detail(&error, "host"), proxy);
             for words in [proxy, variable, "NO_PROXY"] {
                 assert!(error.message.contains(words), "{}", error.message);
             }

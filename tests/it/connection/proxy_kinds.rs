@@ -15,7 +15,7 @@ use super::certificates::Authority;
 use super::proxy::{HTTP, HTTPS, assert_failed, guarded_with, secured};
 use super::tls::saying;
 use super::wire::{Act, Wire};
-use super::{address, fact, list_error, open, there_and_back};
+use super::{address, detail, list_error, open, there_and_back};
 use crate::e2e::ids;
 use crate::support::TestServer;
 
@@ -166,7 +166,7 @@ async fn socks_refusal_is_explained() {
     let endpoint = "https://storage.invalid";
     let host = open(&server, endpoint, json!({}), &[("HTTPS_PROXY", &url)]).await.unwrap();
     let error = list_error(&host).await;
-    assert_eq!(fact(&error, "stage"), "dns", "{error:?}");
+    assert_eq!(detail(&error, "stage"), "dns", "{error:?}");
     assert_eq!(proxy.asked(), Vec::<String>::new());
 }
 
@@ -245,7 +245,7 @@ async fn connect_answer_keeps_its_status() {
     let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
     let error = list_error(&host).await;
     assert_failed(&error, &host);
-    assert_eq!(fact(&error, "answer"), "403 Forbidden");
+    assert_eq!(detail(&error, "answer"), "403 Forbidden");
 }
 
 /// How `validate` says that the proxy failed.
@@ -253,7 +253,7 @@ async fn validated(host: &Host) -> String {
     let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
     let error = &validated["checks"][2]["error"];
     assert_eq!(error["code"], "cannot_connect", "{validated}");
-    assert_eq!(error["facts"]["stage"], "proxy", "{validated}");
+    assert_eq!(error["details"]["stage"], "proxy", "{validated}");
     error["message"].as_str().unwrap().to_owned()
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Barrier, Notify};
 
 use super::breaks::cleanup;
 use super::wire::{Act, Wire};
-use super::{address, connect, fact, list_error};
+use super::{address, connect, detail, list_error};
 use crate::e2e::{assert_empty, backup, fetch, ids, store};
 use crate::noise::Noise;
 use crate::support::TestServer;
@@ -72,7 +72,7 @@ async fn what_may_not_be_read_is_taken_back_by_its_entity_tag() {
         let error = host.upload("t1", backup("b"), json!({"size": size}), source).await;
         let error = error.unwrap_err();
         assert_eq!(error.data.code, "access_denied", "{error:?}");
-        assert_eq!(fact(&error, "action"), "s3:GetObject");
+        assert_eq!(detail(&error, "action"), "s3:GetObject");
         assert_eq!(cleanup(&error), "complete");
         assert_empty(&server).await;
     }
@@ -118,7 +118,7 @@ async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
 #[tokio::test]
 async fn a_document_that_the_storage_refuses_is_skipped() {
     for (storage_says, code) in
-        [("AccessDenied", "access_denied"), ("InvalidObjectState", "archived")]
+        [("AccessDenied", "access_denied"), ("InvalidObjectState", "cold_storage")]
     {
         let server = TestServer::embedded().await;
         let refuse = move |head: &Parts| {
@@ -161,9 +161,9 @@ async fn a_sweep_needs_the_right_to_list_uploads() {
     };
     let wire = Wire::start(address(&server), refuse).await;
     let host = connect(&server, &wire).await;
-    let swept = host.call("target.sweep", json!({"target": "t1"})).await.unwrap_err();
+    let cleaned = host.call("target.cleanup", json!({"target": "t1"})).await.unwrap_err();
     assert_eq!(
-        (swept.data.code.as_str(), fact(&swept, "action").as_str()),
+        (cleaned.data.code.as_str(), detail(&cleaned, "action").as_str()),
         ("access_denied", "s3:ListBucketMultipartUploads")
     );
 }

@@ -116,7 +116,7 @@ async fn the_bucket_stands_where_the_addressing_says() {
     let bucket = &server.bucket;
     let in_host = |host: &str| (format!("{bucket}.{host}"), "/".to_owned());
     let in_path = |host: &str| (host.to_owned(), format!("/{bucket}/"));
-    for (host, addressing, (expected, path)) in [
+    for (host, addressing_style, (expected, path)) in [
         ("storage.test:9000", "auto", in_path("storage.test:9000")),
         ("storage.test:9000", "path", in_path("storage.test:9000")),
         ("storage.test:9000", "virtual", in_host("storage.test:9000")),
@@ -124,7 +124,7 @@ async fn the_bucket_stands_where_the_addressing_says() {
         ("s3.us-east-1.amazonaws.com", "path", in_path("s3.us-east-1.amazonaws.com")),
     ] {
         let endpoint = format!("http://{host}");
-        let changes = json!({"addressing": addressing});
+        let changes = json!({"addressing_style": addressing_style});
         let environment = [("HTTP_PROXY", proxy.http())];
         let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
         let agent = open(&server, &endpoint, changes, &environment).await.unwrap();

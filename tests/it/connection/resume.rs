@@ -30,7 +30,7 @@ async fn behind(rule: impl FnMut(&Parts) -> Act + Send + 'static) -> (TestServer
 }
 
 async fn connect(server: &TestServer, wire: &Wire, state: &Path) -> Host {
-    let changes = json!({"endpoint": wire.http(), "part_size_bytes": PART});
+    let changes = json!({"endpoint": wire.http(), "part_size": PART});
     connect_with_state(server, state, changes).await
 }
 
@@ -108,7 +108,7 @@ async fn a_storage_that_stays_away_for_too_long_is_waited_for_by_a_repetition() 
     let (server, wire) = behind(failing(&is_away)).await;
     let state = tempfile::tempdir().unwrap();
     let host = connect(&server, &wire, state.path()).await;
-    let params = json!({"resume_s": DAY, "outage_ms": 500});
+    let params = json!({"resume_s": DAY, "retry_for_ms": 500});
     // It fails again, and what it has by then stays all the same.
     for _ in 0..2 {
         let error = interrupted(&host, params.clone()).await;
@@ -126,7 +126,7 @@ async fn an_interrupted_upload_says_how_long_it_is_kept() {
     let state = tempfile::tempdir().unwrap();
     let host = connect(&server, &wire, state.path()).await;
     let error = interrupted(&host, json!({"resume_s": 3600})).await;
-    let until = json!(error.data)["facts"]["kept_until"].as_str().unwrap().to_owned();
+    let until = json!(error.data)["details"]["kept_until"].as_str().unwrap().to_owned();
     let until = chrono::DateTime::parse_from_rfc3339(&until).unwrap().to_utc();
     let rest = (until - chrono::Utc::now()).num_seconds();
     assert!((3000..=3600).contains(&rest), "{rest}");
@@ -159,7 +159,7 @@ async fn an_agent_that_lives_on_takes_back_what_it_kept() {
 #[tokio::test]
 async fn without_a_folder_for_the_state_nothing_is_kept() {
     let (server, wire) = behind(failing(&Arc::new(AtomicBool::new(true)))).await;
-    let changes = json!({"endpoint": wire.http(), "part_size_bytes": PART});
+    let changes = json!({"endpoint": wire.http(), "part_size": PART});
     let host = connect_with(&server, changes).await;
     let error = interrupted(&host, json!({"resume_s": DAY})).await;
     assert_eq!(cleanup(&error), "complete");

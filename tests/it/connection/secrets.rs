@@ -68,8 +68,8 @@ async fn all_that_the_command_line_says(
         &["verify", REAL[0].1, "-vv"],
         &["download", REAL[0].1, "-o", "back.tar", "-vv"],
         &["delete", REAL[0].1, "--yes", "-vv"],
-        &["sweep", "-vv"],
-        &["recover", "-vv"],
+        &["cleanup", "-vv"],
+        &["repair", "-vv"],
     ];
     let mut said = String::new();
     for arguments in runs {
@@ -98,7 +98,7 @@ async fn all_that_a_session_says(
 ) -> String {
     let mut environment = vec![("S3_BACKUP_AGENT_STATE_DIR", state.to_str().unwrap())];
     environment.extend(proxy.iter().map(|proxy| ("HTTP_PROXY", proxy.as_str())));
-    let changes = json!({"session_token": canaries.token, "part_size_bytes": 5 << 20});
+    let changes = json!({"session_token": canaries.token, "part_size": 5 << 20});
     let host = open(server, endpoint, changes, &environment).await.unwrap();
     let mut said = String::new();
     for round in 0..4 {
@@ -109,8 +109,8 @@ async fn all_that_a_session_says(
             ("backup.list", target.clone()),
             ("backup.get", one.clone()),
             ("backup.verify", one.clone()),
-            ("target.sweep", json!({"target": "t1", "older_than_s": 0})),
-            ("target.recover", json!({"target": "t1"})),
+            ("target.cleanup", json!({"target": "t1", "older_than_s": 0})),
+            ("target.repair", json!({"target": "t1"})),
         ] {
             said.push_str(&answered(host.call(method, params).await));
         }

@@ -35,7 +35,7 @@ async fn as_many_parts_as_wished_are_on_their_way() {
         };
         let wire = Wire::start(address(&server), meet).await;
         // Memory would do for eight.
-        let changes = json!({"part_size_bytes": 5 * MIB, "max_parallel_parts": count});
+        let changes = json!({"part_size": 5 * MIB, "concurrency": count});
         let host = open(&server, &wire.http(), changes, &[]).await.unwrap();
         store(&host, "b", 1, 40 * MIB).await;
         assert_eq!(most_at_once(&wire.seen()), count, "up");
@@ -52,7 +52,7 @@ async fn all_transfers_together_keep_to_the_rate() {
     const SIZE: u64 = 512 << 10;
     let server = TestServer::embedded().await;
     let endpoint = server.config()["endpoint"].as_str().unwrap().to_owned();
-    let host = open(&server, &endpoint, json!({"max_bytes_per_second": RATE}), &[]).await.unwrap();
+    let host = open(&server, &endpoint, json!({"bandwidth_limit": RATE}), &[]).await.unwrap();
     // The last frame of the two may leave when those before it have had their time, but for what an
     // idle line makes up for.
     let shortest = Duration::from_millis((2 * SIZE - FRAME) * 1000 / RATE - 100);

@@ -71,5 +71,5 @@ async fn an_old_listing_is_given_at_once_and_made_anew_meanwhile() {
 
     let list = json!({"target": "t1", "stale_s": 86_401});
     let error = host.call("backup.list", list).await.unwrap_err();
-    assert_eq!(super::fact(&error, "member"), "stale_s", "{error:?}");
+    assert_eq!(super::detail(&error, "member"), "stale_s", "{error:?}");
 }

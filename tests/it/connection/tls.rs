@@ -15,7 +15,7 @@ use tokio::sync::Barrier;
 
 use super::certificates::{Authority, Identity, set_years};
 use super::wire::{Act, Wire};
-use super::{address, fact, list_error, open, there_and_back};
+use super::{address, detail, list_error, open, there_and_back};
 use crate::support::TestServer;
 
 const HOST: &str = "127.0.0.1";
@@ -42,11 +42,11 @@ impl Secured {
     async fn refusal(&self, changes: Value, reason: &str, field: &str) -> ErrorObject {
         let error = list_error(&self.open(changes).await).await;
         assert_eq!(error.data.code, "tls_untrusted", "{error:?}");
-        assert_eq!(fact(&error, "reason"), reason, "{error:?}");
+        assert_eq!(detail(&error, "reason"), reason, "{error:?}");
         assert_eq!(error.data.field.as_deref(), Some(field));
         assert!(!error.data.retryable);
-        assert_eq!(fact(&error, "sha256"), self.identity.sha256());
-        assert_eq!(fact(&error, "subject"), "CN=Test storage");
+        assert_eq!(detail(&error, "sha256"), self.identity.sha256());
+        assert_eq!(detail(&error, "subject"), "CN=Test storage");
         error
     }
 }
@@ -56,13 +56,13 @@ async fn a_certificate_of_an_unknown_issuer_is_refused_until_it_is_given() {
     let authority = Authority::new();
     let secured = Secured::start(authority.issue(&[HOST], 2000..3000)).await;
     let error = secured.refusal(json!({}), "unknown_issuer", "ca_certificate").await;
-    assert_eq!(fact(&error, "issuer"), "CN=Test authority");
+    assert_eq!(detail(&error, "issuer"), "CN=Test authority");
 
     let host = secured.open(json!({})).await;
     let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
     let check = &validated["checks"][3];
     assert_eq!((&check["name"], &check["error"]["code"]), (&json!("tls"), &json!("tls_untrusted")));
-    assert_eq!(check["error"]["facts"]["sha256"], secured.identity.sha256());
+    assert_eq!(check["error"]["details"]["sha256"], secured.identity.sha256());
 
     // Other certificates beside it do no harm.
     let both = format!("{}\r\n{}", Authority::new().pem, authority.pem);
@@ -79,7 +79,7 @@ async fn a_self_signed_certificate_is_refused_until_it_is_given() {
     for is_authority in [false, true] {
         let secured = Secured::start(Identity::self_signed(HOST, is_authority)).await;
         let error = secured.refusal(json!({}), "self_signed", "ca_certificate").await;
-        assert_eq!(fact(&error, "issuer"), "CN=Test storage");
+        assert_eq!(detail(&error, "issuer"), "CN=Test storage");
         let given = json!({"ca_certificate": secured.identity.pem});
         there_and_back(&secured.open(given).await).await;
     }
@@ -151,7 +151,7 @@ async fn given_certificate_out_of_its_time_is_refused_with_its_date() {
             let secured = Secured::start(identity).await;
             let error = list_error(&secured.open(json!({"ca_certificate": pem})).await).await;
             assert_eq!(error.data.code, "tls_untrusted", "{error:?}");
-            assert_eq!(fact(&error, "reason"), reason, "{error:?}");
+            assert_eq!(detail(&error, "reason"), reason, "{error:?}");
             assert!(error.message.contains(words), "{}", error.message);
             assert!(error.message.contains("that you gave"), "{}", error.message);
             // One that is in its time helps, whatever lies beside it.
@@ -175,7 +175,7 @@ async fn given_certificate_without_ca_flag_vouches_for_itself_alone() {
     let secured = Secured::start(authority.issue(&[HOST], 2000..3000)).await;
     let given = json!({"ca_certificate": authority.pem});
     let error = list_error(&secured.open(given).await).await;
-    assert_eq!(fact(&error, "reason"), "invalid", "{error:?}");
+    assert_eq!(detail(&error, "reason"), "invalid", "{error:?}");
     assert!(error.message.contains("no CA flag"), "{}", error.message);
     let given = json!({"ca_certificate": secured.identity.pem});
     there_and_back(&secured.open(given).await).await;
@@ -214,7 +214,7 @@ async fn https_on_plain_port_names_http_only_for_http() {
         let host = open(&server, &https, json!({}), &[]).await.unwrap();
         let error = list_error(&host).await;
         assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
-        assert_eq!(fact(&error, "reason"), "tls_on_plain_http");
+        assert_eq!(detail(&error, "reason"), "tls_on_plain_http");
         assert_eq!(error.data.field.as_deref(), Some("endpoint"));
         assert!(error.message.contains("plain HTTP"), "{}", error.message);
         assert_no_downgrade(&host, &error).await;
@@ -302,7 +302,7 @@ async fn http_on_a_port_with_tls_is_explained() {
         let http = format!("http://{address}");
         let error = list_error(&open(&server, &http, json!({}), &[]).await.unwrap()).await;
         assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
-        assert_eq!(fact(&error, "reason"), "plain_http_on_tls");
+        assert_eq!(detail(&error, "reason"), "plain_http_on_tls");
         assert_eq!(error.data.field.as_deref(), Some("endpoint"));
         assert!(error.message.contains("https://"), "{}", error.message);
     }
@@ -315,7 +315,7 @@ async fn http_on_a_port_with_tls_is_explained() {
             continue;
         }
         assert_eq!(error.data.code, "invalid_endpoint", "{error:?}");
-        assert_eq!(fact(&error, "reason"), "not_http");
+        assert_eq!(detail(&error, "reason"), "not_http");
         assert!(!error.message.contains("https"), "{}", error.message);
     }
     // Some close the connection without a word; this may also be a storage that is starting.

@@ -20,7 +20,7 @@ const MIB: u64 = 1 << 20;
 const PART: u64 = 5 * MIB;
 
 async fn at_most(host: &Host, count: usize) {
-    let params = json!({"target": "t1", "limits": {"max_parallel_parts": count}});
+    let params = json!({"target": "t1", "limits": {"concurrency": count}});
     host.call("target.update", params).await.unwrap();
 }
 
@@ -51,7 +51,7 @@ async fn where_two_meet(server: &TestServer) -> (Wire, watch::Receiver<usize>) {
 async fn an_update_opens_lanes_in_the_middle_of_a_transfer() {
     let server = TestServer::embedded().await;
     let (wire, came) = where_two_meet(&server).await;
-    let changes = json!({"part_size_bytes": PART, "max_parallel_parts": 1});
+    let changes = json!({"part_size": PART, "concurrency": 1});
     let host = open(&server, &wire.http(), changes, &[]).await.unwrap();
     let size = 8 * PART;
     let extra = json!({"size": size, "progress_ms": 100});
@@ -80,7 +80,7 @@ async fn an_update_opens_lanes_in_the_middle_of_a_transfer() {
 async fn an_update_lets_no_new_part_go_beyond_it() {
     let server = TestServer::embedded().await;
     let (wire, mut came) = where_two_meet(&server).await;
-    let changes = json!({"part_size_bytes": PART, "max_parallel_parts": 2});
+    let changes = json!({"part_size": PART, "concurrency": 2});
     let host = open(&server, &wire.http(), changes, &[]).await.unwrap();
     let (source, mut writer) = tokio::io::duplex(1 << 20);
     let size = 8 * PART;

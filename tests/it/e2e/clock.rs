@@ -56,7 +56,7 @@ async fn a_wrong_clock_is_told_and_worked_around() {
         let clock = &result["checks"][5];
         assert_eq!((&clock["name"], &clock["status"]), (&json!("clock"), &json!("warning")));
         assert_eq!(clock["error"]["code"], "clock_skew", "{clock}");
-        let skew = clock["error"]["facts"]["skew_s"].as_i64().unwrap();
+        let skew = clock["error"]["details"]["skew_s"].as_i64().unwrap();
         assert!((least..most).contains(&skew), "{clock}");
 
         // Not only the probes, which follow one answer after the other.

@@ -129,7 +129,7 @@ async fn a_backup_that_somebody_else_deleted_is_not_found() {
     // Still in the listing that was kept, but gone.
     let gone = one.download("t1", "a", json!({}), 10, |_| {}).await.unwrap_err();
     assert_eq!(gone.data.code, "not_found");
-    assert_eq!(serde_json::to_value(&gone.data.facts["backup_id"]).unwrap(), "a");
+    assert_eq!(serde_json::to_value(&gone.data.details["backup_id"]).unwrap(), "a");
     let listed = one.call("backup.list", json!({"target": "t1"})).await.unwrap();
     assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
 }

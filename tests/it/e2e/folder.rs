@@ -46,7 +46,7 @@ async fn backups_directly_under_the_prefix_list_restore_and_delete() {
         let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
         let expected = json!([{
             "id": "b52acd05", "name": name, "size": content.len(), "stored_size": content.len(),
-            "verifiable": false, "metadata": metadata,
+            "has_checksums": false, "metadata": metadata,
         }]);
         assert_eq!((&listed["backups"], &listed["skipped"]), (&expected, &json!([])));
         assert!(fetch(&host, "b52acd05").await.0 == content);

@@ -32,7 +32,7 @@ async fn backups_of_other_tools_list_restore_and_delete() {
     let host = connect(&server).await;
     let got = host.call("backup.get", json!({"target": "t1", "backup_id": "f1"})).await.unwrap();
     let expected = json!({
-        "id": "f1", "name": "Foreign_2026", "size": size, "stored_size": size, "verifiable": false,
+        "id": "f1", "name": "Foreign_2026", "size": size, "stored_size": size, "has_checksums": false,
         "metadata": metadata,
     });
     assert_eq!(got["backup"], expected);
@@ -180,7 +180,7 @@ async fn no_damaged_byte_is_delivered() {
         .await;
     let error = answer.unwrap_err();
     assert_eq!(error.data.code, "integrity_mismatch");
-    assert_eq!(serde_json::to_value(&error.data.facts["part"]).unwrap(), json!(2));
+    assert_eq!(serde_json::to_value(&error.data.details["part"]).unwrap(), json!(2));
     assert_eq!(received, part);
 }
 

@@ -134,7 +134,7 @@ async fn a_sweep_takes_what_is_old_enough_for_it() {
     assert_eq!(server.open_uploads().await.len(), 1);
     if server.lists_uploads() {
         let all = json!({"target": "t1", "older_than_s": 0});
-        host.call("target.sweep", all).await.unwrap();
+        host.call("target.cleanup", all).await.unwrap();
         assert_eq!(server.open_uploads().await, []);
     }
     let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
@@ -160,6 +160,6 @@ async fn a_day_is_the_limit() {
         let params = json!({"target": "t1", "backup": backup("b"), "resume_s": wrong});
         let error = host.call("backup.upload", params).await.unwrap_err();
         assert_eq!(error.data.code, "invalid_params", "{wrong}");
-        assert_eq!(json!(error.data)["facts"]["member"], "resume_s", "{wrong}");
+        assert_eq!(json!(error.data)["details"]["member"], "resume_s", "{wrong}");
     }
 }

@@ -38,8 +38,8 @@ pub(crate) async fn kill(mut host: Host) {
 
 /// A request that is answered when everything in the journal was dealt with.
 pub(crate) async fn settled(host: &Host) {
-    let swept = host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
-    assert_eq!(swept, json!({"leftovers": [], "more": false}));
+    let cleaned = host.call("target.cleanup", json!({"target": "t1"})).await.unwrap();
+    assert_eq!(cleaned, json!({"items": [], "more": false}));
 }
 
 /// Waits until what was on its way to the storage has arrived and is taken back as well.
@@ -160,8 +160,8 @@ async fn the_upload_of_a_living_agent_is_left_alone() {
     let other = connect(&server, state.path()).await;
     let all = json!({"target": "t1", "older_than_s": 0});
     for host in [&other, &busy] {
-        let swept = host.call("target.sweep", all.clone()).await.unwrap();
-        assert_eq!(swept["leftovers"], json!([]));
+        let cleaned = host.call("target.cleanup", all.clone()).await.unwrap();
+        assert_eq!(cleaned["items"], json!([]));
     }
     store(&other, "other", 1, 300_000).await;
 

@@ -14,14 +14,14 @@ mod listing;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
 // The embedded server keeps keys as file names, and Windows does not take all of these.
+mod cleanup;
 #[cfg(unix)]
 mod other_writers;
-mod recover;
+mod repair;
 pub(crate) mod resume;
 mod round_trip;
 pub(crate) mod stops;
 pub(crate) mod streams;
-mod sweep;
 #[cfg(unix)]
 pub(crate) mod trust;
 mod update;

@@ -52,7 +52,7 @@ async fn every_kind_of_document_lists_restores_and_deletes() {
         let id = &metadata["backup_id"];
         let expected = json!({
             "id": id, "name": name, "size": metadata["size"].as_u64().unwrap_or(content.len() as u64),
-            "stored_size": content.len(), "verifiable": false, "metadata": metadata,
+            "stored_size": content.len(), "has_checksums": false, "metadata": metadata,
         });
         assert_eq!(backups.iter().find(|backup| backup["id"] == *id), Some(&expected));
         let (bytes, result) = fetch(&host, id.as_str().unwrap()).await;

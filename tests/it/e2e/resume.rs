@@ -20,7 +20,7 @@ pub(crate) const DAY: u64 = 86_400;
 
 /// An agent that notes what it does in `state`, with small parts.
 pub(super) async fn connect(server: &TestServer, state: &Path) -> Host {
-    connect_with_state(server, state, json!({"part_size_bytes": PART})).await
+    connect_with_state(server, state, json!({"part_size": PART})).await
 }
 
 /// Begins to upload `source` and sends so many bytes of it.
@@ -169,7 +169,7 @@ async fn other_parts_than_before_begin_anew() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
-    let larger = json!({"part_size_bytes": PART + MIB});
+    let larger = json!({"part_size": PART + MIB});
     let host = connect_with_state(&server, state.path(), larger).await;
     let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
     assert_eq!(stored["resumed_bytes"], Value::Null);
@@ -286,6 +286,6 @@ async fn of_two_agents_one_goes_on_and_the_other_begins_anew() {
 }
 
 async fn settled_uploads(host: &Host, server: &TestServer) {
-    host.call("target.sweep", json!({"target": "t1"})).await.unwrap();
+    host.call("target.cleanup", json!({"target": "t1"})).await.unwrap();
     assert_eq!(server.open_uploads().await, []);
 }

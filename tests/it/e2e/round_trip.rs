@@ -41,7 +41,7 @@ async fn every_size_comes_back_byte_for_byte() {
 #[tokio::test]
 async fn all_parts_but_the_last_are_equal() {
     let server = TestServer::start().await;
-    let host = connect_with(&server, json!({"part_size_bytes": 5 * MIB})).await;
+    let host = connect_with(&server, json!({"part_size": 5 * MIB})).await;
     let size = 23 * MIB + 5;
     let stored = store(&host, "parts", 9, size).await;
     assert!(stored["etag"].as_str().unwrap().trim_matches('"').ends_with("-5"));

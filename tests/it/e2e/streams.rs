@@ -153,7 +153,7 @@ async fn late_messages_for_an_answered_request_are_dropped() {
     host.notify("cancel", json!({"id": request.id, "reason": "user"}), None).await.unwrap();
     let error = request.response().await.unwrap_err();
     assert_eq!(error.data.code, "cancelled");
-    assert_eq!(serde_json::to_value(&error.data.facts["reason"]).unwrap(), "user");
+    assert_eq!(serde_json::to_value(&error.data.details["reason"]).unwrap(), "user");
     send(&host, &request, 4, b"late").await;
     host.notify("stream.end", json!({"id": request.id, "length": 8}), None).await.unwrap();
     host.notify("stream.credit", json!({"id": request.id, "up_to": 8}), None).await.unwrap();

@@ -29,9 +29,9 @@ async fn update(host: &Host, limits: Value) {
 #[tokio::test]
 async fn an_update_frees_an_upload_that_is_held_back() {
     let server = TestServer::start().await;
-    let host = connect_with(&server, json!({"max_bytes_per_second": SLOWEST})).await;
+    let host = connect_with(&server, json!({"bandwidth_limit": SLOWEST})).await;
     for (id, limit) in [("a", json!(null)), ("b", json!(1_u64 << 30))] {
-        update(&host, json!({"max_bytes_per_second": SLOWEST})).await;
+        update(&host, json!({"bandwidth_limit": SLOWEST})).await;
         let start = Instant::now();
         let (upload, credit) =
             begin_upload(&host, id, json!({"size": SIZE, "progress_ms": 100})).await;
@@ -39,7 +39,7 @@ async fn an_update_frees_an_upload_that_is_held_back() {
         feed(&host, upload, credit, SIZE, async |report: &Value| {
             if !is_freed && report["waiting_for"] == "remote" {
                 is_freed = true;
-                update(&host, json!({"max_bytes_per_second": limit})).await;
+                update(&host, json!({"bandwidth_limit": limit})).await;
             }
         })
         .await
@@ -56,12 +56,12 @@ async fn an_update_frees_a_download_that_is_held_back() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({})).await;
     store(&host, "a", 1, SIZE).await;
-    update(&host, json!({"max_bytes_per_second": SLOWEST})).await;
+    update(&host, json!({"bandwidth_limit": SLOWEST})).await;
     let start = Instant::now();
     let params = json!({"target": "t1", "backup_id": "a", "up_to": SIZE, "progress_ms": 100});
     let mut download = host.start("backup.download", params).await.unwrap();
     until_it_waits_for_the_storage(&mut download).await;
-    update(&host, json!({"max_bytes_per_second": null})).await;
+    update(&host, json!({"bandwidth_limit": null})).await;
     assert_eq!(download.response().await.unwrap()["length"], SIZE);
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     let (content, _) = fetch(&host, "a").await;
@@ -78,12 +78,12 @@ fn shortest(bytes: u64, rate: u64) -> Duration {
 async fn an_update_slows_down_what_runs() {
     const RATE: u64 = 6 * MIB;
     let server = TestServer::start().await;
-    let host = connect_with(&server, json!({"max_parallel_parts": 1})).await;
+    let host = connect_with(&server, json!({"concurrency": 1})).await;
     let (source, mut writer) = tokio::io::duplex(64 << 10);
     let feeding = async {
         let mut noise = Noise::new(1, SIZE);
         writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
-        update(&host, json!({"max_bytes_per_second": RATE})).await;
+        update(&host, json!({"bandwidth_limit": RATE})).await;
         let start = Instant::now();
         writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
         drop(writer);
@@ -94,12 +94,12 @@ async fn an_update_slows_down_what_runs() {
     uploaded.unwrap();
     assert!(start.elapsed() >= shortest(SIZE / 2, RATE), "{:?}", start.elapsed());
 
-    update(&host, json!({"max_bytes_per_second": null})).await;
+    update(&host, json!({"bandwidth_limit": null})).await;
     let params = json!({"target": "t1", "backup_id": "a", "up_to": 1000});
     let mut download = host.start("backup.download", params).await.unwrap();
     next(&mut download, "stream.data").await;
     // The first part is there, and the others are fetched when there is credit for more.
-    update(&host, json!({"max_bytes_per_second": RATE})).await;
+    update(&host, json!({"bandwidth_limit": RATE})).await;
     let start = Instant::now();
     let credit = json!({"id": download.id, "up_to": SIZE});
     host.notify("stream.credit", credit, None).await.unwrap();
@@ -111,11 +111,11 @@ async fn an_update_slows_down_what_runs() {
 #[tokio::test]
 async fn updates_up_and_down_leave_transfers_whole() {
     let server = TestServer::start().await;
-    let host = connect_with(&server, json!({"memory_budget_bytes": 32 * MIB})).await;
+    let host = connect_with(&server, json!({"memory": 32 * MIB})).await;
     let mut limits = [(256, 64), (32, 1), (96, 16), (40, 3), (64, 2), (33, 5)].into_iter().cycle();
     let mut change = move || {
         let (memory, parts) = limits.next().unwrap();
-        json!({"memory_budget_bytes": memory * MIB, "max_parallel_parts": parts})
+        json!({"memory": memory * MIB, "concurrency": parts})
     };
     let is_done = std::cell::Cell::new(false);
     let transfers = async {
@@ -138,7 +138,7 @@ async fn updates_up_and_down_leave_transfers_whole() {
     let ((), count) = tokio::join!(transfers, changes);
     assert!(count > 10, "{count} changes");
     // All of the memory came back: two uploads fit side by side, and one that needs more does not.
-    update(&host, json!({"memory_budget_bytes": 32 * MIB, "max_parallel_parts": null})).await;
+    update(&host, json!({"memory": 32 * MIB, "concurrency": null})).await;
     tokio::join!(store(&host, "d", 2, SIZE), store(&host, "e", 3, SIZE));
     let (content, _) = fetch(&host, "e").await;
     assert!(content == Noise::new(3, SIZE).bytes(content.len() + 1));
@@ -156,19 +156,19 @@ async fn in_line(host: &Host, id: &str) -> Request {
 async fn an_update_ends_the_wait_for_memory_either_way() {
     let server = TestServer::start().await;
     // Each upload takes 24 MiB, and the pool has 60.
-    let settings = json!({"part_size_bytes": 20 * MIB, "memory_budget_bytes": 80 * MIB});
+    let settings = json!({"part_size": 20 * MIB, "memory": 80 * MIB});
     let host = connect_with(&server, settings).await;
     let mut begun = Vec::new();
     for id in ["a", "b"] {
         begun.push(begin_upload(&host, id, json!({"size": SIZE})).await);
     }
     let mut third = in_line(&host, "c").await;
-    update(&host, json!({"memory_budget_bytes": 92 * MIB})).await;
+    update(&host, json!({"memory": 92 * MIB})).await;
     let (credit, _) = next(&mut third, "stream.credit").await;
     begun.push((third, credit["up_to"].as_u64().unwrap()));
 
     // One that needs more than there is now is not left waiting for what never comes.
-    let larger = json!({"part_size_bytes": 40 * MIB, "memory_budget_bytes": 80 * MIB});
+    let larger = json!({"part_size": 40 * MIB, "memory": 80 * MIB});
     let mut config = server.config();
     config.as_object_mut().unwrap().extend(larger.as_object().unwrap().clone());
     host.call("target.open", json!({"target": "t1", "config": config})).await.unwrap();
@@ -178,9 +178,9 @@ async fn an_update_ends_the_wait_for_memory_either_way() {
         feed(&host, upload, credit, SIZE, async |_: &Value| {}).await.unwrap();
     }
     let mut waiting = in_line(&host, "e").await;
-    update(&host, json!({"memory_budget_bytes": 32 * MIB})).await;
+    update(&host, json!({"memory": 32 * MIB})).await;
     assert_eq!(code(waiting.response().await), "too_large");
-    update(&host, json!({"memory_budget_bytes": 120 * MIB})).await;
+    update(&host, json!({"memory": 120 * MIB})).await;
     store(&host, "f", 1, SIZE).await;
 }
 
@@ -211,13 +211,13 @@ async fn an_update_of_the_memory_makes_room_in_listings() {
         server.put(&format!("backups/{id}.tar"), "x").await;
         server.put(&format!("backups/{id}.metadata.json"), metadata).await;
     }
-    let host = connect_with(&server, json!({"memory_budget_bytes": 32 * MIB})).await;
+    let host = connect_with(&server, json!({"memory": 32 * MIB})).await;
     let (backups, without_room) = listed(&host).await;
     assert!(without_room > 0 && backups + without_room == 80, "{backups}, {without_room}");
     // What was listed before does not stand in its way.
-    update(&host, json!({"memory_budget_bytes": null})).await;
+    update(&host, json!({"memory": null})).await;
     assert_eq!(listed(&host).await, (80, 0));
-    update(&host, json!({"memory_budget_bytes": 32 * MIB})).await;
+    update(&host, json!({"memory": 32 * MIB})).await;
     let refresh = json!({"target": "t1", "refresh": true});
     host.call("backup.list", refresh).await.unwrap();
     assert_eq!(listed(&host).await, (backups, without_room));

@@ -22,7 +22,7 @@ const LOOKING: [&str; 11] = [
     "credentials",
     "bucket",
     "region",
-    "addressing",
+    "addressing_style",
     "list",
 ];
 const WRITING: [&str; 7] =
@@ -47,7 +47,7 @@ async fn a_good_target_passes_every_check() {
                 "{name} {status}: {result}"
             );
         }
-        assert_eq!(result["facts"]["addressing"], "path");
+        assert_eq!(result["details"]["addressing_style"], "path");
         assert_eq!(result["suggestion"], Value::Null);
     }
     assert_empty(&server).await;

@@ -18,7 +18,7 @@ fn key(server: &TestServer, file: &str) -> String {
 }
 
 async fn in_parts(server: &TestServer) -> Host {
-    connect_with(server, json!({"part_size_bytes": PART})).await
+    connect_with(server, json!({"part_size": PART})).await
 }
 
 async fn verify(host: &Host, id: &str, level: &str) -> Value {
@@ -30,12 +30,12 @@ fn good(id: &str, level: &str, status: &str, length: u64) -> Value {
     json!({"backup_id": id, "level": level, "status": status, "length": length})
 }
 
-/// What is wrong with a broken backup: the code and the facts.
+/// What is wrong with a broken backup: the code and the details.
 fn fault(verified: &Value) -> (&str, &Value) {
-    assert_eq!(verified["status"], "broken", "{verified}");
+    assert_eq!(verified["status"], "damaged", "{verified}");
     let error = &verified["error"];
     assert!(!error["message"].as_str().unwrap().is_empty(), "{verified}");
-    (error["code"].as_str().unwrap(), &error["facts"])
+    (error["code"].as_str().unwrap(), &error["details"])
 }
 
 /// A download that fails: its code, and what had come by then.
@@ -55,11 +55,11 @@ async fn a_whole_backup_is_whole() {
     }
     let before = server.objects().await;
     for (id, size) in [("small", 1), ("large", SIZE)] {
-        assert_eq!(verify(&host, id, "full").await, good(id, "full", "whole", size));
-        assert_eq!(verify(&host, id, "quick").await, good(id, "quick", "plausible", size));
+        assert_eq!(verify(&host, id, "full").await, good(id, "full", "ok", size));
+        assert_eq!(verify(&host, id, "quick").await, good(id, "quick", "unverified", size));
         let unsaid = json!({"target": "t1", "backup_id": id});
         let verified = host.call("backup.verify", unsaid).await.unwrap();
-        assert_eq!(verified, good(id, "full", "whole", size));
+        assert_eq!(verified, good(id, "full", "ok", size));
     }
     assert_eq!(server.objects().await, before);
 }
@@ -90,7 +90,7 @@ async fn every_change_of_an_archive_is_named() {
         ("half of it", content[..content.len() / 2].to_vec(), "length_mismatch", long(SIZE / 2)),
         ("a single byte", vec![content[0]], "length_mismatch", long(1)),
     ];
-    for (what, changed, code, facts) in cases {
+    for (what, changed, code, details) in cases {
         let length = changed.len() as u64;
         server.put(&archive, changed).await;
         for freshly in [false, true] {
@@ -98,13 +98,13 @@ async fn every_change_of_an_archive_is_named() {
                 ids(&host).await;
             }
             let verified = verify(&host, "v", "full").await;
-            assert_eq!(fault(&verified), (code, &facts), "{what}");
+            assert_eq!(fault(&verified), (code, &details), "{what}");
             assert_eq!(verified["length"], length, "{what}");
             let quick = verify(&host, "v", "quick").await;
             if code == "length_mismatch" {
-                assert_eq!(fault(&quick), (code, &facts), "{what}");
+                assert_eq!(fault(&quick), (code, &details), "{what}");
             } else {
-                assert_eq!(quick, good("v", "quick", "plausible", SIZE), "{what}");
+                assert_eq!(quick, good("v", "quick", "unverified", SIZE), "{what}");
             }
             let (refused, came) = failed_download(&host, "v").await;
             assert_eq!(refused, code, "{what}");
@@ -113,7 +113,7 @@ async fn every_change_of_an_archive_is_named() {
     }
     server.put(&archive, content).await;
     ids(&host).await;
-    assert_eq!(verify(&host, "v", "full").await, good("v", "full", "whole", SIZE));
+    assert_eq!(verify(&host, "v", "full").await, good("v", "full", "ok", SIZE));
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn archives_that_changed_places_are_found() {
         assert_eq!(fault(&verified).0, "integrity_mismatch");
         assert_eq!(failed_download(&host, id).await, ("integrity_mismatch".to_owned(), vec![]));
         let quick = verify(&host, id, "quick").await;
-        assert_eq!(quick, good(id, "quick", "plausible", 300_000));
+        assert_eq!(quick, good(id, "quick", "unverified", 300_000));
     }
 }
 
@@ -209,7 +209,7 @@ async fn sha256_decides_where_a_checksum_is_wrong_or_missing() {
         server.put(&document, changed.to_string()).await;
         server.put(&archive, content.clone()).await;
         ids(&host).await;
-        assert_eq!(verify(&host, "s", "full").await, good("s", "full", "whole", 300_000));
+        assert_eq!(verify(&host, "s", "full").await, good("s", "full", "ok", 300_000));
         let (came, result) = fetch(&host, "s").await;
         assert!(came == content && result == json!({"length": 300_000, "verified": true}));
         server.put(&archive, vec![0; 300_000]).await;
@@ -256,18 +256,18 @@ async fn backups_of_other_tools_are_plausible_as_long_as_they_can_be() {
     server.put(&archive, content.clone()).await;
     server.put(&document, json!({"backup_id": "f", "size": size}).to_string()).await;
     for level in ["full", "quick"] {
-        assert_eq!(verify(&host, "f", level).await, good("f", level, "plausible", size));
+        assert_eq!(verify(&host, "f", level).await, good("f", level, "unverified", size));
     }
     server.put(&archive, &content[1..]).await;
     for level in ["full", "quick"] {
-        let facts = json!({"expected": size, "actual": size - 1});
-        assert_eq!(fault(&verify(&host, "f", level).await), ("length_mismatch", &facts));
+        let details = json!({"expected": size, "actual": size - 1});
+        assert_eq!(fault(&verify(&host, "f", level).await), ("length_mismatch", &details));
     }
     // What says nothing of its length can only be read.
     server.put(&document, json!({"backup_id": "f"}).to_string()).await;
-    assert_eq!(verify(&host, "f", "full").await, good("f", "full", "plausible", size - 1));
+    assert_eq!(verify(&host, "f", "full").await, good("f", "full", "unverified", size - 1));
     server.put(&archive, "").await;
-    assert_eq!(verify(&host, "f", "full").await, good("f", "full", "plausible", 0));
+    assert_eq!(verify(&host, "f", "full").await, good("f", "full", "unverified", 0));
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn what_keeps_from_looking_is_an_error() {
 #[tokio::test]
 async fn several_share_the_memory_tell_how_far_they_are_and_can_be_stopped() {
     let server = TestServer::start().await;
-    let host = connect_with(&server, json!({"memory_budget_bytes": 33_554_432})).await;
+    let host = connect_with(&server, json!({"memory": 33_554_432})).await;
     let size = 40_u64 << 20;
     store(&host, "m", 1, size).await;
     let params = json!({"target": "t1", "backup_id": "m", "progress_ms": 100});
@@ -311,7 +311,7 @@ async fn several_share_the_memory_tell_how_far_they_are_and_can_be_stopped() {
                 Event::Notification { params, .. } => last = params,
             }
         };
-        assert_eq!(verified, good("m", "full", "whole", size));
+        assert_eq!(verified, good("m", "full", "ok", size));
         assert_eq!(
             (&last["phase"], &last["done"], &last["total"], &last["waiting_for"]),
             (&json!("verifying"), &json!(size), &json!(size), &Value::Null)

@@ -1,5 +1,5 @@
 //! Refusals from which an agent learns what a server wants otherwise: another region, another
-//! addressing, another header, another time.
+//! addressing style, another header, another time.
 
 use super::say::Say;
 use super::server::{Act, Asked};
@@ -59,7 +59,7 @@ const TABLE: &[Hostility] = &[
     }),
     Hostility::new("a redirect to itself", all, |asked| redirect(asked, 307)),
     Hostility::new("a permanent redirect to itself", all, |asked| redirect(asked, 301)),
-    Hostility::new("the other addressing each time", all, |asked| {
+    Hostility::new("the other addressing style each time", all, |asked| {
         let members = "<Message>The bucket you are attempting to access must be addressed using \
                        the specified endpoint. Please send all future requests to this endpoint.\
                        </Message>";

@@ -184,7 +184,7 @@ impl Victim {
             config["endpoint"] = format!("http://{}", self.hostile.address).into();
         }
         config["prefix"] = place.into();
-        config["memory_budget_bytes"] = self.memory.budget.into();
+        config["memory"] = self.memory.budget.into();
         // A region that was given is never changed, so that nothing could be learned.
         config.as_object_mut().unwrap().remove("region");
         config

@@ -27,8 +27,8 @@ pub(super) enum Operation {
     Download,
     Quick,
     Full,
-    Sweep,
-    Recover,
+    Cleanup,
+    Repair,
     Delete,
 }
 
@@ -43,8 +43,8 @@ impl Operation {
         Self::Download,
         Self::Quick,
         Self::Full,
-        Self::Sweep,
-        Self::Recover,
+        Self::Cleanup,
+        Self::Repair,
         Self::Delete,
     ];
 
@@ -58,8 +58,8 @@ impl Operation {
             Self::Parts => 12 + documents,
             Self::Download | Self::Full => 11 + documents,
             Self::Quick => 3 + documents,
-            Self::Sweep => 2 + documents,
-            Self::Recover => 3 + documents,
+            Self::Cleanup => 2 + documents,
+            Self::Repair => 3 + documents,
             Self::Delete => 4 + documents,
         };
         counted * tries + REPETITIONS
@@ -98,9 +98,9 @@ impl Operation {
             }
             Self::Quick => host.call("backup.verify", verify("quick")).await,
             Self::Full => host.call("backup.verify", verify("full")).await,
-            Self::Sweep => host.call("target.sweep", target).await,
-            Self::Recover => {
-                host.call("target.recover", json!({"target": "t1", "dry_run": true})).await
+            Self::Cleanup => host.call("target.cleanup", target).await,
+            Self::Repair => {
+                host.call("target.repair", json!({"target": "t1", "dry_run": true})).await
             }
             Self::Delete => host.call("backup.delete", of_b).await,
         };
@@ -157,7 +157,7 @@ impl Truth {
                 let is_sound = error.data.code != "internal" && error.data.code != "agent_gone";
                 let is_short = !message.is_empty() && message.len() <= 2048;
                 let is_clean = !message.contains(char::is_control);
-                let names = |fact| error.data.facts.contains_key(fact);
+                let names = |detail| error.data.details.contains_key(detail);
                 let is_named =
                     error.data.code != "remote_error" || names("member") || names("status");
                 let is_right = is_sound && is_short && is_clean && is_named;
@@ -179,8 +179,8 @@ impl Truth {
             Operation::Validate
             | Operation::Quick
             | Operation::Full
-            | Operation::Sweep
-            | Operation::Recover => false,
+            | Operation::Cleanup
+            | Operation::Repair => false,
         };
         wrong.then(|| format!("{result}"))
     }

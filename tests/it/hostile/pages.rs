@@ -200,9 +200,9 @@ fn page_of_parts(members: &str) -> Act {
     say(&format!("<ListPartsResult><IsTruncated>true</IsTruncated>{members}</ListPartsResult>"))
 }
 
-/// A sweep would look at each upload, which is its job and takes long.
-const fn without_sweep(hostility: Hostility) -> Hostility {
-    let operations = &[Operation::Validate, Operation::Small, Operation::Recover];
+/// A cleanup would look at each upload, which is its job and takes long.
+const fn without_cleanup(hostility: Hostility) -> Hostility {
+    let operations = &[Operation::Validate, Operation::Small, Operation::Repair];
     Hostility { operations, documents: 40, ..hostility }
 }
 
@@ -215,7 +215,7 @@ const OF_UPLOADS: &[Hostility] = &[
     Hostility::new("uploads: new markers without an end", uploads, |asked| {
         page_of_uploads(&next_upload("k", &asked.number.to_string()))
     }),
-    without_sweep(Hostility::new("uploads: pages of 1,000 without an end", uploads, |asked| {
+    without_cleanup(Hostility::new("uploads: pages of 1,000 without an end", uploads, |asked| {
         let key = |number| format!("t1/backups/{:06}-{number:04}.tar", asked.number);
         let page: String = (0..1000).map(|number| upload(&key(number), "i")).collect();
         page_of_uploads(&(page + &next_upload(&key(999), "i")))

@@ -105,11 +105,11 @@ async fn update_takes_effect_in_its_order_while_a_target_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (host, pipe) = waiting(folder.path()).await;
     let update = |limits: Value| json!({"target": "t1", "limits": limits});
-    let https = json!({"endpoint": "https://127.0.0.1:1", "max_parallel_parts": 2});
+    let https = json!({"endpoint": "https://127.0.0.1:1", "concurrency": 2});
     let mut opening = host.start("target.open", open(https)).await.unwrap();
-    let few = update(json!({"max_bytes_per_second": 70_000}));
+    let few = update(json!({"bandwidth_limit": 70_000}));
     let mut first = host.start("target.update", few).await.unwrap();
-    let wrong = update(json!({"max_parallel_parts": 5, "memory_budget_bytes": 1}));
+    let wrong = update(json!({"concurrency": 5, "memory": 1}));
     let mut second = host.start("target.update", wrong).await.unwrap();
     let mut third = host.start("target.update", update(json!({}))).await.unwrap();
     let mut list = host.start("backup.list", json!({"target": "t1"})).await.unwrap();
@@ -122,20 +122,17 @@ async fn update_takes_effect_in_its_order_while_a_target_opens() {
     opening.response().await.unwrap();
     let answers = [first.response().await, second.response().await, third.response().await];
     let [Ok(first), Err(refused), Ok(third)] = answers else { panic!("{answers:?}") };
-    assert_eq!(
-        (&first["target"], &first["limits"]["max_parallel_parts"]),
-        (&json!("t1"), &json!(2))
-    );
-    assert_eq!(refused.data.field.as_deref(), Some("memory_budget_bytes"));
+    assert_eq!((&first["target"], &first["limits"]["concurrency"]), (&json!("t1"), &json!(2)));
+    assert_eq!(refused.data.field.as_deref(), Some("memory"));
     assert_eq!(first, third);
-    assert_eq!(first["limits"]["max_bytes_per_second"], 70_000);
+    assert_eq!(first["limits"]["bandwidth_limit"], 70_000);
     assert_eq!(code(list.response().await), "cannot_connect");
 }
 
 #[tokio::test]
 async fn update_of_a_target_that_does_not_open_is_one_of_what_was_open_before() {
     let host = session().await;
-    let update = || json!({"target": "t1", "limits": {"max_parallel_parts": 3}});
+    let update = || json!({"target": "t1", "limits": {"concurrency": 3}});
     let wrong = json!({"endpoint": "https://127.0.0.1:1", "ca_certificate": "nonsense"});
     let mut opening = host.start("target.open", open(wrong.clone())).await.unwrap();
     let unknown = host.start("target.update", update()).await;
@@ -145,5 +142,5 @@ async fn update_of_a_target_that_does_not_open_is_one_of_what_was_open_before() 
     let mut opening = host.start("target.open", open(wrong)).await.unwrap();
     let mut changed = host.start("target.update", update()).await.unwrap();
     opening.response().await.unwrap_err();
-    assert_eq!(changed.response().await.unwrap()["limits"]["max_parallel_parts"], 3);
+    assert_eq!(changed.response().await.unwrap()["limits"]["concurrency"], 3);
 }

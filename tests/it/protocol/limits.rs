@@ -80,7 +80,7 @@ async fn a_start_with_too_few_descriptors_is_refused() {
 #[tokio::test]
 async fn memory_that_is_not_there_ends_one_request_and_not_the_agent() {
     let server = TestServer::embedded().await;
-    let budget = json!({"memory_budget_bytes": 4_u64 << 30, "part_size_bytes": 512 << 20});
+    let budget = json!({"memory": 4_u64 << 30, "part_size": 512 << 20});
     for kib in [200_000, 300_000, 400_000, 600_000, 800_000] {
         let mut host = limited(&server, &format!("-v {kib}"), budget.clone()).await.unwrap();
         for _ in 0..2 {

@@ -28,7 +28,7 @@ async fn initialize_comes_first_and_once() {
     }
     let refused = host.call("initialize", json!({"protocol": 3})).await.unwrap_err();
     assert_eq!((refused.code, refused.data.code.as_str()), (-32000, "unsupported_protocol"));
-    assert_eq!(serde_json::to_value(&refused.data.facts["supported"]).unwrap(), json!([1]));
+    assert_eq!(serde_json::to_value(&refused.data.details["supported"]).unwrap(), json!([1]));
     for (params, member) in [
         (json!({}), "protocol"),
         (json!({"protocol": "1"}), "protocol"),
@@ -39,7 +39,7 @@ async fn initialize_comes_first_and_once() {
     ] {
         let error = host.call("initialize", params.clone()).await.unwrap_err();
         assert_eq!((error.code, error.data.code.as_str()), (-32602, "invalid_params"), "{params}");
-        let named = serde_json::to_value(&error.data.facts["member"]).unwrap();
+        let named = serde_json::to_value(&error.data.details["member"]).unwrap();
         assert!(member == "params" || named == member, "{params}: {named}");
     }
     host.call("initialize", json!({"protocol": 1})).await.unwrap();
@@ -62,12 +62,12 @@ async fn wrong_parameters_are_named_and_never_repeated() {
             "config.secret_access_key",
         ),
         ("target.open", open(config(json!({"verify_tls": "yes-471147"}))), "config.verify_tls"),
+        ("target.open", open(config(json!({"part_size": -471_147}))), "config.part_size"),
         (
             "target.open",
-            open(config(json!({"part_size_bytes": -471_147}))),
-            "config.part_size_bytes",
+            open(config(json!({"addressing_style": "471147"}))),
+            "config.addressing_style",
         ),
-        ("target.open", open(config(json!({"addressing": "471147"}))), "config.addressing"),
         ("target.open", json!({"target": "", "config": config(json!({}))}), "target"),
         ("target.validate", json!({"target": "t1", "level": "deep"}), "level"),
         ("backup.list", json!({}), "target"),
@@ -109,7 +109,7 @@ async fn wrong_parameters_are_named_and_never_repeated() {
         let answer = serde_json::to_value(&error).unwrap();
         assert_eq!(error.data.code, "invalid_params", "{method} {params}: {answer}");
         assert_eq!(error.code, -32602);
-        assert_eq!(answer["data"]["facts"]["member"], member, "{method} {params}");
+        assert_eq!(answer["data"]["details"]["member"], member, "{method} {params}");
         assert!(!answer.to_string().contains("471147"), "{answer}");
     }
 }

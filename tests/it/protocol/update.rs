@@ -14,38 +14,23 @@ const MIB: u64 = 1 << 20;
 async fn an_update_says_what_is_in_force() {
     let host = session().await;
     assert!(host.hello().capabilities.contains_key("target.update"));
-    let set = json!({"max_bytes_per_second": 1_000_000, "memory_budget_bytes": 64 * MIB});
+    let set = json!({"bandwidth_limit": 1_000_000, "memory": 64 * MIB});
     host.call("target.open", json!({"target": "t1", "config": config(set)})).await.unwrap();
     let defaults = json!({
-        "max_bytes_per_second": null, "max_parallel_parts": 16, "memory_budget_bytes": 96 * MIB,
+        "bandwidth_limit": null, "concurrency": 16, "memory": 96 * MIB,
     });
     for (limits, rate, parts, memory) in [
         (json!({}), json!(1_000_000), 16, 64),
-        (json!({"max_parallel_parts": 3, "later": {"x": 1}}), json!(1_000_000), 3, 64),
-        (json!({"max_bytes_per_second": null}), json!(null), 3, 64),
-        (
-            json!({"max_bytes_per_second": 65_536, "memory_budget_bytes": 32 * MIB}),
-            json!(65_536),
-            3,
-            32,
-        ),
+        (json!({"concurrency": 3, "later": {"x": 1}}), json!(1_000_000), 3, 64),
+        (json!({"bandwidth_limit": null}), json!(null), 3, 64),
+        (json!({"bandwidth_limit": 65_536, "memory": 32 * MIB}), json!(65_536), 3, 32),
         (defaults.clone(), json!(null), 16, 96),
-        (
-            json!({"max_bytes_per_second": 1_u64 << 40, "max_parallel_parts": 64}),
-            json!(1_u64 << 40),
-            64,
-            96,
-        ),
-        (
-            json!({"max_parallel_parts": null, "memory_budget_bytes": null}),
-            json!(1_u64 << 40),
-            16,
-            96,
-        ),
+        (json!({"bandwidth_limit": 1_u64 << 40, "concurrency": 64}), json!(1_u64 << 40), 64, 96),
+        (json!({"concurrency": null, "memory": null}), json!(1_u64 << 40), 16, 96),
     ] {
         let expected = json!({"target": "t1", "limits": {
-            "max_bytes_per_second": rate, "max_parallel_parts": parts,
-            "memory_budget_bytes": memory * MIB,
+            "bandwidth_limit": rate, "concurrency": parts,
+            "memory": memory * MIB,
         }});
         assert_eq!(host.call("target.update", update(limits)).await.unwrap(), expected);
     }
@@ -62,14 +47,14 @@ async fn a_wrong_update_changes_nothing() {
     host.call("target.open", json!({"target": "t1", "config": config(json!({}))})).await.unwrap();
     let before = host.call("target.update", update(json!({}))).await.unwrap();
     for (field, wrong) in [
-        ("max_bytes_per_second", vec![json!(0), json!(65_535)]),
-        ("max_parallel_parts", vec![json!(0), json!(65), json!(u64::MAX)]),
-        ("memory_budget_bytes", vec![json!(0), json!(32 * MIB - 1)]),
+        ("bandwidth_limit", vec![json!(0), json!(65_535)]),
+        ("concurrency", vec![json!(0), json!(65), json!(u64::MAX)]),
+        ("memory", vec![json!(0), json!(32 * MIB - 1)]),
     ] {
         for value in wrong {
             let mut limits = json!({
-                "max_bytes_per_second": 70_000, "max_parallel_parts": 5,
-                "memory_budget_bytes": 50 * MIB,
+                "bandwidth_limit": 70_000, "concurrency": 5,
+                "memory": 50 * MIB,
             });
             limits[field] = value;
             let refused = host.call("target.update", update(limits)).await.unwrap_err();
@@ -77,7 +62,7 @@ async fn a_wrong_update_changes_nothing() {
             assert_eq!(refused.data.field.as_deref(), Some(field));
         }
         for value in [json!("1000000"), json!(1.5), json!(-1), json!([])] {
-            let params = update(json!({"max_parallel_parts": 5, field: value}));
+            let params = update(json!({"concurrency": 5, field: value}));
             assert_eq!(code(host.call("target.update", params).await), "invalid_params");
         }
     }

@@ -98,7 +98,7 @@ impl Worker {
                 (19, _) => self.fail_to_upload(host).await,
                 (20, Some(id)) => self.break_off_a_download(host, &id).await,
                 (21, _) => self.validate(host).await,
-                (22, _) => self.sweep(host).await,
+                (22, _) => self.cleanup(host).await,
                 (23, _) => self.ask(host, "ping", json!({})).await.map(|_| ()).unwrap(),
                 _ => {}
             }
@@ -180,7 +180,7 @@ impl Worker {
             own["size"] = json!(length(seed));
         }
         if self.random.bool() {
-            own["outage_ms"] = json!(60_000);
+            own["retry_for_ms"] = json!(60_000);
         }
         let params = self.params(own);
         let answer = host.upload("t1", backup, params, source).await;
@@ -303,8 +303,8 @@ impl Worker {
         let level = if self.random.bool() { "full" } else { "quick" };
         let answer = self.ask_about(host, "backup.verify", json!({"level": level}), id).await;
         if let Ok(result) = answer {
-            let expected = if level == "full" { "whole" } else { "plausible" };
-            let may_be_half = self.known[id].may_be_missing && result["status"] == "broken";
+            let expected = if level == "full" { "ok" } else { "unverified" };
+            let may_be_half = self.known[id].may_be_missing && result["status"] == "damaged";
             assert!(result["status"] == expected || may_be_half, "{id}: {result}");
         }
     }
@@ -346,9 +346,9 @@ impl Worker {
         let _ = self.ask(host, "target.validate", json!({})).await;
     }
 
-    async fn sweep(&mut self, host: &Host) {
-        if let Ok(swept) = self.ask(host, "target.sweep", json!({})).await {
-            assert_eq!(swept, json!({"leftovers": [], "more": false}));
+    async fn cleanup(&mut self, host: &Host) {
+        if let Ok(cleaned) = self.ask(host, "target.cleanup", json!({})).await {
+            assert_eq!(cleaned, json!({"items": [], "more": false}));
         }
     }
 }

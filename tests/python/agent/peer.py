@@ -205,7 +205,7 @@ def error_after_the_last_byte() -> None:
     for offset in (0, MIB):
         notify("stream.data", bytes(MIB), id=request["id"], offset=offset)
     notify("stream.end", id=request["id"], length=2 * MIB)
-    refuse(request, "integrity_mismatch", "integrity", facts={"where": "object"})
+    refuse(request, "integrity_mismatch", "integrity", details={"where": "object"})
     requests()
 
 
@@ -360,20 +360,20 @@ def never_answers() -> None:
 
 def leaves_leftovers() -> None:
     ready()
-    request = requests("target.sweep")
+    request = requests("target.cleanup")
     assert request["params"]["older_than_s"] == 7200
     assert request["params"]["dry_run"] is True
     error = {"message": "may not", "code": "access_denied", "kind": "permission"}
     stays = {"kind": "upload", "key": "x/b1.tar", "idle_s": 90_000, "status": "failed"}
     odd = {"kind": "x-new", "key": "k", "idle_s": 1, "status": "x-odd", "x-new": 1}
-    answer(request, leftovers=[stays | {"error": error}, odd, 5])
+    answer(request, items=[stays | {"error": error}, odd, 5])
     requests()
 
 
 def older() -> None:
-    """One from before `target.sweep`."""
+    """One from before `target.cleanup`."""
     ready()
-    refuse(requests("target.sweep"), "method_not_found", "protocol")
+    refuse(requests("target.cleanup"), "method_not_found", "protocol")
     answer(requests("backup.list"), backups=[], next=None, skipped=[])
     requests()
 
@@ -387,9 +387,9 @@ def newer() -> None:
     request = requests("backup.get")
     notify("x-news", b"{}\n", id=request["id"])
     send({"id": 99999, "result": {}})
-    unknown: Json = {"field": 5, "facts": [1], "retryable": "yes", "cleanup": "x-half"}
+    unknown: Json = {"field": 5, "details": [1], "retryable": "yes", "cleanup": "x-half"}
     refuse(request, "x_new_code", "x_new_kind", **unknown)
-    said: Json = {"message": "yes", "facts": [1], "error": {"message": "no", "code": "x_new_code"}}
+    said: Json = {"message": "yes", "details": [1], "error": {"message": "no", "code": "x_new_code"}}
     checks: list[Json] = [
         {"name": "x-new", "status": "x-odd", "message": 5},
         {"name": "list", "status": "passed", "ms": 1} | said,
@@ -427,7 +427,7 @@ def indiscreet() -> None:
     answer(request, target="t1")
     for record in (
         {"level": "info", "msg": f"the key is {secret}"},
-        {"level": "warning", "msg": "facts", "key": secret, "id": 3},
+        {"level": "warning", "msg": "details", "key": secret, "id": 3},
         {"level": "debug", "msg": "nested", "config": {"key": [secret]}},
         {"level": "loud", "msg": secret},
     ):

@@ -68,7 +68,7 @@ def test_places_in_their_order(prefix: Path, monkeypatch: pytest.MonkeyPatch) ->
         path.unlink()
     with pytest.raises(AgentNotFound) as caught:
         find_agent(folder)
-    searched = caught.value.facts["searched"]
+    searched = caught.value.details["searched"]
     assert searched[: len(places)] == [str(directory / NAME) for directory in places]
     assert all(place in caught.value.message for place in searched)
 
@@ -131,7 +131,7 @@ async def test_a_program_that_the_system_refuses(tmp_path: Path, reason: str) ->
     async with AgentClient(command=[path, "serve"]) as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()
-    assert caught.value.facts == {"reason": reason, "path": str(path)}
+    assert caught.value.details == {"reason": reason, "path": str(path)}
     assert str(path) in caught.value.message
     if reason == "architecture":
         assert "riscv64" in caught.value.message

@@ -56,8 +56,8 @@ async def test_killed_in_an_upload(binary: str, folder: Folder, tmp_path: Path) 
         assert opened == 2, "agents that die were given the same work again and again"
         error = caught.value
         assert (error.code, error.kind, error.retryable) == ("agent_gone", Kind.TRANSIENT, True)
-        assert error.facts["signal"] == "SIGKILL"
-        assert "a host is connected" in error.facts["stderr_tail"]
+        assert error.details["signal"] == "SIGKILL"
+        assert "a host is connected" in error.details["stderr_tail"]
         assert (await client.list("t1")).backups == ()
         # The agent that answered this takes back what the one before had begun.
         await _holds(folder, 0)
@@ -73,7 +73,7 @@ async def test_killed_once_in_an_upload(
     data, opened = random_bytes(25 * MIB), 0
     state = tmp_path / "state"
     async with connected(binary, folder, state) as client:
-        await client.open_target("t1", folder.config | {"part_size_bytes": 5 * MIB})
+        await client.open_target("t1", folder.config | {"part_size": 5 * MIB})
 
         async def open_source() -> AsyncIterator[bytes]:
             nonlocal opened
@@ -146,7 +146,7 @@ async def _settled(client: AgentClient, folder: Folder) -> Sequence[Backup]:
     """The backups, once there is nothing but them: what was on its way may arrive late."""
     async with asyncio.timeout(60):
         while True:
-            await client.sweep("t1")
+            await client.cleanup("t1")
             stored = (await client.list("t1", refresh=True)).backups
             if not folder.unfinished() and len(folder.keys()) == 2 * len(stored):
                 return stored
@@ -225,7 +225,7 @@ async def test_an_agent_that_cannot_read_us(caplog: pytest.LogCaptureFixture) ->
     async with scripted("complains") as client:
         with fails("agent_gone") as caught:
             await client.list("t1")
-    assert caught.value.facts["exit_code"] == 76
+    assert caught.value.details["exit_code"] == 76
     assert "cannot read what we sent: it is parse_error" in caplog.text
 
 

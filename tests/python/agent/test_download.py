@@ -61,7 +61,7 @@ async def test_a_missing_backup_is_known_at_once(binary: str, folder: Folder) ->
     async with connected(binary, folder) as client:
         with pytest.raises(NoSuchBackup) as caught:
             await client.download("t1", "nothing")
-        assert caught.value.facts == {"backup_id": "nothing"}
+        assert caught.value.details == {"backup_id": "nothing"}
 
 
 # The end before the end
@@ -167,7 +167,7 @@ async def test_an_error_after_the_last_byte() -> None:
         for _ in range(3):
             with fails("integrity_mismatch") as caught:
                 await read(stream)
-            assert caught.value.facts == {"where": "object"}
+            assert caught.value.details == {"where": "object"}
         await stream.aclose()
         with fails("integrity_mismatch"):
             await read(stream)
@@ -181,7 +181,7 @@ async def test_a_length_that_is_wrong(scenario: str) -> None:
             with fails("length_mismatch") as caught:
                 await read(stream)
             assert caught.value.kind is Kind.INTEGRITY
-            assert caught.value.facts["actual"] == MIB
+            assert caught.value.details["actual"] == MIB
 
 
 @pytest.mark.parametrize("scenario", ["leaves_a_gap", "ignores_credit"])

@@ -40,19 +40,19 @@ async def test_a_program_that_is_no_agent(scenario: str, reason: str, words: str
         assert time.monotonic() - begin < 5
         assert client.info is None
         assert client.pid is None
-    assert caught.value.facts["reason"] == reason
-    assert caught.value.facts["path"] == command[0]
+    assert caught.value.details["reason"] == reason
+    assert caught.value.details["path"] == command[0]
     assert words in caught.value.message
     if scenario == "dies":
-        assert caught.value.facts["exit_code"] == 3
-        assert caught.value.facts["stderr_tail"] == "no such library"
+        assert caught.value.details["exit_code"] == 3
+        assert caught.value.details["stderr_tail"] == "no such library"
 
 
 async def test_a_program_that_ends_without_a_word() -> None:
     async with AgentClient(command=["true"]) as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()
-    assert caught.value.facts["exit_code"] == 0
+    assert caught.value.details["exit_code"] == 0
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ async def test_the_wanted_version() -> None:
     async with AgentClient(command=peer_command("newer"), made_for="3.0.0") as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()
-    assert caught.value.facts["reason"] == "wrong_version"
-    assert caught.value.facts["actual"] == "1.2.3"
-    assert caught.value.facts["expected"] == "2 / 3 / 4"
+    assert caught.value.details["reason"] == "wrong_version"
+    assert caught.value.details["actual"] == "1.2.3"
+    assert caught.value.details["expected"] == "2 / 3 / 4"
     assert "is version 1.2.3, 2 / 3 / 4 would do: update the older of" in caught.value.message
 
 

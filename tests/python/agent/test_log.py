@@ -17,15 +17,15 @@ async def test_levels_and_secrets(caplog: pytest.LogCaptureFixture) -> None:
             await client.list("t1")
         tail = client.log_tail
     error = caught.value
-    assert error.facts["exit_code"] == 70
-    everything = [caplog.text, error.message, repr(error.facts), *tail]
+    assert error.details["exit_code"] == 70
+    everything = [caplog.text, error.message, repr(error.details), *tail]
     everything += [str(vars(record)) for record in caplog.records]
     spellings = [SECRET, SECRET.replace('"', '\\"'), "s3cr%2Ft%2Bk%22y"]
     assert not [text for text in everything if any(word in text for word in spellings)]
 
     found = {record.message: record.levelno for record in caplog.records if "agent" in record.name}
     assert found["the key is **REDACTED**"] == logging.INFO
-    assert found["facts (key: **REDACTED**, id: 3)"] == logging.WARNING
+    assert found["details (key: **REDACTED**, id: 3)"] == logging.WARNING
     assert found["nested (config: {'key': ['**REDACTED**']})"] == logging.DEBUG
     assert found["thread panicked at **REDACTED**"] == logging.ERROR
     assert any("loud" in text and level == logging.ERROR for text, level in found.items())

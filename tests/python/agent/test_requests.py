@@ -23,7 +23,7 @@ async def test_validate(binary: str, folder: Folder) -> None:
         assert statuses["write"] == statuses["list"] == "passed"
         assert set(statuses.values()) == {"passed", "skipped"}  # there is no TLS to look at
         assert not validation.suggestion
-        assert validation.facts["region"] == folder.config["region"]
+        assert validation.details["region"] == folder.config["region"]
         assert not (await client.validate("t1", level="read")).error
 
         await client.open_target("t2", folder.config | {"bucket": "no-such-bucket-here"})
@@ -90,7 +90,7 @@ async def test_a_long_list_comes_in_pages(binary: str, folder: Folder) -> None:
 async def test_verify(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await client.upload("t1", backup("b1"), chunks(b"content"))
-        for quick, status in ((False, "whole"), (True, "plausible")):
+        for quick, status in ((False, "ok"), (True, "unverified")):
             found = await client.verify("t1", "b1", quick=quick)
             assert (found.status, found.length, found.error) == (status, 7, None)
         _, key = folder.keys()
@@ -98,46 +98,46 @@ async def test_verify(binary: str, folder: Folder) -> None:
         answer, _ = request("PUT", "/" + quote(f"{folder.bucket}/{key}"), "", b"contend")
         assert answer == 200
         found = await client.verify("t1", "b1")
-        assert (found.status, found.length) == ("broken", 7)
+        assert (found.status, found.length) == ("damaged", 7)
         assert found.error
         assert (found.error.code, found.error.kind) == ("integrity_mismatch", Kind.INTEGRITY)
-        assert found.error.facts["part"] == 1
-        assert (await client.verify("t1", "b1", quick=True)).status == "plausible"
+        assert found.error.details["part"] == 1
+        assert (await client.verify("t1", "b1", quick=True)).status == "unverified"
         with fails("not_found"):
             await client.verify("t1", "nothing")
 
 
 def test_verifications_of_newer_agents() -> None:
-    wire = {"message": "m", "code": "x_new", "kind": "integrity", "retryable": False, "facts": {}}
+    wire = {"message": "m", "code": "x_new", "kind": "integrity", "retryable": False, "details": {}}
     for result, status in (
-        ({"status": "x-new"}, "plausible"),
-        ({"status": "x-new", "error": wire}, "broken"),
-        ({"status": "broken"}, "broken"),
-        ({}, "plausible"),
+        ({"status": "x-new"}, "unverified"),
+        ({"status": "x-new", "error": wire}, "damaged"),
+        ({"status": "damaged"}, "damaged"),
+        ({}, "unverified"),
     ):
         assert Verification.parse(result).status == status
 
 
-async def test_sweep(binary: str, folder: Folder) -> None:
+async def test_cleanup(binary: str, folder: Folder) -> None:
     key = f"{folder.prefix}/backups/dead.tar"
     status, _ = request("POST", f"/{folder.bucket}/{key}", "uploads")
     assert status == 200
     async with connected(binary, folder) as client:
-        assert await client.sweep("t1") == ()
-        (found,) = await client.sweep("t1", older_than=0, dry_run=True)
+        assert await client.cleanup("t1") == ()
+        (found,) = await client.cleanup("t1", older_than=0, dry_run=True)
         assert (found.kind, found.key, found.status) == ("upload", key, "found")
         assert folder.unfinished() == [key]
-        (removed,) = await client.sweep("t1", older_than=0)
+        (removed,) = await client.cleanup("t1", older_than=0)
         assert (removed.key, removed.status, removed.error) == (key, "removed", None)
         assert removed.idle >= found.idle >= 0
         await assert_nothing_stored(client, folder)
         with fails("invalid_params"):
-            await client.sweep("t1", older_than=1e9)
+            await client.cleanup("t1", older_than=1e9)
 
 
 async def test_leftovers_that_stay() -> None:
     async with scripted("leaves_leftovers") as client:
-        stays, odd, empty = await client.sweep("t1", older_than=7200.4, dry_run=True)
+        stays, odd, empty = await client.cleanup("t1", older_than=7200.4, dry_run=True)
         assert (stays.kind, stays.key, stays.idle) == ("upload", "x/b1.tar", 90_000)
         assert stays.status == "failed"
         assert stays.error
@@ -147,10 +147,10 @@ async def test_leftovers_that_stay() -> None:
         assert (empty.kind, empty.key, empty.idle) == ("", "", 0)
 
 
-async def test_an_agent_that_cannot_sweep() -> None:
+async def test_an_agent_that_cannot_cleanup() -> None:
     async with scripted("older") as client:
         with fails("method_not_found"):
-            await client.sweep("t1")
+            await client.cleanup("t1")
         assert (await client.list("t1")).backups == ()
 
 
@@ -195,11 +195,11 @@ async def test_an_agent_that_is_newer() -> None:
             await client.get("t1", "b1")
         error = caught.value
         assert (error.kind, error.retryable, error.field) == (Kind.INTERNAL, False, None)
-        assert (error.facts, error.cleanup) == ({}, "failed")
+        assert (error.details, error.cleanup) == ({}, "failed")
         validation = await client.validate("t1")
         assert [(check.name, check.words) for check in validation.warnings] == [("x-new", "")]
         assert [check.words for check in validation.checks] == ["", "no; yes"]
-        assert (validation.checks[1].facts, validation.suggestion) == ({}, {})
+        assert (validation.checks[1].details, validation.suggestion) == ({}, {})
 
 
 async def test_no_more_requests_at_once_than_the_agent_takes() -> None:

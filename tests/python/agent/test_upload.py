@@ -39,7 +39,7 @@ async def test_round_trip(binary: str, folder: Folder, size: int, step: int) -> 
     async with connected(binary, folder) as client:
         stored = await client.upload("t1", backup(), chunks(data, step), size=size, exact=True)
         assert (stored.backup.id, stored.backup.name) == ("b1", "Backup_b1")
-        assert (stored.backup.size, stored.backup.verifiable) == (size, True)
+        assert (stored.backup.size, stored.backup.has_checksums) == (size, True)
         assert stored.backup.metadata.items() >= backup().metadata.items()
         assert (await client.list("t1")).backups == (stored.backup,)
         assert await client.get("t1", "b1") == stored.backup
@@ -206,7 +206,7 @@ async def test_a_source_that_is_cut_short(binary: str, folder: Folder, size: int
         with fails("length_mismatch") as caught:
             await client.upload("t1", backup(), chunks(bytes(size)), size=size + 1)
         assert caught.value.kind is Kind.INTEGRITY
-        assert caught.value.facts == {"expected": size + 1, "actual": size}
+        assert caught.value.details == {"expected": size + 1, "actual": size}
         await assert_nothing_stored(client, folder)
 
 

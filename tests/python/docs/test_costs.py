@@ -69,7 +69,7 @@ def test_each_operation_asks_what_is_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(os.urandom(1000))
     (tmp_path / "large").write_bytes(os.urandom(40 << 20))
     check("list, no backups", run("list"))
-    check("validate --level read", run("validate", "--level", "read"))
+    check("validate --read-only", run("validate", "--level", "read"))
     check("validate", run("validate"))
     # With another state folder, so that both are new to the listing below.
     small = run("upload", "small", "--name", "small", "--id", "small", state="other")
@@ -83,7 +83,7 @@ def test_each_operation_asks_what_is_told(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "large").read_bytes()
     check("verify, the same", run("verify", "large"))
     check("verify --quick", run("verify", "--quick", "large"))
-    check("sweep, nothing found", run("sweep"))
+    check("cleanup, nothing found", run("cleanup"))
     check("delete", run("delete", "-y", "small"))
     assert len(told()) == 12
 

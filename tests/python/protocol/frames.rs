@@ -3,7 +3,7 @@
 //! Standard input: inputs, each behind its length as four bytes, the lowest first. Standard output:
 //! a line of JSON for each. It holds the frames, each as `[[id, method, params], payload]`, with
 //! `null` for what is not there and the payload in hexadecimal; a batch is `"batch"`. Last comes
-//! `"end"` or `"broken"`.
+//! `"end"` or `"damaged"`.
 
 use std::io::{self, BufWriter, Read, Write};
 
@@ -45,7 +45,7 @@ fn verdict(input: &[u8]) -> Vec<Found> {
             }
             Input::Batch => (Found::Word("batch"), false),
             Input::End => (Found::Word("end"), true),
-            Input::Broken(_) => (Found::Word("broken"), true),
+            Input::Broken(_) => (Found::Word("damaged"), true),
         };
         found.push(next);
         if last {

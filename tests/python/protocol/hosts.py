@@ -16,7 +16,7 @@ import agent
 import host
 from player import Json, Line
 
-_DATA = ("code", "kind", "retryable", "field", "facts")  # of an error; all hosts show these
+_DATA = ("code", "kind", "retryable", "field", "details")  # of an error; all hosts show these
 
 
 class StoppedError(Exception):
@@ -151,7 +151,7 @@ class ReferenceHost:
 class ClientHost:
     """The library of the Home Assistant integration."""
 
-    lacks: Collection[str] = ("ping", "target.recover", "target.update")
+    lacks: Collection[str] = ("ping", "target.repair", "target.update")
 
     def __init__(self) -> None:
         self._client = agent.AgentClient()
@@ -190,11 +190,11 @@ class ClientHost:
                 validation = await client.validate(target, **options)
                 found = asdict(validation) | {"checks": list(map(_check, validation.checks))}
                 return {name: value for name, value in found.items() if value != {}}
-            case "target.sweep":
+            case "target.cleanup":
                 if "older_than_s" in options:
                     options["older_than"] = options.pop("older_than_s")
-                leftovers = await client.sweep(target, **options)
-                return {"leftovers": [_renamed(asdict(leftover)) for leftover in leftovers]}
+                items = await client.cleanup(target, **options)
+                return {"items": [_renamed(asdict(item)) for item in items]}
             case "backup.list":
                 if "stale_s" in options:
                     options["stale"] = options.pop("stale_s")
@@ -231,21 +231,21 @@ class ClientHost:
     def seen(self, method: str, result: Json) -> Json:
         match method:
             case "target.validate":
-                told = ("name", "status", "ms", "message", "facts")
+                told = ("name", "status", "ms", "message", "details")
                 checks = [_only(check, *told) for check in result["checks"]]
                 for check, raw in zip(checks, result["checks"], strict=True):
                     if check["status"] not in ("passed", "failed", "skipped", "warning"):
                         check["status"] = "warning"
                     if error := raw.get("error"):
                         check["error"] = self.seen_error(error)
-                return _only(result, "ok", "facts", "suggestion") | {"checks": checks}
-            case "target.sweep":
+                return _only(result, "ok", "details", "suggestion") | {"checks": checks}
+            case "target.cleanup":
                 members = ("kind", "key", "idle_s", "status")
-                leftovers = [_only(leftover, *members) for leftover in result["leftovers"]]
-                for leftover in leftovers:
-                    if leftover["status"] not in ("removed", "found", "failed"):
-                        leftover["status"] = "found"
-                return {"leftovers": leftovers}
+                items = [_only(item, *members) for item in result["items"]]
+                for item in items:
+                    if item["status"] not in ("removed", "found", "failed"):
+                        item["status"] = "found"
+                return {"items": items}
             case "backup.list":
                 backups = [self._seen_backup(backup) for backup in result["backups"]]
                 return {"backups": backups, "skipped": result["skipped"]}
@@ -263,7 +263,7 @@ class ClientHost:
         return {}
 
     def _seen_backup(self, raw: Json) -> Json:
-        return _only(raw, "id", "name", "size", "stored_size", "verifiable", "metadata")
+        return _only(raw, "id", "name", "size", "stored_size", "has_checksums", "metadata")
 
     def seen_error(self, data: Json) -> Json:
         return _only(data, *_DATA, "retry_after_ms", "cleanup", "upstream")
@@ -290,7 +290,7 @@ def _renamed(members: Json) -> Json:
 def _check(check: agent.Check) -> Json:
     members: Json = {"name": check.name, "status": check.status, "ms": check.ms}
     members |= {"message": check.message} if check.message else {}
-    members |= {"facts": check.facts} if check.facts else {}
+    members |= {"details": check.details} if check.details else {}
     return members | ({"error": FailedError(_error(check.error)).data} if check.error else {})
 
 

@@ -102,7 +102,7 @@ def broken(direction: str, message: Json, method: str | None) -> Iterator[tuple[
 
 
 def places() -> set[str]:
-    """Every member that the schema names, as `broken` names it."""
+    """Every member that the schema names, as `damaged` names it."""
     found = set[str]()
     for title, envelope in ENVELOPES.items():
         found |= {f"{title} {place}" for place in members(envelope)}

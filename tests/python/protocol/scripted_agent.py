@@ -32,8 +32,8 @@ DEFAULTS: dict[str, Json] = {
     "backup.list": {"cursor": None, "refresh": False},
     "backup.upload": {"if_exists": "fail", "exact": False},
     "backup.verify": {"level": "full"},
-    "target.recover": {"dry_run": False},
-    "target.sweep": {"older_than_s": 86_400, "dry_run": False, "objects": False},
+    "target.repair": {"dry_run": False},
+    "target.cleanup": {"older_than_s": 86_400, "dry_run": False, "objects": False},
     "target.validate": {"level": "write"},
 }
 

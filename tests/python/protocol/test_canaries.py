@@ -113,8 +113,8 @@ def test_no_command_shows_a_secret(
         ["info", "i"],
         ["download", "i", "--force", "-o", str(tmp_path / "out")],
         ["verify", "--all"],
-        ["sweep", "--older-than", "1s"],
-        ["recover"],
+        ["cleanup", "--older-than", "1s"],
+        ["repair"],
         ["delete", "i", "--yes"],
     ]
     failing = [

@@ -242,7 +242,7 @@ class Program:
         *found, last = json.loads(self._process.stdout.readline())
         if "batch" in found:
             # What hosts take for the end, because only agents are sent such a thing by mistake.
-            found, last = found[: found.index("batch")], "broken"
+            found, last = found[: found.index("batch")], "damaged"
         frames = [
             (members, None if payload is None else bytes.fromhex(payload))
             for members, payload in found

@@ -203,9 +203,9 @@ def store_and_fetch(agent: Agent, folder: Folder) -> None:
     agent.call("backup.get", target="t1", backup_id=number)
     agent.download("t1", number, lambda _: None, window=65_536)
     agent.call("backup.verify", target="t1", backup_id=number, progress_ms=100)
-    agent.call("target.sweep", target="t1", dry_run=True)
-    agent.call("target.recover", target="t1", dry_run=True)
-    agent.call("target.update", target="t1", limits={"max_parallel_parts": 4})
+    agent.call("target.cleanup", target="t1", dry_run=True)
+    agent.call("target.repair", target="t1", dry_run=True)
+    agent.call("target.update", target="t1", limits={"concurrency": 4})
     agent.call("backup.delete", target="t1", backup_id=number)
 
 

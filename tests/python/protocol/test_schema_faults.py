@@ -24,13 +24,13 @@ TOLERATED = {
     ("result of backup.verify error.cleanup", "another value"),
     ("result of backup.verify error.code", "another value"),
     ("result of backup.verify status", "another value"),
-    ("result of target.recover archives[].error.cleanup", "another value"),
-    ("result of target.recover archives[].error.code", "another value"),
-    ("result of target.recover archives[].status", "another value"),
-    ("result of target.sweep leftovers[].kind", "another value"),
-    ("result of target.sweep leftovers[].status", "another value"),
-    ("result of target.sweep leftovers[].error.cleanup", "another value"),
-    ("result of target.sweep leftovers[].error.code", "another value"),
+    ("result of target.repair archives[].error.cleanup", "another value"),
+    ("result of target.repair archives[].error.code", "another value"),
+    ("result of target.repair archives[].status", "another value"),
+    ("result of target.cleanup items[].kind", "another value"),
+    ("result of target.cleanup items[].status", "another value"),
+    ("result of target.cleanup items[].error.cleanup", "another value"),
+    ("result of target.cleanup items[].error.code", "another value"),
     ("result of target.validate checks[].error.cleanup", "another value"),
     ("result of target.validate checks[].error.code", "another value"),
     ("result of target.validate checks[].status", "another value"),
@@ -47,7 +47,7 @@ FAILED: Json = {
     "retryable": False,
     "retry_after_ms": 1000,
     "field": "access_key_id",
-    "facts": {"action": "s3:AbortMultipartUpload", "numbers": [1, -1], "number": -5},
+    "details": {"action": "s3:AbortMultipartUpload", "numbers": [1, -1], "number": -5},
     "cleanup": "failed",
     "upstream": {
         "service": "s3",
@@ -78,8 +78,8 @@ MORE: list[tuple[str, Json, str]] = [
         (">", request(method, target="t1", backup_id="b1", up_to=0, **PACE), method)
         for method in (
             "target.validate",
-            "target.sweep",
-            "target.recover",
+            "target.cleanup",
+            "target.repair",
             "backup.get",
             "backup.verify",
             "backup.delete",
@@ -87,7 +87,7 @@ MORE: list[tuple[str, Json, str]] = [
         )
     ),
     *(
-        (">", request(method, target="t1", outage_ms=1, **members), method)
+        (">", request(method, target="t1", retry_for_ms=1, **members), method)
         for method, members in (
             ("backup.upload", {"backup": {"id": "b1", "name": "b1"}}),
             ("backup.download", {"backup_id": "b1", "up_to": 0}),
@@ -100,16 +100,16 @@ MORE: list[tuple[str, Json, str]] = [
     (
         ">",
         settings(
-            addressing="virtual",
+            addressing_style="virtual",
             ca_certificate="-----BEGIN CERTIFICATE-----",
             verify_tls=False,
             storage_class="STANDARD_IA",
             server_side_encryption="aws:kms",
             server_side_encryption_key_id="alias/backups",
-            part_size_bytes=5 << 20,
-            memory_budget_bytes=32 << 20,
-            max_parallel_parts=64,
-            max_bytes_per_second=65_536,
+            part_size=5 << 20,
+            memory=32 << 20,
+            concurrency=64,
+            bandwidth_limit=65_536,
         ),
         "target.open",
     ),
@@ -120,9 +120,9 @@ MORE: list[tuple[str, Json, str]] = [
                 "target.update",
                 target="t1",
                 limits={
-                    "max_bytes_per_second": rate,
-                    "max_parallel_parts": parts,
-                    "memory_budget_bytes": memory,
+                    "bandwidth_limit": rate,
+                    "concurrency": parts,
+                    "memory": memory,
                 },
             ),
             "target.update",
@@ -131,7 +131,7 @@ MORE: list[tuple[str, Json, str]] = [
     ),
     (
         "<",
-        result(backup_id="b1", level="quick", status="broken", length=9, error=FAILED),
+        result(backup_id="b1", level="quick", status="damaged", length=9, error=FAILED),
         "backup.verify",
     ),
     (
@@ -142,7 +142,7 @@ MORE: list[tuple[str, Json, str]] = [
                     "name": "x",
                     "key": "ha/x.tar",
                     "size": 9,
-                    "status": "recoverable",
+                    "status": "repairable",
                     "backup_id": "b1",
                     "title": "X",
                     "error": FAILED,
@@ -150,27 +150,27 @@ MORE: list[tuple[str, Json, str]] = [
             ],
             more=False,
         ),
-        "target.recover",
+        "target.repair",
     ),
     (
         "<",
         result(
-            leftovers=[
+            items=[
                 {"kind": "upload", "key": "ha/x", "idle_s": 9, "status": "failed", "error": FAILED}
             ],
             more=False,
         ),
-        "target.sweep",
+        "target.cleanup",
     ),
     (
         "<",
         result(
             ok=False,
             checks=[{"name": "list", "status": "failed", "ms": 1, "error": FAILED}],
-            facts={
+            details={
                 "endpoint": "https://s3.eu-west-1.amazonaws.com",
                 "region": "eu-west-1",
-                "addressing": "virtual",
+                "addressing_style": "virtual",
                 "provider": "aws",
                 "server": "AmazonS3",
             },
@@ -179,7 +179,7 @@ MORE: list[tuple[str, Json, str]] = [
                 "region": "eu-west-1",
                 "bucket": "backups",
                 "prefix": "ha",
-                "addressing": "virtual",
+                "addressing_style": "virtual",
             },
         ),
         "target.validate",

@@ -26,7 +26,7 @@ _LOGGER = logging.getLogger(__package__)
 _RETRY_PAUSE = 2.0  # seconds before an upload is repeated; doubles each time
 _LONGEST_RETRY_PAUSE = 60.0
 _SECRETS = ("secret_access_key", "session_token")
-_LIMITS = {"max_bytes_per_second", "max_parallel_parts", "memory_budget_bytes"}
+_LIMITS = {"bandwidth_limit", "concurrency", "memory"}
 _MAY_PASS = {Kind.CONNECT, Kind.TRANSIENT}  # faults of the storage, and of the way to it
 
 
@@ -56,7 +56,7 @@ class AgentClient(Requests):
         command: program and arguments. Default: the program that `find_agent` finds, with `serve`.
         folder: where to look for a program besides the places of the Python installation.
         state_dir: where the agent notes what it has begun (no secrets), so that the next one takes
-            back what one that was killed has left. Without it only `sweep` finds that.
+            back what one that was killed has left. Without it only `cleanup` finds that.
         name, version: of the host, for the log of the agent.
         made_for: the version of the agent that the host was made for. Those before and after it do
             as well, see versions.py. Default: any.
@@ -138,8 +138,8 @@ class AgentClient(Requests):
     async def change_target(self, name: str, config: Mapping[str, Any]) -> None:
         """Gives a target that was opened other settings, as `open_target` takes them.
 
-        Transfers that run follow the limits (`max_bytes_per_second`, `max_parallel_parts`,
-        `memory_budget_bytes`) at once and keep all else; an agent without the capability
+        Transfers that run follow the limits (`bandwidth_limit`, `concurrency`,
+        `memory`) at once and keep all else; an agent without the capability
         `target.update` lets them keep the limits as well. Raises as `open_target` does.
         """
         wanted = _wanted(config)
@@ -263,7 +263,7 @@ class AgentClient(Requests):
                 "this agent sends backups from their first byte on only",
                 code="unsupported_feature",
                 kind=Kind.CONFIG,
-                facts={"feature": "download.range"},
+                details={"feature": "download.range"},
             )
         params = {"target": target, "backup_id": backup_id, "offset": offset}
         return await open_download(session, params, outage=outage, deadline=deadline)
@@ -295,7 +295,7 @@ class AgentClient(Requests):
                     f"there is no target {target!r}: open it first",
                     code="target_unknown",
                     kind=Kind.PROTOCOL,
-                    facts={"target": target},
+                    details={"target": target},
                 )
             session = await self._running()
             if target not in session.targets:

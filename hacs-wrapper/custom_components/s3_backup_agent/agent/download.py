@@ -90,7 +90,7 @@ class _Download(Exchange):
                 f"{self._received} bytes came, {self.length} were announced",
                 code="length_mismatch",
                 kind=Kind.INTEGRITY,
-                facts={"expected": self.length, "actual": self._received},
+                details={"expected": self.length, "actual": self._received},
             )
 
     def _take(self) -> bytes:
@@ -191,7 +191,7 @@ async def open_download(
     await session.slot(exchange)
     options = {"up_to": WINDOW}
     if outage:
-        options["outage_ms"] = round(outage * 1000)
+        options["retry_for_ms"] = round(outage * 1000)
     session.begin(exchange, {**params, **options}, deadline=deadline)
     timeout = None if deadline is None else deadline + GRACE
     try:

@@ -2,7 +2,7 @@
 
 Every failure is an `AgentError`. Its `code` is stable (protocol/errors.json and the four codes
 `agent_...` below), its `kind` is one of a closed set to act on when the code is unknown, and its
-`facts` are for a wording of your own. `message` is English, for logs, and is never parsed.
+`details` are for a wording of your own. `message` is English, for logs, and is never parsed.
 """
 
 # The exceptions are named after their codes.
@@ -38,7 +38,7 @@ class AgentError(Exception):
     retryable: the same request may succeed later without anybody changing anything.
     retry_after: seconds that the storage, or the restart of the agent, wants us to wait.
     field: the setting to change, as `open_target` names it.
-    facts: what the message says, in pieces.
+    details: what the message says, in pieces.
     cleanup: what became of a half upload: `complete`, `kept` (to go on with), `pending`, `failed`.
     upstream: what the storage said (`service`, `operation`, `status`, `code`, `request_id`).
     """
@@ -52,7 +52,7 @@ class AgentError(Exception):
         retryable: bool = False,
         retry_after: float | None = None,
         field: str | None = None,
-        facts: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
         cleanup: str | None = None,
         upstream: Mapping[str, Any] | None = None,
     ) -> None:
@@ -63,7 +63,7 @@ class AgentError(Exception):
         self.retryable = retryable
         self.retry_after = retry_after
         self.field = field
-        self.facts = dict(facts or {})
+        self.details = dict(details or {})
         self.cleanup = cleanup
         self.upstream = dict(upstream or {})
 
@@ -83,53 +83,53 @@ class NoSuchBackup(AgentError):
 
 
 class AgentNotFound(AgentError):
-    """Code `agent_not_found`: no agent program. `facts["searched"]` says where we looked."""
+    """Code `agent_not_found`: no agent program. `details["searched"]` says where we looked."""
 
-    def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message, code="agent_not_found", facts=facts)
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, code="agent_not_found", details=details)
 
 
 class AgentStartFailed(AgentError):
     """Code `agent_start_failed`: the program cannot be run, or is not the agent.
 
-    `facts["path"]` is the program, `facts["reason"]` one of `architecture`, `missing_loader`,
+    `details["path"]` is the program, `details["reason"]` one of `architecture`, `missing_loader`,
     `not_executable`, `system` (the system refuses to run it), `died`, `no_answer`, `refused`,
     `wrong_program` and `wrong_version`. After a start `stderr_tail` is what it wrote.
     """
 
-    def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message, code="agent_start_failed", facts=facts)
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, code="agent_start_failed", details=details)
 
 
 class AgentGone(AgentError):
     """Code `agent_gone`: the agent ended while it was needed. The next call starts another one.
 
-    `facts` has `exit_code` or `signal`, and `stderr_tail` (text).
+    `details` has `exit_code` or `signal`, and `stderr_tail` (text).
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **facts: Any) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
         super().__init__(
             message,
             code="agent_gone",
             kind=Kind.TRANSIENT,
             retryable=True,
             retry_after=retry_after,
-            facts=facts,
+            details=details,
         )
 
 
 class AgentProtocolError(AgentError):
     """Code `agent_protocol`: the agent said something that makes no sense. A bug, please report."""
 
-    def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message, code="agent_protocol", kind=Kind.PROTOCOL, facts=facts)
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, code="agent_protocol", kind=Kind.PROTOCOL, details=details)
 
 
 class AgentTimeout(AgentError):
     """Code `timeout`: no answer before the deadline of the call."""
 
-    def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message, code="timeout", kind=Kind.TRANSIENT, retryable=True, facts=facts)
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, code="timeout", kind=Kind.TRANSIENT, retryable=True, details=details)
 
 
 def from_wire(error: object) -> AgentError:
@@ -151,7 +151,7 @@ def from_wire(error: object) -> AgentError:
     field, cleanup = data.get("field"), data.get("cleanup")
     if cleanup not in (None, "complete", "kept", "pending"):
         cleanup = "failed"  # or one that this library does not know yet
-    facts, upstream = data.get("facts"), data.get("upstream")
+    details, upstream = data.get("details"), data.get("upstream")
     return error_class(
         str(raw.get("message") or code),
         code=code,
@@ -159,7 +159,7 @@ def from_wire(error: object) -> AgentError:
         retryable=data.get("retryable") is True,
         retry_after=wait / 1000 if isinstance(wait, int | float) else None,
         field=field if isinstance(field, str) else None,
-        facts=facts if isinstance(facts, dict) else None,
+        details=details if isinstance(details, dict) else None,
         cleanup=cleanup,
         upstream=upstream if isinstance(upstream, dict) else None,
     )

@@ -28,22 +28,22 @@ async def shake_hands(session: Session, program: str, made_for: str | None) -> A
         raise _refused(session, program, "wrong_program", "is not the agent") from error
     except AgentError as error:
         text = f"does not run: {error}"
-        raise _refused(session, program, "died", text, **error.facts) from error
+        raise _refused(session, program, "died", text, **error.details) from error
     versions = hello.get("versions")
     if hello.get("protocol") != "backup-agent" or not isinstance(versions, list):
         raise _refused(session, program, "wrong_program", "speaks another protocol")
     info = AgentInfo.parse(hello)
     if PROTOCOL not in versions:
         text = f"speaks version {versions} of the protocol, {PROTOCOL} is needed"
-        facts = {"actual": f"{info.version} (protocol {versions})"}
+        details = {"actual": f"{info.version} (protocol {versions})"}
         raise _refused(
-            session, program, "wrong_version", text, **facts, expected=f"protocol {PROTOCOL}"
+            session, program, "wrong_version", text, **details, expected=f"protocol {PROTOCOL}"
         )
     if made_for is not None and not fits(info.version, made_for):
         expected = " / ".join(fitting(made_for))
         text = f"is version {info.version}, {expected} would do: update the older of the two"
-        facts = {"actual": info.version, "expected": expected}
-        raise _refused(session, program, "wrong_version", text, **facts)
+        details = {"actual": info.version, "expected": expected}
+        raise _refused(session, program, "wrong_version", text, **details)
     return info
 
 
@@ -56,13 +56,13 @@ async def initialize(session: Session, program: str, params: Json) -> None:
     except AgentError as error:
         reason = "died" if isinstance(error, AgentGone) else "refused"
         text = f"cannot be used: {error}"
-        raise _refused(session, program, reason, text, **error.facts) from error
+        raise _refused(session, program, reason, text, **error.details) from error
 
 
 def _refused(
-    session: Session, program: str, reason: str, text: str, **facts: Any
+    session: Session, program: str, reason: str, text: str, **details: Any
 ) -> AgentStartFailed:
     if reason == "wrong_program":
         text += f"; it says {session.first_output!r}"
-    facts = {"stderr_tail": "\n".join(session.log_tail)} | facts
-    return AgentStartFailed(f"{program} {text}", reason=reason, path=program, **facts)
+    details = {"stderr_tail": "\n".join(session.log_tail)} | details
+    return AgentStartFailed(f"{program} {text}", reason=reason, path=program, **details)

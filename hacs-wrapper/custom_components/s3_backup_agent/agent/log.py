@@ -105,5 +105,5 @@ def _sentence(text: str) -> tuple[int, str]:
     except _NO_RECORD:
         return logging.ERROR, text
     record.pop("ts", None)  # a log record has its own
-    facts = ", ".join(f"{name}: {value}" for name, value in record.items())
-    return level, f"{words} ({facts})" if facts else words
+    details = ", ".join(f"{name}: {value}" for name, value in record.items())
+    return level, f"{words} ({details})" if details else words

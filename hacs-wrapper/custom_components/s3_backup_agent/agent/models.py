@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 _STATUSES = ("passed", "failed", "skipped", "warning")
 _FATES = ("removed", "found", "failed")
-_CONDITIONS = ("whole", "plausible", "broken")
+_CONDITIONS = ("ok", "unverified", "damaged")
 
 
 def _object(value: object) -> Json:
@@ -80,7 +80,7 @@ class Backup:
     """A stored backup.
 
     size: bytes that its metadata announces. stored_size: bytes of the archive in the bucket.
-    verifiable: a download is checked against digests kept since the upload.
+    has_checksums: a download is checked against digests kept since the upload.
     metadata: as it was given, possibly by another program.
     """
 
@@ -88,7 +88,7 @@ class Backup:
     name: str
     size: int
     stored_size: int
-    verifiable: bool
+    has_checksums: bool
     metadata: Json
 
     @classmethod
@@ -103,7 +103,7 @@ class Backup:
             name=_text(raw.get("name"), raw["id"]),
             size=size,
             stored_size=_number(raw.get("stored_size"), size),
-            verifiable=raw.get("verifiable") is True,
+            has_checksums=raw.get("has_checksums") is True,
             metadata=_object(raw.get("metadata")),
         )
 
@@ -174,14 +174,14 @@ class Check:
 
     status: `passed`, `failed`, `skipped`, or `warning` for what works but should be looked at, and
     for what this library does not know yet. message: what was found, in English; empty if there is
-    nothing to say. facts: the same for words of our own. error: why it failed, or what to look at.
+    nothing to say. details: the same for words of our own. error: why it failed, or what to look at.
     """
 
     name: str
     status: str
     ms: int
     message: str
-    facts: Json
+    details: Json
     error: AgentError | None
 
     @property
@@ -199,7 +199,7 @@ class Check:
             status=status if status in _STATUSES else "warning",
             ms=_number(raw.get("ms")),
             message=_text(raw.get("message")),
-            facts=_object(raw.get("facts")),
+            details=_object(raw.get("details")),
             error=from_wire(error) if isinstance(error, dict) else None,
         )
 
@@ -208,13 +208,13 @@ class Check:
 class Validation:
     """What `validate` found. A bad target is a result, not an exception.
 
-    facts: what is in force (`endpoint`, `region`, `addressing`), and with whom (`provider`,
+    details: what is in force (`endpoint`, `region`, `addressing_style`), and with whom (`provider`,
     `server`). suggestion: settings that work in place of the given ones; empty if there are none.
     """
 
     ok: bool
     checks: tuple[Check, ...]
-    facts: Json
+    details: Json
     suggestion: Json
 
     @property
@@ -233,7 +233,7 @@ class Validation:
         return cls(
             ok=result.get("ok") is True,
             checks=tuple(map(Check.parse, _list(result.get("checks")))),
-            facts=_object(result.get("facts")),
+            details=_object(result.get("details")),
             suggestion=_object(result.get("suggestion")),
         )
 
@@ -242,8 +242,8 @@ class Validation:
 class Verification:
     """What `verify` found. A broken backup is a result, not an exception.
 
-    status: `whole` (every byte is the one that was stored), `plausible` (nothing speaks against it,
-    and not every byte could be compared, or was to be), or `broken`, which has an `error`.
+    status: `ok` (every byte is the one that was stored), `unverified` (nothing speaks against it,
+    and not every byte could be compared, or was to be), or `damaged`, which has an `error`.
     length: of the stored archive; 0 where there is none, or where it was not looked at.
     """
 
@@ -259,14 +259,14 @@ class Verification:
         error, status = result.get("error"), _text(result.get("status"))
         known = from_wire(error) if isinstance(error, dict) else None
         return cls(
-            status=status if status in _CONDITIONS else "broken" if known else "plausible",
+            status=status if status in _CONDITIONS else "damaged" if known else "unverified",
             length=_number(result.get("length")),
             error=known,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
+class CleanupItem:
     """What a transfer that came to no end has left in the bucket.
 
     kind: `upload` (its parts take up space, and no listing shows them), or what is newer than this
@@ -294,8 +294,8 @@ class Leftover:
 
     @classmethod
     def parse_all(cls, result: Json) -> tuple[Self, ...]:
-        """Reads the result of `target.sweep`."""
-        return tuple(map(cls.parse, _list(result.get("leftovers"))))
+        """Reads the result of `target.cleanup`."""
+        return tuple(map(cls.parse, _list(result.get("items"))))
 
 
 @dataclass(frozen=True, slots=True)

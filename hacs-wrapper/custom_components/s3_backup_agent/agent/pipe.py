@@ -16,7 +16,7 @@ _MOST_PIECES = 64  # in one call; the system takes 1,024
 
 
 class PipeWriter:
-    """Writes to `fd`, which belongs to it. `broken` is called once, when nobody reads any more."""
+    """Writes to `fd`, which belongs to it. `damaged` is called once, when nobody reads any more."""
 
     def __init__(self, fd: int, broken: Callable[[], None]) -> None:
         os.set_blocking(fd, False)

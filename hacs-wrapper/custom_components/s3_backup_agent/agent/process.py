@@ -192,19 +192,19 @@ class AgentProcess(asyncio.SubprocessProtocol):
 
     def _obituary(self) -> AgentGone:
         code = self._transport.get_returncode() if self._transport else None
-        facts: dict[str, Any] = {"stderr_tail": "\n".join(self._log.tail)}
+        details: dict[str, Any] = {"stderr_tail": "\n".join(self._log.tail)}
         if code is None:
             message = "the agent ended"
         elif code < 0:
-            facts["signal"] = -code
+            details["signal"] = -code
             with suppress(ValueError):
-                facts["signal"] = signal.Signals(-code).name
-            message = f"the agent was ended by {facts['signal']}"
+                details["signal"] = signal.Signals(-code).name
+            message = f"the agent was ended by {details['signal']}"
         else:
-            facts["exit_code"] = code
+            details["exit_code"] = code
             message = f"the agent ended with exit code {code}"
         if self._killed_because:
             message += f", because {self._killed_because}"
         if self._log.tail:
             message += f"; its last words: {self._log.tail[-1]}"
-        return AgentGone(message, **facts)
+        return AgentGone(message, **details)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from .errors import AgentProtocolError
-from .models import Backup, Json, Leftover, Listing, Validation, Verification
+from .models import Backup, Json, CleanupItem, Listing, Validation, Verification
 
 
 class Requests(ABC):
@@ -22,7 +22,7 @@ class Requests(ABC):
         result = await self._request("target.validate", target, deadline, level=level)
         return Validation.parse(result)
 
-    async def sweep(
+    async def cleanup(
         self,
         target: str,
         *,
@@ -30,7 +30,7 @@ class Requests(ABC):
         dry_run: bool = False,
         objects: bool = False,
         deadline: float = 60,
-    ) -> tuple[Leftover, ...]:
+    ) -> tuple[CleanupItem, ...]:
         """Removes what was left by uploads that nobody goes on with, of whatever program.
 
         older_than: seconds, up to a year, that nobody has begun it or sent a part of it.
@@ -38,7 +38,7 @@ class Requests(ABC):
         An agent that is too old for it raises `method_not_found`.
         """
         params = {"older_than_s": round(older_than), "dry_run": dry_run, "objects": objects}
-        return Leftover.parse_all(await self._request("target.sweep", target, deadline, **params))
+        return CleanupItem.parse_all(await self._request("target.cleanup", target, deadline, **params))
 
     async def list(
         self, target: str, *, refresh: bool = False, stale: float = 0, deadline: float = 30

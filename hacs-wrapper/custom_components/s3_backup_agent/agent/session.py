@@ -314,7 +314,7 @@ class Session:
         return self._exchanges.get(number) if type(number) is int else None
 
     def _answer(self, exchange: Exchange, message: Json) -> None:
-        if exchange.method.startswith(("backup.", "target.validate", "target.sweep")):
+        if exchange.method.startswith(("backup.", "target.validate", "target.cleanup")):
             self._has_served = True
         if "error" in message:
             exchange.answer.set_exception(from_wire(message["error"]))

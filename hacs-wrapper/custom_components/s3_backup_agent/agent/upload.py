@@ -41,7 +41,7 @@ async def run_upload(
         await session.slot(exchange)
         options = {"progress_ms": _PROGRESS_MS}
         if outage:
-            options["outage_ms"] = round(outage * 1000)
+            options["retry_for_ms"] = round(outage * 1000)
         if resume and session.can("upload.resume"):
             options["resume_s"] = round(resume)
         session.begin(exchange, {**params, **options}, deadline=deadline)

@@ -4,7 +4,7 @@ use futures_util::{FutureExt as _, poll};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 
 use super::*;
-use crate::config::{Limits, LimitsChange};
+use crate::config::{Limits, LimitsUpdate};
 use crate::s3::http::BoxError;
 use crate::s3::http::stall::Limited;
 
@@ -30,15 +30,15 @@ fn paced(body: StreamBody<Frames>, pacer: &Pacer) -> Paced<StreamBody<Frames>> {
 }
 
 fn with(rate: Option<u64>) -> Pacer {
-    let (memory_budget, max_parallel_parts) = (0, 1);
-    let max_bytes_per_second = rate;
-    let limits = Limits { memory_budget, max_parallel_parts, max_bytes_per_second };
+    let (memory_budget, concurrency) = (0, 1);
+    let bandwidth_limit = rate;
+    let limits = Limits { memory_budget, concurrency, bandwidth_limit };
     Pacer::new(LiveLimits::new(limits))
 }
 
 fn change(pacer: &Pacer, rate: Option<u64>) {
-    let max_bytes_per_second = Some(rate);
-    let change = LimitsChange { max_bytes_per_second, ..LimitsChange::default() };
+    let bandwidth_limit = Some(rate);
+    let change = LimitsUpdate { bandwidth_limit, ..LimitsUpdate::default() };
     pacer.limits.change(change, |_| ()).unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::trouble::{Trouble, sweep};
+use super::trouble::{Trouble, cleanup};
 use crate::cable::{Cable, State};
 use crate::support::TestServer;
 
@@ -44,5 +44,5 @@ async fn whenever_the_network_is_cut_nothing_is_lost_and_nothing_is_left() {
     let mut cable = Cable::to(far).await;
     endpoint.set_port(Some(cable.address.port())).unwrap();
     config["endpoint"] = endpoint.as_str().trim_end_matches('/').into();
-    sweep(&server, &config, &mut cable, 20).await;
+    cleanup(&server, &config, &mut cable, 20).await;
 }

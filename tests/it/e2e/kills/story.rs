@@ -57,23 +57,23 @@ pub(crate) struct Step {
     pub(crate) id: String,
     seed: u64,
     /// How long the storage may be away in the middle of it.
-    outage_ms: u64,
+    retry_for_ms: u64,
 }
 
 impl Step {
     pub(crate) async fn run(&self, host: &Host) -> Answer {
-        let Self { work, id, seed, outage_ms } = self;
+        let Self { work, id, seed, retry_for_ms } = self;
         match work {
             Work::Upload | Work::Replace => {
                 let if_exists = if *work == Work::Replace { "replace" } else { "fail" };
                 let backup = json!({"id": id, "name": id, "metadata": {"seed": seed}});
                 let options = json!({
-                    "size": length(*seed), "if_exists": if_exists, "outage_ms": outage_ms
+                    "size": length(*seed), "if_exists": if_exists, "retry_for_ms": retry_for_ms
                 });
                 host.upload("t1", backup, options, Noise::new(*seed, length(*seed))).await
             }
             Work::Download => {
-                let options = json!({"outage_ms": outage_ms});
+                let options = json!({"retry_for_ms": retry_for_ms});
                 host.download("t1", id, options, 4 << 20, |_| {}).await
             }
             Work::Delete => delete(host, id).await,
@@ -136,8 +136,8 @@ impl Story {
             (4, Some(id)) => (Work::Replace, id),
             _ => (Work::Upload, format!("b{}", self.steps)),
         };
-        let outage_ms = if self.random.bool() { 60_000 } else { 0 };
-        Step { work, id, seed: self.steps, outage_ms }
+        let retry_for_ms = if self.random.bool() { 60_000 } else { 0 };
+        Step { work, id, seed: self.steps, retry_for_ms }
     }
 
     /// How long to let it run: anything up to about as long as it takes, rather less than more.

@@ -23,7 +23,7 @@ pub(crate) trait Trouble {
 
 /// Disturbs what an agent with these settings does, so many times, and has another one look after
 /// each at what is in the storage. Most agents live through more than one.
-pub(crate) async fn sweep<T: Trouble>(
+pub(crate) async fn cleanup<T: Trouble>(
     server: &TestServer,
     config: &Value,
     trouble: &mut T,

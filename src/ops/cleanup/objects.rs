@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{AT_ONCE, Sweep};
+use super::{AT_ONCE, Cleanup};
 use crate::error::{Code, Result};
 use crate::ops::Target;
-use crate::protocol::{CheckError, Leftover, LeftoverKind, LeftoverStatus};
+use crate::protocol::{CheckError, CleanupItem, CleanupItemKind, CleanupItemStatus};
 use crate::s3::ObjectInfo;
 use crate::store::erase::{Fate, Why, idle_since};
 use crate::store::layout::Half;
@@ -21,10 +21,10 @@ struct Pair {
 }
 
 /// Names halves of backups, and removes them when that is asked for; removes test objects.
-pub(super) async fn sweep(target: &Target, request: Sweep) -> Result<Vec<Leftover>> {
+pub(super) async fn cleanup(target: &Target, request: Cleanup) -> Result<Vec<CleanupItem>> {
     let found = stale(target, request.older_than).await?;
     let looking = stream::iter(found).map(|(kind, object, idle)| {
-        let asked_for = kind == LeftoverKind::Probe || request.objects;
+        let asked_for = kind == CleanupItemKind::Probe || request.objects;
         let remove_it = asked_for && !request.dry_run;
         let why = Why::Idle(request.older_than, object.modified);
         look(target, (kind, object.key), idle, why, remove_it)
@@ -36,7 +36,7 @@ pub(super) async fn sweep(target: &Target, request: Sweep) -> Result<Vec<Leftove
 async fn stale(
     target: &Target,
     older_than: Duration,
-) -> Result<Vec<(LeftoverKind, ObjectInfo, Duration)>> {
+) -> Result<Vec<(CleanupItemKind, ObjectInfo, Duration)>> {
     let (bucket, layout) = (target.store.bucket(), target.store.layout());
     let mut pairs = BTreeMap::<String, Pair>::new();
     let mut found = Vec::new();
@@ -51,7 +51,7 @@ async fn stale(
                 Some(Half::Metadata(name)) => {
                     pairs.entry(name.to_owned()).or_default().metadata = Some(object);
                 }
-                None if layout.is_probe(&key) => found.push((LeftoverKind::Probe, object)),
+                None if layout.is_probe(&key) => found.push((CleanupItemKind::Probe, object)),
                 None => {}
             }
         }
@@ -63,10 +63,10 @@ async fn stale(
             target.store.is_reserved(&name) || known.contains_key(&layout.archive_key(&name));
         match pair {
             Pair { archive: Some(archive), metadata: None } if !running => {
-                found.push((LeftoverKind::Archive, archive));
+                found.push((CleanupItemKind::Archive, archive));
             }
             Pair { archive: None, metadata: Some(metadata) } if !running => {
-                found.push((LeftoverKind::Metadata, metadata));
+                found.push((CleanupItemKind::Metadata, metadata));
             }
             _ => {}
         }
@@ -75,7 +75,7 @@ async fn stale(
     let stale = found.into_iter().filter_map(|(kind, object)| {
         let idle = idle_since(object.modified, now).filter(|idle| *idle >= older_than)?;
         // Whoever is trying out the storage has not finished yet.
-        let running = kind == LeftoverKind::Probe && known.contains_key(&object.key);
+        let running = kind == CleanupItemKind::Probe && known.contains_key(&object.key);
         (!running).then_some((kind, object, idle))
     });
     Ok(stale.collect())
@@ -84,22 +84,22 @@ async fn stale(
 /// Names an object that a listing shows to be left over, if that is what it is, or removes it.
 async fn look(
     target: &Target,
-    (kind, key): (LeftoverKind, String),
+    (kind, key): (CleanupItemKind, String),
     idle: Duration,
     why: Why<'_>,
     remove_it: bool,
-) -> Result<Option<Leftover>> {
+) -> Result<Option<CleanupItem>> {
     let found = match remove_it {
         true => target.store.erase(&key, why).await,
         false => target.store.fate(&key, why).await,
     };
     let (status, error) = match found {
         Ok(Fate::Stays | Fate::IsBackup) => return Ok(None),
-        Ok(Fate::Goes) if remove_it => (LeftoverStatus::Removed, None),
-        Ok(Fate::Goes) => (LeftoverStatus::Found, None),
-        Err(error) if remove_it => (LeftoverStatus::Failed, Some(CheckError::from(&error))),
-        Err(error) if error.code() == Code::AccessDenied => (LeftoverStatus::Found, None),
+        Ok(Fate::Goes) if remove_it => (CleanupItemStatus::Removed, None),
+        Ok(Fate::Goes) => (CleanupItemStatus::Found, None),
+        Err(error) if remove_it => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
+        Err(error) if error.code() == Code::AccessDenied => (CleanupItemStatus::Found, None),
         Err(error) => return Err(error),
     };
-    Ok(Some(Leftover { kind, key, idle_s: idle.as_secs(), status, error }))
+    Ok(Some(CleanupItem { kind, key, idle_s: idle.as_secs(), status, error }))
 }

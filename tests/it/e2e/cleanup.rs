@@ -14,11 +14,11 @@ fn key(server: &TestServer, rest: &str) -> String {
     format!("{}{slash}{rest}", server.prefix)
 }
 
-async fn sweep(host: &Host, extra: Value) -> Vec<(String, String)> {
+async fn cleanup(host: &Host, extra: Value) -> Vec<(String, String)> {
     let mut params = json!({"target": "t1"});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    let swept = host.call("target.sweep", params).await.unwrap();
-    let found = swept["leftovers"].as_array().unwrap().iter().map(|leftover| {
+    let cleaned = host.call("target.cleanup", params).await.unwrap();
+    let found = cleaned["items"].as_array().unwrap().iter().map(|leftover| {
         assert_eq!(leftover["kind"], "upload");
         assert!(leftover["idle_s"].is_u64());
         let text = |name: &str| leftover[name].as_str().unwrap().to_owned();
@@ -40,17 +40,17 @@ async fn abandoned_uploads_of_archives_are_removed() {
         server.abandon_upload(key, true).await;
     }
 
-    assert_eq!(sweep(&host, json!({})).await, []);
+    assert_eq!(cleanup(&host, json!({})).await, []);
     if !server.lists_uploads() {
-        assert_eq!(sweep(&host, json!({"older_than_s": 0})).await, []);
+        assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, []);
         assert_eq!(server.open_uploads().await.len(), 4);
         return;
     }
     let found = |status: &str| abandoned.each_ref().map(|key| (key.clone(), status.to_owned()));
-    assert_eq!(sweep(&host, json!({"older_than_s": 0, "dry_run": true})).await, found("found"));
+    assert_eq!(cleanup(&host, json!({"older_than_s": 0, "dry_run": true})).await, found("found"));
     assert_eq!(server.open_uploads().await.len(), 4);
-    assert_eq!(sweep(&host, json!({"older_than_s": 0})).await, found("removed"));
-    assert_eq!(sweep(&host, json!({"older_than_s": 0})).await, []);
+    assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, found("removed"));
+    assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, []);
     let mut left: Vec<_> = server.open_uploads().await.into_iter().map(|(key, _)| key).collect();
     // Garage lists them in no order.
     left.sort();
@@ -63,7 +63,7 @@ async fn an_upload_that_runs_here_is_left_alone_at_any_age() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let mut request = send_until(&host, "r", 40 << 20, json!({})).await;
-    assert_eq!(sweep(&host, json!({"older_than_s": 0})).await, []);
+    assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, []);
     host.notify("cancel", json!({"id": request.id}), None).await.unwrap();
     request.response().await.unwrap_err();
     assert_empty(&server).await;
@@ -74,7 +74,7 @@ async fn an_age_beyond_a_year_is_refused() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let wrong = json!({"target": "t1", "older_than_s": 31_536_001});
-    assert_eq!(code(host.call("target.sweep", wrong).await), "invalid_params");
+    assert_eq!(code(host.call("target.cleanup", wrong).await), "invalid_params");
 }
 
 #[tokio::test]
@@ -86,13 +86,13 @@ async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
         server.abandon_upload(&key(&server, &name), false).await;
     }
     let all = json!({"target": "t1", "older_than_s": 0});
-    let swept = host.call("target.sweep", all).await.unwrap();
+    let cleaned = host.call("target.cleanup", all).await.unwrap();
     if !server.lists_uploads() {
-        assert_eq!((&swept["more"], &swept["leftovers"]), (&json!(false), &json!([])));
+        assert_eq!((&cleaned["more"], &cleaned["items"]), (&json!(false), &json!([])));
         return;
     }
-    assert_eq!(swept["more"], true);
-    assert!((100..250).contains(&swept["leftovers"].as_array().unwrap().len()));
+    assert_eq!(cleaned["more"], true);
+    assert!((100..250).contains(&cleaned["items"].as_array().unwrap().len()));
     assert_eq!(server.open_uploads().await, []);
 }
 
@@ -100,9 +100,9 @@ async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
 async fn objects(server: &TestServer, host: &Host, extra: Value) -> Vec<[String; 3]> {
     let mut params = json!({"target": "t1", "older_than_s": 0});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    let swept = host.call("target.sweep", params).await.unwrap();
+    let cleaned = host.call("target.cleanup", params).await.unwrap();
     let folder = key(server, "backups/");
-    let found = swept["leftovers"].as_array().unwrap().iter().map(|leftover| {
+    let found = cleaned["items"].as_array().unwrap().iter().map(|leftover| {
         let file = leftover["key"].as_str().unwrap().strip_prefix(&folder).unwrap();
         let text = |name: &str| leftover[name].as_str().unwrap().to_owned();
         [text("kind"), file.to_owned(), text("status")]
@@ -156,7 +156,7 @@ async fn a_clock_that_is_ahead_makes_nothing_look_abandoned() {
     server.abandon_upload(&key(&server, "backups/x.tar"), true).await;
     let host = in_another_time(&server, "+20h").await;
     let params = json!({"target": "t1", "objects": true, "older_than_s": 3600});
-    let swept = host.call("target.sweep", params).await.unwrap();
-    assert_eq!(swept["leftovers"], json!([]));
+    let cleaned = host.call("target.cleanup", params).await.unwrap();
+    assert_eq!(cleaned["items"], json!([]));
     assert_eq!(server.objects().await.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! `sweep`: what interrupted uploads have left.
+//! `cleanup`: what interrupted uploads have left.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::output::{note, say, say_json};
 use super::{Common, Context, bar};
 use crate::error::{Result, clean};
 use crate::ops;
-use crate::protocol::{Leftover, LeftoverKind, LeftoverStatus};
+use crate::protocol::{CleanupItem, CleanupItemKind, CleanupItemStatus};
 
 /// Removes what interrupted uploads have left: it is invisible, and costs money all the same.
 #[derive(Args, Clone, Debug)]
-pub struct Sweep {
+pub struct Cleanup {
     /// Leave alone what somebody worked on since, such as `90m`, `24h` or `7d`.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     older_than: Duration,
@@ -34,44 +34,46 @@ pub struct Sweep {
 /// Removes what is left over, and says what it was.
 ///
 /// # Errors
-/// As [`ops::sweep`].
-pub(super) async fn run(context: &Context, options: &Sweep) -> Result<Exit> {
-    let Sweep { older_than, dry_run, objects, .. } = *options;
-    let request = ops::Sweep { older_than, dry_run, objects };
-    let sweeping = Box::pin(ops::sweep(&context.target, request, &context.cancel));
-    let swept = bar::waiting(sweeping).await?;
-    let failure = swept.leftovers.iter().find_map(|found| found.error.as_ref());
+/// As [`ops::cleanup`].
+pub(super) async fn run(context: &Context, options: &Cleanup) -> Result<Exit> {
+    let Cleanup { older_than, dry_run, objects, .. } = *options;
+    let request = ops::Cleanup { older_than, dry_run, objects };
+    let work = Box::pin(ops::cleanup(&context.target, request, &context.cancel));
+    let cleaned = bar::waiting(work).await?;
+    let failure = cleaned.items.iter().find_map(|found| found.error.as_ref());
     let exit = failure.map_or(Exit::Done, |error| Exit::of_kind(error.data.kind));
     if context.json {
-        say_json(&swept)?;
+        say_json(&cleaned)?;
     } else {
-        for leftover in &swept.leftovers {
-            say(line(leftover, dry_run))?;
+        for item in &cleaned.items {
+            say(line(item, dry_run))?;
         }
-        if swept.leftovers.is_empty() {
+        if cleaned.items.is_empty() {
             note("Nothing is left over.");
         }
     }
     Ok(exit)
 }
 
-fn line(leftover: &Leftover, dry_run: bool) -> String {
-    let Leftover { kind, key, idle_s, status, error } = leftover;
+fn line(item: &CleanupItem, dry_run: bool) -> String {
+    let CleanupItem { kind, key, idle_s, status, error } = item;
     let what = match kind {
-        LeftoverKind::Upload => "the unfinished upload of",
-        LeftoverKind::Archive => "an archive without metadata,",
-        LeftoverKind::Metadata => "metadata without an archive,",
-        LeftoverKind::Probe => "the test object",
+        CleanupItemKind::Upload => "the unfinished upload of",
+        CleanupItemKind::Archive => "an archive without metadata,",
+        CleanupItemKind::Metadata => "metadata without an archive,",
+        CleanupItemKind::Probe => "the test object",
     };
     let what = format!("{what} {}", clean(key));
     // Days, hours or minutes are enough.
     let unit = [86_400, 3600, 60].into_iter().find(|unit| idle_s >= unit).unwrap_or(1);
     let since = humantime::format_duration(Duration::from_secs(idle_s / unit * unit));
     match status {
-        LeftoverStatus::Removed => format!("Removed {what}, idle for {since}."),
-        LeftoverStatus::Found if dry_run => format!("Would remove {what}, idle for {since}."),
-        LeftoverStatus::Found => format!("Found {what}, idle for {since}; --objects removes it."),
-        LeftoverStatus::Failed => {
+        CleanupItemStatus::Removed => format!("Removed {what}, idle for {since}."),
+        CleanupItemStatus::Found if dry_run => format!("Would remove {what}, idle for {since}."),
+        CleanupItemStatus::Found => {
+            format!("Found {what}, idle for {since}; --objects removes it.")
+        }
+        CleanupItemStatus::Failed => {
             let why = error.as_ref().map_or("", |error| error.message.as_str());
             format!("Cannot remove {what}: {}", clean(why))
         }

@@ -14,7 +14,7 @@ use super::{Cancel, Target};
 use crate::error::{Code, Error, Result};
 use crate::journal::Owner;
 use crate::protocol::{
-    CheckError, Leftover, LeftoverKind, LeftoverStatus, MAX_OLDER_THAN_S, Swept,
+    CheckError, CleanupItem, CleanupItemKind, CleanupItemStatus, CleanupResult, MAX_OLDER_THAN_S,
 };
 use crate::s3::OpenUpload;
 use crate::store::erase::idle_since;
@@ -23,9 +23,9 @@ use crate::store::layout::Half;
 /// Uploads looked at the same time.
 const AT_ONCE: usize = 8;
 
-/// What to sweep.
+/// What to cleanup.
 #[derive(Clone, Copy, Debug)]
-pub struct Sweep {
+pub struct Cleanup {
     /// What nobody has touched for so long is nobody's. At most a year.
     pub older_than: Duration,
     /// Only look.
@@ -43,18 +43,18 @@ pub struct Sweep {
 /// # Errors
 /// `access_denied` without the right to list uploads, and every other code that a storage or a
 /// connection can cause. What cannot be removed is a result.
-pub async fn sweep(target: &Target, request: Sweep, cancel: &Cancel) -> Result<Swept> {
+pub async fn cleanup(target: &Target, request: Cleanup, cancel: &Cancel) -> Result<CleanupResult> {
     if request.older_than > Duration::from_secs(MAX_OLDER_THAN_S) {
         return Err(Error::new(
             Code::InvalidParams,
             format!("the member \"older_than_s\" must be 0 to {MAX_OLDER_THAN_S}"),
         )
-        .fact("member", "older_than_s"));
+        .detail("member", "older_than_s"));
     }
     cancel.guard(run(target, request)).await
 }
 
-async fn run(target: &Target, request: Sweep) -> Result<Swept> {
+async fn run(target: &Target, request: Cleanup) -> Result<CleanupResult> {
     if !request.dry_run {
         settle(target).await;
     }
@@ -73,20 +73,20 @@ async fn run(target: &Target, request: Sweep) -> Result<Swept> {
         !running && known.get(&upload.key) != Some(&Owner::Alive)
     });
     let looking = stream::iter(ours).map(|upload| look(target, upload, request));
-    let leftovers = looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
-    let mut leftovers: Vec<_> = leftovers.try_collect().await?;
-    leftovers.extend(objects::sweep(target, request).await?);
-    leftovers.sort_by(|one, other| one.key.cmp(&other.key));
-    Ok(Swept { leftovers, more: false })
+    let items = looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
+    let mut items: Vec<_> = items.try_collect().await?;
+    items.extend(objects::cleanup(target, request).await?);
+    items.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(CleanupResult { items, more: false })
 }
 
 /// What is left over of an upload, if it is stale, and is gone now unless this is a dry run.
-async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Option<Leftover>> {
+async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Option<CleanupItem>> {
     let bucket = target.store.bucket();
     let upload = bucket.upload(&found.key, &found.id);
     let leftover = |idle: Duration, status, error| {
-        let (kind, key, idle_s) = (LeftoverKind::Upload, found.key.clone(), idle.as_secs());
-        Ok(Some(Leftover { kind, key, idle_s, status, error }))
+        let (kind, key, idle_s) = (CleanupItemKind::Upload, found.key.clone(), idle.as_secs());
+        Ok(Some(CleanupItem { kind, key, idle_s, status, error }))
     };
     let mut idle = idle_since(found.opened, bucket.now());
     if idle.is_none_or(|idle| idle >= request.older_than) {
@@ -95,23 +95,23 @@ async fn look(target: &Target, found: OpenUpload, request: Sweep) -> Result<Opti
                 idle = idle_since(found.opened.max(newest.unwrap_or_default()), bucket.now());
             }
             // It has come to its end since it was listed.
-            Err(error) if matches!(error.code(), Code::NotFound | Code::Changed) => {
+            Err(error) if matches!(error.code(), Code::NotFound | Code::Modified) => {
                 return Ok(None);
             }
             // One storage or another has no words for this upload; that is no reason to leave the rest.
             Err(error) if matches!(error.code(), Code::RemoteError | Code::UnsupportedFeature) => {
                 let idle = idle.unwrap_or_default();
-                return leftover(idle, LeftoverStatus::Failed, Some(CheckError::from(&error)));
+                return leftover(idle, CleanupItemStatus::Failed, Some(CheckError::from(&error)));
             }
             Err(error) => return Err(error),
         }
     }
     let Some(idle) = idle.filter(|idle| *idle >= request.older_than) else { return Ok(None) };
     let (status, error) = match request.dry_run {
-        true => (LeftoverStatus::Found, None),
+        true => (CleanupItemStatus::Found, None),
         false => match upload.abort().await {
-            Ok(()) => (LeftoverStatus::Removed, None),
-            Err(error) => (LeftoverStatus::Failed, Some(CheckError::from(&error))),
+            Ok(()) => (CleanupItemStatus::Removed, None),
+            Err(error) => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
         },
     };
     leftover(idle, status, error)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from conftest import HANG, FaultyServer, Load, Storage, agent_of, answer, new_entry, s3
-from custom_components.s3_backup_agent.agent import AgentClient, AgentError, Leftover
+from custom_components.s3_backup_agent.agent import AgentClient, AgentError, CleanupItem
 from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.diagnostics import async_get_config_entry_diagnostics
 from custom_components.s3_backup_agent.issues import STALE_UPLOADS
@@ -19,22 +19,22 @@ DENIED = AgentError("may not abort", code="access_denied")
 BUSY = AgentError("slow down", code="throttled", retryable=True)
 
 
-def leftover(status: str, error: AgentError | None = None) -> Leftover:
-    return Leftover("upload", "x/backups/b.tar", 90_000, status, error)
+def item(status: str, error: AgentError | None = None) -> CleanupItem:
+    return CleanupItem("upload", "x/backups/b.tar", 90_000, status, error)
 
 
 @pytest.fixture
-def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Leftover, ...] | AgentError]:
-    """What the agent finds, one sweep after the other; afterwards nothing."""
-    found: list[tuple[Leftover, ...] | AgentError] = []
+def cleanups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CleanupItem, ...] | AgentError]:
+    """What the agent finds, one cleanup after the other; afterwards nothing."""
+    found: list[tuple[CleanupItem, ...] | AgentError] = []
 
-    async def sweep(*_: Any, **__: Any) -> tuple[Leftover, ...]:
+    async def cleanup(*_: Any, **__: Any) -> tuple[CleanupItem, ...]:
         result = found.pop(0) if found else ()
         if isinstance(result, AgentError):
             raise result
         return result
 
-    monkeypatch.setattr(AgentClient, "sweep", sweep)
+    monkeypatch.setattr(AgentClient, "cleanup", cleanup)
     return found
 
 
@@ -44,9 +44,9 @@ def issue(hass: HomeAssistant, entry: MockConfigEntry) -> ir.IssueEntry | None:
 
 async def diagnosed(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]:
     await hass.async_block_till_done(wait_background_tasks=True)
-    sweep = (await async_get_config_entry_diagnostics(hass, entry))["last_sweep"]
-    assert dt_util.parse_datetime(sweep.pop("time"))
-    return dict(sweep)
+    cleanup = (await async_get_config_entry_diagnostics(hass, entry))["last_cleanup"]
+    assert dt_util.parse_datetime(cleanup.pop("time"))
+    return dict(cleanup)
 
 
 async def next_day(hass: HomeAssistant) -> None:
@@ -55,18 +55,18 @@ async def next_day(hass: HomeAssistant) -> None:
 
 
 async def test_what_cannot_be_removed_is_an_issue_until_it_is_gone(
-    hass: HomeAssistant, load: Load, storage: Storage, sweeps: list[Any]
+    hass: HomeAssistant, load: Load, storage: Storage, cleanups: list[Any]
 ) -> None:
-    stuck = (leftover("removed"), leftover("failed", DENIED), leftover("failed", DENIED))
-    sweeps += [stuck, (leftover("removed"),) * 2]
+    stuck = (item("removed"), item("failed", DENIED), item("failed", DENIED))
+    cleanups += [stuck, (item("removed"),) * 2]
     entry = await load(new_entry(storage.data))
     assert await diagnosed(hass, entry) == {"removed": 1, "failed": 2, "error": None}
     found = issue(hass, entry)
     assert found
     assert found.severity is ir.IssueSeverity.WARNING
-    facts = found.translation_placeholders or {}
-    assert (facts["count"], facts["title"]) == ("2", entry.title)
-    assert facts["message"] == "may not abort"
+    details = found.translation_placeholders or {}
+    assert (details["count"], details["title"]) == ("2", entry.title)
+    assert details["message"] == "may not abort"
 
     await next_day(hass)
     assert await diagnosed(hass, entry) == {"removed": 2, "failed": 0, "error": None}
@@ -74,9 +74,9 @@ async def test_what_cannot_be_removed_is_an_issue_until_it_is_gone(
 
 
 async def test_a_failed_sweep_changes_nothing(
-    hass: HomeAssistant, load: Load, storage: Storage, sweeps: list[Any]
+    hass: HomeAssistant, load: Load, storage: Storage, cleanups: list[Any]
 ) -> None:
-    sweeps += [(leftover("failed"),), DENIED]
+    cleanups += [(item("failed"),), DENIED]
     entry = await load(new_entry(storage.data))
     await diagnosed(hass, entry)
     assert issue(hass, entry)
@@ -90,9 +90,9 @@ async def test_a_failed_sweep_changes_nothing(
 
 
 async def test_what_may_pass_is_no_issue(
-    hass: HomeAssistant, load: Load, storage: Storage, sweeps: list[Any]
+    hass: HomeAssistant, load: Load, storage: Storage, cleanups: list[Any]
 ) -> None:
-    sweeps.append((leftover("failed", BUSY), leftover("found")))
+    cleanups.append((item("failed", BUSY), item("found")))
     entry = await load(new_entry(storage.data))
     assert await diagnosed(hass, entry) == {"removed": 0, "failed": 1, "error": None}
     assert not issue(hass, entry)
@@ -110,7 +110,7 @@ async def test_young_uploads_are_left_alone(
     entry = await load(new_entry(storage.data))
     assert await diagnosed(hass, entry) == {"removed": 0, "failed": 0, "error": None}
     assert storage.unfinished() == ["backups/other.tar"]
-    removed = await entry.runtime_data.client.sweep(entry.entry_id, older_than=0)
+    removed = await entry.runtime_data.client.cleanup(entry.entry_id, older_than=0)
     assert [one.status for one in removed] == ["removed"]
     assert storage.unfinished() == []
 
@@ -134,4 +134,4 @@ async def test_setup_does_not_wait_for_it(
     faulty.rule = lambda line: HANG if "uploads" in line and line.startswith("GET") else None
     entry = await load(new_entry(storage.data))
     assert entry.state is ConfigEntryState.LOADED
-    assert entry.runtime_data.coordinator.health.last_sweep is None
+    assert entry.runtime_data.coordinator.health.last_cleanup is None

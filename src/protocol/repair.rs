@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckError, Common};
 
-/// Parameters of `target.recover`.
+/// Parameters of `target.repair`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Recover {
+pub struct RepairRequest {
     /// Name of the target.
     pub target: String,
     /// Whether only to look.
@@ -18,13 +18,13 @@ pub struct Recover {
     pub common: Common,
 }
 
-/// Result of `target.recover`.
+/// Result of `target.repair`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Recovered {
+pub struct RepairResult {
     /// Archives without document that nobody is storing, in the order of their names, as far as
     /// they fit into a line.
-    pub archives: Vec<LoneArchive>,
+    pub archives: Vec<RepairedArchive>,
     /// Whether there were more.
     pub more: bool,
 }
@@ -32,7 +32,7 @@ pub struct Recovered {
 /// An archive without document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct LoneArchive {
+pub struct RepairedArchive {
     /// Name of the object, without folder and ending.
     pub name: String,
     /// Its key.
@@ -40,7 +40,7 @@ pub struct LoneArchive {
     /// Its length.
     pub size: u64,
     /// What became of it.
-    pub status: ArchiveStatus,
+    pub status: RepairStatus,
     /// Identity of the backup, as the archive says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
@@ -56,11 +56,11 @@ pub struct LoneArchive {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum ArchiveStatus {
+pub enum RepairStatus {
     /// It says what a document needs, which was not written: a dry run, or an error.
-    Recoverable,
+    Repairable,
     /// It has a document again, and is listed.
-    Recovered,
+    Repaired,
     /// It does not say what a document needs, or that cannot stand beside what is listed.
     Unknown,
 }

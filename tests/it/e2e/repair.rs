@@ -11,11 +11,11 @@ fn key(server: &TestServer, file: &str) -> String {
     format!("{}/backups/{file}", server.prefix).trim_start_matches('/').to_owned()
 }
 
-async fn recover(host: &s3_backup_agent::demo::host::Host, dry_run: bool) -> Vec<Value> {
+async fn repair(host: &s3_backup_agent::demo::host::Host, dry_run: bool) -> Vec<Value> {
     let params = json!({"target": "t1", "dry_run": dry_run});
-    let recovered = host.call("target.recover", params).await.unwrap();
-    assert_eq!(recovered["more"], false);
-    recovered["archives"].as_array().unwrap().clone()
+    let repaired = host.call("target.repair", params).await.unwrap();
+    assert_eq!(repaired["more"], false);
+    repaired["archives"].as_array().unwrap().clone()
 }
 
 /// A tar of these members.
@@ -44,19 +44,19 @@ async fn a_lost_document_comes_back() {
         let archive = key(&server, &format!("{file}.tar"));
         server.put(&archive, std::fs::read(real_backup(file)).unwrap()).await;
         expected.push(json!({
-            "name": file, "key": archive, "size": 20_480, "status": "recoverable",
+            "name": file, "key": archive, "size": 20_480, "status": "repairable",
             "backup_id": id, "title": title,
         }));
     }
     let before = server.objects().await;
-    assert_eq!(recover(&host, true).await, expected);
+    assert_eq!(repair(&host, true).await, expected);
     assert_eq!(server.objects().await, before);
 
     for archive in &mut expected {
-        archive["status"] = json!("recovered");
+        archive["status"] = json!("repaired");
     }
-    assert_eq!(recover(&host, false).await, expected);
-    assert_eq!(recover(&host, false).await, Vec::<Value>::new());
+    assert_eq!(repair(&host, false).await, expected);
+    assert_eq!(repair(&host, false).await, Vec::<Value>::new());
     assert_eq!(ids(&host).await, REAL.map(|(_, id, ..)| id));
     for (file, id, title, protected) in REAL {
         let params = json!({"target": "t1", "backup_id": id});
@@ -73,7 +73,7 @@ async fn a_lost_document_comes_back() {
             "name": title, "protected": protected, "size": 20_480,
         });
         let backup = json!({
-            "id": id, "name": file, "size": 20_480, "stored_size": 20_480, "verifiable": false,
+            "id": id, "name": file, "size": 20_480, "stored_size": 20_480, "has_checksums": false,
             "metadata": metadata,
         });
         assert_eq!(got, backup);
@@ -81,7 +81,7 @@ async fn a_lost_document_comes_back() {
         assert!(content == std::fs::read(real_backup(file)).unwrap());
         assert_eq!(result, json!({"length": 20_480, "verified": false}));
         let verified = host.call("backup.verify", params.clone()).await.unwrap();
-        assert_eq!(verified["status"], "plausible");
+        assert_eq!(verified["status"], "unverified");
         host.call("backup.delete", params).await.unwrap();
     }
     super::assert_empty(&server).await;
@@ -106,10 +106,10 @@ async fn what_an_archive_says_is_found_wherever_it_is() {
     let hidden = backup_json("many");
     many.push(("backup.json", &hidden));
     server.put(&key(&server, "many.tar"), tar(&many)).await;
-    let found = recover(&host, false).await;
+    let found = repair(&host, false).await;
     let found: Vec<_> = found.iter().map(|it| (&it["backup_id"], &it["status"])).collect();
-    let recovered = json!("recovered");
-    assert_eq!(found, [(&json!("last"), &recovered), (&json!("many"), &recovered)]);
+    let repaired = json!("repaired");
+    assert_eq!(found, [(&json!("last"), &repaired), (&json!("many"), &repaired)]);
     assert_eq!(ids(&host).await, ["last", "many"]);
 }
 
@@ -135,7 +135,7 @@ async fn what_does_not_say_what_it_is_stays_as_it_is() {
         server.put(&key(&server, file), content).await;
     }
     let before = server.objects().await;
-    let found = recover(&host, false).await;
+    let found = repair(&host, false).await;
     let named: Vec<_> = found
         .iter()
         .map(|it| {
@@ -166,18 +166,15 @@ async fn one_id_is_given_to_one_backup() {
     for file in ["a.tar", "b.tar"] {
         server.put(&key(&server, file), tar(&[("backup.json", &backup_json("twin"))])).await;
     }
-    let found = recover(&host, true).await;
+    let found = repair(&host, true).await;
     assert_eq!(
         (&found[0]["status"], &found[1]["status"]),
-        (&json!("recoverable"), &json!("unknown"))
+        (&json!("repairable"), &json!("unknown"))
     );
-    let found = recover(&host, false).await;
-    assert_eq!(
-        (&found[0]["status"], &found[1]["status"]),
-        (&json!("recovered"), &json!("unknown"))
-    );
+    let found = repair(&host, false).await;
+    assert_eq!((&found[0]["status"], &found[1]["status"]), (&json!("repaired"), &json!("unknown")));
     for _ in 0..2 {
-        let left = recover(&host, false).await;
+        let left = repair(&host, false).await;
         assert_eq!(left.len(), 1);
         assert_eq!((&left[0]["name"], &left[0]["backup_id"]), (&json!("b"), &json!("twin")));
         assert_eq!(left[0]["error"]["code"], "already_exists");
@@ -206,7 +203,7 @@ async fn what_somebody_is_storing_is_left_alone() {
         server.abandon_upload(&key(&server, "of another machine.tar"), true).await;
     }
     for host in [&storing, &other] {
-        assert_eq!(recover(host, false).await, Vec::<Value>::new());
+        assert_eq!(repair(host, false).await, Vec::<Value>::new());
     }
     assert!(!server.objects().await.iter().any(|(key, _)| key.ends_with(".json")));
     storing.notify("cancel", json!({"id": request.id}), None).await.unwrap();
@@ -226,11 +223,8 @@ async fn snapshot_of_an_old_home_assistant_is_recovered() {
         ("./snapshot.json", &snapshot.to_string().into_bytes()),
     ];
     server.put(&key(&server, "old.tar"), tar(&members)).await;
-    let found = recover(&host, false).await;
-    assert_eq!(
-        (&found[0]["status"], &found[0]["title"]),
-        (&json!("recovered"), &json!("Snapshot"))
-    );
+    let found = repair(&host, false).await;
+    assert_eq!((&found[0]["status"], &found[0]["title"]), (&json!("repaired"), &json!("Snapshot")));
     let listed = host.call("backup.list", json!({"target": "t1"})).await.unwrap();
     let metadata = &listed["backups"][0]["metadata"];
     assert_eq!(listed["backups"][0]["id"], "5nap0001");
@@ -258,7 +252,7 @@ async fn recover_of_an_id_that_no_backup_can_have_writes_nothing() {
     server.put(&key(&server, "good.tar"), tar(&[("backup.json", &backup_json("good"))])).await;
     let before = server.objects().await;
     for dry_run in [true, false] {
-        for archive in recover(&host, dry_run).await {
+        for archive in repair(&host, dry_run).await {
             if archive["name"] == "good" {
                 continue;
             }
@@ -279,12 +273,12 @@ async fn recovered_is_what_a_listing_shows() {
     for (file, id) in [("a.tar", "twin"), ("b.tar", "twin"), ("c.tar", "other")] {
         server.put(&key(&server, file), tar(&[("backup.json", &backup_json(id))])).await;
     }
-    let found = recover(&host, false).await;
-    let recovered = found.iter().filter(|archive| archive["status"] == "recovered");
-    let mut recovered: Vec<_> =
-        recovered.map(|archive| archive["backup_id"].as_str().unwrap().to_owned()).collect();
-    recovered.sort();
+    let found = repair(&host, false).await;
+    let repaired = found.iter().filter(|archive| archive["status"] == "repaired");
+    let mut repaired: Vec<_> =
+        repaired.map(|archive| archive["backup_id"].as_str().unwrap().to_owned()).collect();
+    repaired.sort();
     let mut listed = ids(&host).await;
     listed.sort();
-    assert_eq!(recovered, listed);
+    assert_eq!(repaired, listed);
 }

@@ -12,8 +12,8 @@ use super::{Cancel, Target};
 use crate::blocks::Filled;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{
-    ArchiveStatus, CheckError, LoneArchive, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH,
-    Metadata, Recovered,
+    CheckError, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, RepairResult,
+    RepairStatus, RepairedArchive,
 };
 use crate::s3::ObjectInfo;
 use crate::store::backup_json::{self, Member};
@@ -37,12 +37,12 @@ const LONGEST_JSON: u64 = 512 << 10;
 /// writes a document for each that says what it is. Safe to repeat, and to give up at any time.
 ///
 /// # Errors
-/// Every code that a storage or a connection can cause. What cannot be recovered is a result.
-pub async fn recover(target: &Target, dry_run: bool, cancel: &Cancel) -> Result<Recovered> {
+/// Every code that a storage or a connection can cause. What cannot be repaired is a result.
+pub async fn repair(target: &Target, dry_run: bool, cancel: &Cancel) -> Result<RepairResult> {
     cancel.guard(run(target, dry_run)).await
 }
 
-async fn run(target: &Target, dry_run: bool) -> Result<Recovered> {
+async fn run(target: &Target, dry_run: bool) -> Result<RepairResult> {
     if !dry_run {
         settle(target).await;
     }
@@ -74,16 +74,16 @@ async fn run(target: &Target, dry_run: bool) -> Result<Recovered> {
         }
         archives.push(archive);
     }
-    if archives.iter().any(|archive| archive.status == ArchiveStatus::Recovered) {
+    if archives.iter().any(|archive| archive.status == RepairStatus::Repaired) {
         check_listed(target, &mut archives).await?;
     }
-    Ok(Recovered { archives, more: false })
+    Ok(RepairResult { archives, more: false })
 }
 
-/// Looks at the bucket once more, as only what is listed now is recovered.
-async fn check_listed(target: &Target, archives: &mut [LoneArchive]) -> Result<()> {
+/// Looks at the bucket once more, as only what is listed now is repaired.
+async fn check_listed(target: &Target, archives: &mut [RepairedArchive]) -> Result<()> {
     let listing = target.store.listing(true).await?;
-    for archive in archives.iter_mut().filter(|it| it.status == ArchiveStatus::Recovered) {
+    for archive in archives.iter_mut().filter(|it| it.status == RepairStatus::Repaired) {
         let error = match listing.entries.get(&archive.name) {
             Some(Entry::Backup(_)) => continue,
             Some(Entry::Skipped { skipped, .. }) => {
@@ -94,7 +94,7 @@ async fn check_listed(target: &Target, archives: &mut [LoneArchive]) -> Result<(
                 "the metadata was written, but the listing does not show it: list again later",
             ),
         };
-        archive.status = ArchiveStatus::Recoverable;
+        archive.status = RepairStatus::Repairable;
         archive.error = Some(CheckError::from(&error));
     }
     Ok(())
@@ -115,7 +115,7 @@ async fn unfinished(target: &Target) -> Result<HashSet<String>> {
 /// Decides on an archive that says what it is, and writes its document. False when it has one by now.
 async fn decide(
     target: &Target,
-    archive: &mut LoneArchive,
+    archive: &mut RepairedArchive,
     metadata: Metadata,
     listing: &Listing,
     taken: &mut HashSet<String>,
@@ -128,26 +128,26 @@ async fn decide(
             Code::AlreadyExists,
             format!("a backup with the id \"{id}\" exists already"),
         );
-        refuse(archive, &error.fact("backup_id", id));
+        refuse(archive, &error.detail("backup_id", id));
         return true;
     }
     if dry_run {
         return true;
     }
     match target.store.recommit(&archive.name, &id, metadata, archive.size).await {
-        Ok(true) => archive.status = ArchiveStatus::Recovered,
+        Ok(true) => archive.status = RepairStatus::Repaired,
         Ok(false) => return false,
         Err(error) => archive.error = Some(CheckError::from(&error)),
     }
     true
 }
 
-fn refuse(archive: &mut LoneArchive, error: &Error) {
-    archive.status = ArchiveStatus::Unknown;
+fn refuse(archive: &mut RepairedArchive, error: &Error) {
+    archive.status = RepairStatus::Unknown;
     archive.error = Some(CheckError::from(error));
 }
 
-type Found = Option<(LoneArchive, Option<Metadata>)>;
+type Found = Option<(RepairedArchive, Option<Metadata>)>;
 
 /// What an archive says of itself; nothing when it is gone.
 async fn look(target: &Target, name: String, key: String) -> Result<Found> {
@@ -155,11 +155,11 @@ async fn look(target: &Target, name: String, key: String) -> Result<Found> {
         Err(error) if error.code() == Code::NotFound => return Ok(None),
         object => object?,
     };
-    let mut archive = LoneArchive {
+    let mut archive = RepairedArchive {
         name,
         key,
         size: object.size,
-        status: ArchiveStatus::Unknown,
+        status: RepairStatus::Unknown,
         backup_id: None,
         title: None,
         error: None,
@@ -176,7 +176,7 @@ async fn look(target: &Target, name: String, key: String) -> Result<Found> {
     if let Some(metadata) = &metadata {
         let text = |member: &str| Some(metadata.get(member)?.as_str()?.to_owned());
         (archive.backup_id, archive.title) = (text("backup_id"), text("name"));
-        archive.status = ArchiveStatus::Recoverable;
+        archive.status = RepairStatus::Repairable;
     }
     Ok(Some((archive, metadata)))
 }

@@ -1,0 +1,66 @@
+//! `repair`: archives whose metadata is lost.
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::output::{bytes, note, say, say_json};
+use super::{Common, Context, bar};
+use crate::error::{Result, clean};
+use crate::ops;
+use crate::protocol::{RepairStatus, RepairedArchive};
+
+/// Brings back Home Assistant backups whose metadata is lost, from what their archives say.
+#[derive(Args, Clone, Debug)]
+pub struct Repair {
+    /// Only show what could be repaired.
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Recovers what can be, and says what there was.
+///
+/// # Errors
+/// As [`ops::repair`].
+pub(super) async fn run(context: &Context, options: &Repair) -> Result<Exit> {
+    let work = Box::pin(ops::repair(&context.target, options.dry_run, &context.cancel));
+    let repaired = bar::waiting(work).await?;
+    let mut found = repaired.archives.iter();
+    let failure = found.find_map(|it| match it.status {
+        RepairStatus::Repairable => it.error.as_ref(),
+        RepairStatus::Repaired | RepairStatus::Unknown => None,
+    });
+    let exit = failure.map_or(Exit::Done, |error| Exit::of_kind(error.data.kind));
+    if context.json {
+        say_json(&repaired)?;
+        return Ok(exit);
+    }
+    for archive in &repaired.archives {
+        say(line(archive))?;
+    }
+    if repaired.archives.is_empty() {
+        note("Every archive has its metadata.");
+    }
+    Ok(exit)
+}
+
+fn line(archive: &RepairedArchive) -> String {
+    let RepairedArchive { key, size, status, backup_id, title, error, .. } = archive;
+    let said = |text: &Option<String>| text.as_deref().map(clean).unwrap_or_default();
+    let what = format!("{} ({}, id {})", said(title), bytes(*size), said(backup_id));
+    let key = clean(key);
+    let why = error.as_ref().map(|error| clean(&error.message));
+    match (status, why) {
+        (RepairStatus::Repaired, _) => format!("Repaired {what} from {key}."),
+        (RepairStatus::Repairable, None) => format!("Would repair {what} from {key}."),
+        (RepairStatus::Repairable, Some(why)) => {
+            format!("Cannot repair {what} from {key}: {why}")
+        }
+        (RepairStatus::Unknown, Some(why)) => format!("Left {key} alone: {why}"),
+        (RepairStatus::Unknown, None) => {
+            format!("Left {key} alone: it does not say which backup it is")
+        }
+    }
+}
