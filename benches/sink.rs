@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response};
-use s3_backup_agent::s3::fuzzing::{Answering, Storage, put_in_place};
+use s3_backup_agent::net::fuzzing::{Answering, Storage, put_in_place};
 use s3_backup_agent::session;
 use tokio::runtime::Builder;
 

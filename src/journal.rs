@@ -28,7 +28,9 @@ use serde::{Deserialize, Serialize};
 use self::gate::pass;
 pub use self::record::{Record, StoredPart};
 pub use self::sound::is_mark;
-use crate::system::{folder_in, make_trusted_folder, states, sync_folder, trusted_folder, within};
+use crate::platform::{
+    folder_in, make_trusted_folder, states, sync_folder, trusted_folder, within,
+};
 
 /// Longest time that a record can be kept, whatever it says: a day.
 pub const MAX_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

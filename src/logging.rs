@@ -25,8 +25,8 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 use self::queue::Queue;
 use crate::error::clean;
 use crate::error::text::quoted;
+use crate::platform::now;
 use crate::protocol::LogLevel;
-use crate::system::now;
 
 /// Longest line in JSON, in bytes with its line feed.
 pub const MAX_LINE: usize = 8 << 10;

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::Code;
-use s3_backup_agent::store::Layout;
-use s3_backup_agent::store::layout::{Half, candidates, safe};
+use s3_backup_agent::archives::Layout;
+use s3_backup_agent::archives::layout::{Half, candidates, safe};
 
 /// Longest key that S3 takes, in bytes.
 const LONGEST_KEY: usize = 1024;

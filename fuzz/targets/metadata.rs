@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::Code;
 use s3_backup_agent::protocol::MAX_METADATA_DEPTH;
 use s3_backup_agent::s3::PartDigest;
-use s3_backup_agent::store::metadata::{Digests, depth, read, write};
+use s3_backup_agent::archives::metadata::{Digests, depth, read, write};
 
 /// What the agent adds for other readers.
 const FILLED_IN: usize = 11;

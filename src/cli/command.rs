@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 use super::output::note;
-use crate::blocks::{BLOCK, Block, Pool};
+use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, clean, no_memory};
 
 /// How long a program that was told to end has to clean up.

@@ -15,9 +15,9 @@ use super::part_file::{self, PartFile, unwritable};
 use super::{Common, Context, bar, find};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops::{self, Sink};
+use crate::platform;
 use crate::progress::Progress;
 use crate::protocol::{Backup, DownloadResult};
-use crate::system;
 
 /// Brings a backup back.
 #[derive(Args, Clone, Debug)]
@@ -104,7 +104,7 @@ impl Download {
                 "--json prints to standard output, where the backup goes: leave one of them out",
             );
         }
-        if system::stdout_was_closed() {
+        if platform::stdout_was_closed() {
             let message = "standard output is closed: open it, or write to a file with -o";
             return Err(Error::new(Code::LocalIo, message).field("output"));
         }
@@ -130,7 +130,7 @@ impl Download {
         let (folder, name) = match destination {
             Destination::Stdout => {
                 let path = PathBuf::from("standard output");
-                let stdout = system::stdout().map_err(|error| unwritable(&path, error))?;
+                let stdout = platform::stdout().map_err(|error| unwritable(&path, error))?;
                 return Ok(Landing::Stream(stdout.into(), path));
             }
             Destination::Device(path) => {
@@ -141,7 +141,7 @@ impl Download {
             Destination::File { folder, name } => (folder, name),
         };
         let name =
-            name.unwrap_or_else(|| system::file_name(&format!("{}.tar", backup.name)).into());
+            name.unwrap_or_else(|| platform::file_name(&format!("{}.tar", backup.name)).into());
         let path = folder.join(name);
         self.check_free(&path)?;
         Ok(Landing::File(PartFile::create(path)?))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::output::note;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause};
-use crate::system::EndRequests;
+use crate::platform::EndRequests;
 
 /// Time for a command to clean up after its deadline: longer than any operation takes for that.
 const CLEANUP: Duration = Duration::from_secs(20);

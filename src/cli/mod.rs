@@ -43,8 +43,8 @@ pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
 use crate::error::{Code, Error, Kind, Result};
 use crate::ops::{Cancel, Target};
+use crate::platform;
 use crate::protocol::LogLevel;
-use crate::system;
 
 /// Keeps Home Assistant backups, and any other, on S3-compatible storage.
 #[derive(Clone, Debug, Parser)]
@@ -210,7 +210,7 @@ fn run_with(
     aws: &OnceCell<String>,
 ) -> Result<Exit> {
     let _inside = runtime.enter();
-    system::survive_file_limit()
+    platform::survive_file_limit()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
     let deadline = command.common().and_then(|common| common.deadline);
     let open = |common: &Common| {

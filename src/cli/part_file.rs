@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::blocks::write_all;
+use crate::buffer_pool::write_all;
 use crate::error::{Code, Error, Result};
-use crate::system::{create_private_file, free_bytes, sync_folder};
+use crate::platform::{create_private_file, free_bytes, sync_folder};
 
 /// A file that is being written.
 pub(super) struct PartFile {

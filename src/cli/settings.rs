@@ -14,7 +14,7 @@ use crate::config::{AddressingStyle, Algorithm, S3Config, Secret, SecretSource, 
 use crate::error::{Code, Error, Result};
 use crate::journal::Journal;
 use crate::ops::Target;
-use crate::system::read_small;
+use crate::platform::read_small;
 
 /// Longest file of certificates, in bytes: several times what all that a system trusts take.
 const LONGEST_CA_FILE: u64 = 4 << 20;

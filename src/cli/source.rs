@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::command::CommandLine;
 use super::folder::{self, LeftOut};
-use crate::blocks::{BLOCK, Block, Pool};
+use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, no_memory};
 use crate::ops::{Cancel, Source};
 

@@ -19,9 +19,9 @@ use super::source::{Feed, Input, Local, unreadable};
 use super::{Common, Context, bar, folder};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
+use crate::platform::read_small;
 use crate::progress::Progress;
 use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup, UploadResult};
-use crate::system::read_small;
 
 /// Stores a backup.
 #[derive(Args, Clone, Debug)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::check::invalid;
 use crate::error::Result;
 use crate::error::secrets::Known;
-use crate::system::read_small;
+use crate::platform::read_small;
 
 /// Longest file with a secret, in bytes. Session tokens have a few thousand.
 const LONGEST: u64 = 64 << 10;

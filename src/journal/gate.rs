@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::system::{create_own, open_own};
+use crate::platform::{create_own, open_own};
 
 const GATE: &str = "gate";
 

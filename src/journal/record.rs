@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sound::is_upload_id;
 use super::{Beginning, LIMIT, LOCK_ENDING, MAX_KEPT, Owner};
-use crate::system::{create_own, open_own, within};
+use crate::platform::{create_own, open_own, within};
 
 /// Version of the records. Those with another one are left alone. A new member needs a new version
 /// where an agent that does not know it would lose something.

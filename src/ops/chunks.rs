@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::blocks::{BLOCK, Block, Pool};
+use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Result, no_memory};
 
 /// Chunks below this are glued.

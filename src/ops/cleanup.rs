@@ -11,14 +11,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::leftovers::settle;
 use super::{Cancel, Target};
+use crate::archives::erase::idle_since;
+use crate::archives::layout::Half;
 use crate::error::{Code, Error, Result};
 use crate::journal::Owner;
 use crate::protocol::{
     CheckError, CleanupItem, CleanupItemKind, CleanupItemStatus, CleanupResult, MAX_OLDER_THAN_S,
 };
 use crate::s3::OpenUpload;
-use crate::store::erase::idle_since;
-use crate::store::layout::Half;
 
 /// Uploads looked at the same time.
 const AT_ONCE: usize = 8;

@@ -15,12 +15,12 @@ use super::lanes::Lanes;
 use super::memory::{Reservation, WINDOW};
 use super::outage::Outage;
 use super::{Cancel, Target};
-use crate::blocks::Filled;
+use crate::archives::metadata::Digests;
+use crate::buffer_pool::Filled;
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, DownloadResult};
 use crate::s3::{Bucket, ObjectInfo};
-use crate::store::metadata::Digests;
 
 /// After this time a host that does not take its bytes makes room for others.
 const SLOW_HOST: Duration = Duration::from_secs(1);

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Cancel, Target};
+use crate::archives::Layout;
 use crate::config::TargetConfig;
 use crate::s3::Bucket;
-use crate::store::Layout;
 
 const ARCHIVE: &str = ".tar";
 const METADATA: &str = ".metadata.json";

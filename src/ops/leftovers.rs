@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Target, tend};
+use crate::archives::Layout;
+use crate::archives::erase::{Fate, Why, belongs};
+use crate::archives::layout::Half;
 use crate::error::{Code, Result};
 use crate::journal::{Beginning, Journal, Orphans, Owner, Record};
 use crate::s3::{Bucket, OpenUpload, Upload};
-use crate::store::Layout;
-use crate::store::erase::{Fate, Why, belongs};
-use crate::store::layout::Half;
 
 /// So long after an upload was killed, what it had already sent may still arrive: the system goes on
 /// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Cancel, Target, tend};
+use crate::archives::Listing;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, MAX_STALE_S};
-use crate::store::Listing;
 
 /// All backups of a target, at most five minutes old unless `refresh` is set. Changes nothing.
 ///
@@ -14,7 +14,7 @@ use crate::store::Listing;
 /// Every code that a storage or a connection can cause.
 pub async fn list(target: &Target, refresh: bool, cancel: &Cancel) -> Result<Arc<Listing>> {
     #[cfg(feature = "demo")]
-    crate::fault::trip("list");
+    crate::fault_injection::trip("list");
     cancel.guard(target.store.listing(refresh)).await
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::blocks::{Kept, Pool};
+use crate::buffer_pool::{Kept, Pool};
 use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 

@@ -36,12 +36,12 @@ pub use self::tend::tend;
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
 pub use self::verify::{Verify, verify};
-use crate::blocks::Pool;
+use crate::archives::Store;
+pub use crate::archives::{Entry, Listing, backup_json};
+use crate::buffer_pool::Pool;
 use crate::config::{Limits, LimitsUpdate, TargetConfig};
 use crate::error::Result;
 use crate::journal::Journal;
-use crate::store::Store;
-pub use crate::store::{Entry, Listing, backup_json};
 
 /// A bucket and prefix with the keys to it, ready for operations.
 #[derive(Debug)]

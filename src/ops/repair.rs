@@ -9,16 +9,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::leftovers::settle;
 use super::upload::is_id;
 use super::{Cancel, Target};
-use crate::blocks::Filled;
+use crate::archives::backup_json::{self, Member};
+use crate::archives::metadata::depth;
+use crate::archives::{Entry, Listing};
+use crate::buffer_pool::Filled;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{
     CheckError, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, RepairResult,
     RepairStatus, RepairedArchive,
 };
 use crate::s3::ObjectInfo;
-use crate::store::backup_json::{self, Member};
-use crate::store::metadata::depth;
-use crate::store::{Entry, Listing};
 
 /// Archives looked at at the same time.
 const AT_ONCE: usize = 4;

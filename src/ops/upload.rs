@@ -22,17 +22,17 @@ use self::parts::{Archive, Plan, Sent};
 use super::delete::Removal;
 use super::outage::Outage;
 use super::{Cancel, Target, settle};
+use crate::archives::metadata::{self, Digests};
+use crate::archives::{self, Reserved, taken};
 use crate::error::{CleanupOutcome, Code, Error, Result};
 use crate::journal::Resumable;
+use crate::platform::utc;
 use crate::progress::{Phase, Progress};
 use crate::protocol::{
     IfExists, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, MAX_RESUME_S, Metadata, NewBackup,
     UploadResult,
 };
 use crate::s3::{self, Stored};
-use crate::store::metadata::{self, Digests};
-use crate::store::{self, Reserved, taken};
-use crate::system::utc;
 
 /// How long a finished upload waits for the listing at most, whatever the server does.
 const APPEARANCE: Duration = Duration::from_secs(20);
@@ -203,7 +203,7 @@ async fn store(
 async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reserved)> {
     let NewBackup { id, name: wished, .. } = &request.backup;
     loop {
-        let ended = store::ended();
+        let ended = archives::ended();
         let listing = target.store.listing(true).await?;
         let old = listing.names(id).to_vec();
         if request.if_exists == IfExists::Fail && !old.is_empty() {
@@ -269,7 +269,7 @@ impl Commit {
         resumed_bytes: Option<u64>,
     ) -> Result<UploadResult> {
         #[cfg(feature = "demo")]
-        crate::fault::trip("commit");
+        crate::fault_injection::trip("commit");
         let mut replaced = std::mem::take(&mut self.replaced);
         let Self { outage, name, .. } = &self;
         let store = &self.target.store;
@@ -307,7 +307,7 @@ impl Commit {
             Err(error) => self.may_arrive.store(error.code().retryable(), Ordering::Relaxed),
         }
         #[cfg(feature = "demo")]
-        crate::fault::trip("replacement");
+        crate::fault_injection::trip("replacement");
         for removal in replaced {
             self.replace(removal, committed.is_ok()).await;
         }

@@ -9,11 +9,11 @@ use super::download::plan::Plan;
 use super::download::{Sink, Source, transfer};
 use super::outage::Outage;
 use super::{Cancel, Target};
+use crate::archives::metadata::{Digests, Document};
 use crate::error::{Code, Error, Kind, Result};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, CheckError, VerifyLevel, VerifyResult, VerifyStatus};
 use crate::s3::ObjectInfo;
-use crate::store::metadata::{Digests, Document};
 
 /// What to verify.
 #[derive(Clone, Debug)]

@@ -171,7 +171,7 @@ async fn read(
     };
     let time = ANSWER_TIME;
     #[cfg(feature = "demo")]
-    let time = crate::fault::hurried(time);
+    let time = crate::fault_injection::hurried(time);
     let limited = tokio::time::timeout(time, reading).await;
     limited.unwrap_or_else(|_| {
         let why = format!("it did not end within {} seconds", ANSWER_TIME.as_secs());

@@ -6,7 +6,7 @@
 //! | send a body that is not an object's | [`ANSWER`] bytes in [`ANSWER_TIME`] | `answers` |
 //! | send a long one of these beside others | one above [`LARGE`] bytes at a time, for each target | `answers` |
 //! | explain a refusal | [`REFUSAL`] bytes; the rest is not read | `answers` |
-//! | send an object | the bytes that were asked for, none slower than [`LEAST_BYTES`] in the time limit of a silence | `object`, `http/stall` |
+//! | send an object | the bytes that were asked for, none slower than `LEAST_BYTES` in the time limit of a silence | `object`, `net/stall` |
 //! | name objects, uploads or parts on one page | [`ENTRIES`] | `answers/document` |
 //! | name something (key, ETag, upload ID, token) | [`MEMBER`] bytes; a key [`KEY`] bytes | `answers` |
 //! | send pages that lead no further | [`BARREN_PAGES`] in a row, and never the same marker twice | `onward` |
@@ -29,9 +29,6 @@ pub(super) const LARGE: usize = 512 << 10;
 
 /// Bytes that are read of a refusal. The error documents of S3 take less than one KiB.
 pub(super) const REFUSAL: usize = 64 << 10;
-
-/// Bytes of an object that must arrive within the time limit of a silence.
-pub(super) const LEAST_BYTES: u64 = 16 << 10;
 
 /// Entries of one page. S3 gives 1,000, and a few servers more.
 pub(super) const ENTRIES: usize = 5000;

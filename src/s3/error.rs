@@ -1,11 +1,9 @@
 //! From how a call of the S3 API fails to one of our codes.
 //!
-//! Broken connections are translated in `connection`, refused certificates in `certificate`; what a
-//! storage answers is read in `answer` and given its meaning in `rules` and `place`.
+//! Broken connections are translated in `net`; an answer of the server is read in `answer` and given its
+//! meaning in `rules` and `place`.
 
 mod answer;
-mod certificate;
-mod connection;
 mod denied;
 mod place;
 mod rules;
@@ -16,11 +14,10 @@ use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 pub use self::answer::{Answer, classify};
-use self::connection::proxy_wants_login;
-pub(super) use self::connection::{broken, unreachable};
 pub use self::place::clock_skew;
 use super::answers::AnswerFault;
 use crate::error::{Code, Error, Upstream};
+use crate::net::{broken, find};
 
 /// A call of the S3 API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,33 +92,6 @@ pub struct Context {
     pub keys_look_swapped: bool,
     /// Whether the request was signed by the server's clock, because it refused this machine's.
     pub clock_corrected: bool,
-}
-
-/// The first cause of type `T`, looking into the layers that wrap errors without naming them as
-/// their source.
-pub(super) fn find<'a, T: StdError + 'static>(
-    error: &'a (dyn StdError + 'static),
-) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && let Some(inner) = io.get_ref()
-            && let Some(found) = find::<T>(inner)
-        {
-            return Some(found);
-        }
-        if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(inner))) =
-            error.downcast_ref::<rustls::Error>()
-            && let Some(found) = inner.0.downcast_ref::<T>()
-        {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// Translates what the SDK reports.

@@ -139,7 +139,7 @@ impl Bucket {
         }
         for pause in LAG {
             #[cfg(feature = "demo")]
-            let pause = crate::fault::hurried(pause);
+            let pause = crate::fault_injection::hurried(pause);
             tokio::time::sleep(pause).await;
             if let Some(object) = self.find(key).await? {
                 return Ok((Some(object), false));

@@ -13,11 +13,9 @@ mod digest;
 mod echo;
 mod encryption;
 mod error;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
-mod http;
 mod intercept;
 mod list;
+mod listing_address;
 mod lock;
 mod multipart;
 mod object;
@@ -25,7 +23,6 @@ mod onward;
 mod payload;
 mod quirks;
 mod survey;
-mod tls;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -51,9 +48,9 @@ use self::echo::Echoes;
 use self::encryption::Asked;
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
-pub use self::http::{Greeting, Reach};
 use self::intercept::{Clock, Passing, Repeats, WithoutXId};
 pub use self::list::{Next, ObjectInfo, Page, Unreadable};
+pub use self::listing_address::listing_address;
 pub use self::lock::Retention;
 pub use self::multipart::{ListedPart, OpenUpload, Part, Upload, same_tag};
 pub use self::object::{Conditional, Deleted, Stored, Write};
@@ -62,6 +59,7 @@ pub use self::payload::Payload;
 use self::quirks::{InForce, Quirks};
 use crate::config::TargetConfig;
 use crate::error::{Code, Detail, Result};
+use crate::net::Pool;
 use crate::progress::Progress;
 
 /// How often one call is tried, the first time included.
@@ -73,7 +71,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 fn retries() -> RetryConfig {
     let pause = FIRST_PAUSE;
     #[cfg(feature = "demo")]
-    let pause = crate::fault::hurried(pause);
+    let pause = crate::fault_injection::hurried(pause);
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(pause)
@@ -83,10 +81,10 @@ fn retries() -> RetryConfig {
 
 fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
     #[cfg(feature = "fuzzing")]
-    if let Some(client) = fuzzing::client() {
+    if let Some(client) = crate::net::fuzzing::client() {
         return Ok(SharedHttpClient::new(Bounded::new(client)));
     }
-    Ok(SharedHttpClient::new(Bounded::new(SharedHttpClient::new(http::Pool::new(config)?))))
+    Ok(SharedHttpClient::new(Bounded::new(SharedHttpClient::new(Pool::new(config)?))))
 }
 
 /// An endpoint as the SDK needs it: it puts the bucket right behind a base path, so that the path has

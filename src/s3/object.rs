@@ -10,15 +10,16 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 
 use super::content_range::ContentRange;
-use super::error::{Operation, broken, invalid_response};
+use super::error::{Operation, invalid_response};
 use super::intercept::SignedPayload;
 use super::list::ObjectInfo;
 use super::multipart::{bare, same_tag};
 use super::payload::Payload;
 use super::{Bucket, DRAIN_LIMIT};
-use crate::blocks::Filled;
+use crate::buffer_pool::Filled;
 use crate::error::secrets::MARK as MARK_OF_SECRET;
 use crate::error::{Code, Error, Result, no_memory};
+use crate::net::broken;
 
 /// How an object is stored.
 #[derive(Clone, Copy, Debug)]

@@ -12,10 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use sha2::Digest as _;
 
 use super::digest::PartDigest;
-use super::tls::hex;
-
-/// What one write to the socket takes. Small, so that a slow link shows as slow and not as silent.
-pub(super) const FRAME: usize = 64 << 10;
+use crate::net::{FRAME, hex};
 
 /// The bytes of one request with their length and digests. Cloning copies no bytes.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::Operation;
 use crate::config::{AddressingStyle, Provider, TargetConfig};
 use crate::error::{Code, Detail, Error};
-use crate::system::now;
+use crate::platform::now;
 
 /// The feature that an error names when a storage wants the header.
 pub(super) const CONTENT_MD5: &str = "Content-MD5";

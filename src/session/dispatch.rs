@@ -208,7 +208,7 @@ impl Session {
 
     async fn dispatch(&mut self, id: u64, method: &str, params: Option<&RawValue>) -> Result<()> {
         #[cfg(feature = "demo")]
-        crate::fault::trip(method);
+        crate::fault_injection::trip(method);
         if method == "initialize" {
             let initialized = self.initialize(&read(params)?)?;
             self.outbox.respond(Some(id), answer(&initialized)).await;

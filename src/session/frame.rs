@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::blocks::{Filled, Pool, write_all};
+use crate::buffer_pool::{Filled, Pool, write_all};
 use crate::error::{Code, Error, no_memory};
 use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::outbox::Outbox;
-use crate::blocks::Pool;
+use crate::buffer_pool::Pool;
 use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause, Chunks, Sink, Source, WINDOW};

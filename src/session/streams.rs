@@ -10,7 +10,7 @@ use std::io::{self, BufReader};
 use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{Input, Outgoing, Reader};
-use crate::system;
+use crate::platform;
 
 /// Answers and notifications that may wait to be written.
 const CONTROL_QUEUE: usize = 256;
@@ -117,7 +117,7 @@ pub(super) fn open() -> io::Result<Streams> {
 /// Private copies of standard input and output, with pipes made large. What else writes to standard
 /// output from now on reaches standard error, but on Windows.
 fn private_streams() -> io::Result<(File, File)> {
-    let (stdin, stdout) = (system::stdin()?, system::stdout()?);
+    let (stdin, stdout) = (platform::stdin()?, platform::stdout()?);
     #[cfg(unix)]
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     #[cfg(target_os = "linux")]

@@ -13,8 +13,8 @@ use crate::config::{LimitsUpdate, S3Config};
 use crate::error::{Code, Error, Result, shortened};
 use crate::journal::Journal;
 use crate::ops::Target;
+use crate::platform::within;
 use crate::protocol::{MAX_TARGET, TargetUpdateResult};
-use crate::system::within;
 
 /// Time to open a target: to read two secrets and the certificates of the system.
 const LIMIT: Duration = Duration::from_secs(15);

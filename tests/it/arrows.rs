@@ -7,8 +7,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Rooms that all others may use, and that use only what the table says.
-const LEAVES: [&str; 8] =
-    ["error", "config", "progress", "logging", "blocks", "journal", "fault", "system"];
+const LEAVES: [&str; 8] = [
+    "error",
+    "config",
+    "progress",
+    "logging",
+    "buffer_pool",
+    "journal",
+    "fault_injection",
+    "platform",
+];
 
 /// A room and the rooms that it may use, besides itself and the leaves.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -16,34 +24,35 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["ops", "protocol", "demo"]),
     ("cli/serve", &["cli", "session", "protocol"]),
     ("session", &["ops", "protocol"]),
-    ("ops", &["store", "s3", "protocol"]),
-    ("store", &["s3", "protocol"]),
-    ("s3", &[]),
+    ("ops", &["archives", "s3", "net", "protocol"]),
+    ("archives", &["s3", "protocol"]),
+    ("s3", &["net"]),
+    ("net", &[]),
     ("protocol", &[]),
-    ("demo", &["cli", "session", "ops", "store", "s3", "protocol"]),
+    ("demo", &["cli", "session", "ops", "archives", "s3", "net", "protocol"]),
 ];
 
 /// A leaf and the rooms that it may use.
 const LEAF_ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("config", &["error", "system"]),
+    ("config", &["error", "platform"]),
     ("progress", &[]),
-    ("blocks", &["error"]),
-    ("journal", &["system"]),
-    ("fault", &[]),
-    ("system", &["error"]),
-    ("logging", &["config", "error", "protocol", "system"]),
+    ("buffer_pool", &["error"]),
+    ("journal", &["platform"]),
+    ("fault_injection", &[]),
+    ("platform", &["error"]),
+    ("logging", &["config", "error", "protocol", "platform"]),
 ];
 
 /// Other crates, by the start of their name, and the only rooms that may use them.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["main", "cli", "cli/serve", "demo"]),
-    ("aws_", &["s3"]),
+    ("aws_", &["s3", "net"]),
     ("clap", &["main", "cli", "cli/serve"]),
-    ("hyper", &["s3", "demo"]),
+    ("hyper", &["net", "demo"]),
     ("indicatif", &["cli", "cli/serve"]),
     ("rpassword", &["cli", "cli/serve"]),
-    ("rustls", &["s3"]),
+    ("rustls", &["net"]),
     ("s3s", &["demo"]),
     ("schemars", &["protocol", "config", "error", "progress"]),
 ];
@@ -57,9 +66,9 @@ const JSON: &[&str] = &[
     "demo",
     "journal",
     "logging",
-    "store/documents",
-    "store/metadata",
-    "store/backup_json",
+    "archives/metadata_cache",
+    "archives/metadata",
+    "archives/backup_json",
 ];
 
 #[test]
@@ -86,36 +95,37 @@ fn deletions_are_in_one_place() {
         .map(|(file, _)| file)
         .collect();
     places.sort();
-    assert_eq!(places, ["store/erase.rs"]);
+    assert_eq!(places, ["archives/erase.rs"]);
 }
 
 #[test]
 fn a_wrong_arrow_is_seen() {
     for (file, line) in [
-        ("s3/list.rs", "use crate::store::Layout;"),
+        ("s3/list.rs", "use crate::archives::Layout;"),
+        ("net/client.rs", "use crate::s3::Bucket;"),
         ("s3/error/rules.rs", "let it = crate::protocol::NAME;"),
-        ("store/mod.rs", "use crate::{error::Code, ops::Target};"),
-        ("store/mod.rs", "use crate::{\n    error::Code,\n    session,\n};"),
+        ("archives/mod.rs", "use crate::{error::Code, ops::Target};"),
+        ("archives/mod.rs", "use crate::{\n    error::Code,\n    session,\n};"),
         ("ops/list.rs", "use crate::session::frame::Frame;"),
         ("ops/list.rs", "use super::super::session::frame::Frame;"),
         ("session/mod.rs", "use crate::cli::Options;"),
-        ("session/handle.rs", "use crate::store::Store;"),
+        ("session/handle.rs", "use crate::archives::Store;"),
         ("cli/list.rs", "use crate::session;"),
         ("cli/list.rs", "use crate::s3::Bucket;"),
         ("protocol/messages.rs", "use crate::ops::Context;"),
         ("error.rs", "use crate::config::Secret;"),
         ("progress.rs", "use crate::ops::Context;"),
         ("ops/upload.rs", "use crate::demo::host::Host;"),
-        ("main.rs", "use s3_backup_agent::store::Store;"),
+        ("main.rs", "use s3_backup_agent::archives::Store;"),
         ("attic.rs", "fn nothing() {}"),
         ("ops/upload.rs", "use anyhow::Result;"),
-        ("store/mod.rs", "let key = aws_sdk_s3::primitives::Blob::new(b\"\");"),
+        ("archives/mod.rs", "let key = aws_sdk_s3::primitives::Blob::new(b\"\");"),
         ("session/mod.rs", "use clap::Parser;"),
         ("ops/mod.rs", "use hyper_util::rt::TokioIo;"),
         ("s3/mod.rs", "use s3s::S3;"),
         ("ops/mod.rs", "#[cfg_attr(test, derive(schemars::JsonSchema))]"),
         ("ops/list.rs", "use serde_json::{Map, Value};"),
-        ("store/layout.rs", "fn of(it: &serde_json::Value) {}"),
+        ("archives/layout.rs", "fn of(it: &serde_json::Value) {}"),
     ] {
         assert_eq!(breaches(file, line).len(), 1, "{file}: {line}: {:?}", breaches(file, line));
     }
@@ -127,12 +137,12 @@ fn right_arrows_are_left_alone() {
         ("main.rs", "use s3_backup_agent::{cli, session::serve};"),
         ("cli/serve.rs", "use crate::session::serve;"),
         ("cli/mod.rs", "use crate::demo::server::EmbeddedServer;\nuse crate::ops::Target;"),
-        ("ops/upload.rs", "use crate::{Code, Error, Result};\nuse crate::store::Store;"),
+        ("ops/upload.rs", "use crate::{Code, Error, Result};\nuse crate::archives::Store;"),
         ("s3/object.rs", "use super::error::translate;\nuse crate::error::Code;"),
-        ("s3/error/rules.rs", "use super::super::http::StallFault;"),
-        ("store/mod.rs", "// As crate::session says.\nuse crate::s3::Bucket;"),
+        ("s3/error/rules.rs", "use super::super::answers::AnswerFault;"),
+        ("archives/mod.rs", "// As crate::session says.\nuse crate::s3::Bucket;"),
         ("ops/mod.rs", "#[cfg(test)]\nmod tests {\n    use crate::demo::host::Host;\n}"),
-        ("store/metadata.rs", "use serde_json::{Map, Value};"),
+        ("archives/metadata.rs", "use serde_json::{Map, Value};"),
         ("ops/mod.rs", "let text = serde_json::to_string(&it);"),
     ] {
         assert_eq!(breaches(file, line), Vec::<String>::new(), "{file}: {line}");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use s3_backup_agent::s3::fuzzing::put_server_in_place;
+use s3_backup_agent::net::fuzzing::put_server_in_place;
 use tokio::time::timeout;
 
 use crate::plan::{Plan, operations};

@@ -12,7 +12,7 @@ mod storage;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use s3_backup_agent::s3::fuzzing::put_in_place;
+use s3_backup_agent::net::fuzzing::put_in_place;
 
 use crate::player::Player;
 use crate::script::Script;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use s3_backup_agent::s3::fuzzing::{Answering, Storage};
+use s3_backup_agent::net::fuzzing::{Answering, Storage};
 use sha2::{Digest, Sha256};
 use url::Url;
 

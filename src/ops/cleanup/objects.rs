@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{AT_ONCE, Cleanup};
+use crate::archives::erase::{Fate, Why, idle_since};
+use crate::archives::layout::Half;
 use crate::error::{Code, Result};
 use crate::ops::Target;
 use crate::protocol::{CheckError, CleanupItem, CleanupItemKind, CleanupItemStatus};
 use crate::s3::ObjectInfo;
-use crate::store::erase::{Fate, Why, idle_since};
-use crate::store::layout::Half;
 
 /// The halves of one backup that are there.
 #[derive(Default)]

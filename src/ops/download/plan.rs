@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::blocks::Filled;
+use crate::archives::metadata::Digests;
+use crate::buffer_pool::Filled;
 use crate::config::DEFAULT_PART_SIZE;
 use crate::error::{Code, Error, Result};
 use crate::ops::outage::Outage;
 use crate::s3::{Bucket, ObjectInfo, PartDigest};
-use crate::store::metadata::Digests;
 
 /// The pieces of one download.
 pub(in crate::ops) struct Plan {
@@ -92,7 +92,7 @@ impl Plan {
         mut content: Filled,
     ) -> Result<Vec<Bytes>> {
         #[cfg(feature = "demo")]
-        crate::fault::trip("piece");
+        crate::fault_injection::trip("piece");
         let number = self.first() + index;
         let range = self.range(number);
         let Some(digests) = &self.digests else {

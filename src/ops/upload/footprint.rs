@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::Commit;
 use super::parts::Sent;
 use super::resume::{Kept, Ledger};
+use crate::archives::Reserved;
 use crate::error::{CleanupOutcome, Code, Error, Result};
 use crate::journal::{Beginning, Record, Resumable};
 use crate::ops::cancel::PATIENCE;
@@ -20,7 +21,6 @@ use crate::ops::outage::Outage;
 use crate::ops::{Target, leftovers, tend};
 use crate::protocol::UploadResult;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
-use crate::store::Reserved;
 
 /// Time for an object that is on its way to arrive before it is cut off.
 const GRACE: Duration = Duration::from_secs(3);

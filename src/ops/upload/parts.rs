@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::footprint::Footprint;
 use super::resume::Ledger;
 use super::{Source, Upload as Request};
+use crate::archives::metadata::Digests;
 use crate::config::{LiveLimits, MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
 use crate::ops::lanes::Lanes;
@@ -17,7 +18,6 @@ use crate::ops::outage::Outage;
 use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::s3::{Bucket, Part, PartDigest, Payload, Stored, Upload};
-use crate::store::metadata::Digests;
 
 /// From this many bytes on an archive is sent in parts.
 pub(super) const THRESHOLD: u64 = 20 * MIB;
@@ -115,7 +115,7 @@ impl Archive<'_> {
             }
         }
         #[cfg(feature = "demo")]
-        crate::fault::trip("end of the stream");
+        crate::fault_injection::trip("end of the stream");
         check_not_shorter(request, seen)?;
         self.progress.expect(Some(seen));
         self.progress.wait_for(Some(Waiting::Remote));
@@ -202,7 +202,7 @@ impl Archive<'_> {
         let (upload, outage, ledger) = (upload.clone(), self.outage.clone(), ledger.clone());
         sending.tasks.spawn(async move {
             #[cfg(feature = "demo")]
-            crate::fault::trip("part");
+            crate::fault_injection::trip("part");
             let payload = Payload::hashed_aside(part).await;
             let begun = Instant::now();
             let stored = ledger.send(&upload, number, &payload, &outage).await;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
+use crate::archives::layout::Half;
 use crate::error::{Code, Error, Kind, Result};
 use crate::journal::{Record, Resumable, StoredPart};
 use crate::ops::outage::Outage;
 use crate::ops::{Target, leftovers};
 use crate::s3::{ListedPart, Part, Payload, Upload, same_tag};
-use crate::store::layout::Half;
 
 /// What is still there of an earlier upload of the same backup.
 pub(super) struct Kept {

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use super::doubts::{Doubts, doubts};
 use super::ladder::{Found, Ladder, Rung};
+use crate::archives::Layout;
+use crate::archives::layout::Half;
 use crate::config::{AddressingStyle, TargetConfig};
 use crate::error::{Code, Error, Result};
+use crate::net::{Probe, ServerInfo};
 use crate::ops::Cancel;
 use crate::ops::elsewhere::look_around;
-use crate::s3::{Bucket, Greeting, Onward, Operation, Page, Reach, clock_skew};
-use crate::store::Layout;
-use crate::store::layout::Half;
+use crate::s3::{Bucket, Onward, Operation, Page, clock_skew, listing_address};
 
 /// Difference of the clocks that is worth a word, in seconds.
 const NOTABLE_SKEW: i64 = 60;
@@ -20,7 +21,7 @@ const NOTABLE_SKEW: i64 = 60;
 pub(super) struct Access {
     pub(super) config: TargetConfig,
     pub(super) bucket: Bucket,
-    pub(super) greeting: Option<Greeting>,
+    pub(super) greeting: Option<ServerInfo>,
     pub(super) ladder: Ladder,
     doubts: Doubts,
     failure: Option<(Rung, Error)>,
@@ -36,7 +37,7 @@ impl Access {
         layout: &Layout,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let reach = Reach::new(&config, layout.folder())?;
+        let probe = Probe::new(&config, &listing_address(&config, layout.folder()))?;
         let mut access = Self {
             bucket: Bucket::for_probing(&config)?,
             doubts: doubts(&config),
@@ -49,7 +50,7 @@ impl Access {
         let arrived = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
-            arrived = access.climb(&reach, layout) => arrived,
+            arrived = access.climb(&probe, layout) => arrived,
         };
         access.failure = arrived.err();
         access.ladder.skip_to(Rung::List);
@@ -70,18 +71,18 @@ impl Access {
         }
     }
 
-    async fn climb(&mut self, reach: &Reach, layout: &Layout) -> Result<(), (Rung, Error)> {
+    async fn climb(&mut self, probe: &Probe, layout: &Layout) -> Result<(), (Rung, Error)> {
         let ladder = &mut self.ladder;
         let settings = self.doubts.found(&self.config);
         let start = Instant::now();
         ladder.note(Rung::Config, Ok(settings), start).map_err(at(Rung::Config))?;
         ladder
-            .climb(Rung::Dns, async { reach.resolve().await.map(Found::that) })
+            .climb(Rung::Dns, async { probe.resolve().await.map(Found::that) })
             .await
             .map_err(at(Rung::Dns))?;
         let connected = async {
-            reach.connect().await?;
-            Ok(match reach.proxy() {
+            probe.connect().await?;
+            Ok(match probe.proxy() {
                 Some(proxy) => Found::that(format!("through the proxy {proxy}")),
                 None => Found::nothing(),
             })
@@ -91,7 +92,7 @@ impl Access {
             if self.config.endpoint.scheme() != "https" {
                 return Ok(Found::no_matter("http: whoever is on the way can read along"));
             }
-            reach.secure().await?;
+            probe.secure().await?;
             Ok(match self.config.verify_tls {
                 true => Found::nothing(),
                 false => Found::warning("the certificate is not checked"),
@@ -99,7 +100,7 @@ impl Access {
         };
         ladder.climb(Rung::Tls, secured).await.map_err(at(Rung::Tls))?;
         let start = Instant::now();
-        match reach.greet().await {
+        match probe.greet().await {
             Ok(greeting) => self.greeting = Some(greeting),
             // What the signed request meets counts; a service may have no words for strangers.
             Err(error) => tracing::debug!(%error, "no answer to a first question"),

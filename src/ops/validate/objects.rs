@@ -8,15 +8,15 @@ use bytes::Bytes;
 
 use super::ladder::{Found, Ladder, Rung};
 use super::{PAUSE, may_pass};
-use crate::blocks::Filled;
+use crate::archives::Layout;
+use crate::archives::erase::probe;
+use crate::buffer_pool::Filled;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::{Cancel, Target, leftovers};
 use crate::s3::{
     Bucket, Conditional, ObjectInfo, Onward, Operation, Part, Payload, Stored, Upload, Write,
 };
-use crate::store::Layout;
-use crate::store::erase::probe;
 
 /// Content of the object that is written and read back.
 const PROBE: &[u8] = b"This object was written to test the storage and can be deleted.\n";

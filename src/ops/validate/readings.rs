@@ -1,10 +1,10 @@
 //! Other readings of an endpoint that holds more than a host: a base path, or a bucket.
 
+use crate::archives::Layout;
 use crate::config::{Location, TargetConfig};
 use crate::error::Error;
 use crate::ops::Cancel;
 use crate::s3::Bucket;
-use crate::store::Layout;
 
 /// Readings that are tried; each costs a request.
 const MOST: usize = 2;

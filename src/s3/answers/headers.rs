@@ -4,8 +4,8 @@
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use crate::platform::now;
 use crate::s3::bounds::{MEMBER, SKEW};
-use crate::system::now;
 
 /// The only member of the metadata of objects that is read.
 const MARK_HEADER: &str = concat!("x-amz-meta-", env!("CARGO_PKG_NAME"));

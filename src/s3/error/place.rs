@@ -10,7 +10,7 @@ use super::rules::Rules;
 use super::{Context, Operation};
 use crate::error::text::quoted;
 use crate::error::{Code, Error};
-use crate::system::now;
+use crate::platform::now;
 
 /// Difference of the clocks from which storages refuse, 15 minutes.
 const MOST_SKEW: u64 = 900;
@@ -32,7 +32,7 @@ impl Rules<'_> {
         let Context { endpoint, .. } = self.context;
         let status = self.status();
         if status == 407 {
-            return Some(super::proxy_wants_login(endpoint));
+            return Some(crate::net::proxy_wants_login(endpoint));
         }
         let invalid = |reason: &'static str, message: String| {
             Some(

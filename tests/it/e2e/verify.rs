@@ -1,8 +1,8 @@
 //! Whatever happens to what is stored: `backup.verify` names it, and no download ends well.
 
+use s3_backup_agent::archives::metadata::Digests;
 use s3_backup_agent::demo::host::{Event, Host};
 use s3_backup_agent::s3::PartDigest;
-use s3_backup_agent::store::metadata::Digests;
 use serde_json::{Value, json};
 
 use super::{code, connect, connect_with, fetch, ids, store};

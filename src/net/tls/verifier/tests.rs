@@ -6,9 +6,9 @@ use std::time::Duration;
 use rustls::crypto::ring;
 
 use super::*;
-use crate::s3::error::find;
-use crate::s3::tls::read_pem;
-use crate::s3::tls::refusal::UntrustedCertificate;
+use crate::net::find;
+use crate::net::tls::read_pem;
+use crate::net::tls::refusal::UntrustedCertificate;
 
 const CA: &str = "\
 -----BEGIN CERTIFICATE-----

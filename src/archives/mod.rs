@@ -7,11 +7,11 @@
 
 pub mod backup_json;
 mod changes;
-mod documents;
 pub mod erase;
 pub mod layout;
 mod listing;
 pub mod metadata;
+mod metadata_cache;
 mod names;
 mod pages;
 
@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 use futures_util::Stream;
 use moka::future::Cache;
 
-use self::documents::{Documents, Summary};
 pub use self::layout::Layout;
 pub use self::listing::{Entry, Listing};
 use self::metadata::{Digests, Document};
+use self::metadata_cache::{MetadataCache, Summary};
 pub use self::names::{Reserved, ended};
 use crate::config::{LiveLimits, TargetConfig};
 use crate::error::{Code, Error, Result};
@@ -69,7 +69,7 @@ pub struct Store {
     last: Mutex<Option<Last>>,
     /// Grows with every change of ours, so that a listing begun before it is never kept as newer.
     generation: Arc<AtomicU64>,
-    documents: Documents,
+    documents: MetadataCache,
     /// The place itself, wherever a store of it comes from.
     place: Arc<str>,
     limits: LiveLimits,
@@ -87,7 +87,7 @@ impl Store {
         let place: Arc<str> = format!("{endpoint} {bucket} {}", layout.folder()).into();
         let generation = changes::of(&place);
         Ok(Self {
-            documents: Documents::new(&place, kept, config.limits.clone()),
+            documents: MetadataCache::new(&place, kept, config.limits.clone()),
             place,
             limits: config.limits.clone(),
             bucket: Bucket::new(config)?,

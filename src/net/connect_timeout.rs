@@ -8,17 +8,16 @@ use std::time::Duration;
 use http::Uri;
 use tower_service::Service;
 
-use super::BoxError;
-use super::faults::OpeningFault;
+use super::faults::{BoxError, ConnectTimedOut};
 
 /// More than name resolution, TCP and a proxy may take, and less than a request waits.
-const OPENING_LIMIT: Duration = Duration::from_secs(50);
+const LIMIT: Duration = Duration::from_secs(50);
 
 /// A connector whose connections are ready in time, or not at all.
 #[derive(Clone)]
-pub(super) struct InTime<C>(pub(super) C);
+pub(super) struct ConnectTimeout<C>(pub(super) C);
 
-impl<C> Service<Uri> for InTime<C>
+impl<C> Service<Uri> for ConnectTimeout<C>
 where
     C: Service<Uri, Error = BoxError>,
     C::Future: Send + 'static,
@@ -32,9 +31,9 @@ where
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let opening = tokio::time::timeout(OPENING_LIMIT, self.0.call(destination));
+        let opening = tokio::time::timeout(LIMIT, self.0.call(destination));
         Box::pin(async move {
-            opening.await.unwrap_or_else(|_| Err(OpeningFault { limit: OPENING_LIMIT }.into()))
+            opening.await.unwrap_or_else(|_| Err(ConnectTimedOut { limit: LIMIT }.into()))
         })
     }
 }

@@ -5,8 +5,8 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 
 use super::*;
 use crate::config::{Limits, LimitsUpdate};
-use crate::s3::http::BoxError;
-use crate::s3::http::stall::Limited;
+use crate::net::faults::BoxError;
+use crate::net::stall::Limited;
 
 const RATE: u64 = 65_536;
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,25 +25,25 @@ fn frames(count: usize, length: usize) -> StreamBody<Frames> {
     StreamBody::new(some(count, length))
 }
 
-fn paced(body: StreamBody<Frames>, pacer: &Pacer) -> Paced<StreamBody<Frames>> {
-    Paced::new(body, pacer.clone(), Activity::new())
+fn limited(body: StreamBody<Frames>, limiter: &RateLimiter) -> RateLimited<StreamBody<Frames>> {
+    RateLimited::new(body, limiter.clone(), Activity::new())
 }
 
-fn with(rate: Option<u64>) -> Pacer {
+fn with(rate: Option<u64>) -> RateLimiter {
     let (memory_budget, concurrency) = (0, 1);
     let bandwidth_limit = rate;
     let limits = Limits { memory_budget, concurrency, bandwidth_limit };
-    Pacer::new(LiveLimits::new(limits))
+    RateLimiter::new(LiveLimits::new(limits))
 }
 
-fn change(pacer: &Pacer, rate: Option<u64>) {
+fn change(limiter: &RateLimiter, rate: Option<u64>) {
     let bandwidth_limit = Some(rate);
     let change = LimitsUpdate { bandwidth_limit, ..LimitsUpdate::default() };
-    pacer.limits.change(change, |_| ()).unwrap();
+    limiter.limits.change(change, |_| ()).unwrap();
 }
 
 /// Reads a body to its end; when each of its frames came, since `start`.
-async fn arrivals(mut body: Paced<StreamBody<Frames>>, start: Instant) -> Vec<Duration> {
+async fn arrivals(mut body: RateLimited<StreamBody<Frames>>, start: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     while let Some(frame) = body.frame().await {
         frame.unwrap();
@@ -55,23 +55,23 @@ async fn arrivals(mut body: Paced<StreamBody<Frames>>, start: Instant) -> Vec<Du
 #[tokio::test(start_paused = true)]
 async fn frames_of_one_body_pass_at_the_rate() {
     let start = Instant::now();
-    let times = arrivals(paced(frames(4, FRAME / 2), &with(Some(RATE))), start).await;
+    let times = arrivals(limited(frames(4, FRAME / 2), &with(Some(RATE))), start).await;
     assert_eq!(times, [0, 500, 1000, 1500].map(Duration::from_millis));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_large_frame_keeps_those_behind_it_waiting() {
     let start = Instant::now();
-    let pacer = with(Some(RATE));
-    arrivals(paced(frames(1, FRAME * 30), &pacer), start).await;
-    assert_eq!(arrivals(paced(frames(1, 1), &pacer), start).await, [SECOND * 30]);
+    let limiter = with(Some(RATE));
+    arrivals(limited(frames(1, FRAME * 30), &limiter), start).await;
+    assert_eq!(arrivals(limited(frames(1, 1), &limiter), start).await, [SECOND * 30]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn bodies_share_one_rate_and_take_turns() {
     let start = Instant::now();
-    let pacer = with(Some(RATE));
-    let all = join_all((0..3).map(|_| arrivals(paced(frames(4, FRAME), &pacer), start))).await;
+    let limiter = with(Some(RATE));
+    let all = join_all((0..3).map(|_| arrivals(limited(frames(4, FRAME), &limiter), start))).await;
     let mut in_line: Vec<_> = all.iter().flatten().copied().collect();
     in_line.sort_unstable();
     assert_eq!(in_line, (0..12).map(|second| SECOND * second).collect::<Vec<_>>());
@@ -83,52 +83,52 @@ async fn bodies_share_one_rate_and_take_turns() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_line_makes_up_for_little() {
-    let pacer = with(Some(64_000));
+    let limiter = with(Some(64_000));
     tokio::time::sleep(LIMIT).await;
     let start = Instant::now();
     // Each takes 50 ms.
-    let times = arrivals(paced(frames(6, 3200), &pacer), start).await;
+    let times = arrivals(limited(frames(6, 3200), &limiter), start).await;
     assert_eq!(times, [0, 0, 0, 50, 100, 150].map(Duration::from_millis));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_takes_no_time_from_others() {
     let start = Instant::now();
-    let pacer = with(Some(RATE));
-    arrivals(paced(frames(1, FRAME), &pacer), start).await;
-    let mut given_up: Vec<_> = (0..50).map(|_| paced(frames(1, FRAME), &pacer)).collect();
+    let limiter = with(Some(RATE));
+    arrivals(limited(frames(1, FRAME), &limiter), start).await;
+    let mut given_up: Vec<_> = (0..50).map(|_| limited(frames(1, FRAME), &limiter)).collect();
     for body in &mut given_up {
         assert!(body.frame().now_or_never().is_none());
     }
     drop(given_up);
-    assert_eq!(arrivals(paced(frames(1, FRAME), &pacer), start).await, [SECOND]);
+    assert_eq!(arrivals(limited(frames(1, FRAME), &limiter), start).await, [SECOND]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_stuck_holds_nobody_up() {
     let start = Instant::now();
-    let pacer = with(Some(RATE));
-    arrivals(paced(frames(1, FRAME), &pacer), start).await;
-    let mut stuck = paced(frames(1, FRAME), &pacer);
+    let limiter = with(Some(RATE));
+    arrivals(limited(frames(1, FRAME), &limiter), start).await;
+    let mut stuck = limited(frames(1, FRAME), &limiter);
     // In line by now, and never looked at again.
     assert!(stuck.frame().now_or_never().is_none());
-    let times = arrivals(paced(frames(2, FRAME), &pacer), start).await;
+    let times = arrivals(limited(frames(2, FRAME), &limiter), start).await;
     assert_eq!(times, [SECOND * 2, SECOND * 3]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_limit_nothing_waits() {
     let start = Instant::now();
-    let body = Paced::new(frames(1000, FRAME), with(None), Activity::new());
+    let body = RateLimited::new(frames(1000, FRAME), with(None), Activity::new());
     assert_eq!(arrivals(body, start).await, [Duration::ZERO; 1000]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_waits_still_counts() {
-    let pacer = with(Some(RATE));
-    arrivals(paced(frames(1, FRAME), &pacer), Instant::now()).await;
+    let limiter = with(Some(RATE));
+    arrivals(limited(frames(1, FRAME), &limiter), Instant::now()).await;
     let whole = Full::new(Bytes::from_static(b"the last frame"));
-    let mut body = Paced::new(whole, pacer, Activity::new());
+    let mut body = RateLimited::new(whole, limiter, Activity::new());
     assert!(poll!(body.frame()).is_pending());
     assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(14)));
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 14);
@@ -138,10 +138,10 @@ async fn a_frame_that_waits_still_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_request_is_not_given_up_while_it_waits_for_its_turn() {
     let start = Instant::now();
-    let pacer = with(Some(RATE));
-    arrivals(paced(frames(1, FRAME * 300), &pacer), start).await;
+    let limiter = with(Some(RATE));
+    arrivals(limited(frames(1, FRAME * 300), &limiter), start).await;
     let activity = Activity::new();
-    let mut body = Paced::new(frames(2, FRAME * 300), pacer, activity.clone());
+    let mut body = RateLimited::new(frames(2, FRAME * 300), limiter, activity.clone());
     let sending = async {
         while body.frame().await.is_some() {}
         // The storage never answers.
@@ -153,10 +153,10 @@ async fn a_request_is_not_given_up_while_it_waits_for_its_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn the_clock_of_a_request_goes_on_when_its_body_is_dropped() {
-    let pacer = with(Some(RATE));
-    arrivals(paced(frames(1, FRAME * 300), &pacer), Instant::now()).await;
+    let limiter = with(Some(RATE));
+    arrivals(limited(frames(1, FRAME * 300), &limiter), Instant::now()).await;
     let activity = Activity::new();
-    let mut body = Paced::new(frames(1, FRAME), pacer, activity.clone());
+    let mut body = RateLimited::new(frames(1, FRAME), limiter, activity.clone());
     assert!(body.frame().now_or_never().is_none());
     drop(body);
     let start = Instant::now();
@@ -167,10 +167,10 @@ async fn the_clock_of_a_request_goes_on_when_its_body_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_silent_only_while_the_storage_is() {
     let start = Instant::now();
-    let pacer = with(Some(RATE));
+    let limiter = with(Some(RATE));
     let silent_in_the_end = some(3 * 300, FRAME).chain(stream::pending());
     let body = Limited::new(StreamBody::new(silent_in_the_end.boxed()), LIMIT);
-    let mut body = Paced::new(body, pacer, Activity::new());
+    let mut body = RateLimited::new(body, limiter, Activity::new());
     for _ in 0..3 * 300 {
         body.frame().await.unwrap().unwrap();
     }
@@ -188,11 +188,11 @@ async fn who_waits_follows_a_change() {
         (None, Duration::from_secs(60)),
     ] {
         let start = Instant::now();
-        let pacer = with(Some(RATE));
-        pacer.line_up(LONG).use_up();
-        let waiting = tokio::spawn(arrivals(paced(frames(2, FRAME), &pacer), start));
+        let limiter = with(Some(RATE));
+        limiter.line_up(LONG).use_up();
+        let waiting = tokio::spawn(arrivals(limited(frames(2, FRAME), &limiter), start));
         tokio::time::sleep(SECOND * 60).await;
-        change(&pacer, rate);
+        change(&limiter, rate);
         let times = waiting.await.unwrap();
         let late = times[0] - expected;
         assert!(late <= LOOK, "{rate:?}: {times:?}");
@@ -202,11 +202,11 @@ async fn who_waits_follows_a_change() {
 #[tokio::test(start_paused = true)]
 async fn a_lower_rate_holds_back_who_waits() {
     let start = Instant::now();
-    let pacer = with(Some(RATE * 4));
-    pacer.line_up(FRAME * 40).use_up();
-    let waiting = tokio::spawn(arrivals(paced(frames(3, FRAME), &pacer), start));
+    let limiter = with(Some(RATE * 4));
+    limiter.line_up(FRAME * 40).use_up();
+    let waiting = tokio::spawn(arrivals(limited(frames(3, FRAME), &limiter), start));
     tokio::time::sleep(SECOND * 5).await;
-    change(&pacer, Some(RATE));
+    change(&limiter, Some(RATE));
     let times = waiting.await.unwrap();
     // It is noticed a little later, and until then more has passed.
     let early = SECOND * 25 - times[0];
@@ -217,28 +217,28 @@ async fn a_lower_rate_holds_back_who_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_comes_back_begins_anew() {
     let start = Instant::now();
-    let pacer = with(Some(RATE));
-    pacer.line_up(FRAME * 3600).use_up();
-    let mut before = paced(frames(1, FRAME), &pacer);
-    let mut given_up = paced(frames(1, FRAME), &pacer);
+    let limiter = with(Some(RATE));
+    limiter.line_up(FRAME * 3600).use_up();
+    let mut before = limited(frames(1, FRAME), &limiter);
+    let mut given_up = limited(frames(1, FRAME), &limiter);
     assert!(poll!(before.frame()).is_pending() && poll!(given_up.frame()).is_pending());
-    change(&pacer, None);
-    assert_eq!(arrivals(paced(frames(9, FRAME), &pacer), start).await, [Duration::ZERO; 9]);
-    change(&pacer, Some(RATE));
-    let times = arrivals(paced(frames(3, FRAME), &pacer), start).await;
+    change(&limiter, None);
+    assert_eq!(arrivals(limited(frames(9, FRAME), &limiter), start).await, [Duration::ZERO; 9]);
+    change(&limiter, Some(RATE));
+    let times = arrivals(limited(frames(3, FRAME), &limiter), start).await;
     assert_eq!(times, [0, 1, 2].map(|second| SECOND * second));
     // What was in line when there was no limit passes, or is given up, at nobody's cost.
     assert!(before.frame().now_or_never().is_some());
     drop(given_up);
-    assert_eq!(arrivals(paced(frames(1, FRAME), &pacer), start).await, [SECOND * 3]);
+    assert_eq!(arrivals(limited(frames(1, FRAME), &limiter), start).await, [SECOND * 3]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_in_one_go_passes_in_pieces() {
-    let pacer = with(None);
-    let mut body = paced(frames(2, FRAME * 3 - 1), &pacer);
+    let limiter = with(None);
+    let mut body = limited(frames(2, FRAME * 3 - 1), &limiter);
     assert_eq!(body.frame().await.unwrap().unwrap().data_ref().unwrap().len(), FRAME * 3 - 1);
-    change(&pacer, Some(RATE));
+    change(&limiter, Some(RATE));
     let start = Instant::now();
     assert!(!body.is_end_stream());
     let mut lengths = Vec::new();
@@ -247,7 +247,7 @@ async fn what_was_read_in_one_go_passes_in_pieces() {
     }
     assert_eq!(lengths, [(FRAME, Duration::ZERO), (FRAME, SECOND), (FRAME - 1, SECOND * 2)]);
     let whole = Full::new(Bytes::from(vec![7; FRAME + 1]));
-    let mut body = Paced::new(whole, pacer, Activity::new());
+    let mut body = RateLimited::new(whole, limiter, Activity::new());
     body.frame().await.unwrap().unwrap();
     assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(1)));
 }

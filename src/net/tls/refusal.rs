@@ -18,17 +18,17 @@ const SHORTEST_RSA_KEY: usize = 2048;
 /// A certificate that was refused, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("the certificate is not trusted ({problem:?})")]
-pub(in crate::s3) struct UntrustedCertificate {
-    pub(in crate::s3) problem: Problem,
-    pub(in crate::s3) subject: String,
-    pub(in crate::s3) issuer: String,
+pub(crate) struct UntrustedCertificate {
+    pub(crate) problem: Problem,
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
     /// Fingerprint: SHA-256 over the DER form, lower-case hex.
-    pub(in crate::s3) sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// What is wrong with a certificate. Times are seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::s3) enum Problem {
+pub(crate) enum Problem {
     UnknownIssuer,
     /// An authority with the name of one that is known, but not its key.
     OtherKey,
@@ -62,7 +62,7 @@ pub(in crate::s3) enum Problem {
 
 impl Problem {
     /// The detail `reason` of `tls_untrusted`.
-    pub(in crate::s3) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::UnknownIssuer | Self::OtherKey => "unknown_issuer",
             Self::SelfSigned => "self_signed",

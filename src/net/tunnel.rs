@@ -8,8 +8,7 @@ use std::task::Poll;
 use http::{HeaderValue, StatusCode};
 use hyper::rt::{Read, ReadBuf, Write};
 
-use super::BoxError;
-use super::faults::ProxyProblem;
+use super::faults::{BoxError, ProxyProblem};
 
 /// Most bytes of what a proxy answers before the tunnel stands.
 const ANSWER_LIMIT: usize = 64 << 10;

@@ -7,17 +7,15 @@ use hyper_util::client::legacy::Error as PoolError;
 use rustls::{AlertDescription, InvalidMessage};
 
 use super::certificate::{of_proxy, untrusted};
-use super::find;
-use crate::error::{Code, Error};
-use crate::s3::http::{
-    DnsFault, NotHttp, NotTls, OpeningFault, ProxyFault, ProxyProblem, StallFault,
+use super::faults::{
+    BoxError, ConnectTimedOut, DnsFault, NotHttp, NotTls, ProxyFault, ProxyProblem, find,
 };
-use crate::s3::tls::UntrustedCertificate;
-
-type Source = Box<dyn StdError + Send + Sync>;
+use super::stall::StallFault;
+use super::tls::UntrustedCertificate;
+use crate::error::{Code, Error};
 
 /// Translates a broken connection.
-pub(in crate::s3) fn broken(endpoint: &str, what: &str, source: Source) -> Error {
+pub(crate) fn broken(endpoint: &str, what: &str, source: BoxError) -> Error {
     if let Some(error) = on_the_way(endpoint, source.as_ref()) {
         return error.source(source);
     }
@@ -50,7 +48,7 @@ pub(in crate::s3) fn broken(endpoint: &str, what: &str, source: Source) -> Error
 }
 
 /// Translates why there is no connection.
-pub(in crate::s3) fn unreachable(endpoint: &str, source: Source) -> Error {
+pub(crate) fn unreachable(endpoint: &str, source: BoxError) -> Error {
     if let Some(error) = on_the_way(endpoint, source.as_ref()) {
         return error.source(source);
     }
@@ -75,7 +73,7 @@ fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error
     if let Some(fault) = find::<NotTls>(source) {
         return Some(not_tls(endpoint, fault));
     }
-    if let Some(fault) = find::<OpeningFault>(source) {
+    if let Some(fault) = find::<ConnectTimedOut>(source) {
         let seconds = fault.limit.as_secs();
         let message = format!(
             "the connection to {endpoint} was not ready after {seconds} seconds: check host and \
@@ -155,7 +153,7 @@ fn no_way_to_proxy(endpoint: &str, fault: &ProxyFault) -> String {
 }
 
 /// To a request that a proxy forwards.
-pub(super) fn proxy_wants_login(endpoint: &str) -> Error {
+pub(crate) fn proxy_wants_login(endpoint: &str) -> Error {
     wants_login(endpoint, "HTTPS_PROXY or HTTP_PROXY")
 }
 
@@ -167,7 +165,7 @@ fn wants_login(endpoint: &str, variable: &str) -> Error {
     Error::new(Code::CannotConnect, message).detail("stage", "proxy")
 }
 
-fn not_connected(endpoint: &str, source: Source) -> Error {
+fn not_connected(endpoint: &str, source: BoxError) -> Error {
     let io = find::<std::io::Error>(source.as_ref());
     let reason = match io.map(std::io::Error::kind) {
         Some(ErrorKind::ConnectionRefused) => {

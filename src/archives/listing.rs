@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::documents::Summary;
 use super::layout::{Half, Layout};
+use super::metadata_cache::Summary;
 use super::pages::pages;
 use super::{Store, most_bytes};
 use crate::error::{Code, Error, Kind, Result};

@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use super::http::BoxError;
+use super::faults::BoxError;
 
 /// What a storage says to a request, or how the connection to it breaks.
 pub type Answering =
@@ -126,7 +126,7 @@ pub(super) fn is_in_place() -> bool {
 }
 
 /// The client of the storage that was put in place of the network.
-pub(super) fn client() -> Option<SharedHttpClient> {
+pub(crate) fn client() -> Option<SharedHttpClient> {
     let storage = IN_PLACE.read().unwrap_or_else(PoisonError::into_inner).clone()?;
     Some(SharedHttpClient::new(Client(storage)))
 }

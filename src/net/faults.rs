@@ -1,60 +1,59 @@
 //! Faults on the way to a server, as types that the translation of errors looks for.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::proxy::SocksV5;
-use tower_service::Service;
-
-use super::BoxError;
 use super::proxy::Proxy;
-use super::route::{Resolver, TcpConnector};
+
+/// The cause of a fault.
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A host name that could not be resolved.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot find the host {host}")]
-pub(in crate::s3) struct DnsFault {
-    pub(in crate::s3) host: String,
+pub(crate) struct DnsFault {
+    pub(crate) host: String,
     pub(super) source: BoxError,
 }
 
 /// A server sent something else than TLS where TLS was begun.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not TLS")]
-pub(in crate::s3) struct NotTls {
+pub(crate) struct NotTls {
     /// Whether the bytes begin as those of an HTTP/1 answer do.
-    pub(in crate::s3) is_http: bool,
+    pub(crate) is_http: bool,
 }
 
 /// A server sent something else than HTTP/1 where that was asked for.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not HTTP/1")]
-pub(in crate::s3) struct NotHttp {
+pub(crate) struct NotHttp {
     /// Whether the bytes begin as those of TLS do.
-    pub(in crate::s3) is_tls: bool,
+    pub(crate) is_tls: bool,
 }
 
 /// No connection was ready within `limit`, the proxy's part and TLS included.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {} seconds", limit.as_secs())]
-pub(in crate::s3) struct OpeningFault {
-    pub(in crate::s3) limit: Duration,
+pub(crate) struct ConnectTimedOut {
+    pub(crate) limit: Duration,
 }
 
 /// A proxy that did not lead to the server.
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy {proxy} failed: {problem:?}")]
-pub(in crate::s3) struct ProxyFault {
+pub(crate) struct ProxyFault {
     /// Host and port.
-    pub(in crate::s3) proxy: String,
+    pub(crate) proxy: String,
     /// The environment variable that names it.
-    pub(in crate::s3) variable: &'static str,
-    pub(in crate::s3) problem: ProxyProblem,
+    pub(crate) variable: &'static str,
+    pub(crate) problem: ProxyProblem,
     source: Option<BoxError>,
 }
 
 /// What a proxy did instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::s3) enum ProxyProblem {
+pub(crate) enum ProxyProblem {
     /// There is no connection to the proxy; the source says why.
     Unreachable,
     /// It wants a user name and password, or others than it got.
@@ -93,28 +92,29 @@ impl ProxyFault {
     }
 }
 
-/// Its name is not exported.
-pub(super) type SocksFault = <SocksV5<TcpConnector<Resolver>> as Service<http::Uri>>::Error;
-
-/// The problem that a failed SOCKS5 dialogue stands for, and its cause.
-pub(super) fn of_socks(fault: SocksFault) -> (ProxyProblem, Option<BoxError>) {
-    match fault {
-        SocksFault::Inner(error) => (ProxyProblem::Unreachable, Some(Box::new(error))),
-        SocksFault::Io(error) => (ProxyProblem::Closed, Some(Box::new(error))),
-        SocksFault::V5(answer) => {
-            // Its variants are not exported either.
-            if format!("{answer:?}").starts_with("Auth") {
-                return (ProxyProblem::Login, None);
-            }
-            let status = answer.to_string();
-            let for_good = status == "connection not allowed";
-            (ProxyProblem::Refused { status, for_good }, None)
+/// The first cause of type `T`, looking into the layers that wrap errors without naming them as
+/// their source.
+pub(crate) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
         }
-        SocksFault::DnsFailure
-        | SocksFault::MissingHost
-        | SocksFault::MissingPort
-        | SocksFault::V4(_)
-        | SocksFault::Parsing(_)
-        | SocksFault::Serialize(_) => (ProxyProblem::Garbled, None),
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && let Some(inner) = io.get_ref()
+            && let Some(found) = find::<T>(inner)
+        {
+            return Some(found);
+        }
+        if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(inner))) =
+            error.downcast_ref::<rustls::Error>()
+            && let Some(found) = inner.0.downcast_ref::<T>()
+        {
+            return Some(found);
+        }
+        next = error.source();
     }
+    None
 }

@@ -11,14 +11,19 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::BoxError;
-use crate::s3::bounds::LEAST_BYTES;
+use super::faults::BoxError;
+
+/// Longest silence of the storage, in either direction, before a request is given up.
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Bytes of an object that must arrive within the time limit of a silence.
+const LEAST_BYTES: u64 = 16 << 10;
 
 /// Nothing moved for `limit`.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing moved for {} seconds", limit.as_secs())]
-pub(in crate::s3) struct StallFault {
-    pub(in crate::s3) limit: Duration,
+pub(crate) struct StallFault {
+    pub(crate) limit: Duration,
 }
 
 /// Stands for a moment while nothing can move because we do not let it.

@@ -2,9 +2,9 @@
 
 use chrono::DateTime;
 
+use super::tls::{Problem, UntrustedCertificate};
 use crate::error::{Code, Error};
-use crate::s3::tls::{Problem, UntrustedCertificate};
-use crate::system::now;
+use crate::platform::now;
 
 /// Of the server at `endpoint`.
 pub(super) fn untrusted(endpoint: &str, fault: &UntrustedCertificate) -> Error {

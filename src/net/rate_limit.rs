@@ -15,7 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::stall::{Activity, Held};
 use crate::config::LiveLimits;
-use crate::s3::payload::FRAME;
+
+/// What one write to the socket takes. Small, so that a slow link shows as slow and not as silent.
+pub(crate) const FRAME: usize = 64 << 10;
 
 /// Lost time that is made up for, so that timers that fire late do not lower the speed.
 const CATCH_UP: Duration = Duration::from_millis(100);
@@ -26,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// One direction of a target. Clones are the same line.
 #[derive(Clone)]
-pub(super) struct Pacer {
+pub(super) struct RateLimiter {
     limits: LiveLimits,
     line: Arc<Mutex<Line>>,
 }
@@ -81,7 +83,7 @@ impl Line {
     }
 }
 
-impl Pacer {
+impl RateLimiter {
     /// Keeps to `bandwidth_limit` of `limits`, whatever that is at the time.
     pub(super) fn new(limits: LiveLimits) -> Self {
         let (since, rate) = (Instant::now(), limits.get().bandwidth_limit);
@@ -108,13 +110,13 @@ impl Pacer {
         let (first, ended) = (line.tail, line.ended);
         line.tail = line.tail.saturating_add(bytes);
         drop(line);
-        Place { pacer: self.clone(), first, bytes, ended }
+        Place { limiter: self.clone(), first, bytes, ended }
     }
 }
 
 /// Some bytes in line that belong to one frame, and go back when they are not used.
 struct Place {
-    pacer: Pacer,
+    limiter: RateLimiter,
     first: u64,
     bytes: u64,
     ended: u64,
@@ -123,7 +125,7 @@ struct Place {
 impl Place {
     /// When it is its turn, as things are; none when it is by now.
     fn turn(&self) -> Option<Instant> {
-        let line = self.pacer.line();
+        let line = self.limiter.line();
         let turn = line.turn(self.first).filter(|_| self.ended == line.ended);
         drop(line);
         turn.filter(|turn| *turn > Instant::now())
@@ -136,7 +138,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut line = self.pacer.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = self.limiter.line.lock().unwrap_or_else(PoisonError::into_inner);
         if self.ended == line.ended {
             line.tail = line.tail.saturating_sub(self.bytes).max(line.head);
         }
@@ -144,9 +146,9 @@ impl Drop for Place {
 }
 
 /// A body whose frames pass when it is their turn. While there is no limit they pass at once.
-pub(super) struct Paced<B> {
+pub(super) struct RateLimited<B> {
     body: B,
-    pacer: Pacer,
+    limiter: RateLimiter,
     activity: Activity,
     waiting: Option<Waiting>,
     /// What was read in one go with what passes next.
@@ -161,22 +163,22 @@ struct Waiting {
     _clock: Held,
 }
 
-impl<B> Paced<B> {
+impl<B> RateLimited<B> {
     /// The clock of `activity` stands still while a frame waits.
-    pub(super) fn new(body: B, pacer: Pacer, activity: Activity) -> Self {
-        Self { body, pacer, activity, waiting: None, rest: None }
+    pub(super) fn new(body: B, limiter: RateLimiter, activity: Activity) -> Self {
+        Self { body, limiter, activity, waiting: None, rest: None }
     }
 
     /// As much as may pass at a time: nothing small should wait long behind what was read in one go.
     fn piece(&mut self, mut data: Bytes) -> Frame<Bytes> {
-        if data.len() > FRAME && self.pacer.is_limited() {
+        if data.len() > FRAME && self.limiter.is_limited() {
             self.rest = Some(data.split_off(FRAME));
         }
         Frame::data(data)
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Paced<B> {
+impl<B: Body<Data = Bytes> + Unpin> RateLimited<B> {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if let Some(rest) = self.rest.take() {
             return Poll::Ready(Some(Ok(self.piece(rest))));
@@ -191,7 +193,7 @@ impl<B: Body<Data = Bytes> + Unpin> Paced<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for RateLimited<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -204,7 +206,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
             };
-            let place = self.pacer.line_up(frame.data_ref().map_or(0, Bytes::len));
+            let place = self.limiter.line_up(frame.data_ref().map_or(0, Bytes::len));
             if place.turn().is_none() {
                 place.use_up();
                 return Poll::Ready(Some(Ok(frame)));

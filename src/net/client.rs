@@ -1,23 +1,8 @@
-//! The HTTP client under the SDK: HTTP/1.1 over pooled connections, proxies, a limit on bytes per
-//! second, and time limits that count from the last byte that moved.
+//! The HTTP client: HTTP/1.1 over pooled connections, proxies, a bandwidth limit, and time limits that
+//! count from the last byte that moved.
 //!
 //! HTTP/2 is not offered, because it would put all parts of an upload on one TCP connection.
-//! Faults leave here as types ([`DnsFault`], [`ProxyFault`], [`NotTls`], [`OpeningFault`],
-//! [`StallFault`], [`UntrustedCertificate`]) in the source chain, so that nobody has to read error texts.
-//!
-//! [`UntrustedCertificate`]: super::tls::UntrustedCertificate
 
-mod faults;
-mod opening;
-mod pace;
-mod proxy;
-mod reach;
-mod route;
-mod stall;
-mod stream;
-mod tunnel;
-
-use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -33,21 +18,14 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, Error as PoolError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-pub(super) use self::faults::{DnsFault, NotHttp, NotTls, OpeningFault, ProxyFault, ProxyProblem};
-use self::opening::InTime;
-use self::pace::{Paced, Pacer};
-pub use self::reach::{Greeting, Reach};
-use self::route::Connector;
-pub(super) use self::stall::StallFault;
-use self::stall::{Activity, Limited, Tracked};
+use super::connect_timeout::ConnectTimeout;
+use super::connector::Connector;
+use super::faults::{NotHttp, NotTls, ProxyFault, find};
+use super::rate_limit::{RateLimited, RateLimiter};
+use super::stall::{Activity, Limited, STALL_LIMIT, Tracked};
 use super::tls;
 use crate::config::TargetConfig;
 use crate::error::Result;
-
-pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
-
-/// Longest silence of the storage, in either direction, before a request is given up.
-const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Below the keep-alive of common servers, so that a pooled connection is rarely found dead.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
@@ -64,14 +42,14 @@ const BUFFER_LIMIT: usize = (8 << 10) + (4 << 10) * 100;
 
 /// One connection pool for one target.
 #[derive(Clone)]
-pub(super) struct Pool {
-    client: Client<InTime<HttpsConnector<Connector>>, Tracked<Paced<SdkBody>>>,
+pub(crate) struct Pool {
+    client: Client<ConnectTimeout<HttpsConnector<Connector>>, Tracked<RateLimited<SdkBody>>>,
     proxy_authorization: Option<HeaderValue>,
-    up: Pacer,
-    down: Pacer,
+    up: RateLimiter,
+    down: RateLimiter,
     /// Leads to a server in memory, in place of the network.
     #[cfg(feature = "fuzzing")]
-    memory: Option<Client<super::fuzzing::Dialer, Tracked<Paced<SdkBody>>>>,
+    memory: Option<Client<super::fuzzing::Dialer, Tracked<RateLimited<SdkBody>>>>,
 }
 
 impl fmt::Debug for Pool {
@@ -83,13 +61,13 @@ impl fmt::Debug for Pool {
 impl Pool {
     /// A pool for `config`, through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
     /// `NO_PROXY` name for its endpoint.
-    pub(super) fn new(config: &TargetConfig) -> Result<Self> {
+    pub(crate) fn new(config: &TargetConfig) -> Result<Self> {
         let connector = Connector::new(config)?;
         let https = https_connector(config, connector.clone())?;
         Ok(Self::over(config, &connector, https))
     }
 
-    fn over(
+    pub(super) fn over(
         config: &TargetConfig,
         connector: &Connector,
         https: HttpsConnector<Connector>,
@@ -107,15 +85,15 @@ impl Pool {
         Self {
             #[cfg(feature = "fuzzing")]
             memory: super::fuzzing::dialer().map(|dialer| client.build(dialer)),
-            client: client.build(InTime(https)),
+            client: client.build(ConnectTimeout(https)),
             proxy_authorization,
-            up: Pacer::new(config.limits.clone()),
-            down: Pacer::new(config.limits.clone()),
+            up: RateLimiter::new(config.limits.clone()),
+            down: RateLimiter::new(config.limits.clone()),
         }
     }
 
     /// Sends a request and gives it up when nothing moves for `limit`.
-    async fn send(
+    pub(super) async fn send(
         self,
         mut request: http::Request<SdkBody>,
         limit: Duration,
@@ -125,7 +103,7 @@ impl Pool {
         }
         let activity = Activity::new();
         let request = request.map(|body| {
-            let body = Paced::new(body, self.up, activity.clone());
+            let body = RateLimited::new(body, self.up, activity.clone());
             Tracked { body, activity: activity.clone() }
         });
         #[cfg(feature = "fuzzing")]
@@ -141,12 +119,12 @@ impl Pool {
             .map_err(|stall| ConnectorError::timeout(Box::new(stall)))?
             .map_err(connector_error)?;
         Ok(response.map(|body| {
-            SdkBody::from_body_1_x(Paced::new(Limited::new(body, limit), self.down, activity))
+            SdkBody::from_body_1_x(RateLimited::new(Limited::new(body, limit), self.down, activity))
         }))
     }
 }
 
-fn https_connector(
+pub(super) fn https_connector(
     config: &TargetConfig,
     connector: Connector,
 ) -> Result<HttpsConnector<Connector>> {
@@ -170,7 +148,7 @@ impl HttpClient for Pool {
     ) -> SharedHttpConnector {
         let limit = settings.read_timeout().unwrap_or(STALL_LIMIT);
         #[cfg(feature = "demo")]
-        let limit = crate::fault::hurried(limit);
+        let limit = crate::fault_injection::hurried(limit);
         SharedHttpConnector::new(LimitedPool { pool: self.clone(), limit })
     }
 }
@@ -206,12 +184,12 @@ impl HttpConnector for LimitedPool {
 
 /// What the SDK does not try again: faults that stay until a person changes something.
 fn connector_error(error: PoolError) -> ConnectorError {
-    let stays = super::error::find::<rustls::Error>(&error).is_some_and(|fault| {
+    let stays = find::<rustls::Error>(&error).is_some_and(|fault| {
         matches!(fault, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidMessage(_))
-    }) || super::error::find::<ProxyFault>(&error).is_some_and(ProxyFault::stays)
-        || super::error::find::<NotTls>(&error).is_some()
-        || super::error::find::<NotHttp>(&error).is_some()
-        || super::error::find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse);
+    }) || find::<ProxyFault>(&error).is_some_and(ProxyFault::stays)
+        || find::<NotTls>(&error).is_some()
+        || find::<NotHttp>(&error).is_some()
+        || find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse);
     if stays {
         return ConnectorError::other(Box::new(error), None);
     }

@@ -20,9 +20,9 @@ use super::metadata::{self, Document};
 use super::{MAX_DOCUMENT, most_bytes};
 use crate::config::LiveLimits;
 use crate::error::{Code, Error, Result};
+use crate::platform::{create_own, make_trusted_folder, open_own, trusted_folder, within};
 use crate::protocol::{Backup, MetadataText};
 use crate::s3::{Bucket, ObjectInfo};
-use crate::system::{create_own, make_trusted_folder, open_own, trusted_folder, within};
 
 /// Time to read or write the file.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -130,7 +130,7 @@ fn unreadable(error: serde_json::Error) -> Error {
 
 /// The documents of one place.
 #[derive(Debug)]
-pub(super) struct Documents {
+pub(super) struct MetadataCache {
     known: Mutex<Known>,
     /// Say how many bytes the known ones may take.
     limits: LiveLimits,
@@ -160,7 +160,7 @@ impl Known {
     }
 }
 
-impl Documents {
+impl MetadataCache {
     /// The documents of `place`, which are kept in `folder` too, if there is one. Reads nothing yet.
     pub(super) fn new(place: &str, folder: Option<&Path>, limits: LiveLimits) -> Self {
         let digest = Sha256::digest(place);
@@ -286,7 +286,7 @@ async fn in_time<T: Send + 'static>(
 /// When the file, or its folder, can be of another user, or cannot be read.
 fn read(file: &Path) -> io::Result<Vec<(Identity, Summary)>> {
     #[cfg(feature = "demo")]
-    crate::fault::delay("kept documents");
+    crate::fault_injection::delay("kept documents");
     if !trusted_folder(file.parent().unwrap_or(file))? {
         return Ok(Vec::new());
     }

@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 
 /// One of them. What cannot be parsed has no dates and no rights of an authority; the library refuses it.
 #[derive(Debug)]
-pub(in crate::s3) struct Given {
+pub(crate) struct Given {
     pub(super) der: CertificateDer<'static>,
     /// Seconds since 1970.
     dates: Option<(i64, i64)>,
@@ -57,7 +57,7 @@ pub(super) fn invalid(message: &str) -> Error {
         .detail("field", "ca_certificate")
 }
 
-pub(in crate::s3) fn read_pem(pem: &str) -> Result<Vec<Given>> {
+pub(crate) fn read_pem(pem: &str) -> Result<Vec<Given>> {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
         .map(|der| der.map(Given::new))
         .collect::<std::result::Result<Vec<_>, _>>()

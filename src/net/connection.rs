@@ -26,7 +26,7 @@ const TLS_RECORDS: std::ops::RangeInclusive<u8> = 0x14..=0x17;
 const BURST: usize = 256 << 10;
 
 /// A connection on the route to an endpoint.
-pub(super) struct Routed {
+pub(super) struct Stream {
     io: Hop,
     /// Room for bytes that was filled since others had their turn.
     burst: usize,
@@ -42,7 +42,7 @@ struct Opening {
     filled: usize,
 }
 
-impl Routed {
+impl Stream {
     pub(super) fn new(io: Hop, is_forwarded: bool, expects_tls: bool) -> Self {
         let opening = Opening { expects_tls, bytes: [0; HTTP.len()], filled: 0 };
         Self { io, burst: 0, is_forwarded, opening: Some(opening) }
@@ -81,13 +81,13 @@ fn fault<T>(fault: impl std::error::Error + Send + Sync + 'static) -> Poll<std::
     Poll::Ready(Err(std::io::Error::other(fault)))
 }
 
-impl Connection for Routed {
+impl Connection for Stream {
     fn connected(&self) -> Connected {
         self.io.connected().proxy(self.is_forwarded)
     }
 }
 
-impl hyper::rt::Read for Routed {
+impl hyper::rt::Read for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -111,7 +111,7 @@ impl hyper::rt::Read for Routed {
     }
 }
 
-impl hyper::rt::Write for Routed {
+impl hyper::rt::Write for Stream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

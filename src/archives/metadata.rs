@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Result};
+use crate::platform::now;
 use crate::protocol::{MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata};
 use crate::s3::PartDigest;
-use crate::system::now;
 
 /// Name of our member.
 const OURS: &str = "s3_backup_agent";

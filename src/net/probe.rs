@@ -1,6 +1,6 @@
-//! The way to a storage step by step, to see where it ends: name, connection, TLS, first answer.
+//! Tests the connection to a server step by step: DNS, TCP, TLS, first answer.
 //!
-//! Nothing here is signed, and nothing is tried twice.
+//! Nothing here is signed, and nothing is retried.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use chrono::DateTime;
 use http::Uri;
 use hyper_rustls::HttpsConnector;
 use tower_service::Service;
-use url::Url;
 
-use super::route::{Connector, PROXY_LIMIT, resolve};
-use super::{BoxError, Pool, https_connector};
+use super::client::{Pool, https_connector};
+use super::connector::{Connector, PROXY_LIMIT, resolve};
+use super::error::{broken, unreachable};
+use super::faults::BoxError;
 use crate::config::TargetConfig;
 use crate::error::text::quoted_within;
 use crate::error::{Code, Error, Result};
-use crate::s3::error::{broken, unreachable};
-use crate::system::now;
+use crate::platform::now;
 
 /// Time for each step; a proxy has its own in addition.
 const LIMIT: Duration = Duration::from_secs(15);
 
 fn limit() -> Duration {
     #[cfg(feature = "demo")]
-    return crate::fault::hurried(LIMIT);
+    return crate::fault_injection::hurried(LIMIT);
     #[cfg(not(feature = "demo"))]
     LIMIT
 }
 
-/// The way to one bucket.
-pub struct Reach {
+/// A test of the connection to one server.
+pub struct Probe {
     endpoint: String,
     uri: Uri,
     connector: Connector,
@@ -39,35 +39,27 @@ pub struct Reach {
     pool: Pool,
 }
 
-/// What answers at the end of the way.
+/// What a server says about itself in its first answer.
 #[derive(Clone, Debug)]
-pub struct Greeting {
-    /// What it calls itself.
+pub struct ServerInfo {
+    /// The header `Server`.
     pub server: Option<String>,
     /// Seconds by which the clock of this machine is ahead of its own.
     pub ahead_s: Option<i64>,
 }
 
-impl Reach {
-    /// The way to a folder of the bucket. Does not use the network.
+impl Probe {
+    /// A probe of the server at the endpoint of `config`; `address` is the URL of the request that
+    /// [`greet`](Self::greet) sends. Does not use the network.
     ///
     /// # Errors
-    /// As [`Bucket::new`](crate::s3::Bucket::new).
-    pub fn new(config: &TargetConfig, folder: &str) -> Result<Self> {
+    /// `invalid_config` for certificates and proxies that cannot be used.
+    pub fn new(config: &TargetConfig, address: &str) -> Result<Self> {
         let connector = Connector::new(config)?;
         let endpoint = config.endpoint.as_str().trim_end_matches('/').to_owned();
-        let question = match host_of_bucket(config) {
-            Some(host) => {
-                let port = config.endpoint.port().map(|port| format!(":{port}"));
-                format!("{}://{host}{}/", config.endpoint.scheme(), port.unwrap_or_default())
-            }
-            None => below(&config.endpoint, &config.bucket),
-        };
-        let prefix: String = url::form_urlencoded::byte_serialize(folder.as_bytes()).collect();
-        let uri =
-            format!("{question}?list-type=2&max-keys=1&prefix={prefix}").parse().map_err(|error| {
-                Error::new(Code::Internal, "the endpoint makes no address").source(Box::new(error))
-            });
+        let uri = address.parse().map_err(|error| {
+            Error::new(Code::Internal, "the endpoint makes no address").source(Box::new(error))
+        });
         let https = https_connector(config, connector.clone())?;
         let pool = Pool::over(config, &connector, https.clone());
         Ok(Self { endpoint, uri: uri?, connector, https, pool })
@@ -119,14 +111,14 @@ impl Reach {
         secured.map(|_| ()).map_err(|fault| self.unreachable(fault))
     }
 
-    /// Asks for a listing without saying who we are.
+    /// Sends one unsigned request.
     ///
     /// # Errors
     /// Every code that a broken connection can cause. A refusal is a good answer.
-    pub async fn greet(&self) -> Result<Greeting> {
+    pub async fn greet(&self) -> Result<ServerInfo> {
         #[cfg(feature = "fuzzing")]
-        if crate::s3::fuzzing::client().is_some() {
-            return Ok(Greeting { server: None, ahead_s: None });
+        if super::fuzzing::client().is_some() {
+            return Ok(ServerInfo { server: None, ahead_s: None });
         }
         let request = http::Request::builder().uri(&self.uri).body(SdkBody::empty());
         let request = request.map_err(|error| {
@@ -138,7 +130,7 @@ impl Reach {
         let header = |name: http::HeaderName| response.headers().get(name)?.to_str().ok();
         let date =
             header(http::header::DATE).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-        Ok(Greeting {
+        Ok(ServerInfo {
             server: header(http::header::SERVER).map(|name| quoted_within(name, 64)),
             ahead_s: date.map(|date| now().signed_duration_since(date).num_seconds()),
         })
@@ -151,7 +143,7 @@ impl Reach {
     /// Whether there is no network to look at.
     fn nowhere() -> bool {
         #[cfg(feature = "fuzzing")]
-        return crate::s3::fuzzing::is_in_place();
+        return super::fuzzing::is_in_place();
         #[cfg(not(feature = "fuzzing"))]
         false
     }
@@ -166,41 +158,5 @@ impl Reach {
                 .detail("stage", stage)
                 .detail("ms", seconds * 1000)
         })
-    }
-}
-
-/// The bucket below the endpoint and its base path.
-fn below(endpoint: &Url, bucket: &str) -> String {
-    let mut url = endpoint.clone();
-    // Only URLs of other schemes have no path.
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().push(bucket);
-    }
-    url.into()
-}
-
-/// The host that requests go to when it holds the bucket.
-fn host_of_bucket(config: &TargetConfig) -> Option<String> {
-    // Where the SDK does the same: a certificate covers one label, and an address has none.
-    let dots = config.bucket.contains('.') && config.endpoint.scheme() == "https";
-    let host = config.endpoint.domain().filter(|_| !config.path_style && !dots)?;
-    Some(format!("{}.{host}", config.bucket))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn question_keeps_the_base_path_and_encodes_the_bucket() {
-        for (endpoint, bucket, expected) in [
-            ("https://h", "b1", "https://h/b1"),
-            ("https://h:9000/", "my_b", "https://h:9000/my_b"),
-            ("https://h/storage/v1/s3", "b1", "https://h/storage/v1/s3/b1"),
-            ("https://h/a%20b", "b\u{fc}ck", "https://h/a%20b/b%C3%BCck"),
-            ("https://h", "tenant:b", "https://h/tenant:b"),
-        ] {
-            assert_eq!(below(&Url::parse(endpoint).unwrap(), bucket), expected);
-        }
     }
 }

@@ -14,13 +14,14 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::proxy::SocksV5;
 use tower_service::Service;
 
-use super::faults::{DnsFault, ProxyFault, ProxyProblem, of_socks};
+use super::connection::{Hop, Stream};
+use super::faults::{BoxError, DnsFault, ProxyFault, ProxyProblem};
 use super::proxy::{Protocol, Proxy};
-use super::stream::{Hop, Routed};
-use super::{BoxError, tunnel};
+use super::stall::STALL_LIMIT;
+use super::tls;
+use super::tunnel;
 use crate::config::TargetConfig;
 use crate::error::Result;
-use crate::s3::tls;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -54,7 +55,7 @@ impl Connector {
         tcp.set_connect_timeout(Some(CONNECT_LIMIT));
         // The kernel knows whether bytes that were written are taken on the other side.
         #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(super::STALL_LIMIT));
+        tcp.set_tcp_user_timeout(Some(STALL_LIMIT));
         // Never `verify_tls` or `ca_certificate`: those are about the server.
         let tls = match &proxy {
             Some(proxy) if proxy.is_https() => tls::for_proxy(proxy.variable)?,
@@ -97,10 +98,10 @@ impl Connector {
         }
     }
 
-    async fn open(self, destination: Uri) -> std::result::Result<Routed, BoxError> {
+    async fn open(self, destination: Uri) -> std::result::Result<Stream, BoxError> {
         let Some(proxy) = &self.proxy else {
             let io = Hop::Http(self.tcp.clone().call(destination).await?);
-            return Ok(Routed::new(io, false, self.expects_tls));
+            return Ok(Stream::new(io, false, self.expects_tls));
         };
         let through = tokio::time::timeout(PROXY_LIMIT, self.through(proxy, &destination)).await;
         let io = through.unwrap_or_else(|_| {
@@ -108,7 +109,7 @@ impl Connector {
             Err(ProxyFault::new(proxy, silent, None).into())
         })?;
         let is_forwarded = matches!(proxy.protocol, Protocol::Forward { .. });
-        Ok(Routed::new(io, is_forwarded, self.expects_tls))
+        Ok(Stream::new(io, is_forwarded, self.expects_tls))
     }
 
     async fn through(
@@ -170,9 +171,9 @@ async fn resolved(destination: &Uri) -> std::result::Result<String, BoxError> {
 }
 
 impl Service<Uri> for Connector {
-    type Response = Routed;
+    type Response = Stream;
     type Error = BoxError;
-    type Future = BoxFuture<std::result::Result<Routed, BoxError>>;
+    type Future = BoxFuture<std::result::Result<Stream, BoxError>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), BoxError>> {
         self.tcp.poll_ready(cx).map_err(Into::into)
@@ -208,5 +209,31 @@ impl Service<Name> for Resolver {
             let addresses: Vec<_> = addresses.map(|address| SocketAddr::new(address, 0)).collect();
             Ok(addresses.into_iter())
         })
+    }
+}
+
+/// Its name is not exported.
+type SocksFault = <SocksV5<TcpConnector<Resolver>> as Service<http::Uri>>::Error;
+
+/// The problem that a failed SOCKS5 dialogue stands for, and its cause.
+fn of_socks(fault: SocksFault) -> (ProxyProblem, Option<BoxError>) {
+    match fault {
+        SocksFault::Inner(error) => (ProxyProblem::Unreachable, Some(Box::new(error))),
+        SocksFault::Io(error) => (ProxyProblem::Closed, Some(Box::new(error))),
+        SocksFault::V5(answer) => {
+            // Its variants are not exported either.
+            if format!("{answer:?}").starts_with("Auth") {
+                return (ProxyProblem::Login, None);
+            }
+            let status = answer.to_string();
+            let for_good = status == "connection not allowed";
+            (ProxyProblem::Refused { status, for_good }, None)
+        }
+        SocksFault::DnsFailure
+        | SocksFault::MissingHost
+        | SocksFault::MissingPort
+        | SocksFault::V4(_)
+        | SocksFault::Parsing(_)
+        | SocksFault::Serialize(_) => (ProxyProblem::Garbled, None),
     }
 }

@@ -1,0 +1,27 @@
+//! HTTP over TCP, TLS and proxies: the client under the S3 client, its limits and its faults.
+//!
+//! Knows nothing of S3. Faults of a connection are types ([`DnsFault`], [`ProxyFault`] and others) in the
+//! source chain of an error; [`broken`] and [`unreachable`] make a [`crate::Error`] of them.
+
+mod certificate;
+mod client;
+mod connect_timeout;
+mod connection;
+mod connector;
+mod error;
+mod faults;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod probe;
+mod proxy;
+mod rate_limit;
+mod stall;
+mod tls;
+mod tunnel;
+
+pub(crate) use self::client::Pool;
+pub(crate) use self::error::{broken, proxy_wants_login};
+pub(crate) use self::faults::find;
+pub use self::probe::{Probe, ServerInfo};
+pub(crate) use self::rate_limit::FRAME;
+pub(crate) use self::tls::hex;
