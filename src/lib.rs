@@ -26,5 +26,6 @@ pub mod progress;
 pub mod protocol;
 pub mod s3;
 pub mod session;
+pub mod sources;
 
 pub use error::{Code, Error, Result};

@@ -85,7 +85,7 @@ async fn confirmed(context: &Context, question: String) -> Result<bool> {
     };
     context
         .cancel
-        .guard(async {
+        .cancellable(async {
             asking.await.map_err(io::Error::other).and_then(|read| read).map_err(unheard)
         })
         .await

@@ -198,12 +198,12 @@ pub(super) async fn run(
     let backup = bar::waiting(find::backup(context, &options.id)).await?;
     let mut landing = options.open(destination, &backup)?;
     let progress = Progress::default();
-    let request = ops::Download { id: backup.id.clone(), offset: 0, outage: options.retry_for };
+    let request = ops::Download { id: backup.id.clone(), offset: 0, retry_for: options.retry_for };
     let work = async {
         let transfer =
             ops::download(&context.target, request, &mut landing, &progress, &context.cancel);
         let done = Box::pin(transfer).await?;
-        let path = context.cancel.guard(landing.finish(options.force)).await?;
+        let path = context.cancel.cancellable(landing.finish(options.force)).await?;
         Ok::<_, Error>((done, path))
     };
     let (done, path) = bar::during(&progress, "Downloading", work).await?;

@@ -2,9 +2,12 @@
 
 use std::env::VarError;
 
-use super::settings::{SECRET, TOKEN};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};
+
+/// Our secret's place in the environment.
+pub(super) const SECRET: &str = "S3_BACKUP_AGENT_SECRET_ACCESS_KEY";
+pub(super) const TOKEN: &str = "S3_BACKUP_AGENT_SESSION_TOKEN";
 
 /// Variables that name the endpoint for AWS tools, the first that is set counts. The last two are
 /// those of older tools and libraries.

@@ -6,11 +6,12 @@ use clap::Args;
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
 use serde_json::Value;
 
-use super::output::{bytes, date, moment, note, say, say_json, shell_word, text};
+use super::output::{bytes, date, note, say, say_json, shell_word, text};
 use super::{Common, Context, bar, find};
 use crate::error::{Result, clean};
 use crate::ops::{self, Entry, Listing};
 use crate::protocol::{Backup, GetResult, ListResult, Skipped};
+use crate::sources::moment;
 
 /// Lists the backups, newest first.
 #[derive(Args, Clone, Debug)]

@@ -3,10 +3,8 @@
 //! Owns the command line, what is printed, and the exit codes. Results go to stdout, everything
 //! else to stderr; `--json` prints what the protocol would have answered.
 
-mod archive;
 pub mod bar;
 mod cleanup;
-mod command;
 mod delete;
 #[cfg(feature = "demo")]
 mod demo;
@@ -14,7 +12,6 @@ mod download;
 mod environment;
 pub mod exit;
 mod find;
-mod folder;
 pub mod help;
 mod interrupt;
 mod list;
@@ -22,7 +19,6 @@ pub mod output;
 mod part_file;
 mod repair;
 mod settings;
-mod source;
 mod state;
 mod upload;
 mod usage;

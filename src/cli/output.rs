@@ -4,18 +4,18 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use chrono::Datelike as _;
 use clap::CommandFactory as _;
 use console::style;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Cli;
-use super::settings::SECRET;
+use super::environment::SECRET;
 use crate::error::secrets::{redact, redact_data};
 use crate::error::text::{is_hidden, quoted};
 use crate::error::{CleanupOutcome, Code, Error, ErrorData, Kind, Result, Upstream, clean};
 use crate::protocol::{CheckError, ErrorObject};
+use crate::sources::moment;
 
 /// Prints a line or more on stdout, without secrets. A reader that went away is no failure: what was
 /// asked for is done.
@@ -211,15 +211,4 @@ pub(super) fn date(metadata: &Map<String, Value>) -> String {
         (None, Some(given)) => given,
         (None, None) => "unknown".to_owned(),
     }
-}
-
-/// Reads an ISO 8601 date; without an offset it counts as UTC. At the end of the calendar it could not
-/// be shown in another time zone, so that the year has four digits.
-pub(super) fn moment(date: &str) -> Option<chrono::DateTime<chrono::FixedOffset>> {
-    let with_offset = chrono::DateTime::parse_from_rfc3339(date).ok();
-    let moment = with_offset.or_else(|| {
-        let naive = chrono::NaiveDateTime::parse_from_str(date, "%Y-%m-%dT%H:%M:%S%.f");
-        naive.ok().map(|naive| naive.and_utc().fixed_offset())
-    });
-    moment.filter(|moment| (0..10_000).contains(&moment.year()))
 }

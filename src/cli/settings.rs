@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
+use super::environment::{SECRET, TOKEN};
 use super::environment::{endpoint_of, named, notice, readable};
 use crate::config::{AddressingStyle, Algorithm, S3Config, Secret, SecretSource, TargetConfig};
 use crate::error::{Code, Error, Result};
@@ -18,10 +19,6 @@ use crate::platform::read_small;
 
 /// Longest file of certificates, in bytes: several times what all that a system trusts take.
 const LONGEST_CA_FILE: u64 = 4 << 20;
-
-/// Our secret's place in the environment.
-pub(super) const SECRET: &str = "S3_BACKUP_AGENT_SECRET_ACCESS_KEY";
-pub(super) const TOKEN: &str = "S3_BACKUP_AGENT_SESSION_TOKEN";
 
 /// Where the backups are, and how to get in.
 #[derive(Args, Clone, Debug, Default)]

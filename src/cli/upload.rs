@@ -1,7 +1,6 @@
 //! `upload`: a Home Assistant backup, any other file, a folder, a stream or the output of a program.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,18 +9,18 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::archive::{self, Content};
-use super::command::CommandLine;
 use super::exit::Exit;
-use super::folder::LeftOut;
 use super::output::{bytes, note, say, say_json, text};
-use super::source::{Feed, Input, Local, unreadable};
-use super::{Common, Context, bar, folder};
+use super::{Common, Context, bar};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::platform::read_small;
 use crate::progress::Progress;
 use crate::protocol::{IfExists, MAX_METADATA, MAX_RESUME_S, Metadata, NewBackup, UploadResult};
+use crate::sources::{
+    CommandLine, Content, Feed, Input, LeftOut, Local, Opened, name_of, open, suggested_name,
+    unreadable,
+};
 
 /// Stores a backup.
 #[derive(Args, Clone, Debug)]
@@ -96,7 +95,7 @@ impl Upload {
             metadata.insert("name".to_owned(), json!(name));
         }
         if let (Input::Local(Local::Folder(path)), None) = (&input, metadata.get("name")) {
-            let name = folder::name_of(path).unwrap_or_default();
+            let name = name_of(path).unwrap_or_default();
             metadata.insert("name".to_owned(), json!(name.to_string_lossy()));
         }
         let given = |member: &str| metadata.get(member).and_then(Value::as_str).map(str::to_owned);
@@ -116,7 +115,7 @@ impl Upload {
             backup: NewBackup {
                 id,
                 name: match (&self.name, date) {
-                    (None, Some(date)) => archive::suggested_name(&name, Some(&date)),
+                    (None, Some(date)) => suggested_name(&name, Some(&date)),
                     (Some(_), _) | (None, None) => name,
                 },
                 metadata,
@@ -124,7 +123,7 @@ impl Upload {
             size: input.size(),
             exact: true,
             if_exists: if self.replace { IfExists::Replace } else { IfExists::Fail },
-            outage: self.retry_for,
+            retry_for: self.retry_for,
             resume: Duration::from_secs(if self.resume { MAX_RESUME_S } else { 0 }),
         };
         Ok(Ready { input, request })
@@ -151,27 +150,8 @@ impl Upload {
                 return Err(usage("a command after -- goes with --from-command only"));
             }
         };
-        if path.as_os_str() == "-" {
-            return Ok((Input::Local(Local::Stdin), None));
-        }
-        let kind = path.metadata().map_err(|error| unreadable(path, error))?;
-        if kind.is_dir() {
-            // One that cannot be read is told before anything begins.
-            path.read_dir().map_err(|error| unreadable(path, error))?;
-            return Ok((Input::Local(Local::Folder(path.to_owned())), None));
-        }
-        let file = File::open(path).map_err(|error| unreadable(path, error))?;
-        if !kind.is_file() {
-            return Ok((Input::Local(Local::Stream { file, path: path.to_owned() }), None));
-        }
-        let size = file.metadata().map_err(|error| unreadable(path, error))?.len();
-        if size == 0 {
-            let message = format!("{} is empty: there is nothing to store", path.display());
-            return Err(Error::new(Code::LengthMismatch, message)
-                .detail("expected", 1_u64)
-                .detail("actual", 0_u64));
-        }
-        let read = match archive::look_at(&file, path, size)? {
+        let Opened { input, content } = open(path)?;
+        let read = match content {
             Content::Backup(metadata) => Some(metadata),
             Content::DamagedBackup(error) if error.code() != Code::CorruptMetadata => {
                 return Err(error);
@@ -182,7 +162,7 @@ impl Upload {
             }
             Content::DamagedBackup(_) | Content::DamagedTar(_) | Content::Other => None,
         };
-        Ok((Input::Local(Local::File { file, path: path.to_owned(), size }), read))
+        Ok((input, read))
     }
 
     /// Does not start the command: that waits until its output can be stored.

@@ -52,7 +52,7 @@ pub async fn run(show: Show, cancel: &Cancel) -> Result<()> {
         Show::Random(size) => Sample::random(size),
         Show::Storage => return storage.keep(folder.path(), cancel).await,
     };
-    cancel.guard(there_and_back(&storage, &sample)).await
+    cancel.cancellable(there_and_back(&storage, &sample)).await
 }
 
 struct Storage {

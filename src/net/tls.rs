@@ -5,6 +5,7 @@
 //! [`UntrustedCertificate`] with what a person needs to judge it.
 
 mod given;
+mod problem;
 mod refusal;
 mod verifier;
 
@@ -15,7 +16,8 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::{CipherSuite, ClientConfig, RootCertStore};
 
 pub(super) use self::given::read_pem;
-pub(super) use self::refusal::{Problem, UntrustedCertificate};
+pub(super) use self::problem::Problem;
+pub(super) use self::refusal::UntrustedCertificate;
 use self::verifier::{AcceptAnything, Verifier};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};

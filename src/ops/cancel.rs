@@ -107,7 +107,10 @@ impl Cancel {
     ///
     /// # Errors
     /// [`Cancel::error`], or what `work` ends in.
-    pub async fn guard<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub async fn cancellable<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         tokio::select! {
             biased;
             () = self.cancelled() => Err(self.error()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cancel, Target, leftovers, tend};
+use super::{Cancel, Target, cleanup, start_cleanup};
 use crate::error::Result;
 use crate::journal::{Beginning, Record, Replacement, is_mark};
 
@@ -13,7 +13,7 @@ use crate::journal::{Beginning, Record, Replacement, is_mark};
 /// # Errors
 /// `not_found` when there is no such backup, `access_denied` or `object_locked` when the storage keeps it.
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
-    let names = cancel.guard(target.store.names_of(id)).await?;
+    let names = cancel.cancellable(target.store.names_of(id)).await?;
     let target = Arc::clone(target);
     let deleting = async move {
         for name in names.into_iter().rev() {
@@ -47,7 +47,7 @@ impl Removal {
     /// When that cannot be done for now.
     pub(super) async fn plan(target: &Target, name: String) -> Result<Self> {
         let mut mark = None;
-        if target.leftovers.can_note() {
+        if target.journal.is_on() {
             let archive = target.store.layout().archive_key(&name);
             mark = match target.store.bucket().mark(&archive).await {
                 Err(error) if error.code().retryable() => return Err(error),
@@ -78,8 +78,8 @@ impl Removal {
             return;
         };
         let (archive, document) = keys(&self.name);
-        let beginning = target.leftovers.beginning(archive, document, mark);
-        let record = target.leftovers.begin(Beginning { replacement, ..beginning }).await;
+        let beginning = target.journal.beginning(archive, document, mark);
+        let record = target.journal.begin(Beginning { replacement, ..beginning }).await;
         self.record = record.map(Arc::new);
     }
 
@@ -100,11 +100,11 @@ impl Removal {
     /// Forgets it when nothing is left to be done, and comes back for it otherwise.
     pub(super) async fn close(self, target: &Arc<Target>, is_done: bool) {
         match self.record {
-            Some(record) if is_done => leftovers::end(record).await,
+            Some(record) if is_done => cleanup::forget(record).await,
             Some(record) => {
                 // Without an owner it is found by who comes back for it.
                 drop(record);
-                tend(target);
+                start_cleanup(target);
             }
             None => {}
         }

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::plan::Plan;
-use super::lanes::Lanes;
-use super::memory::{Reservation, WINDOW};
-use super::outage::Outage;
+use super::concurrency::Concurrency;
+use super::memory_budget::{Reservation, WINDOW};
+use super::retry::Retry;
 use super::{Cancel, Target};
 use crate::archives::metadata::Digests;
 use crate::buffer_pool::Filled;
@@ -50,7 +50,7 @@ pub struct Download {
     /// First byte of the archive that is wanted.
     pub offset: u64,
     /// How long the storage may be away once bytes are moving. At most an hour.
-    pub outage: Duration,
+    pub retry_for: Duration,
 }
 
 /// Downloads a backup into `sink`. Changes nothing; may be dropped at any time.
@@ -66,8 +66,8 @@ pub async fn download(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<DownloadResult> {
-    let outage = Outage::new(request.outage, progress, cancel)?;
-    cancel.guard(fetch(target, request, sink, progress, &outage)).await
+    let retry = Retry::new(request.retry_for, progress, cancel)?;
+    cancel.cancellable(fetch(target, request, sink, progress, &retry)).await
 }
 
 async fn fetch(
@@ -75,7 +75,7 @@ async fn fetch(
     request: Download,
     sink: &mut impl Sink,
     progress: &Progress,
-    outage: &Outage,
+    retry: &Retry,
 ) -> Result<DownloadResult> {
     progress.enter(Phase::Starting);
     let mut backup = target.store.find(&request.id).await?;
@@ -94,7 +94,7 @@ async fn fetch(
     progress.expect(Some(plan.length()));
     sink.begin(&backup, request.offset, plan.length()).await?;
     let plan = Arc::new(plan);
-    let source = Source { bucket, plan: Arc::clone(&plan), outage: outage.clone() };
+    let source = Source { bucket, plan: Arc::clone(&plan), retry: retry.clone() };
     transfer(target, &source, reservation, sink, progress).await?;
     Ok(DownloadResult { length: plan.length(), verified: plan.is_verified() })
 }
@@ -113,7 +113,7 @@ async fn look(target: &Target, backup: &Backup) -> Result<(Option<Digests>, Obje
 pub(super) struct Source {
     pub(super) bucket: Bucket,
     pub(super) plan: Arc<Plan>,
-    pub(super) outage: Outage,
+    pub(super) retry: Retry,
 }
 
 /// Hands all pieces to `sink`, in order, several of them fetched at a time. `reservation` has room for
@@ -128,11 +128,11 @@ pub(super) async fn transfer<S: Sink>(
     let plan = &source.plan;
     let mut next = 0;
     let mut ahead = VecDeque::new();
-    let mut lanes = Lanes::new(&target.config.limits);
+    let mut concurrency = Concurrency::new(&target.config.limits);
     // The first reservation stays with the transfer, so that it can always go on.
     let mut own = Some(reservation);
     loop {
-        while ahead.len() < lanes.open() && next < plan.pieces() {
+        while ahead.len() < concurrency.open() && next < plan.pieces() {
             let room = match own.take() {
                 Some(reservation) => Room::Own(reservation),
                 None => match target.budget.try_reserve(plan.largest_piece()) {
@@ -143,9 +143,9 @@ pub(super) async fn transfer<S: Sink>(
             let (source, index) = (source.clone(), next);
             let blank = Filled::new(&target.pool);
             let fetch = tokio::spawn(async move {
-                let Source { bucket, plan, outage } = &source;
+                let Source { bucket, plan, retry } = &source;
                 let begun = Instant::now();
-                let bytes = plan.fetch(bucket, outage, index, blank).await?;
+                let bytes = plan.fetch(bucket, retry, index, blank).await?;
                 Ok::<_, Error>((bytes, begun.elapsed()))
             });
             ahead.push_back((AbortOnDropHandle::new(fetch), room));
@@ -154,12 +154,12 @@ pub(super) async fn transfer<S: Sink>(
         let Some((mut fetch, room)) = ahead.pop_front() else { return Ok(()) };
         progress.wait_for(Some(Waiting::Remote));
         if !fetch.is_finished() {
-            lanes.full();
+            concurrency.full();
         }
         let fetched = tokio::select! {
             biased;
             fetched = &mut fetch => fetched,
-            () = lanes.changed() => {
+            () = concurrency.changed() => {
                 // Perhaps more can be fetched meanwhile.
                 ahead.push_front((fetch, room));
                 continue;
@@ -170,7 +170,7 @@ pub(super) async fn transfer<S: Sink>(
         })??;
         progress.wait_for(S::TAKER);
         let length = bytes.iter().map(|piece| piece.len() as u64).sum();
-        lanes.done(length, took, progress.snapshot().retries);
+        concurrency.done(length, took, progress.snapshot().retries);
         let mut handing = std::pin::pin!(sink.write(bytes));
         loop {
             let others_wait = async {

@@ -32,7 +32,7 @@ pub async fn elsewhere(target: &Target, cancel: &Cancel) -> Option<Elsewhere> {
     let looked = async {
         Ok(look_around(target.store.bucket(), &target.config, target.store.layout()).await)
     };
-    cancel.guard(looked).await.ok().flatten()
+    cancel.cancellable(looked).await.ok().flatten()
 }
 
 pub(super) async fn look_around(

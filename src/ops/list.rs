@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cancel, Target, tend};
+use super::{Cancel, Target, cleanup};
 use crate::archives::Listing;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, MAX_STALE_S};
@@ -15,7 +15,7 @@ use crate::protocol::{Backup, MAX_STALE_S};
 pub async fn list(target: &Target, refresh: bool, cancel: &Cancel) -> Result<Arc<Listing>> {
     #[cfg(feature = "demo")]
     crate::fault_injection::trip("list");
-    cancel.guard(target.store.listing(refresh)).await
+    cancel.cancellable(target.store.listing(refresh)).await
 }
 
 /// The same without waiting for the storage, while there is a listing that is at most `stale` older;
@@ -36,7 +36,7 @@ pub async fn list_soon(
     let kept = if refresh { None } else { target.store.stale_listing(stale) };
     let Some((listing, is_old)) = kept else { return list(target, refresh, cancel).await };
     if is_old {
-        tend::refresh(target);
+        cleanup::refresh(target);
     }
     Ok(listing)
 }
@@ -46,5 +46,5 @@ pub async fn list_soon(
 /// # Errors
 /// `not_found`, and every code that a storage or a connection can cause.
 pub async fn get(target: &Target, id: &str, cancel: &Cancel) -> Result<Arc<Backup>> {
-    cancel.guard(target.store.find(id)).await
+    cancel.cancellable(target.store.find(id)).await
 }

@@ -4,16 +4,14 @@
 mod cancel;
 mod chunks;
 mod cleanup;
+mod concurrency;
 mod delete;
 mod download;
 mod elsewhere;
-mod lanes;
-mod leftovers;
 mod list;
-mod memory;
-mod outage;
+mod memory_budget;
 mod repair;
-mod tend;
+mod retry;
 mod upload;
 mod validate;
 mod verify;
@@ -22,17 +20,15 @@ use std::sync::Arc;
 
 pub use self::cancel::{Cancel, Cause};
 pub use self::chunks::Chunks;
-pub use self::cleanup::{Cleanup, cleanup};
+use self::cleanup::{Background, TargetJournal, clean_up};
+pub use self::cleanup::{Cleanup, cleanup, start_cleanup};
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 pub use self::elsewhere::{Elsewhere, elsewhere};
-use self::leftovers::{Leftovers, settle};
 pub use self::list::{get, list, list_soon};
-use self::memory::Budget;
-pub use self::memory::WINDOW;
+use self::memory_budget::Budget;
+pub use self::memory_budget::WINDOW;
 pub use self::repair::repair;
-use self::tend::Turns;
-pub use self::tend::tend;
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
 pub use self::verify::{Verify, verify};
@@ -50,8 +46,8 @@ pub struct Target {
     store: Store,
     budget: Budget,
     pool: Pool,
-    leftovers: Leftovers,
-    turns: Turns,
+    journal: TargetJournal,
+    background: Background,
 }
 
 impl Target {
@@ -83,7 +79,7 @@ impl Target {
     }
 
     /// Checks the settings as far as that goes without the network. Uploads are noted in `journal`;
-    /// see [`tend`].
+    /// see [`start_cleanup`].
     ///
     /// # Errors
     /// `invalid_config` or `tls_untrusted`, naming the field.
@@ -94,11 +90,11 @@ impl Target {
         }
         let kept = journal.as_ref().map(|journal| journal.beside("listings"));
         Ok(Arc::new(Self {
-            leftovers: Leftovers::new(journal, config.endpoint.as_str(), &config.bucket),
+            journal: TargetJournal::new(journal, config.endpoint.as_str(), &config.bucket),
             store: Store::new(&config, kept.as_deref())?,
             budget: Budget::new(config.limits.get().memory_budget),
             pool: Pool::of_process(),
-            turns: Turns::default(),
+            background: Background::default(),
             config,
         }))
     }

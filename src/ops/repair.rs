@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::leftovers::settle;
+use super::cleanup::clean_up;
 use super::upload::is_id;
 use super::{Cancel, Target};
 use crate::archives::backup_json::{self, Member};
@@ -39,18 +39,18 @@ const LONGEST_JSON: u64 = 512 << 10;
 /// # Errors
 /// Every code that a storage or a connection can cause. What cannot be repaired is a result.
 pub async fn repair(target: &Target, dry_run: bool, cancel: &Cancel) -> Result<RepairResult> {
-    cancel.guard(run(target, dry_run)).await
+    cancel.cancellable(run(target, dry_run)).await
 }
 
 async fn run(target: &Target, dry_run: bool) -> Result<RepairResult> {
     if !dry_run {
-        settle(target).await;
+        clean_up(target).await;
     }
     // Before the listing: what is completed in between is no upload any more, and an archive.
     let unfinished = unfinished(target).await?;
     let listing = target.store.listing(true).await?;
     // And this one after it: an upload is noted before it is begun.
-    let noted = target.leftovers.archives().await;
+    let noted = target.journal.archives().await;
     let layout = target.store.layout();
     let lone = listing.entries.iter().filter_map(|(name, entry)| {
         let key = layout.archive_key(name);

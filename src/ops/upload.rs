@@ -5,9 +5,10 @@
 //! failing storage, a lost host), it leaves through one path that takes back what was begun, or leaves
 //! it to a repetition that goes on with it.
 
-mod footprint;
+mod guard;
 mod parts;
 mod resume;
+mod sent;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +18,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use self::footprint::Footprint;
-use self::parts::{Archive, Plan, Sent};
+use self::guard::UploadGuard;
+use self::parts::{Archive, Plan};
+use self::sent::Sent;
 use super::delete::Removal;
-use super::outage::Outage;
-use super::{Cancel, Target, settle};
+use super::retry::Retry;
+use super::{Cancel, Target, clean_up};
 use crate::archives::metadata::{self, Digests};
 use crate::archives::{self, Reserved, taken};
 use crate::error::{CleanupOutcome, Code, Error, Result};
@@ -56,7 +58,7 @@ pub struct Upload {
     /// What to do when the backup exists.
     pub if_exists: IfExists,
     /// How long the storage may be away once the upload is begun. At most an hour.
-    pub outage: Duration,
+    pub retry_for: Duration,
     /// How long what is stored waits for another upload of the same backup, when a repetition may
     /// mend what ended this one. At most a day; with zero everything is taken back.
     pub resume: Duration,
@@ -76,9 +78,9 @@ pub async fn upload(
     cancel: &Cancel,
 ) -> Result<UploadResult> {
     check(&request)?;
-    let outage = Outage::new(request.outage, progress, cancel)?;
-    let mut footprint = Footprint::new(outage);
-    let storing = store(target, &request, source, progress, cancel, &mut footprint);
+    let retry = Retry::new(request.retry_for, progress, cancel)?;
+    let mut guard = UploadGuard::new(retry);
+    let storing = store(target, &request, source, progress, cancel, &mut guard);
     // What is in the bucket has to be taken back whatever happens here.
     let stored = AssertUnwindSafe(storing).catch_unwind().await;
     let stored = stored.unwrap_or_else(|_| {
@@ -90,15 +92,15 @@ pub async fn upload(
     };
     progress.enter(Phase::Aborting);
     let may_stay = error.code().retryable() && !cancel.is_wanted();
-    match footprint.erase(target, may_stay).await {
-        footprint::Erased::Committed(uploaded) => Ok(*uploaded),
-        footprint::Erased::Kept(time) => {
+    match guard.roll_back(target, may_stay).await {
+        guard::RollBack::Committed(uploaded) => Ok(*uploaded),
+        guard::RollBack::Kept(time) => {
             let until = utc(SystemTime::now().checked_add(time).unwrap_or(SystemTime::UNIX_EPOCH));
             let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             Err(error.cleanup(CleanupOutcome::Kept).detail("kept_until", until))
         }
-        footprint::Erased::Nothing => Err(error),
-        footprint::Erased::Tried(cleanup) => Err(error.cleanup(cleanup)),
+        guard::RollBack::Nothing => Err(error),
+        guard::RollBack::Tried(cleanup) => Err(error.cleanup(cleanup)),
     }
 }
 
@@ -146,33 +148,33 @@ async fn store(
     source: &mut impl Source,
     progress: &Progress,
     cancel: &Cancel,
-    footprint: &mut Footprint,
+    guard: &mut UploadGuard,
 ) -> Result<UploadResult> {
     let plan = Plan::new(target.config.part_size, target.config.max_parts(), request.size)?;
     progress.enter(Phase::Queued);
     progress.expect(request.size);
-    let reservation = cancel.guard(target.budget.reserve(plan.reservation())).await?;
+    let reservation = cancel.cancellable(target.budget.reserve(plan.reservation())).await?;
     progress.enter(Phase::Starting);
     cancel
-        .guard(async {
-            settle(target).await;
+        .cancellable(async {
+            clean_up(target).await;
             Ok(())
         })
         .await?;
     let id = &request.backup.id;
-    let (old, name) = cancel.guard(choose(target, request)).await?;
+    let (old, name) = cancel.cancellable(choose(target, request)).await?;
     let mut replaced = Vec::new();
     for old in old {
-        replaced.push(cancel.guard(Removal::plan(target, old)).await?);
+        replaced.push(cancel.cancellable(Removal::plan(target, old)).await?);
     }
     let resumable = Resumable {
         backup_id: id.clone(),
         part_size: plan.part_size,
         storage_class: target.config.storage_class.clone(),
     };
-    let name = match cancel.guard(resume::find(target, &resumable)).await? {
-        Some(kept) => footprint.resume(kept, name, request.resume).await,
-        None => footprint.begin(target, name, resumable, request.resume).await,
+    let name = match cancel.cancellable(resume::find(target, &resumable)).await? {
+        Some(kept) => guard.resume(kept, name, request.resume).await,
+        None => guard.begin(target, name, resumable, request.resume).await,
     };
     let archive = Archive {
         target,
@@ -180,9 +182,9 @@ async fn store(
         key: target.store.layout().archive_key(&name),
         plan,
         progress,
-        outage: footprint.outage().clone(),
+        retry: guard.retry().clone(),
     };
-    let sent = cancel.guard(archive.send(source, request, reservation, footprint)).await?;
+    let sent = cancel.cancellable(archive.send(source, request, reservation, guard)).await?;
     progress.enter(Phase::Finalizing);
     let commit = Commit {
         target: Arc::clone(target),
@@ -192,11 +194,11 @@ async fn store(
         metadata: request.backup.metadata.clone(),
         digests: sent.digests.clone(),
         replaced,
-        outage: footprint.outage().clone(),
+        retry: guard.retry().clone(),
         may_arrive: Arc::default(),
         uploaded: Arc::default(),
     };
-    cancel.guard(footprint.commit(commit, sent, &archive.key)).await
+    cancel.cancellable(guard.commit(commit, sent, &archive.key)).await
 }
 
 /// The names of the backups that are replaced, and the name of the new one.
@@ -214,7 +216,7 @@ async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reser
             .detail("backup_id", id.as_str()));
         }
         // What a killed upload sent may still arrive, so its name is not free yet.
-        let known = target.leftovers.archives().await;
+        let known = target.journal.archives().await;
         let is_taken = |archive: &str| known.contains_key(archive);
         if let Some(name) = target.store.reserve((&listing, ended), wished, id, is_taken)? {
             return Ok((old, name));
@@ -232,7 +234,7 @@ struct Commit {
     digests: Digests,
     /// The backups whose place it takes.
     replaced: Vec<Removal>,
-    outage: Outage,
+    retry: Retry,
     /// Set when the document may be stored later than the storage is known to have it.
     may_arrive: Arc<AtomicBool>,
     /// Set as soon as it is a backup: from then on nothing of it is taken back.
@@ -271,10 +273,10 @@ impl Commit {
         #[cfg(feature = "demo")]
         crate::fault_injection::trip("commit");
         let mut replaced = std::mem::take(&mut self.replaced);
-        let Self { outage, name, .. } = &self;
+        let Self { retry, name, .. } = &self;
         let store = &self.target.store;
         let key = store.layout().archive_key(name);
-        let (stored, stored_mark) = outage.bridge(|| store.bucket().look(&key)).await?;
+        let (stored, stored_mark) = retry.run(|| store.bucket().look(&key)).await?;
         if stored_mark.is_some_and(|stored| stored != mark) {
             // The storage lets two write one name, and the other came last.
             return Err(taken(name));
@@ -298,7 +300,7 @@ impl Commit {
         // Safe to repeat: the name is this upload's alone, and the document is always the same.
         let commit =
             || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
-        let committed = outage.bridge(commit).await.map(|backup| {
+        let committed = retry.run(commit).await.map(|backup| {
             let etag = Some(archive.etag).filter(|etag| !etag.is_empty());
             UploadResult { backup, etag, version_id: archive.version_id, resumed_bytes }
         });
@@ -335,9 +337,7 @@ impl Commit {
     /// Deletes what this backup takes the place of, if it has become one.
     async fn replace(&self, removal: Removal, is_committed: bool) {
         let mut is_done = true;
-        if is_committed
-            && let Err(error) = self.outage.bridge(|| removal.attempt(&self.target)).await
-        {
+        if is_committed && let Err(error) = self.retry.run(|| removal.attempt(&self.target)).await {
             // The new backup is safe and newer, so it is the one that counts from now on.
             let name = removal.name();
             tracing::warn!(name, %error, "the replaced backup could not be deleted");

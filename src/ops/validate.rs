@@ -25,17 +25,17 @@ macro_rules! patiently {
 }
 
 mod access;
-mod doubts;
-mod ladder;
+mod checks;
 mod objects;
-mod other_settings;
 mod readings;
+mod suggestions;
+mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::access::Access;
-use self::ladder::{Found, Rung};
+use self::checks::{CheckName, Outcome};
 use super::{Cancel, Target};
 use crate::config::{AddressingStyle, Location, TargetConfig};
 use crate::error::{Code, Error, Result};
@@ -70,8 +70,8 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
     let mut access = Access::gain(given.clone(), target.store.layout(), cancel).await?;
     let mut corrected = Vec::new();
     while corrected.len() < CORRECTIONS
-        && let Some((rung, error)) = access.failure()
-        && let Some(correction) = other_settings::after(rung, error, &access.config)
+        && let Some((name, error)) = access.failure()
+        && let Some(correction) = suggestions::after(name, error, &access.config)
     {
         let next = Access::gain(correction.config.clone(), target.store.layout(), cancel).await?;
         if !next.leads_further_than(&access) {
@@ -81,23 +81,23 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
         access = next;
     }
     let mut suggestion = suggestion(given, &access);
-    if let Some((rung, error)) = access.failure()
+    if let Some((name, error)) = access.failure()
         && let Some(location) = readings::that_works(given, error, cancel).await
     {
         let message = format!("it works with {}", readings::described(&location));
-        let found = Found::failure(error.clone(), message);
-        access.ladder.replace(rung, found);
+        let found = Outcome::failure(error.clone(), message);
+        access.checks.replace(name, found);
         suggestion = Some(of_location(&location));
     }
-    let Access { config, bucket, greeting, mut ladder, .. } = access;
+    let Access { config, bucket, server_info, mut checks, .. } = access;
     for correction in corrected {
-        ladder.replace(correction.rung, correction.found(given));
+        checks.replace(correction.name, correction.found(given));
     }
     if level == Level::Write {
-        if ladder.passed(Rung::List) && !cancel.is_cancelled() {
-            objects::climb(target, &bucket, &mut ladder, cancel).await;
+        if checks.passed(CheckName::List) && !cancel.is_cancelled() {
+            objects::run(target, &bucket, &mut checks, cancel).await;
         } else {
-            ladder.skip_rest();
+            checks.skip_rest();
         }
     }
     if cancel.is_cancelled() {
@@ -108,9 +108,9 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
         region: bucket.region(),
         addressing_style: AddressingStyle::of(bucket.path_style()),
         provider: config.provider.map(|provider| provider.key.clone()),
-        server: greeting.and_then(|greeting| greeting.server),
+        server: server_info.and_then(|server_info| server_info.server),
     };
-    Ok(ValidateResult { ok: ladder.ok(), checks: ladder.checks(), details, suggestion })
+    Ok(ValidateResult { ok: checks.ok(), checks: checks.checks(), details, suggestion })
 }
 
 /// Of a server that is there. An address that leads nowhere, or a minute of silence, is told at once.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::download::plan::Plan;
 use super::download::{Sink, Source, transfer};
-use super::outage::Outage;
+use super::retry::Retry;
 use super::{Cancel, Target};
 use crate::archives::metadata::{Digests, Document};
 use crate::error::{Code, Error, Kind, Result};
@@ -36,7 +36,7 @@ pub async fn verify(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<VerifyResult> {
-    cancel.guard(look(target, request, progress, cancel)).await
+    cancel.cancellable(look(target, request, progress, cancel)).await
 }
 
 async fn look(
@@ -134,8 +134,8 @@ async fn compare(
     progress.enter(Phase::Verifying);
     progress.expect(Some(plan.length()));
     let bucket = target.store.bucket().reporting_to(progress);
-    let outage = Outage::new(Duration::ZERO, progress, cancel)?;
-    let source = Source { bucket, plan: Arc::clone(&plan), outage };
+    let retry = Retry::new(Duration::ZERO, progress, cancel)?;
+    let source = Source { bucket, plan: Arc::clone(&plan), retry };
     transfer(target, &source, reservation, &mut Nowhere, progress).await?;
     progress.wait_for(None);
     Ok(if plan.is_verified() { VerifyStatus::Ok } else { VerifyStatus::Unverified })

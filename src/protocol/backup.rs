@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Common;
 #[cfg(test)]
-use super::{MAX_BACKUP_ID, MAX_OUTAGE_MS, MAX_PAGE, MAX_RESUME_S, MAX_STALE_S};
+use super::{MAX_BACKUP_ID, MAX_PAGE, MAX_RESUME_S, MAX_RETRY_FOR_MS, MAX_STALE_S};
 #[cfg(test)]
 use crate::error::CONTROL;
 use crate::error::Code;
@@ -61,7 +61,7 @@ pub struct UploadRequest {
     #[serde(default)]
     pub if_exists: IfExists,
     /// How long the storage may be away in the middle of it, 0 to 3,600,000.
-    #[cfg_attr(test, schemars(range(max = MAX_OUTAGE_MS)))]
+    #[cfg_attr(test, schemars(range(max = MAX_RETRY_FOR_MS)))]
     #[serde(default)]
     pub retry_for_ms: u64,
     /// How long what was stored waits for a repetition that goes on with it, when the upload is
@@ -169,7 +169,7 @@ pub struct DownloadRequest {
     #[serde(default)]
     pub offset: u64,
     /// How long the storage may be away in the middle of it, 0 to 3,600,000.
-    #[cfg_attr(test, schemars(range(max = MAX_OUTAGE_MS)))]
+    #[cfg_attr(test, schemars(range(max = MAX_RETRY_FOR_MS)))]
     #[serde(default)]
     pub retry_for_ms: u64,
     /// Deadline and progress.

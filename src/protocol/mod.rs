@@ -75,7 +75,7 @@ pub const MIN_PROGRESS_MS: u64 = 100;
 pub const MAX_PROGRESS_MS: u64 = 60_000;
 
 /// Longest time that a storage may be away in the middle of a transfer, in milliseconds: an hour.
-pub const MAX_OUTAGE_MS: u64 = 60 * 60 * 1000;
+pub const MAX_RETRY_FOR_MS: u64 = 60 * 60 * 1000;
 
 /// Longest time that an interrupted upload may wait for a repetition, in seconds: a day.
 pub const MAX_RESUME_S: u64 = 24 * 60 * 60;

@@ -13,8 +13,9 @@ use std::error::Error as StdError;
 use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-pub use self::answer::{Answer, classify};
+pub use self::answer::Answer;
 pub use self::place::clock_skew;
+pub use self::rules::classify;
 use super::answers::AnswerFault;
 use crate::error::{Code, Error, Upstream};
 use crate::net::{broken, find};

@@ -8,22 +8,10 @@ use futures_util::FutureExt;
 use super::answers::decoded;
 use super::bounds::UPLOADS;
 use super::error::{Operation, invalid_response};
-use super::multipart::OpenUpload;
+use super::member::{lossy, text};
+use super::types::{ObjectInfo, OpenUpload};
 use super::{Bucket, Onward};
 use crate::error::{Code, Error, Result};
-
-/// One object as a listing names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectInfo {
-    /// Full key.
-    pub key: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// Entity tag as sent, quotes included; empty where the storage sends none.
-    pub etag: String,
-    /// When it was stored, in seconds since 1970; 0 where the storage does not say.
-    pub modified: i64,
-}
 
 /// As many keys with the same start are looked through in one listing.
 const FEW: i32 = 16;
@@ -380,23 +368,4 @@ impl Page {
         let unreadable = self.unreadable.iter().map(|unreadable| unreadable.key.as_str());
         objects.chain(unreadable).chain(self.last_folder.as_deref()).max()
     }
-}
-
-/// The text of a member.
-///
-/// # Errors
-/// `remote_error` for one that is no text.
-pub(super) fn text(
-    operation: Operation,
-    member: &'static str,
-    encoded: Option<String>,
-) -> Result<Option<String>> {
-    let Some(encoded) = encoded else { return Ok(None) };
-    let text = String::from_utf8(decoded(&encoded).into_owned());
-    text.map(Some).map_err(|_| invalid_response(operation, member, "it is not UTF-8"))
-}
-
-/// The text of a member that is only shown or compared.
-pub(super) fn lossy(encoded: &str) -> String {
-    String::from_utf8_lossy(&decoded(encoded)).into_owned()
 }

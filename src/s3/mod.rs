@@ -13,16 +13,19 @@ mod digest;
 mod echo;
 mod encryption;
 mod error;
+mod etag;
 mod intercept;
 mod list;
 mod listing_address;
 mod lock;
+mod member;
 mod multipart;
 mod object;
 mod onward;
 mod payload;
 mod quirks;
 mod survey;
+mod types;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -48,15 +51,17 @@ use self::echo::Echoes;
 use self::encryption::Asked;
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
+pub use self::etag::same_tag;
 use self::intercept::{Clock, Passing, Repeats, WithoutXId};
-pub use self::list::{Next, ObjectInfo, Page, Unreadable};
+pub use self::list::{Next, Page, Unreadable};
 pub use self::listing_address::listing_address;
 pub use self::lock::Retention;
-pub use self::multipart::{ListedPart, OpenUpload, Part, Upload, same_tag};
-pub use self::object::{Conditional, Deleted, Stored, Write};
+pub use self::multipart::{ListedPart, Part, Upload};
+pub use self::object::{Conditional, Deleted};
 pub use self::onward::Onward;
 pub use self::payload::Payload;
 use self::quirks::{InForce, Quirks};
+pub use self::types::{ObjectInfo, OpenUpload, Stored, Write};
 use crate::config::TargetConfig;
 use crate::error::{Code, Detail, Result};
 use crate::net::Pool;
@@ -133,7 +138,7 @@ impl Bucket {
             None,
             "target",
         );
-        // The default budget never refills by itself: one long outage would end all retries for good.
+        // The default budget never refills by itself: one long retry would end all retries for good.
         let budget = TokenBucket::builder().capacity(500).refill_rate(5.0).build();
         let mut builder = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())

@@ -7,22 +7,11 @@ use futures_util::FutureExt;
 use super::bounds::PARTS;
 use super::error::{Operation, invalid_response};
 use super::intercept::SignedPayload;
-use super::list::{lossy, text};
-use super::object::{Stored, Write};
+use super::member::{lossy, text};
 use super::payload::Payload;
+use super::types::{Stored, Write};
 use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, Onward};
 use crate::error::{Code, Result};
-
-/// An unfinished upload as a listing names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenUpload {
-    /// Key of the object it is for.
-    pub key: String,
-    /// Id of the upload.
-    pub id: String,
-    /// When it was opened, in seconds since 1970; 0 where the storage does not say.
-    pub opened: i64,
-}
 
 /// A running multipart upload. Dropping it leaves it open on the storage; see [`Upload::abort`].
 #[derive(Clone, Debug)]
@@ -52,18 +41,6 @@ pub struct ListedPart {
     pub etag: String,
     /// When it was stored, in seconds since 1970; 0 where the storage does not say.
     pub stored: i64,
-}
-
-/// Whether two ETags are the same, however they are quoted, and whether or not something on the way
-/// calls one of them weak.
-#[must_use]
-pub fn same_tag(one: &str, other: &str) -> bool {
-    bare(one) == bare(other)
-}
-
-/// An ETag without its quotes, and without the mark of a weak one.
-pub(super) fn bare(etag: &str) -> &str {
-    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
 
 impl Bucket {

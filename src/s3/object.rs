@@ -1,6 +1,5 @@
 //! Single objects: write, read, look at, delete.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
@@ -11,45 +10,15 @@ use futures_util::FutureExt;
 
 use super::content_range::ContentRange;
 use super::error::{Operation, invalid_response};
+use super::etag::{bare, same_tag};
 use super::intercept::SignedPayload;
-use super::list::ObjectInfo;
-use super::multipart::{bare, same_tag};
 use super::payload::Payload;
+use super::types::{ObjectInfo, Stored, UPLOAD_MARKER, Write};
 use super::{Bucket, DRAIN_LIMIT};
 use crate::buffer_pool::Filled;
 use crate::error::secrets::MARK as MARK_OF_SECRET;
 use crate::error::{Code, Error, Result, no_memory};
 use crate::net::broken;
-
-/// How an object is stored.
-#[derive(Clone, Copy, Debug)]
-pub struct Write<'a> {
-    /// Key of the object.
-    pub key: &'a str,
-    /// MIME type.
-    pub content_type: &'a str,
-    /// Storage class; the bucket's default when missing.
-    pub storage_class: Option<&'a str>,
-    /// What [`Bucket::mark`] will say of it.
-    pub mark: Option<&'a str>,
-    /// Whether it may take the place of another object.
-    pub replaces: bool,
-}
-
-impl Write<'_> {
-    pub(super) fn metadata(&self) -> Option<HashMap<String, String>> {
-        self.mark.map(|mark| HashMap::from([(MARK.to_owned(), mark.to_owned())]))
-    }
-}
-
-/// What the storage says of an object that it has just stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Entity tag as sent, quotes included.
-    pub etag: String,
-    /// Version, in a versioned bucket.
-    pub version_id: Option<String>,
-}
 
 /// What a storage makes of a write that is to replace nothing, when there is something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +39,6 @@ pub struct Deleted {
     /// Version of the marker, or of what was deleted.
     pub version_id: Option<String>,
 }
-
-/// Name of the mark, behind `x-amz-meta-`.
-const MARK: &str = env!("CARGO_PKG_NAME");
 
 /// How often a broken download goes on from where it stopped without having got any further.
 const FRUITLESS_ATTEMPTS: u32 = 4;
@@ -196,7 +162,7 @@ impl Bucket {
             etag: output.e_tag.unwrap_or_default(),
             modified: output.last_modified.map_or(0, |time| time.secs()),
         };
-        Ok((object, output.metadata.and_then(|mut metadata| metadata.remove(MARK))))
+        Ok((object, output.metadata.and_then(|mut metadata| metadata.remove(UPLOAD_MARKER))))
     }
 
     /// The size of an object that a look at it did not tell, as something on the way leaves it out:

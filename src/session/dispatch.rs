@@ -321,9 +321,9 @@ impl Session {
             (self.journal.clone(), self.outbox.clone(), self.table.clone());
         let name = target.clone();
         let opening = async move {
-            let opened = cancel.guard(targets::open(config, journal)).await;
+            let opened = cancel.cancellable(targets::open(config, journal)).await;
             if let Ok(target) = &opened {
-                ops::tend(target);
+                ops::start_cleanup(target);
             }
             table.remove(id);
             let told = opened.as_ref().map_err(Clone::clone);
@@ -349,7 +349,7 @@ impl Session {
         let cancel = self.begin(id, Kind::Target)?;
         let (outbox, table, target) = (self.outbox.clone(), self.table.clone(), name.clone());
         let updating = async move {
-            let open = cancel.guard(async { Ok(slot.await) }).await;
+            let open = cancel.cancellable(async { Ok(slot.await) }).await;
             let told = match &open {
                 Ok(Some(open)) => targets::update(&target, open, limits).and_then(|it| answer(&it)),
                 Ok(None) => Err(targets::unknown(&target)),
@@ -374,7 +374,7 @@ impl Session {
         let cancel = self.begin(id, Kind::Target)?;
         let (outbox, table) = (self.outbox.clone(), self.table.clone());
         tokio::spawn(async move {
-            let open = cancel.guard(async { Ok(slot.await) }).await;
+            let open = cancel.cancellable(async { Ok(slot.await) }).await;
             let told = match open {
                 Ok(Some(_)) => answer(&request),
                 Ok(None) => Err(targets::unknown(&request.target)),

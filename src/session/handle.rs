@@ -129,7 +129,7 @@ impl Work {
                     size: request.size,
                     exact: request.exact,
                     if_exists: request.if_exists,
-                    outage: Duration::from_millis(request.retry_for_ms),
+                    retry_for: Duration::from_millis(request.retry_for_ms),
                     resume: Duration::from_secs(request.resume_s),
                 };
                 answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
@@ -139,7 +139,7 @@ impl Work {
                 let download = ops::Download {
                     id: request.backup_id,
                     offset: request.offset,
-                    outage: Duration::from_millis(request.retry_for_ms),
+                    retry_for: Duration::from_millis(request.retry_for_ms),
                 };
                 let done = ops::download(&target, download, &mut sink, &progress, &cancel).await?;
                 sink.end().await;

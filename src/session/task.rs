@@ -92,9 +92,9 @@ impl Task {
             let name = work.target().to_owned();
             // It may still be opening.
             let target = async { target.await.ok_or_else(|| targets::unknown(&name)) };
-            let target = turn.guard(target).await?;
+            let target = turn.cancellable(target).await?;
             let _place = match place {
-                Some(Place(place)) => Some(turn.guard(async { Ok(place.await) }).await?),
+                Some(Place(place)) => Some(turn.cancellable(async { Ok(place.await) }).await?),
                 None => None,
             };
             let (outbox, progress, cancel) = (messages, steps, turn);

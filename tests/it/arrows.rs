@@ -21,9 +21,10 @@ const LEAVES: [&str; 8] = [
 /// A room and the rooms that it may use, besides itself and the leaves.
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli", "session", "protocol", "demo"]),
-    ("cli", &["ops", "protocol", "demo"]),
+    ("cli", &["sources", "ops", "protocol", "demo"]),
     ("cli/serve", &["cli", "session", "protocol"]),
     ("session", &["ops", "protocol"]),
+    ("sources", &["ops", "protocol"]),
     ("ops", &["archives", "s3", "net", "protocol"]),
     ("archives", &["s3", "protocol"]),
     ("s3", &["net"]),
@@ -61,6 +62,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const JSON: &[&str] = &[
     "protocol",
     "session",
+    "sources",
     "cli",
     "cli/serve",
     "demo",

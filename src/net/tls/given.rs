@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::refusal::Problem;
+use super::problem::Problem;
 use crate::error::{Code, Error, Result};
 
 /// One of them. What cannot be parsed has no dates and no rights of an authority; the library refuses it.

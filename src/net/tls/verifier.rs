@@ -10,7 +10,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::given::Given;
-use super::refusal::{Checked, Problem, refused, short_key};
+use super::problem::Problem;
+use super::refusal::{Checked, refused, short_key};
 use super::unusable;
 use crate::error::Result;
 

@@ -56,7 +56,7 @@ async fn stale(
             }
         }
     }
-    let known = target.leftovers.archives().await;
+    let known = target.journal.archives().await;
     for (name, pair) in pairs {
         // Of those in the journal somebody takes care already.
         let running =

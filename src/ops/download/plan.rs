@@ -8,7 +8,7 @@ use crate::archives::metadata::Digests;
 use crate::buffer_pool::Filled;
 use crate::config::DEFAULT_PART_SIZE;
 use crate::error::{Code, Error, Result};
-use crate::ops::outage::Outage;
+use crate::ops::retry::Retry;
 use crate::s3::{Bucket, ObjectInfo, PartDigest};
 
 /// The pieces of one download.
@@ -87,7 +87,7 @@ impl Plan {
     pub(in crate::ops) async fn fetch(
         &self,
         bucket: &Bucket,
-        outage: &Outage,
+        retry: &Retry,
         index: u64,
         mut content: Filled,
     ) -> Result<Vec<Bytes>> {
@@ -97,7 +97,7 @@ impl Plan {
         let range = self.range(number);
         let Some(digests) = &self.digests else {
             let start = range.start.max(self.offset);
-            self.read(bucket, outage, start..range.end, &mut content).await?;
+            self.read(bucket, retry, start..range.end, &mut content).await?;
             return Ok(content.into_bytes(0));
         };
         let expected =
@@ -105,7 +105,7 @@ impl Plan {
         let skip = usize::try_from(self.offset.saturating_sub(range.start)).unwrap_or(usize::MAX);
         let mut tries = 0;
         loop {
-            self.read(bucket, outage, range.clone(), &mut content).await?;
+            self.read(bucket, retry, range.clone(), &mut content).await?;
             let is_right;
             (content, is_right) = check_aside(content, expected).await?;
             if is_right {
@@ -134,14 +134,14 @@ impl Plan {
     async fn read(
         &self,
         bucket: &Bucket,
-        outage: &Outage,
+        retry: &Retry,
         range: Range<u64>,
         content: &mut Filled,
     ) -> Result<()> {
-        let mut tries = outage.tries();
+        let mut tries = retry.tries();
         loop {
             let read = bucket.get_range(&self.archive, range.clone(), content).await;
-            if tries.judge(read).await?.is_some() {
+            if tries.after(read).await?.is_some() {
                 return Ok(());
             }
         }

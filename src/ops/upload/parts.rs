@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::footprint::Footprint;
+use super::guard::UploadGuard;
 use super::resume::Ledger;
+use super::sent::Sent;
 use super::{Source, Upload as Request};
 use crate::archives::metadata::Digests;
 use crate::config::{LiveLimits, MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
-use crate::ops::lanes::Lanes;
-use crate::ops::memory::{Reservation, WINDOW};
-use crate::ops::outage::Outage;
+use crate::ops::concurrency::Concurrency;
+use crate::ops::memory_budget::{Reservation, WINDOW};
+use crate::ops::retry::Retry;
 use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
-use crate::s3::{Bucket, Part, PartDigest, Payload, Stored, Upload};
+use crate::s3::{Bucket, Part, PartDigest, Payload, Upload};
 
 /// From this many bytes on an archive is sent in parts.
 pub(super) const THRESHOLD: u64 = 20 * MIB;
@@ -64,14 +65,7 @@ pub(super) struct Archive<'a> {
     pub(super) key: String,
     pub(super) plan: Plan,
     pub(super) progress: &'a Progress,
-    pub(super) outage: Outage,
-}
-
-/// What was sent: one object, or parts to be completed.
-pub(super) struct Sent {
-    pub(super) stored: Option<Stored>,
-    pub(super) parts: Vec<Part>,
-    pub(super) digests: Digests,
+    pub(super) retry: Retry,
 }
 
 impl Archive<'_> {
@@ -81,11 +75,11 @@ impl Archive<'_> {
         source: &mut impl Source,
         request: &Request,
         reservation: Reservation,
-        footprint: &mut Footprint,
+        guard: &mut UploadGuard,
     ) -> Result<Sent> {
-        let mut upload = footprint.upload();
+        let mut upload = guard.upload();
         if upload.is_none() && self.plan.multipart_at_once {
-            upload = Some(self.open(footprint).await?);
+            upload = Some(self.open(guard).await?);
         }
         self.progress.enter(Phase::Transferring);
         let mut collected = Chunks::new(&self.target.pool);
@@ -106,12 +100,12 @@ impl Archive<'_> {
             collected.push(chunk)?;
             check_not_longer(request, seen)?;
             if upload.is_none() && seen >= THRESHOLD {
-                upload = Some(self.open(footprint).await?);
+                upload = Some(self.open(guard).await?);
             }
             let Some(upload) = &upload else { continue };
             while collected.length() >= self.plan.part_size {
                 let part = collected.take(self.plan.part_size);
-                self.send_part(upload, part, footprint.ledger(), &mut sending).await?;
+                self.send_part(upload, part, guard.ledger(), &mut sending).await?;
             }
         }
         #[cfg(feature = "demo")]
@@ -120,11 +114,11 @@ impl Archive<'_> {
         self.progress.expect(Some(seen));
         self.progress.wait_for(Some(Waiting::Remote));
         let sent = match upload {
-            None => self.send_whole(collected, footprint).await,
+            None => self.send_whole(collected, guard).await,
             Some(upload) => {
                 if collected.length() > 0 {
                     let part = collected.take(self.plan.part_size);
-                    self.send_part(&upload, part, footprint.ledger(), &mut sending).await?;
+                    self.send_part(&upload, part, guard.ledger(), &mut sending).await?;
                 }
                 while let Some(sent) = sending.tasks.join_next().await {
                     sending.done(sent, self.progress)?;
@@ -140,17 +134,16 @@ impl Archive<'_> {
         self.target.config.storage_class.as_deref()
     }
 
-    async fn open(&self, footprint: &mut Footprint) -> Result<Upload> {
-        footprint.open(&self.bucket, &self.key, self.storage_class()).await
+    async fn open(&self, guard: &mut UploadGuard) -> Result<Upload> {
+        guard.open(&self.bucket, &self.key, self.storage_class()).await
     }
 
-    async fn send_whole(&self, mut collected: Chunks, footprint: &mut Footprint) -> Result<Sent> {
+    async fn send_whole(&self, mut collected: Chunks, guard: &mut UploadGuard) -> Result<Sent> {
         let size = collected.length();
         let payload = Payload::hashed_aside(collected.take(size)).await;
         let digests = Digests { size, part_size: size, parts: vec![payload.digest()] };
-        let stored = footprint
-            .put(self.target, &self.bucket, &self.key, self.storage_class(), payload)
-            .await?;
+        let stored =
+            guard.put(self.target, &self.bucket, &self.key, self.storage_class(), payload).await?;
         self.progress.add(size);
         Ok(Sent { stored: Some(stored), parts: Vec::new(), digests })
     }
@@ -180,17 +173,17 @@ impl Archive<'_> {
                 .detail("limit", part_size.saturating_mul(max_parts))
             })?;
         let room = loop {
-            if sending.tasks.len() < sending.lanes.open()
+            if sending.tasks.len() < sending.concurrency.open()
                 && let Some(room) = self.target.budget.try_reserve(part_size)
             {
                 break Some(room);
             }
             self.progress.wait_for(Some(Waiting::Remote));
-            sending.lanes.full();
+            sending.concurrency.full();
             let sent = tokio::select! {
                 biased;
                 sent = sending.tasks.join_next() => sent,
-                () = sending.lanes.changed() => continue,
+                () = sending.concurrency.changed() => continue,
             };
             match sent {
                 Some(sent) => sending.done(sent, self.progress)?,
@@ -199,13 +192,13 @@ impl Archive<'_> {
             }
         };
         let in_own_memory = room.is_none();
-        let (upload, outage, ledger) = (upload.clone(), self.outage.clone(), ledger.clone());
+        let (upload, retry, ledger) = (upload.clone(), self.retry.clone(), ledger.clone());
         sending.tasks.spawn(async move {
             #[cfg(feature = "demo")]
             crate::fault_injection::trip("part");
             let payload = Payload::hashed_aside(part).await;
             let begun = Instant::now();
-            let stored = ledger.send(&upload, number, &payload, &outage).await;
+            let stored = ledger.send(&upload, number, &payload, &retry).await;
             drop(room);
             let part = (stored?, payload.digest());
             Ok(SentPart { part, length: payload.length(), took: begun.elapsed() })
@@ -252,14 +245,19 @@ struct SentPart {
 /// Parts on their way. Dropping this stops them.
 struct Sending {
     tasks: JoinSet<Result<SentPart>>,
-    lanes: Lanes,
+    concurrency: Concurrency,
     count: u64,
     parts: Vec<(Part, PartDigest)>,
 }
 
 impl Sending {
     fn new(limits: &LiveLimits) -> Self {
-        Self { tasks: JoinSet::new(), lanes: Lanes::new(limits), count: 0, parts: Vec::new() }
+        Self {
+            tasks: JoinSet::new(),
+            concurrency: Concurrency::new(limits),
+            count: 0,
+            parts: Vec::new(),
+        }
     }
 
     fn done(
@@ -271,7 +269,7 @@ impl Sending {
             Error::new(Code::Internal, "sending a part failed inside the agent").source(error)
         })??;
         progress.add(length);
-        self.lanes.done(length, took, progress.snapshot().retries);
+        self.concurrency.done(length, took, progress.snapshot().retries);
         self.parts.push(part);
         Ok(())
     }

@@ -12,8 +12,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use crate::archives::layout::Half;
 use crate::error::{Code, Error, Kind, Result};
 use crate::journal::{Record, Resumable, StoredPart};
-use crate::ops::outage::Outage;
-use crate::ops::{Target, leftovers};
+use crate::ops::retry::Retry;
+use crate::ops::{Target, cleanup};
 use crate::s3::{ListedPart, Part, Payload, Upload, same_tag};
 
 /// What is still there of an earlier upload of the same backup.
@@ -31,7 +31,7 @@ pub(super) struct Kept {
 /// When the storage cannot be asked for the moment.
 pub(super) async fn find(target: &Arc<Target>, wanted: &Resumable) -> Result<Option<Kept>> {
     let layout = target.store.layout();
-    let kept = target.leftovers.kept(layout, &wanted.backup_id).await;
+    let kept = target.journal.kept(layout, &wanted.backup_id).await;
     let Some(mut record) = kept else { return Ok(None) };
     let archive = record.beginning.archive.clone();
     if let Some(Half::Archive(name)) = layout.half(&archive)
@@ -52,8 +52,8 @@ pub(super) async fn find(target: &Arc<Target>, wanted: &Resumable) -> Result<Opt
             }
         }
     }
-    leftovers::leave(target, Arc::new(record), Duration::ZERO).await;
-    leftovers::settle(target).await;
+    cleanup::leave(target, Arc::new(record), Duration::ZERO).await;
+    cleanup::clean_up(target).await;
     Ok(None)
 }
 
@@ -89,7 +89,7 @@ impl Ledger {
     pub(super) async fn resumed(keep: Duration, mut record: Record) -> (Self, Arc<Record>) {
         let before = std::mem::take(&mut record.parts);
         let record = Arc::new(record);
-        leftovers::note(Arc::clone(&record), move |record| record.keep(keep)).await;
+        cleanup::write(Arc::clone(&record), move |record| record.keep(keep)).await;
         let held = Some(Arc::clone(&record));
         let inner = Inner { keep, record: held, is_resumed: true, before, ..Inner::default() };
         (Self(Arc::new(inner)), record)
@@ -99,7 +99,7 @@ impl Ledger {
     pub(super) async fn opened(&self, upload: &Upload) {
         let Inner { keep, record: Some(record), .. } = &*self.0 else { return };
         let (id, keep) = (upload.id().to_owned(), *keep);
-        leftovers::note(Arc::clone(record), move |record| record.opened(&id, keep)).await;
+        cleanup::write(Arc::clone(record), move |record| record.opened(&id, keep)).await;
     }
 
     /// Sends a part, unless it is there.
@@ -111,7 +111,7 @@ impl Ledger {
         upload: &Upload,
         number: u16,
         payload: &Payload,
-        outage: &Outage,
+        retry: &Retry,
     ) -> Result<Part> {
         let (length, sha256) = (payload.length(), BASE64_STANDARD.encode(payload.digest().sha256));
         let before = self.0.before.get(&number);
@@ -120,14 +120,14 @@ impl Ledger {
             return Ok(Part { number, etag: same.etag.clone() });
         }
         // Safe to repeat: the last one of a number counts.
-        let sent = outage.bridge(|| upload.send_part(number, payload)).await;
+        let sent = retry.run(|| upload.send_part(number, payload)).await;
         let part = sent.map_err(|error| self.given_up(error))?;
         if let Inner { keep, record: Some(record), .. } = &*self.0
             && !keep.is_zero()
         {
             let (keep, etag) = (*keep, part.etag.clone());
             let stored = StoredPart { number, length, sha256, etag };
-            leftovers::note(Arc::clone(record), move |record| record.stored(stored, keep)).await;
+            cleanup::write(Arc::clone(record), move |record| record.stored(stored, keep)).await;
         }
         Ok(part)
     }
@@ -146,18 +146,18 @@ impl Ledger {
         &self,
         upload: &Upload,
         parts: &[Part],
-        outage: &Outage,
+        retry: &Retry,
     ) -> Result<()> {
         if self.0.is_resumed {
-            check(&outage.bridge(|| upload.parts()).await?, parts)?;
+            check(&retry.run(|| upload.parts()).await?, parts)?;
         }
         self.0.is_given_up.store(true, Ordering::Relaxed);
         if let Some(record) = &self.0.record
             && record.beginning.resumable.is_some()
-            && !leftovers::note(Arc::clone(record), Record::completing).await
+            && !cleanup::write(Arc::clone(record), Record::completing).await
         {
             // Better forgotten, and found by its age, than gone on with.
-            leftovers::end(Arc::clone(record)).await;
+            cleanup::forget(Arc::clone(record)).await;
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl Ledger {
         if keep.is_zero() || is_given_up.load(Ordering::Relaxed) {
             return None;
         }
-        leftovers::leave(target, Arc::clone(record), *keep).await.then_some(*keep)
+        cleanup::leave(target, Arc::clone(record), *keep).await.then_some(*keep)
     }
 }
 

@@ -1,10 +1,10 @@
-//! The lower half of the ladder: from the settings to a listing that the storage grants.
+//! The lower half of the checks: from the settings to a listing that the storage grants.
 
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::doubts::{Doubts, doubts};
-use super::ladder::{Found, Ladder, Rung};
+use super::checks::{CheckName, Checks, Outcome};
+use super::warnings::{Warnings, warnings};
 use crate::archives::Layout;
 use crate::archives::layout::Half;
 use crate::config::{AddressingStyle, TargetConfig};
@@ -21,10 +21,10 @@ const NOTABLE_SKEW: i64 = 60;
 pub(super) struct Access {
     pub(super) config: TargetConfig,
     pub(super) bucket: Bucket,
-    pub(super) greeting: Option<ServerInfo>,
-    pub(super) ladder: Ladder,
-    doubts: Doubts,
-    failure: Option<(Rung, Error)>,
+    pub(super) server_info: Option<ServerInfo>,
+    pub(super) checks: Checks,
+    warnings: Warnings,
+    failure: Option<(CheckName, Error)>,
 }
 
 impl Access {
@@ -40,26 +40,26 @@ impl Access {
         let probe = Probe::new(&config, &listing_address(&config, layout.folder()))?;
         let mut access = Self {
             bucket: Bucket::for_probing(&config)?,
-            doubts: doubts(&config),
+            warnings: warnings(&config),
             config,
-            greeting: None,
-            ladder: Ladder::default(),
+            server_info: None,
+            checks: Checks::default(),
             failure: None,
         };
         // Dropped at once when somebody cancels: nothing down here changes anything.
         let arrived = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
-            arrived = access.climb(&probe, layout) => arrived,
+            arrived = access.run(&probe, layout) => arrived,
         };
         access.failure = arrived.err();
-        access.ladder.skip_to(Rung::List);
+        access.checks.skip_to(CheckName::List);
         Ok(access)
     }
 
     /// Where it ended, and why.
-    pub(super) fn failure(&self) -> Option<(Rung, &Error)> {
-        self.failure.as_ref().map(|(rung, error)| (*rung, error))
+    pub(super) fn failure(&self) -> Option<(CheckName, &Error)> {
+        self.failure.as_ref().map(|(name, error)| (*name, error))
     }
 
     /// Whether these settings are the better ones.
@@ -71,46 +71,46 @@ impl Access {
         }
     }
 
-    async fn climb(&mut self, probe: &Probe, layout: &Layout) -> Result<(), (Rung, Error)> {
-        let ladder = &mut self.ladder;
-        let settings = self.doubts.found(&self.config);
+    async fn run(&mut self, probe: &Probe, layout: &Layout) -> Result<(), (CheckName, Error)> {
+        let checks = &mut self.checks;
+        let settings = self.warnings.found(&self.config);
         let start = Instant::now();
-        ladder.note(Rung::Config, Ok(settings), start).map_err(at(Rung::Config))?;
-        ladder
-            .climb(Rung::Dns, async { probe.resolve().await.map(Found::that) })
+        checks.record(CheckName::Config, Ok(settings), start).map_err(at(CheckName::Config))?;
+        checks
+            .run(CheckName::Dns, async { probe.resolve().await.map(Outcome::that) })
             .await
-            .map_err(at(Rung::Dns))?;
+            .map_err(at(CheckName::Dns))?;
         let connected = async {
             probe.connect().await?;
             Ok(match probe.proxy() {
-                Some(proxy) => Found::that(format!("through the proxy {proxy}")),
-                None => Found::nothing(),
+                Some(proxy) => Outcome::that(format!("through the proxy {proxy}")),
+                None => Outcome::nothing(),
             })
         };
-        ladder.climb(Rung::Tcp, connected).await.map_err(at(Rung::Tcp))?;
+        checks.run(CheckName::Tcp, connected).await.map_err(at(CheckName::Tcp))?;
         let secured = async {
             if self.config.endpoint.scheme() != "https" {
-                return Ok(Found::no_matter("http: whoever is on the way can read along"));
+                return Ok(Outcome::no_matter("http: whoever is on the way can read along"));
             }
             probe.secure().await?;
             Ok(match self.config.verify_tls {
-                true => Found::nothing(),
-                false => Found::warning("the certificate is not checked"),
+                true => Outcome::nothing(),
+                false => Outcome::warning("the certificate is not checked"),
             })
         };
-        ladder.climb(Rung::Tls, secured).await.map_err(at(Rung::Tls))?;
+        checks.run(CheckName::Tls, secured).await.map_err(at(CheckName::Tls))?;
         let start = Instant::now();
         match probe.greet().await {
-            Ok(greeting) => self.greeting = Some(greeting),
+            Ok(server_info) => self.server_info = Some(server_info),
             // What the signed request meets counts; a service may have no words for strangers.
             Err(error) => tracing::debug!(%error, "no answer to a first question"),
         }
         let greeted = Instant::now();
         let (listed, refusal) = match patiently!(self.first_page(layout)).await {
             Ok(page) => (self.backups(layout, &page).await, None),
-            Err(error) => (Found::nothing(), Some(error)),
+            Err(error) => (Outcome::nothing(), Some(error)),
         };
-        self.judge(refusal, listed, start, greeted)
+        self.classify(refusal, listed, start, greeted)
     }
 
     /// The first page of the folder, behind which another one can be read if there is more.
@@ -128,7 +128,7 @@ impl Access {
     }
 
     /// How many backups a page of the folder shows and, where it shows none, where there are some.
-    async fn backups(&self, layout: &Layout, page: &Page) -> Found {
+    async fn backups(&self, layout: &Layout, page: &Page) -> Outcome {
         let halves: HashSet<Half<'_>> =
             page.objects.iter().filter_map(|object| layout.half(&object.key)).collect();
         let archived = |half: &&Half<'_>| match half {
@@ -144,7 +144,7 @@ impl Access {
             _ => None,
         };
         let found = match elsewhere {
-            None => Found::that(here),
+            None => Outcome::that(here),
             Some(other) => {
                 let there = format!(
                     "{here}, but {} in {}: to use those, set prefix to \"{}\" and folder to \"{}\"",
@@ -154,75 +154,80 @@ impl Access {
                     other.folder
                 );
                 // Other machines may have folders beside this one.
-                let found = if other.is_near { Found::warning(there) } else { Found::that(there) };
+                let found =
+                    if other.is_near { Outcome::warning(there) } else { Outcome::that(there) };
                 found.detail("elsewhere", other.place).detail("elsewhere_backups", other.backups)
             }
         };
         found.detail("folder", folder).detail("backups", count)
     }
 
-    /// Finds the rung that the answer to the first signed request belongs to.
-    fn judge(
+    /// Finds the name that the answer to the first signed request belongs to.
+    fn classify(
         &mut self,
         refusal: Option<Error>,
-        listed: Found,
+        listed: Outcome,
         start: Instant,
         greeted: Instant,
-    ) -> Result<(), (Rung, Error)> {
-        let failed = refusal.map(|error| (rung_of(&error), self.doubts.explain(error)));
+    ) -> Result<(), (CheckName, Error)> {
+        let failed = refusal.map(|error| (rung_of(&error), self.warnings.explain(error)));
         // One answer tells about all of these, so most took no time of their own.
         let judged = Instant::now();
         let rungs = [
-            (Rung::Service, self.service(), start),
-            (Rung::Clock, self.clock(), judged),
-            (Rung::Credentials, Found::nothing(), judged),
-            (Rung::Bucket, Found::nothing(), judged),
-            (Rung::Region, self.region(), judged),
-            (Rung::AddressingStyle, self.addressing_style(), judged),
-            (Rung::List, listed, greeted),
+            (CheckName::Service, self.service(), start),
+            (CheckName::Clock, self.clock(), judged),
+            (CheckName::Credentials, Outcome::nothing(), judged),
+            (CheckName::Bucket, Outcome::nothing(), judged),
+            (CheckName::Region, self.region(), judged),
+            (CheckName::AddressingStyle, self.addressing_style(), judged),
+            (CheckName::List, listed, greeted),
         ];
-        for (rung, found, since) in rungs {
+        for (name, found, since) in rungs {
             if let Some((at_fault, error)) = &failed
-                && *at_fault == rung
+                && *at_fault == name
             {
-                // Reported below as well; the ladder keeps it.
-                let _ = self.ladder.note(rung, Err(error.clone()), greeted);
-                return Err((rung, error.clone()));
+                // Reported below as well; the checks keeps it.
+                let _ = self.checks.record(name, Err(error.clone()), greeted);
+                return Err((name, error.clone()));
             }
-            self.ladder.note(rung, Ok(found), since).map_err(at(rung))?;
+            self.checks.record(name, Ok(found), since).map_err(at(name))?;
         }
         Ok(())
     }
 
-    fn service(&self) -> Found {
-        let server = self.greeting.as_ref().and_then(|greeting| greeting.server.as_deref());
-        server.map_or_else(Found::nothing, Found::that)
+    fn service(&self) -> Outcome {
+        let server =
+            self.server_info.as_ref().and_then(|server_info| server_info.server.as_deref());
+        server.map_or_else(Outcome::nothing, Outcome::that)
     }
 
-    fn clock(&self) -> Found {
-        let Some(ahead) = self.greeting.as_ref().and_then(|greeting| greeting.ahead_s) else {
-            return Found::that("the storage does not say its time");
+    fn clock(&self) -> Outcome {
+        let Some(ahead) = self.server_info.as_ref().and_then(|server_info| server_info.ahead_s)
+        else {
+            return Outcome::that("the storage does not say its time");
         };
         if ahead.abs() <= NOTABLE_SKEW {
-            return Found::nothing();
+            return Outcome::nothing();
         }
-        let concern = Found::concern(clock_skew(ahead));
+        let concern = Outcome::concern(clock_skew(ahead));
         concern.and("until then requests are signed with the storage's time")
     }
 
-    fn region(&self) -> Found {
+    fn region(&self) -> Outcome {
         let (region, set) = (self.bucket.region(), &self.config.region);
         if region == *set {
-            return Found::that(region);
+            return Outcome::that(region);
         }
-        Found::that(format!("{region}, as the storage says")).detail("region", region)
+        Outcome::that(format!("{region}, as the storage says")).detail("region", region)
     }
 
-    fn addressing_style(&self) -> Found {
+    fn addressing_style(&self) -> Outcome {
         let addressing_style = AddressingStyle::of(self.bucket.path_style());
         match addressing_style {
-            AddressingStyle::Virtual => Found::that("the bucket in the host name"),
-            AddressingStyle::Auto | AddressingStyle::Path => Found::that("the bucket in the path"),
+            AddressingStyle::Virtual => Outcome::that("the bucket in the host name"),
+            AddressingStyle::Auto | AddressingStyle::Path => {
+                Outcome::that("the bucket in the path")
+            }
         }
     }
 }
@@ -239,36 +244,36 @@ fn place(folder: &str) -> String {
     if folder.is_empty() { "the top of the bucket".to_owned() } else { format!("\"{folder}\"") }
 }
 
-fn at(rung: Rung) -> impl Fn(Error) -> (Rung, Error) {
-    move |error| (rung, error)
+fn at(name: CheckName) -> impl Fn(Error) -> (CheckName, Error) {
+    move |error| (name, error)
 }
 
 /// What a refusal of the first signed request is about.
-fn rung_of(error: &Error) -> Rung {
+fn rung_of(error: &Error) -> CheckName {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are about the listing itself")]
     match error.code() {
         // The storage is there, and the bucket is elsewhere.
-        Code::InvalidEndpoint if error.details().contains_key("expected") => Rung::Region,
+        Code::InvalidEndpoint if error.details().contains_key("expected") => CheckName::Region,
         Code::InvalidEndpoint
         | Code::CannotConnect
         | Code::TlsFailed
         | Code::TlsUntrusted
         | Code::NetworkLost
-        | Code::Timeout => Rung::Service,
+        | Code::Timeout => CheckName::Service,
         // It was not the storage itself that answered.
         Code::RemoteError | Code::Throttled
             if error.upstream_answer().is_some_and(|answer| answer.code.is_none()) =>
         {
-            Rung::Service
+            CheckName::Service
         }
-        Code::ClockSkew => Rung::Clock,
-        Code::InvalidCredentials | Code::CredentialsExpired => Rung::Credentials,
+        Code::ClockSkew => CheckName::Clock,
+        Code::InvalidCredentials | Code::CredentialsExpired => CheckName::Credentials,
         Code::AccessDenied if error.data().field.as_deref() == Some("access_key_id") => {
-            Rung::Credentials
+            CheckName::Credentials
         }
-        Code::BucketNotFound | Code::InvalidBucketName => Rung::Bucket,
-        Code::WrongRegion => Rung::Region,
-        Code::WrongAddressingStyle => Rung::AddressingStyle,
-        _ => Rung::List,
+        Code::BucketNotFound | Code::InvalidBucketName => CheckName::Bucket,
+        Code::WrongRegion => CheckName::Region,
+        Code::WrongAddressingStyle => CheckName::AddressingStyle,
+        _ => CheckName::List,
     }
 }

@@ -1,4 +1,4 @@
-//! The upper half of the ladder: objects come and go as those of a backup do.
+//! The upper half of the checks: objects come and go as those of a backup do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::ladder::{Found, Ladder, Rung};
+use super::checks::{CheckName, Checks, Outcome};
 use super::{PAUSE, may_pass};
 use crate::archives::Layout;
 use crate::archives::erase::probe;
 use crate::buffer_pool::Filled;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
-use crate::ops::{Cancel, Target, leftovers};
+use crate::ops::{Cancel, Target, cleanup};
 use crate::s3::{
     Bucket, Conditional, ObjectInfo, Onward, Operation, Part, Payload, Stored, Upload, Write,
 };
@@ -25,25 +25,25 @@ const PROBE: &[u8] = b"This object was written to test the storage and can be de
 const PART: std::ops::Range<u64> = 5..11;
 
 /// Writes, reads and deletes one small object, at once and in parts.
-pub(super) async fn climb(target: &Target, bucket: &Bucket, ladder: &mut Ladder, cancel: &Cancel) {
+pub(super) async fn run(target: &Target, bucket: &Bucket, checks: &mut Checks, cancel: &Cancel) {
     let probe = Probe::begin(target, bucket).await;
     let mut versions = Vec::new();
-    let climbed = probe.climb(target, ladder, &mut versions, cancel).await;
+    let climbed = probe.run(target, checks, &mut versions, cancel).await;
     if climbed.is_err() || cancel.is_cancelled() {
-        ladder.skip_to(Rung::Overwrite);
+        checks.skip_to(CheckName::Overwrite);
     }
     // Whatever happened before: the object may be there.
     let kept = &mut false;
     let delete = patiently!(probe.seen(probe.delete(&mut versions, kept)));
-    let deleted = ladder.climb(Rung::Delete, delete).await;
+    let deleted = checks.run(CheckName::Delete, delete).await;
     probe.end(&climbed, &deleted).await;
     if climbed.is_ok() && deleted.is_ok() {
         let versions = async { Ok(versions_found(*kept)) };
         // Neither of the two can fail.
-        let _ = ladder.climb(Rung::Versioning, versions).await;
-        let _ = ladder.climb(Rung::Lock, async { Ok(lock(bucket).await) }).await;
+        let _ = checks.run(CheckName::Versioning, versions).await;
+        let _ = checks.run(CheckName::Lock, async { Ok(lock(bucket).await) }).await;
     }
-    ladder.skip_rest();
+    checks.skip_rest();
 }
 
 /// One object that is there for a moment.
@@ -65,8 +65,8 @@ impl<'a> Probe<'a> {
         let mark = format!("{:032x}", fastrand::u128(..));
         // A document of this name never exists, so the object is never taken for a backup.
         let document = format!("{key}.metadata.json");
-        let beginning = target.leftovers.beginning(key.clone(), document, mark.clone());
-        let record = target.leftovers.begin(beginning).await;
+        let beginning = target.journal.beginning(key.clone(), document, mark.clone());
+        let record = target.journal.begin(beginning).await;
         let repeated = AtomicBool::new(false);
         Self { bucket, layout, key, mark, record: record.map(Arc::new), repeated }
     }
@@ -81,32 +81,32 @@ impl<'a> Probe<'a> {
         if let Some(record) = self.record.clone()
             && !for_later
         {
-            leftovers::end(record).await;
+            cleanup::forget(record).await;
         }
     }
 
-    async fn climb(
+    async fn run(
         &self,
         target: &Target,
-        ladder: &mut Ladder,
+        checks: &mut Checks,
         versions: &mut Vec<String>,
         cancel: &Cancel,
     ) -> Result<()> {
         let go_on = || if cancel.is_cancelled() { Err(cancel.error()) } else { Ok(()) };
         let etag = &mut String::new();
         let write = patiently!(self.seen(self.write(versions, etag)));
-        ladder.climb(Rung::Write, write).await?;
+        checks.run(CheckName::Write, write).await?;
         go_on()?;
         let read = patiently!(self.seen(self.read(target, etag)));
-        ladder.climb(Rung::Read, read).await?;
+        checks.run(CheckName::Read, read).await?;
         go_on()?;
-        ladder.climb(Rung::Multipart, self.multipart(versions)).await?;
+        checks.run(CheckName::Multipart, self.multipart(versions)).await?;
         go_on()?;
-        ladder.climb(Rung::Overwrite, self.overwrite(versions)).await
+        checks.run(CheckName::Overwrite, self.overwrite(versions)).await
     }
 
     /// Makes one try, and takes note if the check may be made again after it.
-    async fn seen(&self, check: impl Future<Output = Result<Found>>) -> Result<Found> {
+    async fn seen(&self, check: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
         let found = check.await;
         if found.as_ref().is_err_and(may_pass) {
             self.repeated.store(true, Ordering::Relaxed);
@@ -124,12 +124,12 @@ impl<'a> Probe<'a> {
         }
     }
 
-    async fn write(&self, versions: &mut Vec<String>, etag: &mut String) -> Result<Found> {
+    async fn write(&self, versions: &mut Vec<String>, etag: &mut String) -> Result<Outcome> {
         let stored = self.bucket.put(self.object(), &content()).await?;
         versions.extend(version(&stored));
         *etag = stored.etag;
         if !self.bucket.lacks_confirmed_encryption() {
-            return Ok(Found::nothing());
+            return Ok(Outcome::nothing());
         }
         // A server that demands the encryption has read the header, even if its answer says nothing.
         let plain = Write { replaces: true, ..self.object() };
@@ -138,13 +138,13 @@ impl<'a> Probe<'a> {
                 versions.extend(version(&stored));
                 Err(self.bucket.encryption_ignored())
             }
-            Err(error) if error.code() == Code::AccessDenied => Ok(Found::nothing()),
-            Err(error) => Ok(Found::concern(error)),
+            Err(error) if error.code() == Code::AccessDenied => Ok(Outcome::nothing()),
+            Err(error) => Ok(Outcome::concern(error)),
         }
     }
 
     /// Whole, and a part of it.
-    async fn read(&self, target: &Target, etag: &str) -> Result<Found> {
+    async fn read(&self, target: &Target, etag: &str) -> Result<Outcome> {
         let other = |what: &str| {
             let message = format!("the storage gave back {what} than were written");
             Err(Error::new(Code::IntegrityMismatch, message).detail("where", "object"))
@@ -170,13 +170,13 @@ impl<'a> Probe<'a> {
         let Some(object) = listed else {
             let message = "the server does not list a new object for seconds: a new backup appears \
                            late, and is not found before";
-            return Ok(Found::concern(Error::new(Code::NotFound, message)));
+            return Ok(Outcome::concern(Error::new(Code::NotFound, message)));
         };
         self.measured(object.size)?;
         if at_once {
-            return Ok(Found::nothing());
+            return Ok(Outcome::nothing());
         }
-        Ok(Found::warning("the server lists a new object late: each upload waits for that"))
+        Ok(Outcome::warning("the server lists a new object late: each upload waits for that"))
     }
 
     /// Whether a listing that has more than one page gets to the second one.
@@ -207,25 +207,25 @@ impl<'a> Probe<'a> {
     }
 
     /// One upload that is given up, and one that replaces the object that is there.
-    async fn multipart(&self, versions: &mut Vec<String>) -> Result<Found> {
+    async fn multipart(&self, versions: &mut Vec<String>) -> Result<Outcome> {
         let found = patiently!(self.seen(self.give_up())).await?;
         patiently!(self.seen(self.complete(versions))).await?;
         Ok(found)
     }
 
     /// Not noted in the journal, which takes one upload: this one has no parts.
-    async fn give_up(&self) -> Result<Found> {
+    async fn give_up(&self) -> Result<Outcome> {
         let upload = self.open().await?;
         let listed = self.listed(&upload).await;
         upload.abort().await?;
-        Ok(Found::nothing().detail("uploads_listed", listed))
+        Ok(Outcome::nothing().detail("uploads_listed", listed))
     }
 
-    async fn complete(&self, versions: &mut Vec<String>) -> Result<Found> {
+    async fn complete(&self, versions: &mut Vec<String>) -> Result<Outcome> {
         let upload = self.open().await?;
         if let Some(record) = self.record.clone() {
             let id = upload.id().to_owned();
-            leftovers::note(record, move |record| record.opened(&id, Duration::ZERO)).await;
+            cleanup::write(record, move |record| record.opened(&id, Duration::ZERO)).await;
         }
         let stored = match upload.send_part(1, &content()).await {
             Ok(part) => Self::completed(&upload, part).await,
@@ -239,7 +239,7 @@ impl<'a> Probe<'a> {
             }
         }
         self.measured(self.bucket.head(&self.key).await?.size)?;
-        Ok(Found::nothing())
+        Ok(Outcome::nothing())
     }
 
     /// Asks twice, as some servers put parts together only then. Whether the storage keeps apart who
@@ -290,7 +290,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Whether a write that is to replace nothing is refused when there is something.
-    async fn overwrite(&self, versions: &mut Vec<String>) -> Result<Found> {
+    async fn overwrite(&self, versions: &mut Vec<String>) -> Result<Outcome> {
         let mut written = self.bucket.try_to_replace(self.object(), &content()).await;
         if written.as_ref().is_err_and(|error| error.code() == Code::Throttled) {
             tokio::time::sleep(PAUSE).await;
@@ -309,13 +309,13 @@ impl<'a> Probe<'a> {
                 ("the storage takes the last of two who write one name", "refused")
             }
             // Only good to know.
-            Err(error) => return Ok(Found::concern(error)),
+            Err(error) => return Ok(Outcome::concern(error)),
         };
-        Ok(Found::that(message).detail("conditional_writes", detail))
+        Ok(Outcome::that(message).detail("conditional_writes", detail))
     }
 
     /// Deletes it, and its versions where there are any.
-    async fn delete(&self, versions: &mut Vec<String>, kept: &mut bool) -> Result<Found> {
+    async fn delete(&self, versions: &mut Vec<String>, kept: &mut bool) -> Result<Outcome> {
         let deleted = probe(self.layout, self.bucket, &self.key, None).await?;
         // Garage names a version of everything and keeps none.
         *kept = deleted.marker;
@@ -335,9 +335,9 @@ impl<'a> Probe<'a> {
             }
         }
         if still_there {
-            return Ok(Found::warning("what was deleted can still be read for a while"));
+            return Ok(Outcome::warning("what was deleted can still be read for a while"));
         }
-        Ok(Found::nothing())
+        Ok(Outcome::nothing())
     }
 }
 
@@ -350,17 +350,17 @@ fn version(stored: &Stored) -> Option<String> {
     stored.version_id.clone().filter(|version| version != "null")
 }
 
-fn versions_found(kept: bool) -> Found {
+fn versions_found(kept: bool) -> Outcome {
     if kept {
         let message = "the bucket keeps old versions: deleted backups go on taking space until a \
                        lifecycle rule removes old versions";
-        Found::warning(message).detail("versions", "kept")
+        Outcome::warning(message).detail("versions", "kept")
     } else {
-        Found::nothing().detail("versions", "none")
+        Outcome::nothing().detail("versions", "none")
     }
 }
 
-async fn lock(bucket: &Bucket) -> Found {
+async fn lock(bucket: &Bucket) -> Outcome {
     match bucket.default_retention().await {
         Ok(Some(retention)) => {
             let days = retention.days;
@@ -369,9 +369,9 @@ async fn lock(bucket: &Bucket) -> Found {
                 Code::ObjectLocked,
                 format!("{message}: no backup can be deleted before"),
             );
-            Found::concern(concern.detail("days", days).detail("mode", retention.mode))
+            Outcome::concern(concern.detail("days", days).detail("mode", retention.mode))
         }
-        Ok(None) => Found::nothing(),
-        Err(_) => Found::no_matter("the storage does not say"),
+        Ok(None) => Outcome::nothing(),
+        Err(_) => Outcome::no_matter("the storage does not say"),
     }
 }

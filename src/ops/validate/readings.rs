@@ -21,7 +21,7 @@ pub(super) async fn that_works(
         let config = config.at(location);
         let layout = Layout::new(&config.prefix, &config.folder).ok()?;
         let bucket = Bucket::for_probing(&config).ok()?;
-        if cancel.guard(bucket.probe_list(layout.folder())).await.is_ok() {
+        if cancel.cancellable(bucket.probe_list(layout.folder())).await.is_ok() {
             return Some(location.clone());
         }
     }

@@ -9,10 +9,7 @@ use std::fmt;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use chrono::{DateTime, Utc};
 
-use super::rules::Rules;
-use super::{Context, Operation};
 use crate::error::text::quoted;
-use crate::error::{Error, Upstream};
 use crate::s3::answers::ServerDate;
 
 /// An HTTP answer that reports a failure.
@@ -101,11 +98,11 @@ pub(super) struct Document {
     pub(super) storage_class: Option<String>,
     /// Whether a policy forbids it, where the storage tells that from a right that is missing.
     pub(super) forbidden: Option<bool>,
-    request_id: Option<String>,
+    pub(super) request_id: Option<String>,
 }
 
 impl Document {
-    fn read(answer: &Answer) -> Self {
+    pub(super) fn read(answer: &Answer) -> Self {
         let body = answer.body.trim_start_matches('\u{feff}').trim();
         let tree = roxmltree::Document::parse(body).ok();
         // Those of the error itself come before those of what a server nests in it.
@@ -146,21 +143,6 @@ impl Document {
                 .map(|id| shortened(&id, 128)),
         }
     }
-}
-
-/// Gives the answer of a storage its meaning.
-#[must_use]
-pub fn classify(operation: Operation, context: &Context, answer: &Answer) -> Error {
-    let document = Document::read(answer);
-    let error = Rules { operation, context, answer, document: &document }.apply();
-    error.upstream(Upstream {
-        service: "s3".to_owned(),
-        operation: operation.name().to_owned(),
-        status: answer.status,
-        code: Some(document.code).filter(|code| !code.is_empty()),
-        message: Some(document.message).filter(|message| !message.is_empty()),
-        request_id: document.request_id,
-    })
 }
 
 /// Whether a text from outside can be the name of a region.

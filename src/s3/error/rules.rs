@@ -9,10 +9,25 @@ use chrono::{DateTime, Utc};
 
 use super::answer::{Answer, Document, shortened};
 use super::{Context, Operation};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Upstream};
 
 /// Longest wait that a storage may ask for.
 const LONGEST_WAIT: u64 = 86_400;
+
+/// Gives the answer of a storage its meaning.
+#[must_use]
+pub fn classify(operation: Operation, context: &Context, answer: &Answer) -> Error {
+    let document = Document::read(answer);
+    let error = Rules { operation, context, answer, document: &document }.apply();
+    error.upstream(Upstream {
+        service: "s3".to_owned(),
+        operation: operation.name().to_owned(),
+        status: answer.status,
+        code: Some(document.code).filter(|code| !code.is_empty()),
+        message: Some(document.message).filter(|message| !message.is_empty()),
+        request_id: document.request_id,
+    })
+}
 
 /// One answer and what it is read against.
 pub(super) struct Rules<'a> {

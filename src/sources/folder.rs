@@ -7,13 +7,13 @@
 //!
 //! Goes from folder to folder without recursion, and holds few of them open, however deep they are.
 
+#[cfg(unix)]
+mod directory;
+#[cfg(not(unix))]
+#[path = "folder/directory_by_path.rs"]
+mod directory;
 mod left_out;
 mod member;
-#[cfg(unix)]
-mod place;
-#[cfg(not(unix))]
-#[path = "folder/place_by_path.rs"]
-mod place;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,9 +21,9 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::vec::IntoIter;
 
-pub(super) use self::left_out::LeftOut;
+use self::directory::{Directory, Id, bytes};
+pub(crate) use self::left_out::LeftOut;
 use self::member::{Attributes, Kind};
-use self::place::{Id, Place, bytes};
 use crate::error::{Code, Error, Result};
 
 /// Longest name in the tar. Systems take paths of 4,095 bytes, with the folder that the tar is
@@ -40,7 +40,7 @@ const PIECE: usize = 64 << 10;
 ///
 /// # Errors
 /// `local_io` when nothing in it can be read; what `out` fails with.
-pub(super) fn pack(folder: &Path, out: &mut impl Write) -> Result<LeftOut> {
+pub(crate) fn pack(folder: &Path, out: &mut impl Write) -> Result<LeftOut> {
     let name = name_of(folder).unwrap_or_else(|| PathBuf::from(".")).into_os_string();
     let mut packer = Packer {
         out,
@@ -60,14 +60,14 @@ pub(super) fn pack(folder: &Path, out: &mut impl Write) -> Result<LeftOut> {
 }
 
 /// The last part of the path of a folder, also for `.` and the like.
-pub(super) fn name_of(folder: &Path) -> Option<PathBuf> {
+pub(crate) fn name_of(folder: &Path) -> Option<PathBuf> {
     folder.canonicalize().ok()?.file_name().map(PathBuf::from)
 }
 
 /// A folder that the packer is in, or below.
 struct Level {
     /// Not open where it is deep and the packer is below it.
-    place: Option<Place>,
+    directory: Option<Directory>,
     id: Id,
     /// What comes next in it.
     names: IntoIter<OsString>,
@@ -87,7 +87,7 @@ struct Packer<'a, W> {
 
 impl<W: Write> Packer<'_, W> {
     fn pack(&mut self, folder: &Path) -> Result<()> {
-        let top = Place::open(folder).map_err(|error| {
+        let top = Directory::open(folder).map_err(|error| {
             let message = format!("cannot read {}: {error}", folder.display());
             Error::new(Code::LocalIo, message).source(error)
         })?;
@@ -95,20 +95,20 @@ impl<W: Write> Packer<'_, W> {
         let mut levels = vec![top];
         while let Some(level) = levels.last_mut() {
             self.name.truncate(level.name);
-            match (&level.place, level.names.next()) {
-                (Some(place), Some(entry)) => {
+            match (&level.directory, level.names.next()) {
+                (Some(directory), Some(entry)) => {
                     self.name.push(b'/');
                     self.name.extend(bytes(&entry));
-                    if let Some(below) = self.add(place, &entry)? {
+                    if let Some(below) = self.add(directory, &entry)? {
                         let is_deep = levels.len() >= OPEN;
                         if let Some(level) = levels.last_mut().filter(|_| is_deep) {
-                            level.place = None;
+                            level.directory = None;
                         }
                         levels.push(below);
                     }
                 }
                 _ => {
-                    let done = levels.pop().and_then(|level| level.place);
+                    let done = levels.pop().and_then(|level| level.directory);
                     if let Some(level) = levels.last_mut() {
                         self.name.truncate(level.name);
                         self.go_back(level, done.as_ref());
@@ -120,12 +120,12 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// Opens a folder again that was left for one in it.
-    fn go_back(&mut self, level: &mut Level, from: Option<&Place>) {
-        if level.place.is_none() {
-            level.place = from.and_then(|below| below.parent(&level.id).ok());
+    fn go_back(&mut self, level: &mut Level, from: Option<&Directory>) {
+        if level.directory.is_none() {
+            level.directory = from.and_then(|below| below.parent(&level.id).ok());
         }
         let rest = level.names.len() as u64;
-        if level.place.is_none() && rest > 0 {
+        if level.directory.is_none() && rest > 0 {
             // It was moved or removed meanwhile.
             self.left_out.vanished(&self.name, rest);
             level.names = Vec::new().into_iter();
@@ -133,28 +133,28 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// Adds what has this name; a folder is to be gone through next.
-    fn add(&mut self, place: &Place, entry: &OsString) -> Result<Option<Level>> {
+    fn add(&mut self, directory: &Directory, entry: &OsString) -> Result<Option<Level>> {
         if self.name.len() > LONGEST_NAME {
             let reason = format!("its path has more than {LONGEST_NAME} bytes");
             self.left_out.unreadable(&self.name, &reason);
             return Ok(None);
         }
-        let (kind, attributes) = match place.look(entry) {
+        let (kind, attributes) = match directory.stat(entry) {
             Ok(found) => found,
             Err(error) => return self.miss(&error),
         };
         match kind {
-            Kind::Folder => match place.enter(entry) {
+            Kind::Folder => match directory.enter(entry) {
                 Ok(below) => return self.begin_folder(below),
                 Err(error) => return self.miss(&error),
             },
-            Kind::File => match place.file(entry) {
+            Kind::File => match directory.file(entry) {
                 Ok((file, Kind::File, attributes)) => self.add_file(file, &attributes)?,
                 Ok((_, Kind::Other, _)) => self.left_out.special(&self.name),
                 Ok(_) => self.left_out.vanished(&self.name, 1),
                 Err(error) => return self.miss(&error),
             },
-            Kind::Link => match place.target(entry) {
+            Kind::Link => match directory.target(entry) {
                 Ok(target) => {
                     let added = member::link(self.out, &self.name, &target, &attributes);
                     added.map_err(|error| self.cause(error))?;
@@ -174,8 +174,8 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// Adds an open folder, unless what is in it cannot be told.
-    fn begin_folder(&mut self, place: Place) -> Result<Option<Level>> {
-        let (names, failure) = place.names();
+    fn begin_folder(&mut self, directory: Directory) -> Result<Option<Level>> {
+        let (names, failure) = directory.names();
         if let Some(error) = &failure {
             self.left_out.failed(&self.name, error);
             if names.is_empty() {
@@ -183,7 +183,7 @@ impl<W: Write> Packer<'_, W> {
             }
         }
         let (attributes, id) =
-            match place.attributes().and_then(|attributes| Ok((attributes, place.id()?))) {
+            match directory.attributes().and_then(|attributes| Ok((attributes, directory.id()?))) {
                 Ok(found) => found,
                 Err(error) => return self.miss(&error),
             };
@@ -191,7 +191,7 @@ impl<W: Write> Packer<'_, W> {
         self.name.push(b'/');
         let added = member::folder(self.out, &self.name, &attributes);
         added.map_err(|error| self.cause(error))?;
-        Ok(Some(Level { place: Some(place), id, names: names.into_iter(), name }))
+        Ok(Some(Level { directory: Some(directory), id, names: names.into_iter(), name }))
     }
 
     /// Adds a file with exactly as many bytes as `attributes` says.

@@ -1,52 +1,52 @@
 //! Settings that are odd for the provider they are meant for.
 //!
-//! A doubt alone stops nothing: the table of providers may be behind the times. It becomes the
+//! A warning alone stops nothing: the table of providers may be behind the times. It becomes the
 //! explanation when the storage refuses what was doubted.
 
-use super::ladder::Found;
+use super::checks::Outcome;
 use super::readings::described;
 use crate::config::{TargetConfig, wrong_host};
 use crate::error::{Code, Error};
 
 /// What looks wrong, the worst first.
-pub(super) struct Doubts(Vec<Error>);
+pub(super) struct Warnings(Vec<Error>);
 
-impl Doubts {
+impl Warnings {
     /// As the result of a check.
-    pub(super) fn found(&self, config: &TargetConfig) -> Found {
+    pub(super) fn found(&self, config: &TargetConfig) -> Outcome {
         match (self.0.first(), config.provider) {
-            (Some(doubt), _) => Found::concern(doubt.clone()),
-            (None, _) if config.split => Found::warning(format!(
+            (Some(warning), _) => Outcome::concern(warning.clone()),
+            (None, _) if config.split => Outcome::warning(format!(
                 "the endpoint holds the bucket: the agent uses {}",
                 described(&config.location())
             )),
-            (None, Some(provider)) if !config.endpoint_given => Found::that(format!(
+            (None, Some(provider)) if !config.endpoint_given => Outcome::that(format!(
                 "{}, because no endpoint is set: set the endpoint to use another storage",
                 provider.name
             )),
-            (None, Some(provider)) => Found::that(&provider.name),
-            (None, None) => Found::nothing(),
+            (None, Some(provider)) => Outcome::that(&provider.name),
+            (None, None) => Outcome::nothing(),
         }
     }
 
-    /// The same error, with the words of the doubt that foresaw it.
+    /// The same error, with the words of the warning that foresaw it.
     pub(super) fn explain(&self, error: Error) -> Error {
         let field = error.data().field;
-        let mut doubts = self.0.iter();
-        let foreseen =
-            doubts.find(|doubt| doubt.code() == error.code() && doubt.data().field == field);
+        let mut warnings = self.0.iter();
+        let foreseen = warnings
+            .find(|warning| warning.code() == error.code() && warning.data().field == field);
         match (foreseen.cloned(), error.upstream_answer().cloned()) {
-            (Some(doubt), Some(upstream)) => doubt.upstream(upstream).source(error),
-            (Some(doubt), None) => doubt.source(error),
+            (Some(warning), Some(upstream)) => warning.upstream(upstream).source(error),
+            (Some(warning), None) => warning.source(error),
             (None, _) => error,
         }
     }
 }
 
-pub(super) fn doubts(config: &TargetConfig) -> Doubts {
-    let doubts =
+pub(super) fn warnings(config: &TargetConfig) -> Warnings {
+    let warnings =
         [wrong_service(config), plain_http(config), key_id(config), secret(config), token(config)];
-    Doubts(doubts.into_iter().flatten().collect())
+    Warnings(warnings.into_iter().flatten().collect())
 }
 
 fn wrong_service(config: &TargetConfig) -> Option<Error> {
@@ -76,8 +76,8 @@ fn key_id(config: &TargetConfig) -> Option<Error> {
         // The refusal says so, and that is more.
         return None;
     }
-    let doubt = config.provider?.doubt_about(&config.access_key_id)?;
-    let message = format!("the access key id does not look right: {doubt}");
+    let warning = config.provider?.doubt_about(&config.access_key_id)?;
+    let message = format!("the access key id does not look right: {warning}");
     Some(refused("access_key", "access_key_id", message))
 }
 

@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::Commit;
-use super::parts::Sent;
 use super::resume::{Kept, Ledger};
+use super::sent::Sent;
 use crate::archives::Reserved;
 use crate::error::{CleanupOutcome, Code, Error, Result};
 use crate::journal::{Beginning, Record, Resumable};
 use crate::ops::cancel::PATIENCE;
-use crate::ops::outage::Outage;
-use crate::ops::{Target, leftovers, tend};
+use crate::ops::retry::Retry;
+use crate::ops::{Target, cleanup, start_cleanup};
 use crate::protocol::UploadResult;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 
@@ -48,8 +48,8 @@ impl ArchiveName {
 }
 
 /// What may be in the bucket by now.
-pub(super) struct Footprint {
-    outage: Outage,
+pub(super) struct UploadGuard {
+    retry: Retry,
     opening: Option<JoinHandle<Result<Upload>>>,
     upload: Option<Upload>,
     /// Key of an upload that may have been opened without our learning its id.
@@ -73,7 +73,7 @@ pub(super) struct Footprint {
 }
 
 /// How taking back went.
-pub(super) enum Erased {
+pub(super) enum RollBack {
     /// There was nothing to take back.
     Nothing,
     /// The backup is complete: it was cancelled too late, or failed at what comes after.
@@ -88,11 +88,11 @@ fn panicked(error: JoinError) -> Error {
     Error::new(Code::Internal, "the upload failed inside the agent").source(error)
 }
 
-impl Footprint {
+impl UploadGuard {
     /// There is nothing yet.
-    pub(super) fn new(outage: Outage) -> Self {
+    pub(super) fn new(retry: Retry) -> Self {
         Self {
-            outage,
+            retry,
             opening: None,
             upload: None,
             unnamed: None,
@@ -110,8 +110,8 @@ impl Footprint {
     }
 
     /// What the upload puts up with.
-    pub(super) fn outage(&self) -> &Outage {
-        &self.outage
+    pub(super) fn retry(&self) -> &Retry {
+        &self.retry
     }
 
     /// Keeps the name until the end, and notes in the journal that it is about to be used. What is
@@ -128,8 +128,8 @@ impl Footprint {
         let layout = target.store.layout();
         let (archive, document) = (layout.archive_key(&name), layout.metadata_key(&name));
         let resumable = Some(resumable).filter(|_| !keep.is_zero());
-        let beginning = target.leftovers.beginning(archive, document, self.mark.clone());
-        let record = target.leftovers.begin(Beginning { resumable, ..beginning }).await;
+        let beginning = target.journal.beginning(archive, document, self.mark.clone());
+        let record = target.journal.begin(Beginning { resumable, ..beginning }).await;
         self.record = record.map(Arc::new);
         self.ledger = Ledger::new(keep, self.record.clone());
         name
@@ -179,14 +179,14 @@ impl Footprint {
         payload: Payload,
     ) -> Result<Stored> {
         if let Some(name) = &self.name {
-            self.outage.bridge(|| target.store.check_free(name.name())).await?;
+            self.retry.run(|| target.store.check_free(name.name())).await?;
         }
         self.objects.push(key.to_owned());
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
-        let (outage, etag) = (self.outage.clone(), Arc::clone(&self.etag));
+        let (retry, etag) = (self.retry.clone(), Arc::clone(&self.etag));
         let putting = self.putting.insert(tokio::spawn(async move {
             // Safe to repeat: the name is this upload's alone, and the bytes are the same.
-            let stored = outage.bridge(|| bucket.put(archive.write(), &payload)).await?;
+            let stored = retry.run(|| bucket.put(archive.write(), &payload)).await?;
             etag.get_or_init(|| stored.etag.clone());
             Ok(stored)
         }));
@@ -204,15 +204,15 @@ impl Footprint {
     ) -> Result<Upload> {
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
         let ledger = self.ledger.clone();
-        let outage = self.outage.clone();
+        let retry = self.retry.clone();
         self.unnamed = Some(key.to_owned());
         let opening = self.opening.insert(tokio::spawn(async move {
             // Safe to repeat: what an answer that was lost has opened is looked for afterwards.
-            let repeats = outage.repeats();
-            let upload = outage.bridge(|| bucket.create_upload(archive.write())).await?;
+            let repeats = retry.repeats();
+            let upload = retry.run(|| bucket.create_upload(archive.write())).await?;
             ledger.opened(&upload).await;
-            if outage.repeats() != repeats {
-                let others = leftovers::abort_unnamed(&bucket, &archive.key, Some(&upload)).await;
+            if retry.repeats() != repeats {
+                let others = cleanup::abort_unnamed(&bucket, &archive.key, Some(&upload)).await;
                 report("an upload that was opened in vain", others);
             }
             Ok(upload)
@@ -248,10 +248,10 @@ impl Footprint {
             let stored = match (upload, sent.stored.clone()) {
                 (Some(upload), None) => {
                     let free = || commit.target.store.check_free(&commit.name);
-                    commit.outage.bridge(free).await?;
-                    ledger.complete(&upload, &sent.parts, &commit.outage).await?;
+                    commit.retry.run(free).await?;
+                    ledger.complete(&upload, &sent.parts, &commit.retry).await?;
                     let complete = || commit.complete(&upload, &sent, &key, &mark);
-                    let completed = commit.outage.bridge(complete).await;
+                    let completed = commit.retry.run(complete).await;
                     completed.map_err(|error| ledger.given_up(error))?
                 }
                 (_, Some(stored)) => stored,
@@ -260,7 +260,7 @@ impl Footprint {
             known_etag.get_or_init(|| stored.etag.clone());
             let uploaded = commit.run(&mark, stored, ledger.resumed_bytes()).await?;
             if let Some(record) = record {
-                leftovers::end(record).await;
+                cleanup::forget(record).await;
             }
             Ok(uploaded)
         }));
@@ -271,12 +271,12 @@ impl Footprint {
 
     /// Takes back whatever there may be, within [`PATIENCE`]; what is not done by then goes on. When it
     /// `may_stay`, what can be gone on with is left where it is.
-    pub(super) async fn erase(mut self, target: &Arc<Target>, may_stay: bool) -> Erased {
+    pub(super) async fn roll_back(mut self, target: &Arc<Target>, may_stay: bool) -> RollBack {
         if self.unnamed.is_none() && self.upload.is_none() && self.objects.is_empty() {
             if let Some(record) = self.record {
-                leftovers::end(record).await;
+                cleanup::forget(record).await;
             }
-            return Erased::Nothing;
+            return RollBack::Nothing;
         }
         let target = Arc::clone(target);
         let work = async move {
@@ -286,8 +286,8 @@ impl Footprint {
             if let Some(uploaded) = self.uploaded.get().cloned() {
                 drop(self);
                 // What it replaces, if it ended before that was deleted.
-                tend(&target);
-                return Erased::Committed(Box::new(uploaded));
+                start_cleanup(&target);
+                return RollBack::Committed(Box::new(uploaded));
             }
             let mut clean = true;
             let mut arrives_late = self.may_arrive.load(Ordering::Relaxed);
@@ -301,10 +301,10 @@ impl Footprint {
                 && self.upload.is_some()
                 && let Some(keep) = self.ledger.leave(&target).await
             {
-                return Erased::Kept(keep);
+                return RollBack::Kept(keep);
             }
             if let Some(key) = &self.unnamed {
-                let aborted = leftovers::abort_unnamed(target.store.bucket(), key, None).await;
+                let aborted = cleanup::abort_unnamed(target.store.bucket(), key, None).await;
                 clean &= report("an upload whose id is not known", aborted);
             }
             if let Some(mut putting) = self.putting.take()
@@ -334,20 +334,20 @@ impl Footprint {
             }
             target.store.changed();
             match self.record {
-                Some(record) if clean && !arrives_late => leftovers::end(record).await,
+                Some(record) if clean && !arrives_late => cleanup::forget(record).await,
                 // Without an owner it is found by who comes back for it.
                 Some(record) => {
-                    leftovers::leave(&target, record, Duration::ZERO).await;
+                    cleanup::leave(&target, record, Duration::ZERO).await;
                 }
                 None => {}
             }
-            Erased::Tried(if clean { CleanupOutcome::Complete } else { CleanupOutcome::Failed })
+            RollBack::Tried(if clean { CleanupOutcome::Complete } else { CleanupOutcome::Failed })
         };
         // As a task, so that it goes on when the time is up.
         match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
             Ok(Ok(erased)) => erased,
-            Ok(Err(_)) => Erased::Tried(CleanupOutcome::Failed),
-            Err(_) => Erased::Tried(CleanupOutcome::Pending),
+            Ok(Err(_)) => RollBack::Tried(CleanupOutcome::Failed),
+            Err(_) => RollBack::Tried(CleanupOutcome::Pending),
         }
     }
 

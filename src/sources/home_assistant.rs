@@ -1,4 +1,4 @@
-//! What kind of file somebody wants to store, found out before a byte of it is sent.
+//! Home Assistant's backups on this machine, inspected before a byte of them is sent.
 //!
 //! Of a Home Assistant backup it reads `backup.json` and checks that the tar around it is whole,
 //! looking at the headers only: a backup of 100 GB takes no longer than a small one.
@@ -7,13 +7,14 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::output::moment;
+use chrono::Datelike as _;
+
 use crate::error::{Code, Error, Result};
 use crate::ops::backup_json::{self, BLOCK, Member};
 use crate::protocol::Metadata;
 
 /// What a file holds.
-pub(super) enum Content {
+pub(crate) enum Content {
     /// A whole backup of Home Assistant, with what its `backup.json` says.
     Backup(Metadata),
     /// Says that it is a backup of Home Assistant, and is not a whole one.
@@ -24,11 +25,11 @@ pub(super) enum Content {
     Other,
 }
 
-/// Looks at a file of `size` bytes.
+/// Inspects a file of `size` bytes.
 ///
 /// # Errors
 /// `local_io` when it cannot be read.
-pub(super) fn look_at(mut file: &File, path: &Path, size: u64) -> Result<Content> {
+pub(crate) fn inspect(mut file: &File, path: &Path, size: u64) -> Result<Content> {
     let mut json = None;
     let scanned = scan(file, size, &mut json);
     file.rewind().map_err(|error| {
@@ -117,10 +118,21 @@ fn scan(mut file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Resu
 /// The file name, without its ending, that Home Assistant gives to a backup.
 ///
 /// Mirrors `suggested_filename` in `homeassistant/components/backup/util.py`.
-pub(super) fn suggested_name(name: &str, date: Option<&str>) -> String {
+pub(crate) fn suggested_name(name: &str, date: Option<&str>) -> String {
     let stamp = date.and_then(moment).map(|date| date.format(" %Y-%m-%d %H.%M %S%6f").to_string());
     let whole = format!("{name}{}", stamp.unwrap_or_default());
     whole.split_whitespace().collect::<Vec<_>>().join("_")
+}
+
+/// Reads an ISO 8601 date; without an offset it counts as UTC. At the end of the calendar it could not
+/// be shown in another time zone, so that the year has four digits.
+pub(crate) fn moment(date: &str) -> Option<chrono::DateTime<chrono::FixedOffset>> {
+    let with_offset = chrono::DateTime::parse_from_rfc3339(date).ok();
+    let moment = with_offset.or_else(|| {
+        let naive = chrono::NaiveDateTime::parse_from_str(date, "%Y-%m-%dT%H:%M:%S%.f");
+        naive.ok().map(|naive| naive.and_utc().fixed_offset())
+    });
+    moment.filter(|moment| (0..10_000).contains(&moment.year()))
 }
 
 #[cfg(test)]

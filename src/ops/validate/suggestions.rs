@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use super::ladder::{Found, Rung};
+use super::checks::{CheckName, Outcome};
 use crate::config::{AddressingStyle, TargetConfig};
 use crate::error::{Code, Detail, Error};
 
@@ -13,18 +13,18 @@ const CONSOLE_PORTS: (u16, u16) = (9001, 9000);
 /// A change of the settings, and the check that it belongs to.
 pub(super) struct Correction {
     pub(super) config: TargetConfig,
-    pub(super) rung: Rung,
+    pub(super) name: CheckName,
     error: Error,
     works_with: String,
 }
 
 impl Correction {
-    fn new(config: TargetConfig, rung: Rung, error: Error, works_with: String) -> Self {
-        Self { config, rung, error, works_with }
+    fn new(config: TargetConfig, name: CheckName, error: Error, works_with: String) -> Self {
+        Self { config, name, error, works_with }
     }
 
     /// Settings that nobody has made the agent corrects by itself whenever it meets them.
-    pub(super) fn found(self, given: &TargetConfig) -> Found {
+    pub(super) fn found(self, given: &TargetConfig) -> Outcome {
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is learned from answers")]
         let by_itself = match self.error.code() {
             Code::WrongRegion => !given.region_given && self.config.endpoint == given.endpoint,
@@ -34,33 +34,33 @@ impl Correction {
             _ => false,
         };
         let message = format!("it works with {}", self.works_with);
-        if by_itself { Found::that(message) } else { Found::failure(self.error, message) }
+        if by_itself { Outcome::that(message) } else { Outcome::failure(self.error, message) }
     }
 }
 
 /// What to try after this failure, if anything.
-pub(super) fn after(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
     let detail = |name| match error.details().get(name) {
         Some(Detail::Text(text)) => Some(text.as_str()),
         _ => None,
     };
     #[expect(clippy::wildcard_enum_match_arm, reason = "there is nothing to try after the others")]
     match error.code() {
-        Code::WrongRegion => in_region(detail("expected")?, rung, error, config),
+        Code::WrongRegion => in_region(detail("expected")?, name, error, config),
         Code::WrongAddressingStyle => {
             let path_style = detail("use")? == AddressingStyle::Path.as_str();
             (path_style != config.path_style).then(|| addressed(path_style, error.clone(), config))
         }
         Code::InvalidEndpoint => match (detail("expected"), detail("reason")) {
-            (Some(host), _) => at_host(host, rung, error, config),
-            (None, Some("plain_http_on_tls")) => with_tls(rung, error, config),
-            (None, Some("console_port")) => at_service_port(rung, error, config),
+            (Some(host), _) => at_host(host, name, error, config),
+            (None, Some("plain_http_on_tls")) => with_tls(name, error, config),
+            (None, Some("console_port")) => at_service_port(name, error, config),
             // A console that answers with a page on the host name of the bucket.
             _ => None,
         },
         // A server that takes the first part of the host name for nothing.
         Code::BucketNotFound => Some(addressed_otherwise(config)),
-        Code::CannotConnect if rung == Rung::Dns && !config.path_style => {
+        Code::CannotConnect if name == CheckName::Dns && !config.path_style => {
             Some(addressed_otherwise(config))
         }
         Code::TlsUntrusted if detail("reason") == Some("name_mismatch") && !config.path_style => {
@@ -72,7 +72,7 @@ pub(super) fn after(rung: Rung, error: &Error, config: &TargetConfig) -> Option<
 
 fn in_region(
     expected: &str,
-    rung: Rung,
+    name: CheckName,
     error: &Error,
     config: &TargetConfig,
 ) -> Option<Correction> {
@@ -85,26 +85,31 @@ fn in_region(
         false => format!("the region {expected} at {}", moved.as_str().trim_end_matches('/')),
     };
     let config = TargetConfig { endpoint: moved, region: expected.to_owned(), ..config.clone() };
-    Some(Correction::new(config, rung, error.clone(), works_with))
+    Some(Correction::new(config, name, error.clone(), works_with))
 }
 
-fn at_host(host: &str, rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+fn at_host(
+    host: &str,
+    name: CheckName,
+    error: &Error,
+    config: &TargetConfig,
+) -> Option<Correction> {
     let endpoint = Url::parse(&format!("{}://{host}", config.endpoint.scheme())).ok()?;
     let works_with = format!("the endpoint {}", endpoint.as_str().trim_end_matches('/'));
     let config = config.moved_to(endpoint);
-    Some(Correction::new(config, rung, error.clone(), works_with))
+    Some(Correction::new(config, name, error.clone(), works_with))
 }
 
 /// Never the other way: who is between the agent and a server can make TLS fail.
-fn with_tls(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+fn with_tls(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
     let mut endpoint = config.endpoint.clone();
     endpoint.set_scheme("https").ok()?;
     let works_with = format!("the endpoint {}", endpoint.as_str().trim_end_matches('/'));
     let config = TargetConfig { endpoint, ..config.clone() };
-    Some(Correction::new(config, rung, error.clone(), works_with))
+    Some(Correction::new(config, name, error.clone(), works_with))
 }
 
-fn at_service_port(rung: Rung, error: &Error, config: &TargetConfig) -> Option<Correction> {
+fn at_service_port(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
     let (console, service) = CONSOLE_PORTS;
     let mut endpoint = config.endpoint.clone();
     if endpoint.port() != Some(console) {
@@ -113,14 +118,14 @@ fn at_service_port(rung: Rung, error: &Error, config: &TargetConfig) -> Option<C
     endpoint.set_port(Some(service)).ok()?;
     let works_with = format!("the endpoint {}", endpoint.as_str().trim_end_matches('/'));
     let config = TargetConfig { endpoint, ..config.clone() };
-    Some(Correction::new(config, rung, error.clone(), works_with))
+    Some(Correction::new(config, name, error.clone(), works_with))
 }
 
 fn addressed(path_style: bool, error: Error, config: &TargetConfig) -> Correction {
     let addressing_style = AddressingStyle::of(path_style).as_str();
     let works_with = format!("{addressing_style} addressing style");
     let config = TargetConfig { path_style, ..config.clone() };
-    Correction::new(config, Rung::AddressingStyle, error, works_with)
+    Correction::new(config, CheckName::AddressingStyle, error, works_with)
 }
 
 /// After a failure that does not say itself that it is about the addressing style.

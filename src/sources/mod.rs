@@ -1,9 +1,13 @@
-//! Where the bytes of an upload come from: a file, another stream, a folder packed on the way, or the
-//! output of a program.
+//! Sources of an upload: a file, a stream, a folder that is packed into a tar, or the output of a command.
 //!
 //! A thread of its own reads, because reading a file blocks; for a program it is a task. It hands over
 //! blocks through a bounded channel and says when it is done: a thread that dies is never taken for
 //! the end of the data.
+
+mod command;
+mod file;
+mod folder;
+mod home_assistant;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,8 +19,11 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::command::CommandLine;
-use super::folder::{self, LeftOut};
+pub(crate) use self::command::CommandLine;
+use self::file::changed;
+pub(crate) use self::file::{Opened, open, unreadable};
+pub(crate) use self::folder::{LeftOut, name_of};
+pub(crate) use self::home_assistant::{Content, moment, suggested_name};
 use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, no_memory};
 use crate::ops::{Cancel, Source};
@@ -30,7 +37,7 @@ const BRIEFLY: Duration = Duration::from_millis(100);
 
 /// What is read.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     /// What is on this machine.
     Local(Local),
     /// What a program writes.
@@ -39,7 +46,7 @@ pub(super) enum Input {
 
 /// What a thread reads.
 #[derive(Debug)]
-pub(super) enum Local {
+pub(crate) enum Local {
     /// A file that must have exactly this many bytes: one that shrinks or grows meanwhile is being
     /// written by somebody, and what was read of it is no backup.
     File {
@@ -66,7 +73,7 @@ pub(super) enum Local {
 impl Input {
     /// Its length, if that is known.
     #[must_use]
-    pub(super) fn size(&self) -> Option<u64> {
+    pub(crate) fn size(&self) -> Option<u64> {
         match self {
             Self::Local(Local::File { size, .. }) => Some(*size),
             Self::Local(_) | Self::Command(_) => None,
@@ -133,18 +140,6 @@ impl Local {
     }
 }
 
-/// `local_io` for something that cannot be read.
-pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
-    Error::new(Code::LocalIo, format!("cannot read {}: {error}", path.display())).source(error)
-}
-
-/// `length_mismatch` for a file that changed while it was read.
-pub(super) fn changed(path: &Path, how: &str, expected: u64, actual: u64) -> Error {
-    let message =
-        format!("{} {how} while it was read: wait until nobody writes it any more", path.display());
-    Error::new(Code::LengthMismatch, message).detail("expected", expected).detail("actual", actual)
-}
-
 /// What comes out of the reading thread.
 enum Piece {
     Data(Bytes),
@@ -153,7 +148,7 @@ enum Piece {
 }
 
 /// An [`Input`] as the source of an upload. Reads nothing before the first call.
-pub(super) struct Feed {
+pub(crate) struct Feed {
     input: Option<(Input, Sender<Result<Piece>>)>,
     pieces: Receiver<Result<Piece>>,
     cancel: Cancel,
@@ -163,7 +158,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(input: Input, cancel: Cancel) -> Self {
+    pub(crate) fn new(input: Input, cancel: Cancel) -> Self {
         let (sender, pieces) = channel(WAITING);
         Self { input: Some((input, sender)), pieces, cancel, program: None, left_out: None }
     }
@@ -192,7 +187,7 @@ impl Feed {
     }
 
     /// Waits until a program has ended. Says what of a folder was left out.
-    pub(super) async fn end(mut self) -> Option<LeftOut> {
+    pub(crate) async fn end(mut self) -> Option<LeftOut> {
         self.pieces.close();
         if let Some(program) = self.program {
             // Fails when the task panicked, which has ended the program as well.
@@ -221,7 +216,7 @@ impl Source for Feed {
 }
 
 /// The reading thread's end of the channel.
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     pieces: Sender<Result<Piece>>,
     pool: Pool,
     filling: Option<Block>,

@@ -11,17 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Target;
-use super::leftovers::{Again, settle};
-
-/// Longest that one turn takes. What is not done by then is left to the next one.
-pub(super) const LIMIT: Duration = Duration::from_secs(120);
-
-/// Records that one turn looks at.
-pub(super) const MOST_RECORDS: usize = 32;
-
-/// Multipart uploads of one archive that one turn looks at.
-pub(super) const MOST_UPLOADS: usize = 100;
+use super::orphans::{LIMIT, NextRun, clean_up, write};
+use crate::journal::Record;
+use crate::ops::Target;
 
 /// Pause before the place of a target is looked at again for what was left there. It doubles each
 /// time, up to the last.
@@ -35,28 +27,28 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The tasks in the background of one target.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(in crate::ops) struct Background {
     /// Number of the latest of those that clean up; only that one goes on.
     latest: AtomicU64,
     is_refreshing: AtomicBool,
 }
 
-/// Takes back in the background what was left at the place of a target, see [`settle`], until
+/// Takes back in the background what was left at the place of a target, see [`clean_up`], until
 /// nothing is left or the target is closed. Nobody has to wait for it.
-pub fn tend(target: &Arc<Target>) {
-    let turn = target.turns.latest.fetch_add(1, Ordering::Relaxed) + 1;
+pub fn start_cleanup(target: &Arc<Target>) {
+    let turn = target.background.latest.fetch_add(1, Ordering::Relaxed) + 1;
     let target = Arc::downgrade(target);
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         while let Some(target) = target.upgrade() {
-            let is_latest = target.turns.latest.load(Ordering::Relaxed) == turn;
+            let is_latest = target.background.latest.load(Ordering::Relaxed) == turn;
             if !is_latest {
                 return;
             }
-            let wait = match settle(&target).await {
-                Again::Never => return,
-                Again::Soon => pause,
-                Again::After(rest) => rest.max(AT_LEAST),
+            let wait = match clean_up(&target).await {
+                NextRun::Never => return,
+                NextRun::Soon => pause,
+                NextRun::After(rest) => rest.max(AT_LEAST),
             };
             drop(target);
             tokio::time::sleep(wait).await;
@@ -66,14 +58,14 @@ pub fn tend(target: &Arc<Target>) {
 }
 
 /// Reads the bucket in the background, so that the next listing is a new one.
-pub(super) fn refresh(target: &Arc<Target>) {
-    if target.turns.is_refreshing.swap(true, Ordering::AcqRel) {
+pub(in crate::ops) fn refresh(target: &Arc<Target>) {
+    if target.background.is_refreshing.swap(true, Ordering::AcqRel) {
         return;
     }
     let target = Arc::clone(target);
     tokio::spawn(async move {
         // Lowered on every way out, a panic in a listing included.
-        let refreshing = Refreshing(&target.turns.is_refreshing);
+        let refreshing = Refreshing(&target.background.is_refreshing);
         match tokio::time::timeout(LIMIT, target.store.listing(false)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
@@ -91,4 +83,21 @@ impl Drop for Refreshing<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
+}
+
+/// Leaves a record to whoever goes on with it within this time; with zero it is to be taken back. Says
+/// whether that could be noted.
+pub(in crate::ops) async fn leave(
+    target: &Arc<Target>,
+    record: Arc<Record>,
+    keep: Duration,
+) -> bool {
+    let left = write(record, move |record| {
+        let kept = record.keep(keep);
+        record.release();
+        kept
+    });
+    let left = left.await;
+    start_cleanup(target);
+    left
 }

@@ -3,13 +3,17 @@
 //! Ages go by the younger of the clocks of the server and of this machine: neither of them alone
 //! makes a running upload look abandoned.
 
+mod background;
 mod objects;
+mod orphans;
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::leftovers::settle;
+pub use self::background::start_cleanup;
+pub(in crate::ops) use self::background::{Background, leave, refresh};
+pub(in crate::ops) use self::orphans::{TargetJournal, abort_unnamed, clean_up, forget, write};
 use super::{Cancel, Target};
 use crate::archives::erase::idle_since;
 use crate::archives::layout::Half;
@@ -51,18 +55,18 @@ pub async fn cleanup(target: &Target, request: Cleanup, cancel: &Cancel) -> Resu
         )
         .detail("member", "older_than_s"));
     }
-    cancel.guard(run(target, request)).await
+    cancel.cancellable(run(target, request)).await
 }
 
 async fn run(target: &Target, request: Cleanup) -> Result<CleanupResult> {
     if !request.dry_run {
-        settle(target).await;
+        clean_up(target).await;
     }
     let layout = target.store.layout();
     let mut uploads = target.store.bucket().open_uploads(layout.folder()).await?;
     // Not every storage lists them in order.
     uploads.sort_unstable_by(|one, other| (&one.key, &one.id).cmp(&(&other.key, &other.id)));
-    let known = target.leftovers.archives().await;
+    let known = target.journal.archives().await;
     let ours = uploads.into_iter().filter(|upload| {
         let running = match layout.half(&upload.key) {
             Some(Half::Archive(name)) => target.store.is_reserved(name),

@@ -1,4 +1,4 @@
-//! The rungs of the ladder and what was found on each.
+//! The rungs of the checks and what was found on each.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use crate::protocol::{Check, CheckError, Status};
 
 /// One check; the next makes no sense before this one passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rung {
+pub(super) enum CheckName {
     Config,
     Dns,
     Tcp,
@@ -29,7 +29,7 @@ pub(super) enum Rung {
     Lock,
 }
 
-impl Rung {
+impl CheckName {
     const ALL: [Self; 18] = [
         Self::Config,
         Self::Dns,
@@ -78,14 +78,14 @@ impl Rung {
 
 /// What a check that passed has found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Outcome {
     message: Option<String>,
     details: BTreeMap<String, Detail>,
     error: Option<Error>,
     status: Option<Status>,
 }
 
-impl Found {
+impl Outcome {
     /// Nothing that would have to be said.
     pub(super) fn nothing() -> Self {
         Self::default()
@@ -127,9 +127,9 @@ impl Found {
         self
     }
 
-    fn into_check(self, rung: Rung, ms: u64) -> Check {
+    fn into_check(self, name: CheckName, ms: u64) -> Check {
         Check {
-            name: rung.name().to_owned(),
+            name: name.name().to_owned(),
             status: self.status.unwrap_or(Status::Passed),
             ms,
             message: self.message.filter(|message| !message.is_empty()),
@@ -141,67 +141,68 @@ impl Found {
 
 /// Checks in order.
 #[derive(Debug, Default)]
-pub(super) struct Ladder {
-    checks: Vec<(Rung, Check)>,
+pub(super) struct Checks {
+    checks: Vec<(CheckName, Check)>,
 }
 
-impl Ladder {
+impl Checks {
     /// Does a check; says whether it did not fail.
-    pub(super) async fn climb(
+    pub(super) async fn run(
         &mut self,
-        rung: Rung,
-        check: impl Future<Output = Result<Found, Error>>,
+        name: CheckName,
+        check: impl Future<Output = Result<Outcome, Error>>,
     ) -> Result<(), Error> {
         let start = Instant::now();
         let found = check.await;
-        self.note(rung, found, start)
+        self.record(name, found, start)
     }
 
     /// Notes what a check that began at `start` has found.
-    pub(super) fn note(
+    pub(super) fn record(
         &mut self,
-        rung: Rung,
-        found: Result<Found, Error>,
+        name: CheckName,
+        found: Result<Outcome, Error>,
         start: Instant,
     ) -> Result<(), Error> {
         let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (found, result) = match found {
             Ok(found) => (found, Ok(())),
             Err(error) => {
-                let found = Found { status: Some(Status::Failed), ..Found::concern(error.clone()) };
+                let found =
+                    Outcome { status: Some(Status::Failed), ..Outcome::concern(error.clone()) };
                 (found, Err(error))
             }
         };
-        self.checks.push((rung, found.into_check(rung, ms)));
+        self.checks.push((name, found.into_check(name, ms)));
         result
     }
 
     /// Puts something else in the place of what was found.
-    pub(super) fn replace(&mut self, rung: Rung, found: Found) {
-        if let Some((_, check)) = self.checks.iter_mut().find(|(other, _)| *other == rung) {
-            *check = found.into_check(rung, check.ms);
+    pub(super) fn replace(&mut self, name: CheckName, found: Outcome) {
+        if let Some((_, check)) = self.checks.iter_mut().find(|(other, _)| *other == name) {
+            *check = found.into_check(name, check.ms);
         }
     }
 
     /// Notes all rungs up to this one that nobody has come to.
-    pub(super) fn skip_to(&mut self, last: Rung) {
-        for rung in Rung::ALL.into_iter().filter(|rung| *rung <= last) {
-            if !self.checks.iter().any(|(other, _)| *other == rung) {
-                let skipped = Found { status: Some(Status::Skipped), ..Found::nothing() };
-                self.checks.push((rung, skipped.into_check(rung, 0)));
+    pub(super) fn skip_to(&mut self, last: CheckName) {
+        for name in CheckName::ALL.into_iter().filter(|name| *name <= last) {
+            if !self.checks.iter().any(|(other, _)| *other == name) {
+                let skipped = Outcome { status: Some(Status::Skipped), ..Outcome::nothing() };
+                self.checks.push((name, skipped.into_check(name, 0)));
             }
         }
     }
 
     /// Notes all rungs that nobody has come to.
     pub(super) fn skip_rest(&mut self) {
-        self.skip_to(Rung::Lock);
+        self.skip_to(CheckName::Lock);
     }
 
     /// Whether this one was done and did not fail.
-    pub(super) fn passed(&self, rung: Rung) -> bool {
+    pub(super) fn passed(&self, name: CheckName) -> bool {
         let good = |check: &Check| matches!(check.status, Status::Passed | Status::Warning);
-        self.checks.iter().any(|(other, check)| *other == rung && good(check))
+        self.checks.iter().any(|(other, check)| *other == name && good(check))
     }
 
     /// Whether none failed.
@@ -211,7 +212,7 @@ impl Ladder {
 
     /// All of them, in order.
     pub(super) fn checks(mut self) -> Vec<Check> {
-        self.checks.sort_by_key(|(rung, _)| *rung);
+        self.checks.sort_by_key(|(name, _)| *name);
         self.checks.into_iter().map(|(_, check)| check).collect()
     }
 }

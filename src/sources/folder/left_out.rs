@@ -14,7 +14,7 @@ const LONGEST: usize = 300;
 
 /// What was left out, by the reason, and the first names.
 #[derive(Debug, Default, Serialize)]
-pub(in crate::cli) struct LeftOut {
+pub(crate) struct LeftOut {
     /// Were gone, or something else, when their turn came.
     vanished: u64,
     /// Could not be read.
@@ -82,7 +82,7 @@ impl LeftOut {
     }
 
     /// Whether the backup lacks something that it should have.
-    pub(in crate::cli) fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         self.vanished + self.unreadable + self.damaged > 0
     }
 
@@ -92,7 +92,7 @@ impl LeftOut {
     }
 
     /// The counts in words; none if nothing was left out.
-    pub(in crate::cli) fn summary(&self) -> Option<String> {
+    pub(crate) fn summary(&self) -> Option<String> {
         let counts = [
             (self.unreadable, "could not be read"),
             (self.vanished, "vanished"),

@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Target, tend};
 use crate::archives::Layout;
 use crate::archives::erase::{Fate, Why, belongs};
 use crate::archives::layout::Half;
 use crate::error::{Code, Result};
 use crate::journal::{Beginning, Journal, Orphans, Owner, Record};
+use crate::ops::Target;
 use crate::s3::{Bucket, OpenUpload, Upload};
 
 /// So long after an upload was killed, what it had already sent may still arrive: the system goes on
@@ -26,36 +26,50 @@ use crate::s3::{Bucket, OpenUpload, Upload};
 /// until then.
 const ON_THE_WAY: Duration = Duration::from_secs(120);
 
+/// Longest that one turn takes. What is not done by then is left to the next one.
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
+
+/// Records that one turn looks at.
+pub(super) const MOST_RECORDS: usize = 32;
+
+/// Multipart uploads of one archive that one turn looks at.
+pub(super) const MOST_UPLOADS: usize = 100;
+
 /// The journal of this process, as one target uses it.
 #[derive(Debug)]
-pub(super) struct Leftovers {
+pub(in crate::ops) struct TargetJournal {
     journal: Option<Journal>,
     endpoint: String,
     bucket: String,
     /// Held while something is taken back.
-    settling: Mutex<()>,
+    running: Mutex<()>,
 }
 
-impl Leftovers {
-    pub(super) fn new(journal: Option<Journal>, endpoint: &str, bucket: &str) -> Self {
+impl TargetJournal {
+    pub(in crate::ops) fn new(journal: Option<Journal>, endpoint: &str, bucket: &str) -> Self {
         let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
-        Self { journal, endpoint, bucket, settling: Mutex::default() }
+        Self { journal, endpoint, bucket, running: Mutex::default() }
     }
 
     /// Whether there is a journal.
-    pub(super) fn can_note(&self) -> bool {
+    pub(in crate::ops) fn is_on(&self) -> bool {
         self.journal.is_some()
     }
 
     /// The archive with this key, known by `mark`, which nobody may go on with and nothing replaces.
-    pub(super) fn beginning(&self, archive: String, document: String, mark: String) -> Beginning {
+    pub(in crate::ops) fn beginning(
+        &self,
+        archive: String,
+        document: String,
+        mark: String,
+    ) -> Beginning {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
         let (resumable, replacement) = (None, None);
         Beginning { endpoint, bucket, archive, document, mark, resumable, replacement }
     }
 
     /// Notes what is about to be done. None where nothing can be noted, or it is noted already.
-    pub(super) async fn begin(&self, beginning: Beginning) -> Option<Record> {
+    pub(in crate::ops) async fn begin(&self, beginning: Beginning) -> Option<Record> {
         // Nobody uses a record that comes too late.
         let late = |record: Option<Record>| {
             if let Some(record) = record {
@@ -66,12 +80,12 @@ impl Leftovers {
     }
 
     /// Keys of archives that this machine is storing, or was when it was killed.
-    pub(super) async fn archives(&self) -> HashMap<String, Owner> {
+    pub(in crate::ops) async fn archives(&self) -> HashMap<String, Owner> {
         self.ask(|journal| journal.archives()).await.unwrap_or_default()
     }
 
     /// What is kept of an upload of the backup `id` into this folder. It belongs to the caller now.
-    pub(super) async fn kept(&self, layout: &Layout, id: &str) -> Option<Record> {
+    pub(in crate::ops) async fn kept(&self, layout: &Layout, id: &str) -> Option<Record> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
         let (layout, id) = (layout.clone(), id.to_owned());
         let wanted = move |beginning: &Beginning| {
@@ -116,7 +130,7 @@ impl Leftovers {
 }
 
 /// Adds something to a record. Says whether that could be done.
-pub(super) async fn note(
+pub(in crate::ops) async fn write(
     record: Arc<Record>,
     what: impl FnOnce(&Record) -> io::Result<()> + Send + 'static,
 ) -> bool {
@@ -127,21 +141,8 @@ pub(super) async fn note(
     noted.is_ok()
 }
 
-/// Leaves a record to whoever goes on with it within this time; with zero it is to be taken back. Says
-/// whether that could be noted.
-pub(super) async fn leave(target: &Arc<Target>, record: Arc<Record>, keep: Duration) -> bool {
-    let left = note(record, move |record| {
-        let kept = record.keep(keep);
-        record.release();
-        kept
-    });
-    let left = left.await;
-    tend(target);
-    left
-}
-
 /// Forgets a beginning.
-pub(super) async fn end(record: Arc<Record>) {
+pub(in crate::ops) async fn forget(record: Arc<Record>) {
     let ended = record.add_within(|record| {
         record.end();
         Ok(())
@@ -152,7 +153,7 @@ pub(super) async fn end(record: Arc<Record>) {
 
 /// When to look for leftovers once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(in crate::ops) enum NextRun {
     /// There are none.
     Never,
     /// In a while: something may still arrive, or could not be taken back.
@@ -164,35 +165,35 @@ pub(super) enum Again {
 /// Takes back what killed processes of this machine have left in the bucket, or waits until that is
 /// done. May be dropped at any time; what is not done by then is done the next time. Costs no more
 /// than [`tend`] says.
-pub(super) async fn settle(target: &Target) -> Again {
-    let end = Instant::now() + tend::LIMIT;
-    let settling = tokio::time::timeout_at(end, target.leftovers.settling.lock()).await;
-    let Ok(_settling) = settling else { return Again::Soon };
-    let orphans = target.leftovers.orphans(target.store.layout()).await;
-    let Some(Orphans { due, next }) = orphans else { return Again::Never };
-    let mut again = next.map_or(Again::Never, Again::After);
-    let more = due.len() > tend::MOST_RECORDS;
-    for record in due.into_iter().take(tend::MOST_RECORDS) {
+pub(in crate::ops) async fn clean_up(target: &Target) -> NextRun {
+    let end = Instant::now() + LIMIT;
+    let running = tokio::time::timeout_at(end, target.journal.running.lock()).await;
+    let Ok(_running) = running else { return NextRun::Soon };
+    let orphans = target.journal.orphans(target.store.layout()).await;
+    let Some(Orphans { due, next }) = orphans else { return NextRun::Never };
+    let mut again = next.map_or(NextRun::Never, NextRun::After);
+    let more = due.len() > MOST_RECORDS;
+    for record in due.into_iter().take(MOST_RECORDS) {
         let key = record.beginning.archive.clone();
         let orphan_since = record.orphan_since.unwrap_or(SystemTime::UNIX_EPOCH);
         let may_still_come = orphan_since.elapsed().unwrap_or_default() < ON_THE_WAY;
-        let taking = tokio::time::timeout_at(end, take_back(target, &record));
-        let Ok(taken) = taking.await else { return Again::Soon };
+        let taking = tokio::time::timeout_at(end, roll_back(target, &record));
+        let Ok(taken) = taking.await else { return NextRun::Soon };
         match taken {
             Ok(Found::Backup) => end_record(record).await,
-            Ok(Found::Rest) if may_still_come => again = Again::Soon,
+            Ok(Found::Rest) if may_still_come => again = NextRun::Soon,
             Ok(Found::Rest) => end_record(record).await,
             Err(error) => {
                 tracing::warn!(key, %error, "what was left behind stays for now");
-                again = Again::Soon;
+                again = NextRun::Soon;
             }
         }
     }
-    if more { Again::Soon } else { again }
+    if more { NextRun::Soon } else { again }
 }
 
 async fn end_record(record: Record) {
-    end(Arc::new(record)).await;
+    forget(Arc::new(record)).await;
 }
 
 /// What a killed upload has left.
@@ -203,7 +204,7 @@ enum Found {
     Rest,
 }
 
-async fn take_back(target: &Target, record: &Record) -> Result<Found> {
+async fn roll_back(target: &Target, record: &Record) -> Result<Found> {
     let store = &target.store;
     let Beginning { archive, document, mark, replacement, .. } = &record.beginning;
     match (store.erase(archive, Why::Marked(mark)).await?, replacement) {
@@ -238,7 +239,7 @@ async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
     let bucket = target.store.bucket();
     let uploads = uploads_of(bucket, archive).await?;
     // Asked after the uploads: a new one is noted before it is opened.
-    if target.leftovers.archives().await.get(archive) == Some(&Owner::Alive) {
+    if target.journal.archives().await.get(archive) == Some(&Owner::Alive) {
         return Ok(());
     }
     for upload in uploads {
@@ -249,7 +250,7 @@ async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
 
 /// The same for an archive of ours that is being stored: what was opened by a call whose answer did
 /// not arrive. The upload `known` stays.
-pub(super) async fn abort_unnamed(
+pub(in crate::ops) async fn abort_unnamed(
     bucket: &Bucket,
     archive: &str,
     known: Option<&Upload>,
@@ -275,6 +276,6 @@ async fn uploads_of(bucket: &Bucket, archive: &str) -> Result<Vec<Upload>> {
         Err(error) if error.code() == Code::AccessDenied => return Ok(Vec::new()),
         uploads => uploads?,
     };
-    let ours = uploads.into_iter().filter(|upload| upload.key == archive).take(tend::MOST_UPLOADS);
+    let ours = uploads.into_iter().filter(|upload| upload.key == archive).take(MOST_UPLOADS);
     Ok(ours.map(|OpenUpload { key, id, .. }| bucket.upload(&key, &id)).collect())
 }

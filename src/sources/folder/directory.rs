@@ -16,14 +16,14 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, read
 use super::member::{Attributes, Kind};
 
 /// An open folder.
-pub(super) struct Place(OwnedFd);
+pub(super) struct Directory(OwnedFd);
 
 /// What tells a folder from all others.
 pub(super) struct Id(Stat);
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-impl Place {
+impl Directory {
     /// Opens the folder that is to be packed. It may be given as a link.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         Ok(Self(rustix::fs::open(folder, FOLDER, Mode::empty())?))
@@ -71,12 +71,12 @@ impl Place {
     }
 
     /// What has this name.
-    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
+    pub(super) fn stat(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
         let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok((kind(&stat), attributes(&stat)))
     }
 
-    /// Opens what is to be read. A pipe that has taken the place of a file does not block.
+    /// Opens what is to be read. A pipe that has taken the directory of a file does not block.
     pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Attributes)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = openat(&self.0, name, flags | OFlags::CLOEXEC, Mode::empty())?;

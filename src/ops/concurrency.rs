@@ -10,25 +10,25 @@ use tokio::sync::watch;
 
 use crate::config::{Limits, LiveLimits};
 
-/// Lanes to begin with.
+/// Concurrency to begin with.
 const FIRST: usize = 8;
 
-/// How much faster more lanes have to be.
+/// How much faster more concurrency have to be.
 const WORTHWHILE: f64 = 1.15;
 
 /// Rounds for which nothing new is tried after something did not work.
 const REST: u32 = 16;
 
-/// The lanes of one transfer. A round is over when as many parts as there are lanes were done.
+/// The concurrency of one transfer. A round is over when as many parts as there are concurrency were done.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct Concurrency {
     limits: watch::Receiver<Limits>,
     /// As many as pay, if there may be so many.
     open: usize,
     round: Round,
-    /// Lanes and bytes per second before more were opened.
+    /// Concurrency and bytes per second before more were opened.
     before: Option<(usize, f64)>,
-    /// Whether new lanes are still being connected, so that the round says nothing about them.
+    /// Whether new concurrency are still being connected, so that the round says nothing about them.
     connecting: bool,
     rest: u32,
 }
@@ -36,7 +36,7 @@ pub(super) struct Lanes {
 #[derive(Debug, Default)]
 struct Round {
     retries: u32,
-    /// Lanes that were open when it began.
+    /// Concurrency that were open when it began.
     open: usize,
     parts: usize,
     bytes: u64,
@@ -46,10 +46,10 @@ struct Round {
     full: bool,
 }
 
-impl Lanes {
+impl Concurrency {
     /// At most as many as `concurrency` says, whatever that is at the time.
     pub(super) fn new(limits: &LiveLimits) -> Self {
-        let mut lanes = Self {
+        let mut concurrency = Self {
             limits: limits.watch(),
             open: FIRST,
             round: Round::default(),
@@ -57,8 +57,8 @@ impl Lanes {
             connecting: false,
             rest: 0,
         };
-        lanes.begin_round(0);
-        lanes
+        concurrency.begin_round(0);
+        concurrency
     }
 
     fn most(&self) -> usize {
@@ -70,7 +70,7 @@ impl Lanes {
         self.open.min(self.most())
     }
 
-    /// Ends when the limits have changed, so that there may be more lanes, or more memory for them.
+    /// Ends when the limits have changed, so that there may be more concurrency, or more memory for them.
     pub(super) async fn changed(&mut self) {
         if self.limits.changed().await.is_err() {
             // Nobody is there any more who could change them.
@@ -110,11 +110,11 @@ impl Lanes {
         let rate = round.bytes as f64 / each * open as f64;
         let repeated = retries.saturating_sub(round.retries) as usize;
         let (failed, full) = (repeated * 2 > open, round.full);
-        self.judge(rate, failed, full);
+        self.adjust(rate, failed, full);
         self.begin_round(retries);
     }
 
-    fn judge(&mut self, rate: f64, failed: bool, full: bool) {
+    fn adjust(&mut self, rate: f64, failed: bool, full: bool) {
         if failed {
             self.open = (self.open() / 2).max(1);
             (self.before, self.connecting) = (None, false);
@@ -152,99 +152,99 @@ mod tests {
         limits.change(change, |_| ()).unwrap();
     }
 
-    /// A line whose lanes have `each` bytes per second, and all together `whole`.
-    fn round(lanes: &mut Lanes, each: u64, whole: u64, retries: u32) -> usize {
-        lanes.full();
-        let open = lanes.open() as u64;
+    /// A line whose concurrency have `each` bytes per second, and all together `whole`.
+    fn round(concurrency: &mut Concurrency, each: u64, whole: u64, retries: u32) -> usize {
+        concurrency.full();
+        let open = concurrency.open() as u64;
         let bytes = 1 << 20;
         let rate = (each * open).min(whole);
         let took = Duration::from_millis(1000 * bytes * open / rate);
         for _ in 0..open {
-            lanes.done(bytes, took, retries);
+            concurrency.done(bytes, took, retries);
         }
-        lanes.open()
+        concurrency.open()
     }
 
     #[test]
-    fn more_lanes_are_opened_while_that_pays() {
-        let mut lanes = Lanes::new(&limits(32));
+    fn more_concurrency_are_opened_while_that_pays() {
+        let mut concurrency = Concurrency::new(&limits(32));
         let mut seen = Vec::new();
         for _ in 0..5 {
-            seen.push(round(&mut lanes, 20_000_000, 1_000_000_000, 0));
+            seen.push(round(&mut concurrency, 20_000_000, 1_000_000_000, 0));
         }
         assert_eq!(seen, [16, 16, 32, 32, 32]);
 
-        let mut lanes = Lanes::new(&limits(32));
-        assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 16);
-        assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 16);
+        let mut concurrency = Concurrency::new(&limits(32));
+        assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 16);
+        assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 16);
         for _ in 0..REST {
-            assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 8, "it did not pay");
+            assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 8, "it did not pay");
         }
-        assert_eq!(round(&mut lanes, 20_000_000, 160_000_000, 0), 8);
+        assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 8);
         // The line may be another one by now.
-        assert_eq!(round(&mut lanes, 20_000_000, 900_000_000, 0), 16);
-        assert_eq!(round(&mut lanes, 20_000_000, 900_000_000, 0), 16);
-        assert_eq!(round(&mut lanes, 20_000_000, 900_000_000, 0), 32);
+        assert_eq!(round(&mut concurrency, 20_000_000, 900_000_000, 0), 16);
+        assert_eq!(round(&mut concurrency, 20_000_000, 900_000_000, 0), 16);
+        assert_eq!(round(&mut concurrency, 20_000_000, 900_000_000, 0), 32);
     }
 
     #[test]
-    fn fewer_lanes_are_used_when_the_storage_fails() {
-        let mut lanes = Lanes::new(&limits(8));
-        round(&mut lanes, 1000, 100_000, 0);
-        assert_eq!(lanes.open(), 8);
+    fn fewer_concurrency_are_used_when_the_storage_fails() {
+        let mut concurrency = Concurrency::new(&limits(8));
+        round(&mut concurrency, 1000, 100_000, 0);
+        assert_eq!(concurrency.open(), 8);
         let mut seen = Vec::new();
         // Some failures are no reason, nor is one part of a few.
         for retries in [4, 9, 12, 14, 15, 16] {
-            seen.push(round(&mut lanes, 1000, 100_000, retries));
+            seen.push(round(&mut concurrency, 1000, 100_000, retries));
         }
         assert_eq!(seen, [8, 4, 2, 1, 1, 1]);
         for _ in 0..REST {
-            assert_eq!(round(&mut lanes, 1000, 100_000, 16), 1);
+            assert_eq!(round(&mut concurrency, 1000, 100_000, 16), 1);
         }
-        assert_eq!(round(&mut lanes, 1000, 100_000, 16), 2);
+        assert_eq!(round(&mut concurrency, 1000, 100_000, 16), 2);
     }
 
     #[test]
     fn a_slow_host_is_no_reason_for_more() {
-        let mut lanes = Lanes::new(&limits(32));
+        let mut concurrency = Concurrency::new(&limits(32));
         for _ in 0..100 {
-            lanes.done(1, Duration::from_secs(1), 0);
+            concurrency.done(1, Duration::from_secs(1), 0);
         }
-        assert_eq!(lanes.open(), FIRST);
-        assert_eq!(Lanes::new(&limits(1)).open(), 1);
+        assert_eq!(concurrency.open(), FIRST);
+        assert_eq!(Concurrency::new(&limits(1)).open(), 1);
     }
 
     #[test]
     fn a_change_counts_at_once() {
         let limits = limits(8);
-        let mut lanes = Lanes::new(&limits);
+        let mut concurrency = Concurrency::new(&limits);
         for (most, open) in [(8, 8), (3, 3), (1, 1), (5, 5), (32, 8)] {
             change(&limits, most);
-            assert_eq!(lanes.open(), open, "at most {most}");
+            assert_eq!(concurrency.open(), open, "at most {most}");
         }
-        // A round that has begun before says nothing of the lanes of now.
+        // A round that has begun before says nothing of the concurrency of now.
         change(&limits, 4);
-        lanes.full();
-        (0..3).for_each(|_| lanes.done(1, Duration::from_secs(1), 0));
+        concurrency.full();
+        (0..3).for_each(|_| concurrency.done(1, Duration::from_secs(1), 0));
         change(&limits, 16);
         let mut seen = Vec::new();
         for _ in 0..5 {
-            seen.push(round(&mut lanes, 20_000_000, 1_000_000_000, 0));
+            seen.push(round(&mut concurrency, 20_000_000, 1_000_000_000, 0));
         }
         assert_eq!(seen.last(), Some(&16), "{seen:?}");
         change(&limits, 2);
-        assert_eq!(round(&mut lanes, 20_000_000, 1_000_000_000, 0), 2);
-        round(&mut lanes, 20_000_000, 1_000_000_000, 100);
-        assert_eq!(lanes.open(), 1, "half of what there was");
+        assert_eq!(round(&mut concurrency, 20_000_000, 1_000_000_000, 0), 2);
+        round(&mut concurrency, 20_000_000, 1_000_000_000, 100);
+        assert_eq!(concurrency.open(), 1, "half of what there was");
     }
 
     #[tokio::test]
     async fn who_waits_hears_of_a_change() {
         let limits = limits(8);
-        let mut lanes = Lanes::new(&limits);
+        let mut concurrency = Concurrency::new(&limits);
         let hears = tokio::spawn(async move {
-            lanes.changed().await;
-            lanes.open()
+            concurrency.changed().await;
+            concurrency.open()
         });
         change(&limits, 2);
         assert_eq!(hears.await.unwrap(), 2);

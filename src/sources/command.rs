@@ -13,7 +13,6 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
-use super::output::note;
 use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, clean, no_memory};
 
@@ -28,14 +27,14 @@ const SECRETS: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// A program and its arguments.
 #[derive(Debug)]
-pub(super) struct CommandLine {
+pub(crate) struct CommandLine {
     program: OsString,
     arguments: Vec<OsString>,
 }
 
 impl CommandLine {
     /// None without a program.
-    pub(super) fn new(words: &[OsString]) -> Option<Self> {
+    pub(crate) fn new(words: &[OsString]) -> Option<Self> {
         let (program, arguments) = words.split_first()?;
         Some(Self { program: program.clone(), arguments: arguments.to_vec() })
     }
@@ -173,7 +172,7 @@ impl Running {
         let ended = match timeout(OPEN_AFTER_END, self.child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
-                note(format!("Waiting for {} to end: its output is complete.", self.name));
+                tracing::warn!("waiting for {} to end: its output is complete", self.name);
                 self.child.wait().await
             }
         };

@@ -9,12 +9,12 @@ use std::time::UNIX_EPOCH;
 use super::member::{Attributes, Kind};
 
 /// A folder.
-pub(super) struct Place(PathBuf);
+pub(super) struct Directory(PathBuf);
 
 /// What tells a folder from all others.
 pub(super) struct Id(PathBuf);
 
-impl Place {
+impl Directory {
     /// Opens the folder that is to be packed. It may be given as a link.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         // In this form a path may be long.
@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// What has this name.
-    pub(super) fn look(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
+    pub(super) fn stat(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
         let metadata = self.0.join(name).symlink_metadata()?;
         Ok((kind(&metadata), attributes(&metadata)))
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Cancel;
 use crate::error::{Code, Error, Kind, Result};
 use crate::progress::Progress;
-use crate::protocol::MAX_OUTAGE_MS;
+use crate::protocol::MAX_RETRY_FOR_MS;
 
 /// Longest pause before the second try. It doubles with each further one, up to the last; a random
 /// part of it is used, so that the parts of a transfer do not come back all at once.
@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What one transfer puts up with. Clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Outage(Arc<Inner>);
+pub(super) struct Retry(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -33,16 +33,16 @@ struct Inner {
     cancel: Cancel,
 }
 
-impl Outage {
+impl Retry {
     /// Lasts as long as `allowed`, and no longer than until `cancel`.
     ///
     /// # Errors
     /// `invalid_params` when it is longer than an hour.
     pub(super) fn new(allowed: Duration, progress: &Progress, cancel: &Cancel) -> Result<Self> {
-        if allowed > Duration::from_millis(MAX_OUTAGE_MS) {
+        if allowed > Duration::from_millis(MAX_RETRY_FOR_MS) {
             return Err(Error::new(
                 Code::InvalidParams,
-                format!("the member \"retry_for_ms\" must be 0 to {MAX_OUTAGE_MS}"),
+                format!("the member \"retry_for_ms\" must be 0 to {MAX_RETRY_FOR_MS}"),
             )
             .detail("member", "retry_for_ms"));
         }
@@ -57,14 +57,14 @@ impl Outage {
     /// Makes a call again and again while the storage is away. The call must be safe to repeat.
     ///
     /// # Errors
-    /// As [`Tries::judge`].
-    pub(super) async fn bridge<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T>
+    /// As [`Tries::after`].
+    pub(super) async fn run<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
         let mut tries = self.tries();
         loop {
-            if let Some(done) = tries.judge(call().await).await? {
+            if let Some(done) = tries.after(call().await).await? {
                 return Ok(done);
             }
         }
@@ -72,7 +72,7 @@ impl Outage {
 
     /// The tries of one call that is made in a loop of its own.
     pub(super) fn tries(&self) -> Tries<'_> {
-        Tries { outage: self, longest: FIRST_PAUSE }
+        Tries { retry: self, longest: FIRST_PAUSE }
     }
 
     /// Calls that were made again so far, the quick tries included.
@@ -101,7 +101,7 @@ impl Outage {
 
 /// The tries of one call.
 pub(super) struct Tries<'a> {
-    outage: &'a Outage,
+    retry: &'a Retry,
     /// Longest that the next pause may be.
     longest: Duration,
 }
@@ -111,15 +111,15 @@ impl Tries<'_> {
     ///
     /// # Errors
     /// The failure, when it does not pass by itself or has lasted too long; [`Cancel::error`].
-    pub(super) async fn judge<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
+    pub(super) async fn after<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
         let error = match outcome {
             Ok(done) => {
-                self.outage.ends();
+                self.retry.ends();
                 return Ok(Some(done));
             }
             Err(error) => error,
         };
-        let Some(rest) = self.outage.rest(&error) else { return Err(error) };
+        let Some(rest) = self.retry.rest(&error) else { return Err(error) };
         let asked_for = error.retry_after().unwrap_or_default();
         if asked_for > rest {
             return Err(error);
@@ -127,12 +127,12 @@ impl Tries<'_> {
         let pause = self.longest.mul_f64(fastrand::f64()).max(asked_for).min(rest);
         self.longest = LONGEST_PAUSE.min(self.longest * 2);
         tracing::info!(%error, pause_ms = pause.as_millis(), "waiting for the storage");
-        let Inner { progress, cancel, .. } = &*self.outage.0;
+        let Inner { progress, cancel, .. } = &*self.retry.0;
         let over = async {
             tokio::time::sleep(pause).await;
             Ok(())
         };
-        cancel.guard(over).await?;
+        cancel.cancellable(over).await?;
         progress.retried();
         Ok(None)
     }
@@ -147,9 +147,9 @@ mod tests {
 
     const ALLOWED: Duration = Duration::from_secs(900);
 
-    fn outage(allowed: Duration) -> (Outage, Progress, Cancel) {
+    fn retry(allowed: Duration) -> (Retry, Progress, Cancel) {
         let (progress, cancel) = (Progress::default(), Cancel::default());
-        (Outage::new(allowed, &progress, &cancel).unwrap(), progress, cancel)
+        (Retry::new(allowed, &progress, &cancel).unwrap(), progress, cancel)
     }
 
     fn away<T>() -> Result<T> {
@@ -158,14 +158,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_storage_may_be_away_for_so_long_and_no_longer() {
-        let (outage, progress, _) = outage(ALLOWED);
+        let (retry, progress, _) = retry(ALLOWED);
         let start = Instant::now();
         let mut tries = 0;
         let call = || {
             tries += 1;
             ready(away::<()>())
         };
-        assert_eq!(outage.bridge(call).await.unwrap_err().code(), Code::CannotConnect);
+        assert_eq!(retry.run(call).await.unwrap_err().code(), Code::CannotConnect);
         assert!(start.elapsed() >= ALLOWED && start.elapsed() < ALLOWED + FIRST_PAUSE);
         // At least one try in each of the longest pauses.
         assert!(tries > 30, "{tries}");
@@ -173,20 +173,19 @@ mod tests {
 
         let call =
             async || if start.elapsed() < ALLOWED * 2 - FIRST_PAUSE { away() } else { Ok(7) };
-        outage.ends();
-        assert_eq!(outage.bridge(call).await.unwrap(), 7);
+        retry.ends();
+        assert_eq!(retry.run(call).await.unwrap(), 7);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_success_of_another_part_ends_the_outage() {
-        let (outage, _, _) = outage(ALLOWED);
+        let (retry, _, _) = retry(ALLOWED);
         let start = Instant::now();
-        let one =
-            outage.bridge(async || if start.elapsed() < ALLOWED * 3 { away() } else { Ok(()) });
+        let one = retry.run(async || if start.elapsed() < ALLOWED * 3 { away() } else { Ok(()) });
         let other = async {
             for _ in 0..4 {
                 tokio::time::sleep(ALLOWED - LONGEST_PAUSE).await;
-                outage.bridge(async || Ok(())).await.unwrap();
+                retry.run(async || Ok(())).await.unwrap();
             }
         };
         let (done, ()) = tokio::join!(one, other);
@@ -195,7 +194,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pause_that_the_storage_asks_for_is_kept() {
-        let (outage, _, _) = outage(ALLOWED);
+        let (retry, _, _) = retry(ALLOWED);
         let start = Instant::now();
         let mut pauses = vec![60_000, 1_000_000];
         let call = || {
@@ -203,7 +202,7 @@ mod tests {
             ready(Err::<(), _>(error.retry_after_ms(pauses.remove(0))))
         };
         // The second one is longer than the rest, so there is nothing to wait for.
-        assert_eq!(outage.bridge(call).await.unwrap_err().code(), Code::Throttled);
+        assert_eq!(retry.run(call).await.unwrap_err().code(), Code::Throttled);
         assert_eq!(start.elapsed(), Duration::from_secs(60));
     }
 
@@ -215,16 +214,16 @@ mod tests {
             (ALLOWED, Code::TlsUntrusted),
             (ALLOWED, Code::Busy),
         ] {
-            let (outage, progress, _) = outage(allowed);
+            let (retry, progress, _) = retry(allowed);
             let call = async || Err::<(), _>(Error::new(code, "failed"));
-            assert_eq!(outage.bridge(call).await.unwrap_err().code(), code);
+            assert_eq!(retry.run(call).await.unwrap_err().code(), code);
             assert_eq!(progress.snapshot(), Progress::default().snapshot());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_cancel_ends_it_at_once() {
-        let (outage, progress, cancel) = outage(ALLOWED);
+        let (retry, progress, cancel) = retry(ALLOWED);
         let start = Instant::now();
         let stop = async {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -232,7 +231,7 @@ mod tests {
             cancel.cancel(Cause::Ending);
         };
         let long = Error::new(Code::Throttled, "slow down").retry_after_ms(60_000);
-        let call = outage.bridge(async || Err::<(), _>(long.clone()));
+        let call = retry.run(async || Err::<(), _>(long.clone()));
         let (error, ()) = tokio::join!(call, stop);
         assert_eq!(error.unwrap_err().code(), Code::ShuttingDown);
         assert_eq!(start.elapsed(), Duration::from_millis(1));
@@ -240,8 +239,8 @@ mod tests {
 
     #[test]
     fn an_hour_is_the_limit() {
-        let allowed = Duration::from_millis(MAX_OUTAGE_MS + 1);
-        let error = Outage::new(allowed, &Progress::default(), &Cancel::default()).unwrap_err();
+        let allowed = Duration::from_millis(MAX_RETRY_FOR_MS + 1);
+        let error = Retry::new(allowed, &Progress::default(), &Cancel::default()).unwrap_err();
         assert_eq!(error.code(), Code::InvalidParams);
     }
 }
