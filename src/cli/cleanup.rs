@@ -38,7 +38,7 @@ pub struct Cleanup {
 pub(super) async fn run(context: &Context, options: &Cleanup) -> Result<Exit> {
     let Cleanup { older_than, dry_run, objects, .. } = *options;
     let request = ops::Cleanup { older_than, dry_run, objects };
-    let work = Box::pin(ops::cleanup(&context.target, request, &context.cancel));
+    let work = Box::pin(ops::cleanup(context.only(), request, &context.cancel));
     let cleaned = bar::waiting(work).await?;
     let failure = cleaned.items.iter().find_map(|found| found.error.as_ref());
     let exit = failure.map_or(Exit::Done, |error| Exit::of_kind(error.data.kind));

@@ -54,7 +54,7 @@ pub(super) async fn run(context: &Context, options: &Delete) -> Result<Exit> {
         }
         Err(error) => {
             // What is left of a broken backup can be deleted by its id.
-            let listing = Box::pin(ops::list(&context.target, false, &context.cancel)).await?;
+            let listing = Box::pin(ops::list(context.only(), false, &context.cancel)).await?;
             listing.find(&options.id).ok_or(error)?;
             (options.id.clone(), format!("what is left of the backup {}", clean(&options.id)))
         }
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, options: &Delete) -> Result<Exit> {
         note("Nothing was deleted.");
         return Ok(Exit::Declined);
     }
-    bar::waiting(Box::pin(ops::delete(&context.target, &id, &context.cancel))).await?;
+    bar::waiting(Box::pin(ops::delete(context.only(), &id, &context.cancel))).await?;
     if context.json {
         say_json(&DeleteResult { deleted: true })?;
     } else {

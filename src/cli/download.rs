@@ -201,7 +201,7 @@ pub(super) async fn run(
     let request = ops::Download { id: backup.id.clone(), offset: 0, retry_for: options.retry_for };
     let work = async {
         let transfer =
-            ops::download(&context.target, request, &mut landing, &progress, &context.cancel);
+            ops::download(context.only(), request, &mut landing, &progress, &context.cancel);
         let done = Box::pin(transfer).await?;
         let path = context.cancel.cancellable(landing.finish(options.force)).await?;
         Ok::<_, Error>((done, path))

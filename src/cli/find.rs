@@ -10,12 +10,12 @@ use crate::protocol::Backup;
 /// # Errors
 /// `not_found`; `invalid_params` when several have the name.
 pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
-    let error = match Box::pin(ops::get(&context.target, wanted, &context.cancel)).await {
+    let error = match Box::pin(ops::get(context.only(), wanted, &context.cancel)).await {
         Ok(backup) => return Ok(backup.as_ref().clone()),
         Err(error) if error.code() == Code::NotFound => error,
         Err(error) => return Err(error),
     };
-    let listing = Box::pin(ops::list(&context.target, false, &context.cancel)).await?;
+    let listing = Box::pin(ops::list(context.only(), false, &context.cancel)).await?;
     let named: Vec<_> = listing.backups().filter(|backup| has_name(backup, wanted)).collect();
     match named.as_slice() {
         [] if listing.find(wanted).is_some() => Err(error),

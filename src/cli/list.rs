@@ -35,7 +35,7 @@ pub struct Info {
 /// # Errors
 /// As [`ops::list`].
 pub(super) async fn list(context: &Context) -> Result<()> {
-    let work = Box::pin(ops::list(&context.target, false, &context.cancel));
+    let work = Box::pin(ops::list(context.only(), false, &context.cancel));
     let listing = bar::waiting(work).await?;
     let (mut backups, skipped) = take_apart(&listing);
     if backups.is_empty() {
@@ -60,7 +60,7 @@ pub(super) async fn list(context: &Context) -> Result<()> {
 
 /// Where there are no backups, and another folder that has some.
 async fn where_looked(context: &Context) -> String {
-    let (target, config) = (&context.target, context.target.config());
+    let (target, config) = (context.only(), context.only().config());
     let mut line = format!(
         "Looked in {} of the bucket \"{}\" at {}.",
         place(target.folder()),

@@ -163,9 +163,9 @@ impl Cli {
     }
 }
 
-/// An open target, and how to speak about it.
+/// The open targets of a command, and how to speak about them.
 struct Context {
-    target: Arc<Target>,
+    targets: [Arc<Target>; 1],
     cancel: Cancel,
     json: bool,
 }
@@ -176,7 +176,13 @@ impl Context {
         if let Some(line) = notice {
             output::note(line);
         }
-        Ok(Self { target, cancel: cancel.clone(), json: common.json })
+        Ok(Self { targets: [target], cancel: cancel.clone(), json: common.json })
+    }
+
+    /// The target of a command that works on one.
+    fn only(&self) -> &Arc<Target> {
+        let [target, ..] = &self.targets;
+        target
     }
 }
 
@@ -211,7 +217,7 @@ fn run_with(
     let deadline = command.common().and_then(|common| common.deadline);
     let open = |common: &Common| {
         let context = Context::open(common, cancel)?;
-        let config = context.target.config();
+        let config = context.only().config();
         if !config.endpoint_given {
             aws.get_or_init(|| config.endpoint.as_str().trim_end_matches('/').to_owned());
         }

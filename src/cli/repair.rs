@@ -25,7 +25,7 @@ pub struct Repair {
 /// # Errors
 /// As [`ops::repair`].
 pub(super) async fn run(context: &Context, options: &Repair) -> Result<Exit> {
-    let work = Box::pin(ops::repair(&context.target, options.dry_run, &context.cancel));
+    let work = Box::pin(ops::repair(context.only(), options.dry_run, &context.cancel));
     let repaired = bar::waiting(work).await?;
     let mut found = repaired.archives.iter();
     let failure = found.find_map(|it| match it.status {

@@ -14,7 +14,7 @@ use super::environment::{endpoint_of, named, notice, readable};
 use crate::config::{AddressingStyle, Algorithm, S3Config, Secret, SecretSource, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::journal::Journal;
-use crate::ops::Target;
+use crate::ops::{Budget, Target};
 use crate::platform::read_small;
 
 /// Longest file of certificates, in bytes: several times what all that a system trusts take.
@@ -185,7 +185,8 @@ impl TargetOptions {
         let from = self.endpoint.is_none().then(|| endpoint_of(&environment)).flatten();
         let config = self.config(&environment).map_err(|error| named(error, from.as_ref()))?;
         let notice = notice(&config, from.as_ref(), &environment);
-        Ok((Target::open(config, journal)?, notice))
+        let budget = Budget::new(config.limits.get().memory_budget);
+        Ok((Target::open(config, budget, journal)?, notice))
     }
 
     pub(super) fn config(

@@ -233,7 +233,7 @@ pub(super) async fn run(context: &Context, ready: Ready) -> Result<Exit> {
     let started = Instant::now();
     let progress = Progress::default();
     let mut feed = Feed::new(ready.input, context.cancel.clone());
-    let work = ops::upload(&context.target, ready.request, &mut feed, &progress, &context.cancel);
+    let work = ops::upload(context.only(), ready.request, &mut feed, &progress, &context.cancel);
     let uploaded = bar::during(&progress, "Uploading", Box::pin(work)).await;
     let left_out = feed.end().await;
     let uploaded = uploaded?;

@@ -29,7 +29,7 @@ pub struct Validate {
 /// As [`ops::validate`].
 pub(super) async fn run(context: &Context, options: &Validate) -> Result<Exit> {
     let level = if options.read_only { Level::Read } else { Level::Write };
-    let work = Box::pin(ops::validate(&context.target, level, &context.cancel));
+    let work = Box::pin(ops::validate(context.only(), level, &context.cancel));
     let validated = bar::waiting(work).await?;
     let exit = exit_of(&validated);
     if context.json {

@@ -43,8 +43,7 @@ struct Wanted {
 /// As [`ops::verify`].
 pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
     let level = if options.quick { VerifyLevel::Quick } else { VerifyLevel::Full };
-    let listing =
-        bar::waiting(Box::pin(ops::list(&context.target, false, &context.cancel))).await?;
+    let listing = bar::waiting(Box::pin(ops::list(context.only(), false, &context.cancel))).await?;
     let mut exit = Exit::Done;
     let mut wanted = Vec::new();
     if options.all {
@@ -69,7 +68,7 @@ pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
     for Wanted { id, shown } in wanted {
         let progress = Progress::default();
         let request = ops::Verify { id, level };
-        let verifying = ops::verify(&context.target, request, &progress, &context.cancel);
+        let verifying = ops::verify(context.only(), request, &progress, &context.cancel);
         let verified = bar::during(&progress, "Verifying", Box::pin(verifying)).await?;
         if verified.status == VerifyStatus::Damaged {
             exit = Exit::Integrity;

@@ -36,7 +36,7 @@ const UNIT: u64 = MIB / 2;
 
 /// The pool of one target.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     pool: Arc<Shared>,
     /// Bytes of the whole pool.
     size: watch::Sender<u64>,
@@ -98,8 +98,10 @@ fn all_permits(size: u64) -> usize {
 }
 
 impl Budget {
-    pub(super) fn new(memory_budget: u64) -> Self {
-        let size = pool_of(memory_budget);
+    /// A budget within `memory` bytes for the whole process.
+    #[must_use]
+    pub fn new(memory: u64) -> Self {
+        let size = pool_of(memory);
         let free = Arc::new(Semaphore::new(all_permits(size)));
         Self {
             pool: Arc::new(Shared { free, owed: Mutex::default() }),

@@ -26,8 +26,7 @@ pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 pub use self::elsewhere::{Elsewhere, elsewhere};
 pub use self::list::{get, list, list_soon};
-use self::memory_budget::Budget;
-pub use self::memory_budget::WINDOW;
+pub use self::memory_budget::{Budget, WINDOW};
 pub use self::repair::repair;
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;
@@ -78,12 +77,17 @@ impl Target {
         self.store.layout().folder()
     }
 
-    /// Checks the settings as far as that goes without the network. Uploads are noted in `journal`;
-    /// see [`start_cleanup`].
+    /// Checks the settings as far as possible without the network. `budget` is the memory for the
+    /// transfers of this target: whoever opens several targets divides what there is. Uploads are
+    /// recorded in `journal`; see [`start_cleanup`].
     ///
     /// # Errors
     /// `invalid_config` or `tls_untrusted`, naming the field.
-    pub fn open(config: TargetConfig, journal: Option<Journal>) -> Result<Arc<Self>> {
+    pub fn open(
+        config: TargetConfig,
+        budget: Budget,
+        journal: Option<Journal>,
+    ) -> Result<Arc<Self>> {
         if config.split {
             let endpoint = config.endpoint.as_str();
             tracing::info!(endpoint, bucket = config.bucket, "the endpoint holds the bucket");
@@ -92,7 +96,7 @@ impl Target {
         Ok(Arc::new(Self {
             journal: TargetJournal::new(journal, config.endpoint.as_str(), &config.bucket),
             store: Store::new(&config, kept.as_deref())?,
-            budget: Budget::new(config.limits.get().memory_budget),
+            budget,
             pool: Pool::of_process(),
             background: Background::default(),
             config,

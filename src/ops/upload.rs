@@ -6,6 +6,7 @@
 //! it to a repetition that goes on with it.
 
 mod guard;
+mod measured;
 mod parts;
 mod resume;
 mod sent;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use self::guard::UploadGuard;
+use self::measured::Measured;
 use self::parts::{Archive, Plan};
 use self::sent::Sent;
 use super::delete::Removal;
@@ -184,7 +186,8 @@ async fn store(
         progress,
         retry: guard.retry().clone(),
     };
-    let sent = cancel.cancellable(archive.send(source, request, reservation, guard)).await?;
+    let mut source = Measured::new(source, request);
+    let sent = cancel.cancellable(archive.send(&mut source, reservation, guard)).await?;
     progress.enter(Phase::Finalizing);
     let commit = Commit {
         target: Arc::clone(target),

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::config::{LimitsUpdate, S3Config};
 use crate::error::{Code, Error, Result, shortened};
 use crate::journal::Journal;
-use crate::ops::Target;
+use crate::ops::{Budget, Target};
 use crate::platform::within;
 use crate::protocol::{MAX_TARGET, TargetUpdateResult};
 
@@ -80,7 +80,10 @@ pub(super) async fn open(config: S3Config, journal: Option<Journal>) -> Result<A
     let runtime = Handle::current();
     let work = move || {
         let _inside = runtime.enter();
-        Ok(config.check().and_then(|config| Target::open(config, journal)))
+        Ok(config.check().and_then(|config| {
+            let budget = Budget::new(config.limits.get().memory_budget);
+            Target::open(config, budget, journal)
+        }))
     };
     let opening = tokio::task::spawn_blocking(move || within(LIMIT, work, drop)).await;
     let opening = opening.map_err(|error| failed().source(error))?;

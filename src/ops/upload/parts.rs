@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use super::Source;
 use super::guard::UploadGuard;
 use super::resume::Ledger;
 use super::sent::Sent;
-use super::{Source, Upload as Request};
 use crate::archives::metadata::Digests;
 use crate::config::{LiveLimits, MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
@@ -73,7 +73,6 @@ impl Archive<'_> {
     pub(super) async fn send(
         &self,
         source: &mut impl Source,
-        request: &Request,
         reservation: Reservation,
         guard: &mut UploadGuard,
     ) -> Result<Sent> {
@@ -98,7 +97,6 @@ impl Archive<'_> {
             let Some(chunk) = next else { break };
             seen += chunk.len() as u64;
             collected.push(chunk)?;
-            check_not_longer(request, seen)?;
             if upload.is_none() && seen >= THRESHOLD {
                 upload = Some(self.open(guard).await?);
             }
@@ -110,7 +108,6 @@ impl Archive<'_> {
         }
         #[cfg(feature = "demo")]
         crate::fault_injection::trip("end of the stream");
-        check_not_shorter(request, seen)?;
         self.progress.expect(Some(seen));
         self.progress.wait_for(Some(Waiting::Remote));
         let sent = match upload {
@@ -208,32 +205,6 @@ impl Archive<'_> {
         }
         Ok(())
     }
-}
-
-fn check_not_longer(request: &Request, seen: u64) -> Result<()> {
-    match request.size {
-        Some(announced) if request.exact && seen > announced => Err(Error::new(
-            Code::LengthMismatch,
-            format!("more than the {announced} announced bytes came"),
-        )
-        .detail("expected", announced)
-        .detail("actual", seen)),
-        _ => Ok(()),
-    }
-}
-
-fn check_not_shorter(request: &Request, seen: u64) -> Result<()> {
-    let announced = request.size.unwrap_or(1);
-    if seen >= announced {
-        return Ok(());
-    }
-    let message = match request.size {
-        Some(_) => format!("{seen} bytes came, at least {announced} were announced"),
-        None => "no bytes came: an empty backup cannot be stored".to_owned(),
-    };
-    Err(Error::new(Code::LengthMismatch, message)
-        .detail("expected", announced)
-        .detail("actual", seen))
 }
 
 struct SentPart {

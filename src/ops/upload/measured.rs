@@ -1,0 +1,61 @@
+//! Compares the length of a source with the announced one.
+
+use bytes::Bytes;
+
+use super::{Source, Upload};
+use crate::error::{Code, Error, Result};
+
+/// A source whose length is checked: its bytes are counted here, because what is stored may have another
+/// length than what came.
+pub(super) struct Measured<'a, S> {
+    source: &'a mut S,
+    announced: Option<u64>,
+    exact: bool,
+    seen: u64,
+}
+
+impl<'a, S: Source> Measured<'a, S> {
+    pub(super) fn new(source: &'a mut S, request: &Upload) -> Self {
+        Self { source, announced: request.size, exact: request.exact, seen: 0 }
+    }
+}
+
+impl<S: Source> Source for Measured<'_, S> {
+    /// # Errors
+    /// `length_mismatch` for more bytes than announced, if that is to be exact, and for fewer or none.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let Some(chunk) = self.source.next().await? else {
+            check_not_shorter(self.announced, self.seen)?;
+            return Ok(None);
+        };
+        self.seen += chunk.len() as u64;
+        check_not_longer(self.announced.filter(|_| self.exact), self.seen)?;
+        Ok(Some(chunk))
+    }
+}
+
+fn check_not_longer(exactly: Option<u64>, seen: u64) -> Result<()> {
+    match exactly {
+        Some(announced) if seen > announced => Err(Error::new(
+            Code::LengthMismatch,
+            format!("more than the {announced} announced bytes came"),
+        )
+        .detail("expected", announced)
+        .detail("actual", seen)),
+        _ => Ok(()),
+    }
+}
+
+fn check_not_shorter(size: Option<u64>, seen: u64) -> Result<()> {
+    let announced = size.unwrap_or(1);
+    if seen >= announced {
+        return Ok(());
+    }
+    let message = match size {
+        Some(_) => format!("{seen} bytes came, at least {announced} were announced"),
+        None => "no bytes came: an empty backup cannot be stored".to_owned(),
+    };
+    Err(Error::new(Code::LengthMismatch, message)
+        .detail("expected", announced)
+        .detail("actual", seen))
+}
