@@ -23,8 +23,8 @@ VARYING = (
     (re.compile(r"\d+(\.\d+)?"), "N"),
     (re.compile(r"[ ─]+"), " "),
 )
-# What each server answers in its own way: the mark and the details of a check. Not every one has TLS.
-CHECK = re.compile(r"^ [✓✗-] ([\w ]+?) N ms.*$", re.M)
+# Marks and details of checks differ from server to server. Not every server has TLS.
+CHECK = re.compile(r"^ [✓✗!-] ([\w ]+?) N ms.*$", re.M)
 TLS = re.compile(r"^ tls\n", re.M)
 
 
@@ -53,14 +53,13 @@ def same(output: str) -> str:
 
 @dataclass
 class Machine:
-    """`values`: what stands in the document, and what takes its place here. `prefix`: the one that the
-    document uses. `programs`: scripts that play what this machine may not have.
+    """`values`: texts of the document, and their replacements here. `programs`: scripts that play
+    programs which this machine may not have. All prefixes of the document are below the folder's.
     """
 
     root: Path
     binary: str
     folder: Folder
-    prefix: str = ""
     values: dict[str, str] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
 
@@ -81,13 +80,14 @@ class Machine:
         for example, value in self.values.items():
             text = text.replace(example, value)
         for name, value in self.storage().items():
-            text = re.sub(rf"\b(S3_BACKUP_AGENT_{name}=)[\w./:-]+", rf"\g<1>{value}", text)
+            text = re.sub(rf"\b(S3_BACKUP_AGENT_{name}=)({ENDPOINT}|\w+)", rf"\g<1>{value}", text)
+        text = re.sub(r"(--prefix |_PREFIX=)(?=\S)", rf"\g<1>{self.folder.prefix}/", text)
         roots = "|".join(("backup", "etc", "restore", "srv", "usr/local", "var"))
         return re.sub(rf"(?<![\w.~/-])/(?=(?:{roots})\b)", f"{self.root}/", text)
 
     def storage(self) -> dict[str, str]:
         """The settings that documents give."""
-        names = ("endpoint", "bucket", "prefix", "access_key_id", "secret_access_key")
+        names = ("endpoint", "bucket", "access_key_id", "secret_access_key")
         return {name.upper(): str(self.folder.config[name]) for name in names}
 
     def told(self, output: str) -> str:
@@ -95,7 +95,7 @@ class Machine:
         output = output.replace(setting("TEST_S3_ENDPOINT"), ENDPOINT)
         output = output.replace("127.0.0.1", ADDRESS).replace(f"{self.root}/", "/")
         output = output.replace(f'"{self.folder.bucket}"', '"backups"')
-        output = output.replace(f"{self.folder.prefix}/", f"{self.prefix}/" if self.prefix else "")
+        output = output.replace(f"{self.folder.prefix}/", "")
         for example, value in self.values.items():
             output = output.replace(value, example)
         return "".join(f"{line.rstrip()}\n" for line in output.splitlines())
