@@ -13,9 +13,11 @@ import markdown
 import pytest
 
 NAME = "s3-backup-agent"
-SHELL = {"", "sh", "bash", "console", "ini", "dockerfile"}
+SHELL = {"", "sh", "bash", "console", "dockerfile", "ini", "powershell"}
 # The program by another name: how cargo starts it.
 BY_CARGO = re.compile(r"cargo run --features demo -- ")
+# And how PowerShell does.
+BY_POWERSHELL = re.compile(rf"\.\\{NAME}\.exe\b")
 ENDS = {"|", "||", "&", "&&", ";", ">", ">>", "<", ")", "done"}
 VARIABLE = re.compile(r"\bS3_BACKUP_AGENT_[A-Z_]+\b")
 # These are for the tests.
@@ -42,6 +44,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
     snippets += [found["code"].replace("\n", " ") for found in markdown.INLINE.finditer(rest)]
     for snippet in snippets:
         joined = BY_CARGO.sub(f"{NAME} ", snippet.replace("\\\n", " "))
+        joined = BY_POWERSHELL.sub(NAME, joined)
         for line in joined.splitlines():
             yield from calls(line)
 
@@ -55,6 +58,9 @@ def calls(line: str) -> Iterator[list[str]]:
     except ValueError:  # prose with an apostrophe
         return
     for place, word in enumerate(words):
+        # A command for another shell: sh -c '...'
+        if NAME in word and " " in word:
+            yield from calls(word)
         # What stands before it is another program that starts it, or nothing.
         if word.rsplit("/", 1)[-1] != NAME or (place and words[place - 1] in {"-o", "install"}):
             continue
@@ -107,6 +113,18 @@ def test_there_are_command_lines() -> None:
     assert ["list"] in found
 
 
+def test_guides_and_restore_are_covered() -> None:
+    """Those of one document each: that it is found, in the languages that it is written in."""
+    for document, line in {
+        "docs/guides/nightly.md": "upload /srv/documents --id documents-$(date +%%u) --replace",
+        "docs/guides/databases.md": "upload --from-command --name shop-sql",
+        "docs/restore.md": "download 1a2b3c4d --output restore --retry-for 15m",
+    }.items():
+        text = (markdown.ROOT / document).read_text("utf-8")
+        found = [" ".join(arguments) for arguments in command_lines(text)]
+        assert any(one.startswith(line) for one in found), document
+
+
 def test_wrong_command_lines_are_found(binary: str) -> None:
     text = """`s3-backup-agent lst` and `s3-backup-agent`
 
@@ -117,7 +135,15 @@ s3-backup-agent upload - --name=x --nme y \\
     /usr/local/bin/s3-backup-agent help lists; s3-backup-agent --versio
 cargo run --features demo -- dmo
 ```
+
+```powershell
+.\\s3-backup-agent.exe lists
+```
+
+```ini
+ExecStart=/bin/sh -c 'exec s3-backup-agent upload /srv --nme "x-$(date +%%u)"'
+```
 """
     found = [faults(binary, line) for line in command_lines(text)]
     expected = [["--jsn"], ["--version2"], ["--nme", "-z"], ["lists"], ["--versio"], ["dmo"]]
-    assert found == [*expected, ["lst"], []]
+    assert found == [*expected, ["lists"], ["--nme"], ["lst"], []]

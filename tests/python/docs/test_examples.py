@@ -3,14 +3,12 @@
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import markdown
-from conftest import Folder, setting
+from conftest import Folder
 
 TUTORIAL = "docs/protocol-tutorial.md"
 
@@ -27,11 +25,18 @@ def code(document: str, language: str, heading: str | None = None) -> list[str]:
     return [block.code for block in markdown.blocks(text) if block.language == language]
 
 
-def test_the_readme_begins_with_two_commands() -> None:
+def test_the_readme_ends_with_two_commands() -> None:
     """Those that tests/stranger runs as they stand there."""
-    demo, tests = code("README.md", "sh", "## Try it")
+    demo, tests = code("README.md", "sh", "### Try it")
     assert demo == "cargo run --features demo -- demo\n"
     assert os.access(markdown.ROOT / tests.strip(), os.X_OK)
+    assert tests in code("README.md", "sh")[-1]
+
+
+def test_readme_and_installation_are_the_same() -> None:
+    for heading, there in (("### Home Assistant", "### By hand"), ("### Command line", None)):
+        (block,) = code("README.md", "sh", heading)
+        assert any(one.startswith(block) for one in code("docs/install.md", "sh", there))
 
 
 def replaced(text: str, values: dict[str, str]) -> str:
@@ -47,49 +52,6 @@ def placed(binary: str, tmp_path: Path) -> str:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/s3-backup-agent").symlink_to(binary)
     return f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-
-
-def test_the_shell_of_the_readme_works(binary: str, folder: Folder, tmp_path: Path) -> None:
-    path = placed(binary, tmp_path)
-    (tmp_path / "bin/pg_dumpall").write_text("#!/bin/sh\necho rows\n")
-    (tmp_path / "bin/pg_dumpall").chmod(0o755)
-    for name in ("backup", "documents", "restore"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "documents/letter").write_text("Dear reader")
-    (tmp_path / "large.tar").write_bytes(random.Random(2).randbytes(1 << 20))
-    archive = min((markdown.ROOT / "tests/data").glob("*.tar"))
-    with tarfile.open(archive) as tar:
-        about = tar.extractfile("./backup.json")
-        assert about
-        backup_id = json.load(about)["slug"]
-    shutil.copy(archive, tmp_path / f"backup/{backup_id}.tar")
-    (script,) = code("README.md", "sh", "## From a shell")
-    values = {
-        "ENDPOINT=https://s3.example.org": f"ENDPOINT={setting('TEST_S3_ENDPOINT')}",
-        "BUCKET=backups": f"BUCKET={folder.bucket}",
-        "ACCESS_KEY_ID=...": f"ACCESS_KEY_ID={setting('TEST_S3_ACCESS_KEY_ID')}",
-        "1a2b3c4d": backup_id,
-        " /backup/": f" {tmp_path}/backup/",
-        " /restore/": f" {tmp_path}/restore/",
-        # There is nobody to be asked.
-        "agent delete ": "agent delete --yes ",
-    }
-    given = {"PREFIX", "REGION", "SECRET_ACCESS_KEY"}
-    kept = {f"S3_BACKUP_AGENT_{name}" for name in given} | {"NO_PROXY"}
-    environment = {k: v for k, v in folder.environment.items() if k in kept}
-    subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", replaced(script, values)],
-        cwd=tmp_path,
-        env=environment | {"PATH": path, "HOME": str(tmp_path)},
-        check=True,
-        stdin=subprocess.DEVNULL,
-    )
-    (restored,) = (tmp_path / "restore").iterdir()
-    assert restored.read_bytes() == archive.read_bytes()
-    keys = folder.keys()
-    stored = {key.rsplit("/", 1)[-1] for key in keys if key.endswith(".tar")}
-    assert {"postgres.tar", "large.tar"} < stored
-    assert len(stored) == 3
 
 
 def test_the_program_of_the_readme_works(binary: str, folder: Folder, tmp_path: Path) -> None:

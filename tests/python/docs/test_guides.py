@@ -86,6 +86,20 @@ def test_the_readme_installs_the_program(machine: Machine) -> None:
     assert (machine.root / "usr/local/bin/s3-backup-agent").stat().st_mode & 0o777 == 0o755
 
 
+def test_the_integration_is_installed_by_hand(machine: Machine) -> None:
+    released(machine)
+    check("docs/install.md", machine, "### By hand")
+    assert manifest(machine)["requirements"]
+
+
+def test_the_integration_is_installed_without_internet(machine: Machine) -> None:
+    released(machine)
+    check("docs/install.md", machine, "### Without internet")
+    assert manifest(machine)["requirements"] == []
+    here = machine.path("here")
+    assert (here / "custom_components/s3_backup_agent/s3-backup-agent-x86_64").is_file()
+
+
 def test_the_five_commands_of_the_readme_work(machine: Machine) -> None:
     machine.path("backup/b52acd05.tar", ARCHIVE.read_bytes())
     check("README.md", machine, "## Five commands")
@@ -208,7 +222,7 @@ def test_nightly(machine: Machine) -> None:
 def test_units_are_right(machine: Machine) -> None:
     services = [path for path in units(machine, "docs/guides/nightly.md") if path.suffix]
     named = [path.with_name(path.name.replace("@", "@nightly")) for path in services]
-    command = ["systemd-analyze", "verify", "--man=no", *named]
+    command = ["systemd-analyze", "verify", "--man=no", *map(str, named)]
     environment = os.environ | {"SYSTEMD_UNIT_PATH": f"{services[0].parent}:"}
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8")
     said = [line for line in done.stderr.splitlines() if re.search("nightly|backup-failed", line)]
