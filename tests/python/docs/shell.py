@@ -18,6 +18,8 @@ ENDPOINT = "https://s3.example.org"
 ADDRESS = "203.0.113.7"
 # Of these, documents show what the program said on some day.
 VARYING = (
+    # How a server words a refusal, and its identity of the request.
+    (re.compile(r"(said: \d+ \w+).*"), r"\1"),
     (re.compile(r"\b[0-9a-f]{8}\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"), "DATE"),
     (re.compile(r"\d+(\.\d+)?"), "N"),

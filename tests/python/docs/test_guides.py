@@ -49,6 +49,7 @@ def machine(binary: str, folder: Folder, tmp_path: Path) -> Iterator[Machine]:
     """
     folder = Folder(folder.bucket, f"{folder.prefix}/machine")
     machine = Machine(tmp_path, binary, folder, programs={"curl": CURL, "sudo": SUDO})
+    machine.path("home/secret-access-key", setting("TEST_S3_SECRET_ACCESS_KEY"))
     machine.path("restore")
     machine.path("srv/documents/letter.txt", "Dear reader\n")
     machine.path("srv/documents/2026/invoice.pdf", bytes(200_000))
