@@ -1,6 +1,7 @@
-"""Measures the agent beside other programs that store files on S3, and writes docs/benchmarks.md.
+"""Measures the agent and other programs that store files on S3. Writes docs/benchmarks.md for
+users, and docs/development/benchmarks.md with all results.
 
-GROUP is one of these; each replaces its own part of the results, and the page is made anew:
+GROUP is one of these. Each replaces its own part of the results, and both pages are written again:
 
   plain    1 GiB on the loopback, by all peers                            about {plain}
   sizes    16 MiB to 5 GiB on the loopback                                about {sizes}
@@ -8,13 +9,13 @@ GROUP is one of these; each replaces its own part of the results, and the page i
   far      the same with 100 ms                                           about {far}
   failing  1 GiB while one request of a hundred fails, and without        about {failing}
   list     10 to 5,000 backups, on the loopback and 20 ms away            about {list}
-  start    start, first answer, memory while idle, size of the program    about {start}
-  page     nothing: only makes the page from the results
+  start    start, first response, memory while idle, size of the program    about {start}
+  page     no measurement: only writes the pages from the results
 
-Everything that is needed is installed into the cache, $S3_BACKUP_AGENT_TEST_CACHE or .cache, from
-the package indexes of Python and Debian, and crates.io; rustic is compiled once, which takes some
-minutes. Needs Linux, a Rust toolchain, curl, and Python 3.11 or newer. A machine that does
-something else meanwhile spoils the figures.
+The programs are installed into the cache, $S3_BACKUP_AGENT_TEST_CACHE or .cache, from the package
+indexes of Python and Debian, and crates.io. rustic is compiled once, which takes some minutes.
+Needs Linux, a Rust toolchain, curl, and Python 3.11 or newer. Run nothing else on the machine
+meanwhile.
 """
 
 import argparse
@@ -36,7 +37,8 @@ from .peers import NAMES
 from .results import GIB, MIB, Cell, Results, available_memory
 from .tools import Tools
 
-RESULTS = server.ROOT / "docs/benchmarks.json"
+PAGES = server.ROOT / "docs"
+RESULTS = PAGES / "development/benchmarks.json"
 UNITS = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB}
 SIZES = (16 * MIB, 256 * MIB, GIB, 5 * GIB)
 COUNTS = (10, 100, 1000, 5000)
@@ -81,13 +83,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer", choices=NAMES, help="may be repeated", **many)
     parser.add_argument("--link", choices=LINKS, help="may be repeated", **many)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one round of 16 MiB, to try it out")
+    parser.add_argument("--quick", action="store_true", help="one round of 16 MiB, as a test")
     parser.add_argument(
         "--server", default="seaweedfs", help="of tests/servers; by default seaweedfs"
     )
-    parser.add_argument("--agent", type=Path, help="built already, instead of building it now")
-    parser.add_argument("--data", type=Path, help="for files and the server; memory if it has room")
-    where = "by default docs/benchmarks.json, or one in the cache if it is --quick"
+    parser.add_argument("--agent", type=Path, help="use this program instead of building one")
+    folder = "folder for files and the server; default: memory, if there is enough"
+    parser.add_argument("--data", type=Path, help=folder)
+    where = "default: docs/development/benchmarks.json, or one in the cache with --quick"
     parser.add_argument("--results", type=Path, help=where)
     given = parser.parse_args()
     if given.quick:
@@ -162,8 +165,9 @@ def main() -> None:
             results.write(given.results)
         if group != "page":
             transfers.said(f"{group}: {(time.monotonic() - begin) / 60:.1f} min")
-    # From the file, whose figures are rounded, so that the same file always makes the same page.
-    for line in page.write(Results.read(given.results), given.results.with_suffix(".md")):
+    # From the file, whose figures are rounded, so that the same file always makes the same pages.
+    pages = PAGES if given.results == RESULTS else given.results.parent
+    for line in page.write(Results.read(given.results), pages):
         print(line)
 
 

@@ -1,4 +1,4 @@
-"""What the project aims at, and how far it is."""
+"""The goals of the project, and whether the results reach them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SLACK = 1.25
 
 @dataclass(frozen=True)
 class Aim:
-    """A figure that is wanted. It is reached if it is at most, or at least, the limit."""
+    """A goal for one figure. It is reached if the figure is at most, or at least, the limit."""
 
     group: str
     title: str
@@ -29,7 +29,7 @@ class Aim:
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
     def row(self) -> list[str]:
-        """As a row of a table: what, wanted, measured, reached."""
+        """As a row of a table: figure, goal, measured, reached."""
         word = {None: "not measured", True: "reached", False: "**not reached**"}[self.reached]
         wanted = f"{'at most' if self.at_most else 'at least'} {number(self.limit)}{self.unit}"
         measured = "" if self.value is None else f"{number(self.value)}{self.unit}"
@@ -42,7 +42,7 @@ def number(value: float) -> str:
 
 
 def beside_curl(results: Results) -> dict[str, float | None]:
-    """How fast ours is, of what one plain request is. No aim, as nothing can be faster for long."""
+    """Speed compared with one plain request. Not a goal: little can be faster than that."""
     figures = Figures(results)
     times = {
         work: [figures.median("plain", "plain", peer, work, "seconds") for peer in ("curl", "ours")]
@@ -95,18 +95,18 @@ def aims(results: Results) -> list[Aim]:
 
 
 def processor(figures: Figures) -> Iterator[Aim]:
-    """Of Home Assistant, and what it may feel of a transfer."""
+    """CPU time, memory and event-loop lag of Home Assistant."""
     for work, limit in zip(WORKS, (0.75, 0.5), strict=True):
         theirs = figures.median("plain", "plain", "aws_s3", work, "cpu")
         whole = figures.median("plain", "plain", "ours-ha", work, "cpu")
         host = figures.median("plain", "plain", "ours-ha", work, "host_cpu")
-        title = f"1 GiB {work}, processor time beside aws_s3"
+        title = f"1 GiB {work}, CPU time relative to aws_s3"
         yield Aim("plain", f"{title}: Home Assistant and agent", ratio(whole, theirs), limit)
         yield Aim("plain", f"{title}: Home Assistant alone", ratio(host, theirs), 0.15)
         grown = figures.median("plain", "plain", "ours-ha", work, "growth")
-        yield Aim("plain", f"1 GiB {work}, Home Assistant grows by", grown, 16, unit=" MiB")
+        yield Aim("plain", f"1 GiB {work}, growth of Home Assistant", grown, 16, unit=" MiB")
         late = figures.median("plain", "plain", "ours-ha", work, "stall")
-        title = f"1 GiB {work}, the event loop is late by, above idle"
+        title = f"1 GiB {work}, event-loop lag above idle"
         yield Aim("plain", title, late, 20, unit=" ms")
 
 
@@ -114,7 +114,7 @@ def throughput(figures: Figures) -> Iterator[Aim]:
     for work in WORKS:
         alone = figures.median("plain", "plain", "ours", work, "seconds")
         others = figures.fastest("plain", "plain", ("s5cmd", "rclone"), work)
-        title = f"1 GiB {work}, speed beside the better of s5cmd and rclone"
+        title = f"1 GiB {work}, speed relative to the faster of s5cmd and rclone"
         yield Aim("plain", title, ratio(others, alone), 0.85, at_most=False)
     for work in WORKS:
         for peer, ours, limit in (
@@ -124,7 +124,7 @@ def throughput(figures: Figures) -> Iterator[Aim]:
         ):
             theirs = figures.median("far", "far", peer, work, "seconds")
             mine = figures.median("far", "far", ours, work, "seconds")
-            title = f"1 GiB {work} over 100 ms, speed beside {peer}"
+            title = f"1 GiB {work} at 100 ms, speed relative to {peer}"
             yield Aim("far", title, ratio(theirs, mine), limit, at_most=False)
 
 
@@ -133,15 +133,15 @@ def faults(figures: Figures) -> Iterator[Aim]:
         for work in WORKS:
             with_faults = figures.median("failing", "failing", peer, work, "seconds")
             without = figures.median("failing", "whole", peer, work, "seconds")
-            title = f"1 GiB {work} while 1 % of the requests fail, time beside none ({name})"
+            title = f"1 GiB {work} while 1 % of the requests fail, time relative to none ({name})"
             yield Aim("failing", title, ratio(with_faults, without), 1.1)
 
 
 def memory(figures: Figures) -> Iterator[Aim]:
     whole = figures.most_memory({"ours": "rss", "ours-ha": "agent_rss"})
-    yield Aim("all", "Memory of the agent, the most of all transfers", whole, 96, unit=" MiB")
+    yield Aim("all", "Memory of the agent, maximum of all transfers", whole, 96, unit=" MiB")
     small = figures.most_memory({"ours-32": "rss"})
-    yield Aim("all", "the same with a budget of 32 MiB", small, 40, unit=" MiB")
+    yield Aim("all", "The same with --memory 32MiB", small, 40, unit=" MiB")
     idle = cell.median("rss") if (cell := figures.cell("idle")) else None
     yield Aim("start", "Memory of the agent while idle", idle, 12, unit=" MiB")
 
@@ -151,19 +151,19 @@ def lists(figures: Figures) -> Iterator[Aim]:
         return figures.median("list", "near", peer, f"list, {work}", "seconds", count)
 
     theirs = listed("aws_s3", "cold")
-    title = "1,000 backups 20 ms away, speed of the list beside aws_s3"
+    title = "list of 1,000 backups at 20 ms, speed relative to aws_s3"
     yield Aim("list", f"{title}: first list", ratio(theirs, listed("ours-ha", "cold")), 20, False)
     again = ratio(listed("aws_s3", "restarted"), listed("ours-ha", "restarted"))
     yield Aim("list", f"{title}: after a restart", again, 200, False)
     more = ratio(listed("ours-ha", "cold", 5000), listed("ours-ha", "cold"))
-    yield Aim("list", "5,000 backups beside 1,000, time of the first list", more, 5 * SLACK)
+    yield Aim("list", "5,000 backups relative to 1,000, time of the first list", more, 5 * SLACK)
 
 
 def start(figures: Figures) -> Iterator[Aim]:
     hello = figures.cell("hello")
     seconds = hello.percentile("seconds", 95) if hello else None
     value = None if seconds is None else seconds * 1000
-    yield Aim("start", "Start until hello, 95 of 100", value, 15, unit=" ms")
+    yield Aim("start", "From start to `hello`, 95th percentile", value, 15, unit=" ms")
     size = cell.median("megabytes") if (cell := figures.cell("size of the program")) else None
     yield Aim("start", "Size of the program", size, 8, unit=" MB")
 
@@ -174,4 +174,5 @@ def growth(figures: Figures) -> Iterator[Aim]:
             large = figures.median("sizes", "plain", "ours", work, what, LARGE)
             small = figures.median("sizes", "plain", "ours", work, what, SMALL)
             limit = SLACK * (LARGE / SMALL if what == "seconds" else 1)
-            yield Aim("sizes", f"5 GiB beside 256 MiB, {work}: {name}", ratio(large, small), limit)
+            title = f"5 GiB relative to 256 MiB, {work}: {name}"
+            yield Aim("sizes", title, ratio(large, small), limit)

@@ -28,10 +28,10 @@ class Link:
 LINKS = {
     link.key: link
     for link in (
-        Link("plain", "plain loopback", direct=True),
+        Link("plain", "loopback", direct=True),
         Link("near", "20 ms round trip, 20 MB/s per connection", round_trip=20, rate=RATE),
         Link("far", "100 ms round trip, 20 MB/s per connection", round_trip=100, rate=RATE),
-        Link("whole", "through the proxy, without faults"),
+        Link("whole", "through the proxy, no request fails"),
         Link("failing", "through the proxy, 1 % of the requests fail", failing=10),
     )
 }

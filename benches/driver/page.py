@@ -1,9 +1,9 @@
-"""The page with the results, and its plots."""
+"""The report with all results, and its plots."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from . import plot
+from . import plot, summary
 from .aims import aims, beside_curl, number
 from .link import LINKS
 from .peers import NAMES
@@ -16,40 +16,53 @@ TITLES = {
     "view": "Download from Home Assistant over HTTP",
 }
 OURS = ("ours-ha", "ours", "ours-32")
-HEAD = """# Benchmarks
+LISTED = {"ours-ha": "s3-backup-agent", "aws_s3": "aws_s3"}
+HEAD = """# Benchmark report
 
-Made by `benches/run`, which measures the agent beside other programs that store files on S3, on one
-machine, with a server that runs on the same machine; not by hand. The figures are in
-[benchmarks.json](benchmarks.json). `benches/run --help` tells how to measure again.
+`benches/run` writes this page from [benchmarks.json](benchmarks.json). Do not edit it by hand.
+To measure again, see `benches/run --help`. The short version for users is
+[benchmarks](../benchmarks.md).
 
-Each program does one upload into an empty bucket and one download in a process of its own, with its
-own defaults; then the next program has its turn, and so on in rounds that go to and fro. Times are
-medians, with the fastest and the slowest behind. Just before each transfer a gibibyte more than it
-fills is taken of the memory and freed: a virtual machine may return to its host what has been free
-for a moment, and who takes it next waits for that. Processor time is that of all processes of the
-program, for Home Assistant of the transfer alone; memory is the most that these had together.
-"Ours" is the agent, and aws_s3 the integration that Home Assistant brings. Home Assistant is a core
-with its backup and HTTP integrations, started anew for each transfer; its own memory makes most of
-what the table shows, and what the transfer added stands behind it. "Late" is by how much its event
-loop was late at worst, above what it is when idle. The links are played by a
-[proxy](../benches/link/src/main.rs) that knows neither slow start nor losses: what a program does
-to fill a long link counts, what the system does for it does not.
+## Method
 
-restic and rustic keep a repository: they cut the file by its content, encrypt it, and look for what
-is there already, which the others do not. rustic is built here, from crates.io, without the
-optional features that its releases have.
+The server runs on the same machine as the programs.
+
+* **Transfers.** Each program uploads one file into an empty bucket and downloads it, in a new
+  process and with its defaults. Then the next program follows. The rounds alternate their
+  direction.
+* **Times** are medians, with the fastest and the slowest in brackets.
+* **Memory of the machine.** Before each transfer, the driver allocates 1 GiB more than the
+  transfer needs, and frees it. A virtual machine can return unused memory to its host, and the
+  next program would then wait for that memory.
+* **CPU time** is that of all processes of the program; for Home Assistant, of the transfer
+  alone.
+* **Memory** is the maximum of all processes together.
+* **Home Assistant** is a core with its backup and HTTP integrations, started anew for each
+  transfer. Most of the memory in its rows is its own. The figure in brackets is what the
+  transfer added. `aws_s3` is the integration that Home Assistant includes.
+* **Event-loop lag** is the longest delay of the event loop of Home Assistant, above the idle
+  value.
+* **Links.** A [proxy](../../benches/link/src/main.rs) simulates them. It has no slow start and
+  no packet loss. So the figures include how a program fills a long link, and not how the system
+  does.
+* **restic and rustic** keep a repository: they split the file by its content, encrypt it, and
+  search for existing data. The others do not. rustic is built from crates.io, without the
+  optional features of its releases.
 """
 
 
-def write(results: Results, page: Path) -> list[str]:
-    """Writes the page and its plots. Returns the lines that tell how far the aims are."""
-    images = page.parent / "images"
-    images.mkdir(exist_ok=True)
+def write(results: Results, folder: Path) -> list[str]:
+    """Writes both pages and the plots into a folder such as docs. Returns a line for each goal."""
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    report = folder / "development/benchmarks.md"
+    report.parent.mkdir(exist_ok=True)
     parts = [HEAD, *versions(results), *aim_table(results)]
     for section in (transfers, sizes, lists, start):
         parts += section(results, images)
     parts += behind(results)
-    page.write_text("\n".join(parts).rstrip() + "\n", "utf-8")
+    report.write_text("\n".join(parts).rstrip() + "\n", "utf-8")
+    (folder / "benchmarks.md").write_text(summary.page(results), "utf-8")
     return [" | ".join(aim.row()) for aim in aims(results)]
 
 
@@ -60,7 +73,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def versions(results: Results) -> list[str]:
     names = [f"{NAMES.get(k, k)} {v}" for k, v in sorted(results.versions.items())]
-    return [f"{'; '.join(names)}.", ""]
+    return [f"Versions: {'; '.join(names)}.", ""]
 
 
 def measured(cells: Sequence[Cell]) -> str:
@@ -74,10 +87,10 @@ def measured(cells: Sequence[Cell]) -> str:
 def aim_table(results: Results) -> list[str]:
     rows = [aim.row() for aim in aims(results)]
     beside = [f"{k} {number(v)}" for k, v in beside_curl(results).items() if v is not None]
-    curl = f"Speed beside that of one plain request with curl: {', '.join(beside)}.\n"
+    curl = f"Speed relative to one request with curl: {', '.join(beside)}.\n"
     return [
-        "## Aims\n",
-        *table(["", "wanted", "measured", ""], rows),
+        "## Goals\n",
+        *table(["", "goal", "measured", ""], rows),
         *([curl] if beside else []),
     ]
 
@@ -123,7 +136,7 @@ def name_of(peer: str) -> str:
 def transfer_table(cells: Sequence[Cell]) -> list[str]:
     """All peers at the same work."""
     failing = any(cell.highest("failed") for cell in cells)
-    head = ["", "s", "MB/s", "processor s", "of it Home Assistant", "memory MiB", "late ms"]
+    head = ["", "s", "MB/s", "CPU s", "of which Home Assistant", "memory MiB", "lag ms"]
     rows = []
     for cell in in_order(cells):
         taken = cell.median("seconds")
@@ -144,7 +157,7 @@ def transfer_table(cells: Sequence[Cell]) -> list[str]:
 
 
 def transfers(results: Results, images: Path) -> Iterator[str]:
-    """All groups but those with pages of their own."""
+    """The groups that transfer one size."""
     for group in ("plain", "near", "far", "failing"):
         cells = [cell for cell in results.cells if cell.group == group]
         links = {cell.link: None for cell in cells}
@@ -164,7 +177,7 @@ def transfers(results: Results, images: Path) -> Iterator[str]:
         if cells:
             yield from commands(cells)
         if not all(cell.settled for cell in cells):
-            yield "No memory was freed before these transfers.\n"
+            yield "For these transfers, the driver did not allocate and free memory first.\n"
 
 
 def by_work(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -186,13 +199,13 @@ def speed_plot(cells: Sequence[Cell], file: Path, title: str) -> Iterator[str]:
 
 def cpu_plot(cells: Sequence[Cell], file: Path, title: str) -> Iterator[str]:
     rows = {NAMES[peer]: [c.median("cpu") for c in both] for peer, both in by_work(cells).items()}
-    title = f"{title}: processor time"
+    title = f"{title}: CPU time"
     yield picture(file, title, plot.bars(title, "s", WORKS, rows))
 
 
 def picture(file: Path, title: str, content: str) -> str:
     file.write_text(content, "utf-8")
-    return f"![{title}](images/{file.name})\n"
+    return f"![{title}](../images/{file.name})\n"
 
 
 def commands(cells: Sequence[Cell]) -> list[str]:
@@ -249,7 +262,7 @@ def lists(results: Results, images: Path) -> Iterator[str]:
     if not cells:
         return
     yield "## Lists\n"
-    yield "Seconds; behind the first list the requests that it took, where a proxy counted them.\n"
+    yield "In seconds. A proxy counted the requests, except on the loopback.\n"
     yield measured(cells)
     works = list(dict.fromkeys(cell.work for cell in reversed(cells)))
     works.sort(key=("list, cold", "list, warm", "list, restarted").index)
@@ -264,7 +277,7 @@ def lists(results: Results, images: Path) -> Iterator[str]:
                 rows.append([f"{name_of(peer)}: {work}", *map(list_entry, found)])
                 points = [(float(c.amount), t) for c in found if c and (t := c.median("seconds"))]
                 if work != "list, warm":
-                    name = peer.removesuffix("-ha") + work.removeprefix("list")
+                    name = LISTED[peer] + work.removeprefix("list")
                     series[name] = points
         yield from table(["", *(f"{count:,}" for count in counts)], rows)
         title = f"Time of a list, {LINKS[link].title}"
@@ -301,7 +314,7 @@ def start(results: Results, images: Path) -> Iterator[str]:
 
 
 def behind(results: Results) -> list[str]:
-    """Where others do better than ours: what is compared is what does the same."""
+    """The figures in which a program for the same purpose does better."""
     rows = []
     pairs = {"ours-ha": ("aws_s3",), "ours": ("s5cmd", "rclone", "aws-cli", "restic", "rustic")}
     for cell in results.cells:
@@ -309,13 +322,13 @@ def behind(results: Results) -> list[str]:
             other = results.find(cell.group, cell.link, peer, cell.work, cell.amount)
             if other is None:
                 continue
-            for what, name in (("seconds", "time"), ("cpu", "processor"), ("rss", "memory")):
+            for what, name in (("seconds", "time"), ("cpu", "CPU time"), ("rss", "memory")):
                 mine, theirs = cell.median(what), other.median(what)
                 if mine and theirs and mine > theirs * 1.05:
                     where = f"{LINKS[cell.link].title}: {cell.work}, {amount_name(cell)}"
                     times = f"{mine / theirs:.2f} times that of {NAMES[peer]}"
                     rows.append(f"* {where}, {NAMES[cell.peer]}: {name} is {times}")
-    return ["## Where others do better\n", *(sorted(rows) or ["Nowhere by more than 5 %."])]
+    return ["## Other programs that do better\n", *(sorted(rows) or ["None by more than 5 %."])]
 
 
 def amount_name(cell: Cell) -> str:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH = 760
-LEFT = 220  # where bars begin
+WIDTH = 800
+LEFT = 250  # where bars begin
 ROW, GAP = 15, 12
 # Bright enough for dark pages, and dark enough for light ones; as many as there are peers.
 COLOURS = (
@@ -73,7 +73,7 @@ def bars(
     y = 62.0
     for name, row in rows.items():
         middle = y + len(series) * ROW / 2 + 4
-        kind = "ours" if name.startswith("ours") else ""
+        kind = "ours" if name.startswith("s3-backup-agent") else ""
         body.append(text(LEFT - 10, middle, name, kind, "end"))
         for n, (value, colour) in enumerate(zip(row, COLOURS, strict=False)):
             top = y + n * ROW
@@ -96,7 +96,7 @@ def lines(
     x_names: Mapping[float, str],
 ) -> str:
     """Points joined by lines, both axes logarithmic."""
-    left, top, right, bottom = 62.0, 64.0, WIDTH - 190.0, 372.0
+    left, top, right, bottom = 62.0, 64.0, WIDTH - 240.0, 372.0
     points = [point for line in series.values() for point in line if min(point) > 0]
     if not points:
         return svg(80, title, [text(12, 50, "not measured")])
@@ -138,7 +138,7 @@ def names_at(x: float, ends: Sequence[tuple[float, str, str]]) -> list[str]:
         y = max(wanted, free)
         free = y + 16
         body.append(f'<circle cx="{x + 4:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
-        kind = "ours" if name.startswith("ours") else ""
+        kind = "ours" if name.startswith("s3-backup-agent") else ""
         body.append(text(x + 13, y + 4, name, kind))
     return body
 

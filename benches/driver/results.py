@@ -1,4 +1,4 @@
-"""What was measured, as it is kept in docs/benchmarks.json."""
+"""What was measured, as it is kept in docs/development/benchmarks.json."""
 
 import json
 import math

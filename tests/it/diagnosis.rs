@@ -1,7 +1,7 @@
-//! What `target.validate` finds when a storage answers as it was recorded elsewhere: the right check
-//! fails, and says in one sentence what is wrong.
+//! `target.validate` with the recorded responses of many providers: the correct check fails, and one
+//! sentence says why.
 //!
-//! What people read is written down in `docs/diagnosis.md`; `WRITE_DIAGNOSIS=1` does that anew.
+//! `docs/development/diagnosis.md` lists the messages. `WRITE_DIAGNOSIS=1` writes the list again.
 
 use s3_backup_agent::error::Code;
 use s3_backup_agent::s3::Operation;
@@ -13,7 +13,7 @@ use crate::s3_answers::{BUCKET, ROWS, Row};
 use crate::support::TestServer;
 
 /// Above the rows.
-const TABLE: &str = "| storage: fault | call | check | what people read |\n|---|---|---|---|\n";
+const TABLE: &str = "| server: fault | call | check | message |\n|---|---|---|---|\n";
 
 /// The checks that may find a recorded answer; none if it cannot come when a target is tried out.
 fn checks(row: &Row) -> &'static [&'static str] {
@@ -146,12 +146,12 @@ async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(rows.len() >= 50, "only {} rows", rows.len());
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnosis.md");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/development/diagnosis.md");
     let page = std::fs::read_to_string(&file).unwrap();
     let (head, written) = page.split_at(page.find(TABLE).unwrap() + TABLE.len());
     if std::env::var_os("WRITE_DIAGNOSIS").is_some() {
         std::fs::write(&file, format!("{head}{table}")).unwrap();
     } else {
-        assert_eq!(written, table, "docs/diagnosis.md is out of date");
+        assert_eq!(written, table, "docs/development/diagnosis.md is out of date");
     }
 }

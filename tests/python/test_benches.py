@@ -3,6 +3,7 @@
 import http.client
 import json
 import subprocess
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -55,14 +56,16 @@ def test_a_far_link_is_measured_and_made_into_a_page(binary: str, tmp_path: Path
         assert one["failed"] == 0
     for line in output.splitlines():
         assert line.split(" | ")[-1] in ("reached", "**not reached**", "not measured")
-    made = (tmp_path / "benchmarks.md").read_text()
-    assert "| **ours, command line** |" in made
-    assert f"server {setting('TEST_S3_NAME')}" in made
+    pages = [tmp_path / "benchmarks.md", tmp_path / "development/benchmarks.md"]
+    made = [file.read_text() for file in pages]
+    assert "| **s3-backup-agent, command line** |" in made[1]
+    assert f"server {setting('TEST_S3_NAME')}" in made[1]
 
-    # Made anew from the results alone, it is the same.
-    (tmp_path / "benchmarks.md").unlink()
+    # Written again from the results alone, they are the same.
+    for file in pages:
+        file.unlink()
     run(binary, results, "--only", "page")
-    assert (tmp_path / "benchmarks.md").read_text() == made
+    assert [file.read_text() for file in pages] == made
 
 
 def test_another_run_replaces_what_it_measures_and_nothing_else(tmp_path: Path) -> None:
@@ -84,22 +87,42 @@ def cell(peer: str, seconds: float, cpu: float = 1.0) -> Cell:
 @pytest.mark.parametrize(("seconds", "word"), [(4.0, "reached"), (5.0, "**not reached**")])
 def test_an_aim_says_whether_it_is_reached(seconds: float, word: str) -> None:
     results = Results(cells=[cell("ours", seconds), cell("s5cmd", 4.0), cell("rclone", 9.0)])
-    (row,) = (aim.row() for aim in aims.aims(results) if "upload, speed beside the b" in aim.title)
+    (row,) = (
+        aim.row() for aim in aims.aims(results) if "upload, speed relative to the f" in aim.title
+    )
     assert row[3] == word
-    (other,) = (a.row() for a in aims.aims(results) if "download, speed beside the b" in a.title)
+    (other,) = (
+        a.row() for a in aims.aims(results) if "download, speed relative to the f" in a.title
+    )
     assert other[3] == "not measured"
 
 
-def test_plots_are_images_and_the_page_says_where_others_are_ahead(tmp_path: Path) -> None:
+def test_plots_are_images_and_the_report_names_what_does_better(tmp_path: Path) -> None:
     results = Results(cells=[cell("ours", 4.0), cell("s5cmd", 2.0), cell("curl", 1.0)])
-    page.write(results, tmp_path / "benchmarks.md")
-    made = (tmp_path / "benchmarks.md").read_text()
-    assert "ours, command line: time is 2.00 times that of s5cmd" in made
+    page.write(results, tmp_path)
+    made = (tmp_path / "development/benchmarks.md").read_text()
+    assert "s3-backup-agent, command line: time is 2.00 times that of s5cmd" in made
     images = list((tmp_path / "images").iterdir())
     assert images
     for image in images:
         assert f"images/{image.name}" in made
         assert ElementTree.parse(image).getroot().tag.endswith("svg")
+
+
+def test_ratios_say_which_program_does_better(tmp_path: Path) -> None:
+    results = Results(cells=[cell("ours", 4.0), cell("s5cmd", 2.0), cell("rclone", 8.0)])
+    page.write(results, tmp_path)
+    row = "| speed: upload of 1 GiB, loopback |  |  | 2 | *0.5* |  |  |"
+    assert row in (tmp_path / "benchmarks.md").read_text().splitlines()
+
+
+def test_the_pages_are_those_of_the_results() -> None:
+    docs = ROOT / "docs"
+    pages = ("benchmarks.md", "development/benchmarks.md")
+    with tempfile.TemporaryDirectory() as folder:
+        page.write(Results.read(docs / "development/benchmarks.json"), Path(folder))
+        written = [(Path(folder) / name).read_text() for name in pages]
+    assert written == [(docs / name).read_text() for name in pages]
 
 
 def test_a_plot_has_a_line_for_each_peer() -> None:

@@ -15,10 +15,10 @@ __all__ = ["NAMES", "HomeAssistant", "Peer", "Place", "peer"]
 
 # In the order of the tables. The names are those of the results.
 NAMES = {
-    "ours-ha": "ours in Home Assistant",
+    "ours-ha": "s3-backup-agent in Home Assistant",
     "aws_s3": "aws_s3 in Home Assistant",
-    "ours": "ours, command line",
-    "ours-32": "ours, budget of 32 MiB",
+    "ours": "s3-backup-agent, command line",
+    "ours-32": "s3-backup-agent, --memory 32MiB",
     "s5cmd": "s5cmd",
     "rclone": "rclone",
     "aws-cli": "aws-cli",

@@ -19,7 +19,7 @@ class Agent(Peer):
         self._program = tools.agent
         self._budget = budget
         if budget is not None:
-            more = f" --memory {budget}"
+            more = f" --memory {budget >> 20}MiB"
             self.commands = {work: line + more for work, line in self.commands.items()}
 
     def version(self) -> str:
