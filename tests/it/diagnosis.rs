@@ -146,7 +146,8 @@ async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(rows.len() >= 50, "only {} rows", rows.len());
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/development/diagnosis.md");
+    let file =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/development/diagnosis.md");
     let page = std::fs::read_to_string(&file).unwrap();
     let (head, written) = page.split_at(page.find(TABLE).unwrap() + TABLE.len());
     if std::env::var_os("WRITE_DIAGNOSIS").is_some() {

@@ -1,4 +1,4 @@
-"""Writes the table of the servers from the reports of the scenarios: `table.py REPORTS PAGE`."""
+"""Writes the page of tested servers from the reports of the scenarios: `table.py REPORTS PAGE`."""
 
 import json
 import sys
@@ -14,15 +14,20 @@ TITLES = {
     "rclone": "[rclone](https://rclone.org) `serve s3`",
     "moto": "[moto](https://github.com/getmoto/moto)",
 }
-PAGE = """# S3 servers that the agent is tested with
+PAGE = """# Tested S3 servers
 
-Made by `tests/servers/matrix`, which runs the end-to-end scenarios on each of these servers and
-writes down what it found; not by hand. A scenario is a test that drives the real agent and looks
-into the storage afterwards. The table says how many of them passed, without TLS, and with TLS and a
-private CA. Where a server has users whose rights can be set, one more takes the rights away, one by
-one.
+`tests/servers/matrix` runs the end-to-end scenarios on each of these servers and writes this page.
+Do not edit it by hand. To run one server:
 
-| server | version | plain | TLS | when | does otherwise than AWS |
+```sh
+tests/servers/matrix garage
+```
+
+A scenario is a test that runs the real agent and then checks the bucket. The table has the number
+of scenarios that passed, without TLS, and with TLS and a private CA. If a server has users with
+configurable permissions, one more test removes the permissions one by one.
+
+| server | version | without TLS | TLS | date | differs from AWS |
 |---|---|---|---|---|---|
 {rows}
 {failed}{left_out}{rights}"""
@@ -40,7 +45,7 @@ def passed(report: Report | None) -> str:
 
 def row(plain: Report, tls: Report | None) -> str:
     """A server, as a row of the table."""
-    differs = "; ".join(plain["differs"]) or "nothing that was found"
+    differs = "; ".join(plain["differs"]) or "no difference found"
     cells = [TITLES[plain["server"]], plain["version"], passed(plain), passed(tls)]
     return f"| {' | '.join([*cells, plain['month'], differs])} |"
 
@@ -56,7 +61,7 @@ def failures(reports: list[Report]) -> str:
 
 
 def left_out() -> str:
-    """The scenarios that a server cannot do, as a list."""
+    """The scenarios that a server cannot pass, as a list."""
     rows = [
         line.split("\t")
         for line in (Path(__file__).parent / "cannot.tsv").read_text().splitlines()
@@ -64,11 +69,11 @@ def left_out() -> str:
     ]
     lines = [f"* {server}: `{scenario}`: {reason}" for server, scenario, reason in rows]
     text = "\n".join(lines) if lines else "None: every scenario runs on every server."
-    return f"\n## Left out\n\n{text}\n"
+    return f"\n## Skipped\n\n{text}\n"
 
 
 def rights(reports: list[Report]) -> str:
-    """How each operation ends without each right, on each server that can tell."""
+    """How each operation ends without each permission, on each server with such users."""
     text = ""
     for report in reports:
         ends = {(right, operation): how for right, operation, how in report["rights"]}
@@ -84,10 +89,10 @@ def rights(reports: list[Report]) -> str:
     if not text:
         return ""
     return f"""
-## Without a right
+## Without a permission
 
-How an operation ends for a user who has all rights of [STORAGE.md](../protocol/STORAGE.md#rights)
-but the one at the top.
+Each cell has the result of an operation for a user who has all
+[permissions](../security.md#permissions) except the one at the top of the column.
 {text}"""
 
 

@@ -1,4 +1,4 @@
-"""What the S3 server of the environment does otherwise than AWS, found out with single requests.
+"""Differences between the S3 server of the environment and AWS, found with single requests.
 
 The environment is that of s3_request.py.
 """
@@ -31,58 +31,59 @@ def upload_id() -> str:
 
 
 def refusals() -> Iterator[str]:
-    """How wrong requests are answered, where AWS gives other answers."""
+    """Responses to wrong requests that differ from those of AWS."""
     ask = functools.partial(request, "GET", query="list-type=2&max-keys=1")
     for what, usual, answer in (
         ("a wrong secret", "SignatureDoesNotMatch", ask(PLACE, secret="wrong" * 8)),
         ("an unknown key", "InvalidAccessKeyId", ask(PLACE, key_id="UNKNOWNKEY0000000000")),
         ("a wrong region", "AuthorizationHeaderMalformed", ask(PLACE, region="eu-wrong-1")),
-        ("a clock an hour late", "RequestTimeTooSkewed", ask(PLACE, hours=-1)),
+        ("a clock that is an hour late", "RequestTimeTooSkewed", ask(PLACE, hours=-1)),
         ("a missing bucket", "NoSuchBucket", ask(f"{PLACE}-not")),
     ):
         if answer[0] < 300:
             yield f"accepts {what}"
         elif code(answer) != usual:
-            yield f"calls {what} {code(answer)}"
+            yield f"returns {code(answer)} for {what}"
 
 
 def objects() -> Iterator[str]:
-    """What writing and reading is like."""
+    """Differences in writes and reads."""
     other = hashlib.sha256(b"other").hexdigest()
     if request("PUT", KEY, body=b"damaged", digest=other)[0] < 300:
-        yield "does not check the digest of what it is sent"
+        yield "does not verify the SHA-256 of a body"
     request("PUT", KEY, body=b"0123456789")
     if request("PUT", KEY, body=b"0123456789", headers={"if-none-match": "*"})[0] < 300:
-        yield "overwrites in spite of If-None-Match"
+        yield "ignores If-None-Match in a write"
     part = request("GET", KEY, headers={"range": "bytes=2-4"})
     if part != (206, b"234"):
-        yield f"answers a range with status {part[0]}"
+        yield f"returns status {part[0]} for a range"
     if request("GET", KEY, headers={"if-match": '"0"'})[0] < 300:
-        yield "reads in spite of If-Match"
+        yield "ignores If-Match in a read"
     request("DELETE", KEY)
 
 
 def uploads() -> Iterator[str]:
-    """What uploads in parts are like."""
+    """Differences in multipart uploads."""
     upload = upload_id()
     request("PUT", KEY, f"partNumber=1&uploadId={upload}", b"part")
     listed = request("GET", PLACE, "uploads&prefix=traits/")
     if upload not in urllib.parse.quote(listed[1].decode(), safe=""):
-        yield "does not list unfinished uploads"
+        yield "does not list incomplete uploads"
     initiated = re.search(rb"<Initiated>(\d+)", listed[1])
     parts = request("GET", KEY, f"uploadId={upload}")
     root = re.match(rb"(?:<\?.*?\?>)?\s*<(\w+)", parts[1])
     if root and root[1] != b"ListPartsResult":
-        yield f"calls the list of parts {root[1].decode()}"
+        yield f"names the list of parts {root[1].decode()}"
     changed = re.search(rb"<LastModified>(\d+)", parts[1])
     if initiated and changed and initiated[1] != changed[1]:
-        yield f"says of every upload that it began in {initiated[1].decode()}"
+        yield f"reports {initiated[1].decode()} as the start of every upload"
     request("DELETE", KEY, f"uploadId={upload}")
     again = request("DELETE", KEY, f"uploadId={upload}")
     if code(again) != "NoSuchUpload":
-        yield "aborts an upload twice" if again[0] < 300 else f"calls a lost upload {code(again)}"
+        lost = f"returns {code(again)} for a lost upload"
+        yield "accepts a second abort of an upload" if again[0] < 300 else lost
 
 
 def differences() -> list[str]:
-    """Everything that was found, as short phrases."""
+    """All differences, as short phrases."""
     return [*refusals(), *objects(), *uploads()]
