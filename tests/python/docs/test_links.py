@@ -1,4 +1,4 @@
-"""Every link within the repository leads somewhere, and so does every path that stands in code."""
+"""Every link to a file of the repository has a target, and so has every path in code."""
 
 import re
 import urllib.parse
@@ -15,7 +15,7 @@ each = pytest.mark.parametrize("document", markdown.documents(), ids=str)
 
 
 def dead(document: Path, text: str) -> list[str]:
-    """The links of this text, as if it stood there, that lead nowhere."""
+    """The links without a target in this text, as if it were in this document."""
     return [to for to in markdown.links(text) if not leads(document, text, to)]
 
 
@@ -37,14 +37,14 @@ def leads(document: Path, text: str, to: str) -> bool:
 
 
 @each
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_targets(document: Path) -> None:
     text = (markdown.ROOT / document).read_text("utf-8")
     assert dead(document, text) == []
     assert markdown.undefined(text) == set()
 
 
 @each
-def test_what_others_publish_does_not_lead_out_of_it(document: Path) -> None:
+def test_links_of_the_integration_stay_inside(document: Path) -> None:
     """hacs-wrapper/ becomes the root of a repository of its own."""
     if document.parts[0] != "hacs-wrapper":
         return
@@ -53,8 +53,8 @@ def test_what_others_publish_does_not_lead_out_of_it(document: Path) -> None:
 
 
 def gone(text: str) -> set[str]:
-    """Paths in the code of this text that begin in a folder of ours and lead nowhere. What is
-    written in capitals stands for any name.
+    """Paths in the code of this text that begin with a folder of ours and do not exist. Words in
+    capitals match any name.
     """
     inline = markdown.INLINE.finditer(markdown.FENCE.sub("", text))
     codes = [block.code for block in markdown.blocks(text)] + [one["code"] for one in inline]
@@ -63,24 +63,24 @@ def gone(text: str) -> set[str]:
 
 
 @each
-def test_paths_that_are_named_are_there(document: Path) -> None:
+def test_paths_in_code_exist(document: Path) -> None:
     assert gone((markdown.ROOT / document).read_text("utf-8")) == set()
 
 
-def test_all_documents_are_looked_at() -> None:
+def test_documents_are_all_checked() -> None:
     names = {str(document) for document in markdown.documents()}
     assert {"README.md", "SECURITY.md", "docs/README.md", "protocol/PROTOCOL.md"} <= names
     assert {"hacs-wrapper/README.md", "docs/providers/aws.md", "fuzz/README.md"} <= names
 
 
-def test_every_document_for_people_is_in_the_index() -> None:
+def test_index_lists_every_document() -> None:
     index = (markdown.ROOT / "docs/README.md").read_text("utf-8")
     listed = {urllib.parse.urlsplit(to).path for to in markdown.links(index)}
     missing = {path.name for path in (markdown.ROOT / "docs").glob("*.md")} - listed
     assert missing == {"README.md"}
 
 
-def test_dead_links_are_found() -> None:
+def test_links_without_target_are_found() -> None:
     here = Path("docs/README.md")
     text = """# A heading: with `code` & more
 
@@ -100,7 +100,7 @@ def test_dead_links_are_found() -> None:
     assert markdown.undefined(text) == {"z"}
 
 
-def test_paths_that_lead_nowhere_are_found() -> None:
+def test_paths_that_do_not_exist_are_found() -> None:
     text = """`tests/run --only rust`, `docs/`, `src/ops/VERB.rs` and /tests/none
 `packaging/*.py`, `src/VERB/x`
 

@@ -1,7 +1,7 @@
-"""docs/troubleshooting.md has an entry for each code, and each entry begins with the words of its
-sources: the state of the sensor, the meaning of the code, and a message as it is printed.
+"""docs/troubleshooting.md has an entry for each error code. Each entry begins with the state of the
+sensor, the meaning of the code, and a real message.
 
-WRITE_TROUBLESHOOTING=1 writes these parts anew, and leaves the rest of the page as it is.
+WRITE_TROUBLESHOOTING=1 writes these parts and the exit codes again. The rest of the page stays.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def entries() -> dict[str, str]:
 
 
 def same_or_written(wanted: str) -> None:
-    """The page is this, or becomes it."""
+    """The page has this text, or gets it."""
     if os.environ.get("WRITE_TROUBLESHOOTING"):
         PAGE.write_text(wanted, "utf-8")
     assert page() == wanted
@@ -81,7 +81,7 @@ def first_line(code: str) -> str:
     return " ".join(filter(None, [f"**{state}.**", MEANINGS.get(code)]))
 
 
-def test_every_code_has_an_entry() -> None:
+def test_entries_are_there_for_every_code() -> None:
     assert MEANINGS.keys() | (STATES.keys() - NO_CODES) == entries().keys()
 
 
@@ -96,7 +96,7 @@ def test_entries_begin_with_state_and_meaning() -> None:
     same_or_written(with_entries(begun))
 
 
-def test_rows_have_the_meaning() -> None:
+def test_rows_contain_the_meaning() -> None:
     same_or_written(
         ROW.sub(
             lambda row: f"| `{row['code']}` | {MEANINGS[row['code']]} | {row['rest']} |", page()
@@ -104,7 +104,7 @@ def test_rows_have_the_meaning() -> None:
     )
 
 
-def test_entries_say_what_to_do() -> None:
+def test_entries_contain_a_fix() -> None:
     without = {
         code
         for code, text in entries().items()
@@ -113,7 +113,7 @@ def test_entries_say_what_to_do() -> None:
     assert without == set()
 
 
-def test_messages_of_the_integration_are_quoted() -> None:
+def test_quotes_are_messages_of_the_integration() -> None:
     def quoted(code: str, text: str) -> str:
         return QUOTE.sub(lambda _: f"> {message(code)}", text)
 
@@ -121,12 +121,12 @@ def test_messages_of_the_integration_are_quoted() -> None:
 
 
 def message(code: str) -> str:
-    """As Home Assistant shows it, with words in capitals for what it fills in."""
+    """As Home Assistant shows it, with capitals for the values that it fills in."""
     text: str = ENGLISH["exceptions"][code]["message"]
     return re.sub(r"\{(\w+)\}", lambda name: name[1].upper(), text).replace("\n", " ")
 
 
-def test_exit_codes_are_those_of_the_program(binary: str) -> None:
+def test_exit_codes_match_the_program(binary: str) -> None:
     done = subprocess.run([binary, "--help"], capture_output=True, check=True, encoding="utf-8")
     listed = done.stdout.partition("Exit codes:\n")[2]
     told = re.findall(r"^ +(\d+)  (.+)$", listed, re.M)
@@ -136,7 +136,7 @@ def test_exit_codes_are_those_of_the_program(binary: str) -> None:
     same_or_written(re.sub(re.escape(head) + r"(?:\|.*\n)+", lambda _: head + table, page()))
 
 
-# What the program prints. Each scenario brings a server to fail, and gives its endpoint.
+# Examples of the output. Each scenario provides a server that fails.
 
 
 @dataclass
@@ -180,7 +180,7 @@ class Place:
             host, "s3.example.org"
         )
         output = output.replace("127.0.0.1", "s3.example.org").replace(str(self.folder), "/backup")
-        # What is another one each time.
+        # These differ from run to run.
         output = re.sub(
             r"\b[0-9a-f]{64}\b|\b([0-9A-F]{2}:){31}[0-9A-F]{2}\b", "1f8b...c93d", output
         )
@@ -188,7 +188,7 @@ class Place:
         return re.sub(r"\(\d+ B\) in \d+\.\d s", "(1 B) in 0.1 s", output)
 
     def store(self) -> None:
-        """A backup that is there before."""
+        """Stores a backup before the command runs."""
         (self.folder / "backup.tar").write_bytes(b"bytes of a backup")
         done = self.run("s3-backup-agent upload backup.tar --name nightly --id 1a2b3c4d")
         assert done.startswith("Stored"), done
@@ -196,7 +196,7 @@ class Place:
 
 
 def refusing(operation: str, status: int, **members: str) -> Callable[[Place], Any]:
-    """The server refuses this operation, from the moment that a backup is stored."""
+    """The server refuses this operation after a backup is stored."""
 
     @contextlib.contextmanager
     def scenario(place: Place) -> Iterator[None]:
@@ -210,7 +210,7 @@ def refusing(operation: str, status: int, **members: str) -> Callable[[Place], A
 
 @contextlib.contextmanager
 def late_by_an_hour(place: Place) -> Iterator[None]:
-    """The server refuses each time, whatever the agent makes of the date."""
+    """The server refuses each request, also one with its own time."""
     date = email.utils.formatdate(time.time() - 3600, usegmt=True)
     with refusing("ListObjectsV2", 403, Code="RequestTimeTooSkewed")(place):
         place.answers["ListObjectsV2"]["headers"] = {"date": date}
@@ -231,7 +231,7 @@ def stored(place: Place) -> Iterator[None]:
 
 
 def archive_refused(status: int, **members: str) -> Callable[[Place], Any]:
-    """The server gives metadata, and refuses archives."""
+    """The server returns metadata and refuses archives."""
     usual = failing_storage_module._Handler._do
 
     def refuses(self: Any, name: str, path: str, body: bytes) -> Any:
@@ -248,7 +248,7 @@ def archive_refused(status: int, **members: str) -> Callable[[Place], Any]:
 
 
 def put(place: Place, name: str, content: bytes) -> None:
-    """An object, past the agent."""
+    """Writes an object without the agent."""
     url = f"{place.endpoint}/backups/ha/backups/{name}"
     request = urllib.request.Request(url, content, method="PUT")
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request):
@@ -275,7 +275,7 @@ def nothing_listens(place: Place) -> Iterator[None]:
 
 @contextlib.contextmanager
 def listening(place: Place, scheme: str, answer: Callable[[socket.socket], None]) -> Iterator[None]:
-    """A server below HTTP."""
+    """A server for one answer to each connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         place.endpoint = f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
 
@@ -443,7 +443,7 @@ SCENARIOS: dict[str, Callable[[Place], Any]] = {
 }
 
 
-def test_messages_are_those_of_the_program(binary: str, tmp_path: Path) -> None:
+def test_examples_match_the_output_of_the_program(binary: str, tmp_path: Path) -> None:
     def printed(code: str, text: str) -> str:
         def example(block: re.Match[str]) -> str:
             folder = tmp_path / code
@@ -484,14 +484,14 @@ def run_with_the_settings(script: str, folder: Folder, tmp_path: Path) -> str:
     return done.stdout
 
 
-def test_curl_does_what_the_page_says(folder: Folder, tmp_path: Path) -> None:
+def test_curl_commands_work_with_the_server(folder: Folder, tmp_path: Path) -> None:
     printed = run_with_the_settings(commands("### With curl", folder), folder, tmp_path)
     assert "<ListBucketResult" in printed
     assert printed.endswith("hello\n")
     assert folder.keys() == []
 
 
-def test_aws_cli_does_what_the_page_says(folder: Folder, tmp_path: Path) -> None:
+def test_aws_cli_commands_work_with_the_server(folder: Folder, tmp_path: Path) -> None:
     script = commands("### With the AWS CLI", folder)
     for one in ("s3 ls", "s3 cp", "s3 rm", "list-multipart-uploads"):
         assert one in script
@@ -502,8 +502,8 @@ def test_aws_cli_does_what_the_page_says(folder: Folder, tmp_path: Path) -> None
     assert folder.keys() == []
 
 
-def test_settings_are_checked_by_a_failing_run(folder: Folder, tmp_path: Path) -> None:
-    """With a wrong secret, the commands fail: they do reach the server."""
+def test_curl_commands_fail_with_a_wrong_secret(folder: Folder, tmp_path: Path) -> None:
+    """So the commands reach the server, and it checks the signature."""
     script = commands("### With curl", folder)
     wrong = folder.environment | {"S3_BACKUP_AGENT_SECRET_ACCESS_KEY": setting("TEST_S3_BUCKET")}
     done = subprocess.run(
