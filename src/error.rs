@@ -125,6 +125,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     code: Code,
     message: String,
+    hint: Option<String>,
     field: Option<&'static str>,
     details: BTreeMap<&'static str, Detail>,
     retry_after_ms: Option<u64>,
@@ -134,12 +135,13 @@ struct Inner {
 }
 
 impl Error {
-    /// An error with a sentence that says what was wrong and what to do. What it quotes may come
-    /// from others, so that it is [`clean`]ed as a whole.
+    /// An error with a sentence that says what failed and why, `what: why`. It may quote a server, so
+    /// that it is [`clean`]ed as a whole. What to do about it is the [`hint`](Self::hint).
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             code,
             message: clean(&message.into()),
+            hint: None,
             field: None,
             details: BTreeMap::new(),
             retry_after_ms: None,
@@ -153,6 +155,13 @@ impl Error {
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.0.message.push_str(more);
+        self
+    }
+
+    /// Says what to do about it, in the imperative: `check the port`.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(clean(&hint.into()));
         self
     }
 
@@ -204,10 +213,25 @@ impl Error {
         self.0.code
     }
 
-    /// The sentence for people.
+    /// What failed and why.
     #[must_use]
-    pub fn message(&self) -> &str {
+    pub fn fact(&self) -> &str {
         &self.0.message
+    }
+
+    /// What to do about it, if that is known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The whole sentence for people: what failed, why, and what to do about it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match &self.0.hint {
+            Some(hint) => format!("{}: {hint}", self.0.message),
+            None => self.0.message.clone(),
+        }
     }
 
     /// How long the storage wants us to wait, if it says so.
@@ -279,7 +303,7 @@ pub struct ErrorData {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.message())
     }
 }
 
@@ -287,7 +311,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("code", &self.0.code.as_str())
-            .field("message", &self.0.message)
+            .field("message", &self.message())
             .field("field", &self.0.field)
             .field("details", &self.0.details)
             .field("upstream", &self.0.upstream)

@@ -1,4 +1,4 @@
-//! Arguments, logging, then one of the two doors.
+//! Arguments, logging, then one of the two interfaces.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,6 +59,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         if let Command::Serve(options) = &cli.command {
             return serve(&runtime, options);
         }
+        if cli.quiet {
+            cli::output::be_quiet();
+        }
         Ok(cli::run(&runtime, &cli.command, cli.verbose > 0).into())
     };
     let exit = catch_unwind(AssertUnwindSafe(work));
@@ -117,8 +120,8 @@ fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {
             .into());
     }
     if std::io::stdin().is_terminal() {
-        let hint = "This command talks to a host program, one JSON object per line. For people \
-                    there is s3-backup-agent --help; Ctrl-D ends it.";
+        let hint = "`serve` is for host programs: it reads JSON lines from stdin. See s3-backup-agent --help for \
+                    the other commands; Ctrl-D ends this one.";
         // Only a hint: a closed standard error is no reason to fail.
         let _ = writeln!(std::io::stderr(), "{hint}");
     }

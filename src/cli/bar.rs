@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
+use console::truncate_str;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
+use super::output::is_quiet;
 use crate::progress::{Phase, Progress, Snapshot};
 
 /// Time between two looks at the progress.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows how far `work` is until it ends. `verb` says what moves, such as `Uploading`.
-pub async fn during<T>(
-    progress: &Progress,
-    verb: &'static str,
-    work: impl Future<Output = T>,
-) -> T {
-    let bar = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
+/// Columns for what moves.
+const LONGEST_NAME: usize = 44;
+
+/// Shows how far `work` is until it ends. `what` says what moves, such as `Uploading Nightly`.
+pub async fn during<T>(progress: &Progress, what: &str, work: impl Future<Output = T>) -> T {
+    let bar = match is_quiet() {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear),
+    };
     bar.set_style(style("{spinner} {msg}"));
     let draw = async {
         let mut ticks = tokio::time::interval(TICK);
@@ -31,13 +35,13 @@ pub async fn during<T>(
                 bar.reset_eta();
                 bar.set_style(style(match snapshot.total {
                     Some(_) => {
-                        "{msg} {bar:28.cyan/dim} {bytes:>10} of {total_bytes}  {bytes_per_sec}  \
-                         {eta} left"
+                        "{msg} {bar:20.cyan/dim} {percent:>3}%  {bytes} of {total_bytes}  \
+                         {bytes_per_sec}  {eta} left"
                     }
                     None => "{spinner} {msg} {bytes}  {bytes_per_sec}  {elapsed}",
                 }));
             }
-            show(&bar, &snapshot, verb);
+            show(&bar, &snapshot, what);
         }
     };
     let done = tokio::select! {
@@ -59,19 +63,20 @@ fn style(template: &str) -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
-fn show(bar: &ProgressBar, snapshot: &Snapshot, verb: &'static str) {
+fn show(bar: &ProgressBar, snapshot: &Snapshot, moving: &str) {
     if let Some(total) = snapshot.total {
         bar.set_length(total);
     }
     bar.set_position(snapshot.done);
     let what = match snapshot.phase {
         Phase::Queued | Phase::Starting => "Connecting",
-        Phase::Transferring | Phase::Verifying => verb,
+        Phase::Transferring | Phase::Verifying => moving,
         Phase::Finalizing => "Finishing",
         Phase::Aborting => "Cleaning up",
     };
+    let what = truncate_str(what, LONGEST_NAME, "…");
     bar.set_message(match snapshot.retries {
-        0 => what.to_owned(),
+        0 => what.into_owned(),
         1 => format!("{what} (1 retry)"),
         retries => format!("{what} ({retries} retries)"),
     });

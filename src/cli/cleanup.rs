@@ -6,13 +6,23 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::output::{note, say, say_json};
-use super::{Common, Context, bar};
+use super::{Common, Context, TargetCommand, Work, bar};
 use crate::error::{Result, clean};
 use crate::ops;
 use crate::protocol::{CleanupItem, CleanupItemKind, CleanupItemStatus};
 
+/// Shown below the options of this command.
+const HELP: &str = "\
+If the process is killed in an upload, the next upload of this machine cleans up. This command finds
+incomplete uploads of other machines by their age. Uploads that run on this machine are not touched.
+
+Examples:
+  s3-backup-agent cleanup --dry-run
+  s3-backup-agent cleanup --older-than 7d";
+
 /// Removes what interrupted uploads have left: it is invisible, and costs money all the same.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
 pub struct Cleanup {
     /// Leave alone what somebody worked on since, such as `90m`, `24h` or `7d`.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
@@ -28,14 +38,24 @@ pub struct Cleanup {
     objects: bool,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
+}
+
+impl TargetCommand for Cleanup {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        Ok(Box::new(move |context| Box::pin(run(context, self))))
+    }
 }
 
 /// Removes what is left over, and says what it was.
 ///
 /// # Errors
 /// As [`ops::cleanup`].
-pub(super) async fn run(context: &Context, options: &Cleanup) -> Result<Exit> {
+async fn run(context: &Context, options: &Cleanup) -> Result<Exit> {
     let Cleanup { older_than, dry_run, objects, .. } = *options;
     let request = ops::Cleanup { older_than, dry_run, objects };
     let work = Box::pin(ops::cleanup(context.only(), request, &context.cancel));

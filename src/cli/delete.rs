@@ -5,16 +5,24 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use clap::Args;
 
 use super::exit::Exit;
-use super::output::{bytes, date, note, say, say_json, text};
-use super::{Common, Context, bar, find};
+use super::output::{bytes, date, note, say_done, say_json, text};
+use super::{Common, Context, TargetCommand, Work, bar, find};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::protocol::DeleteResult;
 
+/// Shown below the options of this command.
+const HELP: &str = "\
+Examples:
+  s3-backup-agent delete 1a2b3c4d
+  s3-backup-agent delete \"Photos 2026\" --yes";
+
 /// Deletes a backup.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
 pub struct Delete {
-    /// Id or name of the backup.
+    /// ID or name of the backup.
+    #[arg(value_name = "BACKUP")]
     id: String,
 
     /// Do not ask.
@@ -22,21 +30,33 @@ pub struct Delete {
     yes: bool,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
 
 impl Delete {
-    /// Whether somebody is there to be asked, if that is needed.
+    /// Fails if a question is needed and there is no terminal.
     ///
     /// # Errors
     /// `invalid_params`.
-    pub(super) fn prepare(&self) -> Result<()> {
+    fn check_terminal(&self) -> Result<()> {
         let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
         if self.yes || can_ask {
             return Ok(());
         }
-        let message = "there is nobody to ask whether to delete the backup: give --yes";
-        Err(Error::new(Code::InvalidParams, message).field("yes").detail("member", "yes"))
+        let message = "cannot ask whether to delete the backup: there is no terminal";
+        let error = Error::new(Code::InvalidParams, message).hint("confirm with --yes");
+        Err(error.field("yes").detail("member", "yes"))
+    }
+}
+
+impl TargetCommand for Delete {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        self.check_terminal()?;
+        Ok(Box::new(move |context| Box::pin(run(context, self))))
     }
 }
 
@@ -44,7 +64,7 @@ impl Delete {
 ///
 /// # Errors
 /// As [`ops::delete`].
-pub(super) async fn run(context: &Context, options: &Delete) -> Result<Exit> {
+async fn run(context: &Context, options: &Delete) -> Result<Exit> {
     let (id, what) = match bar::waiting(find::backup(context, &options.id)).await {
         Ok(backup) => {
             let name =
@@ -67,7 +87,7 @@ pub(super) async fn run(context: &Context, options: &Delete) -> Result<Exit> {
     if context.json {
         say_json(&DeleteResult { deleted: true })?;
     } else {
-        say(format!("Deleted {what}."))?;
+        say_done(format!("Deleted {what}."))?;
     }
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `download`: brings a backup back into a file or stream.
+//! `download`: writes a backup into a file or stream.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
@@ -10,22 +10,35 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
-use super::output::{bytes, note, say, say_json, text};
+use super::exit::Exit;
+use super::output::{bytes, note, say_done, say_json, text};
 use super::part_file::{self, PartFile, unwritable};
-use super::{Common, Context, bar, find};
+use super::upload::FILE_NAME;
+use super::{Common, Context, TargetCommand, Work, bar, find};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops::{self, Sink};
 use crate::platform;
 use crate::progress::Progress;
 use crate::protocol::{Backup, DownloadResult};
 
-/// Brings a backup back.
+/// Shown below the options of this command.
+const HELP: &str = "\
+The file appears under its name when every byte is written and checked, not before.
+
+Examples:
+  s3-backup-agent download 1a2b3c4d
+  s3-backup-agent download \"Photos 2026\" -o /restore/photos.zip --force
+  s3-backup-agent download 1a2b3c4d -o - | tar -tv";
+
+/// Downloads a backup.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
 pub struct Download {
-    /// Id or name of the backup.
+    /// ID or name of the backup.
+    #[arg(value_name = "BACKUP")]
     id: String,
 
-    /// File or folder to write to, or `-` for standard output. Default: the current folder.
+    /// File or directory to write to, or `-` for standard output. Default: the current directory.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
 
@@ -39,12 +52,28 @@ pub struct Download {
     retry_for: Duration,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
+}
+
+/// The name of a backup, for people.
+fn title(backup: &Backup) -> String {
+    text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name))
+}
+
+/// The name of the file: that of the file that was uploaded, else the one of the object.
+fn usual_name(backup: &Backup) -> String {
+    let uploaded = text(&backup.metadata.values(), FILE_NAME).filter(|name| is_plain(name));
+    platform::file_name(&uploaded.unwrap_or_else(|| format!("{}.tar", backup.name)))
+}
+
+/// Whether a name from the bucket names a visible file, and no directory.
+fn is_plain(name: &str) -> bool {
+    name.len() <= 200 && !name.starts_with('.') && !name.contains(['/', '\\'])
 }
 
 /// Where the bytes go.
 #[derive(Debug)]
-pub(super) enum Destination {
+enum Destination {
     /// Standard output.
     Stdout,
     /// Something that is written to as it is, such as a device or a pipe.
@@ -63,7 +92,7 @@ impl Download {
     ///
     /// # Errors
     /// `local_io` when that cannot work, `invalid_params` when the request contradicts itself.
-    pub(super) fn prepare(&self) -> Result<Destination> {
+    fn destination(&self) -> Result<Destination> {
         let Some(output) = &self.output else {
             return Ok(Destination::File { folder: PathBuf::from("."), name: None });
         };
@@ -109,9 +138,7 @@ impl Download {
             return Err(Error::new(Code::LocalIo, message).field("output"));
         }
         if io::stdout().is_terminal() && !self.force {
-            return refuse(
-                "a backup is not for a terminal: send standard output to a file or program",
-            );
+            return refuse("standard output is a terminal: redirect it to a file or a program");
         }
         Ok(Destination::Stdout)
     }
@@ -140,8 +167,7 @@ impl Download {
             }
             Destination::File { folder, name } => (folder, name),
         };
-        let name =
-            name.unwrap_or_else(|| platform::file_name(&format!("{}.tar", backup.name)).into());
+        let name = name.unwrap_or_else(|| usual_name(backup).into());
         let path = folder.join(name);
         self.check_free(&path)?;
         Ok(Landing::File(PartFile::create(path)?))
@@ -185,18 +211,26 @@ impl Landing {
     }
 }
 
+impl TargetCommand for Download {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        let destination = self.destination()?;
+        Ok(Box::new(move |context| Box::pin(run(context, self, destination))))
+    }
+}
+
 /// Downloads what was asked for.
 ///
 /// # Errors
 /// As [`ops::download`]; `local_io`.
-pub(super) async fn run(
-    context: &Context,
-    options: &Download,
-    destination: Destination,
-) -> Result<()> {
+async fn run(context: &Context, options: &Download, destination: Destination) -> Result<Exit> {
     let started = Instant::now();
     let backup = bar::waiting(find::backup(context, &options.id)).await?;
     let mut landing = options.open(destination, &backup)?;
+    let name = title(&backup);
     let progress = Progress::default();
     let request = ops::Download { id: backup.id.clone(), offset: 0, retry_for: options.retry_for };
     let work = async {
@@ -206,26 +240,24 @@ pub(super) async fn run(
         let path = context.cancel.cancellable(landing.finish(options.force)).await?;
         Ok::<_, Error>((done, path))
     };
-    let (done, path) = bar::during(&progress, "Downloading", work).await?;
+    let (done, path) = bar::during(&progress, &format!("Downloading {name}"), work).await?;
     let DownloadResult { length, verified } = done;
     if context.json {
-        return say_json(&json!({"length": length, "verified": verified, "path": path}));
+        say_json(&json!({"length": length, "verified": verified, "path": path}))?;
+        return Ok(Exit::Done);
     }
     let checked = match verified {
-        true => "every byte verified",
+        true => "all checksums match",
         false => "length checked (no checksums were stored with it)",
     };
-    let name = text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
     let done = format!(
         "Downloaded {name} ({}) in {:.1} s, {checked}.",
         bytes(length),
         started.elapsed().as_secs_f64()
     );
     match path {
-        Some(path) => say(format!("{done}\n  file  {}", path.display())),
-        None => {
-            note(done);
-            Ok(())
-        }
+        Some(path) => say_done(format!("{done}\n  file  {}", path.display()))?,
+        None => note(done),
     }
+    Ok(Exit::Done)
 }

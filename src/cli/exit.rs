@@ -1,6 +1,4 @@
-//! What the program tells its caller with one number.
-//!
-//! Scripts rely on these numbers: they are added, never changed.
+//! Exit codes. Scripts rely on them: they are added, never changed.
 
 use crate::error::{Code, Error, Kind};
 
@@ -14,23 +12,23 @@ pub enum Exit {
     Declined = 1,
     /// There is no such backup or bucket.
     NotFound = 3,
-    /// The state of the storage forbids it.
+    /// The backup exists, or was modified meanwhile.
     Conflict = 4,
     /// A setting is wrong.
     Settings = 5,
-    /// The storage cannot be reached or trusted.
+    /// The server cannot be reached or trusted.
     Connect = 6,
-    /// The keys are refused or lack a right.
+    /// The keys are refused or lack a permission.
     Access = 7,
     /// Bytes are missing or damaged.
     Integrity = 8,
-    /// The storage fails, or a limit is reached.
+    /// The server fails, or a limit is reached.
     Storage = 9,
     /// The backup is stored, and something of the folder is not in it.
     Incomplete = 10,
     /// The command line is wrong.
     Usage = 64,
-    /// A fault of the agent.
+    /// A bug in the agent.
     Internal = 70,
     /// A local file or folder cannot be read or written, or a command that makes the backup failed.
     LocalIo = 74,
@@ -43,19 +41,19 @@ pub enum Exit {
 /// Every number with its meaning, for people.
 pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Done, "done"),
-    (Exit::Declined, "nothing done: the question was not answered with yes"),
-    (Exit::NotFound, "there is no such backup or bucket"),
-    (Exit::Conflict, "the backup exists already, or was changed meanwhile"),
+    (Exit::Declined, "nothing was done: the question was not answered with yes"),
+    (Exit::NotFound, "the backup or the bucket does not exist"),
+    (Exit::Conflict, "the backup exists already, or was modified meanwhile"),
     (Exit::Settings, "a setting is wrong"),
-    (Exit::Connect, "the storage cannot be reached, or its certificate is not trusted"),
-    (Exit::Access, "the keys are refused, or lack a right"),
+    (Exit::Connect, "the server cannot be reached, or its certificate is not trusted"),
+    (Exit::Access, "the keys are refused, or lack a permission"),
     (Exit::Integrity, "bytes are missing or damaged"),
-    (Exit::Storage, "the storage fails or is full, or a limit is reached: try again later"),
-    (Exit::Incomplete, "stored, but something in the folder was left out"),
+    (Exit::Storage, "the server fails or is full, or a limit is reached: try again later"),
+    (Exit::Incomplete, "uploaded, but something in the folder was left out"),
     (Exit::Usage, "the command line is wrong"),
-    (Exit::Internal, "a fault of this program"),
+    (Exit::Internal, "a bug in this program"),
     (Exit::LocalIo, "a local file or folder cannot be read or written, or the command failed"),
-    (Exit::Protocol, "the host broke the protocol (only of serve)"),
+    (Exit::Protocol, "the host broke the protocol (`serve` only)"),
     (Exit::Interrupted, "interrupted, and cleaned up"),
 ];
 

@@ -1,28 +1,30 @@
-//! What `--help` says below the options, and the shell completions and man pages made from it.
+//! `--help`, `help`, completions and man pages.
 
 use std::io;
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Arg, Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::Cli;
 use super::exit::TABLE;
 use super::output::say;
+use super::{Cli, StateOptions, TargetOptions};
 use crate::error::{Code, Error, Result};
 
 const KEYS: &str = "\
-Keys:
-  The access key id, its secret and a session token are taken together from one place:
-  S3_BACKUP_AGENT_ACCESS_KEY_ID (or --access-key-id), S3_BACKUP_AGENT_SECRET_ACCESS_KEY
-  (or --secret-access-key-file) and S3_BACKUP_AGENT_SESSION_TOKEN (or --session-token-file),
-  or else AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. A secret that is in
-  none of them is asked for on a terminal. It is never a flag: others could see it.
+Access keys:
+  The access key ID, the secret access key and the session token come from the same place:
+  S3_BACKUP_AGENT_ACCESS_KEY_ID (or --access-key-id), S3_BACKUP_AGENT_SECRET_ACCESS_KEY (or
+  --secret-access-key-file) and S3_BACKUP_AGENT_SESSION_TOKEN (or --session-token-file), otherwise
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. If the secret is in none of them, you are
+  asked on a terminal. It is never a flag, because other users can read flags.
 
-  The endpoint comes from --endpoint, S3_BACKUP_AGENT_ENDPOINT, AWS_ENDPOINT_URL_S3,
-  AWS_ENDPOINT_URL, AWS_S3_ENDPOINT or AWS_ENDPOINT, the first one that is set; else it is AWS.
-  AWS_REGION, AWS_DEFAULT_REGION and AWS_CA_BUNDLE count where nothing else is given. HTTPS_PROXY and NO_PROXY are honoured. Nothing is read from ~/.aws.";
+Other variables:
+  Without --endpoint and S3_BACKUP_AGENT_ENDPOINT, the first of these counts: AWS_ENDPOINT_URL_S3,
+  AWS_ENDPOINT_URL, AWS_S3_ENDPOINT, AWS_ENDPOINT. Without any, the endpoint is AWS. AWS_REGION,
+  AWS_DEFAULT_REGION and AWS_CA_BUNDLE count where no flag is given. HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+  NO_PROXY name a proxy. Nothing is read from ~/.aws.";
 
 const GENERAL: &str = "\
 Examples:
@@ -33,87 +35,13 @@ Examples:
   s3-backup-agent list
   s3-backup-agent download 1a2b3c4d -o /restore/";
 
-const SERVE: &str = "\
-The settings of the storage come from the host, in its first messages. A host starts this program
-as a child process and talks to it over stdin and stdout; logs go to stderr as JSON.
+/// Shown below the options of `serve`.
+pub(super) const SERVE: &str = "\
+The host program starts this command as a child process, opens targets and sends requests over stdin.
+Logs go to stderr as JSON.
 
 Examples:
   s3-backup-agent serve --protocol";
-
-const VALIDATE: &str = "\
-Examples:
-  s3-backup-agent validate --endpoint https://s3.example.org --bucket backups
-  s3-backup-agent validate --read-only --json";
-
-const UPLOAD: &str = "\
-A file must keep its length while it is read: one that shrinks or grows is refused.
-
-A folder is stored as a tar. A file that grows is stored with the length it had when its turn came. A
-file or folder that cannot be read, or that vanishes meanwhile, is left out and named on standard error.
-A file that shrinks while it is read is filled up with zeros and named. After any of these the backup is
-stored and the exit code is 10. Sockets, pipes and devices are left out, named, and do not change the
-exit code. With --json, left_out has the counts and the first 20 names.
-
-With --from-command, the backup is stored only if the command ends with exit code 0. If the command
-fails, nothing is stored. It does not get the environment variables S3_BACKUP_AGENT_*,
-AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
-
-Examples:
-  s3-backup-agent upload /backup/1a2b3c4d.tar
-  s3-backup-agent upload photos.zip --name \"Photos 2026\"
-  s3-backup-agent upload /config --name config --id config --replace
-  s3-backup-agent upload --from-command --name Database -- pg_dump home
-  s3-backup-agent upload large.tar --name large --id large --resume";
-
-const LIST: &str = "\
-Examples:
-  s3-backup-agent list
-  s3-backup-agent list --json | jq -r '.backups[].id'";
-
-const INFO: &str = "\
-Examples:
-  s3-backup-agent info 1a2b3c4d
-  s3-backup-agent info \"Photos 2026\" --json";
-
-const DOWNLOAD: &str = "\
-The file appears under its name when every byte is there and checked, and not before.
-
-Examples:
-  s3-backup-agent download 1a2b3c4d
-  s3-backup-agent download \"Photos 2026\" -o /restore/photos.zip --force
-  s3-backup-agent download 1a2b3c4d -o - | tar -tv";
-
-const VERIFY: &str = "\
-Every byte is read and compared with the checksums that were stored with the backup. Backups that
-other tools wrote have none: they are read to their end, and their length is compared. With --json
-there is a line for each backup.
-
-Examples:
-  s3-backup-agent verify 1a2b3c4d
-  s3-backup-agent verify --all
-  s3-backup-agent verify --all --quick --json | jq 'select(.error)'";
-
-const DELETE: &str = "\
-Examples:
-  s3-backup-agent delete 1a2b3c4d
-  s3-backup-agent delete \"Photos 2026\" --yes";
-
-const CLEANUP: &str = "\
-What this machine's own uploads have left when they were killed is taken back with the next upload;
-this finds the rest by its age. Uploads that run on this machine are left alone.
-
-Examples:
-  s3-backup-agent cleanup --dry-run
-  s3-backup-agent cleanup --older-than 7d";
-
-const REPAIR: &str = "\
-A backup is an archive and its metadata. An archive of Home Assistant whose metadata is lost gets new
-metadata from what it says of itself. There are no checksums in it, so that later damage shows in the
-length only. Archives that somebody is storing are left alone.
-
-Examples:
-  s3-backup-agent repair --dry-run
-  s3-backup-agent repair";
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -125,14 +53,17 @@ Examples:
   s3-backup-agent man | man -l -
   s3-backup-agent man upload | man -l -";
 
-const DEMO: &str = "\
+const HELP: &str = "\
 Examples:
-  s3-backup-agent demo
-  s3-backup-agent demo --size 200M
-  s3-backup-agent demo --serve";
+  s3-backup-agent help upload
+  s3-backup-agent help storage";
 
-/// Prints a script that completes the command line.
+/// The topic of `help` that is no command.
+const STORAGE: &str = "storage";
+
+/// Prints a completion script for a shell.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = COMPLETIONS)]
 pub struct Completions {
     /// The shell.
     shell: Shell,
@@ -140,29 +71,27 @@ pub struct Completions {
 
 /// Prints a man page.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = MAN)]
 pub struct Page {
     /// Command to print the page of. Default: the page of the program.
     command: Option<String>,
 }
 
-/// What stands below the options of a command, and whether it is about a target.
-fn below(command: &str) -> (&'static str, bool) {
-    match command {
-        "serve" => (SERVE, false),
-        "validate" => (VALIDATE, true),
-        "upload" => (UPLOAD, true),
-        "list" => (LIST, true),
-        "info" => (INFO, true),
-        "download" => (DOWNLOAD, true),
-        "verify" => (VERIFY, true),
-        "delete" => (DELETE, true),
-        "cleanup" => (CLEANUP, true),
-        "repair" => (REPAIR, true),
-        "demo" => (DEMO, false),
-        "completions" => (COMPLETIONS, false),
-        "man" => (MAN, false),
-        _ => (GENERAL, false),
-    }
+/// Prints help.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct Topic {
+    /// A command, or `storage` for the options of the server, the keys and the limits.
+    topic: Option<String>,
+}
+
+/// The flags of [`TargetOptions`] and [`StateOptions`] alone.
+#[derive(Args, Clone, Debug)]
+struct Storage {
+    #[command(flatten)]
+    target: TargetOptions,
+    #[command(flatten)]
+    state: StateOptions,
 }
 
 fn exit_codes() -> String {
@@ -173,19 +102,62 @@ fn exit_codes() -> String {
     text
 }
 
+fn has_storage_options(command: &Command) -> bool {
+    command.get_arguments().any(|argument| argument.get_id() == "endpoint")
+}
+
+/// The text below the options of a command.
+fn below(command: &Command) -> String {
+    command.get_after_help().map(ToString::to_string).unwrap_or_default()
+}
+
 /// The whole command line, with everything that help says.
 #[must_use]
 pub fn command() -> Command {
     let command = Cli::command().mut_subcommands(|command| {
-        let (text, with_target) = below(command.get_name());
-        let long = if with_target { format!("{text}\n\n{KEYS}") } else { text.to_owned() };
-        command.after_help(text).after_long_help(long)
+        if !has_storage_options(&command) {
+            return command;
+        }
+        let text = below(&command);
+        let short =
+            "Options of the server, the keys and the limits: `s3-backup-agent help storage`";
+        command
+            .after_help(format!("{text}\n\n{short}"))
+            .after_long_help(format!("{text}\n\n{KEYS}"))
     });
     command
-        .after_help(format!(
-            "{GENERAL}\n\nSee --help for exit codes, and `COMMAND --help` for settings."
-        ))
-        .after_long_help(format!("{GENERAL}\n\n{KEYS}\n\n{}", exit_codes()))
+        .after_help("See `--help` for examples and exit codes, and `help COMMAND` for a command.")
+        .after_long_help(format!("{GENERAL}\n\n{}", exit_codes()))
+}
+
+/// Prints the help of a command, or the storage options.
+///
+/// # Errors
+/// `invalid_params` for an unknown topic; `local_io`.
+pub(super) fn help(options: &Topic) -> Result<()> {
+    let mut whole = command();
+    whole.build();
+    let mut page = match options.topic.as_deref() {
+        None => whole,
+        Some(STORAGE) => storage(),
+        Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| unknown(name))?,
+    };
+    say(page.render_long_help().ansi().to_string().trim_end())
+}
+
+/// A command that has the storage options and no others.
+fn storage() -> Command {
+    Storage::augment_args(Command::new("s3-backup-agent COMMAND"))
+        .about("Options that every command has that works on a bucket")
+        .disable_help_flag(true)
+        .mut_args(|argument: Arg| argument.hide_short_help(false))
+        .after_long_help(KEYS)
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(Code::InvalidParams, format!("there is no command \"{name}\""))
+        .hint("see `s3-backup-agent --help`")
+        .field("command")
 }
 
 /// Prints completions.
@@ -209,16 +181,11 @@ pub(super) fn man(options: &Page) -> Result<()> {
     let (page, sections) = match &options.command {
         None => (whole, vec![GENERAL.to_owned(), KEYS.to_owned(), exit_codes()]),
         Some(name) => {
-            let Some(page) = whole.find_subcommand(name) else {
-                let message = format!("there is no command \"{name}\": see s3-backup-agent --help");
-                return Err(Error::new(Code::InvalidParams, message).field("command"));
-            };
-            let (text, with_target) = below(name);
-            let keys = with_target.then(|| KEYS.to_owned());
-            (
-                page.clone(),
-                std::iter::once(text.to_owned()).chain(keys).chain([exit_codes()]).collect(),
-            )
+            let page = whole.find_subcommand(name).ok_or_else(|| unknown(name))?.clone();
+            let keys = has_storage_options(&page).then(|| KEYS.to_owned());
+            let sections = std::iter::once(below(&page)).chain(keys).chain([exit_codes()]);
+            let sections = sections.filter(|text| !text.is_empty()).collect();
+            (page, sections)
         }
     };
     let page = render(page, &sections).map_err(|error| {

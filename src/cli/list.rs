@@ -6,87 +6,113 @@ use clap::Args;
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
 use serde_json::Value;
 
-use super::output::{bytes, date, note, say, say_json, shell_word, text};
-use super::{Common, Context, bar, find};
+use super::exit::Exit;
+use super::output::{bytes, date, hint, location, note, say, say_json, shell_word, text};
+use super::{Common, Context, TargetCommand, Work, bar, find};
 use crate::error::{Result, clean};
 use crate::ops::{self, Entry, Listing};
 use crate::protocol::{Backup, GetResult, ListResult, Skipped};
 use crate::sources::moment;
 
+/// Shown below the options of this command.
+const LIST_HELP: &str = "\
+Examples:
+  s3-backup-agent list --limit 10
+  s3-backup-agent list --json | jq -r '.backups[].id'";
+
 /// Lists the backups, newest first.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = LIST_HELP)]
 pub struct List {
+    /// Show at most this many backups, the newest.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
+
+/// Shown below the options of this command.
+const INFO_HELP: &str = "\
+Examples:
+  s3-backup-agent info 1a2b3c4d
+  s3-backup-agent info \"Photos 2026\" --json";
 
 /// Shows everything that is known of a backup.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = INFO_HELP)]
 pub struct Info {
-    /// Id or name of the backup.
+    /// ID or name of the backup.
+    #[arg(value_name = "BACKUP")]
     id: String,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
+}
+
+impl TargetCommand for List {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        Ok(Box::new(move |context| Box::pin(list(context, self))))
+    }
 }
 
 /// Prints all backups.
 ///
 /// # Errors
 /// As [`ops::list`].
-pub(super) async fn list(context: &Context) -> Result<()> {
+async fn list(context: &Context, options: &List) -> Result<Exit> {
     let work = Box::pin(ops::list(context.only(), false, &context.cancel));
     let listing = bar::waiting(work).await?;
     let (mut backups, skipped) = take_apart(&listing);
     if backups.is_empty() {
-        note(where_looked(context).await);
+        note(elsewhere(context).await);
+    } else if !context.json {
+        note(format!("Backups in {}:", location(context.only())));
     }
     if context.json {
-        return say_json(&ListResult { backups, next: None, skipped });
+        backups.truncate(options.limit.unwrap_or(usize::MAX));
+        say_json(&ListResult { backups, next: None, skipped })?;
+        return Ok(Exit::Done);
     }
     backups.sort_by_cached_key(|backup| {
         let moment = text(&backup.metadata.values(), "date").as_deref().and_then(moment);
         Reverse(moment.map(|moment| moment.timestamp_micros()))
     });
-    let mut out = table(&backups);
+    let mut out = table(&backups, options.limit.unwrap_or(usize::MAX));
     if !skipped.is_empty() {
-        out.push_str(&format!("\n\nNot offered ({}):", skipped.len()));
+        out.push_str(&format!("\n\nIncomplete ({}):", skipped.len()));
     }
     for Skipped { key, code, message } in &skipped {
         out.push_str(&format!("\n  {}\n    {} ({code})", clean(key), clean(message)));
     }
-    say(out)
+    say(out)?;
+    Ok(Exit::Done)
 }
 
-/// Where there are no backups, and another folder that has some.
-async fn where_looked(context: &Context) -> String {
-    let (target, config) = (context.only(), context.only().config());
-    let mut line = format!(
-        "Looked in {} of the bucket \"{}\" at {}.",
-        place(target.folder()),
-        clean(&config.bucket),
-        config.endpoint.as_str().trim_end_matches('/')
-    );
+/// The location that has no backups, and another prefix nearby that has some.
+async fn elsewhere(context: &Context) -> String {
+    let target = context.only();
+    let mut lines = format!("No backups in {}.", location(target));
     if let Some(other) = ops::elsewhere(target, &context.cancel).await {
         let backups = match other.backups {
-            1 => "is 1 backup".to_owned(),
-            count => format!("are {count} backups"),
+            1 => "1 backup is".to_owned(),
+            count => format!("{count} backups are"),
         };
-        line.push_str(&format!(
-            " There {backups} in {}: to use that, give --prefix {} --folder {}",
-            place(&other.place),
-            shell_word(&other.prefix),
-            shell_word(&other.folder)
-        ));
+        let place = match other.place.as_str() {
+            "" => "at the top of the bucket".to_owned(),
+            place => format!("in \"{}\"", clean(place)),
+        };
+        let mut flags = vec![format!("--prefix {}", shell_word(&other.prefix))];
+        if other.folder != target.config().folder {
+            flags.push(format!("--folder {}", shell_word(&other.folder)));
+        }
+        lines.push_str(&format!("\n{}: {backups} {place}: use {}", hint(), flags.join(" ")));
     }
-    line
-}
-
-fn place(folder: &str) -> String {
-    match folder {
-        "" => "the top".to_owned(),
-        folder => format!("\"{}\"", clean(folder)),
-    }
+    lines
 }
 
 fn take_apart(listing: &Listing) -> (Vec<Backup>, Vec<Skipped>) {
@@ -98,12 +124,21 @@ fn take_apart(listing: &Listing) -> (Vec<Backup>, Vec<Skipped>) {
     (backups, skipped.collect())
 }
 
-fn table(backups: &[Backup]) -> String {
+const HEAD: [&str; 6] = ["DATE", "NAME", "SIZE", "ID", "ENCRYPTED", "CHECKSUMS"];
+
+/// Columns that a narrow terminal shows: the last ones are left out first.
+const LEAST_COLUMNS: usize = 4;
+
+/// Narrowest that the column of the names becomes.
+const LEAST_NAME: usize = 12;
+
+/// The newest `limit` of these backups, and how many there are.
+fn table(backups: &[Backup], limit: usize) -> String {
     if backups.is_empty() {
         return "There are no backups.".to_owned();
     }
-    let head = ["DATE", "NAME", "SIZE", "ID", "ENCRYPTED", "VERIFIABLE"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = backups.iter().map(row).collect();
+    let head = HEAD.map(str::to_owned);
+    let rows: Vec<[String; 6]> = backups.iter().take(limit).map(row).collect();
     let mut widths = head.each_ref().map(|cell| measure_text_width(cell));
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -111,23 +146,37 @@ fn table(backups: &[Backup]) -> String {
         }
     }
     let terminal = console::Term::stdout();
-    if let (true, Some((_, columns))) = (terminal.is_term(), terminal.size_checked()) {
-        // Only names may be long, so they give way.
-        let spare = widths.iter().map(|width| width + 2).sum::<usize>() - 2;
-        let too_wide = spare.saturating_sub(usize::from(columns));
-        let [_, name, ..] = &mut widths;
-        *name = name.saturating_sub(too_wide).max(12.min(*name));
-    }
-    let mut lines = vec![style(line(&head, &widths)).bold().to_string()];
-    lines.extend(rows.iter().map(|row| line(row, &widths)));
+    let columns = match (terminal.is_term(), terminal.size_checked()) {
+        (true, Some((_, columns))) => fit(&mut widths, usize::from(columns)),
+        _ => widths.len(),
+    };
+    let mut lines = vec![style(line(&head, &widths, columns)).bold().to_string()];
+    lines.extend(rows.iter().map(|row| line(row, &widths, columns)));
     // The sizes are what the server says.
     let total = backups.iter().fold(0_u64, |sum, backup| sum.saturating_add(backup.stored_size));
-    let count = match backups.len() {
-        1 => "1 backup".to_owned(),
-        count => format!("{count} backups"),
+    let count = match (backups.len(), rows.len()) {
+        (1, _) => "1 backup".to_owned(),
+        (all, shown) if shown < all => format!("{shown} of {all} backups"),
+        (all, _) => format!("{all} backups"),
     };
     lines.push(style(format!("{count}, {}", bytes(total))).dim().to_string());
     lines.join("\n")
+}
+
+/// Makes the columns fit a terminal of this width: shortens the names, then leaves out the last columns.
+/// Returns how many are shown.
+fn fit(widths: &mut [usize; 6], terminal: usize) -> usize {
+    let mut columns = widths.len();
+    let total = |widths: &[usize; 6], columns: usize| {
+        widths.iter().take(columns).map(|width| width + 2).sum::<usize>().saturating_sub(2)
+    };
+    let least = |widths: &[usize; 6]| LEAST_NAME.min(widths[1]);
+    while columns > LEAST_COLUMNS && total(widths, columns) - widths[1] + least(widths) > terminal {
+        columns -= 1;
+    }
+    let too_wide = total(widths, columns).saturating_sub(terminal);
+    widths[1] = widths[1].saturating_sub(too_wide).max(least(widths));
+    columns
 }
 
 fn row(backup: &Backup) -> [String; 6] {
@@ -141,11 +190,12 @@ fn row(backup: &Backup) -> [String; 6] {
     ]
 }
 
-fn line(cells: &[String; 6], widths: &[usize; 6]) -> String {
-    let cells = cells.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-        let alignment = if column == 2 { Alignment::Right } else { Alignment::Left };
-        pad_str(&truncate_str(cell, *width, "…"), *width, alignment, None).into_owned()
-    });
+fn line(cells: &[String; 6], widths: &[usize; 6], columns: usize) -> String {
+    let cells =
+        cells.iter().zip(widths).take(columns).enumerate().map(|(column, (cell, width))| {
+            let alignment = if column == 2 { Alignment::Right } else { Alignment::Left };
+            pad_str(&truncate_str(cell, *width, "…"), *width, alignment, None).into_owned()
+        });
     cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }
 
@@ -157,14 +207,25 @@ fn yes_no(value: Option<bool>) -> &'static str {
     }
 }
 
+impl TargetCommand for Info {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        Ok(Box::new(move |context| Box::pin(info(context, self))))
+    }
+}
+
 /// Prints one backup.
 ///
 /// # Errors
 /// As [`find`].
-pub(super) async fn info(context: &Context, options: &Info) -> Result<()> {
+async fn info(context: &Context, options: &Info) -> Result<Exit> {
     let backup = bar::waiting(find::backup(context, &options.id)).await?;
     if context.json {
-        return say_json(&GetResult { backup });
+        say_json(&GetResult { backup })?;
+        return Ok(Exit::Done);
     }
     let metadata = &backup.metadata.values();
     let flag = |member: &str| yes_no(metadata.get(member).and_then(Value::as_bool)).to_owned();
@@ -186,9 +247,9 @@ pub(super) async fn info(context: &Context, options: &Info) -> Result<()> {
         ("id", clean(&backup.id)),
         ("date", date(metadata)),
         ("size", size),
-        ("file", format!("{}.tar", clean(&backup.name))),
+        ("object", format!("{}.tar", clean(&backup.name))),
         ("encrypted", flag("protected")),
-        ("has_checksums", yes_no(Some(backup.has_checksums)).to_owned()),
+        ("checksums", yes_no(Some(backup.has_checksums)).to_owned()),
         ("home assistant", homeassistant),
         ("database", flag("database_included")),
         ("folders", names(metadata.get("folders"))),
@@ -203,7 +264,8 @@ pub(super) async fn info(context: &Context, options: &Info) -> Result<()> {
         let name = pad_str(&clean(name), width, Alignment::Left, None).into_owned();
         format!("{}  {value}", style(name).bold())
     });
-    say(lines.collect::<Vec<_>>().join("\n"))
+    say(lines.collect::<Vec<_>>().join("\n"))?;
+    Ok(Exit::Done)
 }
 
 fn plain(value: &Value) -> String {

@@ -1,7 +1,10 @@
-//! The door for people and scripts: one sub-command, one operation.
+//! The command line, for people and scripts: one command, one operation.
 //!
-//! Owns the command line, what is printed, and the exit codes. Results go to stdout, everything
-//! else to stderr; `--json` prints what the protocol would have answered.
+//! Owns the flags, what is printed, and the exit codes. Results go to stdout, everything else to stderr;
+//! `--json` prints what the protocol would have answered.
+//!
+//! A command is a file with a struct of its flags that implements [`TargetCommand`], and a line in
+//! [`Command`].
 
 pub mod bar;
 mod cleanup;
@@ -15,10 +18,13 @@ mod find;
 pub mod help;
 mod interrupt;
 mod list;
+#[cfg(not(feature = "demo"))]
+mod no_demo;
 pub mod output;
 mod part_file;
 mod repair;
 mod settings;
+mod size;
 mod state;
 mod upload;
 mod usage;
@@ -28,9 +34,10 @@ mod verify;
 use std::cell::OnceCell;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args, FromArgMatches as _, Parser, Subcommand};
+use futures_util::future::LocalBoxFuture;
 use tokio::runtime::Runtime;
 
 use self::exit::Exit;
@@ -39,56 +46,122 @@ pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
 use crate::error::{Code, Error, Kind, Result};
 use crate::ops::{Cancel, Target};
-use crate::platform;
 use crate::protocol::LogLevel;
+use crate::{net, platform};
 
 /// Keeps Home Assistant backups, and any other, on S3-compatible storage.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "s3-backup-agent", version, propagate_version = false)]
+#[command(
+    name = "s3-backup-agent",
+    version,
+    propagate_version = false,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 
-    /// Say more about what happens; twice says why.
+    /// Say what is done, where, and how many requests it took; twice: log each step.
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+
+    /// Print errors only, and what was asked for.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
 }
 
-/// The sub-commands.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Talk to a host program over stdin and stdout.
-    Serve(Serve),
-    /// Try out the storage with the settings given.
+/// Declares the commands that work on a target: each is a variant of [`Command`] and implements
+/// [`TargetCommand`].
+macro_rules! commands {
+    ($( $(#[$doc:meta])* $name:ident($options:ty), )+) => {
+        /// The commands.
+        #[derive(Clone, Debug, Subcommand)]
+        pub enum Command {
+            /// Speak the protocol with a host program over stdin and stdout.
+            Serve(Serve),
+            $( $(#[$doc])* $name($options), )+
+            /// Show an upload, a download and a deletion on a built-in server.
+            #[cfg(feature = "demo")]
+            Demo(demo::Demo),
+            #[cfg(not(feature = "demo"))]
+            #[command(hide = true)]
+            Demo(no_demo::NoDemo),
+            /// Print a completion script for a shell.
+            Completions(help::Completions),
+            /// Print a man page.
+            Man(help::Page),
+            /// Print the help of a command, or of the storage options.
+            Help(help::Topic),
+        }
+
+        impl Command {
+            /// As it is typed, but for its first letter.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $( Self::$name(_) => stringify!($name), )+
+                    Self::Serve(_) => "Serve",
+                    Self::Demo(_) => "Demo",
+                    Self::Completions(_) => "Completions",
+                    Self::Man(_) => "Man",
+                    Self::Help(_) => "Help",
+                }
+            }
+
+            fn on_target(&self) -> Option<&dyn TargetCommand> {
+                match self {
+                    $( Self::$name(options) => Some(options), )+
+                    Self::Serve(_)
+                    | Self::Demo(_)
+                    | Self::Completions(_)
+                    | Self::Man(_)
+                    | Self::Help(_) => None,
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Test the connection, the keys and their permissions.
     Validate(validate::Validate),
-    /// Store a backup.
+    /// Upload a backup.
     Upload(upload::Upload),
     /// List the backups, newest first.
     List(list::List),
-    /// Show everything that is known of a backup.
+    /// Show the details of a backup.
     Info(list::Info),
-    /// Bring a backup back.
+    /// Download a backup.
     Download(download::Download),
-    /// Check whether backups are still what was stored.
+    /// Compare backups with their checksums.
     Verify(verify::Verify),
     /// Delete a backup.
     Delete(delete::Delete),
-    /// Remove what interrupted uploads have left.
+    /// Remove incomplete uploads.
     Cleanup(cleanup::Cleanup),
-    /// Bring back backups whose metadata is lost.
+    /// Rebuild lost metadata of backups.
     Repair(repair::Repair),
-    /// Show the agent at work, with a storage of its own.
-    #[cfg(feature = "demo")]
-    Demo(demo::Demo),
-    /// Print a script that completes the command line.
-    Completions(help::Completions),
-    /// Print a man page.
-    Man(help::Page),
 }
+
+/// A command that works on a target.
+trait TargetCommand {
+    /// The flags that all of them have.
+    fn common(&self) -> &Common;
+
+    /// Checks what needs no network, such as local files, and gives the work.
+    ///
+    /// # Errors
+    /// Every code of a wrong flag or a local file.
+    fn prepare(&self) -> Result<Work<'_>>;
+}
+
+/// What a command does once its target is open.
+type Work<'a> = Box<dyn FnOnce(&'a Context) -> LocalBoxFuture<'a, Result<Exit>> + 'a>;
 
 /// Speaks the protocol.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = help::SERVE)]
 pub struct Serve {
     /// Print the name and version of the protocol, and end.
     #[arg(long)]
@@ -98,7 +171,7 @@ pub struct Serve {
     #[arg(long, conflicts_with = "protocol")]
     pub schema: bool,
 
-    /// Where to note what is being stored.
+    /// Directory for what the next run has to know.
     #[command(flatten)]
     pub state: StateOptions,
 }
@@ -106,7 +179,7 @@ pub struct Serve {
 /// What every command that works on a target takes.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Print the result as JSON, with the members that the protocol gives it.
+    /// Print the result as JSON, as in the protocol.
     #[arg(long)]
     json: bool,
 
@@ -186,119 +259,69 @@ impl Context {
     }
 }
 
-/// Runs a command other than `serve`.
+/// Runs a command other than `serve`. With `verbose` it says what was done and where.
 pub fn run(runtime: &Runtime, command: &Command, verbose: bool) -> Exit {
     let cancel = Cancel::default();
     let aws = OnceCell::new();
-    run_with(runtime, command, &cancel, &aws).unwrap_or_else(|error| {
+    run_with(runtime, command, &cancel, &aws, verbose).unwrap_or_else(|error| {
         let error = match aws.get() {
             Some(endpoint) if is_about_the_server(&error) => error.and(&format!(
-                " (AWS itself was asked, {endpoint}, because no endpoint is set: give that of another \
-                 storage with --endpoint)"
+                " (no endpoint is set, so this is AWS, {endpoint}: set --endpoint for another provider)"
             )),
             _ => error,
         };
-        output::report(&error, command.json(), verbose);
+        let json = command.on_target().is_some_and(|it| it.common().json);
+        output::report(&error, &command.name().to_lowercase(), json, verbose);
         Exit::of(&error)
     })
 }
 
 /// What needs no network is done first, without listening to signals: reading the command line,
-/// looking at files, asking for a secret.
+/// opening files, asking for a secret.
 fn run_with(
     runtime: &Runtime,
     command: &Command,
     cancel: &Cancel,
     aws: &OnceCell<String>,
+    verbose: bool,
 ) -> Result<Exit> {
     let _inside = runtime.enter();
     platform::survive_file_limit()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
-    let deadline = command.common().and_then(|common| common.deadline);
-    let open = |common: &Common| {
-        let context = Context::open(common, cancel)?;
-        let config = context.only().config();
-        if !config.endpoint_given {
-            aws.get_or_init(|| config.endpoint.as_str().trim_end_matches('/').to_owned());
-        }
-        Ok::<_, Error>(context)
-    };
-    match command {
-        Command::Serve(_) => Ok(Exit::Usage),
-        Command::Validate(options) => {
-            let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, validate::run(&context, options)))
-        }
-        Command::Upload(options) => {
-            let ready = options.prepare()?;
-            let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, upload::run(&context, ready)))
-        }
-        Command::List(options) => {
-            let context = open(&options.common)?;
-            done(runtime.block_on(interruptible(cancel, deadline, list::list(&context))))
-        }
-        Command::Info(options) => {
-            let context = open(&options.common)?;
-            done(runtime.block_on(interruptible(cancel, deadline, list::info(&context, options))))
-        }
-        Command::Download(options) => {
-            let destination = options.prepare()?;
-            let context = open(&options.common)?;
-            let work = download::run(&context, options, destination);
-            done(runtime.block_on(interruptible(cancel, deadline, work)))
-        }
-        Command::Verify(options) => {
-            let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, verify::run(&context, options)))
-        }
-        Command::Delete(options) => {
-            options.prepare()?;
-            let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, delete::run(&context, options)))
-        }
-        Command::Cleanup(options) => {
-            let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, cleanup::run(&context, options)))
-        }
-        Command::Repair(options) => {
-            let context = open(&options.common)?;
-            runtime.block_on(interruptible(cancel, deadline, repair::run(&context, options)))
-        }
-        #[cfg(feature = "demo")]
-        Command::Demo(options) => {
-            done(runtime.block_on(interruptible(cancel, None, demo::run(options, cancel))))
-        }
-        Command::Completions(options) => done(help::completions(options)),
-        Command::Man(options) => done(help::man(options)),
-    }
-}
-
-fn done(result: Result<()>) -> Result<Exit> {
-    result.map(|()| Exit::Done)
-}
-
-impl Command {
-    fn common(&self) -> Option<&Common> {
-        match self {
-            Self::Validate(options) => Some(&options.common),
-            Self::Upload(options) => Some(&options.common),
-            Self::List(options) => Some(&options.common),
-            Self::Info(options) => Some(&options.common),
-            Self::Download(options) => Some(&options.common),
-            Self::Verify(options) => Some(&options.common),
-            Self::Delete(options) => Some(&options.common),
-            Self::Cleanup(options) => Some(&options.common),
-            Self::Repair(options) => Some(&options.common),
+    let done = |result: Result<()>| result.map(|()| Exit::Done);
+    let Some(on_target) = command.on_target() else {
+        return match command {
             #[cfg(feature = "demo")]
-            Self::Demo(_) => None,
-            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => None,
-        }
+            Command::Demo(options) => {
+                done(runtime.block_on(interruptible(cancel, None, demo::run(options, cancel))))
+            }
+            #[cfg(not(feature = "demo"))]
+            Command::Demo(_) => Err(no_demo::error()),
+            Command::Completions(options) => done(help::completions(options)),
+            Command::Man(options) => done(help::man(options)),
+            Command::Help(options) => done(help::help(options)),
+            _ => Ok(Exit::Usage),
+        };
+    };
+    let started = Instant::now();
+    let work = on_target.prepare()?;
+    let common = on_target.common();
+    let context = Context::open(common, cancel)?;
+    let config = context.only().config();
+    if !config.endpoint_given {
+        aws.get_or_init(|| config.endpoint.as_str().trim_end_matches('/').to_owned());
     }
-
-    fn json(&self) -> bool {
-        self.common().is_some_and(|common| common.json)
+    let ended = runtime.block_on(interruptible(cancel, common.deadline, work(&context)));
+    if verbose {
+        output::note(format!(
+            "{}: {} requests in {:.1} s, {}",
+            command.name().to_lowercase(),
+            net::requests(),
+            started.elapsed().as_secs_f64(),
+            output::location(context.only())
+        ));
     }
+    ended
 }
 
 /// Whether a server, or its absence, caused the error.

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::CommandFactory as _;
 use console::style;
@@ -10,10 +11,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Cli;
-use super::environment::SECRET;
+use super::environment::{SECRET, TOKEN};
 use crate::error::secrets::{redact, redact_data};
 use crate::error::text::{is_hidden, quoted};
 use crate::error::{CleanupOutcome, Code, Error, ErrorData, Kind, Result, Upstream, clean};
+use crate::ops::Target;
 use crate::protocol::{CheckError, ErrorObject};
 use crate::sources::moment;
 
@@ -80,10 +82,48 @@ impl serde_json::ser::Formatter for Escaped {
     }
 }
 
+/// Whether notes are printed: not with `--quiet`.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on only errors and results are printed.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether only errors and results are printed.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// Tells on stderr what is going on, for people, without secrets.
 pub fn note(text: impl AsRef<str>) {
-    // Nobody to tell when stderr is gone.
+    if !is_quiet() {
+        print_error(text);
+    }
+}
+
+/// Says on stdout what a command has done, for people.
+///
+/// # Errors
+/// `local_io`.
+pub(super) fn say_done(text: impl AsRef<str>) -> Result<()> {
+    if is_quiet() { Ok(()) } else { say(text) }
+}
+
+fn print_error(text: impl AsRef<str>) {
+    // Stderr may be closed; the exit code says that it failed.
     let _ = writeln!(io::stderr().lock(), "{}", redact(text.as_ref()));
+}
+
+/// Where a target's backups are, for people: `bucket "b" under "ha/backups/" (https://s3.example.org)`.
+pub(super) fn location(target: &Target) -> String {
+    let config = target.config();
+    let prefix = match target.folder() {
+        "" => String::new(),
+        folder => format!(" under \"{}\"", clean(folder)),
+    };
+    let endpoint = config.endpoint.as_str().trim_end_matches('/');
+    format!("bucket \"{}\"{prefix} ({})", clean(&config.bucket), clean(endpoint))
 }
 
 /// A value as an argument of a shell.
@@ -95,8 +135,8 @@ pub(super) fn shell_word(value: &str) -> String {
     format!("'{}'", clean(value).replace('\'', r"'\''"))
 }
 
-/// Reports why a command failed.
-pub(super) fn report(error: &Error, json: bool, verbose: bool) {
+/// Reports why a command failed, and what to do about it in the flags that the command has.
+pub(super) fn report(error: &Error, command: &str, json: bool, verbose: bool) {
     if json {
         // The exit code says that it failed, even if this cannot be said.
         let _ = say_json(&json!({ "error": ErrorObject::from(error) }));
@@ -104,9 +144,9 @@ pub(super) fn report(error: &Error, json: bool, verbose: bool) {
     }
     let data = error.data();
     // "Cancelled by the host" is for hosts.
-    let what = if data.kind == Kind::Cancelled { "stopped" } else { error.message() };
-    let mut text = format!("{}: {what}", label());
-    text.push_str(&details(&data, 2));
+    let what = if data.kind == Kind::Cancelled { "stopped" } else { error.fact() };
+    let label = style("error").red().bold().for_stderr();
+    let mut text = format!("{label}: {what}{}", details(&data, 2));
     if verbose {
         let mut cause = error.source();
         while let Some(inner) = cause {
@@ -114,11 +154,24 @@ pub(super) fn report(error: &Error, json: bool, verbose: bool) {
             cause = inner.source();
         }
     }
-    note(text);
+    let option = data.field.as_deref().and_then(|field| option_of(field, command));
+    let remedy = match (error.remedy(), option) {
+        (Some(remedy), Some(option)) if !remedy.contains("--") => {
+            Some(format!("{remedy} ({option})"))
+        }
+        (Some(remedy), _) => Some(remedy.to_owned()),
+        (None, Some(option)) => Some(format!("check {option}")),
+        (None, None) => None,
+    };
+    if let Some(remedy) = remedy {
+        let _ = write!(text, "\n{}: {remedy}", hint());
+    }
+    print_error(text);
 }
 
-fn label() -> impl std::fmt::Display {
-    style("error").red().bold().for_stderr()
+/// The word before a remedy.
+pub(super) fn hint() -> impl std::fmt::Display {
+    style("hint").cyan().bold().for_stderr()
 }
 
 /// The error of one check, below the line of that check.
@@ -126,26 +179,24 @@ pub(super) fn check_error(error: &CheckError) -> String {
     format!("\n      {}{}", error.message, details(&error.data, 6))
 }
 
-/// The lines below an error: what to change, what the storage said, what may be left.
+/// The lines below an error: the answer of the server, and what is left in the bucket.
 fn details(data: &ErrorData, indent: usize) -> String {
     let mut lines = Vec::new();
-    if let Some(field) = &data.field {
-        lines.push(match option_of(field) {
-            Some(option) => format!("field: {field} ({option})"),
-            None => format!("field: {field}"),
-        });
-    }
     if let Some(upstream) = &data.upstream {
-        lines.push(format!("the storage said: {}", quote(upstream)));
+        lines.push(format!("the server said: {}", quote(upstream)));
     }
     match data.cleanup {
-        Some(CleanupOutcome::Complete) => lines.push("nothing is left in the bucket".to_owned()),
+        Some(CleanupOutcome::Complete) => {
+            lines.push("everything was cleaned up: the bucket is as before".to_owned());
+        }
         Some(CleanupOutcome::Kept) => lines.push(
-            "what is stored is kept for a day: the same command with the same id (--id) sends the rest"
+            "the parts are kept for a day: the same command with the same --id sends the rest"
                 .to_owned(),
         ),
         Some(CleanupOutcome::Pending | CleanupOutcome::Failed) => lines.push(
-            "cleaning up did not end well: the bucket may hold the rest of this upload".to_owned(),
+            "the cleanup failed: parts of this upload may be left in the bucket, and `s3-backup-agent \
+             cleanup` removes them later"
+                .to_owned(),
         ),
         None => {}
     }
@@ -169,23 +220,25 @@ fn quote(upstream: &Upstream) -> String {
     text
 }
 
-/// How a setting of the protocol is given on the command line.
-fn option_of(field: &str) -> Option<String> {
-    match field {
-        "secret_access_key" => return Some(format!("{SECRET} or --secret-access-key-file")),
-        "session_token" => {
-            return Some("S3_BACKUP_AGENT_SESSION_TOKEN or --session-token-file".to_owned());
-        }
-        "ca_certificate" => return Some("--ca-file".to_owned()),
-        "verify_tls" => return Some("--insecure-skip-tls-verify".to_owned()),
-        _ => {}
-    }
-    let flag = field.rsplit('.').next()?.replace('_', "-");
-    let command = Cli::command();
-    let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+/// The flag and the variable of a command for a setting of the protocol, if it has them.
+fn option_of(field: &str, command: &str) -> Option<String> {
+    let flag = match field {
+        "secret_access_key" => "secret-access-key-file".to_owned(),
+        "session_token" => "session-token-file".to_owned(),
+        "ca_certificate" => "ca-file".to_owned(),
+        "verify_tls" => "insecure-skip-tls-verify".to_owned(),
+        _ => field.rsplit('.').next()?.replace('_', "-"),
+    };
+    let all = Cli::command();
+    let mut arguments = all.find_subcommand(command)?.get_arguments();
     let argument = arguments.find(|argument| argument.get_long() == Some(&flag))?;
-    Some(match argument.get_env().and_then(|name| name.to_str()) {
-        Some(environment) => format!("--{flag} or {environment}"),
+    let variable = match field {
+        "secret_access_key" => Some(SECRET),
+        "session_token" => Some(TOKEN),
+        _ => argument.get_env().and_then(|name| name.to_str()),
+    };
+    Some(match variable {
+        Some(variable) => format!("--{flag} or {variable}"),
         None => format!("--{flag}"),
     })
 }

@@ -4,27 +4,48 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::output::{bytes, note, say, say_json};
-use super::{Common, Context, bar};
+use super::{Common, Context, TargetCommand, Work, bar};
 use crate::error::{Result, clean};
 use crate::ops;
 use crate::protocol::{RepairStatus, RepairedArchive};
 
+/// Shown below the options of this command.
+const HELP: &str = "\
+A backup is an archive and a metadata object. If the metadata object is lost, this command writes a new
+one from the backup.json in an archive of Home Assistant. It has no checksums. Archives that are being
+uploaded are not touched.
+
+Examples:
+  s3-backup-agent repair --dry-run
+  s3-backup-agent repair";
+
 /// Brings back Home Assistant backups whose metadata is lost, from what their archives say.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
 pub struct Repair {
     /// Only show what could be repaired.
     #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
+}
+
+impl TargetCommand for Repair {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        Ok(Box::new(move |context| Box::pin(run(context, self))))
+    }
 }
 
 /// Recovers what can be, and says what there was.
 ///
 /// # Errors
 /// As [`ops::repair`].
-pub(super) async fn run(context: &Context, options: &Repair) -> Result<Exit> {
+async fn run(context: &Context, options: &Repair) -> Result<Exit> {
     let work = Box::pin(ops::repair(context.only(), options.dry_run, &context.cancel));
     let repaired = bar::waiting(work).await?;
     let mut found = repaired.archives.iter();

@@ -1,7 +1,7 @@
-//! Where a target's settings come from: flags, our environment, then the names that AWS tools use.
+//! Settings of a target: flags, our variables, then those of AWS tools.
 //!
-//! The keys are one set from one place, so that a key of ours is never tried with a secret meant
-//! for somebody else. The secret itself is no flag, because others can read those.
+//! The keys come from one place, so that an access key ID is never used with another tool's secret. The
+//! secret itself is no flag, because other users can read flags.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
-use super::environment::{SECRET, TOKEN};
-use super::environment::{endpoint_of, named, notice, readable};
+use super::environment::{SECRET, TOKEN, endpoint_of, named, notice, readable};
+use super::size::{rate, size};
 use crate::config::{AddressingStyle, Algorithm, S3Config, Secret, SecretSource, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::journal::Journal;
@@ -20,133 +20,177 @@ use crate::platform::read_small;
 /// Longest file of certificates, in bytes: several times what all that a system trusts take.
 const LONGEST_CA_FILE: u64 = 4 << 20;
 
-/// Where the backups are, and how to get in.
+/// The server, the bucket, the keys and the limits.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Storage")]
+#[command(next_help_heading = "Storage options")]
 pub struct TargetOptions {
-    /// Address of the S3 service, such as `https://s3.example.org`, with its base path if it has one.
-    /// Default: AWS in the region.
-    #[arg(long, value_name = "URL", env = "S3_BACKUP_AGENT_ENDPOINT", hide_env_values = true)]
+    /// URL of the S3 service, for example `https://s3.example.org`. Default: AWS in the region.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "S3_BACKUP_AGENT_ENDPOINT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     endpoint: Option<String>,
 
-    /// Region of the bucket. Default: what the storage says.
-    #[arg(long, env = "S3_BACKUP_AGENT_REGION", hide_env_values = true)]
+    /// Region of the bucket. Default: what the server says.
+    #[arg(long, env = "S3_BACKUP_AGENT_REGION", hide_env_values = true, hide_short_help = true)]
     region: Option<String>,
 
     /// Name of the bucket.
-    #[arg(long, env = "S3_BACKUP_AGENT_BUCKET", hide_env_values = true)]
+    #[arg(long, env = "S3_BACKUP_AGENT_BUCKET", hide_env_values = true, hide_short_help = true)]
     bucket: Option<String>,
 
-    /// Folder in the bucket in which the folder of the backups lies. Default: none.
-    #[arg(long, env = "S3_BACKUP_AGENT_PREFIX", hide_env_values = true)]
+    /// Prefix of the backups in the bucket, for example `ha`. Default: none.
+    #[arg(long, env = "S3_BACKUP_AGENT_PREFIX", hide_env_values = true, hide_short_help = true)]
     prefix: Option<String>,
 
-    /// Folder under the prefix that holds the backups; empty: none, they lie directly under the
-    /// prefix. Default: `backups`.
-    #[arg(long, env = "S3_BACKUP_AGENT_FOLDER", hide_env_values = true)]
+    /// Folder under the prefix, for backups in another layout. Empty: none. Default: `backups`.
+    #[arg(long, env = "S3_BACKUP_AGENT_FOLDER", hide_env_values = true, hide_short_help = true)]
     folder: Option<String>,
 
-    /// Access key id. Its secret comes from the environment or a file, or is asked for.
-    #[arg(long, value_name = "ID", env = "S3_BACKUP_AGENT_ACCESS_KEY_ID", hide_env_values = true)]
+    /// Access key ID. The secret comes from a variable or a file, or you are asked.
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "S3_BACKUP_AGENT_ACCESS_KEY_ID",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     access_key_id: Option<String>,
 
-    /// File that holds the secret access key. Default: `S3_BACKUP_AGENT_SECRET_ACCESS_KEY`, else you
-    /// are asked.
+    /// File that holds the secret access key. Default: `S3_BACKUP_AGENT_SECRET_ACCESS_KEY`, otherwise
+    /// you are asked.
     #[arg(
         long,
         value_name = "PATH",
         env = "S3_BACKUP_AGENT_SECRET_ACCESS_KEY_FILE",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     secret_access_key_file: Option<PathBuf>,
 
-    /// File that holds the session token of temporary keys. Default:
-    /// `S3_BACKUP_AGENT_SESSION_TOKEN`, else none.
+    /// File that holds the session token of temporary keys. Default: `S3_BACKUP_AGENT_SESSION_TOKEN`,
+    /// otherwise none.
     #[arg(
         long,
         value_name = "PATH",
         env = "S3_BACKUP_AGENT_SESSION_TOKEN_FILE",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     session_token_file: Option<PathBuf>,
 
-    /// Whether the bucket is named in the path or in the host name. Default: what fits the
+    /// Path-style (`path`) or virtual-hosted-style (`virtual`) requests. Default: what fits the
     /// endpoint.
     #[arg(
         long,
         value_name = "STYLE",
         value_enum,
         env = "S3_BACKUP_AGENT_ADDRESSING_STYLE",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     addressing_style: Option<Style>,
 
-    /// File with certificates (PEM) to trust besides those of the system.
-    #[arg(long, value_name = "PATH", env = "S3_BACKUP_AGENT_CA_FILE", hide_env_values = true)]
-    ca_file: Option<PathBuf>,
-
-    /// Accept any certificate. Anybody on the way can then read and change your backups.
+    /// File with certificates (PEM) to trust in addition to the system's.
     #[arg(
         long,
+        value_name = "PATH",
+        env = "S3_BACKUP_AGENT_CA_FILE",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    ca_file: Option<PathBuf>,
+
+    /// Accept any certificate. Others on the network can then read and change your backups.
+    #[arg(
+        long,
+        value_parser = BoolishValueParser::new(),
         env = "S3_BACKUP_AGENT_INSECURE_SKIP_TLS_VERIFY",
         hide_env_values = true,
-        value_parser = BoolishValueParser::new()
+        hide_short_help = true
     )]
     insecure_skip_tls_verify: bool,
 
-    /// Storage class of the archives, such as `STANDARD_IA`. Default: the bucket's.
+    /// Storage class of the archives, for example `STANDARD_IA`. Default: the bucket's.
     #[arg(
         long,
         value_name = "CLASS",
         env = "S3_BACKUP_AGENT_STORAGE_CLASS",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     storage_class: Option<String>,
 
-    /// Encryption that the server applies to all objects the agent writes. Default: the bucket's.
+    /// Encryption that the server applies to the objects. Default: the bucket's.
     #[arg(
         long,
         value_name = "ALGORITHM",
         value_enum,
         env = "S3_BACKUP_AGENT_SERVER_SIDE_ENCRYPTION",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     server_side_encryption: Option<Cipher>,
 
-    /// ID, ARN or alias of the key for `aws:kms`. Default: the key of the bucket or of the account.
+    /// ID, ARN or alias of the key for `aws:kms`. Default: the key of the bucket or the account.
     #[arg(
         long,
         value_name = "KEY",
         env = "S3_BACKUP_AGENT_SERVER_SIDE_ENCRYPTION_KEY_ID",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     server_side_encryption_key_id: Option<String>,
 
-    /// Size of the parts of an upload. Default: 5242880 (5 MiB).
-    #[arg(long, value_name = "BYTES", env = "S3_BACKUP_AGENT_PART_SIZE", hide_env_values = true)]
-    part_size: Option<u64>,
-
-    /// Memory that the program may take. Default: 100663296 (96 MiB).
-    #[arg(long, value_name = "BYTES", env = "S3_BACKUP_AGENT_MEMORY", hide_env_values = true)]
-    memory: Option<u64>,
-
-    /// Parts of one transfer that are on their way at the same time, memory permitting: 1 to 64.
-    /// Default: 16.
-    #[arg(long, value_name = "COUNT", env = "S3_BACKUP_AGENT_CONCURRENCY", hide_env_values = true)]
-    concurrency: Option<u64>,
-
-    /// Most bytes per second in each direction, all transfers together; at least 65536. Default:
-    /// no limit.
+    /// Size of the parts of an upload, at least 5MiB. Default: 5MiB.
     #[arg(
         long,
-        value_name = "BYTES",
+        value_name = "SIZE",
+        value_parser = size,
+        env = "S3_BACKUP_AGENT_PART_SIZE",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    part_size: Option<u64>,
+
+    /// Memory for transfers, at least 32MiB. Default: 96MiB.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = size,
+        env = "S3_BACKUP_AGENT_MEMORY",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    memory: Option<u64>,
+
+    /// Parts of a transfer that are sent at the same time, 1 to 64, if the memory allows it. Default:
+    /// 16.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "S3_BACKUP_AGENT_CONCURRENCY",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    concurrency: Option<u64>,
+
+    /// Bytes per second in each direction, over all transfers, at least 64KiB. Default: no limit.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = rate,
         env = "S3_BACKUP_AGENT_BANDWIDTH_LIMIT",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_short_help = true
     )]
     bandwidth_limit: Option<u64>,
 }
 
-/// [`Addressing`] as a flag.
+/// [`AddressingStyle`] as a flag.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Style {
     Auto,
@@ -175,7 +219,7 @@ struct Keys {
 
 impl TargetOptions {
     /// Opens the target, asking for the secret on a terminal. Does not use the network. The second
-    /// result is a line about where requests go, if that is not what the settings say literally.
+    /// result is a line about the server that is used, if the settings do not name it.
     ///
     /// # Errors
     /// Every code of a wrong setting.
@@ -194,8 +238,9 @@ impl TargetOptions {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<TargetConfig> {
         let mut settings = self.settings(environment)?;
+        missing(&settings)?;
         if settings.secret_access_key.is_none() {
-            // Asked last: nobody should type a secret to hear that the bucket is missing.
+            // Asked last, when everything else is right.
             let mut probe = settings.clone();
             probe.secret_access_key = Some(SecretSource::Inline(Secret::from("-".to_owned())));
             probe.check()?;
@@ -264,17 +309,53 @@ impl TargetOptions {
     }
 }
 
+/// Fails if several settings are missing, and names all of them. A single one is named where it is read.
+fn missing(settings: &S3Config) -> Result<()> {
+    let has_key = settings.access_key_id.as_ref().is_some_and(|id| !id.trim().is_empty());
+    let mut probe = settings.clone();
+    probe.access_key_id = Some("-".to_owned());
+    probe.secret_access_key = Some(SecretSource::Inline(Secret::from("-".to_owned())));
+    probe.session_token = None;
+    // The endpoint may hold the bucket.
+    let has_bucket = settings.bucket.as_ref().is_some_and(|name| !name.trim().is_empty())
+        || probe.check().is_ok();
+    let has_secret = settings.secret_access_key.is_some() || std::io::stderr().is_terminal();
+    let all = [
+        (has_bucket, "bucket", "bucket", "S3_BACKUP_AGENT_BUCKET"),
+        (has_key, "access_key_id", "access key ID", "S3_BACKUP_AGENT_ACCESS_KEY_ID"),
+        (has_secret, "secret_access_key", "secret access key", SECRET),
+    ];
+    let missing: Vec<_> = all.iter().filter(|(is_there, ..)| !is_there).collect();
+    let ([(_, field, ..), _, ..], names, variables) = (
+        missing.as_slice(),
+        missing.iter().map(|(_, _, name, _)| *name).collect::<Vec<_>>().join(", "),
+        missing.iter().map(|(.., variable)| *variable).collect::<Vec<_>>().join(", "),
+    ) else {
+        return Ok(());
+    };
+    let endpoint = match &settings.endpoint {
+        Some(_) => "",
+        None => "; without S3_BACKUP_AGENT_ENDPOINT the server is AWS",
+    };
+    Err(Error::new(Code::InvalidConfig, format!("settings are missing: {names}"))
+        .hint(format!(
+            "set {variables}{endpoint}; `s3-backup-agent help storage` shows all --flags"
+        ))
+        .field(field)
+        .detail("field", *field))
+}
+
 fn ask(environment: &dyn Fn(&str) -> Option<String>) -> Result<SecretSource> {
     let missing = || {
         let unused = match environment("AWS_SECRET_ACCESS_KEY") {
-            Some(_) => "; AWS_SECRET_ACCESS_KEY only goes with AWS_ACCESS_KEY_ID",
+            Some(_) => "; AWS_SECRET_ACCESS_KEY is read together with AWS_ACCESS_KEY_ID only",
             None => "",
         };
-        let message = format!(
-            "the secret access key is missing: set {SECRET}, or name a file that holds it with \
-             --secret-access-key-file{unused}"
-        );
-        Error::new(Code::InvalidConfig, message).field("secret_access_key")
+        Error::new(Code::InvalidConfig, "the secret access key is missing")
+            .hint(format!(
+                "set {SECRET}, or name a file that holds it with --secret-access-key-file{unused}"
+            ))
+            .field("secret_access_key")
     };
     if !std::io::stderr().is_terminal() {
         return Err(missing());

@@ -1,4 +1,4 @@
-//! Where the program keeps what the next run has to know.
+//! The directory of the upload journal and the metadata cache.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,24 @@ use clap::Args;
 
 use crate::journal::Journal;
 
-/// The folder of the state.
+/// The directory of the state.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StateOptions {
-    /// Folder for notes of what is being stored, by which the next run takes back what a killed one
-    /// has left, and for metadata that was read before. Default: `s3-backup-agent` in
+    /// Directory for the upload journal and the metadata cache. Default: `s3-backup-agent` in
     /// `$XDG_STATE_HOME` or `~/.local/state`, on Windows in `%LOCALAPPDATA%`.
-    #[arg(long, value_name = "PATH", env = "S3_BACKUP_AGENT_STATE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "S3_BACKUP_AGENT_STATE_DIR",
+        hide_env_values = true,
+        hide_short_help = true,
+        help_heading = "Storage options"
+    )]
     state_dir: Option<PathBuf>,
 }
 
 impl StateOptions {
-    /// The journal, if there is a place for it. Nothing is read or written yet.
+    /// The journal, if there is a directory for it. Nothing is read or written yet.
     #[must_use]
     pub fn journal(&self) -> Option<Journal> {
         self.state_dir.clone().or_else(Journal::usual_folder).map(Journal::new)

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::exit::Exit;
-use super::output::{bytes, note, say, say_json, text};
-use super::{Common, Context, bar};
+use super::output::{bytes, note, say_done, say_json, shell_word, text};
+use super::{Common, Context, TargetCommand, Work, bar};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::platform::read_small;
@@ -22,16 +22,34 @@ use crate::sources::{
     unreadable,
 };
 
+/// Shown below the options of this command.
+const HELP: &str = "\
+A file must keep its length while it is read: one that shrinks or grows is refused.
+
+A folder is stored as a tar. A file that cannot be read, or that vanishes meanwhile, is left out and named
+on standard error, and the exit code is 10. Unpack the folder with:
+  s3-backup-agent download NAME -o - | tar -x
+
+With --from-command, the backup is stored only if the command ends with exit code 0. The command does not
+get the environment variables S3_BACKUP_AGENT_*, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
+
+Examples:
+  s3-backup-agent upload /backup/1a2b3c4d.tar
+  s3-backup-agent upload photos.zip
+  s3-backup-agent upload /config --name config --id config --replace
+  s3-backup-agent upload --from-command --name home.sql -- pg_dump home
+  s3-backup-agent upload large.tar --id large --resume";
+
 /// Stores a backup.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
 pub struct Upload {
-    /// A Home Assistant backup (its metadata is read from it), any other file (give it a name), a
-    /// folder (packed into a tar on the way), or `-` for standard input. The agent cannot see whether
-    /// a program that writes into a pipe has failed: use `--from-command` for it.
+    /// A Home Assistant backup, any other file, a folder (stored as a tar), or `-` for standard input. A
+    /// pipe hides whether the program that writes into it has failed: use `--from-command` for that.
     path: Option<PathBuf>,
 
-    /// Store what a command writes to its standard output, if the command ends with exit code 0. The
-    /// command follows after `--` and runs without a shell. Needs `--name`.
+    /// Upload what a command writes to standard output, if it ends with exit code 0. The command follows
+    /// after `--` and runs without a shell. Needs `--name`.
     #[arg(long)]
     from_command: bool,
 
@@ -39,16 +57,15 @@ pub struct Upload {
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Name of the backup. Default: as in the Home Assistant backup, else that of the folder.
+    /// Name of the backup. Default: as in the Home Assistant backup, else that of the file or folder.
     #[arg(long)]
     name: Option<String>,
 
-    /// Identity of the backup. Default: as in the Home Assistant backup, else a new one.
+    /// ID of the backup. Default: as in the Home Assistant backup, else a new one.
     #[arg(long)]
     id: Option<String>,
 
-    /// File with a JSON object of further metadata. Its members win over those that are read from
-    /// the backup.
+    /// File with a JSON object of further metadata. Its members replace those of the backup.
     #[arg(long, value_name = "PATH")]
     metadata: Option<PathBuf>,
 
@@ -62,20 +79,25 @@ pub struct Upload {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     retry_for: Duration,
 
-    /// When the upload is interrupted, keep what is stored for a day, and send only what is missing
-    /// when the same backup is uploaded again. Needs `--id`, unless the backup is one of Home Assistant,
-    /// which has its own.
+    /// If the upload is interrupted, keep its parts for a day; the same command then sends only the rest.
+    /// Needs `--id`, unless the file is a Home Assistant backup.
     #[arg(long)]
     resume: bool,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
+
+/// The member of the metadata that names the uploaded file, if it was not a tar of ours: a download gives it
+/// the same name.
+pub(super) const FILE_NAME: &str = "file_name";
 
 /// An upload that can begin.
 #[derive(Debug)]
-pub(super) struct Ready {
+struct Ready {
     input: Input,
+    /// The name, for people.
+    title: String,
     request: ops::Upload,
 }
 
@@ -85,8 +107,9 @@ impl Upload {
     /// # Errors
     /// `local_io` when it cannot be read; `length_mismatch` when it is empty or cut off;
     /// `invalid_params` when something has to be given.
-    pub(super) fn prepare(&self) -> Result<Ready> {
+    fn ready(&self) -> Result<Ready> {
         let (input, read) = self.open()?;
+        let is_home_assistant = read.is_some();
         let mut metadata = read.unwrap_or_default();
         if let Some(path) = &self.metadata {
             metadata.extend(read_metadata(path)?);
@@ -94,13 +117,28 @@ impl Upload {
         if let Some(name) = &self.name {
             metadata.insert("name".to_owned(), json!(name));
         }
-        if let (Input::Local(Local::Folder(path)), None) = (&input, metadata.get("name")) {
-            let name = name_of(path).unwrap_or_default();
-            metadata.insert("name".to_owned(), json!(name.to_string_lossy()));
+        match &input {
+            Input::Local(Local::Folder(path)) if !metadata.contains_key("name") => {
+                let name = name_of(path).unwrap_or_default();
+                metadata.insert("name".to_owned(), json!(name.to_string_lossy()));
+            }
+            Input::Local(Local::File { path, .. }) if !is_home_assistant => {
+                let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = file.strip_suffix(".tar").unwrap_or(&file).to_owned();
+                metadata.entry("name").or_insert_with(|| json!(name));
+                metadata.entry(FILE_NAME).or_insert_with(|| json!(file));
+            }
+            Input::Local(Local::Stream { .. } | Local::Stdin) | Input::Command(_) => {
+                if let Some(name) = metadata.get("name").cloned() {
+                    metadata.entry(FILE_NAME).or_insert(name);
+                }
+            }
+            Input::Local(_) => {}
         }
         let given = |member: &str| metadata.get(member).and_then(Value::as_str).map(str::to_owned);
         let name = given("name").filter(|name| !name.trim().is_empty());
-        let name = name.ok_or_else(|| self.nameless(&input))?;
+        let name = name.ok_or_else(|| nameless(&input))?;
+        let title = name.clone();
         let id = self.id.clone().or_else(|| given("backup_id"));
         let id = match id {
             Some(id) => id,
@@ -126,7 +164,7 @@ impl Upload {
             retry_for: self.retry_for,
             resume: Duration::from_secs(if self.resume { MAX_RESUME_S } else { 0 }),
         };
-        Ok(Ready { input, request })
+        Ok(Ready { input, title, request })
     }
 
     /// Opens the path, and reads the metadata of a Home Assistant backup.
@@ -178,23 +216,17 @@ impl Upload {
     fn is_nameless(&self) -> bool {
         self.name.is_none() && self.metadata.is_none()
     }
+}
 
-    fn nameless(&self, input: &Input) -> Error {
-        let message = match (input, &self.path) {
-            (Input::Command(_), _) => {
-                "the output of a command needs a name: give it with --name".to_owned()
-            }
-            (Input::Local(_), Some(path)) if path.as_os_str() != "-" => format!(
-                "{} is not a backup of Home Assistant: give it a name with --name to store it all \
-                 the same",
-                path.display()
-            ),
-            (Input::Local(_), _) => {
-                "what comes from standard input needs a name: give it with --name".to_owned()
-            }
-        };
-        Error::new(Code::InvalidParams, message).field("name").detail("member", "backup.name")
-    }
+fn nameless(input: &Input) -> Error {
+    let message = match input {
+        Input::Command(_) => "the output of a command has no name",
+        Input::Local(_) => "a stream has no name",
+    };
+    Error::new(Code::InvalidParams, message)
+        .hint("give it one with --name")
+        .field("name")
+        .detail("member", "backup.name")
 }
 
 fn usage(message: &str) -> Error {
@@ -225,18 +257,31 @@ fn bad_metadata(path: &Path, what: &str) -> Error {
     Error::new(Code::InvalidParams, message).field("metadata").detail("member", "backup.metadata")
 }
 
+impl TargetCommand for Upload {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        let ready = self.ready()?;
+        Ok(Box::new(move |context| Box::pin(run(context, ready))))
+    }
+}
+
 /// Stores what is ready.
 ///
 /// # Errors
 /// As [`ops::upload`].
-pub(super) async fn run(context: &Context, ready: Ready) -> Result<Exit> {
+async fn run(context: &Context, ready: Ready) -> Result<Exit> {
     let started = Instant::now();
     let progress = Progress::default();
+    let title = clean(&ready.title);
     let mut feed = Feed::new(ready.input, context.cancel.clone());
     let work = ops::upload(context.only(), ready.request, &mut feed, &progress, &context.cancel);
-    let uploaded = bar::during(&progress, "Uploading", Box::pin(work)).await;
+    let uploaded = bar::during(&progress, &format!("Uploading {title}"), Box::pin(work)).await;
     let left_out = feed.end().await;
     let uploaded = uploaded?;
+    let is_folder = left_out.is_some();
     let exit = match &left_out {
         Some(left_out) if left_out.is_incomplete() => Exit::Incomplete,
         _ => Exit::Done,
@@ -245,17 +290,21 @@ pub(super) async fn run(context: &Context, ready: Ready) -> Result<Exit> {
         return say_json(&Stored { uploaded, left_out }).map(|()| exit);
     }
     if let Some(resumed) = uploaded.resumed_bytes {
-        say(format!("{} had been stored before.", bytes(resumed)))?;
+        say_done(format!("{} were uploaded before.", bytes(resumed)))?;
     }
     let backup = &uploaded.backup;
     let name = text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
-    say(format!(
-        "Stored {name} ({}) in {:.1} s.\n  id    {}\n  file  {}.tar",
+    say_done(format!(
+        "Uploaded {name} ({}) in {:.1} s.\n  id      {}\n  object  {}.tar",
         bytes(backup.stored_size),
         started.elapsed().as_secs_f64(),
         clean(&backup.id),
         clean(&backup.name),
     ))?;
+    if is_folder {
+        let id = shell_word(&backup.id);
+        note(format!("Unpack it with: s3-backup-agent download {id} -o - | tar -x"));
+    }
     if let Some(summary) = left_out.and_then(|left_out| left_out.summary()) {
         note(format!("Not everything in the folder is in the backup: {summary}."));
     }

@@ -5,6 +5,15 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// Stands in the place of a value.
 const HIDDEN: &str = "(not shown)";
 
+/// Commands of other programs, and what they are called here.
+const MEANT: [(&str, &str); 5] = [
+    ("backup", "`upload` stores a backup: s3-backup-agent upload PATH"),
+    ("restore", "`download` fetches a backup: s3-backup-agent download BACKUP"),
+    ("check", "`verify` checks a backup, `validate` checks the connection"),
+    ("ls", "`list` lists the backups"),
+    ("rm", "`delete` deletes a backup"),
+];
+
 /// Longest word that is taken for a command with a typing error.
 const LONGEST_COMMAND: usize = 16;
 
@@ -34,6 +43,12 @@ pub(super) fn without_values(mut error: clap::Error) -> clap::Error {
                        with --secret-access-key-file";
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
         }
+    }
+    if let Some(command) = text(&error, ContextKind::InvalidSubcommand)
+        && let Some((_, tip)) = MEANT.iter().find(|(word, _)| *word == command)
+    {
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*tip).into()]));
     }
     if let Some(command) = text(&error, ContextKind::InvalidSubcommand)
         && !is_command(&command)

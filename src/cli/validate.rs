@@ -7,27 +7,44 @@ use console::style;
 
 use super::exit::Exit;
 use super::output::{check_error, say, say_json, shell_word};
-use super::{Common, Context, bar};
+use super::{Common, Context, TargetCommand, Work, bar};
 use crate::error::{Code, Result};
 use crate::ops;
 use crate::protocol::{Check, Level, Status, Suggestion, ValidateResult};
 
+/// Shown below the options of this command.
+const HELP: &str = "\
+Examples:
+  s3-backup-agent validate --endpoint https://s3.example.org --bucket backups
+  s3-backup-agent validate --read-only --json";
+
 /// Tries out the storage with the settings given.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
 pub struct Validate {
     /// Only read: do not write, read back and delete a test object, nor begin an upload.
     #[arg(long)]
     read_only: bool,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
+}
+
+impl TargetCommand for Validate {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        Ok(Box::new(move |context| Box::pin(run(context, self))))
+    }
 }
 
 /// Prints the result of every check.
 ///
 /// # Errors
 /// As [`ops::validate`].
-pub(super) async fn run(context: &Context, options: &Validate) -> Result<Exit> {
+async fn run(context: &Context, options: &Validate) -> Result<Exit> {
     let level = if options.read_only { Level::Read } else { Level::Write };
     let work = Box::pin(ops::validate(context.only(), level, &context.cancel));
     let validated = bar::waiting(work).await?;

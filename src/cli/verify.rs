@@ -4,17 +4,29 @@ use clap::Args;
 use console::style;
 
 use super::exit::Exit;
-use super::output::{bytes, check_error, note, say, say_json, text};
-use super::{Common, Context, bar, find};
+use super::output::{bytes, check_error, location, note, say, say_json, text};
+use super::{Common, Context, TargetCommand, Work, bar, find};
 use crate::error::{Result, clean};
 use crate::ops::{self, Entry, Listing};
 use crate::progress::Progress;
 use crate::protocol::{Skipped, VerifyLevel, VerifyResult, VerifyStatus};
 
-/// Checks whether backups are still what was stored, without bringing them back.
+/// Shown below the options of this command.
+const HELP: &str = "\
+Reads every byte and compares it with the checksums that were stored with the backup. Backups that other
+tools wrote have no checksums: their bytes are read, and their length is compared. With --json, each
+backup is one line.
+
+Examples:
+  s3-backup-agent verify 1a2b3c4d
+  s3-backup-agent verify --all
+  s3-backup-agent verify --all --quick --json | jq 'select(.error)'";
+
+/// Compares backups with their checksums, without downloading them to a file.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
 pub struct Verify {
-    /// Ids or names of the backups.
+    /// IDs or names of the backups.
     #[arg(value_name = "BACKUP", required_unless_present = "all")]
     ids: Vec<String>,
 
@@ -27,21 +39,33 @@ pub struct Verify {
     quick: bool,
 
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
 
 /// Something to be verified.
 struct Wanted {
     id: String,
-    /// What it is called.
+    /// Its name.
+    title: String,
+    /// Its name and ID.
     shown: String,
+}
+
+impl TargetCommand for Verify {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn prepare(&self) -> Result<Work<'_>> {
+        Ok(Box::new(move |context| Box::pin(run(context, self))))
+    }
 }
 
 /// Verifies one after the other, and says what was found of each.
 ///
 /// # Errors
 /// As [`ops::verify`].
-pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
+async fn run(context: &Context, options: &Verify) -> Result<Exit> {
     let level = if options.quick { VerifyLevel::Quick } else { VerifyLevel::Full };
     let listing = bar::waiting(Box::pin(ops::list(context.only(), false, &context.cancel))).await?;
     let mut exit = Exit::Done;
@@ -65,11 +89,16 @@ pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
             None => named(&listing, &find::backup(context, given).await?.id),
         });
     }
-    for Wanted { id, shown } in wanted {
+    let count = wanted.len();
+    for (number, Wanted { id, shown, title }) in wanted.into_iter().enumerate() {
+        let moving = match count {
+            1 => format!("Verifying {title}"),
+            _ => format!("Verifying {} of {count}: {title}", number + 1),
+        };
         let progress = Progress::default();
         let request = ops::Verify { id, level };
         let verifying = ops::verify(context.only(), request, &progress, &context.cancel);
-        let verified = bar::during(&progress, "Verifying", Box::pin(verifying)).await?;
+        let verified = bar::during(&progress, &moving, Box::pin(verifying)).await?;
         if verified.status == VerifyStatus::Damaged {
             exit = Exit::Integrity;
         }
@@ -80,7 +109,7 @@ pub(super) async fn run(context: &Context, options: &Verify) -> Result<Exit> {
         }
     }
     if options.all && !context.json && listing.entries.is_empty() {
-        note("There are no backups.");
+        note(format!("No backups in {}.", location(context.only())));
     }
     Ok(exit)
 }
@@ -98,7 +127,7 @@ fn named(listing: &Listing, id: &str) -> Wanted {
         Some((name, _)) => clean(name),
         None => String::new(),
     };
-    Wanted { id: id.to_owned(), shown: format!("{title} (id {})", clean(id)) }
+    Wanted { id: id.to_owned(), shown: format!("{title} (ID {})", clean(id)), title }
 }
 
 fn tell_skipped(context: &Context, skipped: &Skipped) -> Result<()> {
@@ -112,22 +141,20 @@ fn tell_skipped(context: &Context, skipped: &Skipped) -> Result<()> {
 fn line(verified: &VerifyResult, shown: &str) -> String {
     let length = bytes(verified.length);
     match (verified.status, verified.level) {
-        (VerifyStatus::Ok, _) => format!(
-            "{} {shown}: whole, all of its {length} compared with the checksums of the upload",
-            style("✓").green()
-        ),
+        (VerifyStatus::Ok, _) => {
+            format!("{} {shown}: ok, {length} match the checksums", style("✓").green())
+        }
         (VerifyStatus::Unverified, VerifyLevel::Quick) => format!(
-            "{} {shown}: plausible, its length ({length}) is right and nothing else was looked at",
+            "{} {shown}: unverified, its length of {length} is right and its bytes were not read",
             style("✓").green()
         ),
         (VerifyStatus::Unverified, VerifyLevel::Full) => format!(
-            "{} {shown}: plausible, all of its {length} can be read (no checksums were stored with \
-             it)",
+            "{} {shown}: unverified, {length} can be read and there are no checksums to compare",
             style("✓").green()
         ),
         (VerifyStatus::Damaged, _) => {
             let why = verified.error.as_ref().map(check_error).unwrap_or_default();
-            format!("{} {shown}: broken{why}", style("✗").red())
+            format!("{} {shown}: damaged{why}", style("✗").red())
         }
     }
 }

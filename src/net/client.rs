@@ -4,6 +4,7 @@
 //! HTTP/2 is not offered, because it would put all parts of an upload on one TCP connection.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -50,6 +51,15 @@ pub(crate) struct Pool {
     /// Leads to a server in memory, in place of the network.
     #[cfg(feature = "fuzzing")]
     memory: Option<Client<super::fuzzing::Dialer, Tracked<RateLimited<SdkBody>>>>,
+}
+
+/// HTTP requests that this process has sent.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// The number of HTTP requests that this process has sent, retries included.
+#[must_use]
+pub fn requests() -> u64 {
+    REQUESTS.load(Ordering::Relaxed)
 }
 
 impl fmt::Debug for Pool {
@@ -101,6 +111,7 @@ impl Pool {
         if let Some(value) = self.proxy_authorization {
             request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, value);
         }
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
         let activity = Activity::new();
         let request = request.map(|body| {
             let body = RateLimited::new(body, self.up, activity.clone());

@@ -20,6 +20,7 @@ mod tls;
 mod tunnel;
 
 pub(crate) use self::client::Pool;
+pub use self::client::requests;
 pub(crate) use self::error::{broken, proxy_wants_login};
 pub(crate) use self::faults::find;
 pub use self::probe::{Probe, ServerInfo};

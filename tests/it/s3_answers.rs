@@ -380,7 +380,7 @@ fn assert_presentable(who: &str, error: &Error) {
     assert!(!message.chars().any(char::is_control), "{who}: {message:?}");
     let data = serde_json::to_string(&error.data()).unwrap();
     assert!(data.len() <= 8 << 10, "{who}: {} bytes", data.len());
-    for text in [message, &data] {
+    for text in [&message, &data] {
         assert!(!text.contains(ECHO), "{who}: {text}");
     }
 }
