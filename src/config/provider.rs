@@ -226,6 +226,28 @@ mod tests {
     }
 
     #[test]
+    fn endpoint_of_each_region_names_its_provider_and_region() {
+        let text = include_str!("../../protocol/providers.json");
+        let table: serde_json::Value = serde_json::from_str(text).unwrap();
+        let mut count = 0;
+        for row in table["providers"].as_array().unwrap() {
+            let (key, rule) = (row["key"].as_str().unwrap(), row["region"]["rule"].as_str());
+            if row["hosts"].as_array().unwrap().is_empty() {
+                continue;
+            }
+            for region in row["region"]["regions"].as_array().unwrap() {
+                let id = region["id"].as_str().unwrap();
+                let endpoint = region["endpoint"].as_str().or(row["endpoint"].as_str()).unwrap();
+                let host = endpoint.trim_start_matches("https://").replace("{region}", id);
+                let named = (rule == Some("in_host")).then(|| id.to_owned());
+                assert_eq!(region_of(&host), Some((key, named)), "{host}");
+                count += 1;
+            }
+        }
+        assert!(count > 200);
+    }
+
+    #[test]
     fn hosts_that_are_no_storage_are_known() {
         assert_eq!(wrong_host("pub-0123.r2.dev").unwrap().0.key, "cloudflare");
         assert!(wrong_host("s3.us-west-004.backblazeb2.com").is_none());

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ Row = dict[str, Any]
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "docs/providers/render.py"
 ROWS: list[Row] = json.loads((ROOT / "protocol/providers.json").read_text("utf-8"))["providers"]
+GUIDES: dict[str, Row] = tomllib.loads((ROOT / "docs/providers/guides.toml").read_text("utf-8"))
 each = pytest.mark.parametrize("row", ROWS, ids=[row["key"] for row in ROWS])
 
 # Entries of Home Assistant name these.
@@ -75,18 +77,20 @@ def patterns(row: Row) -> list[str]:
 
 
 def endpoints(row: Row) -> Iterator[tuple[str, str]]:
-    """Addresses as people enter them, with their region."""
-    for region in {row["region"]["default"], *row["region"]["examples"]}:
-        filled_in = row["endpoint"].replace("{region}", region)
-        yield re.sub(r"[A-Z][A-Z_]+", "0a1b2c", filled_in), region
+    """The endpoint of each region, as users enter it, and the ID of the region."""
+    for region in row["region"]["regions"]:
+        filled_in = region.get("endpoint", row["endpoint"]).replace("{region}", region["id"])
+        yield re.sub(r"[A-Z][A-Z_]+", "0a1b2c", filled_in), region["id"]
 
 
 def links(value: Any) -> Iterator[str]:
-    """Every text in a row that is an address, but the storage's own."""
+    """Every URL in a row except the endpoints."""
     if isinstance(value, dict):
         for name, member in value.items():
-            if name in ("url", "source", "docs"):
+            if name in ("url", "source", "docs", "page"):
                 yield member
+            elif name == "sources":
+                yield from member
             else:
                 yield from links(member)
     elif isinstance(value, list):
@@ -110,17 +114,22 @@ def test_each_row_is_complete(row: Row) -> None:
     for name, choices in CHOICES.items():
         assert row[name] in choices, name
     region = row["region"]
-    assert region.keys() == {"rule", "default", "examples"}
+    assert region.keys() == {"rule", "default", "source", "regions"}
     assert region["rule"] in ("in_host", "fixed", "free")
-    assert region["default"] in region["examples"]
-    assert region["rule"] != "fixed" or region["examples"] == [region["default"]]
+    ids = [one["id"] for one in region["regions"]]
+    assert region["default"] in ids and len(set(ids)) == len(ids)
+    assert region["rule"] != "fixed" or ids == [region["default"]]
+    assert all(one.keys() - {"endpoint"} == {"id", "name"} for one in region["regions"])
+    assert all(re.fullmatch(r"[a-z0-9-]+", one) for one in ids)
     parts = row["parts"]
     assert parts.keys() - {"advised_bytes"} == {"max_count", "min_bytes", "equal"}
     assert 1000 <= parts["max_count"] <= 10_000 and parts["min_bytes"] >= 5 << 20
     assert parts.get("advised_bytes", parts["min_bytes"]) >= parts["min_bytes"]
     assert row["keys"].keys() == {"path", "url"}
     assert row["permissions"].keys() == {"least", "policy"}
-    assert row["notes"] and all(note.keys() == {"text", "source"} for note in row["notes"])
+    assert row["notes"] and all(
+        note.keys() == {"text", "source", "looked_up"} for note in row["notes"]
+    )
     assert all(wrong.keys() == {"host", "is"} for wrong in row["wrong_hosts"])
     assert re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", row["checked"])
 
@@ -135,7 +144,8 @@ def test_texts_fit_where_they_are_shown(row: Row) -> None:
 
 @each
 def test_links_are_safe(row: Row) -> None:
-    assert all(re.fullmatch(r"https://[^\s()]+", link) for link in links(row))
+    found = [*links(row), *links(GUIDES[row["key"]])]
+    assert len(found) > 4 and all(re.fullmatch(r"https://[^\s()]+", link) for link in found)
 
 
 @each
@@ -150,7 +160,15 @@ def test_patterns_are_well_formed(row: Row) -> None:
 
 
 @each
-def test_an_endpoint_is_known_by_its_own_patterns(row: Row) -> None:
+def test_an_endpoint_is_given_only_where_it_does_not_follow(row: Row) -> None:
+    for region in row["region"]["regions"]:
+        follows = row["endpoint"].replace("{region}", region["id"])
+        assert region.get("endpoint", "") != follows
+        assert re.fullmatch(r"(https://[a-z0-9.-]+)?", region.get("endpoint", ""))
+
+
+@each
+def test_the_endpoint_of_each_region_names_its_provider_and_region(row: Row) -> None:
     scheme, _, host = row["endpoint"].partition("://")
     assert scheme in ("http", "https") and not re.search(r"[/?#]", host)
     assert scheme == "https" or not row["https_only"]
@@ -187,11 +205,49 @@ def test_good_key_ids_are_not_doubted(row: Row) -> None:
     assert len(good.get("prefix", "")) < good.get("length", 1000)
 
 
+def test_each_provider_has_a_guide() -> None:
+    assert list(GUIDES) and GUIDES.keys() == {row["key"] for row in ROWS}
+
+
+@each
+def test_each_guide_is_complete(row: Row) -> None:
+    guide = GUIDES[row["key"]]
+    assert guide.keys() - {"keys", "costs"} == {"about", "steps", "sources", "looked_up"}
+    assert guide["about"].endswith(".") and guide["steps"].startswith("1. ") and guide["sources"]
+    assert re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", guide["looked_up"])
+    assert "key_id" not in row or "keys" in guide
+    assert ("costs" in guide) == bool(row["hosts"])
+    costs = guide.get("costs", {})
+    assert costs.keys() <= {"free", "storage", "egress", "minimum", "sources", "page", "month"}
+    facts = costs.keys() & {"free", "storage", "egress", "minimum"}
+    # A price without a source and a month is worth nothing.
+    assert bool(facts) == ("sources" in costs) == ("month" in costs)
+    assert facts or "page" in costs or not costs
+
+
+@each
+def test_guides_say_the_same_of_keys_as_the_table(row: Row) -> None:
+    shape, text = row.get("key_id", {}), GUIDES[row["key"]].get("keys", "")
+    assert f"`{shape['prefix']}`" in text or shape["prefix"] == "00" if "prefix" in shape else True
+    assert str(shape.get("length", "")) in text
+
+
+def test_labels_are_those_of_the_form() -> None:
+    """The pages name the fields as the form does."""
+    english = json.loads((ROOT / load_script().ENGLISH).read_text("utf-8"))
+    fields = english["config"]["step"]["connection"]["data"]
+    for page in sorted((ROOT / "docs/providers").glob("*.md")):
+        if page.name == "README.md":
+            continue
+        for field in ("bucket", "access_key_id", "secret_access_key", "prefix"):
+            assert f"*{fields[field]}*" in page.read_text("utf-8"), f"{page.name}: {field}"
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """What the generator reads and writes, to be spoiled."""
     script = load_script()
-    for path in (script.TABLE, script.STORAGE, script.ENGLISH, *script.render(ROOT)):
+    for path in (script.TABLE, script.TEXTS, script.STORAGE, script.ENGLISH, *script.render(ROOT)):
         tmp_path.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / path, tmp_path / path)
     return tmp_path
@@ -219,7 +275,7 @@ def test_what_differs_is_found_and_mended(project: Path) -> None:
     guides = {str(script.GUIDES / name) for name in ("README.md", "hetzner.md", "gone.md")}
     assert found == {str(script.COPY), *guides}
     script.write(project)
-    assert script.check(project) == ["docs/providers/gone.md: the table has no such provider"]
+    assert script.check(project) == ["docs/providers/gone.md: there is no such provider"]
     assert (
         "xyz1.your-objectstorage.com" in project.joinpath(script.GUIDES, "hetzner.md").read_text()
     )
@@ -231,7 +287,7 @@ def test_links_of_guides_lead_somewhere(row: Row) -> None:
     local = re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8"))
     assert len(local) >= 4
     for path, anchor in local:
-        target = page.parent / path
+        target = page.parent / path if path else page
         headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.M)
         anchors = {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
         assert not anchor or anchor in anchors, f"{path}#{anchor}"

@@ -1,4 +1,4 @@
-"""What docs/costs.md says that an operation asks of the storage, counted."""
+"""Counts the requests of each command that docs/costs.md shows."""
 
 import os
 import re
@@ -21,7 +21,7 @@ Run = Callable[..., Counts]
 def told() -> dict[str, list[str]]:
     """The table: writes and listings, reads, deletions, by operation."""
     text = markdown.section(
-        (markdown.ROOT / "docs/costs.md").read_text("utf-8"), "## What is asked"
+        (markdown.ROOT / "docs/costs.md").read_text("utf-8"), "## Requests per command"
     )
     rows = re.findall(r"^\| (`.+?) \| (.+?) \| (.+?) \| (.+?) \|$", text, re.M)
     return {re.sub(r"[`*]", "", row[0]): list(row[1:]) for row in rows}
@@ -69,7 +69,7 @@ def test_each_operation_asks_what_is_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(os.urandom(1000))
     (tmp_path / "large").write_bytes(os.urandom(40 << 20))
     check("list, no backups", run("list"))
-    check("validate --read-only", run("validate", "--level", "read"))
+    check("validate --read-only", run("validate", "--read-only"))
     check("validate", run("validate"))
     # With another state folder, so that both are new to the listing below.
     small = run("upload", "small", "--name", "small", "--id", "small", state="other")
