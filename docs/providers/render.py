@@ -155,12 +155,14 @@ def settings(row: Row, text: Row) -> list[str]:
 
 def steps(text: Row) -> list[str]:
     looked_up = f"Looked up in {month(text['looked_up'])}: {sources(text['sources'])}."
-    changes = "Consoles change, so a button may have another name today."
-    return [text["steps"].strip(), "", wrapped(f"{looked_up} {changes}")]
+    ends = [looked_up]
+    if "unchecked" in text:
+        ends.append(f"Not checked: {text['unchecked']}.")
+    return [text["steps"].strip(), "", wrapped(" ".join(ends))]
 
 
 def permissions(row: Row, policy: str) -> list[str]:
-    least = f"The key needs only this: {row['permissions']['least']}."
+    least = f"Least permissions: {row['permissions']['least']}."
     if not row["permissions"]["policy"]:
         return [wrapped(least)]
     example = (
@@ -238,14 +240,17 @@ def deleted(row: Row) -> str:
     }[row["versions"]]
 
 
-def costs(row: Row, prices: Row) -> list[str]:
+def costs(prices: Row) -> list[str]:
     names = {
-        "free": "Free",
-        "storage": "1 TB for a month",
-        "egress": "Egress",
-        "minimum": "Minimum",
+        "free": ("Free", "the free quota"),
+        "storage": ("1 TB for a month", "the price of storage"),
+        "egress": ("Egress", "the price of egress"),
+        "minimum": ("Minimum", "the minimum"),
     }
-    items = [f"{name}: {prices.get(key, UNKNOWN)}." for key, name in names.items()]
+    items = [f"{name}: {prices[key]}." for key, (name, _) in names.items() if key in prices]
+    unknown = [name for key, (_, name) in names.items() if key not in prices]
+    if unknown:
+        items.append(f"Not checked: {', '.join(unknown)}.")
     ends = []
     if "month" in prices:
         ends.append(f"Looked up in {month(prices['month'])}: {sources(prices['sources'])}.")
@@ -326,7 +331,7 @@ def page(row: Row, text: Row, name: str, policy: str) -> str:
         sections.append(("Regions", regions(row)))
     sections.append(("Good to know", notes(row)))
     if "costs" in text:
-        sections.append(("Costs", costs(row, text["costs"])))
+        sections.append(("Costs", costs(text["costs"])))
     sections += [
         ("Deleted backups and incomplete uploads", left_behind(row)),
         ("If it does not work", troubles(row)),

@@ -212,7 +212,12 @@ def test_each_provider_has_a_guide() -> None:
 @each
 def test_each_guide_is_complete(row: Row) -> None:
     guide = GUIDES[row["key"]]
-    assert guide.keys() - {"keys", "costs"} == {"about", "steps", "sources", "looked_up"}
+    assert guide.keys() - {"keys", "unchecked", "costs"} == {
+        "about",
+        "steps",
+        "sources",
+        "looked_up",
+    }
     assert guide["about"].endswith(".") and guide["steps"].startswith("1. ") and guide["sources"]
     assert re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", guide["looked_up"])
     assert "key_id" not in row or "keys" in guide
