@@ -1,6 +1,6 @@
 //! `--help`, `help`, completions and man pages.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use clap::{Arg, Args, Command, CommandFactory as _};
 use clap_complete::Shell;
@@ -142,7 +142,9 @@ pub(super) fn help(options: &Topic) -> Result<()> {
         Some(STORAGE) => storage(),
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| unknown(name))?,
     };
-    say(page.render_long_help().ansi().to_string().trim_end())
+    let text = page.render_long_help();
+    let text = if io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    say(text.trim_end())
 }
 
 /// A command that has the storage options and no others.

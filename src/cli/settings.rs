@@ -335,7 +335,7 @@ fn missing(settings: &S3Config) -> Result<()> {
     };
     let endpoint = match &settings.endpoint {
         Some(_) => "",
-        None => "; without S3_BACKUP_AGENT_ENDPOINT the server is AWS",
+        None => "; no endpoint is set, so the server is AWS",
     };
     Err(Error::new(Code::InvalidConfig, format!("settings are missing: {names}"))
         .hint(format!(
