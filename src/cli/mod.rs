@@ -55,6 +55,7 @@ use crate::{net, platform};
     name = "s3-backup-agent",
     version,
     propagate_version = false,
+    bin_name = "s3-backup-agent",
     disable_help_subcommand = true
 )]
 pub struct Cli {
