@@ -1,4 +1,4 @@
-//! `cleanup`: what interrupted uploads have left.
+//! `cleanup`: incomplete uploads and orphaned objects.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ Examples:
   s3-backup-agent cleanup --dry-run
   s3-backup-agent cleanup --older-than 7d";
 
-/// Removes what interrupted uploads have left: it is invisible, and costs money all the same.
+/// Removes incomplete uploads. They are not listed as backups, and providers charge for them.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Cleanup {
-    /// Leave alone what somebody worked on since, such as `90m`, `24h` or `7d`.
+    /// Keep what is newer than this, for example `90m` or `7d`.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     older_than: Duration,
 
@@ -32,8 +32,8 @@ pub struct Cleanup {
     #[arg(long)]
     dry_run: bool,
 
-    /// Also remove archives without metadata, and metadata without archives. Such an archive may be
-    /// a whole backup whose metadata was lost.
+    /// Also remove archives without metadata, and metadata without archives. Such an archive may be a
+    /// complete backup: see `repair`.
     #[arg(long)]
     objects: bool,
 
@@ -51,7 +51,7 @@ impl TargetCommand for Cleanup {
     }
 }
 
-/// Removes what is left over, and says what it was.
+/// Removes incomplete uploads, and prints each.
 ///
 /// # Errors
 /// As [`ops::cleanup`].
@@ -69,7 +69,7 @@ async fn run(context: &Context, options: &Cleanup) -> Result<Exit> {
             say(line(item, dry_run))?;
         }
         if cleaned.items.is_empty() {
-            note("Nothing is left over.");
+            note("There are no incomplete uploads.");
         }
     }
     Ok(exit)
@@ -78,7 +78,7 @@ async fn run(context: &Context, options: &Cleanup) -> Result<Exit> {
 fn line(item: &CleanupItem, dry_run: bool) -> String {
     let CleanupItem { kind, key, idle_s, status, error } = item;
     let what = match kind {
-        CleanupItemKind::Upload => "the unfinished upload of",
+        CleanupItemKind::Upload => "the incomplete upload of",
         CleanupItemKind::Archive => "an archive without metadata,",
         CleanupItemKind::Metadata => "metadata without an archive,",
         CleanupItemKind::Probe => "the test object",

@@ -70,7 +70,7 @@ async fn run(context: &Context, options: &Delete) -> Result<Exit> {
             let name =
                 text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
             let (date, size) = (date(&backup.metadata.values()), bytes(backup.stored_size));
-            (backup.id.clone(), format!("{name} ({date}, {size}, id {})", clean(&backup.id)))
+            (backup.id.clone(), format!("{name} ({date}, {size}, ID {})", clean(&backup.id)))
         }
         Err(error) => {
             // What is left of a broken backup can be deleted by its id.

@@ -244,7 +244,7 @@ async fn info(context: &Context, options: &Info) -> Result<Exit> {
     };
     let mut lines = vec![
         ("name", text(metadata, "name").unwrap_or_else(|| clean(&backup.name))),
-        ("id", clean(&backup.id)),
+        ("ID", clean(&backup.id)),
         ("date", date(metadata)),
         ("size", size),
         ("object", format!("{}.tar", clean(&backup.name))),

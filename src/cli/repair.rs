@@ -19,7 +19,7 @@ Examples:
   s3-backup-agent repair --dry-run
   s3-backup-agent repair";
 
-/// Brings back Home Assistant backups whose metadata is lost, from what their archives say.
+/// Rebuilds lost metadata of Home Assistant backups from their archives.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Repair {
@@ -41,7 +41,7 @@ impl TargetCommand for Repair {
     }
 }
 
-/// Recovers what can be, and says what there was.
+/// Repairs what it can, and prints each archive.
 ///
 /// # Errors
 /// As [`ops::repair`].
@@ -70,7 +70,7 @@ async fn run(context: &Context, options: &Repair) -> Result<Exit> {
 fn line(archive: &RepairedArchive) -> String {
     let RepairedArchive { key, size, status, backup_id, title, error, .. } = archive;
     let said = |text: &Option<String>| text.as_deref().map(clean).unwrap_or_default();
-    let what = format!("{} ({}, id {})", said(title), bytes(*size), said(backup_id));
+    let what = format!("{} ({}, ID {})", said(title), bytes(*size), said(backup_id));
     let key = clean(key);
     let why = error.as_ref().map(|error| clean(&error.message));
     match (status, why) {

@@ -295,7 +295,7 @@ async fn run(context: &Context, ready: Ready) -> Result<Exit> {
     let backup = &uploaded.backup;
     let name = text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
     say_done(format!(
-        "Uploaded {name} ({}) in {:.1} s.\n  id      {}\n  object  {}.tar",
+        "Uploaded {name} ({}) in {:.1} s.\n  ID      {}\n  object  {}.tar",
         bytes(backup.stored_size),
         started.elapsed().as_secs_f64(),
         clean(&backup.id),

@@ -1,4 +1,4 @@
-//! `validate`: tries out the storage and says what works.
+//! `validate`: tests the connection, the keys and their permissions.
 
 use std::fmt::Write as _;
 
@@ -8,6 +8,7 @@ use console::style;
 use super::exit::Exit;
 use super::output::{check_error, say, say_json, shell_word};
 use super::{Common, Context, TargetCommand, Work, bar};
+use crate::config::AddressingStyle;
 use crate::error::{Code, Result};
 use crate::ops;
 use crate::protocol::{Check, Level, Status, Suggestion, ValidateResult};
@@ -18,11 +19,11 @@ Examples:
   s3-backup-agent validate --endpoint https://s3.example.org --bucket backups
   s3-backup-agent validate --read-only --json";
 
-/// Tries out the storage with the settings given.
+/// Tests the connection, the keys and their permissions.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Validate {
-    /// Only read: do not write, read back and delete a test object, nor begin an upload.
+    /// Only read: do not write a test object, and do not begin an upload.
     #[arg(long)]
     read_only: bool,
 
@@ -54,28 +55,33 @@ async fn run(context: &Context, options: &Validate) -> Result<Exit> {
         return Ok(exit);
     }
     let details = &validated.details;
-    let mut lines = vec![format!(
-        "{}, region {}, {} addressing style",
-        details.endpoint,
-        details.region,
-        details.addressing_style.as_str()
-    )];
+    let style_of_requests = match details.addressing_style {
+        AddressingStyle::Virtual => "virtual-hosted-style",
+        AddressingStyle::Path | AddressingStyle::Auto => "path-style",
+    };
+    let mut lines =
+        vec![format!("{}, region {}, {style_of_requests}", details.endpoint, details.region)];
     let (skipped, tried): (Vec<_>, Vec<_>) = validated
         .checks
         .iter()
         .partition(|check| check.status == Status::Skipped && check.message.is_none());
     lines.extend(tried.into_iter().map(line));
     if !skipped.is_empty() {
-        let names: Vec<_> = skipped.iter().map(|check| check.name.as_str()).collect();
-        lines.push(format!("  {} not tried: {}", style("-").dim(), names.join(", ")));
+        let names: Vec<_> = skipped.iter().map(|check| name(check)).collect();
+        lines.push(format!("  {} skipped: {}", style("-").dim(), names.join(", ")));
     }
     lines.push(match validated.ok {
-        true => style("The storage can be used.").green().to_string(),
-        false => style("The storage cannot be used with these settings.").red().to_string(),
+        true => style("The bucket can be used.").green().to_string(),
+        false => style("The bucket cannot be used with these settings.").red().to_string(),
     });
     lines.extend(validated.suggestion.as_ref().map(advice));
     say(lines.join("\n"))?;
     Ok(exit)
+}
+
+/// The name of a check, for people.
+fn name(check: &Check) -> String {
+    check.name.replace('_', " ")
 }
 
 fn line(check: &Check) -> String {
@@ -85,7 +91,7 @@ fn line(check: &Check) -> String {
         Status::Failed => style("✗").red(),
         Status::Skipped => style("-").dim(),
     };
-    let mut line = format!("  {mark} {:<11} {:>6} ms", check.name, check.ms);
+    let mut line = format!("  {mark} {:<16} {:>6} ms", name(check), check.ms);
     if let Some(message) = &check.message {
         let _ = write!(line, "  {message}");
     }
