@@ -459,7 +459,7 @@ class Session:
             self.run.observed.fault("L4.frames-only", self.broken)
         except ODD_SHAPE as error:
             self.broken = f"saw a message of an odd shape: {brief(error)}: {brief(frame)}"
-            self.run.observed.fault("M8.messages", self.broken)
+            self.run.observed.fault("M1.messages", self.broken)
         with self.changed:
             self.over = True
             self.changed.notify_all()
@@ -470,7 +470,7 @@ class Session:
     def observe(self, message: Json, payload: bytes) -> None:
         """Takes note of a message, and of the rules that it breaks."""
         if any(secret in compact(message) for secret in self.run.secrets):
-            self.fault("K2.secrets", message, "no secret in it")
+            self.fault("K3.secrets", message, "no secret in it")
         if not self.frames and message.get("method") == "hello":
             self.hello = message["params"]
         self.frames.append(message)
@@ -481,7 +481,7 @@ class Session:
         match message:
             case {"method": str(method), "params": {"id": int(number)} as params}:
                 if number not in self.sent:
-                    self.fault("M1.known-ids", message, "the id of a request")
+                    self.fault("M2.known-ids", message, "the id of a request")
                 elif number in self.answers:
                     self.fault("O3.response-last", message, "nothing after the response")
                 else:
@@ -491,7 +491,7 @@ class Session:
                     self.fault("H2.hello", "a second hello", "one")
             case {"method": str(method)}:
                 if "id" in message:
-                    self.fault("M2.no-requests", message, "no request of the agent")
+                    self.fault("M3.no-requests", message, "no request of the agent")
             case {"id": None, "error": error}:
                 self.anonymous.append(message)
                 self.observe_error(error)
@@ -501,7 +501,7 @@ class Session:
                 self.answers[number] = message
                 self.observe_answer(number, message)
             case _:
-                self.fault("M8.messages", message, "a notification or a response")
+                self.fault("M1.messages", message, "a notification or a response")
 
     def observe_notification(self, number: int, method: str, params: Json, payload: bytes) -> None:
         match method:
@@ -533,17 +533,17 @@ class Session:
         asked = self.sent[number].get("params", {})
         names = {"id", "phase", "done", "total", "waiting_for", "retries"}
         if not names <= set(params) or params["phase"] not in PHASES.split():
-            self.fault("P6.shape", params, f"{', '.join(sorted(names))}")
+            self.fault("P8.shape", params, f"{', '.join(sorted(names))}")
         if "progress_ms" not in asked:
-            self.fault("P1.asked-for", params, "reports for requests with progress_ms only")
+            self.fault("P2.asked-for", params, "reports for requests with progress_ms only")
         before = self.reports[number]
         if before and before[-1]["done"] > params["done"]:
-            self.fault("P3.done", f"{before[-1]['done']}, then {params['done']}", "no step back")
+            self.fault("P4.done", f"{before[-1]['done']}, then {params['done']}", "no step back")
         before.append(params)
         elapsed = (time.monotonic() - self.times[number]) * 1000
         if len(before) > elapsed / asked.get("progress_ms", 1) + 2:
             self.fault(
-                "P1.not-too-often", f"{len(before)} in {elapsed:.0f} ms", "progress_ms apart"
+                "P2.not-too-often", f"{len(before)} in {elapsed:.0f} ms", "progress_ms apart"
             )
 
     def observe_answer(self, number: int, message: Json) -> None:
@@ -551,19 +551,19 @@ class Session:
             self.observe_error(message["error"])
             return
         if "result" not in message:
-            self.fault("M8.messages", message, "a result or an error")
+            self.fault("M1.messages", message, "a result or an error")
             return
         request = self.sent.get(number, {})
         length = message.get("result", {}).get("length")
         if request.get("method") == "backup.download" and length != self.ends.get(number):
             self.fault("S7.order", message, "stream.end before it, with the same length")
         if "progress_ms" in request.get("params", {}) and not self.reports[number]:
-            self.fault("P2.last-report", request, "a report before the response")
+            self.fault("P3.last-report", request, "a report before the response")
 
     def observe_error(self, error: Json) -> None:
         problems = error_problems(error, self.run.codes)
         if problems:
-            self.fault("C4+E2+E4.errors", f"{problems} in {error}", "an error as in section 12")
+            self.fault("C5+E3+E1.errors", f"{problems} in {error}", "an error as in section 12")
 
     # What goes
 
@@ -743,7 +743,7 @@ class Session:
         for thread in self.threads:
             thread.join(self.run.timeout)
         if any(secret in self.log for secret in self.run.secrets):
-            self.fault("K2.secrets", bytes(self.log), "no secret in the log")
+            self.fault("K3.secrets", bytes(self.log), "no secret in the log")
         for line in bytes(self.log).splitlines():
             if problem := log_problem(line):
                 self.fault("L1.lines", f"{problem}: {line!r}", "JSON with ts, level and msg")
@@ -1015,7 +1015,7 @@ def payload_like_messages(run: AgentRun) -> None:
         expect(session.download(backup_id) == data, "other bytes", "those that were stored")
 
 
-@agent_check("F6+O2+M7.stalled-download")
+@agent_check("F6+O2+M8.stalled-download")
 def stalled_download(run: AgentRun) -> None:
     """A download that gets no credit holds up nobody, and sends nothing."""
     with run.session() as session:
@@ -1101,7 +1101,7 @@ def end_of_input(run: AgentRun, wire: bytes, offsets: Sequence[int], upload: boo
     return set(ids.values())
 
 
-@agent_check("F7+X1.end-of-input-everywhere")
+@agent_check("F7+X2.end-of-input-everywhere")
 def end_of_input_everywhere(run: AgentRun) -> None:
     """The input may end behind every single byte: exit code 0 between frames, 76 inside."""
     wire = encode({"id": 1, "method": "initialize", "params": {"protocol": 1}})
@@ -1109,7 +1109,7 @@ def end_of_input_everywhere(run: AgentRun) -> None:
     end_of_input(run, wire, range(len(wire) + 1), upload=False)
 
 
-@agent_check("F7+X1+B1.end-of-input-in-upload")
+@agent_check("F7+X2+B1.end-of-input-in-upload")
 def end_of_input_in_upload(run: AgentRun) -> None:
     """The input may end anywhere in an upload: nothing but whole backups is listed."""
     # The id of the upload is 3, after initialize and target.open.
@@ -1124,7 +1124,7 @@ def end_of_input_in_upload(run: AgentRun) -> None:
         session.stored |= mine
 
 
-@agent_check("F8+X7.bad-messages")
+@agent_check("F8+X8.bad-messages")
 def bad_messages(run: AgentRun) -> None:
     """A good frame with a bad message is answered, and the session goes on."""
     with run.session() as session:
@@ -1145,7 +1145,7 @@ def bad_messages(run: AgentRun) -> None:
 # The checks of agents: messages, handshake, order
 
 
-@agent_check("M1.duplicate-id")
+@agent_check("M2.duplicate-id")
 def duplicate_id(run: AgentRun) -> None:
     """The id of a running request is refused, and that is fatal."""
     with run.session() as session:
@@ -1154,7 +1154,7 @@ def duplicate_id(run: AgentRun) -> None:
         session.fatal(encode(frame), "duplicate_id")
 
 
-@agent_check("M2.batch")
+@agent_check("M3.batch")
 def batch(run: AgentRun) -> None:
     """A JSON array is answered with invalid_request, and the session goes on."""
     with run.session(target=False) as session:
@@ -1163,7 +1163,7 @@ def batch(run: AgentRun) -> None:
         session.ping()
 
 
-@agent_check("M3+F8.ids")
+@agent_check("M4+F8.ids")
 def ids(run: AgentRun) -> None:
     """An id is an integer from 1 to 2^53-1; anything else is invalid_request."""
     with run.session(target=False) as session:
@@ -1176,7 +1176,7 @@ def ids(run: AgentRun) -> None:
         session.result(MAX_INTEGER)
 
 
-@agent_check("M4.unknown")
+@agent_check("M5.unknown")
 def unknown(run: AgentRun) -> None:
     """Unknown members and notifications are ignored; an unknown request is method_not_found."""
     with run.session() as session:
@@ -1192,7 +1192,7 @@ def unknown(run: AgentRun) -> None:
         session.call("backup.list", target="t1", x_new=None)
 
 
-@agent_check("M5.broken-notification")
+@agent_check("M7.broken-notification")
 def broken_notification(run: AgentRun) -> None:
     """A notification that cannot be understood is ignored; the next data shows the gap."""
     with run.session() as session:
@@ -1372,7 +1372,7 @@ def parallel_transfers(run: AgentRun) -> None:
 # The checks of agents: targets
 
 
-@agent_check("T2.names")
+@agent_check("T4.names")
 def target_names(run: AgentRun) -> None:
     """The name of a target has 1 to 200 bytes, and an unknown one is target_unknown."""
     with run.session() as session:
@@ -1405,7 +1405,7 @@ def target_replace(run: AgentRun) -> None:
         expect(backup_id in session.list_ids(), "nothing", "the backup in the target")
 
 
-@agent_check("T12+O1.update")
+@agent_check("T3+O1.update")
 def target_update(run: AgentRun) -> None:
     """target.update changes what it names or nothing, in its order, while an upload runs."""
     names = {"bandwidth_limit", "concurrency", "memory"}
@@ -1459,7 +1459,7 @@ def target_update(run: AgentRun) -> None:
         equal(update(), before | defaults, "limits of the other target")
 
 
-@agent_check("T4+V4.shape")
+@agent_check("T5+V4.shape")
 def validate(run: AgentRun) -> None:
     """target.validate has its members, passes here, and refuses an unknown level."""
     with run.session() as session:
@@ -1480,7 +1480,7 @@ def validate(run: AgentRun) -> None:
         session.fails("invalid_params", "target.validate", target="t1", level="x-deep")
 
 
-@agent_check("T6.shape")
+@agent_check("T8.shape")
 def cleanup(run: AgentRun) -> None:
     """target.cleanup finds nothing here, and touches no backup."""
     with run.session() as session:
@@ -1526,7 +1526,7 @@ def killed(run: AgentRun) -> None:
     expect(backup_id not in run.backups(), "a backup", "none")
 
 
-@agent_check("B2+N2.missing")
+@agent_check("B2+N4.missing")
 def missing(run: AgentRun) -> None:
     """A missing backup is not_found, also the second time it is deleted."""
     with run.session() as session:
@@ -1698,7 +1698,7 @@ def pages(run: AgentRun) -> None:
             session.fails("invalid_params", "backup.list", target="t1", **wrong)
 
 
-@agent_check("D2.offset")
+@agent_check("D1.offset")
 def offset(run: AgentRun) -> None:
     """A download may begin at an offset, also at the very end; its stream begins at 0."""
     with run.session() as session:
@@ -1851,7 +1851,7 @@ def error_in_upload(run: AgentRun) -> None:
 # The checks of agents: progress, deadlines, cancel
 
 
-@agent_check("P1+P2.upload-progress")
+@agent_check("P2+P3.upload-progress")
 def upload_progress(run: AgentRun) -> None:
     """An upload reports while it waits for its host, and once more before its response."""
     with run.session() as session:
@@ -1863,7 +1863,7 @@ def upload_progress(run: AgentRun) -> None:
         equal(last["done"], 500_000, "done of the last report")
 
 
-@agent_check("P1+P2.download-progress")
+@agent_check("P2+P3.download-progress")
 def download_progress(run: AgentRun) -> None:
     """A download reports while it waits for credit, and once more before its response."""
     with run.session() as session:
@@ -1878,7 +1878,7 @@ def download_progress(run: AgentRun) -> None:
         equal(session.reports[number][-1]["done"], 500_000, "done of the last report")
 
 
-@agent_check("P2+P5.any-request")
+@agent_check("P3+P1.any-request")
 def progress_ranges(run: AgentRun) -> None:
     """progress_ms is 100 to 60,000, and every request on a target takes it."""
     with run.session() as session:
@@ -1888,7 +1888,7 @@ def progress_ranges(run: AgentRun) -> None:
         session.result(number)
 
 
-@agent_check("P1.heartbeat", slow=True)
+@agent_check("P2.heartbeat", slow=True)
 def heartbeat(run: AgentRun) -> None:
     """A request in which nothing changes reports every ten seconds."""
     with run.session() as session:
@@ -1898,7 +1898,7 @@ def heartbeat(run: AgentRun) -> None:
         session.error(number, "cancelled")
 
 
-@agent_check("P4.deadline")
+@agent_check("P5.deadline")
 def deadline(run: AgentRun) -> None:
     """A request whose deadline passes ends in timeout, also in line; nothing is stored."""
     with run.session() as session:
@@ -1932,7 +1932,7 @@ def cancel_upload(run: AgentRun) -> None:
         session.upload(b"again", backup_id)
 
 
-@agent_check("C1+C3.cancel-download")
+@agent_check("C1+C4.cancel-download")
 def cancel_download(run: AgentRun) -> None:
     """A cancelled download is answered, whether it has credit or not."""
     with run.session() as session:
@@ -1965,7 +1965,7 @@ def cancel_after_the_end(run: AgentRun) -> None:
             session.error(number, "cancelled")
 
 
-@agent_check("C2.harmless-cancels")
+@agent_check("C3.harmless-cancels")
 def harmless_cancels(run: AgentRun) -> None:
     """Cancels of unknown ids and of ping are ignored, and repeated ones do nothing more."""
     with run.session() as session:
@@ -1979,7 +1979,7 @@ def harmless_cancels(run: AgentRun) -> None:
         session.ping()
 
 
-@agent_check("C5.reason")
+@agent_check("C2.reason")
 def long_reason(run: AgentRun) -> None:
     """A reason of more than 1,000 bytes is cut."""
     with run.session() as session:
@@ -2004,7 +2004,7 @@ def log_unread(run: AgentRun) -> None:
         session.ping()
 
 
-@agent_check("X6.drain")
+@agent_check("X1.drain")
 def shutdown_drain(run: AgentRun) -> None:
     """shutdown with drain lets requests end, refuses new ones, and is answered last."""
     with run.session() as session:
@@ -2020,7 +2020,7 @@ def shutdown_drain(run: AgentRun) -> None:
         session.exit_code(0)
 
 
-@agent_check("X6.abort")
+@agent_check("X1.abort")
 def shutdown_abort(run: AgentRun) -> None:
     """shutdown with abort, or a drain that takes too long, cancels what runs."""
     for params in ({"mode": "abort"}, {"mode": "drain", "timeout_ms": 200}):
@@ -2039,7 +2039,7 @@ def shutdown_abort(run: AgentRun) -> None:
         session.exit_code(0)
 
 
-@agent_check("X1+B1.end-in-transfers")
+@agent_check("X2+B1.end-in-transfers")
 def end_in_transfers(run: AgentRun) -> None:
     """The end of the input, SIGTERM and SIGINT end the agent with 0; nothing half is stored."""
     backup_id = run.new_id()
@@ -2055,7 +2055,7 @@ def end_in_transfers(run: AgentRun) -> None:
     expect(backup_id not in run.backups(), "a backup", "none")
 
 
-@agent_check("X1.signal-while-unread")
+@agent_check("X2.signal-while-unread")
 def signal_while_unread(run: AgentRun) -> None:
     """SIGTERM ends an agent whose answers nobody takes."""
     with run.session(read=False) as session:
@@ -2072,7 +2072,7 @@ def signal_while_unread(run: AgentRun) -> None:
         session.exit_code(0)
 
 
-@agent_check("X2.output-closed")
+@agent_check("X3.output-closed")
 def output_closed(run: AgentRun) -> None:
     """An agent whose host takes no more answers ends with exit code 74."""
     with run.session(read=False) as session:
@@ -2149,22 +2149,22 @@ for _name, _title in (
     ("F1.longest-line", "No line is longer than 65,536 bytes"),
     ("F3.payload", "Only stream.data has a payload"),
     ("F4.compact", "Lines are compact JSON without duplicate members"),
-    ("M8.messages", "Everything is a notification or a response"),
-    ("M1.known-ids", "Notifications name requests that there are"),
-    ("M2.no-requests", "The agent sends no requests"),
+    ("M1.messages", "Everything is a notification or a response"),
+    ("M2.known-ids", "Notifications name requests that there are"),
+    ("M3.no-requests", "The agent sends no requests"),
     ("O3.response-last", "The response is the last message about a request"),
     ("C1.one-response", "Each request has exactly one response"),
     ("S1.offset", "The data of downloads have no gaps"),
     ("S2.credit", "Downloads stay within their credit"),
     ("S5.begin", "stream.begin has its members"),
     ("S7.order", "A download is begin, data, end and response"),
-    ("P6.shape", "Reports have their members"),
-    ("P1.asked-for", "Reports come for requests with progress_ms only"),
-    ("P1.not-too-often", "Reports are progress_ms apart"),
-    ("P2.last-report", "A success has a report before it"),
-    ("P3.done", "Progress never goes back"),
-    ("C4+E2+E4.errors", "Errors have code, kind, retryable, and decent details (E2)"),
-    ("K2.secrets", "No secret is repeated, in no message and no line of the log"),
+    ("P8.shape", "Reports have their members"),
+    ("P2.asked-for", "Reports come for requests with progress_ms only"),
+    ("P2.not-too-often", "Reports are progress_ms apart"),
+    ("P3.last-report", "A success has a report before it"),
+    ("P4.done", "Progress never goes back"),
+    ("C5+E3+E1.errors", "Errors have code, kind, retryable, and decent details (E3)"),
+    ("K3.secrets", "No secret is repeated, in no message and no line of the log"),
     ("L1.lines", "The log is JSON, line by line"),
     ("L4.frames-only", "Standard output has frames only"),
 ):
@@ -2249,7 +2249,7 @@ class Play:
         method, params = message.get("method"), message.get("params", {})
         if not isinstance(method, str) or not isinstance(params, dict):
             self.fault(
-                "M8.messages", f"saw {brief(message)}, expected a method with its parameters"
+                "M1.messages", f"saw {brief(message)}, expected a method with its parameters"
             )
             sys.exit(76)
         shown = params if method != "target.open" else {}  # its config has secrets
@@ -2257,7 +2257,7 @@ class Play:
         if "id" in message:
             number = message["id"]
             if type(number) is not int or not 1 <= number <= MAX_INTEGER or number in self.ids:
-                self.fault("M1.ids", f"saw the id {number!r}, expected one that is new")
+                self.fault("M2.ids", f"saw the id {number!r}, expected one that is new")
             if (not self.methods) != (method == "initialize"):
                 self.fault("H4.first", f"saw {method}, expected initialize once, and first")
             self.ids.add(number)
@@ -2940,7 +2940,7 @@ class Running:
                 while not unlocked(report):
                     if time.monotonic() - begin > self.run.timeout:
                         fault = f"saw an agent that goes on after its host has ended: {outcome}"
-                        self.run.observed.fault("X3.agent-ends", fault)
+                        self.run.observed.fault("X4.agent-ends", fault)
                         break
                     time.sleep(0.02)
         outcome = Outcome(self.process.returncode, stdout, stderr, self.report)
@@ -2948,9 +2948,9 @@ class Running:
             if "fault" in entry:
                 self.run.observed.fault(entry["fault"], entry["text"])
             if "argv" in entry and self.run.secret in json.dumps(entry):
-                self.run.observed.fault("K1.secrets", "saw the secret in arguments or environment")
+                self.run.observed.fault("K2.secrets", "saw the secret in arguments or environment")
         if self.run.secret in outcome.stderr:
-            self.run.observed.fault("K2.secrets", "saw the secret on standard error")
+            self.run.observed.fault("K3.secrets", "saw the secret on standard error")
         return outcome
 
     def seen(self) -> list[Json]:
@@ -3049,7 +3049,7 @@ def host_download(run: HostRun) -> None:
         outcome.succeeded(pattern(scenario.size))
 
 
-@host_check("M4+V2+V4.newer-agent")
+@host_check("M5+V2+V4.newer-agent")
 def newer_agent(run: HostRun) -> None:
     """Unknown members, notifications with payload, capabilities and phases are ignored."""
     run.host("Newer", "list").succeeded("b1\nb2 ä\n".encode())
@@ -3057,7 +3057,7 @@ def newer_agent(run: HostRun) -> None:
     stored(run.host("Newer", "upload", "b1", data=pattern(300_000)), pattern(300_000))
 
 
-@host_check("E1.errors")
+@host_check("E2.errors")
 def host_errors(run: HostRun) -> None:
     """An error of the agent is exit code 1, with its code; also one that nobody knows yet."""
     run.host("Missing", "download", "b1").failed(1, "not_found")
@@ -3067,7 +3067,7 @@ def host_errors(run: HostRun) -> None:
     run.host("BadTarget", "validate").failed(1, "invalid_credentials")
 
 
-@host_check("T4+V4.warnings")
+@host_check("T5+V4.warnings")
 def host_warnings(run: HostRun) -> None:
     """A warning, which may have an error as well, or an unknown status is no failure."""
     run.host("OddTarget", "validate").succeeded()
@@ -3096,7 +3096,7 @@ def bad_verdict(run: HostRun) -> None:
     run.host("NotWhole", "download", "b1").failed(1, "integrity_mismatch")
 
 
-@host_check("D1+S7+S11.incomplete-download")
+@host_check("D2+S7+S11.incomplete-download")
 def incomplete_download(run: HostRun) -> None:
     """A download that is cut off, or has other lengths than announced, is no success."""
     for scenario in ("CutOff", "ShortStream", "WrongEnd"):
@@ -3140,7 +3140,7 @@ def no_hello(run: HostRun) -> None:
     run.host("Silent", "list").failed(2, *CODES_OF_HOSTS)
 
 
-@host_check("X5.agent-dies")
+@host_check("X6.agent-dies")
 def agent_dies(run: HostRun) -> None:
     """An agent that ends too early is agent_gone, wherever that happens."""
     run.host("DiesAfterHello", "list").failed(2, *CODES_OF_HOSTS)
@@ -3153,7 +3153,7 @@ def agent_dies(run: HostRun) -> None:
         run.host(scenario, "download", "b1").failed(2, "agent_gone")
 
 
-@host_check("F7+X5.agent-gives-up")
+@host_check("F7+X6.agent-gives-up")
 def agent_gives_up(run: HostRun) -> None:
     """An end inside a frame, and a response with "id":null, are agent_gone."""
     run.host("EndsInLine", "list").failed(2, "agent_gone")
@@ -3253,7 +3253,7 @@ def slow_agent(run: HostRun) -> None:
     expect(taken <= most, f"{taken} bytes taken with 1 MiB granted", f"at most {most}")
 
 
-@host_check("X3.stubborn-agent", slow=True)
+@host_check("X4.stubborn-agent", slow=True)
 def stubborn_agent(run: HostRun) -> None:
     """An agent that does not end is ended by force."""
     run.host("Stubborn", "list").succeeded("b1\nb2 ä\n".encode())
@@ -3263,16 +3263,16 @@ for _name, _title in (
     ("F1.longest-line", "No line is longer than 65,536 bytes"),
     ("F4.compact", "Lines are compact JSON without duplicate members"),
     ("F7.frames", "Standard input of the agent gets frames only"),
-    ("M8.messages", "Every message has a method and an object as parameters"),
-    ("M1.ids", "Ids are integers, and none is used twice"),
+    ("M1.messages", "Every message has a method and an object as parameters"),
+    ("M2.ids", "Ids are integers, and none is used twice"),
     ("H4.first", "initialize is the first request, and comes once"),
     ("F2.max-payload", "No payload is larger than max_payload"),
     ("S1.offset", "The data of uploads have no gaps"),
     ("S2.credit", "Uploads stay within their credit"),
     ("S6.length", "stream.end has the length of the stream"),
-    ("K1.secrets", "Secrets are not in arguments or environment of the agent"),
-    ("K2.secrets", "No secret is repeated on standard error"),
-    ("X3.agent-ends", "The agent has ended when its host has, or soon after"),
+    ("K2.secrets", "Secrets are not in arguments or environment of the agent"),
+    ("K3.secrets", "No secret is repeated on standard error"),
+    ("X4.agent-ends", "The agent has ended when its host has, or soon after"),
 ):
     observed_check(HOST_CHECKS, _name, _title)
 
@@ -3293,33 +3293,20 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "advice to hosts that feed an upload with a download, and memory of the S3 agent",
         "tests/it/e2e/streams.rs::downloads_that_wait_for_their_host_leave_room_for_others",
     ),
-    "T3": ("settings of one kind of storage", "config-errors"),
-    "T11": (
-        "settings of one kind of storage",
-        "config-errors",
-        "tests/it/connection/base_path.rs::endpoint_with_base_path_sends_requests_below_it",
-        "tests/it/connection/base_path.rs::endpoint_with_bucket_works_and_validate_says_how",
-        "tests/it/connection/base_path.rs::validate_suggests_the_reading_of_a_path_that_works",
-    ),
-    "T5": (
+    "T2": ("settings of one kind of storage", "config-errors"),
+    "T6": (
         "takes a storage that fails",
         "validate-bad",
         "validate-no-bucket",
         "storage-denies-deletion",
         "tests/it/diagnosis.rs::every_recorded_answer_is_found_by_the_check_that_is_about_it",
     ),
-    "T8": (
+    "T7": (
         "takes settings that fail, and are known to work otherwise",
         "validate-region",
         "storage-wrong-region",
     ),
     "T9": (
-        "what one kind of storage wants",
-        "validate-region",
-        "tests/it/connection/providers.rs::an_endpoint_and_keys_are_enough",
-        "tests/it/e2e/clock.rs::a_wrong_clock_is_told_and_worked_around",
-    ),
-    "T7": (
         "advice to agents, and how depends on the storage",
         "tests/it/e2e/leftovers.rs::what_a_killed_upload_left_is_taken_back_by_the_next_agent",
     ),
@@ -3331,7 +3318,7 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/cli/verify.rs::an_archive_that_was_altered_is_refused",
         "tests/home_assistant/unit/test_backup.py::test_a_backup_that_was_altered_is_refused",
     ),
-    "P7": (
+    "P6": (
         "takes a storage that goes away and comes back",
         "tests/it/connection/outage.rs::an_upload_goes_on_when_the_storage_comes_back",
         "tests/it/connection/outage.rs::a_download_goes_on_when_the_storage_comes_back",
@@ -3354,33 +3341,33 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/e2e/repair.rs::what_somebody_is_storing_is_left_alone",
     ),
     "N3": ("takes a storage that can be changed behind the agent's back", "list-skipped"),
-    "N4": (
+    "N2": (
         "takes a clock that can be moved",
         "tests/it/connection/stale.rs::an_old_listing_is_given_at_once_and_made_anew_meanwhile",
     ),
-    "P8": (
+    "P7": (
         "takes a storage that fails",
         "tests/it/connection/breaks.rs::a_download_goes_on_where_it_broke",
         "tests/it/connection/breaks.rs::a_storage_that_asks_to_slow_down_is_asked_again",
     ),
-    "E5": (
+    "E4": (
         "takes an agent with a fault in it, or a machine without memory",
         "tests/it/protocol/faults.rs::a_fault_ends_one_request_and_not_the_agent",
         "tests/it/protocol/faults.rs::what_an_upload_with_a_fault_has_stored_is_taken_back",
         "tests/it/protocol/limits.rs::memory_that_is_not_there_ends_one_request_and_not_the_agent",
     ),
-    "E3": ("advice to hosts: when to repeat is theirs to decide",),
-    "K3": ("advice to hosts: what else an agent may need of the environment is not known",),
-    "K4": (
+    "E5": ("advice to hosts: when to repeat is theirs to decide",),
+    "K4": ("advice to hosts: what else an agent may need of the environment is not known",),
+    "K1": (
         "takes a storage with secrets",
         "tests/it/connection/secrets.rs::a_secret_is_read_from_a_file_or_a_credential",
         "tests/it/protocol/bad_config.rs::bad_settings_name_the_field_and_the_remedy",
     ),
-    "X8": (
+    "X7": (
         "takes a system that gives little",
         "tests/it/protocol/limits.rs::a_start_with_too_few_descriptors_is_refused",
     ),
-    "X4": ("advice to hosts: a property of their processes, not of what they say",),
+    "X5": ("advice to hosts: a property of their processes, not of what they say",),
     "V3": ("a rule for those who extend the protocol; hello is looked at by H2.hello",),
     "V5": ("advice for the time when there is a second version",),
 }

@@ -116,9 +116,9 @@ const commands = {
 async function run(name, ...ids) {
   if (!Object.hasOwn(commands, name ?? '') || ids.length !== commands[name].length) throw fault('usage', 'see the top of this file', 64);
   const config = JSON.parse(readFileSync(process.env.BACKUP_AGENT_CONFIG)), [program, ...args] = JSON.parse(process.env.BACKUP_AGENT);
-  const isNeeded = variable => /^(PATH|TZ|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|CREDENTIALS_DIRECTORY)$/.test(variable); // K3
+  const isNeeded = variable => /^(PATH|TZ|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|CREDENTIALS_DIRECTORY)$/.test(variable); // K4
   const env = Object.fromEntries(Object.entries(process.env).filter(([variable]) => isNeeded(variable)));
-  agent = spawn(program, args, { env, detached: true }); // detached, so that Ctrl-C is for the host alone (X4)
+  agent = spawn(program, args, { env, detached: true }); // detached, so that Ctrl-C is for the host alone (X5)
   exited = new Promise(resolve => agent.on('exit', (code, signal) => resolve(signal ?? code)).on('error', ({ message }) => resolve(message)));
   for (const pipe of [agent.stdin, process.stdout]) pipe.on('error', () => {}); // they show at the next read, and in callbacks
   agent.stderr.on('data', bytes => { log = Buffer.concat([log, bytes]).subarray(-LOG_BYTES); });
@@ -143,7 +143,7 @@ if (agent) {
   if (lastId) send({ id: ++lastId, method: 'shutdown', params: { mode: 'abort' } });
   agent.stdin.end();
   (async function drain() { if (!(await incoming.next()).done) await drain(); })().catch(() => {});
-  setTimeout(() => agent.kill('SIGTERM'), failed?.exitCode === 2 && !agent.stdout.readableEnded ? 0 : 15_000); // F7, X3
+  setTimeout(() => agent.kill('SIGTERM'), failed?.exitCode === 2 && !agent.stdout.readableEnded ? 0 : 15_000); // F7, X4
   setTimeout(() => agent.kill('SIGKILL'), 20_000);
 }
 const ending = `end of the agent: ${await exited ?? 'not started'}`, lines = String(log).trimEnd().split('\n').slice(-50);

@@ -13,27 +13,27 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// A setting is wrong; a person must change it.
     Config,
-    /// The storage cannot be reached or its certificate is not accepted.
+    /// The server is unreachable, or its certificate is not trusted.
     Connect,
-    /// The storage does not accept who we are.
+    /// The server does not accept the credentials.
     Auth,
-    /// The storage knows us and refuses this action.
+    /// The credentials are valid, but do not allow this action.
     Permission,
-    /// What was asked for does not exist.
+    /// The requested object does not exist.
     NotFound,
     /// The state of the storage forbids the action.
     Conflict,
-    /// Bytes are missing or are not the bytes that were stored.
+    /// Bytes are missing, or differ from the stored ones.
     Integrity,
-    /// A passing fault.
+    /// A temporary failure.
     Transient,
-    /// A limit of the storage or of the agent is reached.
+    /// A limit of the server or of the agent is reached.
     Limit,
     /// The request was stopped on purpose.
     Cancelled,
     /// A message broke the rules of the protocol.
     Protocol,
-    /// A fault of the agent.
+    /// A bug in the agent.
     Internal,
 }
 
@@ -73,61 +73,61 @@ macro_rules! codes {
 }
 
 codes! {
-    /// A setting has a value that cannot work.
+    /// A setting has an invalid value.
     InvalidConfig "invalid_config" Config false;
     /// The endpoint is not the address of an S3 service.
     InvalidEndpoint "invalid_endpoint" Config false;
     /// The bucket name breaks the naming rules.
     InvalidBucketName "invalid_bucket_name" Config false;
-    /// No connection to the storage.
+    /// The server is unreachable.
     CannotConnect "cannot_connect" Connect true;
-    /// The certificate of the storage is not trusted.
+    /// The certificate of the server is not trusted.
     TlsUntrusted "tls_untrusted" Connect false;
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     TlsFailed "tls_failed" Connect false;
-    /// The access key, the signature or the token is refused.
+    /// The server refuses the access key, the signature or the token.
     InvalidCredentials "invalid_credentials" Auth false;
-    /// The credentials were valid once.
+    /// The credentials have expired.
     CredentialsExpired "credentials_expired" Auth false;
-    /// The clocks of this machine and of the storage disagree too much.
+    /// The clocks of this machine and of the server differ too much.
     ClockSkew "clock_skew" Auth false;
-    /// The credentials lack a right.
+    /// The credentials lack a permission.
     AccessDenied "access_denied" Permission false;
-    /// Object lock or a retention rule protects the object.
+    /// Object Lock or a retention rule protects the object.
     ObjectLocked "object_locked" Permission false;
     /// The bucket does not exist.
     BucketNotFound "bucket_not_found" NotFound false;
-    /// The bucket lives in another region.
+    /// The bucket is in another region.
     WrongRegion "wrong_region" Config false;
-    /// The storage wants the bucket in the path, or in the host name.
+    /// The server needs the other addressing style.
     WrongAddressingStyle "wrong_addressing_style" Config false;
-    /// The storage lacks something the request needs.
+    /// The server lacks a feature that the request needs.
     UnsupportedFeature "unsupported_feature" Config false;
     /// The backup or the object does not exist.
     NotFound "not_found" NotFound false;
-    /// A backup with this id exists.
+    /// A backup with this ID exists already.
     AlreadyExists "already_exists" Conflict false;
     /// The object was replaced while it was being read.
     Modified "modified" Conflict false;
-    /// The object lies in an archive tier and cannot be read at once.
+    /// The object has to be restored from its storage class before it can be read.
     ColdStorage "cold_storage" Conflict false;
-    /// A metadata document cannot be read as one.
+    /// A metadata object cannot be read as one.
     CorruptMetadata "corrupt_metadata" Integrity false;
     /// More or fewer bytes than announced.
     LengthMismatch "length_mismatch" Integrity false;
-    /// Bytes differ from those that were stored or sent.
+    /// Bytes differ from the stored or sent ones.
     IntegrityMismatch "integrity_mismatch" Integrity false;
-    /// A size beyond what the storage or the settings allow.
+    /// A size exceeds a limit of the server or of the settings.
     TooLarge "too_large" Limit false;
     /// The storage is full or the quota is used up.
     QuotaExceeded "quota_exceeded" Limit false;
-    /// The agent runs as many requests as it takes.
+    /// The agent already runs as many requests as it can.
     Busy "busy" Limit true;
-    /// The storage asks to slow down.
+    /// The server asks to slow down.
     Throttled "throttled" Transient true;
-    /// The storage failed.
+    /// The server failed.
     RemoteError "remote_error" Transient true;
-    /// The connection broke.
+    /// The connection was lost.
     NetworkLost "network_lost" Transient true;
     /// Nothing moved for too long, or the deadline passed.
     Timeout "timeout" Transient true;
@@ -135,13 +135,13 @@ codes! {
     Stalled "stalled" Transient true;
     /// The host cancelled the request.
     Cancelled "cancelled" Cancelled false;
-    /// The agent is ending.
+    /// The agent is shutting down.
     ShuttingDown "shutting_down" Cancelled true;
-    /// A local file or folder cannot be read or written.
+    /// A local file or directory cannot be read or written.
     LocalIo "local_io" Config false;
-    /// The command that makes the backup failed.
+    /// The command that produces the backup failed.
     SourceFailed "source_failed" Config false;
-    /// The input is not a frame.
+    /// The input is not a valid frame.
     ParseError "parse_error" Protocol false;
     /// The frame is not a valid request.
     InvalidRequest "invalid_request" Protocol false;
@@ -149,19 +149,19 @@ codes! {
     MethodNotFound "method_not_found" Protocol false;
     /// A parameter is missing or has a wrong type or value.
     InvalidParams "invalid_params" Protocol false;
-    /// The request id is in use.
+    /// The request ID is in use.
     DuplicateId "duplicate_id" Protocol false;
     /// The request came before `initialize`.
     NotInitialized "not_initialized" Protocol false;
-    /// The protocol version is not spoken here.
+    /// The agent does not speak this protocol version.
     UnsupportedProtocol "unsupported_protocol" Protocol false;
-    /// The target was not opened.
+    /// The target is not open.
     TargetUnknown "target_unknown" Protocol false;
-    /// Stream data came at a wrong offset or after its end.
+    /// Stream data arrived at a wrong offset or after its end.
     StreamViolation "stream_violation" Protocol false;
-    /// Stream data came without credit.
+    /// Stream data arrived without credit.
     FlowViolation "flow_violation" Protocol false;
-    /// A fault of the agent.
+    /// A bug in the agent.
     Internal "internal" Internal false;
 }
 

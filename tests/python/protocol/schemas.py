@@ -25,7 +25,7 @@ ENVELOPES: Json = {
     schema["title"]: schema for side in SIDES.values() for schema in DEFINITIONS[side]["anyOf"]
 }
 
-# Up to here integers are exact everywhere (M3).
+# Up to here integers are exact everywhere (M4).
 MAX_EXACT = (1 << 53) - 1
 
 # An agent answers so when a request itself is wrong.

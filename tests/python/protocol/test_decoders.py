@@ -158,7 +158,7 @@ def depth(value: Any) -> int:
 
 
 def is_debatable(data: bytes) -> bool:
-    """Whether some line is JSON that senders must not send (F4, M3, and the limits of nesting), and
+    """Whether some line is JSON that senders must not send (F4, M4, and the limits of nesting), and
     that receivers may take or refuse, as it suits the JSON library that they have."""
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The rules of the two documents: each sentence that demands something has a name, and a proof."""
+"""The rules of the documents: each sentence that demands something has a name, and a proof."""
 
 import json
 import re
@@ -8,10 +8,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 PROTOCOL = (ROOT / "protocol/PROTOCOL.md").read_text("utf-8")
+S3 = (ROOT / "protocol/S3.md").read_text("utf-8")
 STORAGE = (ROOT / "protocol/STORAGE.md").read_text("utf-8")
+DESIGN = (ROOT / "protocol/STORAGE-DESIGN.md").read_text("utf-8")
 KIT = ROOT / "protocol/conformance/conform.py"
 COVERAGE = ROOT / "protocol/conformance/COVERAGE.md"
 
+DOCUMENTS = (PROTOCOL, S3, STORAGE, DESIGN)
 RULE = re.compile(r"\*\*([A-Z]\d+)\*\* ")
 DEMAND = re.compile(r"\b(MUST|SHOULD|MAY)\b")
 PROOF = re.compile(r"`([a-z0-9_/]+\.(?:rs|py)::\w+|[a-z-]+)`")
@@ -32,8 +35,8 @@ def demands_without_name(document: str) -> list[str]:
 
 
 def proofs_of_storage() -> dict[str, str]:
-    """What the table at the end of the document says of each rule."""
-    table = STORAGE.partition("## What proves this\n")[2]
+    """The table of tests for the rules of S3.md, STORAGE.md and STORAGE-DESIGN.md."""
+    table = DESIGN.partition("## Tests of the rules\n")[2]
     return dict(re.findall(r"^\| ([A-Z]\d+) \| (.*) \|$", table, re.M))
 
 
@@ -54,10 +57,11 @@ def exists(proof: str) -> bool:
 
 
 def test_whatever_is_demanded_has_a_name() -> None:
-    # The first section says what the words mean.
-    before, _, rest = PROTOCOL.partition("## 1. Words\n")
-    assert demands_without_name(before + rest.partition("## 2. ")[2]) == []
-    assert demands_without_name(STORAGE.partition("## Keys\n")[2]) == []
+    # The beginning of each document explains the words themselves.
+    before, _, rest = PROTOCOL.partition("## Terms\n")
+    assert demands_without_name(before + rest.partition("## A complete session\n")[2]) == []
+    for document in (S3, STORAGE, DESIGN):
+        assert demands_without_name(document.partition("\n## ")[2]) == []
 
 
 def test_a_demand_without_name_is_found() -> None:
@@ -67,16 +71,33 @@ def test_a_demand_without_name_is_found() -> None:
 
 
 def test_names_are_used_once() -> None:
-    both = names(PROTOCOL) + names(STORAGE)
-    assert len(both) > 100
-    assert [name for name in both if both.count(name) > 1] == []
-    # None stands in the middle of a paragraph, where nobody would look for it.
-    assert len(RULE.findall(PROTOCOL)) == len(names(PROTOCOL))
+    found = [name for document in DOCUMENTS for name in names(document)]
+    assert len(found) > 130
+    assert [name for name in found if found.count(name) > 1] == []
+    # None is in the middle of a paragraph, where readers would miss it.
+    for document in DOCUMENTS:
+        assert len(RULE.findall(document)) == len(names(document))
+
+
+def test_rules_are_numbered_in_order() -> None:
+    numbers = dict[str, list[int]]()
+    for document in DOCUMENTS:
+        for name in names(document):
+            numbers.setdefault(name[0], []).append(int(name[1:]))
+    assert {k: v for k, v in numbers.items() if v != list(range(1, len(v) + 1))} == {}
+
+
+def test_rules_that_are_referred_to_exist() -> None:
+    known = {name for document in DOCUMENTS for name in names(document)}
+    for document in DOCUMENTS:
+        text = re.sub(r"^```.*?^```$", "", document, flags=re.M | re.S)
+        referred = re.findall(r"(?<=[(, ])([A-Z]\d{1,2})(?=[),.;:]| of | and )", text)
+        assert set(referred) - known <= {"S3"}
 
 
 def test_each_rule_of_the_storage_has_a_proof_or_a_reason() -> None:
     table = proofs_of_storage()
-    assert list(table) == names(STORAGE)
+    assert list(table) == names(STORAGE) + names(DESIGN) + names(S3)
     for rule, text in table.items():
         assert PROOF.search(text) or re.match("no test( of its own)?: .{9}", text), rule
 
@@ -130,7 +151,7 @@ def test_the_example_of_the_storage_is_right(tmp_path: Path) -> None:
     (tmp_path / "example.metadata.json").write_text(document, "utf-8")
     archive = bytearray((bytes(range(251)) * (ours["size"] // 251 + 1))[: ours["size"]])
     (tmp_path / "example.tar").write_bytes(archive)
-    assert check_by_hand(tmp_path / "example") == "size True\nparts True\nwhole True\n"
+    assert check_by_hand(tmp_path / "example") == "size True\nparts True\nok True\n"
     archive[20_000_000] ^= 1
     (tmp_path / "example.tar").write_bytes(archive)
     assert check_by_hand(tmp_path / "example").startswith("size True\nparts False\n")

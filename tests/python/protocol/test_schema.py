@@ -11,6 +11,7 @@ from typing import IO
 import host
 import player
 import pytest
+import render
 import schemas
 from agent.client import _SECRETS
 from conftest import Folder
@@ -20,7 +21,7 @@ from schemas import Json, Session, problem
 
 TRANSCRIPTS = player.load_all()
 PROTOCOL = Path(__file__).parents[3] / "protocol"
-DOCUMENT = (PROTOCOL / "PROTOCOL.md").read_text("utf-8")
+DOCUMENT = "".join((PROTOCOL / name).read_text("utf-8") for name in ("PROTOCOL.md", "S3.md"))
 
 # Requests, by transcript and id, that are wrong in a way that no schema can see: because of another
 # message, of what is stored, or of two members together.
@@ -63,24 +64,28 @@ def test_it_takes_what_the_document_shows() -> None:
     counts = collections.Counter[str]()
     session = Session()
     for kind, block in blocks:
-        for line in block.splitlines():
-            direction = "log" if kind == "json" else line[0]
+        if kind == "json":
+            # A line of the log, and a `config`.
+            value = json.loads(block)
+            log = "ts" in value
+            found = problem("logLine" if log else "S3Config", value)
+            assert not found, f"{block}: {found}"
+            counts["log" if log else "config"] += 1
+            continue
+        for direction, text in render.messages(block):
             try:
-                message = json.loads(line.removeprefix(f"{direction} "))
+                message = json.loads(text)
             except ValueError:
                 continue  # a payload, or not a frame
-            if direction == "log":
-                found = problem("logLine", message)
-            else:
-                found = session.problem(direction, message)
+            found = session.problem(direction, message)
             if not found:
                 counts[direction] += 1
             else:
-                assert direction == ">", f"{line}: {found}"
-                assert "backup.copy" in line or '"s3.example.org"' in line, f"{line}: {found}"
+                assert direction == ">", f"{text}: {found}"
+                assert "backup.copy" in text or '"s3.example.org"' in text, f"{text}: {found}"
     assert counts["<"] > 25, counts
     assert counts[">"] > 25, counts
-    assert counts["log"] == 1, counts
+    assert (counts["log"], counts["config"]) == (1, 1), counts
 
 
 # Tables of the document that do not stand under the name of a method, and their types.
@@ -88,8 +93,8 @@ TABLES = {
     "member of `limits`": "AgentLimits",
     "member of `error`": "ErrorObject",
     "member of `data`": "ErrorData",
-    "### `config` of the type `s3`": "TargetSettings",
-    "### A backup, as results show it": "Backup",
+    "### `config` of the type `s3`": "S3Config",
+    "### The backup object": "Backup",
 }
 
 
@@ -132,10 +137,10 @@ def described(heading: str, title: str) -> dict[str, bool] | None:
 
 def test_it_knows_the_codes_and_kinds_that_are_published() -> None:
     published = json.loads((PROTOCOL / "errors.json").read_text("utf-8"))
-    *codes, _ = schemas.DEFINITIONS["Code"]["anyOf"]
+    *codes, _ = schemas.DEFINITIONS["ErrorCode"]["anyOf"]
     meanings = [(code["const"], code["description"]) for code in codes]
     assert meanings == [(entry["code"], entry["meaning"]) for entry in published]
-    kinds = {kind["const"] for kind in schemas.DEFINITIONS["Kind"]["oneOf"]}
+    kinds = {kind["const"] for kind in schemas.DEFINITIONS["ErrorKind"]["oneOf"]}
     assert kinds == {entry["kind"] for entry in published}
 
 
@@ -253,5 +258,5 @@ def test_exactly_the_secrets_are_never_shown() -> None:
 
     look(schemas.SCHEMA)
     assert secrets == set(_SECRETS)
-    types = schemas.DEFINITIONS["TargetSettings"]["properties"]
-    assert secrets == {name for name, inner in types.items() if "SecretSource" in str(inner)}
+    types = schemas.DEFINITIONS["S3Config"]["properties"]
+    assert secrets == {name for name, inner in types.items() if "#/$defs/Secret" in str(inner)}

@@ -1,5 +1,6 @@
-"""The transcripts themselves: their form, and that PROTOCOL.md shows what they say."""
+"""The transcripts themselves: their form, and that the documents show their lines."""
 
+import json
 import re
 from pathlib import Path
 
@@ -32,9 +33,22 @@ METHODS = {
 }
 
 
-def test_the_document_shows_what_the_transcripts_say() -> None:
-    _, problems = render.check(render.DOCUMENT.read_text("utf-8"))
+@pytest.mark.parametrize("document", render.DOCUMENTS, ids=lambda path: path.name)
+def test_the_documents_show_what_the_transcripts_say(document: Path) -> None:
+    text = document.read_text("utf-8")
+    _, problems = render.check(text)
     assert problems == []
+    blocks = re.findall(r"^```bap [^\n]*\n(.*?)^```$", text, re.M | re.S)
+    assert max(len(line) for block in blocks for line in block.splitlines()) < render.WIDTH + 100
+
+
+def test_long_messages_are_spread_over_lines() -> None:
+    content = render.render("session.ndjson:9-15")
+    assert "\n    \"jsonrpc\": \"2.0\",\n" in content
+    shown = list(render.messages(content))
+    assert [direction for direction, _ in shown] == [*"><>>>>><<"]
+    assert json.loads(shown[0][1])["method"] == "backup.upload"
+    assert shown[3] == (">", "<524288 bytes>")
 
 
 def test_a_block_that_differs_is_found_and_mended() -> None:
@@ -44,7 +58,7 @@ def test_a_block_that_differs_is_found_and_mended() -> None:
     bad = good.replace('"id":1', '"id":2')
     mended, problems = render.check(bad)
     assert mended == good
-    assert problems == [f"line 3: bap {reference}: the transcript says something else"]
+    assert problems == [f"line 3: bap {reference}: differs from the transcript"]
 
 
 @pytest.mark.parametrize(
