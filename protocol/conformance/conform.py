@@ -1549,7 +1549,9 @@ def sizes(run: AgentRun) -> None:
         for size, step, window in ((1, 1, 1), (251, 10, 1), (600_000, 524_288, 262_144)):
             backup_id = run.new_id()
             backup = session.upload(pattern(size), backup_id, step=step, size=size)
-            expect({"name", "size", "has_checksums", "metadata"} <= set(backup), backup, "its members")
+            expect(
+                {"name", "size", "has_checksums", "metadata"} <= set(backup), backup, "its members"
+            )
             equal((backup["id"], backup["stored_size"]), (backup_id, size))
             content = session.download(backup_id, window)
             expect(content == pattern(size), f"{len(content)} other bytes", f"{size} bytes stored")
@@ -2325,7 +2327,9 @@ class Play:
     on_target_close = on_target_open
 
     def on_target_validate(self, request: Json) -> None:
-        checks = [{"name": "list", "status": "passed", "ms": 1, "message": "m", "details": {"x": 1}}]
+        checks = [
+            {"name": "list", "status": "passed", "ms": 1, "message": "m", "details": {"x": 1}}
+        ]
         self.answer(request, {"ok": True, "checks": checks, "details": {}})
 
     def on_backup_list(self, request: Json) -> None:
@@ -2586,7 +2590,9 @@ class BadTarget(Play):
             {"name": "write", "status": "passed", "ms": 1},
         ]
         suggestion = {"region": "r", "x-new": [1]}
-        self.answer(request, {"ok": False, "checks": checks, "details": {}, "suggestion": suggestion})
+        self.answer(
+            request, {"ok": False, "checks": checks, "details": {}, "suggestion": suggestion}
+        )
 
 
 class OddTarget(Play):
@@ -2600,7 +2606,9 @@ class OddTarget(Play):
             {"name": "x-new", "status": "x-odd", "ms": 1, "error": error},
         ]
         suggestion = {"endpoint": "memory:"}
-        self.answer(request, {"ok": True, "checks": checks, "details": {}, "suggestion": suggestion})
+        self.answer(
+            request, {"ok": True, "checks": checks, "details": {}, "suggestion": suggestion}
+        )
 
 
 class BadConfig(Play):

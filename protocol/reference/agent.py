@@ -74,7 +74,9 @@ Frame = tuple[Json, bytes | memoryview | None]
 class RequestError(Exception):
     """Ends a request with an error."""
 
-    def __init__(self, code: str, message: str, field: str | None = None, /, **details: Any) -> None:
+    def __init__(
+        self, code: str, message: str, field: str | None = None, /, **details: Any
+    ) -> None:
         super().__init__(message)
         self.data: Json = {
             "code": code,

@@ -44,7 +44,7 @@ def test_the_documents_show_what_the_transcripts_say(document: Path) -> None:
 
 def test_long_messages_are_spread_over_lines() -> None:
     content = render.render("session.ndjson:9-15")
-    assert "\n    \"jsonrpc\": \"2.0\",\n" in content
+    assert '\n    "jsonrpc": "2.0",\n' in content
     shown = list(render.messages(content))
     assert [direction for direction, _ in shown] == [*"><>>>>><<"]
     assert json.loads(shown[0][1])["method"] == "backup.upload"
