@@ -1,20 +1,19 @@
 #!/usr/bin/env python3
-"""Tells whether a program keeps the rules of the Backup Agent Protocol, version 1.
+"""Tests whether a program follows the Backup Agent Protocol, version 1.
 
-    conform.py agent [--config FILE] -- COMMAND...    checks an agent, which COMMAND starts
-    conform.py host -- COMMAND...                     checks a host, with scripted agents
-    conform.py coverage [--markdown]                  which rule is proved by which checks
+    conform.py agent [--config FILE] -- COMMAND...    tests the agent that COMMAND starts
+    conform.py host -- COMMAND...                     tests a host with scripted agents
+    conform.py coverage [--markdown]                  lists the checks of each rule
 
-Needs nothing but Python 3.11 or newer. README.md beside this file says what is expected of the
-programs. The name of a check begins with the rules of PROTOCOL.md that it proves, several of them
-joined by `+`.
+Needs only Python 3.11 or newer. README.md in this directory describes the requirements for the
+programs. The name of a check begins with the rules of PROTOCOL.md that it tests, joined by `+`:
+`F1+F7.line-65537`.
 
-The parts of this file: frames and what holds for all of them; the checks and how they are run;
-a session with an agent under test; the checks of agents; the scripted agent; the checks of hosts;
-the rules and the command line.
+Parts of this file: frames; checks and how they run; a session with an agent under test; the checks
+of agents; the scripted agent; the checks of hosts; the rules and the command line.
 """
 
-# What is waited for is a lambda, which is called before the loop around it goes on:
+# Lambdas in loops are called before the loop continues:
 # ruff: noqa: B023, E731
 
 import argparse
@@ -42,14 +41,14 @@ from typing import IO, Any, NoReturn
 MIB = 1 << 20
 MAX_LINE = 65_536  # bytes of a line with its line feed
 MAX_PAYLOAD = MIB
-# What the kit keeps of a program that never stops talking.
+# Limits for programs that never stop sending.
 MAX_MESSAGES = 100_000  # of one session
 MAX_OUTPUT = 64 * MIB  # of a host, of a log, and of data beyond their credit
 PATIENCE = 20  # seconds for the first handshake; H2 and H3 say 1 s and 10 s
 GIVE_UP = 4  # handshakes in a row that may fail
 LIFETIME = 900  # seconds of a scripted agent
 MAX_CONFIG = MIB
-# What a message of an unexpected shape ends in.
+# The exceptions that a message of an unexpected form causes.
 ODD_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
 MAX_INTEGER = (1 << 53) - 1
 CODES_OF_HOSTS = ("agent_gone", "agent_protocol", "agent_start_failed")
@@ -69,19 +68,19 @@ Json = dict[str, Any]
 Frame = tuple[Json, bytes]
 
 
-# Frames, and what holds for all of them
+# Frames
 
 
-class Failed(Exception):  # noqa: N818 - it is a verdict
-    """A check has found something wrong: what was seen, and what was expected."""
+class Failed(Exception):  # noqa: N818 - it is a result
+    """A check found an error. The text says what it saw and what it expected."""
 
 
-class Skipped(Exception):  # noqa: N818 - it is a verdict
-    """A check cannot be made here."""
+class Skipped(Exception):  # noqa: N818 - it is a result
+    """The check does not apply to this program or machine."""
 
 
-class Unusable(Exception):  # noqa: N818 - it is a verdict
-    """The program under test does not work at all, so that further checks say nothing."""
+class Unusable(Exception):  # noqa: N818 - it is a result
+    """The program under test does not work at all, so further checks are pointless."""
 
 
 def expect(right: bool, saw: object, expected: object) -> None:
@@ -100,7 +99,7 @@ def brief(value: object) -> str:
 
 
 def pattern(size: int, offset: int = 0) -> bytes:
-    """Bytes of which the one at `n` is n mod 251."""
+    """Test data: byte n is n mod 251."""
     start = offset % 251
     return (bytes(range(251)) * (size // 251 + 2))[start : start + size]
 
@@ -117,7 +116,7 @@ def notice(method: str, payload: bytes = b"", /, **params: object) -> bytes:
 
 
 class Observed:
-    """What was seen in all the sessions of a run that no single check looks for."""
+    """Violations seen in all sessions of a run, independent of the check that ran."""
 
     def __init__(self) -> None:
         self.faults: dict[str, str] = {}
@@ -134,10 +133,10 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> Json:
 
 
 def give_default_signals() -> None:
-    """Lets programs under test begin with the default signals.
+    """Starts programs under test with the default signals.
 
     A background job of a shell without job control ignores SIGINT, `nohup` ignores SIGHUP, and
-    programs inherit that. A handler that does nothing is not inherited.
+    child processes inherit that. A handler that does nothing is not inherited.
     """
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -146,7 +145,7 @@ def give_default_signals() -> None:
 
 
 def read_frame(stream: IO[bytes], note: Callable[[str, str], None]) -> Frame | None:
-    """The next frame, or None at the end. What is no frame is Failed."""
+    """Returns the next frame, or None at the end. Raises Failed for invalid frames."""
     while not (line := stream.readline(MAX_LINE + 1)).strip(b"\r\n"):
         if not line:
             return None
@@ -181,16 +180,16 @@ def read_frame(stream: IO[bytes], note: Callable[[str, str], None]) -> Frame | N
     return message, payload
 
 
-# Checks, and how they are run
+# Checks, and how they run
 
 
 class Check:
     def __init__(self, name: str, act: "Act", **options: bool) -> None:
         self.name, self.act = name, act
         self.title = " ".join((act.__doc__ or "").split()).rstrip(".")
-        self.slow = options.get("slow", False)  # takes more than seconds
-        self.alone = options.get("alone", False)  # cannot share the target with others
-        self.last = options.get("last", False)  # looks at what all the others have seen
+        self.slow = options.get("slow", False)  # takes longer than seconds
+        self.alone = options.get("alone", False)  # needs the target for itself
+        self.last = options.get("last", False)  # evaluates all sessions
 
 
 AGENT_CHECKS: list[Check] = []
@@ -215,11 +214,11 @@ def host_check(name: str, **options: bool) -> Callable[[Act], Act]:
 
 
 def observed_check(checks: list[Check], name: str, title: str) -> None:
-    """A check of what all sessions have shown."""
+    """Adds a check that evaluates all sessions of the run."""
 
     def act(run: "AgentRun | HostRun") -> None:
         if not run.observed.sessions:
-            raise Skipped("nothing was observed")
+            raise Skipped("no session ran")
         if fault := run.observed.faults.get(name):
             raise Failed(fault)
 
@@ -264,7 +263,7 @@ def verdict(check: Check, run: object) -> Verdict:
 
 
 def perform(checks: list[Check], run: "AgentRun | HostRun", options: argparse.Namespace) -> int:
-    """Runs the checks and prints their verdicts in their order. Returns the exit code."""
+    """Runs the checks and prints the results in order. Returns the exit code."""
     together = [check for check in checks if not check.alone and not check.last]
     verdicts: dict[str, Verdict] = {}
     if not options.json:
@@ -283,7 +282,7 @@ def perform(checks: list[Check], run: "AgentRun | HostRun", options: argparse.Na
                     print(done.tap(number), flush=True)
         except Unusable as reason:
             pool.shutdown(cancel_futures=True)
-            # In TAP these two words end a run.
+            # These two words end a run in TAP.
             print(f"Bail out! {reason}", file=sys.stderr if options.json else sys.stdout)
             return 1
     if options.json:
@@ -295,7 +294,7 @@ def perform(checks: list[Check], run: "AgentRun | HostRun", options: argparse.Na
 
 
 class AgentRun:
-    """What the checks of an agent share."""
+    """State shared by the checks of an agent."""
 
     def __init__(self, command: Sequence[str], config: Json, options: argparse.Namespace) -> None:
         self.command, self.timeout, self.jobs = command, options.timeout, options.jobs
@@ -310,7 +309,7 @@ class AgentRun:
         given = {
             str(v) for k, v in config.items() if isinstance(v, str) and any(n in k for n in names)
         }
-        # An agent ignores members that it does not know, so each can be given something to leak.
+        # Agents ignore unknown members, so every agent can be given a secret to leak.
         self.config = config if given else config | {"x_secret": f"canary-{uuid.uuid4().hex}"}
         self.secrets = [s.encode() for s in given or {self.config["x_secret"]}]
         path = Path(__file__).resolve().parent.parent / "errors.json"
@@ -321,7 +320,7 @@ class AgentRun:
         return f"{self.mark}-{next(self.numbers)}"
 
     def try_out(self) -> None:
-        """One handshake before all checks. If it fails, every check would."""
+        """Makes one handshake before all checks, because without it every check would fail."""
         try:
             session = Session(self)
         except OSError as error:
@@ -333,7 +332,7 @@ class AgentRun:
             raise Unusable(self.unusable)
 
     def handshake_failed(self, reason: Failed) -> None:
-        """Ends the run if no handshake has worked for a while."""
+        """Ends the run after several failed handshakes."""
         self.failed_handshakes += 1
         if self.failed_handshakes == GIVE_UP:
             self.unusable = f"the last {GIVE_UP} handshakes failed: {self.without_secrets(reason)}"
@@ -348,7 +347,7 @@ class AgentRun:
 
     @contextlib.contextmanager
     def session(self, **options: Any) -> Iterator["Session"]:
-        """A session that has to end well: exit code 0 at the end of the input."""
+        """Runs a session that has to end with exit code 0 at the end of the input."""
         if self.unusable:
             raise Unusable(self.unusable)
         session = Session(self, **options)
@@ -366,7 +365,7 @@ class AgentRun:
             session.kill()
 
     def backups(self) -> list[str]:
-        """The ids of this run that a new session finds."""
+        """Returns the backup IDs of this run that a new session lists."""
         with self.session() as session:
             return session.list_ids()
 
@@ -377,7 +376,7 @@ class AgentRun:
 
 
 class Session:
-    """One process of the agent under test, and everything that it has said."""
+    """One process of the agent under test, and all its messages."""
 
     def __init__(
         self,
@@ -399,7 +398,7 @@ class Session:
         self.frames: list[Json] = []
         self.hello: Json = {}
         self.answers: dict[int, Json] = {}
-        self.anonymous: list[Json] = []  # answers with the id null
+        self.anonymous: list[Json] = []  # responses with the ID null
         self.credits: dict[int, int] = collections.defaultdict(int)  # of uploads
         self.granted: dict[int, int] = {}  # to downloads
         self.begins: dict[int, Json] = {}
@@ -424,7 +423,7 @@ class Session:
         run.sessions.add(self)
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
-        # A write to an agent that does not read would wait for ever.
+        # A write to an agent that does not read would block forever.
         self.watchdog = threading.Timer(4 * run.timeout, self.kill_group)
         self.watchdog.daemon = True
         self.watchdog.start()
@@ -439,7 +438,7 @@ class Session:
         self.threads.append(thread)
         thread.start()
 
-    # What comes
+    # Input
 
     def read_stderr(self, stderr: IO[bytes]) -> None:
         while chunk := stderr.read(65_536):
@@ -458,7 +457,7 @@ class Session:
             self.broken = str(reason)
             self.run.observed.fault("L4.frames-only", self.broken)
         except ODD_SHAPE as error:
-            self.broken = f"saw a message of an odd shape: {brief(error)}: {brief(frame)}"
+            self.broken = f"saw a message of an unexpected form: {brief(error)}: {brief(frame)}"
             self.run.observed.fault("M1.messages", self.broken)
         with self.changed:
             self.over = True
@@ -468,7 +467,7 @@ class Session:
         self.run.observed.fault(name, f"saw {brief(saw)}, expected {brief(expected)}")
 
     def observe(self, message: Json, payload: bytes) -> None:
-        """Takes note of a message, and of the rules that it breaks."""
+        """Records a message, and the rules that it violates."""
         if any(secret in compact(message) for secret in self.run.secrets):
             self.fault("K3.secrets", message, "no secret in it")
         if not self.frames and message.get("method") == "hello":
@@ -477,7 +476,7 @@ class Session:
         if len(self.frames) > MAX_MESSAGES:
             raise Failed(f"saw more than {MAX_MESSAGES} messages in one session")
         if payload and message.get("method") != "stream.data":
-            self.fault("F3.payload", message, "a payload behind stream.data only")
+            self.fault("F3.payload", message, "a payload after stream.data only")
         match message:
             case {"method": str(method), "params": {"id": int(number)} as params}:
                 if number not in self.sent:
@@ -514,7 +513,9 @@ class Session:
             case "stream.data":
                 data = self.data[number]
                 if number not in self.begins or number in self.ends:
-                    self.fault("S7.order", "data", "begin before it, and the end after it")
+                    self.fault(
+                        "S7.order", "data", "stream.begin before it, and stream.end after it"
+                    )
                 if params["offset"] != len(data):
                     self.fault("S1.offset", params["offset"], len(data))
                 data += payload
@@ -524,7 +525,9 @@ class Session:
                     raise Failed(f"saw {len(data)} bytes of data far beyond the credit")
             case "stream.end":
                 if params["length"] != len(self.data[number]) or number not in self.begins:
-                    self.fault("S7.order", params, f"begin, and {len(self.data[number])} bytes")
+                    self.fault(
+                        "S7.order", params, f"stream.begin, and {len(self.data[number])} bytes"
+                    )
                 self.ends[number] = params["length"]
             case "progress":
                 self.observe_progress(number, params)
@@ -538,7 +541,7 @@ class Session:
             self.fault("P2.asked-for", params, "reports for requests with progress_ms only")
         before = self.reports[number]
         if before and before[-1]["done"] > params["done"]:
-            self.fault("P4.done", f"{before[-1]['done']}, then {params['done']}", "no step back")
+            self.fault("P4.done", f"{before[-1]['done']}, then {params['done']}", "no decrease")
         before.append(params)
         elapsed = (time.monotonic() - self.times[number]) * 1000
         if len(before) > elapsed / asked.get("progress_ms", 1) + 2:
@@ -556,16 +559,18 @@ class Session:
         request = self.sent.get(number, {})
         length = message.get("result", {}).get("length")
         if request.get("method") == "backup.download" and length != self.ends.get(number):
-            self.fault("S7.order", message, "stream.end before it, with the same length")
+            self.fault("S7.order", message, "an earlier stream.end with the same length")
         if "progress_ms" in request.get("params", {}) and not self.reports[number]:
             self.fault("P3.last-report", request, "a report before the response")
 
     def observe_error(self, error: Json) -> None:
         problems = error_problems(error, self.run.codes)
         if problems:
-            self.fault("C5+E3+E1.errors", f"{problems} in {error}", "an error as in section 12")
+            self.fault(
+                "C5+E3+E1.errors", f"{problems} in {error}", "an error as in the section Errors"
+            )
 
-    # What goes
+    # Output
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -577,13 +582,13 @@ class Session:
             raise Failed(f"saw an agent that does not read: {self.ending()}") from None
 
     def start(self, method: str, /, **params: Any) -> int:
-        """Sends a request and returns its id."""
+        """Sends a request and returns its ID."""
         number = next(self.numbers)
         self.write(self.request(number, method, **params))
         return number
 
     def request(self, number: int, method: str, /, **params: Any) -> bytes:
-        """The bytes of a request that is about to be sent."""
+        """Registers a request and returns its bytes."""
         message = {"id": number, "method": method, "params": params}
         with self.changed:
             self.sent[number] = message
@@ -600,10 +605,10 @@ class Session:
                 self.granted[params["id"]] = max(params["up_to"], self.granted[params["id"]])
         self.write(notice(method, payload, **params))
 
-    # What is waited for
+    # Waiting
 
     def wait(self, ready: Callable[[], object], what: str, timeout: float | None = None) -> None:
-        """Waits until `ready`; an agent that ends before, or takes too long, has failed."""
+        """Waits until `ready`. Raises Failed if the agent ends before or takes too long."""
         patience = timeout or self.run.timeout
         with self.changed:
             self.changed.wait_for(lambda: ready() or self.over, patience)
@@ -626,7 +631,7 @@ class Session:
 
     def answer(self, number: int, timeout: float | None = None) -> Json:
         method = self.sent[number].get("method")
-        self.wait(lambda: number in self.answers, f"an answer to {method}", timeout)
+        self.wait(lambda: number in self.answers, f"a response to {method}", timeout)
         return self.answers[number]
 
     def result(self, number: int, timeout: float | None = None) -> Json:
@@ -635,7 +640,7 @@ class Session:
         return dict(answer["result"])
 
     def error(self, number: int, *codes: str) -> Json:
-        """The data of the error that a request is answered with."""
+        """Returns the data of the error that answers a request."""
         answer = self.answer(number)
         what = f"the error {' or '.join(codes)} for {brief(self.sent[number])}"
         expect("error" in answer and answer["error"]["data"]["code"] in codes, answer, what)
@@ -651,12 +656,12 @@ class Session:
         equal(self.call("ping"), {}, "result of ping")
 
     def anonymous_error(self, code: str) -> None:
-        """Waits for the error that belongs to no request."""
+        """Waits for the error without a request ID."""
         found = lambda: [m for m in self.anonymous if m["error"]["data"]["code"] == code]
         self.wait(found, f'the error {code} with "id":null')
 
     def fatal(self, frames: bytes, code: str = "parse_error") -> None:
-        """Sends what has to end the session, perhaps before all of it is read."""
+        """Sends frames that have to end the session, possibly before the agent reads them all."""
         with contextlib.suppress(OSError):
             self.stdin.write(frames)
         self.anonymous_error(code)
@@ -676,7 +681,7 @@ class Session:
             self.call("target.open", target="t1", config=self.run.config)
 
     def try_out(self) -> str:
-        """A handshake and a listing; returns what does not work, or nothing."""
+        """Makes a handshake and a listing. Returns the problem, or an empty text."""
         step, begin = "is not an agent", time.monotonic()
         patience: float = min(self.run.timeout, PATIENCE)
 
@@ -691,10 +696,10 @@ class Session:
             expect(self.hello["protocol"] == "backup-agent", hello, '"protocol":"backup-agent"')
             expect(1 in self.hello["versions"], hello, "version 1")
             number = self.start("initialize", **self.initialize_params)
-            equal(self.result(number, left()), {"protocol": 1}, "answer to initialize")
+            equal(self.result(number, left()), {"protocol": 1}, "response to initialize")
             step = "refuses the config of target.open"
             if not self.run.config_given:
-                step += ', which is {"type":"memory"} unless you give one with --config FILE'
+                step += ', which is {"type":"memory"} unless you pass one with --config FILE'
             self.called(left(), "target.open", config=self.run.config)
             step = "cannot list the backups of its target"
             self.called(self.run.timeout, "backup.list")
@@ -702,11 +707,11 @@ class Session:
             return f"the program {step}: {self.run.without_secrets(reason)}"
         except ODD_SHAPE:
             shown = self.run.without_secrets(json.dumps(self.frames[-1]))
-            return f"the program {step}: saw a message of an odd shape: {shown}"
+            return f"the program {step}: saw a message of an unexpected form: {shown}"
         return ""
 
     def called(self, timeout: float, method: str, **params: Any) -> None:
-        """Calls with the target `t1`; Failed with the code and message of an error."""
+        """Calls with the target `t1`. Raises Failed with the code and message of an error."""
         answer = self.answer(self.start(method, target="t1", **params), timeout)
         if "error" in answer:
             error = answer["error"]
@@ -726,13 +731,13 @@ class Session:
             self.stdin.close()
 
     def clean_up(self) -> None:
-        """Removes what this session has stored."""
+        """Deletes the backups that this session stored."""
         if self.process.poll() is None and not self.stdin.closed and self.opens == (True, True):
             for backup_id in self.stored & set(self.list_ids()):
                 self.call("backup.delete", target="t1", backup_id=backup_id)
 
     def finish(self) -> None:
-        """The orderly end, unless the check itself has made an end."""
+        """Ends the session in order, unless the check has ended it."""
         if self.process.poll() is None:
             self.close_input()
             self.exit_code(0, what="at the end of the input, exit code")
@@ -754,21 +759,21 @@ class Session:
         self.watchdog.cancel()
         self.run.sessions.discard(self)
         for thread in self.threads:
-            thread.join(2)  # its pipe has ended, unless another session of its holds it
+            thread.join(2)  # its pipe has ended, unless another session holds it
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             with contextlib.suppress(OSError):
                 assert pipe
                 pipe.close()
 
     def kill_group(self) -> None:
-        """Ends the agent by force, and what it has started, which may hold its pipes."""
+        """Kills the agent and its children, which may hold its pipes."""
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     # Backups
 
     def begin_upload(self, backup_id: str | None = None, **options: Any) -> int:
-        """An upload that has its first credit."""
+        """Starts an upload and waits for its first credit."""
         number = self.start_upload(backup_id, **options)
         self.wait(lambda: self.credits[number] or number in self.answers, "the first credit")
         expect(number not in self.answers, self.answers.get(number), "the first credit")
@@ -780,7 +785,7 @@ class Session:
         return self.start("backup.upload", target="t1", backup=backup, **options)
 
     def feed(self, number: int, data: bytes, step: int = 1 << 18, sent: int = 0) -> int:
-        """Sends data within the credit, and returns how many bytes were sent in all."""
+        """Sends data within the credit, and returns the total number of bytes sent."""
         view = memoryview(data)
         most = min(step, self.hello["limits"]["max_payload"])
         while view and number not in self.answers:
@@ -805,7 +810,7 @@ class Session:
         return self.drain(number, window)
 
     def drain(self, number: int, window: int) -> bytes:
-        """Takes a download to its end, and grants credit for that."""
+        """Completes a download, and grants the credit for it."""
         data = self.data[number]
         while number not in self.answers:
             low = self.granted[number] - max(window // 2, 1)
@@ -816,7 +821,7 @@ class Session:
         return bytes(data)
 
     def list_backups(self, **options: Any) -> list[Json]:
-        """What is listed of this run, over all pages."""
+        """Returns the listed backups of this run from all pages."""
         backups: list[Json] = []
         cursor: Json = {"refresh": True}
         while True:
@@ -836,7 +841,7 @@ def compact(value: object) -> bytes:
 
 
 def error_problems(error: Json, codes: dict[str, Json]) -> str:
-    """What is wrong with the shape of an error, or nothing."""
+    """Returns the problems in the form of an error, or an empty text."""
     data = error.get("data")
     if not isinstance(error.get("message"), str) or not isinstance(data, dict):
         return "no message or no data"
@@ -857,7 +862,7 @@ def error_problems(error: Json, codes: dict[str, Json]) -> str:
 
 
 def check_problems(check: Json, codes: dict[str, Json]) -> str:
-    """What is wrong with what a check may have besides its name, status and time, or nothing."""
+    """Returns the problems in the optional members of a check, or an empty text."""
     message, details = check.get("message", "x"), check.get("details", {})
     data = check.get("error")
     if not isinstance(message, str) or not isinstance(details, dict):
@@ -872,7 +877,7 @@ def check_problems(check: Json, codes: dict[str, Json]) -> str:
     }
     found = [problem for problem, there in problems.items() if there]
     if data is not None:
-        # Here the sentence stands beside the details, and there is no number.
+        # Here `message` is next to the details, and there is no number.
         number = NUMBERS.get(str(data.get("code")), -32000)
         error = {"code": number, "message": data.get("message"), "data": data}
         found.append(error_problems(error, codes))
@@ -880,7 +885,7 @@ def check_problems(check: Json, codes: dict[str, Json]) -> str:
 
 
 def failed_checks(result: Json) -> str:
-    """The checks of `target.validate` that failed, each with its code and message, or nothing."""
+    """Returns the failed checks of `target.validate` with code and message, or an empty text."""
     found = []
     for check in result["checks"]:
         if check["status"] == "failed":
@@ -907,7 +912,7 @@ def log_problem(line: bytes) -> str:
 
 @agent_check("F9.one-byte-writes")
 def one_byte_writes(run: AgentRun) -> None:
-    """A session written byte by byte is understood."""
+    """The agent understands a session written byte by byte."""
     with run.session() as session:
         backup_id = run.new_id()
         number = session.begin_upload(backup_id)
@@ -919,7 +924,7 @@ def one_byte_writes(run: AgentRun) -> None:
 
 @agent_check("F9+O1.in-one-breath")
 def glued_writes(run: AgentRun) -> None:
-    """A whole session in one write is understood: initialize, open, list, ping, close."""
+    """The agent understands a session in one write: initialize, open, list, ping, close."""
     with run.session(initialize=False) as session:
         frames = [
             session.request(1, "initialize", protocol=1),
@@ -938,7 +943,7 @@ def glued_writes(run: AgentRun) -> None:
 
 @agent_check("F4+F9.blank-lines")
 def blank_lines(run: AgentRun) -> None:
-    """Blank lines are ignored, and so is CR before LF."""
+    """The agent ignores blank lines, and CR before LF."""
     with run.session(target=False) as session:
         first, second = session.request(90, "ping"), session.request(91, "ping")
         session.write(b"\n\r\n\r\r\n" + first[:-1] + b"\r\n" + b"\n" + second)
@@ -947,14 +952,14 @@ def blank_lines(run: AgentRun) -> None:
 
 
 def padded(size: int, number: int) -> bytes:
-    """A ping whose line has `size` bytes."""
+    """Returns a ping with a line of `size` bytes."""
     line = encode({"id": number, "method": "ping", "params": {"x": ""}})
     return line.replace(b'"x":""', b'"x":"' + b"y" * (size - len(line)) + b'"')
 
 
 @agent_check("F1.line-65536")
 def longest_line(run: AgentRun) -> None:
-    """A line of 65,536 bytes is read, and one of max_line bytes."""
+    """The agent reads a line of 65,536 bytes, and one of max_line bytes."""
     with run.session(target=False) as session:
         for number, size in ((90, MAX_LINE), (91, session.hello["limits"]["max_line"])):
             session.request(number, "ping")
@@ -971,7 +976,7 @@ def line_too_long(run: AgentRun) -> None:
 
 @agent_check("F2.payload-sizes")
 def payload_sizes(run: AgentRun) -> None:
-    """Payloads of 1 byte and of max_payload bytes are read."""
+    """The agent reads payloads of 1 byte and of max_payload bytes."""
     with run.session(target=False) as session:
         for size in (1, 2, MAX_LINE, session.hello["limits"]["max_payload"]):
             session.write(notice("x-unknown", pattern(size), x=1))
@@ -980,7 +985,7 @@ def payload_sizes(run: AgentRun) -> None:
 
 @agent_check("F2+F7.bad-payload")
 def bad_payload(run: AgentRun) -> None:
-    """A payload that is 0, too large, negative or not an integer is fatal."""
+    """A payload of 0, too large, negative or not an integer is fatal."""
     for value in ("0", "-1", "1.5", '"1"', "true", "[1]", "too large"):
         with run.session(target=False) as session:
             if value == "too large":
@@ -990,14 +995,14 @@ def bad_payload(run: AgentRun) -> None:
 
 @agent_check("F2+F7.missing-lf")
 def missing_line_feed(run: AgentRun) -> None:
-    """A payload that no LF follows is fatal."""
+    """A payload without a following LF is fatal."""
     with run.session(target=False) as session:
         session.fatal(b'{"method":"x","payload":3}\n1234\n')
 
 
 @agent_check("F3.payload-of-a-request")
 def payload_of_a_request(run: AgentRun) -> None:
-    """A payload of any message is read and dropped."""
+    """The agent reads and drops the payload of any message."""
     with run.session(target=False) as session:
         session.request(90, "ping")
         session.write(encode({"id": 90, "method": "ping"}, b'{"id":91,"method":"ping"}\n'))
@@ -1007,17 +1012,17 @@ def payload_of_a_request(run: AgentRun) -> None:
 
 @agent_check("F3+F4.payload-like-messages")
 def payload_like_messages(run: AgentRun) -> None:
-    """A payload full of messages and line feeds comes back as it was."""
+    """A payload full of messages and line feeds is stored unchanged."""
     data = b'\r\n {"jsonrpc":"2.0","id":1,"result":{}}\n\n{"payload":7}\n\0\xff' * 500 + b"\r\n\r\n"
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(data, backup_id, step=999)
-        expect(session.download(backup_id) == data, "other bytes", "those that were stored")
+        expect(session.download(backup_id) == data, "other bytes", "the stored bytes")
 
 
 @agent_check("F6+O2+M8.stalled-download")
 def stalled_download(run: AgentRun) -> None:
-    """A download that gets no credit holds up nobody, and sends nothing."""
+    """A download without credit blocks no other request, and sends nothing."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(pattern(300_000), backup_id)
@@ -1027,12 +1032,14 @@ def stalled_download(run: AgentRun) -> None:
             session.ping()
         session.call("backup.get", target="t1", backup_id=backup_id)
         equal(len(session.data[number]), 1000, "bytes beyond the credit:")
-        expect(session.drain(number, 100_000) == pattern(300_000), "other bytes", "those stored")
+        expect(
+            session.drain(number, 100_000) == pattern(300_000), "other bytes", "the stored bytes"
+        )
 
 
 @agent_check("F7.no-frame")
 def no_frame(run: AgentRun) -> None:
-    """What is not one JSON object in UTF-8 on a line is fatal."""
+    """A line that is not one JSON object in UTF-8 is fatal."""
     deep = b'{"id":90,"method":"ping","params":' + b'{"x":' * 31 + b"1" + b"}" * 31 + b"}\n"
     for line in (
         b"oops, a print statement\n",
@@ -1057,7 +1064,7 @@ def no_frame(run: AgentRun) -> None:
 
 @agent_check("F7+B1.fault-in-upload")
 def fault_in_upload(run: AgentRun) -> None:
-    """A broken frame in an upload ends the agent, and nothing is stored."""
+    """An invalid frame during an upload ends the agent, and nothing is stored."""
     with run.session() as session:
         backup_id = run.new_id()
         number = session.begin_upload(backup_id)
@@ -1067,7 +1074,7 @@ def fault_in_upload(run: AgentRun) -> None:
 
 
 def end_of_input(run: AgentRun, wire: bytes, offsets: Sequence[int], upload: bool) -> set[str]:
-    """Ends the input behind each of these offsets of the wire. Returns the ids of uploads."""
+    """Ends the input after each of these offsets. Returns the IDs of the uploads."""
     ids = {offset: run.new_id() for offset in offsets}
     edges = {0, len(wire)}
     stream_offset = 0
@@ -1103,7 +1110,7 @@ def end_of_input(run: AgentRun, wire: bytes, offsets: Sequence[int], upload: boo
 
 @agent_check("F7+X2.end-of-input-everywhere")
 def end_of_input_everywhere(run: AgentRun) -> None:
-    """The input may end behind every single byte: exit code 0 between frames, 76 inside."""
+    """The input may end after any byte: exit code 0 between frames, 76 inside a frame."""
     wire = encode({"id": 1, "method": "initialize", "params": {"protocol": 1}})
     wire += b'{"method":"x","payload":2}\n{}\n{"id":2,"method":"ping"}\n'
     end_of_input(run, wire, range(len(wire) + 1), upload=False)
@@ -1111,7 +1118,7 @@ def end_of_input_everywhere(run: AgentRun) -> None:
 
 @agent_check("F7+X2+B1.end-of-input-in-upload")
 def end_of_input_in_upload(run: AgentRun) -> None:
-    """The input may end anywhere in an upload: nothing but whole backups is listed."""
+    """The input may end anywhere in an upload: only complete backups are listed."""
     # The id of the upload is 3, after initialize and target.open.
     first = notice("stream.data", b"ab\ncd", id=3, offset=0)
     wire = first + notice("stream.end", id=3, length=5)
@@ -1126,7 +1133,7 @@ def end_of_input_in_upload(run: AgentRun) -> None:
 
 @agent_check("F8+X8.bad-messages")
 def bad_messages(run: AgentRun) -> None:
-    """A good frame with a bad message is answered, and the session goes on."""
+    """A valid frame with an invalid message is answered, and the session continues."""
     with run.session() as session:
         for message in ({"id": 90}, {"jsonrpc": "2.0"}, {"id": 90, "method": 7}):
             before = len(session.anonymous)
@@ -1147,7 +1154,7 @@ def bad_messages(run: AgentRun) -> None:
 
 @agent_check("M2.duplicate-id")
 def duplicate_id(run: AgentRun) -> None:
-    """The id of a running request is refused, and that is fatal."""
+    """Reusing the ID of a running request is fatal."""
     with run.session() as session:
         number = session.begin_upload()
         frame = {"id": number, "method": "backup.list", "params": {"target": "t1"}}
@@ -1156,7 +1163,7 @@ def duplicate_id(run: AgentRun) -> None:
 
 @agent_check("M3.batch")
 def batch(run: AgentRun) -> None:
-    """A JSON array is answered with invalid_request, and the session goes on."""
+    """A JSON array gets invalid_request, and the session continues."""
     with run.session(target=False) as session:
         session.write(b'[{"jsonrpc":"2.0","id":90,"method":"ping"}]\n')
         session.anonymous_error("invalid_request")
@@ -1165,7 +1172,7 @@ def batch(run: AgentRun) -> None:
 
 @agent_check("M4+F8.ids")
 def ids(run: AgentRun) -> None:
-    """An id is an integer from 1 to 2^53-1; anything else is invalid_request."""
+    """An ID is an integer from 1 to 2^53-1; anything else gets invalid_request."""
     with run.session(target=False) as session:
         for value in ("0", "-1", "1.5", '"7"', str(MAX_INTEGER + 1), "true", "[]"):
             before = len(session.anonymous)
@@ -1178,7 +1185,7 @@ def ids(run: AgentRun) -> None:
 
 @agent_check("M5.unknown")
 def unknown(run: AgentRun) -> None:
-    """Unknown members and notifications are ignored; an unknown request is method_not_found."""
+    """Unknown members and notifications are ignored; an unknown request gets method_not_found."""
     with run.session() as session:
         number = next(session.numbers)
         session.request(number, "ping")
@@ -1194,7 +1201,7 @@ def unknown(run: AgentRun) -> None:
 
 @agent_check("M7.broken-notification")
 def broken_notification(run: AgentRun) -> None:
-    """A notification that cannot be understood is ignored; the next data shows the gap."""
+    """A malformed notification is ignored; the next data reveals the gap."""
     with run.session() as session:
         number = session.begin_upload()
         session.notify("cancel", id="x")
@@ -1207,7 +1214,7 @@ def broken_notification(run: AgentRun) -> None:
 
 @agent_check("H2.hello")
 def hello(run: AgentRun) -> None:
-    """The first frame is hello, with all its members, before the host has said anything."""
+    """The first frame is hello with all its members, before the host sends anything."""
     with run.session(initialize=False) as session:
         params = session.hello
         equal(params["protocol"], "backup-agent", "protocol")
@@ -1224,7 +1231,7 @@ def hello(run: AgentRun) -> None:
 
 @agent_check("H4.before-initialize")
 def before_initialize(run: AgentRun) -> None:
-    """Requests before initialize are not_initialized, notifications ignored."""
+    """Requests before initialize get not_initialized, and notifications are ignored."""
     with run.session(initialize=False) as session:
         for method in ("ping", "target.open", "backup.list", "shutdown", "backup.copy"):
             session.fails("not_initialized", method, target="t1", config=run.config)
@@ -1236,7 +1243,7 @@ def before_initialize(run: AgentRun) -> None:
 
 @agent_check("H4+H5+V1.initialize")
 def initialize(run: AgentRun) -> None:
-    """After an error initialize may be tried again; a second one is invalid_request."""
+    """initialize can be repeated after an error; a second one gets invalid_request."""
     with run.session(initialize=False) as session:
         data = session.fails("unsupported_protocol", "initialize", protocol=99)
         expect(1 in data["details"]["supported"], data, "the supported versions in the details")
@@ -1262,13 +1269,13 @@ def max_payload(run: AgentRun) -> None:
         session.upload(pattern(300_000), backup_id)
         number = session.start("backup.download", target="t1", backup_id=backup_id, up_to=300_000)
         session.result(number)
-        expect(session.data[number] == pattern(300_000), "other bytes", "those stored")
+        expect(session.data[number] == pattern(300_000), "other bytes", "the stored bytes")
         sizes = [m["payload"] for m in session.frames if m.get("method") == "stream.data"]
         expect(max(sizes) <= 65_536, f"a payload of {max(sizes)} bytes", "at most 65,536")
 
 
 def fill_places(session: Session, count: int) -> tuple[list[int], list[int]]:
-    """Begins so many uploads; returns those that run and those that wait in line, in order."""
+    """Starts this many uploads; returns the running and the queued ones, in order."""
     numbers = [session.start_upload(progress_ms=100) for _ in range(count)]
 
     def is_queued(number: int) -> bool:
@@ -1283,7 +1290,7 @@ def fill_places(session: Session, count: int) -> tuple[list[int], list[int]]:
 
 @agent_check("O4.line")
 def line(run: AgentRun) -> None:
-    """Further transfers wait in line, in their order, can be cancelled, and say queued."""
+    """Further transfers wait in a queue in order, can be cancelled, and report queued."""
     with run.session() as session:
         limit = session.hello["limits"]["max_transfers"]
         if limit > 50:
@@ -1297,9 +1304,11 @@ def line(run: AgentRun) -> None:
             first = queued.pop(0)
             session.notify("cancel", id=running.pop(0))
             line = [first, *queued]
-            session.wait(lambda: any(session.credits[n] for n in line), "credit in the line")
+            session.wait(
+                lambda: any(session.credits[n] for n in line), "credit for a queued upload"
+            )
             got = [n for n in line if session.credits[n]]
-            expect(first in got, f"credit for {got} of {line}", "credit for the first in line")
+            expect(first in got, f"credit for {got} of {line}", "credit for the first in the queue")
             running.append(first)
         for number in running:
             session.notify("cancel", id=number)
@@ -1308,7 +1317,7 @@ def line(run: AgentRun) -> None:
 
 @agent_check("S9.flow-violation")
 def flow_violation(run: AgentRun) -> None:
-    """Data without credit is flow_violation."""
+    """Data without credit gets flow_violation."""
     with run.session() as session:
         limit = session.hello["limits"]["max_transfers"]
         if limit > 50:
@@ -1323,7 +1332,7 @@ def flow_violation(run: AgentRun) -> None:
 
 @agent_check("O4.busy")
 def busy(run: AgentRun) -> None:
-    """One request on a target more than max_requests is busy; ping is answered all the same."""
+    """One request more than max_requests gets busy; ping is still answered."""
     with run.session() as session:
         limit = session.hello["limits"]["max_requests"]
         if limit > 500:
@@ -1340,7 +1349,7 @@ def busy(run: AgentRun) -> None:
 
 @agent_check("O2+O4.parallel-transfers")
 def parallel_transfers(run: AgentRun) -> None:
-    """Transfers run side by side, and none gets the bytes of another."""
+    """Transfers run concurrently without mixing their bytes."""
     with run.session() as session:
         running, queued = fill_places(session, min(4, session.hello["limits"]["max_transfers"]))
         for number in queued:
@@ -1357,7 +1366,7 @@ def parallel_transfers(run: AgentRun) -> None:
             session.start("backup.download", target="t1", backup_id=backup_id, up_to=1000): content
             for backup_id, content in backups.items()
         }
-        # Each goes on only when all have come as far.
+        # Each continues only when all have reached this point.
         for up_to in (50_000, 100_000, 150_000, 300_000):
             for number in numbers:
                 session.notify("stream.credit", id=number, up_to=up_to)
@@ -1366,7 +1375,7 @@ def parallel_transfers(run: AgentRun) -> None:
                 session.wait(arrived, f"{up_to} bytes of each download")
         for number, content in numbers.items():
             session.result(number)
-            expect(session.data[number] == content, f"other bytes in {number}", "those stored")
+            expect(session.data[number] == content, f"other bytes in {number}", "the stored bytes")
 
 
 # The checks of agents: targets
@@ -1374,7 +1383,7 @@ def parallel_transfers(run: AgentRun) -> None:
 
 @agent_check("T4.names")
 def target_names(run: AgentRun) -> None:
-    """The name of a target has 1 to 200 bytes, and an unknown one is target_unknown."""
+    """A target's name has 1 to 200 bytes, and an unknown one gets target_unknown."""
     with run.session() as session:
         for name in ("t" * 200, "ä 日本"):
             equal(session.call("target.open", target=name, config=run.config), {"target": name})
@@ -1387,7 +1396,7 @@ def target_names(run: AgentRun) -> None:
 
 @agent_check("T1.replace")
 def target_replace(run: AgentRun) -> None:
-    """A target can be opened again while requests run; a failed open leaves the old one."""
+    """A target can be replaced while requests run; a failed open leaves the old one."""
     with run.session() as session:
         backup_id = run.new_id()
         number = session.begin_upload(backup_id)
@@ -1407,11 +1416,11 @@ def target_replace(run: AgentRun) -> None:
 
 @agent_check("T3+O1.update")
 def target_update(run: AgentRun) -> None:
-    """target.update changes what it names or nothing, in its order, while an upload runs."""
+    """target.update changes the named limits or none, in order, while an upload runs."""
     names = {"bandwidth_limit", "concurrency", "memory"}
     with run.session() as session:
         if "target.update" not in session.hello["capabilities"]:
-            raise Skipped("there is no capability target.update")
+            raise Skipped("the agent does not have the capability target.update")
 
         def update(**limits: object) -> Json:
             result = session.call("target.update", target="t1", limits=limits)
@@ -1439,7 +1448,7 @@ def target_update(run: AgentRun) -> None:
             session.fails("invalid_params", "target.update", target="t1", limits=odd)
         session.fails("invalid_params", "target.update", target="t1")
         session.fails("target_unknown", "target.update", target="nobody", limits={})
-        equal(update(), before | some, "limits after what was refused")
+        equal(update(), before | some, "limits after the refused update")
         defaults = {"bandwidth_limit": None, "concurrency": 16}
         defaults |= {"memory": 96 * MIB}
         equal(update(**dict.fromkeys(names)), before | defaults, "limits after null")
@@ -1476,7 +1485,7 @@ def validate(run: AgentRun) -> None:
                 equal(check_problems(check, run.codes), "", f"check {check['name']}")
             suggestion = result.get("suggestion", {"x": 1})
             is_right = isinstance(suggestion, dict) and suggestion != {}
-            expect(is_right, result, "settings in the suggestion, or none")
+            expect(is_right, result, "settings in the suggestion, or no suggestion")
         session.fails("invalid_params", "target.validate", target="t1", level="x-deep")
 
 
@@ -1492,7 +1501,7 @@ def cleanup(run: AgentRun) -> None:
             equal(result["more"], False, "more")
         for wrong in ({"older_than_s": -1}, {"older_than_s": 31_536_001}, {"dry_run": 1}):
             session.fails("invalid_params", "target.cleanup", target="t1", **wrong)
-        expect(session.download(backup_id) == b"abc", "other bytes", "those stored")
+        expect(session.download(backup_id) == b"abc", "other bytes", "the stored bytes")
 
 
 # The checks of agents: backups
@@ -1500,12 +1509,12 @@ def cleanup(run: AgentRun) -> None:
 
 @agent_check("B1.listed-when-whole")
 def listed_when_whole(run: AgentRun) -> None:
-    """A backup is listed when it is answered, and not before."""
+    """A backup is listed when its upload is answered, and not before."""
     with run.session() as session:
         backup_id = run.new_id()
         number = session.begin_upload(backup_id)
         sent = session.feed(number, pattern(100_000))
-        expect(backup_id not in session.list_ids(), "a part of a backup", "nothing")
+        expect(backup_id not in session.list_ids(), "a partial backup", "none")
         session.fails("not_found", "backup.get", target="t1", backup_id=backup_id)
         session.notify("stream.end", id=number, length=sent)
         shown = session.result(number)["backup"]
@@ -1516,7 +1525,7 @@ def listed_when_whole(run: AgentRun) -> None:
 
 @agent_check("B1.killed")
 def killed(run: AgentRun) -> None:
-    """After SIGKILL in an upload the next session finds nothing of it."""
+    """After SIGKILL during an upload, the next session lists nothing of it."""
     backup_id = run.new_id()
     with run.session() as session:
         number = session.begin_upload(backup_id)
@@ -1528,7 +1537,7 @@ def killed(run: AgentRun) -> None:
 
 @agent_check("B2+N4.missing")
 def missing(run: AgentRun) -> None:
-    """A missing backup is not_found, also the second time it is deleted."""
+    """A missing backup gets not_found, and so does a second deletion."""
     with run.session() as session:
         backup_id = run.new_id()
         for missing_id in (backup_id, "x\n\x00" * 40, "y" * 5000):
@@ -1544,7 +1553,7 @@ def missing(run: AgentRun) -> None:
 
 @agent_check("S2.sizes-and-windows")
 def sizes(run: AgentRun) -> None:
-    """What was uploaded comes back, whatever its size and the size of its frames."""
+    """A download returns the uploaded bytes, for any size and frame size."""
     with run.session() as session:
         for size, step, window in ((1, 1, 1), (251, 10, 1), (600_000, 524_288, 262_144)):
             backup_id = run.new_id()
@@ -1558,12 +1567,14 @@ def sizes(run: AgentRun) -> None:
         # More than a window, so that the agent has to grant more.
         backup_id = run.new_id()
         session.upload(pattern(9 * MIB + 1), backup_id, step=MIB)
-        expect(session.download(backup_id) == pattern(9 * MIB + 1), "other bytes", "those stored")
+        expect(
+            session.download(backup_id) == pattern(9 * MIB + 1), "other bytes", "the stored bytes"
+        )
 
 
 @agent_check("U3.metadata")
 def metadata(run: AgentRun) -> None:
-    """Names and metadata in any script come back as they were, in their order."""
+    """Names and metadata in any script are returned unchanged and in order."""
     given = {"z": [1, -2.5, True, None, {"ä": '日本 🏠\n\t"'}], "a": {}, "m": 9007199254740991}
     with run.session() as session:
         backup_id = run.new_id() + " ä🏠"
@@ -1575,12 +1586,12 @@ def metadata(run: AgentRun) -> None:
         equal(order, list(metadata), "the order of the members")
         expect(bool(shown["name"]), shown, "a name")
         other = session.upload(b"abc", backup={"name": "Büro 🏠"})
-        expect(other["name"] != shown["name"], "two backups of one name", "a name for each")
+        expect(other["name"] != shown["name"], "two backups with one name", "different names")
 
 
 @agent_check("U5.limits")
 def upload_limits(run: AgentRun) -> None:
-    """Ids of 200 characters and metadata of 32,768 bytes and 24 levels are taken, no more."""
+    """IDs of 200 characters and metadata of 32,768 bytes and 24 levels are the maximum."""
     with run.session() as session:
         deep: Json = {}
         for _ in range(22):
@@ -1616,7 +1627,7 @@ def upload_limits(run: AgentRun) -> None:
 
 @agent_check("U1.length")
 def length(run: AgentRun) -> None:
-    """Too few bytes are length_mismatch, too many only with exact; nothing is stored then."""
+    """Too few bytes get length_mismatch, too many only with exact; nothing is stored."""
     with run.session() as session:
         for size, exact, sent in ((10, False, 3), (10, False, 0), (None, False, 0), (3, True, 4)):
             backup_id = run.new_id()
@@ -1632,7 +1643,7 @@ def length(run: AgentRun) -> None:
 
 @agent_check("U2+S4.exists")
 def exists(run: AgentRun) -> None:
-    """An id that is taken is already_exists before the first credit; replace replaces it."""
+    """An existing ID gets already_exists before the first credit; replace replaces it."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(b"first", backup_id)
@@ -1648,7 +1659,7 @@ def exists(run: AgentRun) -> None:
 
 @agent_check("U4.same-id")
 def same_id(run: AgentRun) -> None:
-    """Another upload of an id that is on its way is already_exists, also with replace."""
+    """A second concurrent upload of an ID gets already_exists, also with replace."""
     with run.session() as session:
         backup_id = run.new_id()
         number = session.begin_upload(backup_id)
@@ -1660,30 +1671,30 @@ def same_id(run: AgentRun) -> None:
 
 @agent_check("U6+U7.interrupted")
 def interrupted_upload(run: AgentRun) -> None:
-    """What is kept of an upload is no backup, and the next one stores the bytes that come."""
+    """Kept data is not listed, and the next upload stores the bytes that it gets."""
     with run.session() as session:
         if "upload.resume" not in session.hello["capabilities"]:
-            raise Skipped("there is no capability upload.resume")
+            raise Skipped("the agent does not have the capability upload.resume")
         backup_id, size = run.new_id(), 21 * MIB
         number = session.start_upload(backup_id, size=size, resume_s=600, deadline_ms=3000)
         session.feed(number, pattern(18 * MIB))
         data = session.error(number, "timeout")
         if data.get("cleanup") == "kept":
             until = data["details"].get("kept_until")
-            expect(isinstance(until, str), until, "until when it is kept")
+            expect(isinstance(until, str), until, "kept_until")
         found = [backup["id"] for backup in session.list_backups()]
-        expect(backup_id not in found, found, "no backup that was not stored")
+        expect(backup_id not in found, found, "no incomplete backup")
         other = bytearray(pattern(size))
         other[MIB] ^= 1
         session.upload(bytes(other), backup_id, size=size)
-        expect(session.download(backup_id) == other, "other bytes", "those that were sent last")
+        expect(session.download(backup_id) == other, "other bytes", "the bytes that were sent last")
         for wrong in (-1, 86_401, "1h"):
             session.error(session.start_upload(resume_s=wrong), "invalid_params")
 
 
 @agent_check("N1.pages", alone=True)
 def pages(run: AgentRun) -> None:
-    """A listing comes in pages, in the order of the names, each backup once."""
+    """A listing comes in pages, ordered by name, with each backup once."""
     with run.session() as session:
         mine = [run.new_id() for _ in range(5)]
         for backup_id in reversed(mine):
@@ -1702,10 +1713,10 @@ def pages(run: AgentRun) -> None:
 
 @agent_check("D1.offset")
 def offset(run: AgentRun) -> None:
-    """A download may begin at an offset, also at the very end; its stream begins at 0."""
+    """A download can begin at any offset up to the end; its stream begins at 0."""
     with run.session() as session:
         if "download.range" not in session.hello["capabilities"]:
-            raise Skipped("there is no capability download.range")
+            raise Skipped("the agent does not have the capability download.range")
         backup_id, size = run.new_id(), 600_000
         session.upload(pattern(size), backup_id)
         for start in (0, 1, 599_990, size):
@@ -1750,7 +1761,7 @@ def credit_is_absolute(run: AgentRun) -> None:
 
 @agent_check("S3.credit-at-size")
 def credit_at_size(run: AgentRun) -> None:
-    """More credit comes for whoever has sent all of the announced size."""
+    """The agent grants more credit after all of the announced size was sent."""
     with run.session() as session:
         size = 4 * MIB
         number = session.begin_upload(size=size)
@@ -1762,7 +1773,7 @@ def credit_at_size(run: AgentRun) -> None:
 
 @agent_check("S6+S9.end-of-stream")
 def end_of_stream(run: AgentRun) -> None:
-    """An end whose length is not what came is length_mismatch."""
+    """An end with another length than the data gets length_mismatch."""
     with run.session() as session:
         for announced in (2, 4):
             number = session.begin_upload()
@@ -1773,7 +1784,7 @@ def end_of_stream(run: AgentRun) -> None:
 
 @agent_check("S9.gaps-and-overlaps")
 def gaps_and_overlaps(run: AgentRun) -> None:
-    """Data at a wrong offset or without bytes is stream_violation, and the session goes on."""
+    """Data at a wrong offset or without bytes gets stream_violation; the session continues."""
     with run.session() as session:
         for wrong in (2, 4, 0):
             backup_id = run.new_id()
@@ -1790,7 +1801,7 @@ def gaps_and_overlaps(run: AgentRun) -> None:
 
 @agent_check("S9.after-the-end")
 def after_the_end(run: AgentRun) -> None:
-    """Data or a second end after the end is stream_violation, unless the answer was given."""
+    """Data or a second end after the end gets stream_violation, unless already answered."""
     with run.session() as session:
         extra = [notice("stream.end", id=0, length=3), notice("stream.data", b"d", id=0, offset=3)]
         for frame in extra:
@@ -1807,7 +1818,7 @@ def after_the_end(run: AgentRun) -> None:
 
 @agent_check("S9.data-for-a-download")
 def data_for_a_download(run: AgentRun) -> None:
-    """Data for a request that takes none is stream_violation."""
+    """Data for a request that takes none gets stream_violation."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(b"abc", backup_id)
@@ -1818,13 +1829,13 @@ def data_for_a_download(run: AgentRun) -> None:
 
 @agent_check("S8.late-frames")
 def late_frames(run: AgentRun) -> None:
-    """What comes late for a request that is answered is dropped in silence."""
+    """Late messages for an answered request are silently dropped."""
     with run.session() as session:
         number = session.begin_upload()
         session.notify("cancel", id=number)
         session.error(number, "cancelled")
         before = len(session.frames)
-        # Right after the answer, and when the agent has had time to forget the request.
+        # Right after the response, and after the agent had time to forget the request.
         for _ in range(2):
             session.notify("stream.data", b"late", id=number, offset=0)
             session.notify("stream.end", id=number, length=4)
@@ -1836,7 +1847,7 @@ def late_frames(run: AgentRun) -> None:
 
 @agent_check("S8.error-in-upload")
 def error_in_upload(run: AgentRun) -> None:
-    """After an error in mid-upload the data that were on their way are dropped."""
+    """After an error during an upload, data in transit is dropped."""
     with run.session() as session:
         backup_id = run.new_id()
         number = session.begin_upload(backup_id)
@@ -1855,7 +1866,7 @@ def error_in_upload(run: AgentRun) -> None:
 
 @agent_check("P2+P3.upload-progress")
 def upload_progress(run: AgentRun) -> None:
-    """An upload reports while it waits for its host, and once more before its response."""
+    """An upload reports progress while it waits for its host, and before its response."""
     with run.session() as session:
         number = session.begin_upload(progress_ms=100)
         session.wait(lambda: session.reports[number], "a report")
@@ -1867,7 +1878,7 @@ def upload_progress(run: AgentRun) -> None:
 
 @agent_check("P2+P3.download-progress")
 def download_progress(run: AgentRun) -> None:
-    """A download reports while it waits for credit, and once more before its response."""
+    """A download reports progress while it waits for credit, and before its response."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(pattern(500_000), backup_id)
@@ -1875,14 +1886,14 @@ def download_progress(run: AgentRun) -> None:
             "backup.download", target="t1", backup_id=backup_id, up_to=1000, progress_ms=100
         )
         waits = lambda: [r for r in session.reports[number] if r["waiting_for"] == "host"]
-        session.wait(waits, "a report that says that it waits for the host")
+        session.wait(waits, "a report with waiting_for host")
         session.drain(number, MIB)
         equal(session.reports[number][-1]["done"], 500_000, "done of the last report")
 
 
 @agent_check("P3+P1.any-request")
 def progress_ranges(run: AgentRun) -> None:
-    """progress_ms is 100 to 60,000, and every request on a target takes it."""
+    """progress_ms is 100 to 60,000, and every request on a target accepts it."""
     with run.session() as session:
         for wrong in ({"progress_ms": 99}, {"progress_ms": 60_001}, {"deadline_ms": -1}):
             session.fails("invalid_params", "backup.list", target="t1", **wrong)
@@ -1892,7 +1903,7 @@ def progress_ranges(run: AgentRun) -> None:
 
 @agent_check("P2.heartbeat", slow=True)
 def heartbeat(run: AgentRun) -> None:
-    """A request in which nothing changes reports every ten seconds."""
+    """A request without changes reports every ten seconds."""
     with run.session() as session:
         number = session.begin_upload(progress_ms=1000)
         session.wait(lambda: len(session.reports[number]) > 3, "more reports")
@@ -1902,7 +1913,7 @@ def heartbeat(run: AgentRun) -> None:
 
 @agent_check("P5.deadline")
 def deadline(run: AgentRun) -> None:
-    """A request whose deadline passes ends in timeout, also in line; nothing is stored."""
+    """A request ends in timeout at its deadline, also in the queue; nothing is stored."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(b"abc", backup_id)
@@ -1921,7 +1932,7 @@ def deadline(run: AgentRun) -> None:
 
 @agent_check("C1.cancel-upload")
 def cancel_upload(run: AgentRun) -> None:
-    """A cancelled upload is answered with cancelled and the reason, and nothing is stored."""
+    """A cancelled upload gets cancelled and the reason, and nothing is stored."""
     with run.session() as session:
         backup_id = run.new_id()
         for sent in (0, 700_000):
@@ -1936,7 +1947,7 @@ def cancel_upload(run: AgentRun) -> None:
 
 @agent_check("C1+C4.cancel-download")
 def cancel_download(run: AgentRun) -> None:
-    """A cancelled download is answered, whether it has credit or not."""
+    """A cancelled download is answered, with or without credit."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(pattern(600_000), backup_id)
@@ -1945,12 +1956,12 @@ def cancel_download(run: AgentRun) -> None:
             session.wait(lambda: len(session.data[number]) >= up_to, f"{up_to} bytes")
             session.notify("cancel", id=number, reason="user")
             session.error(number, "cancelled")
-        expect(session.download(backup_id) == pattern(600_000), "other bytes", "those stored")
+        expect(session.download(backup_id) == pattern(600_000), "other bytes", "the stored bytes")
 
 
 @agent_check("C1.cancel-after-the-end")
 def cancel_after_the_end(run: AgentRun) -> None:
-    """A cancel after the end has a result or cancelled, and what it says is true."""
+    """A cancel after the end gets a result or cancelled, and the listing matches it."""
     with run.session() as session:
         for _ in range(3):
             backup_id = run.new_id()
@@ -1969,7 +1980,7 @@ def cancel_after_the_end(run: AgentRun) -> None:
 
 @agent_check("C3.harmless-cancels")
 def harmless_cancels(run: AgentRun) -> None:
-    """Cancels of unknown ids and of ping are ignored, and repeated ones do nothing more."""
+    """Cancels of unknown IDs and of ping are ignored, and repeated ones have no effect."""
     with run.session() as session:
         session.notify("cancel", id=12345, reason="x")
         number = next(session.numbers)
@@ -1983,7 +1994,7 @@ def harmless_cancels(run: AgentRun) -> None:
 
 @agent_check("C2.reason")
 def long_reason(run: AgentRun) -> None:
-    """A reason of more than 1,000 bytes is cut."""
+    """A reason of more than 1,000 bytes is truncated."""
     with run.session() as session:
         number = session.begin_upload()
         session.notify("cancel", id=number, reason="ä" * 5000)
@@ -1997,7 +2008,7 @@ def long_reason(run: AgentRun) -> None:
 
 @agent_check("L3.log-unread")
 def log_unread(run: AgentRun) -> None:
-    """An agent whose log nobody reads goes on."""
+    """The agent continues if its log is not read."""
     with run.session(read_log=False, log_level="debug") as session:
         for _ in range(40):
             numbers = [session.start("x-unknown." + "y" * 100) for _ in range(50)]
@@ -2008,7 +2019,7 @@ def log_unread(run: AgentRun) -> None:
 
 @agent_check("X1.drain")
 def shutdown_drain(run: AgentRun) -> None:
-    """shutdown with drain lets requests end, refuses new ones, and is answered last."""
+    """shutdown with drain lets requests finish, refuses new ones, and is answered last."""
     with run.session() as session:
         number = session.begin_upload()
         end = session.start("shutdown", mode="drain", timeout_ms=600_000)
@@ -2017,14 +2028,14 @@ def shutdown_drain(run: AgentRun) -> None:
         session.result(number)
         equal(session.result(end), {"aborted": []})
         order = [message.get("id") for message in session.frames if "method" not in message]
-        expect(order.index(number) < order.index(end), order, "the answer to shutdown last")
+        expect(order.index(number) < order.index(end), order, "the response to shutdown last")
         session.close_input()
         session.exit_code(0)
 
 
 @agent_check("X1.abort")
 def shutdown_abort(run: AgentRun) -> None:
-    """shutdown with abort, or a drain that takes too long, cancels what runs."""
+    """shutdown with abort, or a drain that takes too long, cancels running requests."""
     for params in ({"mode": "abort"}, {"mode": "drain", "timeout_ms": 200}):
         with run.session() as session:
             number = session.begin_upload()
@@ -2043,7 +2054,7 @@ def shutdown_abort(run: AgentRun) -> None:
 
 @agent_check("X2+B1.end-in-transfers")
 def end_in_transfers(run: AgentRun) -> None:
-    """The end of the input, SIGTERM and SIGINT end the agent with 0; nothing half is stored."""
+    """End of input, SIGTERM and SIGINT end the agent with 0, and nothing partial is stored."""
     backup_id = run.new_id()
     for number in (None, signal.SIGTERM, signal.SIGINT):
         with run.session() as session:
@@ -2059,11 +2070,11 @@ def end_in_transfers(run: AgentRun) -> None:
 
 @agent_check("X2.signal-while-unread")
 def signal_while_unread(run: AgentRun) -> None:
-    """SIGTERM ends an agent whose answers nobody takes."""
+    """SIGTERM ends an agent whose responses are not read."""
     with run.session(read=False) as session:
         frames = [session.request(1, "initialize", protocol=1)]
         frames += [session.request(number, "ping") for number in range(2, 20_000)]
-        os.read(session.stdout.fileno(), 1)  # it has begun
+        os.read(session.stdout.fileno(), 1)  # it has started
 
         def write() -> None:
             with contextlib.suppress(OSError, ValueError):
@@ -2076,12 +2087,12 @@ def signal_while_unread(run: AgentRun) -> None:
 
 @agent_check("X3.output-closed")
 def output_closed(run: AgentRun) -> None:
-    """An agent whose host takes no more answers ends with exit code 74."""
+    """An agent whose output is closed ends with exit code 74."""
     with run.session(read=False) as session:
         os.read(session.stdout.fileno(), 1)
         session.stdout.close()
-        # Another check that is just starting a process may hold a copy of the pipe for a moment,
-        # so it may be a later answer that cannot be written.
+        # Another check that is starting a process may briefly hold a copy of the pipe, so the
+        # write of a later response may be the one that fails.
         with contextlib.suppress(OSError):
             for number in range(1, 50):
                 session.stdin.write(encode({"id": number, "method": "ping"}))
@@ -2091,20 +2102,20 @@ def output_closed(run: AgentRun) -> None:
         session.exit_code(74)
 
 
-# The checks of agents: what takes longer
+# The checks of agents: slow ones
 
 
 def resident(pid: int) -> int:
-    """Memory of a process in bytes."""
+    """Returns the memory of a process in bytes."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        raise Skipped("there is no /proc here") from None
+        raise Skipped("this system has no /proc") from None
     return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
 
 
 def when_still(run: "AgentRun | HostRun", value: Callable[[], int]) -> int:
-    """The highest value, once it has not risen for two seconds."""
+    """Returns the value once it has not increased for two seconds."""
     highest, since = value(), time.monotonic()
     begin = since
     while time.monotonic() - since < 2 and time.monotonic() - begin < run.timeout:
@@ -2116,7 +2127,7 @@ def when_still(run: "AgentRun | HostRun", value: Callable[[], int]) -> int:
 
 @agent_check("S3+F6.memory", slow=True, alone=True)
 def memory(run: AgentRun) -> str:
-    """Four downloads that get no more credit do not fill the agent's memory."""
+    """Four downloads without further credit do not fill the agent's memory."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(pattern(256 * MIB), backup_id, step=MIB)
@@ -2135,14 +2146,14 @@ def memory(run: AgentRun) -> str:
 
 @agent_check("S10.throughput", slow=True, alone=True)
 def throughput(run: AgentRun) -> str:
-    """A report of the speed; nothing is expected of it."""
+    """Reports the throughput, without a limit."""
     size = 256 * MIB
     with run.session() as session:
         backup_id, data = run.new_id(), pattern(256 * MIB)
         begin = time.monotonic()
         session.upload(data, backup_id, step=MIB)
         middle = time.monotonic()
-        expect(session.download(backup_id, 8 * MIB) == data, "other bytes", "those stored")
+        expect(session.download(backup_id, 8 * MIB) == data, "other bytes", "the stored bytes")
         up, down = size / (middle - begin) / 1e6, size / (time.monotonic() - middle) / 1e6
         return f"up {up:.0f} MB/s, down {down:.0f} MB/s"
 
@@ -2151,36 +2162,36 @@ for _name, _title in (
     ("F1.longest-line", "No line is longer than 65,536 bytes"),
     ("F3.payload", "Only stream.data has a payload"),
     ("F4.compact", "Lines are compact JSON without duplicate members"),
-    ("M1.messages", "Everything is a notification or a response"),
-    ("M2.known-ids", "Notifications name requests that there are"),
+    ("M1.messages", "Every message is a notification or a response"),
+    ("M2.known-ids", "Notifications name existing requests"),
     ("M3.no-requests", "The agent sends no requests"),
     ("O3.response-last", "The response is the last message about a request"),
     ("C1.one-response", "Each request has exactly one response"),
-    ("S1.offset", "The data of downloads have no gaps"),
+    ("S1.offset", "The data of downloads has no gaps"),
     ("S2.credit", "Downloads stay within their credit"),
     ("S5.begin", "stream.begin has its members"),
     ("S7.order", "A download is begin, data, end and response"),
     ("P8.shape", "Reports have their members"),
     ("P2.asked-for", "Reports come for requests with progress_ms only"),
     ("P2.not-too-often", "Reports are progress_ms apart"),
-    ("P3.last-report", "A success has a report before it"),
-    ("P4.done", "Progress never goes back"),
-    ("C5+E3+E1.errors", "Errors have code, kind, retryable, and decent details (E3)"),
-    ("K3.secrets", "No secret is repeated, in no message and no line of the log"),
-    ("L1.lines", "The log is JSON, line by line"),
-    ("L4.frames-only", "Standard output has frames only"),
+    ("P3.last-report", "A report precedes each success"),
+    ("P4.done", "Progress never decreases"),
+    ("C5+E3+E1.errors", "Errors have code, kind, retryable, and safe details"),
+    ("K3.secrets", "No message and no line of the log contains a secret"),
+    ("L1.lines", "Each line of the log is JSON"),
+    ("L4.frames-only", "Standard output contains only frames"),
 ):
     observed_check(AGENT_CHECKS, _name, _title)
 
 
-# The scripted agent, which hosts are checked with
+# The scripted agent for the checks of hosts
 
 
 class Play:
-    """An agent that answers from a script, and writes down what its host does.
+    """An agent that follows a script and records the actions of its host.
 
-    The scenarios below each change a little of it. It stores nothing: an upload is only measured,
-    and each download has the bytes of `pattern`.
+    Each scenario below changes a part of it. It stores nothing: it only measures uploads, and
+    each download has the bytes of `pattern`.
     """
 
     size = 600_000  # of the backup that can be downloaded
@@ -2202,7 +2213,7 @@ class Play:
 
     def write_down(self, **what: object) -> None:
         if self.report.tell() > MAX_OUTPUT:
-            sys.exit(76)  # a host that never stops
+            sys.exit(76)  # the host never stops
         self.report.write(json.dumps(what) + "\n")
         self.report.flush()
 
@@ -2235,7 +2246,7 @@ class Play:
     # From the host
 
     def receive(self) -> Frame:
-        """The next frame; ends this program when there is none."""
+        """Returns the next frame; ends this program if there is none."""
         try:
             frame = read_frame(self.stdin, self.fault)
         except Failed as reason:
@@ -2259,9 +2270,11 @@ class Play:
         if "id" in message:
             number = message["id"]
             if type(number) is not int or not 1 <= number <= MAX_INTEGER or number in self.ids:
-                self.fault("M2.ids", f"saw the id {number!r}, expected one that is new")
+                self.fault("M2.ids", f"saw the id {number!r}, expected a new one")
             if (not self.methods) != (method == "initialize"):
-                self.fault("H4.first", f"saw {method}, expected initialize once, and first")
+                self.fault(
+                    "H4.first", f"saw {method}, expected initialize as the first request, once"
+                )
             self.ids.add(number)
             self.running[number] = method
             self.methods.append(method)
@@ -2389,7 +2402,7 @@ class Play:
         self.say("stream.begin", **params | changes)
 
     def send(self, number: int, end: int, start: int = 0) -> bool:
-        """Sends data within the credit; returns whether the request still runs then."""
+        """Sends data within the credit. Returns whether the request still runs."""
         while start < end:
             while self.credit[number] <= start and number in self.running:
                 self.handle(*self.receive())
@@ -2417,7 +2430,7 @@ class Silent(Play):
 
 class SlowHello(Play):
     def hello(self) -> None:
-        time.sleep(0.7)  # is allowed to take a second
+        time.sleep(0.7)  # a second is allowed
         super().hello()
 
 
@@ -2443,7 +2456,7 @@ class RefusedVersion(Play):
 
 
 class NoLimits(Play):
-    limits = {"max_payload": 65_536}  # noqa: RUF012 - what counts when none are given
+    limits = {"max_payload": 65_536}  # noqa: RUF012 - the defaults
 
     def hello(self) -> None:
         agent = {"name": "scripted-agent", "version": "1"}
@@ -2460,7 +2473,7 @@ class Empty(Play):
 
 
 class Newer(Play):
-    """Says much that does not exist yet."""
+    """Sends elements that do not exist yet."""
 
     def hello(self) -> None:
         capabilities = {"target.memory": {"x": 1}, "x-new": {}}
@@ -2514,7 +2527,7 @@ class WrongPayload(Play):
 
 
 def noise() -> None:
-    """A megabyte on standard error."""
+    """Writes a megabyte to standard error."""
     for number in range(10_000):
         text = {"ts": "2026-11-20T03:00:00Z", "level": "info", "msg": f"line {number}"}
         print(json.dumps(text | {"filler": "x" * 40}), file=sys.stderr)
@@ -2596,7 +2609,7 @@ class BadTarget(Play):
 
 
 class OddTarget(Play):
-    """Works, and yet there is something to say."""
+    """Validates with warnings."""
 
     def on_target_validate(self, request: Json) -> None:
         error = {"message": "no", "code": "clock_skew", "kind": "auth", "retryable": False}
@@ -2617,7 +2630,7 @@ class BadConfig(Play):
 
 
 class NotWhole(Play):
-    """All bytes come, and yet the verdict is bad."""
+    """Sends all bytes, then an error."""
 
     def end(self, request: Json) -> None:
         self.say("stream.end", id=request["id"], length=self.size)
@@ -2625,7 +2638,7 @@ class NotWhole(Play):
 
 
 class CutOff(Play):
-    """The response is a success, and half of the stream is missing."""
+    """Answers with a success, although half of the stream is missing."""
 
     def on_backup_download(self, request: Json) -> None:
         self.credit[request["id"]] = request["params"]["up_to"]
@@ -2635,7 +2648,7 @@ class CutOff(Play):
 
 
 class ShortStream(Play):
-    """The stream is shorter than its begin has announced."""
+    """Sends a shorter stream than announced in stream.begin."""
 
     def on_backup_download(self, request: Json) -> None:
         self.credit[request["id"]] = request["params"]["up_to"]
@@ -2658,11 +2671,11 @@ class Gap(Play):
 
 class NoBegin(Play):
     def begin(self, request: Json, **changes: object) -> None:
-        """Says nothing."""
+        """Sends nothing."""
 
 
 class TooMuch(Play):
-    """Sends more than it has credit for."""
+    """Sends more than its credit."""
 
     size = 1 << 26
 
@@ -2672,7 +2685,7 @@ class TooMuch(Play):
 
 
 class GivesUp(Play):
-    """Takes what it gets for no frame."""
+    """Rejects each message as an invalid frame."""
 
     def on_backup_list(self, request: Json) -> None:
         data = {"code": "parse_error", "kind": "protocol", "retryable": False}
@@ -2703,7 +2716,7 @@ class NoAnswer(Play):
 
 
 class StrangeAnswers(Play):
-    """Responds to what nobody asked, and asks something itself."""
+    """Responds to unknown IDs, and sends a request itself."""
 
     def answer(self, request: Json, result: Json) -> None:
         self.write(encode({"id": 900_000_000, "result": {}}))
@@ -2756,7 +2769,7 @@ class DiesAtTheEnd(Play):
 
 
 class NoMoreCredit(Play):
-    """Grants a mebibyte and no more, until it is told to by a signal of the kit."""
+    """Grants one MiB and no more, until the kit sends a signal."""
 
     window = MIB
 
@@ -2769,7 +2782,7 @@ class Endless(Play):
 
 
 class Stubborn(Play):
-    """Ends by force only."""
+    """Ends only by force."""
 
     def main(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -2780,15 +2793,15 @@ class Stubborn(Play):
                 signal.pause()
 
     def on_shutdown(self, request: Json) -> None:
-        """Gives no answer."""
+        """Sends no response."""
 
 
 def play(name: str, report_path: str) -> None:
     """Plays one scenario."""
-    signal.alarm(LIFETIME)  # a host that does not end its agent leaves it behind
+    signal.alarm(LIFETIME)  # in case the host does not end its agent
     kinds: list[type[Play]] = [Play, *Play.__subclasses__()]
     scenario = {kind.__name__: kind for kind in kinds}[name]
-    # Held as long as this process lives, so that the kit sees its end.
+    # Locked while this process runs, so that the kit notices its end.
     with Path(report_path).open("a") as report:
         fcntl.flock(report, fcntl.LOCK_EX)
         stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
@@ -2796,7 +2809,7 @@ def play(name: str, report_path: str) -> None:
         actor.write_down(argv=sys.argv, environment=dict(os.environ))
         try:
             actor.main()
-        except OSError:  # the host takes nothing any more
+        except OSError:  # the host no longer reads
             os._exit(74)
 
 
@@ -2804,13 +2817,13 @@ def play(name: str, report_path: str) -> None:
 
 
 class Outcome:
-    """What a host has done, and what its agent has seen of it."""
+    """The result of a host, and the records of its agent."""
 
     def __init__(self, exit_code: int, stdout: bytes, stderr: bytes, report: Path) -> None:
         self.exit_code, self.stdout = exit_code, stdout
         self.stderr = stderr.decode(errors="replace")
         text = report.read_text() if report.exists() else ""
-        # The last line may not be whole yet.
+        # The last line may be incomplete.
         lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
         self.report: list[Json] = [json.loads(line) for line in lines]
 
@@ -2831,13 +2844,13 @@ class Outcome:
 
 
 class HostRun:
-    """What the checks of a host share."""
+    """State shared by the checks of a host."""
 
     def __init__(self, command: Sequence[str], options: argparse.Namespace) -> None:
         self.command, self.timeout = command, options.timeout
         self.observed = Observed()
         self.secret = f"canary-{uuid.uuid4().hex}"
-        self.folder = tempfile.TemporaryDirectory()  # as long as this object lives
+        self.folder = tempfile.TemporaryDirectory()  # exists as long as this object
 
     @contextlib.contextmanager
     def start(self, scenario: str | None, *words: str) -> Iterator["Running"]:
@@ -2849,7 +2862,7 @@ class HostRun:
                 running.kill()
 
     def try_out(self) -> None:
-        """One command before all checks. If it fails, nearly every check would."""
+        """Runs one command before all checks, because without it nearly every check would fail."""
         try:
             with self.start("Play", "list") as running:
                 outcome = running.finish(timeout=min(self.timeout, PATIENCE))
@@ -2873,7 +2886,7 @@ class Running:
         self.run, self.report = run, folder / "report"
         config = folder / "config.json"
         config.write_text(json.dumps({"type": "memory", "x_secret": run.secret}))
-        # Imported, so that it is compiled once and not for each agent.
+        # An import, so that it is compiled once and not for each agent.
         here = str(Path(__file__).resolve().parent)
         program = f"import sys; sys.path.insert(0, {here!r}); import conform; conform.main()"
         cache = f"pycache_prefix={sys.pycache_prefix or run.folder.name}"
@@ -2891,7 +2904,7 @@ class Running:
         )
 
     def finish(self, data: bytes = b"", timeout: float | None = None) -> Outcome:
-        """Gives it this input, and waits for its end."""
+        """Sends this input, and waits for the end."""
         patience = timeout or self.run.timeout
         stdout, stderr = bytearray(), bytearray()
         threads = [
@@ -2907,7 +2920,7 @@ class Running:
                 thread.join(patience)
         for text in (stdout, stderr):
             is_much = len(text) > MAX_OUTPUT
-            expect(not is_much, f"a host that says {brief(bytes(text[:50]))} without an end", "one")
+            expect(not is_much, f"endless output {brief(bytes(text[:50]))}", "an end of the output")
         if any(thread.is_alive() for thread in threads):
             raise Failed(f"saw a host that does not end within {patience:.3g} s")
         return self.outcome(bytes(stdout), bytes(stderr))
@@ -2923,7 +2936,7 @@ class Running:
                 pipe.close()
 
     def read(self, pipe: IO[bytes] | None, data: bytearray) -> None:
-        """Takes all that comes; a host that says more than MAX_OUTPUT is ended by force."""
+        """Reads all output. A host that writes more than MAX_OUTPUT is killed."""
         with contextlib.suppress(OSError, ValueError):
             while pipe and (chunk := pipe.read(MIB)):
                 data += chunk
@@ -2932,14 +2945,14 @@ class Running:
                     break
 
     def finish_waiting(self) -> Outcome:
-        """Waits for its end with its pipes open. It must not write much."""
+        """Waits for the end with open pipes. The host must not write much."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(self.run.timeout)
             return self.finish()
         raise Failed(f"saw a host that does not end within {self.run.timeout} s")
 
     def outcome(self, stdout: bytes, stderr: bytes) -> Outcome:
-        """Waits for the end of the agent, too."""
+        """Also waits for the end of the agent."""
         outcome = Outcome(self.process.returncode, stdout, stderr, self.report)
         self.run.observed.sessions += 1
         if self.report.exists():
@@ -2962,11 +2975,11 @@ class Running:
         return outcome
 
     def seen(self) -> list[Json]:
-        """What the agent has written down so far."""
+        """Returns the records of the agent so far."""
         return Outcome(0, b"", b"", self.report).report
 
     def wait_for(self, ready: Callable[[list[Json]], object], what: str) -> None:
-        """Waits until the agent has seen something."""
+        """Waits for a record of the agent."""
         begin = time.monotonic()
         while not ready(self.seen()):
             if self.process.poll() is not None or time.monotonic() - begin > self.run.timeout:
@@ -2987,7 +3000,7 @@ class Running:
 
 
 def unlocked(file: IO[str]) -> bool:
-    """Whether the agent that wrote this report has ended."""
+    """Returns whether the agent that wrote this report has ended."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -3000,7 +3013,7 @@ def unlocked(file: IO[str]) -> bool:
 
 @host_check("H4.commands")
 def commands(run: HostRun) -> None:
-    """list, delete and validate do what they are for."""
+    """list, delete and validate work."""
     run.host("Play", "list").succeeded("b1\nb2 ä\n".encode())
     run.host("Empty", "list").succeeded()
     run.host("Play", "validate").succeeded()
@@ -3012,12 +3025,12 @@ def commands(run: HostRun) -> None:
 
 @host_check("N1.pages")
 def host_pages(run: HostRun) -> None:
-    """next is followed until it is null."""
+    """The host follows next until it is null."""
     run.host("ManyPages", "list").succeeded(b"b1\nb2\nb3\nb4\n")
 
 
 def stored(outcome: Outcome, data: bytes) -> None:
-    """The upload has come through, and the host says so."""
+    """Expects a successful upload with these bytes."""
     outcome.succeeded()
     found = [(e["stored"], e["sha256"]) for e in outcome.report if "stored" in e]
     expected = [(len(data), hashlib.sha256(data).hexdigest())]
@@ -3026,20 +3039,20 @@ def stored(outcome: Outcome, data: bytes) -> None:
 
 @host_check("S1+S6.upload")
 def host_upload(run: HostRun) -> None:
-    """The bytes of an upload arrive, whatever they are and however many."""
+    """An upload delivers all bytes, for any content and size."""
     for data in (b"a", b"\r\n{}\n\n" * 5000, pattern(9 * MIB + 1)):
         stored(run.host("Play", "upload", "b1", data=data), data)
 
 
 @host_check("S2.small-steps")
 def small_steps(run: HostRun) -> None:
-    """Credit may come in steps of a few hundred bytes."""
+    """The host accepts credit in steps of a few hundred bytes."""
     stored(run.host("SmallWindow", "upload", "b1", data=pattern(100_000)), pattern(100_000))
 
 
 @host_check("F2+H3.small-payload")
 def small_payload(run: HostRun) -> None:
-    """No payload is larger than the agent's max_payload, which is 65,536 if it says nothing."""
+    """No payload is larger than the agent's max_payload, which is 65,536 by default."""
     data = pattern(3 * MIB)
     for scenario in ("SmallPayload", "NoLimits"):
         outcome = run.host(scenario, "upload", "b1", data=data)
@@ -3050,7 +3063,7 @@ def small_payload(run: HostRun) -> None:
 
 @host_check("S3.download")
 def host_download(run: HostRun) -> None:
-    """Downloads arrive in frames of 1 byte, of 1 MiB, and of nothing at all."""
+    """The host accepts downloads in frames of 1 byte, of 1 MiB, and empty ones."""
     scenarios: list[type[Play]] = [Play, SmallFrames, LargeFrames, NoBytes]
     for scenario in scenarios:
         outcome = run.host(scenario.__name__, "download", "b1")
@@ -3059,7 +3072,7 @@ def host_download(run: HostRun) -> None:
 
 @host_check("M5+V2+V4.newer-agent")
 def newer_agent(run: HostRun) -> None:
-    """Unknown members, notifications with payload, capabilities and phases are ignored."""
+    """The host ignores unknown members, notifications with payload, capabilities and phases."""
     run.host("Newer", "list").succeeded("b1\nb2 ä\n".encode())
     run.host("Newer", "download", "b1").succeeded(pattern(600_000))
     stored(run.host("Newer", "upload", "b1", data=pattern(300_000)), pattern(300_000))
@@ -3067,7 +3080,7 @@ def newer_agent(run: HostRun) -> None:
 
 @host_check("E2.errors")
 def host_errors(run: HostRun) -> None:
-    """An error of the agent is exit code 1, with its code; also one that nobody knows yet."""
+    """An error gives exit code 1 and its code, also for unknown codes."""
     run.host("Missing", "download", "b1").failed(1, "not_found")
     run.host("Missing", "delete", "b1").failed(1, "not_found")
     run.host("NewCode", "list").failed(1, "x_new_code")
@@ -3077,13 +3090,13 @@ def host_errors(run: HostRun) -> None:
 
 @host_check("T5+V4.warnings")
 def host_warnings(run: HostRun) -> None:
-    """A warning, which may have an error as well, or an unknown status is no failure."""
+    """A warning, also with an error, or an unknown status is not a failure."""
     run.host("OddTarget", "validate").succeeded()
 
 
 @host_check("S4.refused-upload")
 def refused_upload(run: HostRun) -> None:
-    """An upload that is refused sends no data."""
+    """The host sends no data for a refused upload."""
     outcome = run.host("Exists", "upload", "b1", data=pattern(300_000))
     outcome.failed(1, "already_exists")
     expect("stream.data" not in outcome.methods(), "data", "none")
@@ -3091,7 +3104,7 @@ def refused_upload(run: HostRun) -> None:
 
 @host_check("S8.error-in-upload")
 def host_error_in_upload(run: HostRun) -> None:
-    """An error in mid-upload is reported, and no more is sent then."""
+    """The host reports an error during an upload, and sends no more data."""
     outcome = run.host("Full", "upload", "b1", data=pattern(64 * MIB))
     outcome.failed(1, "quota_exceeded")
     sent = sum(entry["size"] for entry in outcome.report if "got" in entry)
@@ -3100,24 +3113,24 @@ def host_error_in_upload(run: HostRun) -> None:
 
 @host_check("S7.bad-verdict")
 def bad_verdict(run: HostRun) -> None:
-    """An error after the end of a download is no success."""
+    """An error after the end of a download is a failure."""
     run.host("NotWhole", "download", "b1").failed(1, "integrity_mismatch")
 
 
 @host_check("D2+S7+S11.incomplete-download")
 def incomplete_download(run: HostRun) -> None:
-    """A download that is cut off, or has other lengths than announced, is no success."""
+    """A truncated download, or one with a wrong length, is a failure."""
     for scenario in ("CutOff", "ShortStream", "WrongEnd"):
         run.host(scenario, "download", "b1").failed(2, "agent_protocol")
 
 
 @host_check("S1+S2+S5+S11.broken-stream")
 def broken_stream(run: HostRun) -> None:
-    """A gap, data before stream.begin, and data beyond the credit are no success."""
+    """A gap, data before stream.begin, and data beyond the credit are failures."""
     for scenario in ("Gap", "NoBegin"):
         run.host(scenario, "download", "b1").failed(2, "agent_protocol")
     with run.start("TooMuch", "download", "b1") as running:
-        # As long as nobody takes its output a host grants no more.
+        # A host whose output is not read grants no more.
         running.wait_for(lambda r: any(e.get("got") == "backup.download" for e in r), "a download")
         when_still(run, lambda: len(running.seen()))
         running.finish().failed(2, "agent_protocol")
@@ -3125,7 +3138,7 @@ def broken_stream(run: HostRun) -> None:
 
 @host_check("M6.responses")
 def responses(run: HostRun) -> None:
-    """A response to nobody, and a request, are dropped; one without a code is agent_protocol."""
+    """Unexpected responses and requests are dropped; an error without a code is agent_protocol."""
     run.host("StrangeAnswers", "list").succeeded("b1\nb2 ä\n".encode())
     run.host("NoAnswer", "list").failed(2, "agent_protocol")
     run.host("NoAnswer", "delete", "b1").failed(2, "agent_protocol")
@@ -3133,7 +3146,7 @@ def responses(run: HostRun) -> None:
 
 @host_check("H3.not-an-agent")
 def not_an_agent(run: HostRun) -> None:
-    """A program that is no agent is found out, and ended."""
+    """The host detects and ends a program that is not an agent."""
     for scenario in ("Banner", "OtherProtocol", "OtherVersion", "DiesAtStart"):
         run.host(scenario, "list").failed(2, *CODES_OF_HOSTS)
     run.host(None, "list").failed(2, "agent_start_failed")
@@ -3143,14 +3156,14 @@ def not_an_agent(run: HostRun) -> None:
 
 @host_check("H3.no-hello")
 def no_hello(run: HostRun) -> None:
-    """A host waits for hello, and not for ever."""
+    """The host limits the time that it waits for hello."""
     run.host("SlowHello", "list").succeeded("b1\nb2 ä\n".encode())
     run.host("Silent", "list").failed(2, *CODES_OF_HOSTS)
 
 
 @host_check("X6.agent-dies")
 def agent_dies(run: HostRun) -> None:
-    """An agent that ends too early is agent_gone, wherever that happens."""
+    """An agent that ends too early at any point is agent_gone."""
     run.host("DiesAfterHello", "list").failed(2, *CODES_OF_HOSTS)
     run.host("DiesInOpen", "list").failed(2, "agent_gone")
     for command in (["list"], ["validate"], ["delete", "b1"], ["download", "b1"]):
@@ -3171,13 +3184,13 @@ def agent_gives_up(run: HostRun) -> None:
 
 @host_check("F1.long-line")
 def host_long_line(run: HostRun) -> None:
-    """A line of 65,536 bytes is read."""
+    """The host reads a line of 65,536 bytes."""
     run.host("LongLine", "list").succeeded("b1\nb2 ä\n".encode())
 
 
 @host_check("F7.no-frame")
 def host_no_frame(run: HostRun) -> None:
-    """What is no frame is agent_protocol, and ends the agent."""
+    """An invalid frame is agent_protocol, and the host ends the agent."""
     run.host("Garbage", "list").failed(2, "agent_protocol")
     run.host("TooLongLine", "list").failed(2, "agent_protocol")
     run.host("WrongPayload", "download", "b1").failed(2, "agent_protocol")
@@ -3185,41 +3198,41 @@ def host_no_frame(run: HostRun) -> None:
 
 @host_check("L2.log")
 def host_log(run: HostRun) -> None:
-    """A megabyte of log before hello and in a transfer holds up nobody."""
+    """A megabyte of log before hello and during a transfer blocks nothing."""
     run.host("Noisy", "download", "b1").succeeded(pattern(600_000))
     stored(run.host("Noisy", "upload", "b1", data=pattern(300_000)), pattern(300_000))
 
 
 @host_check("S6.interrupted")
 def interrupted(run: HostRun) -> None:
-    """A host that is interrupted in an upload does not end the stream."""
+    """A host interrupted during an upload does not send stream.end."""
     with run.start("NoMoreCredit", "upload", "b1") as running:
         assert running.process.stdin
         with contextlib.suppress(OSError):
             running.process.stdin.write(pattern(60_000))
         running.wait_for(lambda r: any(e.get("got") == "backup.upload" for e in r), "an upload")
         running.process.send_signal(signal.SIGINT)
-        # Its source stays open, and has nothing more.
+        # Its source stays open without more data.
         outcome = running.finish_waiting()
-    expect(outcome.exit_code != 0, outcome, "another exit code than 0")
+    expect(outcome.exit_code != 0, outcome, "an exit code other than 0")
     expect("stream.end" not in outcome.methods(), "stream.end", "none")
 
 
 @host_check("S7.closed-sink")
 def closed_sink(run: HostRun) -> None:
-    """A host whose own output is closed ends, and not with success."""
+    """A host whose output is closed ends with a failure."""
     with run.start("Endless", "download", "b1") as running:
         assert running.process.stdout
         running.process.stdout.read(10)
         running.process.stdout.close()
         running.process.stdout = None
         outcome = running.finish()
-    expect(outcome.exit_code != 0, outcome, "another exit code than 0")
+    expect(outcome.exit_code != 0, outcome, "an exit code other than 0")
 
 
 @host_check("F6+S3.slow-sink")
 def slow_sink(run: HostRun) -> None:
-    """A host whose output nobody takes grants no endless credit."""
+    """A host whose output is not read does not grant endless credit."""
     most = 64 * MIB
 
     def granted() -> int:
@@ -3240,7 +3253,7 @@ def slow_sink(run: HostRun) -> None:
 
 @host_check("S2+S4.slow-agent")
 def slow_agent(run: HostRun) -> None:
-    """A host does not read its source much faster than the agent grants credit."""
+    """The host does not read its source much faster than the agent grants credit."""
     most = 32 * MIB
     with run.start("NoMoreCredit", "upload", "b1") as running:
         taken = 0
@@ -3263,63 +3276,63 @@ def slow_agent(run: HostRun) -> None:
 
 @host_check("X4.stubborn-agent", slow=True)
 def stubborn_agent(run: HostRun) -> None:
-    """An agent that does not end is ended by force."""
+    """The host kills an agent that does not end."""
     run.host("Stubborn", "list").succeeded("b1\nb2 ä\n".encode())
 
 
 for _name, _title in (
     ("F1.longest-line", "No line is longer than 65,536 bytes"),
     ("F4.compact", "Lines are compact JSON without duplicate members"),
-    ("F7.frames", "Standard input of the agent gets frames only"),
+    ("F7.frames", "The host writes only frames"),
     ("M1.messages", "Every message has a method and an object as parameters"),
-    ("M2.ids", "Ids are integers, and none is used twice"),
-    ("H4.first", "initialize is the first request, and comes once"),
+    ("M2.ids", "IDs are integers, and none is used twice"),
+    ("H4.first", "initialize is the first request, and is sent once"),
     ("F2.max-payload", "No payload is larger than max_payload"),
-    ("S1.offset", "The data of uploads have no gaps"),
+    ("S1.offset", "The data of uploads has no gaps"),
     ("S2.credit", "Uploads stay within their credit"),
     ("S6.length", "stream.end has the length of the stream"),
-    ("K2.secrets", "Secrets are not in arguments or environment of the agent"),
-    ("K3.secrets", "No secret is repeated on standard error"),
-    ("X4.agent-ends", "The agent has ended when its host has, or soon after"),
+    ("K2.secrets", "The agent's arguments and environment contain no secrets"),
+    ("K3.secrets", "Standard error contains no secret"),
+    ("X4.agent-ends", "The agent ends with its host, or soon after"),
 ):
     observed_check(HOST_CHECKS, _name, _title)
 
 
 # The rules, and the command line
 
-# Why there is no check for a rule, and what proves it all the same: a transcript, or a test by its
-# file in the project and its name.
+# The reason why a rule has no check, and the transcript or the test (file and name) that tests it
+# instead.
 NO_CHECK: dict[str, tuple[str, ...]] = {
-    "F5": ("shown by every session that is understood; a mixture of frames is found by F7",),
+    "F5": ("tested by every session that works; mixed frames would violate F7",),
     "H1": (
-        "how a host starts an agent; the rest is the command line of one agent",
+        "how a host starts an agent",
         "tests/it/cli/surface.rs::versions_are_told",
         "tests/it/cli/surface.rs::a_wrong_command_line_ends_with_64",
         "tests/it/protocol/schema.rs::the_published_schema_is_printed",
     ),
     "O5": (
-        "advice to hosts that feed an upload with a download, and memory of the S3 agent",
+        "advice to hosts that feed an upload with a download",
         "tests/it/e2e/streams.rs::downloads_that_wait_for_their_host_leave_room_for_others",
     ),
-    "T2": ("settings of one kind of storage", "config-errors"),
+    "T2": ("the settings depend on the storage", "config-errors"),
     "T6": (
-        "takes a storage that fails",
+        "needs a server that fails",
         "validate-bad",
         "validate-no-bucket",
         "storage-denies-deletion",
         "tests/it/diagnosis.rs::every_recorded_answer_is_found_by_the_check_that_is_about_it",
     ),
     "T7": (
-        "takes settings that fail, and are known to work otherwise",
+        "needs wrong settings that the agent can correct",
         "validate-region",
         "storage-wrong-region",
     ),
     "T9": (
-        "advice to agents, and how depends on the storage",
+        "advice to agents; the method depends on the storage",
         "tests/it/e2e/leftovers.rs::what_a_killed_upload_left_is_taken_back_by_the_next_agent",
     ),
     "B3": (
-        "takes a storage that can be damaged behind the agent's back",
+        "needs stored data that can be damaged without the agent",
         "download-damaged",
         "tests/it/e2e/foreign.rs::no_damaged_byte_is_delivered",
         "tests/it/e2e/verify.rs::every_change_of_an_archive_is_named",
@@ -3327,62 +3340,62 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/home_assistant/unit/test_backup.py::test_a_backup_that_was_altered_is_refused",
     ),
     "P6": (
-        "takes a storage that goes away and comes back",
+        "needs a server that becomes unreachable and returns",
         "tests/it/connection/outage.rs::an_upload_goes_on_when_the_storage_comes_back",
         "tests/it/connection/outage.rs::a_download_goes_on_when_the_storage_comes_back",
         "tests/it/connection/outage.rs::an_outage_that_lasts_too_long_ends_in_the_last_error",
         "tests/it/connection/outage.rs::a_cancel_and_a_deadline_end_an_outage",
     ),
     "B4": (
-        "takes a storage that can be damaged behind the agent's back",
+        "needs stored data that can be damaged without the agent",
         "verify",
         "verify-broken",
         "tests/it/e2e/verify.rs::every_change_of_an_archive_is_named",
         "tests/it/e2e/verify.rs::what_is_wrong_with_a_document_is_named",
         "tests/it/e2e/verify.rs::what_keeps_from_looking_is_an_error",
     ),
-    "B5": ("advice to hosts: what they make of a result is theirs to decide",),
+    "B5": ("advice to hosts: how they present a result is their choice",),
     "T10": (
-        "takes a storage that can be damaged behind the agent's back",
+        "needs stored data that can be damaged without the agent",
         "repair",
         "tests/it/e2e/repair.rs::a_lost_document_comes_back",
         "tests/it/e2e/repair.rs::what_somebody_is_storing_is_left_alone",
     ),
-    "N3": ("takes a storage that can be changed behind the agent's back", "list-skipped"),
+    "N3": ("needs stored data that can be changed without the agent", "list-skipped"),
     "N2": (
-        "takes a clock that can be moved",
+        "needs a clock that can be changed",
         "tests/it/connection/stale.rs::an_old_listing_is_given_at_once_and_made_anew_meanwhile",
     ),
     "P7": (
-        "takes a storage that fails",
+        "needs a server that fails",
         "tests/it/connection/breaks.rs::a_download_goes_on_where_it_broke",
         "tests/it/connection/breaks.rs::a_storage_that_asks_to_slow_down_is_asked_again",
     ),
     "E4": (
-        "takes an agent with a fault in it, or a machine without memory",
+        "needs an agent with a bug, or a machine without free memory",
         "tests/it/protocol/faults.rs::a_fault_ends_one_request_and_not_the_agent",
         "tests/it/protocol/faults.rs::what_an_upload_with_a_fault_has_stored_is_taken_back",
         "tests/it/protocol/limits.rs::memory_that_is_not_there_ends_one_request_and_not_the_agent",
     ),
-    "E5": ("advice to hosts: when to repeat is theirs to decide",),
-    "K4": ("advice to hosts: what else an agent may need of the environment is not known",),
+    "E5": ("advice to hosts: when to repeat is their choice",),
+    "K4": ("advice to hosts: the kit does not know which variables an agent needs",),
     "K1": (
-        "takes a storage with secrets",
+        "needs a storage with secrets",
         "tests/it/connection/secrets.rs::a_secret_is_read_from_a_file_or_a_credential",
         "tests/it/protocol/bad_config.rs::bad_settings_name_the_field_and_the_remedy",
     ),
     "X7": (
-        "takes a system that gives little",
+        "needs a system with few resources",
         "tests/it/protocol/limits.rs::a_start_with_too_few_descriptors_is_refused",
     ),
-    "X5": ("advice to hosts: a property of their processes, not of what they say",),
-    "V3": ("a rule for those who extend the protocol; hello is looked at by H2.hello",),
-    "V5": ("advice for the time when there is a second version",),
+    "X5": ("advice to hosts: a property of their processes, not of their messages",),
+    "V3": ("a rule for extensions of the protocol; H2.hello checks hello",),
+    "V5": ("applies once there is a second version",),
 }
 
 
 def rules() -> dict[str, str]:
-    """The rules of PROTOCOL.md beside this file, and the text of each."""
+    """Returns the rules of PROTOCOL.md with their texts."""
     path = Path(__file__).resolve().parent.parent / "PROTOCOL.md"
     found = re.findall(
         r"^\*\*([A-Z]\d+)\*\* (.*?)\n(?:\n|\Z)", path.read_text("utf-8"), re.M | re.S
@@ -3391,7 +3404,7 @@ def rules() -> dict[str, str]:
 
 
 def coverage(markdown: bool) -> int:
-    """Prints each rule with its checks. Returns 1 if one has neither a check nor a reason."""
+    """Prints each rule with its checks. Returns 1 if a rule has neither a check nor a reason."""
     known = rules()
     sides = {"agent": AGENT_CHECKS, "host": HOST_CHECKS}
     table: dict[str, dict[str, list[str]]] = {rule: {side: [] for side in sides} for rule in known}
@@ -3402,13 +3415,13 @@ def coverage(markdown: bool) -> int:
                 if rule in table:
                     table[rule][side].append(check.name)
                 else:
-                    wrong.append(f"{side} {check.name}: {rule} is no rule")
+                    wrong.append(f"{side} {check.name}: {rule} is not a rule")
     checked = {rule for rule in known if any(table[rule].values())}
     wrong += [
         f"{r} has neither a check nor a reason" for r in known if r not in checked | {*NO_CHECK}
     ]
-    wrong += [f"{r} has a reason, and is no rule" for r in NO_CHECK if r not in known]
-    wrong += [f"{r} has a reason, and a check" for r in NO_CHECK if r in checked]
+    wrong += [f"{r} has a reason but is not a rule" for r in NO_CHECK if r not in known]
+    wrong += [f"{r} has both a reason and a check" for r in NO_CHECK if r in checked]
     print_coverage = print_markdown if markdown else print_lines
     print_coverage(known, table)
     for problem in wrong:
@@ -3423,15 +3436,16 @@ def print_lines(known: dict[str, str], table: dict[str, dict[str, list[str]]]) -
 
 
 MARKDOWN_HEAD = """\
-# What proves the rules
+# Tests of the protocol's rules
 
-The rules of [PROTOCOL.md](../PROTOCOL.md), each with the checks of [conform.py](conform.py) on
-agents and on hosts that prove it. Where a rule has no check it says why, and names the
-[transcript](../transcripts/README.md) or the test of the S3 agent that proves it all the same, if
-one does. This file is what `conform.py coverage --markdown` prints. The rules of
-[STORAGE.md](../STORAGE.md) have their table [there](../STORAGE.md#what-proves-this).
+For each rule of [PROTOCOL.md](../PROTOCOL.md), this table lists the checks of
+[conform.py](conform.py) for agents and for hosts. If a rule has no check, the table gives the
+reason, and the [transcript](../transcripts/README.md) or the test of the S3 agent that tests the
+rule instead, if there is one. `conform.py coverage --markdown` prints this file. The rules of
+[S3.md](../S3.md) and [STORAGE.md](../STORAGE.md) have
+[their own table](../STORAGE-DESIGN.md#tests-of-the-rules).
 
-| rule | | agents | hosts |
+| rule | text | agents | hosts |
 |---|---|---|---|"""
 
 
@@ -3446,7 +3460,7 @@ def print_markdown(known: dict[str, str], table: dict[str, dict[str, list[str]]]
 
 
 def first_words(text: str) -> str:
-    """As many words as fit into 60 characters, without ending inside of code or a link."""
+    """Returns the words that fit into 60 characters, without cutting code or a link."""
     words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("|", "/").split()
     taken = words[:1]
     for word in words[1:]:
@@ -3470,15 +3484,15 @@ def chosen(checks: list[Check], options: argparse.Namespace) -> list[Check]:
 
 def read_config(path: Path) -> Json:
     if not path.is_file() and path.exists():
-        raise ValueError("it is not a regular file")
+        raise ValueError("not a regular file")
     if (size := path.stat().st_size) > MAX_CONFIG:
-        raise ValueError(f"it has {size} bytes, and at most {MAX_CONFIG} are read")
+        raise ValueError(f"it has {size} bytes; the maximum is {MAX_CONFIG}")
     try:
         config = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON (line {error.lineno})") from None
+        raise ValueError(f"not JSON (line {error.lineno})") from None
     if not isinstance(config, dict):
-        raise ValueError("it is not a JSON object")
+        raise ValueError("not a JSON object")
     return config
 
 
@@ -3492,15 +3506,30 @@ def main() -> int:
     usage = "conform.py {agent,host} [OPTIONS] -- COMMAND..., or conform.py coverage [--markdown]"
     parser = argparse.ArgumentParser(usage=usage)
     parser.add_argument("side", choices=["agent", "host"])
-    parser.add_argument("--config", type=Path, help="JSON, `config` of target.open")
-    parser.add_argument("--only", action="append", default=[], metavar="PATTERN")
-    parser.add_argument("--skip", action="append", default=[], metavar="PATTERN")
-    parser.add_argument("--slow", action="store_true", help="also what takes more than seconds")
-    parser.add_argument("--list", action="store_true", help="print the checks")
-    parser.add_argument("--tap", action="store_true", help="print TAP, which is the default")
+    parser.add_argument("--config", type=Path, help="JSON file with the `config` of target.open")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="run only these checks; * matches anything, repeatable",
+    )
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="PATTERN", help="skip these checks"
+    )
+    parser.add_argument("--slow", action="store_true", help="also run slow checks")
+    parser.add_argument("--list", action="store_true", help="list the checks")
+    parser.add_argument("--tap", action="store_true", help="print TAP (default)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--jobs", type=int, default=4, help="checks that run side by side")
-    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for anything")
+    parser.add_argument(
+        "--jobs", type=int, default=4, help="number of concurrent checks (default: 4)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=60,
+        help="maximum seconds to wait for anything (default: 60)",
+    )
     own, command = sys.argv[1:], []
     if "--" in own:
         own, command = own[: own.index("--")], own[own.index("--") + 1 :]
@@ -3511,7 +3540,7 @@ def main() -> int:
             print(f"{check.name}: {check.title}")
         return 0
     if not command:
-        parser.error("the command of the program under test is missing, behind --")
+        parser.error("the command of the program under test is missing: put it after --")
     if options.side == "host":
         return perform(checks, HostRun(command, options), options)
     config: Json = {"type": "memory"}

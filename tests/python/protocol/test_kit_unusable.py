@@ -62,7 +62,7 @@ def saying(*lines: str, then: str = "cat >/dev/null") -> list[str]:
         (saying(HELLO, '{"id":1,"result":7}'), "does not speak version 1"),
         (
             saying(HELLO, INITIALIZED, REFUSED % "x"),
-            'refuses the config of target.open, which is {"type":"memory"} unless you give one '
+            'refuses the config of target.open, which is {"type":"memory"} unless you pass one '
             "with --config FILE: invalid_config: no x",
         ),
         (saying(HELLO, INITIALIZED, OPENED, then="exec >&-; sleep 100"), "cannot list the backups"),
