@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Reference agent of the Backup Agent Protocol, version 1. Needs nothing but Python 3.11.
+"""Reference agent of the Backup Agent Protocol, version 1. Needs only Python 3.11.
 
-It keeps backups in memory, in a target of the type `memory`, and forgets them when it ends. So it
-is of use for trying out hosts, and as an example to write other agents from.
+It keeps backups in memory, in a target of the type `memory`, until it ends. Use it to test hosts,
+and as an example for other agents.
 
-Three sorts of threads share one `Session`, whose state is guarded by `Session.changed`:
+Three kinds of threads share one `Session`; `Session.changed` protects its state:
 
-    reader (main)   reads frames and lets each of them take effect at once, in `Session.dispatch`
-    writer          sends answers first, then the next piece of a download that has credit
-    timers          deadlines, progress, and the patience of `shutdown`
+    reader (main)   reads frames and applies each of them at once, in `Session.dispatch`
+    writer          sends responses first, then the next piece of a download that has credit
+    timers          deadlines, progress, and the timeout of `shutdown`
 
-Nothing here waits for a storage. An agent that does gives each request a thread or task, and keeps
-the reader free of it.
+This agent never waits for a server. An agent that does needs a thread or task for each request, so
+that the reader never waits.
 """
 
 import collections
@@ -25,17 +25,17 @@ import threading
 import time
 from typing import IO, Any, NoReturn
 
-MAX_LINE = 65_536  # bytes of a line with its line feed
+MAX_LINE = 65_536  # bytes of a line including its line feed
 MAX_PAYLOAD = 1 << 20
 MAX_REQUESTS, MAX_TRANSFERS = 32, 4
 MAX_INTEGER = (1 << 53) - 1
 MAX_DEPTH, MAX_METADATA_DEPTH = 32, 24
 MAX_METADATA = 32_768  # bytes as compact JSON
 PAGE_BYTES = 49_152
-WINDOW = 4 << 20  # bytes that an upload may be ahead
-MAX_WAITING = 1000  # messages that the host has not taken yet, before nothing more is read
+WINDOW = 4 << 20  # bytes that an upload may send ahead
+MAX_WAITING = 1000  # unread responses, after which the agent stops reading
 HEARTBEAT_MS = 10_000
-FAREWELL_S = 2  # for the host to take the last answers
+FAREWELL_S = 2  # for the host to read the last responses
 
 CAPABILITIES = ("target.memory", "target.update", "download.range", "upload.resume")
 
@@ -59,8 +59,8 @@ NUMBERS = {
     "invalid_params": -32602,
 }  # of all other codes: -32000
 
-# The limits of a target that can be changed while it is open: least, most, default. Nothing here is
-# as slow or as large as to be measured against them, but they are kept as they should be.
+# The limits of a target that target.update changes: minimum, maximum, default. This agent stores
+# them, but is never slow or large enough to need them.
 LIMITS: dict[str, tuple[int, int, int | None]] = {
     "bandwidth_limit": (65_536, MAX_INTEGER, None),
     "concurrency": (1, 64, 16),
@@ -92,7 +92,7 @@ class RequestError(Exception):
 
 
 class FatalError(RequestError):
-    """Ends the session: nothing that follows can be understood."""
+    """Ends the session, because the rest of the input is unusable."""
 
 
 # Frames
@@ -103,7 +103,7 @@ def compact(value: object) -> bytes:
 
 
 def depth(value: object) -> int:
-    """How deep objects and arrays are nested; 0 for anything else."""
+    """Returns the nesting depth of objects and arrays; 0 for anything else."""
     if isinstance(value, dict):
         return 1 + max(map(depth, value.values()), default=0)
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
@@ -116,20 +116,20 @@ def finite(text: str) -> float:
 
 
 def parse(line: bytes) -> object:
-    """Reads one line of JSON; what is no JSON, or could not be written again, is a ValueError."""
+    """Reads one line of JSON. Raises ValueError for anything that is not valid JSON."""
     try:
         value = json.loads(line.decode(), parse_float=finite, parse_constant=finite)
         if depth(value) > MAX_DEPTH:
             raise ValueError("nested too deeply")
         if b"\\" in line:
-            compact(value)  # half of a surrogate pair has no UTF-8
+            compact(value)  # half of a surrogate pair has no UTF-8 form
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value
 
 
 def read_frame(stream: IO[bytes]) -> Frame | None:
-    """The next frame, or None at the end of the input. Raises RequestError and FatalError."""
+    """Returns the next frame, or None at the end. Raises RequestError and FatalError."""
     while (line := stream.readline(MAX_LINE)).lstrip(b"\r") == b"\n":
         pass
     if not line:
@@ -171,12 +171,12 @@ def is_control(character: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """A text of the host as errors repeat it."""
+    """Returns a text of the host, shortened for an error."""
     return "".join("_" if is_control(c) else c for c in text[:200])
 
 
 class Params:
-    """The members of an object that the host sent, checked as they are taken."""
+    """The members of an object that the host sent, checked when they are read."""
 
     def __init__(self, values: object, path: str = "") -> None:
         self.path = path
@@ -252,7 +252,7 @@ class Target:
         self.limits = {name: default for name, (_, _, default) in LIMITS.items()}
 
     def update(self, params: Params) -> Json:
-        """Changes limits, all that are named or none. Returns what is in force."""
+        """Changes all named limits or none. Returns the current limits."""
         changed = {}
         for name in LIMITS.keys() & params.values.keys():
             least, most, default = LIMITS[name]
@@ -265,13 +265,13 @@ class Target:
 
 
 class Transfer:
-    """An upload or a download, from its arrival to its answer."""
+    """An upload or a download, from its arrival to its response."""
 
     def __init__(self, session: "Session", number: int, target: Target, params: Params) -> None:
         self.session, self.id, self.target = session, number, target
         self.deadline_ms: int | None = params.integer("deadline_ms", None)
         self.progress_ms: int | None = params.integer("progress_ms", None, 100, 60_000)
-        params.integer("retry_for_ms", 0, 0, 3_600_000)  # memory is never away
+        params.integer("retry_for_ms", 0, 0, 3_600_000)  # memory is always reachable
         self.phase, self.done = "queued", 0
         self.total: int | None = None
         self.waiting_for: str | None = None
@@ -279,11 +279,11 @@ class Transfer:
         self.silent_ms = 0
 
     def begin(self) -> None:
-        """Called when there is a place for it. Raises RequestError."""
+        """Called when a slot is free. Raises RequestError."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """Called when it has ended, however that was."""
+        """Called after any end of the transfer."""
 
     def data(self, offset: int, payload: bytes | memoryview | None) -> None:
         raise RequestError("stream_violation", "data came for a request that takes none")
@@ -292,14 +292,14 @@ class Transfer:
         raise RequestError("stream_violation", "an end came for a request that takes no data")
 
     def credit(self, up_to: int) -> None:
-        """Credit means nothing to who sends no data."""
+        """Ignores credit, because an upload sends no data to the host."""
 
     def progress(self) -> Json:
         names = ("id", "phase", "done", "total", "waiting_for")
         return {name: getattr(self, name) for name in names} | {"retries": 0}
 
     def report(self, interval_ms: int) -> None:
-        """Tells how far it is if that is news, and goes on doing so until it is answered."""
+        """Reports progress if it changed, and repeats that until the response."""
         self.silent_ms += interval_ms
         if self.progress() != self.told or self.silent_ms >= HEARTBEAT_MS:
             self.told, self.silent_ms = self.progress(), 0
@@ -312,7 +312,9 @@ class Upload(Transfer):
         super().__init__(session, number, target, params)
         self.backup = Backup(params.members("backup"))
         self.announced: int | None = params.integer("size", None, 1)
-        params.integer("resume_s", 0, 0, 86_400)  # nothing is kept, as nothing costs a way
+        params.integer(
+            "resume_s", 0, 0, 86_400
+        )  # nothing is kept, because memory needs no transfer
         self.exact = params.flag("exact")
         self.replace = params.text("if_exists", "fail", ("fail", "replace")) == "replace"
         self.total = self.announced
@@ -334,7 +336,7 @@ class Upload(Transfer):
             self.target.uploading.remove(self.backup.id)
 
     def grant(self) -> None:
-        """Tops the window up when a quarter of it is used."""
+        """Grants more credit when a quarter of the window is used."""
         if self.granted - len(self.received) <= WINDOW // 4 * 3:
             self.granted = len(self.received) + WINDOW
             self.session.notify("stream.credit", id=self.id, up_to=self.granted)
@@ -408,7 +410,7 @@ class Download(Transfer):
         self.session.changed.notify_all()
 
     def next_frame(self) -> Frame | None:
-        """The next piece, unless the credit is used up."""
+        """Returns the next piece, unless the credit is used up."""
         size = min(self.session.max_payload, self.granted - self.done, len(self.rest))
         self.waiting_for = None if size > 0 else "host"
         if size <= 0:
@@ -429,7 +431,7 @@ class Download(Transfer):
 
 
 class Log:
-    """Lines for standard error. What nobody reads is dropped, so that nobody waits for it."""
+    """Lines for standard error. Unread lines are dropped, so the agent never waits for a reader."""
 
     def __init__(self) -> None:
         self.levels = ("error", "warning", "info", "debug")
@@ -462,12 +464,12 @@ class Log:
 
 
 class Session:
-    """Everything between hello and the end. Its methods need `changed` to be held."""
+    """A session from hello to its end. The caller of its methods must hold `changed`."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.log = Log()
-        self.waiting: collections.deque[Frame] = collections.deque()  # to be written, in order
+        self.waiting: collections.deque[Frame] = collections.deque()  # to write, in order
         self.flushed = False
         self.initialized, self.ending = False, False
         self.max_payload = MAX_PAYLOAD
@@ -478,7 +480,7 @@ class Session:
         self.downloads: collections.deque[Download] = collections.deque()
         self.farewell: tuple[int, list[int]] | None = None  # shutdown's id and its result
 
-    # What comes in
+    # Input
 
     def serve(self, stdin: IO[bytes]) -> int:
         """Serves until the input ends, and returns the exit code."""
@@ -543,7 +545,7 @@ class Session:
             self.log.add("warning", "a notification was ignored", error=str(fault))
             return
         if transfer is None:
-            return  # it is answered already, or it was never there
+            return  # it is already answered, or unknown
         try:
             match method:
                 case "stream.data":
@@ -620,7 +622,7 @@ class Session:
             except RequestError as fault:
                 self.answer(transfer, fault)
 
-    # What goes out
+    # Output
 
     def send(self, message: Json) -> None:
         self.waiting.append((message, None))
@@ -637,7 +639,7 @@ class Session:
             self.send({"id": number, "result": outcome})
 
     def answer(self, transfer: Transfer, outcome: Json | RequestError) -> None:
-        """Ends a transfer. Nothing is sent about it any more."""
+        """Ends a transfer. No more messages about it follow."""
         del self.running[transfer.id]
         if transfer in self.queued:
             self.queued.remove(transfer)
@@ -649,7 +651,7 @@ class Session:
         self.begin_queued()
 
     def later(self, ms: int, transfer: Transfer | None, action: Any, *values: object) -> None:
-        """Calls `action` after that time, unless the transfer is answered by then."""
+        """Calls `action` after that time, unless the transfer is answered before."""
 
         def act() -> None:
             with self.changed:
@@ -664,13 +666,13 @@ class Session:
         if self.waiting:
             return self.waiting.popleft()
         for _ in range(len(self.downloads)):
-            self.downloads.rotate()  # so that they take turns
+            self.downloads.rotate()  # so that downloads take turns
             if frame := self.downloads[0].next_frame():
                 return frame
         return None
 
     def write(self, stdout: IO[bytes]) -> None:
-        """Writes what there is, for ever."""
+        """Writes queued frames forever."""
         while True:
             with self.changed:
                 while (frame := self.next_frame()) is None:
@@ -682,9 +684,9 @@ class Session:
             try:
                 write_frame(stdout, *frame)
             except OSError:
-                os._exit(74)  # the host is gone, and what it has stored with it
+                os._exit(74)  # the host is gone, and so are its backups
 
-    # What requests do
+    # Requests
 
     def initialize(self, params: Params) -> Json:
         if self.initialized:
@@ -759,7 +761,7 @@ class Session:
         return {"deleted": True}
 
     def store(self, backup: Backup) -> None:
-        """Gives a backup that is complete a name of its own, and lists it."""
+        """Gives a complete backup a unique name, and lists it."""
         old, wish, count = self.find(backup.id), backup.name, 1
         while backup.name in self.backups:
             count += 1
@@ -782,7 +784,7 @@ class Session:
         transfers = list(self.running.values())
         if self.farewell:
             self.farewell[1].extend(self.running)
-        self.queued.clear()  # so that none of them begins
+        self.queued.clear()  # so that none of them starts
         for transfer in transfers:
             self.answer(transfer, RequestError("shutting_down", "the agent is ending"))
 
@@ -795,7 +797,7 @@ class Session:
 
 ON_TARGET = ("backup.upload", "backup.download", "target.close", "target.update")
 
-# The requests on a target that are answered at once.
+# The requests on a target that are answered immediately.
 QUICK = {
     "target.validate": Session.validate,
     "target.cleanup": Session.cleanup,
@@ -826,7 +828,7 @@ def main() -> None:
         )
     threading.Thread(target=session.write, args=[stdout], daemon=True).start()
     exit_code = session.serve(sys.stdin.buffer)
-    os._exit(exit_code)  # a writer that a host keeps waiting is not waited for
+    os._exit(exit_code)  # do not wait for a writer that the host blocks
 
 
 if __name__ == "__main__":

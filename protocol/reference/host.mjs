@@ -1,6 +1,6 @@
-// A host of the backup agent protocol (../PROTOCOL.md) for Node.js 18 or later: list | upload ID | download ID | delete ID | validate
+// A host of the Backup Agent Protocol (../PROTOCOL.md) for Node.js 18 or later: list | upload ID | download ID | delete ID | validate
 // An archive comes from stdin and goes to stdout. BACKUP_AGENT is the agent's command, a JSON array; BACKUP_AGENT_CONFIG the path of the target's
-// `config`. Exit code 0: done; 1: the agent answered with an error; 2: no working agent; 64: wrong usage. The first line of stderr is the error code.
+// `config`. Exit code 0: success; 1: the agent answered with an error; 2: no working agent; 64: wrong usage. The first line of stderr is the error code.
 import { spawn } from 'node:child_process';
 import { fstatSync, readFileSync } from 'node:fs';
 import { PassThrough, pipeline } from 'node:stream';
@@ -10,7 +10,7 @@ let agent, exited, incoming, limits, isReady, stopped, failed, log = Buffer.allo
 const fault = (code, message, exitCode) => Object.assign(new Error(message), { code, exitCode });
 const violation = message => fault(limits ? 'agent_protocol' : 'agent_start_failed', message, 2);
 const isDeeper = (value, depth) => value instanceof Object && (depth === 0 || Object.values(value).some(member => isDeeper(member, depth - 1)));
-/** The first frame in `held` and its `size`, or undefined while there is not all of it. Throws at what is no frame (F7). */
+/** Returns the first frame in `held` and its `size`, or undefined while it is incomplete. Throws for an invalid frame (F7). */
 function firstFrame(held) {
   const start = held.indexOf(LF) + 1, line = held.subarray(0, start || held.length);
   if (start === 0 && held.length < MAX_LINE) return undefined;
@@ -31,14 +31,14 @@ async function* frames(input) {
     for (let frame; (frame = firstFrame(held)); held = held.subarray(frame.size)) if (frame.message) yield frame;
   }
 }
-/** Writes a frame. Returns a promise if the next one would pile up behind it, until it would not. */
+/** Writes a frame. Returns a promise if the pipe is full, which resolves when it is not. */
 function send(message, payload) {
   const line = Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', ...message, payload: payload?.length })}\n`);
   if (line.length > limits?.max_line) throw fault('usage', 'a setting or an id is too long for a line', 64);
   const frame = payload ? Buffer.concat([line, payload, Buffer.of(LF)]) : line;
   return agent.stdin.write(frame) || new Promise(resolve => { agent.stdin.once('drain', resolve); });
 }
-/** The result of a request. `on` takes its notifications by method and never waits, so that the agent is read all the time (F6). */
+/** Returns the result of a request. `on` handles its notifications by method and never waits, so that the host reads all the time (F6). */
 async function call(method, params, on = {}) {
   if (stopped) throw stopped;
   const id = running = ++lastId;
@@ -54,7 +54,7 @@ async function call(method, params, on = {}) {
     throw fault(message.error.data.code, message.error.message, 1);
   }
 }
-/** Cancels the request. It is still answered, and late if something is taken back (C1), but that is not waited for without limit. */
+/** Cancels the request. Its response comes after the cleanup (C1), but the host limits its wait for it. */
 function cancel(reason) {
   if (running && !stopped) send({ method: 'cancel', params: { id: running, reason } });
   stopped ??= fault('cancelled', reason, 1);
@@ -73,7 +73,7 @@ const commands = {
   async upload(backupId) {
     let credit = 0, sent = 0, isWhole = false, pumping, wake;
     const pump = async id => {
-      // A piece is read ahead of the credit: the end of the source shows only behind its last byte, and costs no credit (S6).
+      // Reads one piece ahead of the credit: the end of the source shows only after its last byte, and costs no credit (S6).
       for await (let piece of pipeline(process.stdin, new PassThrough({ highWaterMark: FRAME }), () => {})) {
         for (let part; piece.length > 0; sent += part.length, piece = piece.subarray(part.length)) {
           while (sent >= credit) await new Promise(resolve => { wake = resolve; });
@@ -88,7 +88,7 @@ const commands = {
     await call('backup.upload', { target: 't', backup: { id: backupId, name: backupId }, size: fstatSync(0).size || undefined }, {
       'stream.credit': ({ id, up_to }) => {
         if (Number.isInteger(up_to) && up_to > credit) credit = up_to;
-        pumping ??= pump(id).catch(error => cancel(`source_failed: ${error.message}`)); // the first one is the go-ahead (S4)
+        pumping ??= pump(id).catch(error => cancel(`source_failed: ${error.message}`)); // the first credit is the go-ahead (S4)
         wake?.();
       },
     });
@@ -104,7 +104,7 @@ const commands = {
         received += payload.length;
         process.stdout.write(payload, error => {
           if (error) return cancel(`sink_failed: ${error.message}`);
-          granted += payload.length; // so a slow reader of stdout makes the host hold no more than the window
+          granted += payload.length; // so with a slow reader of stdout the host holds no more than the window
           return running === id && !stopped && send({ method: 'stream.credit', params: { id, up_to: granted } });
         });
       },
@@ -118,9 +118,9 @@ async function run(name, ...ids) {
   const config = JSON.parse(readFileSync(process.env.BACKUP_AGENT_CONFIG)), [program, ...args] = JSON.parse(process.env.BACKUP_AGENT);
   const isNeeded = variable => /^(PATH|TZ|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|CREDENTIALS_DIRECTORY)$/.test(variable); // K4
   const env = Object.fromEntries(Object.entries(process.env).filter(([variable]) => isNeeded(variable)));
-  agent = spawn(program, args, { env, detached: true }); // detached, so that Ctrl-C is for the host alone (X5)
+  agent = spawn(program, args, { env, detached: true }); // detached, so that Ctrl-C does not reach the agent (X5)
   exited = new Promise(resolve => agent.on('exit', (code, signal) => resolve(signal ?? code)).on('error', ({ message }) => resolve(message)));
-  for (const pipe of [agent.stdin, process.stdout]) pipe.on('error', () => {}); // they show at the next read, and in callbacks
+  for (const pipe of [agent.stdin, process.stdout]) pipe.on('error', () => {}); // the next read and the callbacks report them
   agent.stderr.on('data', bytes => { log = Buffer.concat([log, bytes]).subarray(-LOG_BYTES); });
   incoming = frames(agent.stdout);
   setTimeout(() => isReady || agent.stdout.destroy(violation('no handshake within 10 s')), 10_000); // H3
@@ -134,10 +134,10 @@ async function run(name, ...ids) {
   if (await new Promise(resolve => process.stdout.write('', resolve))) throw fault('cancelled', 'sink_failed', 1);
 }
 const stop = new Promise((_, reject) => ['SIGINT', 'SIGTERM'].forEach(signal => process.on(signal, () => {
-  if (running && !stopped) cancel('user'); else reject(fault('cancelled', 'user', 1)); // there is no answer to wait for, or no patience
+  if (running && !stopped) cancel('user'); else reject(fault('cancelled', 'user', 1)); // nothing to wait for, or the user insists
 })));
 await Promise.race([run(...process.argv.slice(2)), stop]).catch(error => {
-  failed = error.exitCode ? error : violation(error instanceof SyntaxError ? 'the settings are no JSON' : error.message); // it may quote them
+  failed = error.exitCode ? error : violation(error instanceof SyntaxError ? 'the settings are not JSON' : error.message); // the message may quote them
 });
 if (agent) {
   if (lastId) send({ id: ++lastId, method: 'shutdown', params: { mode: 'abort' } });

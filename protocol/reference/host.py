@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Reference host of the Backup Agent Protocol, version 1. Needs nothing but Python 3.11.
+"""Reference host of the Backup Agent Protocol, version 1. Needs only Python 3.11.
 
 A host starts an agent as a child process and talks to it over stdin and stdout. A frame is one
 JSON-RPC 2.0 object on one line; a top-level member "payload": N says that N raw bytes and a line
-feed follow. `encode` and `read_frame` below are all of it. A session goes like this:
+feed follow. `encode` and `read_frame` below implement this. A session looks like this:
 
-    agent -> host    hello          who it is, the versions it speaks, its limits
+    agent -> host    hello          its name, versions and limits
     host  -> agent   initialize     the version to speak
-    host  -> agent   target.open    a bucket with its secrets, under a name of the host's choice
-    host  -> agent   backup.upload, .download, .list, .get, .delete: several at once, if you like
+    host  -> agent   target.open    a bucket with its secrets, under a name that the host chooses
+    host  -> agent   backup.upload, .download, .list, .get, .delete: several at once if you like
 
-Every request ends with exactly one response, a result or an error, and nothing follows it. The
-bytes of a backup travel in `stream.data` notifications that carry the id of their request. Who
-receives them grants credit: `up_to` is how many bytes the sender may have sent in all. So neither
-side has to buffer more than it wants, and a slow transfer never holds up the other requests.
+Every request ends with exactly one response, a result or an error, as its last message. The bytes
+of a backup travel in `stream.data` notifications with the ID of their request. The receiver grants
+credit: `up_to` is the number of bytes that the sender may have sent in all. Neither side has to
+buffer more than it wants, and a slow transfer never blocks the other requests.
 
     with contextlib.closing(Agent(["s3-backup-agent", "serve"])) as agent:
         agent.call("target.open", target="t1", config=config)
@@ -36,11 +36,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-MAX_LINE = 65_536  # bytes of a line with its line feed
+MAX_LINE = 65_536  # bytes of a line including its line feed
 MAX_PAYLOAD = 1 << 20
 MAX_LOG_LINE = 8192
-MAX_INBOX = 100_000  # messages about a request that are not data, which have their credit
-# All that the agent gets of our env. Secrets travel in target.open only.
+MAX_INBOX = 100_000  # messages about one request, except data, which credit limits
+# The variables that the agent gets. Secrets travel in target.open only.
 ENVIRONMENT = {"path", "tz", "ssl_cert_file", "ssl_cert_dir", "credentials_directory", "systemroot"}
 ENVIRONMENT |= {"https_proxy", "http_proxy", "all_proxy", "no_proxy"}
 
@@ -51,7 +51,7 @@ Sink = Callable[[bytes], object]
 
 
 class AgentError(Exception):
-    """An error response, or with a code `agent_...` of our own: there is no agent that works."""
+    """An error response, or a failure of the agent itself, with a code `agent_...`."""
 
     def __init__(self, message: str, code: str = "agent_protocol", **data: Any) -> None:
         self.message, self.code, self.kind = message, code, data.get("kind", "internal")
@@ -61,7 +61,7 @@ class AgentError(Exception):
 
 
 def encode(message: Json, payload: Bytes | None = None) -> list[Bytes]:
-    """The pieces of one frame, to be written one after the other."""
+    """Returns the pieces of one frame, to be written in order."""
     head = {"jsonrpc": "2.0", **message} | ({"payload": len(payload)} if payload else {})
     line = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     if len(line) > MAX_LINE:
@@ -70,7 +70,7 @@ def encode(message: Json, payload: Bytes | None = None) -> list[Bytes]:
 
 
 def read_frame(stream: IO[bytes]) -> Frame | None:
-    """The next frame, or None at the end. Behind a bad one nothing can be trusted any more."""
+    """Returns the next frame, or None at the end. After an invalid one, the output is unusable."""
     while (line := stream.readline(MAX_LINE)).lstrip(b"\r") == b"\n":
         pass
     if not line:
@@ -79,7 +79,7 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
         raise AgentError("the output ends inside a line", "agent_gone", retryable=True)
     message = None
     with contextlib.suppress(ValueError, RecursionError):
-        # NaN and infinity are no JSON, and int() knows neither.
+        # NaN and infinity are not JSON, and int() rejects both.
         message = json.loads(line.decode() if line.endswith(b"\n") else "", parse_constant=int)
     if not isinstance(message, dict):
         raise AgentError(f"not a line with a JSON object: {line[:200]!r}")
@@ -97,7 +97,7 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
 
 
 class Request:
-    """A request on its way: its id, and the inbox for what the agent sends about it."""
+    """A running request: its ID, and the inbox for the agent's messages about it."""
 
     def __init__(self, agent: "Agent", number: int) -> None:
         self.id, self.answered, self._agent = number, False, agent
@@ -124,7 +124,7 @@ class Request:
         return dict(message["result"])
 
     def cancel(self, reason: str) -> None:
-        """Unless answered: cancels and waits for the answer, because then all is cleaned up."""
+        """Cancels unless answered, and waits for the response: it comes after the cleanup."""
         with contextlib.suppress(AgentError):
             if not self.answered:
                 self._agent.notify("cancel", id=self.id, reason=reason)
@@ -133,7 +133,7 @@ class Request:
 
 
 class Agent:
-    """A running agent. Its methods may be called from several threads at once."""
+    """A running agent. Several threads may call its methods at once."""
 
     def __init__(self, command: Sequence[str]) -> None:
         env = {k: v for k, v in os.environ.items() if k.lower() in ENVIRONMENT}
@@ -144,8 +144,8 @@ class Agent:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pipesize=1 << 20,  # room for a whole payload; Linux only, ignored elsewhere
-                start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
+                pipesize=1 << 20,  # space for a payload; Linux only, ignored elsewhere
+                start_new_session=True,  # Ctrl-C in our terminal must not reach the agent
             )
         except OSError as error:
             raise AgentError(str(error), "agent_start_failed") from error
@@ -154,7 +154,7 @@ class Agent:
         self.fault = AgentError("the agent does not read", "agent_gone", retryable=True)
         self._write_lock = threading.Lock()  # frames must not mix
         self._numbers = itertools.count(1)
-        greeting = Request(self, 0)  # 0 is ours alone: it waits for the hello
+        greeting = Request(self, 0)  # 0 is not an ID: this one waits for hello
         self._requests = {0: greeting}
         self._log = collections.deque[bytes](maxlen=50)
         pipes = [self._process.stdout, self._process.stderr]
@@ -180,7 +180,7 @@ class Agent:
 
     def close(self) -> int:
         """Ends the agent, by force if it takes too long, and returns its exit code."""
-        # Timers, because a write to an agent that hangs would keep this thread from its clock.
+        # Timers, because a write to an agent that hangs would block this thread.
         agent = self._process
         timers = [threading.Timer(15, agent.terminate), threading.Timer(20, agent.kill)]
         for timer in timers:
@@ -196,7 +196,7 @@ class Agent:
         return exit_code
 
     def _read(self, stdout: IO[bytes], stderr: IO[bytes]) -> None:
-        """Sorts messages into inboxes. Never waits for a consumer, so an answer always gets by."""
+        """Sorts messages into inboxes. Never waits for a consumer, so no response is delayed."""
         lines = iter(lambda: stderr.readline(MAX_LOG_LINE), b"")
         log_reader = threading.Thread(target=self._log.extend, args=[lines], daemon=True)
         log_reader.start()
@@ -225,7 +225,7 @@ class Agent:
                             raise AgentError("more data came than was granted")
                     elif request and request.inbox.qsize() > MAX_INBOX:
                         raise AgentError("the agent sent more messages than the host takes")
-                    if request:  # if not, its request is done, or it is newer than this program
+                    if request:  # else it is answered, or the method is newer than this program
                         request.inbox.put(frame)
             except AgentError as error:
                 message, code = error.message, error.code
@@ -248,15 +248,15 @@ class Agent:
                 self._reader.join(timeout=10)
                 raise self.fault from error
             except BaseException:
-                self._process.terminate()  # after half a frame it could not read another
+                self._process.terminate()  # after half a frame it cannot read another
                 raise
 
     def notify(self, method: str, payload: Bytes | None = None, **params: Any) -> None:
-        """Sends a notification; it has no answer."""
+        """Sends a notification, which gets no response."""
         self.send({"method": method, "params": params}, payload)
 
     def start(self, method: str, **params: Any) -> Request:
-        """Sends a request and does not wait."""
+        """Sends a request without waiting."""
         request = Request(self, next(self._numbers))
         request.granted = params.get("up_to", 0)
         self._requests[request.id] = request
@@ -268,7 +268,7 @@ class Agent:
         return self.start(method, **params).result()
 
     def list(self, target: str, cursor: str | None = None) -> Json:
-        """All pages of `backup.list` in one; `skipped` names what could not be read."""
+        """Returns all pages of `backup.list` together; `skipped` names unreadable objects."""
         page = self.call("backup.list", target=target, cursor=cursor)
         if page["next"]:
             rest = self.list(target, page["next"])
@@ -276,13 +276,13 @@ class Agent:
         return page
 
     def upload(self, target: str, backup: Json, chunks: Iterable[Bytes], **options: Any) -> Json:
-        """Stores what `chunks` yields as `backup`, a {"id", "name", "metadata"}.
+        """Stores the bytes that `chunks` yields as `backup`, a {"id", "name", "metadata"}.
 
-        Nothing is stored when `chunks` raises, or yields less than the option `size` announced.
+        Nothing is stored if `chunks` raises, or yields less than the announced `size`.
         """
         request = self.start("backup.upload", target=target, backup=backup, **options)
         try:
-            # The first credit is the go-ahead; until it comes the source is not touched.
+            # The first credit is the go-ahead. Do not touch the source before.
             sent, credit = 0, self._credit(request, 0, 0)
             for chunk in chunks:
                 rest = memoryview(chunk)
@@ -299,7 +299,7 @@ class Agent:
             raise
 
     def _credit(self, request: Request, sent: int, credit: int) -> int:
-        """Takes in what has come for an upload, and waits while the credit is used up."""
+        """Handles the messages about an upload, and waits while the credit is used up."""
         while credit <= sent or not request.inbox.empty():
             message, _ = request.next()
             if message.get("method") == "stream.credit":
@@ -309,7 +309,7 @@ class Agent:
         return credit
 
     def download(self, target: str, backup_id: str, sink: Sink, window: int = 4 << 20) -> Json:
-        """Hands the bytes of a backup to `sink`. They are good only once this returns."""
+        """Passes the bytes of a backup to `sink`. Use them only after this returns."""
         received = 0
         request = self.start("backup.download", target=target, backup_id=backup_id, up_to=window)
         try:
@@ -337,11 +337,11 @@ class Agent:
 
 
 def serve_program(words: Sequence[str]) -> int:
-    """Does one command for a program, with the agent that the environment names.
+    """Runs one command with the agent that the environment names.
 
-    BACKUP_AGENT is the agent's command as a JSON array, BACKUP_AGENT_CONFIG a file with the config
-    of the target. Returns the exit code: 1 when the agent answered with an error, 2 when there is
-    no agent that works; the first line of standard error is then the code of the error.
+    BACKUP_AGENT is the agent's command as a JSON array, BACKUP_AGENT_CONFIG a file with the
+    config of the target. Returns the exit code: 1 if the agent answered with an error, 2 if
+    there is no working agent; the first line of standard error is then the error code.
     """
     try:
         config = json.loads(Path(os.environ["BACKUP_AGENT_CONFIG"]).read_text("utf-8"))
@@ -375,7 +375,7 @@ def serve_program(words: Sequence[str]) -> int:
 
 
 def report(result: Json) -> Iterator[str]:
-    """What `target.validate` has found, in lines for people."""
+    """Returns the findings of `target.validate` as lines for people."""
     for check in result["checks"]:
         said = [f"{check['name']} {check['status']}", check.get("message")]
         said.append(check.get("error", {}).get("message"))
@@ -384,7 +384,7 @@ def report(result: Json) -> Iterator[str]:
 
 
 def advice(result: Json) -> list[str]:
-    """The settings that `target.validate` suggests in place of the given ones, if any."""
+    """Returns the settings that `target.validate` suggests, if any."""
     settings = result.get("suggestion", {}).items()
     return [f"it works with {', '.join(f'{k} {v}' for k, v in settings)}"] if settings else []
 
@@ -392,9 +392,11 @@ def advice(result: Json) -> list[str]:
 def main() -> None:
     commands = "validate | list | upload FILE | download ID FILE | delete ID"
     parser = argparse.ArgumentParser(epilog=f"commands: {commands}")
-    parser.add_argument("--config", type=Path, required=True, help="JSON, `config` of target.open")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="JSON file with the `config` of target.open"
+    )
     parser.add_argument("--agent", metavar="COMMAND", default="s3-backup-agent serve")
-    parser.add_argument("--metadata", type=Path, help="JSON to store with an upload")
+    parser.add_argument("--metadata", type=Path, help="JSON file to store with an upload")
     parser.add_argument("command", nargs="+")
     options = parser.parse_intermixed_args()
     try:
@@ -416,7 +418,7 @@ def main() -> None:
                         chunks = iter(lambda: file.read(MAX_PAYLOAD), b"")
                         result = agent.upload("t1", backup, chunks, size=Path(path).stat().st_size)
                 case ["download", backup_id, path]:
-                    part = Path(f"{path}.part")  # half a backup must not look like a whole one
+                    part = Path(f"{path}.part")  # half a backup must not look complete
                     try:
                         with part.open("wb") as file:
                             result = agent.download("t1", backup_id, file.write)

@@ -1,4 +1,4 @@
-"""Stores what is shorter than it was announced."""
+"""Stores uploads that are shorter than announced."""
 
 from replacing import replace
 from the_agent import agent

@@ -1,4 +1,4 @@
-"""Ends with exit code 0, whatever its host has sent."""
+"""Ends with exit code 0 after fatal errors of the host."""
 
 from typing import IO
 

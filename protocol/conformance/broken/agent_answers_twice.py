@@ -1,4 +1,4 @@
-"""Answers a request twice when its deadline has passed."""
+"""Answers a request twice after its deadline."""
 
 from replacing import replace
 from the_agent import agent

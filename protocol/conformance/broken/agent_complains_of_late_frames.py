@@ -1,4 +1,4 @@
-"""Answers data for a request that has ended."""
+"""Answers data for an ended request."""
 
 from replacing import replace
 from the_agent import agent

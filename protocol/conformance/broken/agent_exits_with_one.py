@@ -1,4 +1,4 @@
-"""Ends with exit code 1 where standard output is closed."""
+"""Ends with exit code 1 if standard output is closed."""
 
 import os
 from typing import IO

@@ -1,4 +1,4 @@
-"""Says what a check has found with a number."""
+"""Sends a number as the message of a check."""
 
 from the_agent import agent
 

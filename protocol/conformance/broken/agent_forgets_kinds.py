@@ -1,4 +1,4 @@
-"""Has a kind of its own for what is not found."""
+"""Uses its own kind for not_found."""
 
 from the_agent import agent
 

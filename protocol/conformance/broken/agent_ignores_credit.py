@@ -1,4 +1,4 @@
-"""Sends a byte more than it has credit for."""
+"""Sends one byte more than its credit."""
 
 from replacing import replace
 from the_agent import agent

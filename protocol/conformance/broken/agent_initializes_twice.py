@@ -1,4 +1,4 @@
-"""Takes a second initialize for the first."""
+"""Accepts a second initialize."""
 
 from replacing import replace
 from the_agent import agent

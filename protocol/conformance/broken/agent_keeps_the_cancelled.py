@@ -1,4 +1,4 @@
-"""Keeps what came of an upload that was cancelled."""
+"""Keeps the data of a cancelled upload."""
 
 from replacing import replace
 from the_agent import agent

@@ -1,4 +1,4 @@
-"""Lists a backup as soon as its upload has begun."""
+"""Lists a backup as soon as its upload starts."""
 
 from the_agent import agent
 

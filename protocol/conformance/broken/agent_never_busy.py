@@ -1,4 +1,4 @@
-"""Runs more requests than it has announced."""
+"""Runs more requests than announced."""
 
 from replacing import replace
 from the_agent import agent

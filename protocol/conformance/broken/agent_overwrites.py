@@ -1,4 +1,4 @@
-"""Replaces a backup without being asked to."""
+"""Replaces a backup without a request to do so."""
 
 from replacing import replace
 from the_agent import agent

@@ -1,4 +1,4 @@
-"""Begins a page with the last entry of the one before."""
+"""Begins a page with the last entry of the previous one."""
 
 from the_agent import agent
 

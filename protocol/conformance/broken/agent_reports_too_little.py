@@ -1,4 +1,4 @@
-"""Does not report before its response."""
+"""Sends no report before its response."""
 
 from replacing import replace
 from the_agent import agent

@@ -1,4 +1,4 @@
-"""Takes the start of an interrupted upload for that of the next one."""
+"""Uses the start of an interrupted upload for the next one."""
 
 from replacing import replace
 from the_agent import agent

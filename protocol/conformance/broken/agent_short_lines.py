@@ -1,4 +1,4 @@
-"""Takes lines of 65,535 bytes at most."""
+"""Accepts lines of at most 65,535 bytes."""
 
 from typing import IO
 

@@ -1,4 +1,4 @@
-"""Begins the transfer that came last."""
+"""Starts the transfer that arrived last."""
 
 from replacing import replace
 from the_agent import agent

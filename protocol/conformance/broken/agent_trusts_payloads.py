@@ -1,4 +1,4 @@
-"""Does not look at what follows a payload."""
+"""Does not check the line feed after a payload."""
 
 from typing import IO
 

@@ -1,4 +1,4 @@
-"""Changes limits one by one, and stops at the one that is wrong."""
+"""Changes limits one by one, and stops at a wrong one."""
 
 from replacing import replace
 from the_agent import agent

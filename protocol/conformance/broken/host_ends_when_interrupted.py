@@ -1,4 +1,4 @@
-"""Ends the stream of an upload whose source has failed."""
+"""Sends stream.end for an upload whose source failed."""
 
 import sys
 

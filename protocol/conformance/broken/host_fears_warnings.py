@@ -1,4 +1,4 @@
-"""Takes whatever a check complains of for a failure."""
+"""Treats warnings of a check as failures."""
 
 import sys
 

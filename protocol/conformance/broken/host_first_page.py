@@ -1,4 +1,4 @@
-"""Takes the first page of a listing for all of it."""
+"""Treats the first page of a listing as the whole listing."""
 
 import sys
 

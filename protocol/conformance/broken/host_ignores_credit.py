@@ -1,4 +1,4 @@
-"""Sends a byte more than it was granted."""
+"""Sends one byte more than its credit."""
 
 import sys
 

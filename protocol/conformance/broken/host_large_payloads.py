@@ -1,4 +1,4 @@
-"""Does not ask for the largest payload that the agent takes."""
+"""Ignores the agent's max_payload."""
 
 import sys
 from collections.abc import Iterable, Iterator

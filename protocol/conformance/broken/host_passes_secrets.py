@@ -1,4 +1,4 @@
-"""Passes the config of the target on in the environment."""
+"""Passes the config of the target in the environment."""
 
 import os
 import sys

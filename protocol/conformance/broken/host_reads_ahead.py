@@ -1,4 +1,4 @@
-"""Reads its whole source before it asks for an upload."""
+"""Reads its whole source before it starts an upload."""
 
 import sys
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Goes on behind what is no frame."""
+"""Continues after an invalid frame."""
 
 import sys
 from typing import IO

@@ -1,4 +1,4 @@
-"""Takes the end of a stream for its success."""
+"""Treats the end of a stream as success."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""How the programs here break what they import."""
+"""Replaces functions of the imported program with faulty ones."""
 
 
 def replace(owner: object, name: str, other: object) -> None:

@@ -1,4 +1,4 @@
-"""The reference agent, for the programs here to break."""
+"""Imports the reference agent."""
 
 import sys
 

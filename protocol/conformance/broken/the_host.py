@@ -1,4 +1,4 @@
-"""The reference host, for the programs here to break."""
+"""Imports the reference host."""
 
 import sys
 
