@@ -1,4 +1,4 @@
-"""Plays the host's side of a transcript to a real agent, and compares all that the agent says."""
+"""Plays the host's part of a transcript against a real agent, and compares the agent's messages."""
 
 import contextlib
 import json
@@ -16,19 +16,19 @@ import render
 from host import AgentError, Frame, encode, read_frame
 from player import Json, Line, Step, Transcript
 
-HANGS = 60  # seconds without a message, after which the agent is taken for dead
+HANGS = 60  # seconds without a message, after which the agent counts as dead
 PROLOGUE = 9000  # request ids from here on are the player's own
 PHASES = {"queued", "starting", "transferring", "finalizing", "verifying", "aborting"}
 
 
 class Settings:
-    """Puts real settings in the place of the samples, and the samples back in their place."""
+    """Replaces samples with real settings, and real settings with the samples."""
 
     def __init__(self, config: Json) -> None:
         """config: the real one, with the members of `player.CONFIG`."""
         self._real = config
         pairs = [(str(config[name]), str(player.CONFIG[name])) for name in player.CONFIG]
-        # What holds another one comes first.
+        # Longer values come first, because they may contain others.
         self._samples = sorted(pairs, key=lambda pair: -len(pair[0]))
 
     def fill(self, message: Json) -> Json:
@@ -46,7 +46,7 @@ class Settings:
         return value
 
     def anonymous(self, value: Any) -> Any:
-        """A message as it would be with the samples."""
+        """Returns a message with the samples in place of the real settings."""
         if isinstance(value, dict):
             return {key: self.anonymous(member) for key, member in value.items()}
         if isinstance(value, list):
@@ -58,7 +58,7 @@ class Settings:
 
 
 class AgentPlayer:
-    """An agent that runs, and what it has said so far."""
+    """A running agent, and its messages so far."""
 
     def __init__(self, command: Sequence[str], settings: Settings) -> None:
         self._settings = settings
@@ -105,7 +105,7 @@ class AgentPlayer:
             self._frames.put(None)
 
     def begin(self, start: str) -> None:
-        """Brings about what was before the first line of a transcript."""
+        """Establishes the state before the first line of a transcript."""
         if start == "nothing":
             return
         self._receive()
@@ -160,13 +160,13 @@ class AgentPlayer:
             self._write(message, line.payload.data if line.payload else None)
 
     def _prepare(self, line: Line) -> Json:
-        """What is sent for a line, once it may be."""
+        """Returns the bytes to send for a line, once they may be sent."""
         message, number = line.message, line.request_id
         params = message.get("params", {})
         if number is None:
             return message
         if line.is_data and line.payload:
-            # Before the first credit the host breaks the rules, and is meant to.
+            # Before the first credit, the host breaks the rules on purpose.
             end = params.get("offset", 0) + line.payload.length
             while number in self._credit and self._credit[number] < end:
                 self._take(self._receive(), [])
@@ -203,7 +203,7 @@ class AgentPlayer:
         return frame
 
     def _expect(self, step: Step) -> None:
-        """Waits until all lines of a step have come."""
+        """Waits until all messages of a step have arrived."""
         missing = list(step)
         for line in step:
             if line.is_data and line.payload and (number := line.request_id):
@@ -218,7 +218,7 @@ class AgentPlayer:
         return line.is_data and self._received[number] >= self._wanted[number]
 
     def _take(self, frame: Frame, missing: list[Line]) -> None:
-        """Finds the line that a message belongs to and takes it off the list."""
+        """Finds the line of a message and removes it from the list."""
         message, payload = self._settings.anonymous(frame[0]), frame[1]
         if message.get("method") == "stream.data":
             self._take_data(message, payload or b"")
@@ -237,7 +237,7 @@ class AgentPlayer:
         raise AssertionError("\n".join([f"the agent said {text}", "expected was", *reports[:3]]))
 
     def _take_data(self, message: Json, payload: bytes) -> None:
-        """An agent may cut its data as it likes, so what counts are the bytes."""
+        """Compares only the bytes, because an agent may cut its data in any way."""
         number, offset = message["params"]["id"], message["params"]["offset"]
         assert offset == self._received[number], "a gap or an overlap"
         self._received[number] += len(payload)
@@ -245,7 +245,7 @@ class AgentPlayer:
         assert payload == player.content(self._begin[number] + offset, len(payload)), "wrong bytes"
 
     def _note(self, line: Line, message: Json) -> None:
-        """Remembers what later messages depend on. `message` is as it came."""
+        """Records what later messages depend on. `message` is as received."""
         number, params = line.request_id, message.get("params", {})
         if number is None:
             return
@@ -267,7 +267,7 @@ class AgentPlayer:
                 self._cursors[render.example(line.message)["result"]["next"]] = following
 
     def _may_be_passed_over(self, message: Json) -> bool:
-        """More credit than a transcript shows, and more reports, are up to the agent."""
+        """Accepts more credit and more reports than the transcript shows."""
         params = message.get("params", {})
         match message.get("method"):
             case "stream.credit" if params["id"] in self._credit:
@@ -277,7 +277,7 @@ class AgentPlayer:
                 self._check_progress(params)
                 return True
             case None if self._is_ending:
-                # Nobody waits for the answers any more, so they may come or not.
+                # The player no longer waits for responses, so they are optional.
                 return bool(message.get("error", {}).get("data", {}).get("code") == "shutting_down")
         return False
 

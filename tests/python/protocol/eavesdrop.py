@@ -1,9 +1,9 @@
-"""Runs an agent and keeps all that others could see of it:
+"""Runs an agent and records everything that other processes could see of it:
 
     eavesdrop.py FOLDER PROGRAM ARGUMENT...
 
-Standard output and error go through, and into FOLDER as `stdout` and `stderr`; the command line and
-the environment of the program, as the system shows them to others, into `cmdline` and `environ`.
+It passes standard output and error on and copies them to `stdout` and `stderr` in FOLDER. `cmdline`
+and `environ` there are the command line and the environment that the system shows to others.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def main() -> int:
     folder, *command = sys.argv[1:]
     kept = Path(folder)
     kept.mkdir(parents=True)
-    # Standard input is handed on as it is: what the host sends may hold secrets.
+    # Standard input is passed on without a record, because it may contain secrets.
     agent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert agent.stdout
     assert agent.stderr
@@ -39,8 +39,7 @@ def main() -> int:
     for name in ("cmdline", "environ"):
         gone = contextlib.suppress(ProcessLookupError, PermissionError)
         with (kept / name).open("wb") as file, gone:
-            # Nothing is there any more when the program has ended already, or hides it from all but
-            # root.
+            # The files are gone if the program has already ended, or are readable for root only.
             file.write(Path(f"/proc/{agent.pid}/{name}").read_bytes())
     for pump in pumps:
         pump.join()

@@ -1,6 +1,6 @@
-"""A storage that fails as a transcript says, for what no storage at hand can be brought to do.
+"""An S3 server that fails as a transcript describes, for failures that real servers do not produce.
 
-All else it does as it should, as far as an agent that tries it out can see.
+All other operations work, as far as the checks of an agent can tell.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ ETAG = {"etag": '"e1"'}
 
 
 def operation(method: str, query: dict[str, list[str]]) -> str:
-    """The name of the S3 operation that a request asks for."""
+    """Returns the S3 operation of a request."""
     if "uploads" in query:
         return "CreateMultipartUpload" if method == "POST" else "ListMultipartUploads"
     if "uploadId" in query:
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "GetObjectLockConfiguration":
                 return 200, {}, UNLOCKED
             case "UploadPart":
-                # The only one that the tests send.
+                # The only condition that the tests send.
                 self.parts[path] = body
                 return 200, ETAG, b""
             case "CompleteMultipartUpload":
@@ -127,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """The agent's log says more."""
+        """Writes no log: the agent's log has more information."""
 
 
 @contextlib.contextmanager
 def failing_storage(answers: Json) -> Iterator[str]:
-    """Runs one, and gives its endpoint. `answers`: as the head of a transcript has them."""
+    """Runs a server and yields its endpoint. `answers`: as in the head of a transcript."""
     handler = type("Handler", (_Handler,), {"answers": answers, "objects": {}, "parts": {}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])

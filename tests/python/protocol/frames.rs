@@ -1,9 +1,9 @@
-//! Says what the agent's decoder makes of inputs, so that other decoders can be compared with it.
+//! Prints the frames that the agent's decoder finds, to compare other decoders with it.
 //!
-//! Standard input: inputs, each behind its length as four bytes, the lowest first. Standard output:
-//! a line of JSON for each. It holds the frames, each as `[[id, method, params], payload]`, with
-//! `null` for what is not there and the payload in hexadecimal; a batch is `"batch"`. Last comes
-//! `"end"` or `"damaged"`.
+//! Standard input: inputs, each after its length as four bytes, the lowest first. Standard output:
+//! a line of JSON for each. It contains the frames, each as `[[id, method, params], payload]`, with
+//! `null` for missing values and the payload in hexadecimal; a batch is `"batch"`. The last element
+//! is `"end"` or `"damaged"`.
 
 use std::io::{self, BufWriter, Read, Write};
 
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
         inputs.by_ref().take(u32::from_le_bytes(length).into()).read_to_end(&mut input)?;
         serde_json::to_writer(&mut verdicts, &verdict(&input))?;
         verdicts.write_all(b"\n")?;
-        // Whoever compares waits for each.
+        // The test waits for each line.
         verdicts.flush()?;
     }
     Ok(())

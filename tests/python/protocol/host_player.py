@@ -1,6 +1,6 @@
-"""Plays a transcript with a host: a scripted agent has the agent's side, and the host its own.
+"""Plays a transcript with a real host: a scripted agent takes the agent's part.
 
-The agent says where it is, and the host then does what the transcript has next.
+The agent reports its position, and the host then performs the next step of the transcript.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from player import Json, Line, Step, Transcript
 AGENT = Path(__file__).with_name("scripted_agent.py")
 HANGS = 60  # seconds for all of a transcript
 MODULES = f"{Path(host.__file__).parent}:{Path(render.__file__).parent}"
-# What a caller gets whose request was never answered.
+# The result of a caller whose request was never answered.
 UNANSWERED = {"agent_gone", "shutting_down"}
 
 
@@ -34,7 +34,7 @@ class HostPlayer:
         self._is_closed = False
 
     async def play(self, script: Path | None = None) -> None:
-        """script: what the agent says, if that is to be something else."""
+        """script: the agent's messages, if they differ from the transcript."""
         path = script or player.FOLDER / self._transcript.name
         with tempfile.TemporaryDirectory() as folder:
             address = f"{folder}/socket"
@@ -78,7 +78,7 @@ class HostPlayer:
             await self._host.perform(Call(request))
 
     async def _act(self, step: Step) -> None:
-        """Does what the transcript has the host do."""
+        """Performs the host's steps of the transcript."""
         (line,) = step
         if line.closes:
             self._is_closed = True
@@ -87,7 +87,7 @@ class HostPlayer:
         number = line.request_id or 0
         if line.is_request:
             if line.message.get("params", {}).get("cursor"):
-                return  # the host goes on by itself
+                return  # the host continues by itself
             call = Call(line, self._about(number))
             self._calls[number] = call
             self._outcomes[number] = outcome = asyncio.create_task(self._host.perform(call))
@@ -103,7 +103,7 @@ class HostPlayer:
                 call.stop()
 
     def _look_for_faults(self, task: asyncio.Task[Any]) -> None:
-        """What a caller gets is compared later; all else must not be waited for in vain."""
+        """Stores the caller's result for a later comparison."""
         error = None if task.cancelled() else task.exception()
         if error and not isinstance(error, FailedError | StoppedError):
             self._reports.put_nowait({"fault": f"the host: {error!r}"})
@@ -111,7 +111,7 @@ class HostPlayer:
     def _about(self, number: int) -> list[Line]:
         return [line for line in self._transcript.lines if line.request_id == number]
 
-    # What the callers got
+    # Results of the callers
 
     async def _compare(self) -> None:
         if any(self._response(number) is None for number in self._calls):
@@ -152,7 +152,7 @@ class HostPlayer:
         assert (received == sent) if is_whole else sent.startswith(received), "other bytes"
 
     def _pages(self, number: int, response: Json) -> Json:
-        """The result, with that of the pages that follow it."""
+        """Returns the result with those of the following pages."""
         result: Json = response["result"]
         cursor = result.get("next")
         for line in self._transcript.lines:

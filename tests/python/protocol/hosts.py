@@ -1,7 +1,6 @@
-"""The hosts of this project, made to do what the requests of a transcript say.
+"""The hosts of this project, driven by the requests of a transcript.
 
-Each says what its caller sees: a result, an error, or that it gave up
-itself.
+Each reports what its caller sees: a result, an error, or that it gave up itself.
 """
 
 import asyncio
@@ -16,11 +15,11 @@ import agent
 import host
 from player import Json, Line
 
-_DATA = ("code", "kind", "retryable", "field", "details")  # of an error; all hosts show these
+_DATA = ("code", "kind", "retryable", "field", "details")  # of an error; all hosts expose these
 
 
 class StoppedError(Exception):
-    """The source or the sink of a transfer failed, or the caller does not want it any more."""
+    """The source or the sink of a transfer failed, or the caller cancelled it."""
 
 
 class FailedError(Exception):
@@ -32,7 +31,7 @@ class FailedError(Exception):
 
 
 class Call:
-    """One request of a transcript, as its caller has it."""
+    """One request of a transcript, from its caller's view."""
 
     def __init__(self, request: Line, about: Sequence[Line] = ()) -> None:
         """about: the other lines about it."""
@@ -66,33 +65,33 @@ class Call:
             raise StoppedError
 
     def options(self, *names: str) -> Json:
-        """The parameters but these."""
+        """Returns the parameters except these."""
         return {name: value for name, value in self.params.items() if name not in names}
 
 
 class Host(Protocol):
     """A host under test."""
 
-    lacks: Collection[str]  # methods that it does not offer
+    lacks: Collection[str]  # methods that it does not have
 
     async def start(self, command: Sequence[str]) -> None:
-        """Starts the agent and shakes hands."""
+        """Starts the agent and makes the handshake."""
 
     async def perform(self, call: Call) -> Json:
-        """Does what a request says. Raises `FailedError`, or `StoppedError`."""
+        """Performs a request. Raises `FailedError`, or `StoppedError`."""
 
     async def stop(self) -> None:
         """Ends the agent."""
 
     def seen(self, method: str, result: Json) -> Json:
-        """What its callers see of a result."""
+        """Returns a result as its callers see it."""
 
     def seen_error(self, data: Json) -> Json:
-        """What its callers see of the `data` of an error."""
+        """Returns the `data` of an error as its callers see it."""
 
 
 class ReferenceHost:
-    """protocol/reference/host.py. Its methods wait, so each call gets a thread."""
+    """protocol/reference/host.py. Its methods block, so each call gets a thread."""
 
     lacks: Collection[str] = ()
 
@@ -270,7 +269,7 @@ class ClientHost:
 
 
 async def _source(call: Call) -> AsyncIterator[bytes]:
-    """The source of an upload. Looks for chunks in a thread, so as to be waited for like any."""
+    """The source of an upload. Waits for chunks in a thread, like a real source."""
     chunks = call.chunks()
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         yield chunk
@@ -281,7 +280,7 @@ def _only(raw: Json, *names: str) -> Json:
 
 
 def _renamed(members: Json) -> Json:
-    """With the names of the protocol, and without what is not there."""
+    """Returns the values with the protocol's names, without missing ones."""
     if "idle" in members:
         members["idle_s"] = members.pop("idle")
     return {name: value for name, value in members.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The published JSON Schema: what it says of messages, and all the ways to break one of them."""
+"""The published JSON Schema: validation of messages, and all ways to break a message."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ DEFINITIONS: Json = SCHEMA["$defs"]
 RESULTS: Json = DEFINITIONS["results"]["properties"]
 SIDES = {">": "hostMessage", "<": "agentMessage"}
 
-# What is around messages, by the method.
+# The envelopes of messages, by method.
 ENVELOPES: Json = {
     schema["title"]: schema for side in SIDES.values() for schema in DEFINITIONS[side]["anyOf"]
 }
@@ -28,7 +28,7 @@ ENVELOPES: Json = {
 # Up to here integers are exact everywhere (M4).
 MAX_EXACT = (1 << 53) - 1
 
-# An agent answers so when a request itself is wrong.
+# The codes for malformed requests.
 BAD_REQUEST = {"invalid_request", "invalid_params", "method_not_found"}
 BAD_CONFIG = {"invalid_config", "invalid_endpoint", "invalid_bucket_name"}
 
@@ -45,7 +45,7 @@ EXAMPLES: Json = {
 
 
 def messages(transcript: Transcript) -> Iterator[tuple[str, Json]]:
-    """Direction and message of each line that is one."""
+    """Yields direction and message of each line with a message."""
     for line in transcript.lines:
         if line.message:
             yield line.direction, render.example(line.message)
@@ -53,24 +53,24 @@ def messages(transcript: Transcript) -> Iterator[tuple[str, Json]]:
 
 @functools.cache
 def validator(pointer: str) -> Draft202012Validator:
-    """For what stands under `$defs`, such as `results/properties/ping`."""
+    """Returns a validator for an entry of `$defs`, such as `results/properties/ping`."""
     return Draft202012Validator(SCHEMA | {"anyOf": [{"$ref": f"#/$defs/{pointer}"}]})
 
 
 def problem(pointer: str, value: object) -> str | None:
-    """What the schema has against a value; None if it is valid."""
+    """Returns the schema's objection to a value; None if it is valid."""
     error = best_match(validator(pointer).iter_errors(value))
     return error and f"{error.json_path}: {error.message}"
 
 
 class Session:
-    """Judges the messages of one session, in their order."""
+    """Validates the messages of one session, in order."""
 
     def __init__(self) -> None:
         self._methods = dict[int, str]()
 
     def method(self, direction: str, message: Json) -> str | None:
-        """That of the message itself, or of the request that it answers."""
+        """Returns the method of the message, or of the request that it answers."""
         number, method = message.get("id"), message.get("method")
         if direction == ">" and isinstance(number, int) and isinstance(method, str):
             self._methods.setdefault(number, method)
@@ -81,7 +81,7 @@ class Session:
 
 
 def message_problem(direction: str, message: Json, method: str | None) -> str | None:
-    """As `problem`, for a whole message; `method` is its own, or that of its request."""
+    """Like `problem`, for a message; `method` is its own, or that of its request."""
     found = problem(SIDES[direction], message)
     if not found and "result" in message and method in RESULTS:
         found = problem(f"results/properties/{method}", message["result"])
@@ -89,7 +89,7 @@ def message_problem(direction: str, message: Json, method: str | None) -> str | 
 
 
 def broken(direction: str, message: Json, method: str | None) -> Iterator[tuple[str, str, Json]]:
-    """The message with one thing changed at a time: where, to what, and the message then."""
+    """Yields the message with one change each: place, change, changed message."""
     title = message.get("method", "response")
     if title not in ENVELOPES:
         return
@@ -102,7 +102,7 @@ def broken(direction: str, message: Json, method: str | None) -> Iterator[tuple[
 
 
 def places() -> set[str]:
-    """Every member that the schema names, as `damaged` names it."""
+    """Returns every member of the schema, named as in `damaged`."""
     found = set[str]()
     for title, envelope in ENVELOPES.items():
         found |= {f"{title} {place}" for place in members(envelope)}
@@ -112,7 +112,7 @@ def places() -> set[str]:
 
 
 def members(schema: Json) -> dict[str, bool]:
-    """The places of all members, such as `checks[].name`, and whether they are required."""
+    """Returns all members, such as `checks[].name`, and whether they are required."""
     found = dict[str, bool]()
     for branch in _branches(schema):
         required = branch.get("required", [])
@@ -133,7 +133,7 @@ def _resolved(schema: Json) -> Json:
 
 
 def _branches(schema: Json) -> list[Json]:
-    """The schemas of which one holds, without references and choices."""
+    """Returns the alternatives of a schema, with references resolved."""
     schema = _resolved(schema)
     choices = schema.get("anyOf") or schema.get("oneOf")
     if not choices:

@@ -1,8 +1,8 @@
-"""Plays the agent's side of a transcript: `scripted_agent.py TRANSCRIPT SOCKET [METHOD...]`.
+"""Plays the agent's part of a transcript: `scripted_agent.py TRANSCRIPT SOCKET [METHOD...]`.
 
-The requests of these methods are left out, with all that is about them. On the socket it tells the
-test where it is, a JSON object on a line: {"step": 3}, at last {"over": true}, or {"fault": "..."}
-when the host does not do what the transcript says. At a step of the host it waits for the host.
+It leaves out the requests of these methods and all messages about them. On the socket it reports
+its position as JSON lines: {"step": 3}, at the end {"over": true}, or {"fault": "..."} if the host
+deviates from the transcript. At a step of the host it waits for the host.
 """
 
 import json
@@ -18,7 +18,7 @@ import render
 from host import encode, read_frame
 from player import Json, Line, Transcript
 
-# Up to the host, and so not compared.
+# The host may choose these, so they are not compared.
 FREE = {
     "initialize": {"client", "limits", "log_level"},
     "backup.download": {"up_to"},
@@ -26,7 +26,7 @@ FREE = {
     "shutdown": {"mode", "timeout_ms"},
 }
 FREE_EVERYWHERE = {"deadline_ms", "progress_ms"}
-# What it means when a member is not there.
+# The defaults of missing members.
 DEFAULTS: dict[str, Json] = {
     "backup.download": {"offset": 0},
     "backup.list": {"cursor": None, "refresh": False},
@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Json] = {
 
 
 def meaning(method: str, params: Json) -> Json:
-    """The parameters of a request without what is up to the host, and with all defaults."""
+    """Returns the parameters of a request with all defaults, without the host's free choices."""
     free = FREE_EVERYWHERE | FREE.get(method, set())
     full = DEFAULTS.get(method, {}) | params
     if method == "backup.upload":
@@ -48,13 +48,13 @@ def meaning(method: str, params: Json) -> Json:
 
 
 class Request:
-    """A request that runs, and what the host has sent and granted for it."""
+    """A running request, and the host's data and credit for it."""
 
     def __init__(self, number: int, method: str, params: Json) -> None:
-        self.number = number  # as the host has it
+        self.number = number  # the host's number
         self.method = method
-        self.granted: int = params.get("up_to", 0)  # to whom sends the data
-        self.window = 0  # credit of an upload to begin with
+        self.granted: int = params.get("up_to", 0)  # credit of the producer
+        self.window = 0  # first credit of an upload
         self.sent = 0  # bytes of a download
         self.received = bytearray()  # of an upload
         self.expected = bytearray()
@@ -67,7 +67,7 @@ class ScriptedAgent:
         self._transcript = transcript
         self._report = report
         self._running = dict[int, Request]()  # by the ids of the transcript
-        self._came = deque[Json]()  # requests that are not looked at yet
+        self._came = deque[Json]()  # requests that are not handled yet
         self._max_payload = 0
 
     def run(self) -> None:
@@ -91,7 +91,7 @@ class ScriptedAgent:
             self._say(line[1])
 
     def _until_the_end(self) -> None:
-        """Hosts may end an agent as they like."""
+        """Accepts any way to end the agent."""
         while self._take():
             while self._came:
                 request = self._came.popleft()
@@ -99,7 +99,7 @@ class ScriptedAgent:
                     self._fault(f"a request that is not in the transcript: {request}")
                 self._write({"id": request["id"], "result": {"aborted": []}})
 
-    # What the host is to do
+    # Expected steps of the host
 
     def _await(self, line: Line) -> None:
         if line.closes:
@@ -108,11 +108,11 @@ class ScriptedAgent:
             self._await_request(line)
             return
         request = self._running.get(line.request_id or 0)
-        if request is None:  # it has its answer, so the host may have seen that or not
+        if request is None:  # it is answered, and the host may not know that yet
             return
         match line.method:
             case "stream.data" if line.payload:
-                # Not waited for: the host may keep it until there is more.
+                # Optional: the host may wait for more data.
                 request.expected += line.payload.data
             case "stream.end":
                 while not request.is_ended:
@@ -140,10 +140,10 @@ class ScriptedAgent:
         if not self._take():
             self._fault(f"{line}: the input ends")
 
-    # What the host does
+    # Messages of the host
 
     def _take(self) -> bool:
-        """Takes the next message of the host; false at the end."""
+        """Handles the next message of the host; false at the end."""
         frame = read_frame(sys.stdin.buffer)
         if frame is None:
             return False
@@ -179,10 +179,10 @@ class ScriptedAgent:
             case _:
                 self._fault(f"{method} makes no sense for {request.method}")
 
-    # What the agent says
+    # Messages of the agent
 
     def _grant(self, request: Request) -> None:
-        """More credit, when a quarter of the first one is used up."""
+        """Grants more credit when a quarter of the first one is used."""
         up_to = len(request.received) + request.window
         if up_to - request.granted >= request.window / 4:
             request.granted = up_to
@@ -209,7 +209,7 @@ class ScriptedAgent:
         self._write(message, line.payload.data if line.payload else None)
 
     def _send_data(self, line: Line, request: Request, data: bytes) -> None:
-        """In as many frames as the host's credit makes necessary."""
+        """Sends data in as many frames as the host's credit requires."""
         while data:
             while request.granted <= request.sent and not request.is_cancelled:
                 self._go_on(line)

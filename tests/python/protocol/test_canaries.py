@@ -1,8 +1,8 @@
-"""Whatever happens, no secret is seen anywhere: not in what the agent says and logs, not in its
-command line and environment, not in its files, not in the log of the storage.
+"""No secret is visible anywhere: not in messages and logs of the agent, not in its command line and
+environment, not in its files, not in the log of the server.
 
-The secrets are random: that of the storage, and one that is wrong. They are looked for as they are
-and in the forms into which programs bring text.
+The secrets are random: the one of the server, and a wrong one. The tests search for them as they
+are and in the forms into which programs convert text.
 """
 
 import base64
@@ -26,13 +26,13 @@ EAVESDROP = [sys.executable, str(Path(__file__).parent / "eavesdrop.py")]
 def forms(secret: str) -> Iterator[bytes]:
     plain = secret.encode()
     yield plain
-    yield plain[: len(plain) * 2 // 3]  # a cut text is still a leak
+    yield plain[: len(plain) * 2 // 3]  # a truncated secret is still a leak
     yield urllib.parse.quote(secret, safe="").encode()
     yield secret.replace("/", "\\/").encode()
     yield binascii.hexlify(plain)
     yield binascii.hexlify(plain).upper()
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        # Where it begins within three bytes decides what it looks like.
+        # Its form depends on its position within three bytes.
         for shift in range(3):
             yield encode(b"\0" * shift + plain)[4 if shift else 0 : -4]
 
@@ -51,7 +51,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("form", range(11))
-def test_each_form_would_be_found(form: int) -> None:
+def test_scan_each_form_of_a_secret_is_found(form: int) -> None:
     secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
     hidden = b"x=" + list(forms(secret))[form] + b"&"
     assert leaks(secret, {"somewhere": hidden})
@@ -59,7 +59,7 @@ def test_each_form_would_be_found(form: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TRANSCRIPTS.keys() - NOT_OF_THIS_AGENT.keys()))
-def test_no_transcript_shows_a_secret(
+def test_transcripts_show_no_secret(
     binary: str, folder: Folder, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = secrets.token_urlsafe(27) + "/+"
@@ -72,7 +72,7 @@ def test_no_transcript_shows_a_secret(
 
     kept = files(seen)
     assert {Path(path).name for path in kept} == {"stdout", "stderr", "cmdline", "environ"}
-    # The tests themselves have the secret of the storage in their environment.
+    # The tests themselves have the server's secret in their environment.
     own = os.environ["TEST_S3_SECRET_ACCESS_KEY"].encode()
     kept[str(seen / "environ")] = kept[str(seen / "environ")].replace(
         b"TEST_S3_SECRET_ACCESS_KEY=" + own, b""
@@ -83,9 +83,7 @@ def test_no_transcript_shows_a_secret(
 
 
 @pytest.mark.parametrize("secret", ["right", "wrong"])
-def test_no_command_shows_a_secret(
-    binary: str, folder: Folder, tmp_path: Path, secret: str
-) -> None:
+def test_commands_show_no_secret(binary: str, folder: Folder, tmp_path: Path, secret: str) -> None:
     key = setting("TEST_S3_SECRET_ACCESS_KEY") if secret == "right" else secrets.token_urlsafe(30)
     token = secrets.token_urlsafe(30)
     password = secrets.token_urlsafe(12)
@@ -131,7 +129,7 @@ def test_no_command_shows_a_secret(
         kept = files(seen)
         assert not leaks(key, kept | files(state) | files(home)), command
         assert not leaks(token, kept), command
-        # The password of the proxy is in the environment, where the system expects it.
+        # The proxy password belongs into the environment.
         del kept[str(seen / "environ")]
         assert not leaks(password, kept), command
     assert not leaks(key, {"log of the storage": Path(setting("TEST_S3_LOG")).read_bytes()})

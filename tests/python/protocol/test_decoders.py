@@ -1,7 +1,7 @@
-"""The decoders of the agent and of the Python hosts find the same frames in the same bytes, or none
-of them takes these for frames. Inputs are the transcripts with small faults in them.
+"""The decoders of the agent and of the Python hosts find the same frames in the same bytes, or all
+of them reject the bytes. The inputs are the transcripts with small faults.
 
-With $DECODER_CASES, so many inputs are tried instead of a few thousand.
+$DECODER_CASES sets the number of inputs; the default is a few thousand.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ TRANSCRIPTS, REFERENCE = PROTOCOL / "transcripts", PROTOCOL / "reference"
 
 
 def load_reference_agent() -> Any:
-    """Under a name of its own: the integration has a package "agent", too."""
+    """Imports it under another name, because the integration also has a package "agent"."""
     spec = importlib.util.spec_from_file_location("reference_agent", REFERENCE / "agent.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -45,7 +45,7 @@ Frame = tuple[list[Any], bytes | None]
 #: The frames of an input, and whether it makes sense to its end.
 Verdict = tuple[list[Frame], bool]
 
-# Pieces of JSON that decoders may see in different ways.
+# JSON that decoders may read in different ways.
 PIECES = (
     b'"payload":',
     b'"payload":null',
@@ -99,7 +99,7 @@ PIECES = (
 
 
 def seeds() -> Iterator[bytes]:
-    """Each transcript, in each direction, with payloads that are not long."""
+    """Returns each transcript, in each direction, with short payloads."""
     for path in sorted(TRANSCRIPTS.glob("*.ndjson")):
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]
         for direction in "<>":
@@ -132,7 +132,7 @@ def mutated(seed: bytes) -> bytes:
             case 4:
                 data[start:end] = bytes(random.randrange(256) for _ in range(end - start))
             case _:
-                # At the end of a line, where most is decided.
+                # At the end of a line, where most decisions are made.
                 line_end = data.find(b"\n", start) + 1
                 data[line_end:line_end] = random.choice(PIECES)
     return bytes(data)
@@ -203,7 +203,7 @@ def of_integration(data: bytes) -> Verdict:
             position += step
     except FrameError:
         return frames, False
-    # The end of the agent is not the decoder's to judge, only whether it comes between two frames.
+    # The decoder only tells whether the end comes between two frames.
     return frames, not decoder._line and not decoder._missing
 
 
@@ -222,14 +222,14 @@ def of_reference_agent(data: bytes) -> Verdict:
     try:
         while (read := reference_agent.read_frame(stream)) is not None:
             frames.append(frame(*read))
-    # A batch is no fault of the stream, but the end of what a host would take.
+    # A batch does not damage the stream, but a host accepts nothing after it.
     except (reference_agent.FatalError, reference_agent.RequestError):
         return frames, False
     return frames, True
 
 
 class Program:
-    """The agent's own decoder, as a program."""
+    """Builds the agent's own decoder as a program."""
 
     def __init__(self) -> None:
         program = Path(os.environ["S3_BACKUP_AGENT_BIN"]).parent / "examples/frames"
@@ -241,7 +241,7 @@ class Program:
         self._process.stdin.flush()
         *found, last = json.loads(self._process.stdout.readline())
         if "batch" in found:
-            # What hosts take for the end, because only agents are sent such a thing by mistake.
+            # Hosts treat this as the end, because only agents receive it by mistake.
             found, last = found[: found.index("batch")], "damaged"
         frames = [
             (members, None if payload is None else bytes.fromhex(payload))
@@ -271,13 +271,13 @@ def agree(program: Program, data: bytes) -> None:
         assert decoder(data) == expected, (decoder.__name__, data[:2000])
 
 
-def test_long_and_deep_inputs(program: Program) -> None:
+def test_decoders_long_and_deep_inputs_agree(program: Program) -> None:
     for data in long_inputs():
         if not is_debatable(data):
             agree(program, data)
 
 
-def test_debatable_inputs_are_known() -> None:
+def test_decoders_debatable_inputs_are_listed() -> None:
     deep = b"[" * 32 + b"]" * 32
     for line in (b'{"a":1,"a":2}', b'{"a":1e999}', b'{"a":"\\ud800"}', b'{"a":%b}' % deep):
         assert is_debatable(b"{}\n" + line + b"\n")
@@ -286,7 +286,7 @@ def test_debatable_inputs_are_known() -> None:
 
 
 @pytest.mark.parametrize("start", range(4))
-def test_mutated_inputs(program: Program, start: int) -> None:
+def test_decoders_mutated_inputs_agree(program: Program, start: int) -> None:
     random.seed(start)
     originals = list(seeds())
     compared = frames = 0

@@ -1,4 +1,4 @@
-"""The conformance kit: what keeps the protocol passes it, and each fault is found by its checks."""
+"""The conformance kit: conforming programs pass, and each fault is found by its checks."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from conftest import Folder, setting
 PROTOCOL = Path(__file__).resolve().parents[3] / "protocol"
 KIT, BROKEN = PROTOCOL / "conformance/conform.py", PROTOCOL / "conformance/broken"
 
-# The checks that a broken program fails; it passes all the others.
+# The checks that each broken program fails. It passes all others.
 FATAL = {
     "F1+F7.line-65537",
     "F2+F7.bad-payload",
@@ -75,7 +75,7 @@ HOSTS: dict[str, set[str]] = {
     "host_skips_bad_lines": {"F7.no-frame", "H3.not-an-agent"},
     "host_trusts_the_end": {"S7.bad-verdict", "X6.agent-dies"},
 }
-# What takes long, and is left out with broken programs that are not meant to fail it.
+# Slow checks, skipped for broken programs that are not expected to fail them.
 LONG = {
     "F2+F7.bad-payload",
     "F7+X2+B1.end-of-input-in-upload",
@@ -91,9 +91,9 @@ Verdicts = dict[str, dict[str, Any]]
 
 
 def run_kit(cache: Path, side: str, *words: str) -> Verdicts:
-    """The verdicts of one run by the names of the checks."""
+    """Returns the results of one run by the names of the checks."""
     command = [sys.executable, str(KIT), side, "--json", *words]
-    # Hundreds of programs are started, so each is to be compiled once only.
+    # The kit starts hundreds of programs, so each should be compiled only once.
     environment = os.environ | {"PYTHONPYCACHEPREFIX": str(cache)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -105,11 +105,11 @@ def run_kit(cache: Path, side: str, *words: str) -> Verdicts:
 
 def run_broken(cache: Path, name: str, meant: set[str]) -> Verdicts:
     side = name.partition("_")[0]
-    # F7 of agents and of hosts have a check of the same name.
+    # F7 has a check with the same name for agents and for hosts.
     long = LONG - meant - ({"F7.no-frame"} if side == "host" else set())
     skips = [word for check in sorted(long) for word in ("--skip", check)]
     program = str(BROKEN / f"{name}.py")
-    # A host may wait long for an agent before it ends it by force.
+    # A host may wait long for an agent before it kills it.
     limit = "60" if side == "host" else "20"
     return run_kit(
         cache, side, *skips, "--jobs", "2", "--timeout", limit, "--", sys.executable, program
@@ -125,7 +125,7 @@ def place() -> Folder:
 def runs(
     tmp_path_factory: pytest.TempPathFactory, place: Folder
 ) -> Iterator[dict[str, Future[Verdicts]]]:
-    """All runs, several at a time: each of them mostly waits for processes."""
+    """Starts all runs, several at a time: each of them mostly waits for processes."""
     folder = tmp_path_factory.mktemp("kit")
     config, cache = folder / "target.json", folder / "pycache"
     config.write_text(json.dumps(place.config))
@@ -147,24 +147,24 @@ def failures(verdicts: Verdicts) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["agent", "host", "node", "real"])
-def test_who_keeps_the_protocol_passes(runs: dict[str, Future[Verdicts]], name: str) -> None:
+def test_kit_conforming_programs_pass(runs: dict[str, Future[Verdicts]], name: str) -> None:
     verdicts = runs[name].result()
     assert len(verdicts) > 30
     assert [v for v in verdicts.values() if v["status"] != "passed"] == []
 
 
-def test_the_target_is_empty_again(runs: dict[str, Future[Verdicts]], place: Folder) -> None:
+def test_kit_run_leaves_the_target_empty(runs: dict[str, Future[Verdicts]], place: Folder) -> None:
     assert runs["real"].result()
     assert (place.keys(), place.unfinished()) == ([], [])
 
 
 @pytest.mark.parametrize(("name", "meant"), [*AGENTS.items(), *HOSTS.items()])
-def test_a_fault_is_found(
+def test_kit_broken_program_fails_its_checks(
     runs: dict[str, Future[Verdicts]], tmp_path: Path, name: str, meant: set[str]
 ) -> None:
     failed = failures(runs[name].result())
     if surprises := sorted(set(failed) ^ meant):
-        # They ran beside many others. With the machine for themselves they have to be right.
+        # They ran with many others. Alone on the machine they have to be right.
         only = [word for check in surprises for word in ("--only", check)]
         program = (sys.executable, str(BROKEN / f"{name}.py"))
         again = run_kit(tmp_path, name.partition("_")[0], "--jobs", "1", *only, "--", *program)
@@ -172,19 +172,19 @@ def test_a_fault_is_found(
     assert set(failed) == meant, failed
 
 
-def test_all_broken_programs_are_tried() -> None:
+def test_kit_all_broken_programs_are_run() -> None:
     names = {path.stem for side in ("agent", "host") for path in BROKEN.glob(f"{side}_*.py")}
     assert names == {*AGENTS, *HOSTS}
 
 
-def test_each_rule_has_a_check_or_a_reason() -> None:
+def test_coverage_each_rule_has_a_check_or_a_reason() -> None:
     command = [sys.executable, str(KIT), "coverage"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "S9: agent S9.flow-violation" in done.stdout
 
 
-def test_coverage_notices_a_new_rule(tmp_path: Path) -> None:
+def test_coverage_new_rule_is_reported(tmp_path: Path) -> None:
     kit = tmp_path / "conformance" / KIT.name
     kit.parent.mkdir()
     kit.write_text(KIT.read_text("utf-8"), "utf-8")
@@ -196,8 +196,8 @@ def test_coverage_notices_a_new_rule(tmp_path: Path) -> None:
     assert "Z7 has neither a check nor a reason" in done.stdout
 
 
-def test_errors_of_the_reference_agent() -> None:
-    """Its table has the kinds, and what may be repeated, of errors.json."""
+def test_reference_agent_errors_match_errors_json() -> None:
+    """Its table has the kinds and the retryable codes of errors.json."""
     program = "import agent, json; print(json.dumps([agent.KINDS, sorted(agent.RETRYABLE)]))"
     command = [sys.executable, "-c", program]
     environment = os.environ | {"PYTHONPATH": str(PROTOCOL / "reference")}

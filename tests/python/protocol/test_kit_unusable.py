@@ -1,4 +1,4 @@
-"""The conformance kit stops with one sentence where the program under test does not work at all."""
+"""The conformance kit stops with one sentence if the program under test does not work at all."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 KIT = Path(__file__).resolve().parents[3] / "protocol/conformance/conform.py"
 REFERENCE = [sys.executable, str(KIT.parents[1] / "reference/agent.py")]
 
-# What an agent says first, and its answers to the first requests.
+# The first messages of an agent, and its first responses.
 HELLO = '{"method":"hello","params":{"protocol":"backup-agent","versions":[1],"limits":{}}}'
 INITIALIZED = '{"id":1,"result":{"protocol":1}}'
 OPENED = '{"id":2,"result":{"target":"t1"}}'
@@ -23,7 +23,7 @@ SILENT = "the program is not an agent: saw nothing for 5 s, expected hello"
 
 
 def run(side: str, *words: str) -> tuple[str, int]:
-    """What the kit says behind its plan, and its exit code."""
+    """Returns the output of the kit after its plan, and its exit code."""
     command = [sys.executable, str(KIT), side, "--timeout", "5", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     head, _, said = done.stdout.partition("\nBail out! ")
@@ -33,7 +33,7 @@ def run(side: str, *words: str) -> tuple[str, int]:
 
 
 def saying(*lines: str, then: str = "cat >/dev/null") -> list[str]:
-    """A program that says these lines whatever it gets."""
+    """Returns a program that prints these lines for any input."""
     return ["sh", "-c", f'printf "%s\\n" "$@"; {then}', "sh", *lines]
 
 
@@ -101,7 +101,7 @@ def test_unusable_host_ends_the_run_in_one_sentence(command: list[str], sentence
 
 
 def test_agent_that_starts_once_ends_the_run(tmp_path: Path) -> None:
-    """Also in the middle: no check waits for a handshake when none works any more."""
+    """The run also ends later, when handshakes no longer work."""
     once = f'mkdir "{tmp_path}/lock" 2>/dev/null || exec sleep 100; exec "$@"'
     command = [sys.executable, str(KIT), "agent", "--timeout", "5", "--json", "--"]
     command += ["sh", "-c", once, "sh", *REFERENCE]
@@ -125,7 +125,7 @@ def test_unreadable_config_is_refused(tmp_path: Path, content: str | None) -> No
 
 
 def under(ignored: Sequence[int], blocked: Sequence[int], command: list[str]) -> list[str]:
-    """A command that inherits these signals as ignored and as blocked."""
+    """Returns a command that inherits these signals as ignored and as blocked."""
     program = (
         "import os, signal, sys\n"
         f"for number in {[int(n) for n in ignored]}: signal.signal(number, signal.SIG_IGN)\n"

@@ -1,4 +1,4 @@
-"""The rules of the documents: each sentence that demands something has a name, and a proof."""
+"""The rules of the documents: each demand has a name, and each rule has a test."""
 
 import json
 import re
@@ -21,7 +21,7 @@ PROOF = re.compile(r"`([a-z0-9_/]+\.(?:rs|py)::\w+|[a-z-]+)`")
 
 
 def paragraphs(document: str) -> list[str]:
-    """What stands between blank lines, fenced blocks left out."""
+    """Returns the paragraphs, without fenced blocks."""
     return re.split(r"\n\s*\n", re.sub(r"^```.*?^```$", "", document, flags=re.M | re.S))
 
 
@@ -30,18 +30,18 @@ def names(document: str) -> list[str]:
 
 
 def demands_without_name(document: str) -> list[str]:
-    """Paragraphs that demand something, and are no rules."""
+    """Returns the paragraphs that contain a demand and are not rules."""
     return [p for p in paragraphs(document) if DEMAND.search(p) and not RULE.match(p)]
 
 
 def proofs_of_storage() -> dict[str, str]:
-    """The table of tests for the rules of S3.md, STORAGE.md and STORAGE-DESIGN.md."""
+    """Returns the table of tests for the rules of S3.md, STORAGE.md and STORAGE-DESIGN.md."""
     table = DESIGN.partition("## Tests of the rules\n")[2]
     return dict(re.findall(r"^\| ([A-Z]\d+) \| (.*) \|$", table, re.M))
 
 
 def exists(proof: str) -> bool:
-    """Whether there is such a transcript, or such a test in the file."""
+    """Returns whether the transcript, or the test in the file, exists."""
     place, _, name = proof.partition("::")
     if not name:
         return (ROOT / f"protocol/transcripts/{proof}.ndjson").exists()
@@ -56,7 +56,7 @@ def exists(proof: str) -> bool:
     return re.search(test, text, re.M) is not None
 
 
-def test_whatever_is_demanded_has_a_name() -> None:
+def test_demands_have_a_rule_name() -> None:
     # The beginning of each document explains the words themselves.
     before, _, rest = PROTOCOL.partition("## Terms\n")
     assert demands_without_name(before + rest.partition("## A complete session\n")[2]) == []
@@ -64,13 +64,13 @@ def test_whatever_is_demanded_has_a_name() -> None:
         assert demands_without_name(document.partition("\n## ")[2]) == []
 
 
-def test_a_demand_without_name_is_found() -> None:
+def test_demand_without_a_name_is_found() -> None:
     table = "| a | b |\n|---|---|\n| c | hosts MUST NOT |"
     text = f"**F1** It MUST.\n\nIt\nMAY.\n\n```\nIt SHOULD.\n```\n\n{table}\n"
     assert demands_without_name(text) == ["It\nMAY.", f"{table}\n"]
 
 
-def test_names_are_used_once() -> None:
+def test_rule_names_are_unique() -> None:
     found = [name for document in DOCUMENTS for name in names(document)]
     assert len(found) > 130
     assert [name for name in found if found.count(name) > 1] == []
@@ -87,7 +87,7 @@ def test_rules_are_numbered_in_order() -> None:
     assert {k: v for k, v in numbers.items() if v != list(range(1, len(v) + 1))} == {}
 
 
-def test_rules_that_are_referred_to_exist() -> None:
+def test_references_to_rules_resolve() -> None:
     known = {name for document in DOCUMENTS for name in names(document)}
     for document in DOCUMENTS:
         text = re.sub(r"^```.*?^```$", "", document, flags=re.M | re.S)
@@ -95,25 +95,25 @@ def test_rules_that_are_referred_to_exist() -> None:
         assert set(referred) - known <= {"S3"}
 
 
-def test_each_rule_of_the_storage_has_a_proof_or_a_reason() -> None:
+def test_storage_rules_have_tests_or_a_reason() -> None:
     table = proofs_of_storage()
     assert list(table) == names(STORAGE) + names(DESIGN) + names(S3)
     for rule, text in table.items():
         assert PROOF.search(text) or re.match("no test( of its own)?: .{9}", text), rule
 
 
-def test_what_is_named_as_a_proof_exists() -> None:
+def test_named_tests_exist() -> None:
     named = [proof for text in proofs_of_storage().values() for proof in text.split("`")[1::2]]
-    # In the table of the kit they stand behind the reason why there is no check.
+    # In the table of the kit they follow the reason why a rule has no check.
     named += re.findall(r"; `([^`]+)`", coverage())
     assert len(named) > 70
     assert [proof for proof in named if not PROOF.fullmatch(f"`{proof}`")] == []
     assert [proof for proof in named if not exists(proof)] == []
 
 
-def test_a_proof_that_does_not_exist_is_found() -> None:
+def test_missing_test_is_found() -> None:
     here = "tests/python/protocol/test_rules.py"
-    assert exists(f"{here}::test_a_proof_that_does_not_exist_is_found")
+    assert exists(f"{here}::test_missing_test_is_found")
     assert exists("src/store/layout.rs::every_name_leads_to_keys_that_lead_back")
     assert exists("session")
     for wrong in (
@@ -132,20 +132,20 @@ def coverage() -> str:
     return subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
 
 
-def test_the_table_of_the_kit_is_up_to_date() -> None:
+def test_coverage_table_is_current() -> None:
     assert COVERAGE.read_text("utf-8") == coverage(), "run conform.py coverage --markdown"
     rows = re.findall(r"^\| ([A-Z]\d+) \|", coverage(), re.M)
     assert rows == names(PROTOCOL)
 
 
 def check_by_hand(base: Path) -> str:
-    """What the program in STORAGE.md says of a pair of objects."""
+    """Runs the program in STORAGE.md on a pair of objects."""
     program = re.findall(r"^```python\n(.*?)^```$", STORAGE, re.M | re.S)[0]
     command = [sys.executable, "-c", program, str(base)]
     return subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
 
 
-def test_the_example_of_the_storage_is_right(tmp_path: Path) -> None:
+def test_storage_example_matches_its_checksums(tmp_path: Path) -> None:
     document = re.findall(r"^```json\n(.*?)^```$", STORAGE, re.M | re.S)[0]
     ours = json.loads(document)["s3_backup_agent"]
     (tmp_path / "example.metadata.json").write_text(document, "utf-8")

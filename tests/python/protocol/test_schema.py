@@ -1,5 +1,5 @@
-"""The published JSON Schema takes what is said: in the transcripts, in the document, and between a
-real host and a real agent."""
+"""The published JSON Schema accepts all valid messages: in the transcripts, in the documents, and
+between a real host and a real agent."""
 
 import collections
 import json
@@ -23,14 +23,14 @@ TRANSCRIPTS = player.load_all()
 PROTOCOL = Path(__file__).parents[3] / "protocol"
 DOCUMENT = "".join((PROTOCOL / name).read_text("utf-8") for name in ("PROTOCOL.md", "S3.md"))
 
-# Requests, by transcript and id, that are wrong in a way that no schema can see: because of another
-# message, of what is stored, or of two members together.
+# Requests, by transcript and ID, with errors that no schema can detect: they depend on another
+# message, on stored data, or on two members together.
 BEYOND_A_SCHEMA = {("bad-requests", 6), ("download-offset", 42), ("handshake-order", 4)}
-# Transcripts with notifications that are broken on purpose.
+# Transcripts with intentionally broken notifications.
 BROKEN_NOTIFICATIONS = {"bad-notifications", "upload-data-without-payload"}
 
 
-def test_the_schema_is_one() -> None:
+def test_schema_is_valid_and_complete() -> None:
     Draft202012Validator.check_schema(schemas.SCHEMA)
     references = set(re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(schemas.SCHEMA)))
     unused = schemas.DEFINITIONS.keys() - references
@@ -39,7 +39,7 @@ def test_the_schema_is_one() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TRANSCRIPTS))
-def test_it_takes_what_the_transcripts_say(name: str) -> None:
+def test_schema_accepts_the_transcripts(name: str) -> None:
     transcript, session = TRANSCRIPTS[name], Session()
     codes = dict[int | None, str]()
     for line in transcript.lines:
@@ -59,7 +59,7 @@ def test_it_takes_what_the_transcripts_say(name: str) -> None:
     assert bool(broken_notifications) == (name in BROKEN_NOTIFICATIONS)
 
 
-def test_it_takes_what_the_document_shows() -> None:
+def test_schema_accepts_the_examples() -> None:
     blocks = re.findall(r"^```(bap|json)[^\n]*\n(.*?)^```$", DOCUMENT, re.M | re.S)
     counts = collections.Counter[str]()
     session = Session()
@@ -88,7 +88,7 @@ def test_it_takes_what_the_document_shows() -> None:
     assert (counts["log"], counts["config"]) == (1, 1), counts
 
 
-# Tables of the document that do not stand under the name of a method, and their types.
+# Tables outside of the sections of methods, and their types.
 TABLES = {
     "member of `limits`": "AgentLimits",
     "member of `error`": "ErrorObject",
@@ -98,7 +98,7 @@ TABLES = {
 }
 
 
-def test_it_has_the_members_that_the_document_names() -> None:
+def test_schema_has_the_members_of_the_tables() -> None:
     rows = r"((?:\|.*\n)+)"
     tables = list(
         re.finditer(rf"^\| (member[^|]*) \| type \|(.*)\n\|[-|]+\n{rows}", DOCUMENT, re.M)
@@ -119,12 +119,12 @@ def test_it_has_the_members_that_the_document_names() -> None:
                 if "required" in table[2]:
                     assert (is_required == "yes") == members[name], f"{heading}: {name}"
         assert named == {re.split(r"[.\[]", name)[0] for name in members}, heading
-    # But that of messages in general, and that of all requests on targets.
+    # Except the table of messages in general and the one of all requests on targets.
     assert compared == len(tables) - 2
 
 
 def described(heading: str, title: str) -> dict[str, bool] | None:
-    """The members of what a table describes, and whether they are required."""
+    """Returns the members that the schema has for a table, and whether they are required."""
     if name := TABLES.get(title) or TABLES.get(heading):
         return schemas.members({"$ref": f"#/$defs/{name}"})
     method = re.match(r"### `([a-z.]+)` \(", heading)
@@ -135,7 +135,7 @@ def described(heading: str, title: str) -> dict[str, bool] | None:
     return schemas.members(schemas.ENVELOPES[method[1]]["properties"]["params"])
 
 
-def test_it_knows_the_codes_and_kinds_that_are_published() -> None:
+def test_schema_has_the_published_codes_and_kinds() -> None:
     published = json.loads((PROTOCOL / "errors.json").read_text("utf-8"))
     *codes, _ = schemas.DEFINITIONS["ErrorCode"]["anyOf"]
     meanings = [(code["const"], code["description"]) for code in codes]
@@ -146,7 +146,7 @@ def test_it_knows_the_codes_and_kinds_that_are_published() -> None:
 
 @pytest.fixture
 def frames(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Json]]:
-    """All that the reference host sends and receives from now on."""
+    """Records all messages that the reference host sends and receives."""
     recorded = list[tuple[str, Json]]()
     encode, read_frame = host.encode, host.read_frame
 
@@ -165,7 +165,7 @@ def frames(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Json]]:
     return recorded
 
 
-def test_it_takes_what_a_host_and_an_agent_say(
+def test_schema_accepts_a_real_session(
     binary: str, folder: Folder, frames: list[tuple[str, Json]], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -215,7 +215,7 @@ def store_and_fetch(agent: Agent, folder: Folder) -> None:
 
 
 def fail_in_many_ways(agent: Agent) -> list[str]:
-    """Only with requests that are well-formed. The codes; an empty one for what succeeds."""
+    """Sends well-formed requests that fail. Returns the codes; an empty one for a success."""
     half: Json = player.BACKUP | {"id": "half", "metadata": {}}
 
     def source_that_fails() -> Iterator[bytes]:
@@ -225,7 +225,7 @@ def fail_in_many_ways(agent: Agent) -> list[str]:
     attempts: list[Callable[[], object]] = [
         lambda: agent.call("backup.get", target="t1", backup_id="nope"),
         lambda: agent.call("backup.list", target="t3"),
-        # No data will ever come.
+        # No data follows.
         lambda: agent.call("backup.upload", target="t1", backup=half, deadline_ms=1),
         lambda: agent.upload("t1", half, [b"short"], size=10),
         lambda: agent.upload("t1", half, source_that_fails()),
@@ -241,8 +241,8 @@ def fail_in_many_ways(agent: Agent) -> list[str]:
     return codes
 
 
-def test_exactly_the_secrets_are_never_shown() -> None:
-    """The integration keeps out of its log what the schema says to keep secret."""
+def test_schema_marks_exactly_the_secrets() -> None:
+    """The integration keeps exactly the secrets of the schema out of its log."""
     secrets = set[str]()
 
     def look(value: object) -> None:

@@ -1,4 +1,4 @@
-"""The published JSON Schema refuses each message with one fault, and so does the agent."""
+"""The published JSON Schema rejects each message with one fault, and so does the agent."""
 
 import itertools
 import subprocess
@@ -12,7 +12,7 @@ import schemas
 from conftest import Folder
 from schemas import BAD_CONFIG, BAD_REQUEST, Json, Session, broken, message_problem
 
-# What may come without a new version of the protocol (V2), or belongs to other agents.
+# Additions without a new version of the protocol (V2), and members of other agents.
 TOLERATED = {
     *((f"{method} method", "another value") for method in ("cancel", "hello", "progress")),
     *((f"stream.{what} method", "another value") for what in ("begin", "data", "end", "credit")),
@@ -72,7 +72,7 @@ def result(**members: Any) -> Json:
     return {"jsonrpc": "2.0", "id": 1, "result": members}
 
 
-# Members that no transcript shows: direction, message, method.
+# Members that occur in no transcript: direction, message, method.
 MORE: list[tuple[str, Json, str]] = [
     *(
         (">", request(method, target="t1", backup_id="b1", up_to=0, **PACE), method)
@@ -189,7 +189,7 @@ MORE: list[tuple[str, Json, str]] = [
 
 @dataclass(frozen=True)
 class Fault:
-    """A message that was valid before one place of it was changed."""
+    """A valid message with one change."""
 
     direction: str
     place: str
@@ -202,7 +202,7 @@ class Fault:
 
 
 def messages() -> Iterator[tuple[str, Json, str | None]]:
-    """Direction, message and method of all valid messages."""
+    """Returns direction, message and method of all valid messages."""
     for transcript in player.load_all().values():
         session = Session()
         for direction, message in schemas.messages(transcript):
@@ -215,7 +215,7 @@ def messages() -> Iterator[tuple[str, Json, str | None]]:
 
 
 def faults() -> Iterator[Fault]:
-    """Each change of a place once."""
+    """Returns each change of a place once."""
     seen = set[tuple[str, str, str]]()
     for direction, message, method in messages():
         for place, change, changed in broken(direction, message, method):
@@ -224,7 +224,7 @@ def faults() -> Iterator[Fault]:
                 yield Fault(direction, place, change, changed, method)
 
 
-def test_it_refuses_what_is_broken() -> None:
+def test_schema_rejects_broken_messages() -> None:
     refused, tolerated, places = 0, set[tuple[str, str]](), set[str]()
     for fault in faults():
         places.add(fault.place)
@@ -238,14 +238,14 @@ def test_it_refuses_what_is_broken() -> None:
     assert refused > 2000
 
 
-# Here the agent is generous: it does not look at `jsonrpc` and at the parameters of a ping, takes
-# `null` for a member that is left out, and integers that not every library has exact.
+# The agent is more lenient than the schema: it ignores `jsonrpc` and the parameters of a ping,
+# accepts `null` for a missing member, and integers that some libraries cannot represent.
 GENEROUS = {"null", "not exact"}
 UNSEEN = (" jsonrpc", "ping params")
 
 
 def is_for_the_agent(fault: Fault) -> bool:
-    """Whether it is a request that gets an answer of its own, and that one says no."""
+    """Returns whether it is a request that gets its own error response."""
     if fault.direction == "<" or "id" not in fault.message:
         return False
     if fault.place.endswith((" id", *UNSEEN)) or fault.change in GENEROUS:
@@ -254,7 +254,7 @@ def is_for_the_agent(fault: Fault) -> bool:
 
 
 class RawSession:
-    """An agent that is asked anything."""
+    """An agent that gets arbitrary requests."""
 
     def __init__(self, binary: str) -> None:
         pipe = subprocess.PIPE
@@ -263,7 +263,7 @@ class RawSession:
         self._numbers = itertools.count(1)
 
     def answer(self, message: Json) -> Json:
-        """The response to a request, which gets an id of its own. Every frame has to be valid."""
+        """Returns the response to a request, which gets a new ID. Every frame has to be valid."""
         assert self._agent.stdin and self._agent.stdout
         self._agent.stdin.writelines(host.encode(message | {"id": next(self._numbers)}))
         self._agent.stdin.flush()
@@ -279,12 +279,12 @@ class RawSession:
         return self._agent.returncode
 
 
-def test_the_agent_refuses_what_the_schema_refuses(binary: str, folder: Folder) -> None:
+def test_agent_rejects_what_the_schema_rejects(binary: str, folder: Folder) -> None:
     wrong = [fault for fault in faults() if is_for_the_agent(fault)]
     assert len(wrong) > 500
     session = RawSession(binary)
     try:
-        # Once `initialize` succeeds there is no other.
+        # After `initialize` succeeds, there is no other.
         handshakes = [fault for fault in wrong if fault.place.startswith("initialize params")]
         taken = [answer for fault in handshakes if (answer := taken_by(session, fault))]
         session.answer(request("initialize", protocol=1))
@@ -298,7 +298,7 @@ def test_the_agent_refuses_what_the_schema_refuses(binary: str, folder: Folder) 
 
 
 def taken_by(session: RawSession, fault: Fault) -> str | None:
-    """The answer of an agent that does not mind; None if it does."""
+    """Returns the result of the agent; None if it refuses."""
     message, params = fault.message, fault.message.get("params")
     is_about_target = fault.place.endswith(" params.target")
     if isinstance(params, dict) and "target" in params and not is_about_target:

@@ -1,4 +1,4 @@
-"""The pair of objects that a backup is, as STORAGE.md promises it to other tools."""
+"""The two objects of a backup, as STORAGE.md describes them for other tools."""
 
 import json
 import urllib.parse
@@ -21,7 +21,7 @@ GIVEN: Json = {
 
 
 def store(agent: Agent, data: bytes) -> None:
-    """The backup p1 with the name Pair."""
+    """Stores the backup p1 with the name Pair."""
     backup = {"id": "p1", "name": "Pair", "metadata": GIVEN}
     agent.upload("t1", backup, (data[at : at + MIB] for at in range(0, len(data), MIB)))
 
@@ -33,7 +33,7 @@ def stored(folder: Folder, ending: str) -> bytes:
     return body
 
 
-def test_the_document_is_what_was_given_and_one_member(agent: Agent, folder: Folder) -> None:
+def test_metadata_object_is_the_input_plus_one_member(agent: Agent, folder: Folder) -> None:
     store(agent, b"content")
     text = stored(folder, ".metadata.json").decode()
     assert "\n" not in text
@@ -47,8 +47,8 @@ def test_the_document_is_what_was_given_and_one_member(agent: Agent, folder: Fol
     assert (ours["format"], ours["size"], document["size"]) == (1, 7, 7)
 
 
-def test_a_pair_can_be_checked_by_hand(agent: Agent, folder: Folder, tmp_path: Path) -> None:
-    # One in a request, one in parts.
+def test_stored_pair_passes_the_check_by_hand(agent: Agent, folder: Folder, tmp_path: Path) -> None:
+    # One in a single request, one in parts.
     for number, size in enumerate((1000, 21 * MIB)):
         data = (bytes(range(251)) * (size // 251 + 1))[:size]
         store(agent, data)

@@ -1,4 +1,4 @@
-"""The transcripts themselves: their form, and that the documents show their lines."""
+"""The transcripts: their form, and their lines in the documents."""
 
 import json
 import re
@@ -34,7 +34,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize("document", render.DOCUMENTS, ids=lambda path: path.name)
-def test_the_documents_show_what_the_transcripts_say(document: Path) -> None:
+def test_documents_match_the_transcripts(document: Path) -> None:
     text = document.read_text("utf-8")
     _, problems = render.check(text)
     assert problems == []
@@ -42,7 +42,7 @@ def test_the_documents_show_what_the_transcripts_say(document: Path) -> None:
     assert max(len(line) for block in blocks for line in block.splitlines()) < render.WIDTH + 100
 
 
-def test_long_messages_are_spread_over_lines() -> None:
+def test_render_spreads_long_messages() -> None:
     content = render.render("session.ndjson:9-15")
     assert '\n    "jsonrpc": "2.0",\n' in content
     shown = list(render.messages(content))
@@ -51,7 +51,7 @@ def test_long_messages_are_spread_over_lines() -> None:
     assert shown[3] == (">", "<524288 bytes>")
 
 
-def test_a_block_that_differs_is_found_and_mended() -> None:
+def test_render_repairs_a_block_that_differs() -> None:
     reference = "session.ndjson:3-4"
     good = f"a\n\n```bap {reference}\n{render.render(reference)}```\n\nb\n"
     assert render.check(good) == (good, [])
@@ -65,11 +65,11 @@ def test_a_block_that_differs_is_found_and_mended() -> None:
     "words",
     ["bap", "bap-new", "bap session.ndjson:1-2", "bap session.ndjson:9999", "bap no.ndjson:2"],
 )
-def test_a_block_without_lines_is_found(words: str) -> None:
+def test_render_reports_a_block_without_lines(words: str) -> None:
     assert render.check(f"```{words}\n> x\n```\n")[1]
 
 
-def test_every_method_has_a_good_and_a_bad_end() -> None:
+def test_methods_have_a_success_and_an_error() -> None:
     good, bad = set[str](), set[str]()
     for transcript in TRANSCRIPTS.values():
         methods = {line.request_id: line.method for line in transcript.lines if line.is_request}
@@ -80,13 +80,13 @@ def test_every_method_has_a_good_and_a_bad_end() -> None:
     assert bad >= METHODS
 
 
-def test_every_transcript_is_described() -> None:
+def test_transcripts_are_described() -> None:
     described = re.findall(r"^\| `([a-z-]+)` \|", DESCRIBED, re.M)
     assert described == sorted(TRANSCRIPTS)
 
 
 @each
-def test_the_head_is_complete(transcript: Transcript) -> None:
+def test_head_is_complete(transcript: Transcript) -> None:
     head = transcript.head
     assert head["transcript"] == 1
     assert head["title"] in DESCRIBED
@@ -99,7 +99,7 @@ def test_the_head_is_complete(transcript: Transcript) -> None:
 
 
 @each
-def test_the_lines_are_well_formed(transcript: Transcript) -> None:
+def test_lines_are_well_formed(transcript: Transcript) -> None:
     for raw in transcript.raw:
         members = raw.get("unordered", [raw])
         assert len(members) > 1 or members == [raw]
@@ -128,8 +128,8 @@ def assert_well_formed(raw: Json) -> None:
 
 
 @each
-def test_each_request_is_answered_once(transcript: Transcript) -> None:
-    """And its answer is the last that is said about it, by an agent that keeps the rules."""
+def test_requests_are_answered_once(transcript: Transcript) -> None:
+    """The response is also the last message about its request."""
     by_hand = raw_requests(transcript)
     open_requests, answered = set(by_hand), set[int | None]()
     for line in transcript.lines:
@@ -147,7 +147,7 @@ def test_each_request_is_answered_once(transcript: Transcript) -> None:
 
 
 @each
-def test_the_samples_are_those_that_players_replace(transcript: Transcript) -> None:
+def test_samples_are_replaceable(transcript: Transcript) -> None:
     for line in transcript.lines:
         config = line.message.get("params", {})
         config = config.get("config", {}) if isinstance(config, dict) else {}
@@ -158,7 +158,7 @@ def test_the_samples_are_those_that_players_replace(transcript: Transcript) -> N
 
 
 def raw_requests(transcript: Transcript) -> set[int | None]:
-    """Requests that are written by hand."""
+    """Returns the IDs of requests written as raw text."""
     texts = [line.raw.decode() for line in transcript.lines if line.raw]
     return {int(number) for text in texts for number in re.findall(r'"id" ?: ?(\d+) ?[,}]', text)}
 
@@ -170,7 +170,7 @@ def is_opened(transcript: Transcript, request: Line) -> bool:
     )
 
 
-def test_there_are_no_other_files() -> None:
+def test_directory_has_no_other_files() -> None:
     names = {path.name for path in Path(player.FOLDER).iterdir() if path.name != "__pycache__"}
     assert names - {f"{name}.ndjson" for name in TRANSCRIPTS} == {"README.md", "render.py"}
 
@@ -190,7 +190,7 @@ def test_there_are_no_other_files() -> None:
         ({"$odd": 1}, [], [1]),
     ],
 )
-def test_matchers(pattern: Json, good: list[object], bad: list[object]) -> None:
+def test_matchers_accept_and_reject(pattern: Json, good: list[object], bad: list[object]) -> None:
     for value in good:
         assert player.differences(pattern, value) == []
     for value in bad:

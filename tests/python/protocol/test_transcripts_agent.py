@@ -1,4 +1,4 @@
-"""Every transcript with the real agent and a real S3 server: the agent says what stands there."""
+"""Every transcript with the real agent and a real S3 server."""
 
 import contextlib
 import re
@@ -15,8 +15,8 @@ from s3_request import request
 
 TRANSCRIPTS = player.load_all()
 
-# What the agent of this project says only when something fails that no test can make fail, or
-# never says at all. Hosts have to cope all the same.
+# Messages that the agent of this project sends only after failures that no test can produce, or
+# never. Hosts have to handle them anyway.
 NOT_OF_THIS_AGENT = {
     "download-breaks": "the connection to the storage would have to break between two frames",
     "download-verdict": "damaged bytes are found before they are handed on",
@@ -29,7 +29,7 @@ NOT_OF_THIS_AGENT = {
 
 
 def store(folder: Folder, thing: Json) -> None:
-    """Puts something into the bucket, past the agent."""
+    """Writes an object to the bucket without the agent."""
     key = folder.prefix + thing["key"].removeprefix("ha")
     path = f"/{folder.bucket}/{urllib.parse.quote(key)}"
     if thing.get("unfinished"):
@@ -41,12 +41,12 @@ def store(folder: Folder, thing: Json) -> None:
     assert status == 200, body
 
 
-def test_all_that_is_left_out_exists() -> None:
+def test_skipped_transcripts_exist() -> None:
     assert NOT_OF_THIS_AGENT.keys() <= TRANSCRIPTS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(TRANSCRIPTS.keys() - NOT_OF_THIS_AGENT.keys()))
-def test_the_agent_says_what_the_transcript_says(binary: str, folder: Folder, name: str) -> None:
+def test_agent_follows_the_transcript(binary: str, folder: Folder, name: str) -> None:
     play(TRANSCRIPTS[name], [binary, "serve"], folder)
 
 
@@ -66,7 +66,7 @@ def test_the_agent_says_what_the_transcript_says(binary: str, folder: Folder, na
         ("upload-exists", '"ends":{"exit":0}', '"ends":{"exit":76}', "exit code 0"),
     ],
 )
-def test_what_differs_is_noticed(
+def test_differences_are_reported(
     binary: str,
     folder: Folder,
     tmp_path: Path,
@@ -99,7 +99,7 @@ def play(transcript: Transcript, agent: list[str], folder: Folder) -> None:
 
 
 def assert_nothing_half(folder: Folder, transcript: Transcript) -> None:
-    """Of each backup there are both objects or none, and no upload is left unfinished."""
+    """Each backup has both objects or none, and no multipart upload is unfinished."""
     assert folder.unfinished() == []
     strange = {thing["key"].removeprefix("ha") for thing in transcript.objects}
     objects = folder.keys()

@@ -15,7 +15,7 @@ from hosts import ClientHost, Host, ReferenceHost
 
 TRANSCRIPTS = player.load_all()
 
-# Nobody who keeps the rules would send these.
+# A conforming host never sends these.
 NO_HOST = {
     "bad-notifications": "its notifications make no sense",
     "bad-requests": "its requests make no sense",
@@ -58,14 +58,14 @@ CASES: list[tuple[str, Callable[[], Host]]] = [
 ]
 
 
-def test_all_that_is_left_out_exists() -> None:
+def test_skipped_transcripts_exist() -> None:
     for names in NO_HOST, NOT_THE_REFERENCE_HOST, NOT_THE_CLIENT:
         assert names.keys() <= TRANSCRIPTS.keys()
     assert not NO_HOST.keys() & (NOT_THE_REFERENCE_HOST.keys() | NOT_THE_CLIENT.keys())
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-async def test_the_host_does_what_the_transcript_says(name: str, kind: Callable[[], Host]) -> None:
+async def test_host_follows_the_transcript(name: str, kind: Callable[[], Host]) -> None:
     await HostPlayer(TRANSCRIPTS[name], kind()).play()
 
 
@@ -86,7 +86,7 @@ async def test_the_host_does_what_the_transcript_says(name: str, kind: Callable[
         ("list-empty", '"skipped":[]', '"skipped":[{"key":"k","code":"c","message":"m"}]', "'k'"),
     ],
 )
-async def test_what_differs_is_noticed(
+async def test_differences_are_reported(
     tmp_path: Path,
     kind: Callable[[], Host],
     name: str,
@@ -94,7 +94,7 @@ async def test_what_differs_is_noticed(
     after: str,
     complaint: str,
 ) -> None:
-    """The host does what one transcript says, and the agent what another one says."""
+    """Plays one transcript as the host and another one as the agent."""
     text = (player.FOLDER / f"{name}.ndjson").read_text("utf-8")
     assert before in text
     other = tmp_path / "other.ndjson"
