@@ -53,12 +53,12 @@ def saying(*lines: str, then: str = "cat >/dev/null") -> list[str]:
         (["cat", "/dev/zero"], "saw a line without an end"),
         (["sh", "-c", "exec >&-; sleep 100"], "closed its output and did not end"),
         (saying('{"method":"hi","params":{}}'), "expected hello"),
-        (saying('{"method":"hello"}'), "saw a message of an odd shape"),
-        (saying('{"method":"hello","params":[]}'), "saw a message of an odd shape"),
+        (saying('{"method":"hello"}'), "saw a message of an unexpected form"),
+        (saying('{"method":"hello","params":[]}'), "saw a message of an unexpected form"),
         (saying(HELLO.replace("[1]", "[2]")), "does not speak version 1 of the protocol"),
         (saying(HELLO, then="exit 3"), "ended with exit code 3"),
-        (saying(HELLO), "saw nothing for 5 s, expected an answer to initialize"),
-        (saying(HELLO.replace("[1]", "1")), "saw a message of an odd shape"),
+        (saying(HELLO), "saw nothing for 5 s, expected a response to initialize"),
+        (saying(HELLO.replace("[1]", "1")), "saw a message of an unexpected form"),
         (saying(HELLO, '{"id":1,"result":7}'), "does not speak version 1"),
         (
             saying(HELLO, INITIALIZED, REFUSED % "x"),
@@ -90,8 +90,8 @@ def test_refused_config_shows_no_secret(tmp_path: Path) -> None:
         (["false"], "exit code 1"),
         (["true"], "saw 0 bytes b''"),
         (["/nonexistent"], "the host cannot be started: [Errno 2]"),
-        (["yes"], r"saw a host that says b'list\nlist\n"),
-        (["sh", "-c", "yes >&2"], r"saw a host that says b'y\ny\n"),
+        (["yes"], r"saw endless output b'list\nlist\n"),
+        (["sh", "-c", "yes >&2"], r"saw endless output b'y\ny\n"),
     ],
     ids=str,
 )
@@ -121,7 +121,7 @@ def test_unreadable_config_is_refused(tmp_path: Path, content: str | None) -> No
     command = [sys.executable, str(KIT), "agent", "--config", str(config), "--", *REFERENCE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"error: --config {config}: it is not " in done.stderr.splitlines()[-1]
+    assert f"error: --config {config}: not " in done.stderr.splitlines()[-1]
 
 
 def under(ignored: Sequence[int], blocked: Sequence[int], command: list[str]) -> list[str]:
