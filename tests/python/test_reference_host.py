@@ -364,7 +364,7 @@ def test_a_validation_is_told_in_lines() -> None:
     lines = ["dns passed: 203.0.113.7", "region failed: m: it is elsewhere", "list skipped"]
     assert list(host.report(result)) == lines
     result["suggestion"] = {"region": "r", "addressing_style": "path"}
-    assert list(host.report(result)) == [*lines, "it works with region r, addressing style path"]
+    assert list(host.report(result)) == [*lines, "it works with region r, addressing_style path"]
 
 
 def test_command_line(binary: str, folder: Folder, tmp_path: Path) -> None:
