@@ -1,4 +1,4 @@
-"""The reference hosts give up on programs that are not agents, in seconds and with little memory."""
+"""The reference hosts reject programs that are not agents, in seconds and with little memory."""
 
 import json
 import os
