@@ -17,7 +17,7 @@ use crate::choices::{self, LENGTHS, TIMES, WEATHER, one};
 use crate::script::{Script, Step};
 use crate::storage::Memory;
 
-/// The end of the input must not take longer (X1).
+/// The end of the input must not take longer (X2).
 const END: Duration = Duration::from_secs(15);
 
 /// Most bytes of all uploads of a script.

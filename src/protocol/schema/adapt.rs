@@ -31,7 +31,7 @@ pub(super) fn merged(host: Object, agent: Object) -> Object {
     all
 }
 
-/// Integers keep to what every JSON library has exact (M3), and nothing speaks of Rust.
+/// Integers keep to what every JSON library has exact (M4), and nothing speaks of Rust.
 pub(super) fn plain(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");
@@ -57,7 +57,7 @@ fn adapt(types: &mut Object) {
     of_any_storage(types);
 }
 
-/// A member that is not required is left out where it is not wanted, and not `null` (M4).
+/// A member that is not required is left out where it is not wanted, and not `null` (M5).
 fn leave_out_instead_of_null(name: &str, schema: &mut Value) {
     let required = schema.get("required").cloned();
     let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
