@@ -169,5 +169,5 @@ def check(document: str, machine: Machine, only: str | None = None) -> list[Sess
         path.write_text(whole, "utf-8")
     else:
         for old, new in zip(written, ran, strict=True):
-            assert same(new.output) == same(old.output), new.command
+            assert same(new.output) == same(old.output), new
     return ran
