@@ -1,16 +1,17 @@
-//! The rooms of the house and who may call whom: nobody calls upwards or sideways.
+//! The modules of the program and which of them may use which: no module uses one above it or
+//! beside it.
 //!
-//! Reads the sources. `ROOMS` says which rooms and `CRATES` which other crates a room may use;
-//! everything that is not said there is refused. Unit tests inside the sources are not looked at.
+//! Reads the sources. `MODULES` lists the modules and `CRATES` the other crates that a module may
+//! use; everything else is refused. Unit tests inside the sources are not checked.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Rooms that all others may use, and that use only what the table says.
+/// Modules that all others may use, and that use only what the table lists.
 const LEAVES: [&str; 8] =
     ["error", "config", "progress", "logging", "blocks", "journal", "fault", "system"];
 
-/// A room and the rooms that it may use, besides itself and the leaves.
+/// A module and the modules that it may use, besides itself and the leaves.
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli", "session", "protocol", "demo"]),
     ("cli", &["ops", "protocol", "demo"]),
@@ -23,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("demo", &["cli", "session", "ops", "store", "s3", "protocol"]),
 ];
 
-/// A leaf and the rooms that it may use.
+/// A leaf and the modules that it may use.
 const LEAF_ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("config", &["error", "system"]),
@@ -35,7 +36,7 @@ const LEAF_ROOMS: &[(&str, &[&str])] = &[
     ("logging", &["config", "error", "protocol", "system"]),
 ];
 
-/// Other crates, by the start of their name, and the only rooms that may use them.
+/// Other crates, by the start of their name, and the only modules that may use them.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["main", "cli", "cli/serve", "demo"]),
     ("aws_", &["s3"]),
@@ -48,7 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("schemars", &["protocol", "config", "error", "progress"]),
 ];
 
-/// The only places where JSON of any shape is carried or made.
+/// The only modules that carry or build JSON of any shape.
 const JSON: &[&str] = &[
     "protocol",
     "session",
@@ -139,7 +140,7 @@ fn right_arrows_are_left_alone() {
     }
 }
 
-/// Every file below the folder, named from there, with its text.
+/// Every file below the folder, by its path in that folder, with its text.
 fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -192,7 +193,7 @@ fn code_of(source: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The rooms that the code of a file `depth` modules below the root names.
+/// The modules that the code of a file `depth` modules below the root uses.
 fn rooms_used(code: &str, depth: usize) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     let up = "super::".repeat(depth);
@@ -205,7 +206,7 @@ fn rooms_used(code: &str, depth: usize) -> BTreeSet<String> {
             }
         }
     }
-    // What the root exports again comes from `error`.
+    // The root re-exports these types from `error`.
     used.into_iter().map(|name| if is_type(&name) { "error".to_owned() } else { name }).collect()
 }
 
@@ -236,7 +237,7 @@ fn first_names(path: &str) -> Vec<String> {
     names
 }
 
-/// Whether the code names a crate that begins so.
+/// Whether the code uses a crate whose name starts like this.
 fn uses_crate(code: &str, start: &str) -> bool {
     code.match_indices(start).any(|(at, _)| {
         let rest = &code[at..];

@@ -1,7 +1,7 @@
-//! A way for bytes between the agent and a storage that can be cut at any moment, and mended.
+//! A TCP link between the agent and a server that a test can cut at any moment and repair.
 //!
-//! Knows nothing of what goes over it, so that it serves TLS as well, and cuts wherever it may be.
-//! Everything is gone when the [`Cable`] is dropped.
+//! It knows nothing about the bytes, so it also carries TLS and cuts anywhere in a stream. Dropping
+//! the [`FaultyLink`] ends everything.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -12,21 +12,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// What becomes of the bytes.
+/// The state of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
-    /// They pass.
+    /// Bytes pass.
     Whole,
-    /// In both directions they wait, and so do new connections: nobody is told anything.
+    /// Bytes wait in both directions, and so do new connections. Neither side gets an error.
     Silent,
-    /// Connections are broken, new ones as soon as they are made.
+    /// Connections are broken; new ones break as soon as they are made.
     Cut,
 }
 
-/// The state, and how often it was [`State::Cut`]: one that is over at once counts as well.
+/// The state, and how often it was [`State::Broken`], so that a very short break counts too.
 type Seen = (State, u64);
 
-/// An open port of the loopback interface that leads to another one.
+/// An open loopback port that forwards to another port.
 #[derive(Debug)]
 pub(crate) struct Cable {
     pub(crate) address: SocketAddr,
@@ -45,7 +45,7 @@ impl Cable {
         Self { address, far, state, carrying }
     }
 
-    /// Where connections that are made from now on lead to.
+    /// Sets the address for connections that are made from now on.
     pub(crate) fn lead_to(&self, far: SocketAddr) {
         *self.far.lock().unwrap() = far;
     }
@@ -64,7 +64,7 @@ impl Drop for Cable {
     }
 }
 
-/// The connections live in this future and end with it.
+/// The connections belong to this future and end with it.
 async fn carry(
     listener: TcpListener,
     far: Arc<Mutex<SocketAddr>>,

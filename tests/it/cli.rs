@@ -1,5 +1,5 @@
-//! The command line, as people and scripts meet it: the real program, its output and exit code, and
-//! what is left in the bucket and on the disk.
+//! The command line as people and scripts use it: the real program, its output and exit code, and
+//! what remains in the bucket and on the disk.
 
 mod archives;
 mod bad_input;
@@ -31,7 +31,7 @@ use tokio::process::Command;
 
 use crate::support::{TestServer, agent_command};
 
-/// The backups that a real Home Assistant made: file name without ending, id, name, encrypted.
+/// Backups that a real Home Assistant made: file name without extension, id, name, encrypted.
 pub(crate) const REAL: [(&str, &str, &str, bool); 2] = [
     (
         "Automatic_backup_2026.11.0_2026-11-20_04.32_33282898",
@@ -51,13 +51,13 @@ pub(crate) fn real_backup(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.tar"))
 }
 
-/// A shell of somebody who uses the program: an environment and a folder.
+/// A shell of a user of the program: an environment and a folder.
 struct Shell {
     env: Vec<(String, String)>,
     folder: TempDir,
 }
 
-/// How a command ended.
+/// Exit code and output of a command.
 #[derive(Debug)]
 struct Ran {
     code: i32,
@@ -74,7 +74,7 @@ impl Shell {
         Self { env, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// The same with another value of one of our variables.
+    /// The same with another value of one of the agent's variables.
     fn set(&self, name: &str, value: &str) -> Self {
         let mut shell = self.without(name);
         shell.env.push((format!("S3_BACKUP_AGENT_{name}"), value.to_owned()));
@@ -118,7 +118,7 @@ impl Shell {
         self.end(self.command(arguments)).await
     }
 
-    /// Runs a command and checks what holds for all of them: no secret is ever shown.
+    /// Runs a command and checks a rule that holds for all of them: no secret is ever shown.
     async fn end(&self, mut command: Command) -> Ran {
         let output = command.output().await.unwrap();
         let text = |bytes| String::from_utf8_lossy(&Vec::<u8>::clone(bytes)).into_owned();
@@ -135,17 +135,18 @@ impl Shell {
         ran
     }
 
-    /// Runs a command as somebody who is not root, because root may read and write everything.
+    /// Runs a command as a user other than root, because root may read and write everything.
     #[cfg(unix)]
     async fn run_as_nobody(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
         let mut command = self.command(arguments);
         if rustix::process::geteuid().is_root() {
             let program = self.path("agent");
-            // By another process: one of this process would be busy where a thread starts a program.
+            // A separate process copies it: a file that this process wrote could be busy when a
+            // thread starts it.
             let copied =
                 std::process::Command::new("cp").arg(agent_command()).arg(&program).status();
             assert!(copied.unwrap().success());
-            // Whatever the umask of the tests is.
+            // Independent of the umask of the tests.
             for path in [program.as_path(), self.folder.path()] {
                 std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
             }
@@ -173,14 +174,14 @@ impl Shell {
 }
 
 impl Ran {
-    /// The JSON on stdout of a command that ended like this.
+    /// The JSON on stdout of a command that ended with this exit code.
     fn json(&self, code: i32) -> Value {
         assert_eq!(self.code, code, "{self:?}");
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap()
     }
 
-    /// The error of a command that failed so, which `--json` printed.
+    /// The error that `--json` printed for a command that failed with this code.
     fn error(&self, exit: i32, code: &str) -> Value {
         let json = self.json(exit);
         assert_eq!(json["error"]["data"]["code"], code, "{self:?}");

@@ -1,7 +1,7 @@
-//! What `target.validate` finds when a storage answers as it was recorded elsewhere: the right check
-//! fails, and says in one sentence what is wrong.
+//! What `target.validate` finds when a server answers as another one was recorded to answer: the
+//! right check fails, and explains the problem in one sentence.
 //!
-//! What people read is written down in `docs/diagnosis.md`; `WRITE_DIAGNOSIS=1` does that anew.
+//! `docs/diagnosis.md` contains these sentences; `WRITE_DIAGNOSIS=1` writes it again.
 
 use s3_backup_agent::error::Code;
 use s3_backup_agent::s3::Operation;
@@ -12,10 +12,10 @@ use crate::personality::{Call, PLAIN, Recorded};
 use crate::s3_answers::{BUCKET, ROWS, Row};
 use crate::support::TestServer;
 
-/// Above the rows.
+/// The head of the table.
 const TABLE: &str = "| storage: fault | call | check | what people read |\n|---|---|---|---|\n";
 
-/// The checks that may find a recorded answer; none if it cannot come when a target is tried out.
+/// The checks that may find a recorded answer; none if it cannot occur during a validation.
 fn checks(row: &Row) -> &'static [&'static str] {
     let (code, field, details) = row.means;
     let is_elsewhere = details.iter().any(|(name, _)| *name == "expected");
@@ -34,7 +34,7 @@ fn checks(row: &Row) -> &'static [&'static str] {
         (Operation::ListObjectsV2, Code::WrongAddressingStyle) => &["addressing_style"],
         (Operation::ListObjectsV2, Code::Throttled | Code::RemoteError) => &["service", "list"],
         (Operation::ListObjectsV2, _) => &["list"],
-        // The first write of an object that nobody else can know.
+        // The first write of an object with a key that nobody else knows.
         (Operation::PutObject, Code::AlreadyExists) => &[],
         (Operation::PutObject, _) => &["write"],
         (Operation::GetObject, _) => &["read"],
@@ -49,11 +49,11 @@ fn checks(row: &Row) -> &'static [&'static str] {
     }
 }
 
-/// Lets the storage answer so. What can be put right by other settings is answered once.
+/// Makes the server answer like this. An answer that other settings can fix is given once.
 fn play(server: &TestServer, row: &Row) {
     let (status, headers, body) = row.answer;
     let once = matches!(row.means.0, Code::WrongRegion | Code::WrongAddressingStyle);
-    // What is no S3 answers everybody.
+    // An answer that is not S3 goes to every request.
     let strangers = matches!(
         row.means.0,
         Code::InvalidEndpoint | Code::CannotConnect | Code::Throttled | Code::RemoteError
@@ -77,7 +77,7 @@ fn play(server: &TestServer, row: &Row) {
     }
 }
 
-/// The endpoint that the row is about, reached through a proxy, or the one of the storage.
+/// The endpoint of the row, reached through a proxy, or the endpoint of the server.
 async fn validated(server: &TestServer, row: &Row) -> Value {
     let proxy = server.config()["endpoint"].as_str().unwrap().to_owned();
     let (endpoint, environment) = match row.endpoint.starts_with("http://") {

@@ -1,6 +1,6 @@
-//! The embedded server answers as AWS does wherever the agent looks.
+//! The embedded server answers like AWS wherever the agent looks.
 //!
-//! Through our own client, with an independent one looking at what is left.
+//! Tested through the agent's own client, while an independent client checks the result.
 
 use bytes::Bytes;
 use s3_backup_agent::Code;

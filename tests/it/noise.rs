@@ -1,4 +1,4 @@
-//! Data for the tests: as much as wanted, without keeping it anywhere.
+//! Random data for the tests: any amount, without storing it.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that look random, any part of which can be made again without the rest.
+/// Bytes that look random, any range of which can be produced without the rest.
 #[derive(Clone, Debug)]
 pub(crate) struct Noise {
     seed: u64,

@@ -1,9 +1,9 @@
-//! A server that is killed at random moments of whatever an agent does, and started again on what it
-//! has: what was acknowledged is there, what is listed is whole, and in the end nothing is left over.
+//! A server that is killed at random moments of an agent's work and started again with its data:
+//! acknowledged backups exist, listed backups are intact, and in the end nothing remains.
 //!
-//! Usually the embedded server, which forgets the unfinished uploads that it had. With `KILL_SERVER`
-//! the one of this name in `tests/servers`, which has to keep what it acknowledges: `seaweedfs`.
-//! `KILLS` and `KILLS_SEED` are as in `e2e::kills`.
+//! Usually the embedded server, which loses its incomplete uploads. With `KILL_SERVER` the server
+//! of this name in `tests/servers`, which has to keep what it acknowledged: `seaweedfs`. `KILLS`
+//! and `KILLS_SEED` are the same as in `e2e::kills`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use crate::cable::{Cable, State};
 use crate::e2e::kills::trouble::{Trouble, cleanup};
 use crate::support::TestServer;
 
-/// The longest time without server, in addition to what it takes to start.
+/// The longest time without server, in addition to its start time.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Half of the times next to nothing.
+/// Half of the pauses are almost zero.
 async fn while_it_is_away(random: &mut fastrand::Rng) {
     let short = if random.bool() { 20.0 } else { 1.0 };
     tokio::time::sleep(LONGEST.mul_f64(random.f64() / short)).await;
 }
 
-/// The embedded server, which is at another port each time.
+/// The embedded server, which uses another port each time.
 struct Embedded {
     folder: TempDir,
     running: Option<EmbeddedServer>,
@@ -59,7 +59,7 @@ impl Embedded {
 }
 
 impl Trouble for Embedded {
-    /// The upload is forgotten.
+    /// The server has lost the upload.
     const LASTING: &[&str] = &["modified"];
 
     async fn strike(&mut self, random: &mut fastrand::Rng) {
@@ -73,7 +73,7 @@ impl Trouble for Embedded {
     }
 }
 
-/// A server of `tests/servers`. Stops when dropped.
+/// A server of `tests/servers`. It stops when this is dropped.
 struct Program {
     script: PathBuf,
     folder: TempDir,
@@ -98,7 +98,7 @@ impl Program {
         std::fs::read_to_string(self.folder.path().join(file)).unwrap()
     }
 
-    /// What the script wrote down for the environment.
+    /// The variables that the script wrote for the environment.
     fn variables(&self) -> HashMap<String, String> {
         let text = self.read("env");
         let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));

@@ -1,9 +1,9 @@
-//! The rights of the keys: those that STORAGE.md names are enough, and without any one of them the
-//! agent names the one that is missing.
+//! The permissions of the account keys: those in STORAGE.md are sufficient, and without any one of
+//! them the agent names the missing one.
 //!
-//! Needs a storage with a user whose rights its IAM API sets: `TEST_S3_LIMITED_USER`,
-//! `TEST_S3_LIMITED_ACCESS_KEY_ID` and `TEST_S3_LIMITED_SECRET_ACCESS_KEY`. A storage that does not
-//! look at the conditions of policies says so with `TEST_S3_POLICY_CONDITIONS=0`.
+//! Needs a server with a user whose permissions its IAM API sets: `TEST_S3_LIMITED_USER`,
+//! `TEST_S3_LIMITED_ACCESS_KEY_ID` and `TEST_S3_LIMITED_SECRET_ACCESS_KEY`. A server that ignores
+//! the conditions of policies sets `TEST_S3_POLICY_CONDITIONS=0`.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ const RIGHTS: [&str; 7] = [
     "s3:ListMultipartUploadParts",
 ];
 
-/// What is tried with the rights, in this order.
+/// The operations that are tried, in this order.
 const OPERATIONS: [&str; 13] = [
     "list",
     "get",
@@ -42,7 +42,7 @@ const OPERATIONS: [&str; 13] = [
     "validate write",
 ];
 
-/// How an operation ends without a right. What is not named here works all the same.
+/// How an operation ends without a permission. Operations that are not listed here still work.
 const EXPECTED: [(&str, &[&str], &str); 16] = [
     (
         "s3:ListBucket",
@@ -62,7 +62,7 @@ const EXPECTED: [(&str, &[&str], &str); 16] = [
         "access_denied s3:ListBucket",
     ),
     ("s3:ListBucket", &["validate read", "validate write"], "list: access_denied s3:ListBucket"),
-    // Documents that cannot be read are left out of the listing.
+    // Metadata objects that cannot be read are left out of the listing.
     ("s3:GetObject", &["list"], "skipped: access_denied"),
     (
         "s3:GetObject",
@@ -91,10 +91,9 @@ const EXPECTED: [(&str, &[&str], &str); 16] = [
     ("s3:ListMultipartUploadParts", &["cleanup"], "access_denied s3:ListMultipartUploadParts"),
 ];
 
-/// Where a storage differs, whatever the right that is missing: storage, right (none: any),
-/// operation, how it ends.
+/// Where a server differs: server, missing permission (none: any), operation, how it ends.
 const DIFFERENT: [(&str, &str, &[&str], &str); 1] = [
-    // Who wrote an object owns it there, and owners may read.
+    // There the writer of an object owns it, and owners may read.
     ("ceph", "s3:GetObject", &["upload", "upload in parts", "replace", "validate write"], "ok"),
 ];
 
@@ -115,7 +114,7 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("this test needs {name}"))
 }
 
-/// The policy that STORAGE.md gives, for the bucket of the test, without one of the rights.
+/// The policy from STORAGE.md, for the bucket of the test, without one of the permissions.
 fn policy(server: &TestServer, without: Option<&str>) -> Value {
     let document = include_str!("../../protocol/STORAGE.md");
     let (_, rest) = document.split_once("```json\n{\n  \"Version\"").unwrap();
@@ -139,7 +138,7 @@ fn policy(server: &TestServer, without: Option<&str>) -> Value {
     policy
 }
 
-/// Gives the limited user these rights and no others.
+/// Gives the limited user these permissions and no others.
 fn grant(policy: &Value) {
     let form = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("Action", "PutUserPolicy")
@@ -154,7 +153,7 @@ fn grant(policy: &Value) {
     assert!(ended.status.success(), "{ended:?}");
 }
 
-/// An error in short: its code and the right it names.
+/// An error in short form: its code and the permission that it names.
 fn named(error: &Value) -> String {
     let text = |value: &Value| value.as_str().map(|text| format!(" {text}")).unwrap_or_default();
     let named = format!("{}{}", error["code"].as_str().unwrap(), text(&error["details"]["action"]));
@@ -168,7 +167,7 @@ fn outcome(answer: Result<Value, Box<s3_backup_agent::protocol::ErrorObject>>) -
     }
 }
 
-/// What a result says of things that were refused on the way.
+/// The refusals that a result reports.
 fn found(result: &Value) -> String {
     let refused = |list: &str, status: fn(&Value) -> bool| {
         let entries = result[list].as_array().into_iter().flatten();

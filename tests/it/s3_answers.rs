@@ -1,8 +1,8 @@
-//! Recorded refusals of many storages, and what each must mean to the user.
+//! Recorded refusals of many servers, and what each must mean to the user.
 //!
-//! Each row is an answer as a storage gives it: status, headers, body. The endpoint and the region
-//! asked for are those of `ROW` unless the row says otherwise. Where a provider is known to leave
-//! something out or to get it wrong, the row has it that way.
+//! Each row is an answer of a server: status, headers, body. The endpoint and the region of the
+//! request are those of `ROW` unless the row says otherwise. Where a provider is known to leave
+//! something out or to get it wrong, so does the row.
 
 use proptest::prelude::*;
 use s3_backup_agent::error::{Code, Error};
@@ -22,7 +22,7 @@ pub(crate) struct Row {
     pub(crate) region: &'static str,
     /// Status, headers and body.
     pub(crate) answer: (u16, Pairs, &'static str),
-    /// Code, field and details; a field of "" is none.
+    /// Code, field and details; a field of "" means none.
     pub(crate) means: (Code, &'static str, Pairs),
 }
 
@@ -37,12 +37,12 @@ const ROW: Row = Row {
 
 pub(crate) const BUCKET: &str = "backups";
 
-/// Stands for the parts of a signature that some storages repeat in their refusals.
+/// Stands for the parts of a signature that some servers repeat in their refusals.
 const ECHO: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Row] = &[
-    // Who we are.
+    // Account keys and signatures.
     Row { who: "AWS: unknown key",
         answer: (403, &[], "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does not exist in our records.</Message><AWSAccessKeyId>AKIAX</AWSAccessKeyId><RequestId>4442587FB7D0A2F9</RequestId><HostId>x</HostId></Error>"),
         means: (InvalidCredentials, "access_key_id", &[("which", "access_key")]), ..ROW },
@@ -86,7 +86,7 @@ pub(crate) const ROWS: &[Row] = &[
         answer: (403, &[], "<Error><Code>NotSignedUp</Code><Message>Your account is not signed up</Message></Error>"),
         means: (InvalidCredentials, "access_key_id", &[("which", "access_key")]), ..ROW },
 
-    // Where the bucket is.
+    // Region and location of the bucket.
     Row { who: "AWS: no such bucket",
         answer: (404, &[], "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message><BucketName>backups</BucketName></Error>"),
         means: (BucketNotFound, "bucket", &[("bucket", "backups")]), ..ROW },
@@ -142,7 +142,7 @@ pub(crate) const ROWS: &[Row] = &[
         answer: (404, &[], "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message><BucketName>home</BucketName><Resource>/home/backups/x.tar</Resource></Error>"),
         means: (WrongAddressingStyle, "addressing_style", &[("use", "path")]), ..ROW },
 
-    // What is no S3 at all.
+    // Answers that are not S3.
     Row { who: "MinIO console", endpoint: "http://nas:9001",
         answer: (404, &[], "<!doctype html><html lang=\"en\"><title>MinIO Console</title></html>"),
         means: (InvalidEndpoint, "endpoint", &[("reason", "console_port")]), ..ROW },
@@ -189,7 +189,7 @@ pub(crate) const ROWS: &[Row] = &[
         answer: (403, &[("server", "cloudflare")], "error code: 1010"),
         means: (InvalidEndpoint, "endpoint", &[("reason", "not_s3")]), ..ROW },
 
-    // What we may do.
+    // Permissions.
     Row { who: "AWS: not allowed to list",
         answer: (403, &[], "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"),
         means: (AccessDenied, "bucket", &[("action", "s3:ListBucket"), ("resource", "arn:aws:s3:::backups")]), ..ROW },
@@ -242,7 +242,7 @@ pub(crate) const ROWS: &[Row] = &[
         answer: (400, &[], "<Error><Code>InvalidRequest</Code><Message>Object is WORM protected and cannot be overwritten</Message></Error>"),
         means: (ObjectLocked, "", &[]), ..ROW },
 
-    // What is there.
+    // Missing and existing objects.
     Row { who: "AWS: no such object", operation: GetObject,
         answer: (404, &[], "<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>k</Key></Error>"),
         means: (NotFound, "", &[]), ..ROW },
@@ -268,7 +268,7 @@ pub(crate) const ROWS: &[Row] = &[
         answer: (403, &[], "<Error><Code>InvalidObjectState</Code><Message>The operation is not valid for the object's storage class</Message><StorageClass>DEEP_ARCHIVE</StorageClass></Error>"),
         means: (ColdStorage, "", &[("storage_class", "DEEP_ARCHIVE")]), ..ROW },
 
-    // What was sent.
+    // The content of the request.
     Row { who: "AWS, radosgw, MinIO: payload damaged on the way", operation: UploadPart,
         answer: (400, &[], "<Error><Code>XAmzContentSHA256Mismatch</Code><Message>The provided 'x-amz-content-sha256' header does not match what was computed.</Message></Error>"),
         means: (IntegrityMismatch, "", &[("where", "part"), ("algorithm", "sha256")]), ..ROW },
@@ -303,7 +303,7 @@ pub(crate) const ROWS: &[Row] = &[
         answer: (400, &[], "<Error><Code>InvalidStorageClass</Code><Message>The storage class you specified is not valid</Message></Error>"),
         means: (InvalidConfig, "storage_class", &[("field", "storage_class")]), ..ROW },
 
-    // Space and pressure.
+    // Space and load.
     Row { who: "Ceph RGW: quota, no message", operation: PutObject,
         answer: (403, &[], "<Error><Code>QuotaExceeded</Code><RequestId>tx0</RequestId></Error>"),
         means: (QuotaExceeded, "", &[]), ..ROW },
@@ -416,7 +416,7 @@ fn every_recorded_answer_gets_its_meaning() {
     assert!(ROWS.len() >= 45, "only {} rows", ROWS.len());
 }
 
-/// An answer of a storage whose clock is `ahead` seconds before ours.
+/// An answer of a server whose clock is `ahead` seconds ahead of ours.
 fn at(ahead: i64) -> (String, String) {
     let now = chrono::Utc::now() + chrono::Duration::seconds(ahead);
     (
@@ -447,7 +447,7 @@ fn a_wrong_clock_is_recognised_whatever_the_storage_calls_it() {
     ] {
         for (ahead, words) in [(2850, "47 minutes behind"), (-90_000, "25 hours ahead of")] {
             let (iso, http) = at(ahead);
-            // AWS says it twice; the document wins over the header.
+            // AWS sends it twice; the document takes precedence over the header.
             let headers =
                 if body.contains("TIME") { vec![] } else { vec![("date", http.as_str())] };
             let error = classify(
@@ -484,7 +484,7 @@ fn bare_refusal_by_another_clock_is_clock_skew() {
             let error = classify(operation, &context, &answer(status, &headers, ""));
             assert_eq!(error.code(), ClockSkew, "{operation:?} {status}: {error:?}");
             assert!(error.details().contains_key("skew_s"), "{error:?}");
-            // Signed by the server's clock it is refused for another reason.
+            // A request signed with the server's clock is refused for another reason.
             context.clock_corrected = true;
             let error = classify(operation, &context, &answer(status, &headers, ""));
             assert_ne!(error.code(), ClockSkew, "{operation:?} {status}: {error:?}");
@@ -719,7 +719,7 @@ fn operations() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Documents of the right shape with anything in them, beside text of no shape at all.
+/// Documents of the right shape with arbitrary content, and text without any structure.
 fn bodies() -> impl Strategy<Value = String> {
     let code = prop_oneof![
         proptest::sample::select(ROWS).prop_map(|row| code_of(row.answer.2)),

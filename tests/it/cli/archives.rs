@@ -1,5 +1,5 @@
-//! Archives that are not as today's Home Assistant makes them: old ones, and ones that are made to
-//! take the memory or the time of whoever reads them.
+//! Archives that differ from those of today's Home Assistant: old ones, and ones that try to
+//! exhaust the memory or the time of their reader.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -82,7 +82,7 @@ async fn backups_of_old_home_assistant_are_read() {
 
 #[tokio::test]
 async fn archive_with_absurd_headers_is_read_in_little_memory() {
-    // Nothing is sent: that something is asked for shows that it was read to its end.
+    // Nothing can be sent: a request shows that the agent read the archive to its end.
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let size = 700 << 20;

@@ -1,5 +1,5 @@
-//! Wrong settings and unusable input: a sentence that helps, a stable code, the right exit code, and
-//! nothing left behind.
+//! Wrong settings and unusable input: each gives a helpful sentence, a stable code, the right exit
+//! code, and leaves nothing behind.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -103,7 +103,7 @@ async fn a_storage_that_refuses_is_quoted() {
         ("ENDPOINT", says("400 Bad Request", "application/xml", WRONG_REGION), 5, "wrong_region"),
     ] {
         let shell = shell.set(name, &value);
-        // Trying to connect again and again takes its time; once is enough.
+        // Repeated connection attempts take long; one is enough.
         if value != "http://host.invalid" {
             shell.run(&upload).await.error(exit, code);
         }
@@ -133,7 +133,7 @@ fn unused_address() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// The address of a server that answers everything with this.
+/// The address of a server that gives this answer to every request.
 fn says(status: &'static str, kind: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -154,7 +154,7 @@ fn says(status: &'static str, kind: &'static str, body: &'static str) -> String 
 
 #[tokio::test]
 async fn input_that_is_no_backup_is_refused_before_anything_is_sent() {
-    // Nothing answers there, so that any use of the network would show.
+    // No server listens there, so any use of the network would show.
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server).set("ENDPOINT", &unused_address());
     let whole = std::fs::read(real_backup(REAL[0].0)).unwrap();

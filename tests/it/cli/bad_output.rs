@@ -1,5 +1,5 @@
-//! Downloads that have nowhere to go: told before the transfer where possible, and never a half
-//! file, under no name.
+//! Downloads that cannot be written: reported before the transfer where possible, and never leaving
+//! a partial file under any name.
 
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
@@ -80,7 +80,7 @@ async fn a_full_disk_leaves_no_file() {
     assert!(error["message"].as_str().unwrap().contains("free some space"), "{error}");
     assert!(std::fs::metadata("/dev/full").is_ok());
 
-    // A limit of 4 KiB on files stands for a disk that fills up.
+    // A limit of 4 KiB on files simulates a disk that fills up.
     let mut command = tokio::process::Command::new("sh");
     let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" download b52acd05 -o full.tar";
     command.args(["-c", script]).arg(crate::support::agent_command());
@@ -107,7 +107,7 @@ async fn script(shell: &Shell, script: &str) -> super::Ran {
 #[tokio::test]
 async fn file_limit_leaves_no_hidden_file() {
     let (_server, shell) = with_backup().await;
-    // The signal of the limit ends programs that do not expect it.
+    // The signal of the limit ends programs that do not handle it.
     let ran = script(&shell, "ulimit -f 8; exec \"$0\" download b52acd05 -o full.tar").await;
     assert_eq!((ran.code, ran.stdout.as_str()), (74, ""), "{ran:?}");
     assert!(ran.stderr.contains("full.tar: File too large"), "{ran:?}");
@@ -173,7 +173,7 @@ async fn downloaded_file_is_for_its_owner_alone() {
             let mode = std::fs::metadata(shell.path("x")).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o600, "{mask}");
             if force.is_empty() {
-                // One that others could read is replaced.
+                // A file that others could read is replaced.
                 std::fs::set_permissions(shell.path("x"), PermissionsExt::from_mode(0o666))
                     .unwrap();
             }

@@ -14,7 +14,7 @@ async fn deadline_stops_an_upload_and_cleans_up() {
     let upload: [&dyn AsRef<std::ffi::OsStr>; 7] =
         [&"upload", &"-", &"--name", &"x", &"--deadline", &"1s", &"--json"];
     let mut child = shell.command(&upload).stdin(Stdio::piped()).spawn().unwrap();
-    // More never comes.
+    // The rest never arrives.
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&vec![1; 30 << 20]).await.unwrap();
     let output = child.wait_with_output().await.unwrap();

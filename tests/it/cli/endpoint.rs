@@ -1,4 +1,5 @@
-//! Where a command looks: the endpoint, the bucket and the prefix, and what it says of them.
+//! Where a command looks: the endpoint, the bucket and the prefix, and how the command reports
+//! them.
 
 use super::Shell;
 use crate::support::TestServer;

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM in the middle: exit code 130, and nothing left in the bucket or on the disk.
+//! Ctrl-C and SIGTERM in the middle of a transfer: exit code 130, and nothing left in the bucket or
+//! on the disk.
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -30,7 +31,7 @@ async fn end(child: Child) -> Ran {
     }
 }
 
-/// Looks again and again until it is so.
+/// Checks repeatedly until the condition holds.
 pub(super) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     while !is_so().await {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -57,7 +58,7 @@ async fn an_upload_is_taken_back() {
     }
 }
 
-/// As in a background job of a shell without job control, which a Ctrl-C at its terminal reaches.
+/// Like a background job of a shell without job control, which a Ctrl-C in its terminal reaches.
 #[tokio::test]
 async fn interrupt_ignored_at_start_does_not_stop_an_upload() {
     let server = TestServer::embedded().await;
@@ -143,7 +144,7 @@ async fn resume_without_an_id_is_refused() {
         assert_eq!(error["data"]["field"], "id");
     }
     assert_eq!(server.objects().await, []);
-    // A backup of Home Assistant has an id, and so may the metadata.
+    // A backup of Home Assistant has an id, and the metadata may have one.
     let backup = super::real_backup(super::REAL[0].0);
     let stored = shell.run(&[&"upload", &backup, &"--resume", &"--json"]).await.json(0);
     assert_eq!(stored["backup"]["id"], super::REAL[0].1);
@@ -195,13 +196,13 @@ async fn the_second_signal_ends_it_at_once() {
     assert_eq!(child.wait().await.unwrap().code(), Some(130));
 }
 
-/// A way to a server.
+/// A proxy in front of a server.
 struct Way {
     endpoint: String,
     connections: Arc<AtomicUsize>,
 }
 
-/// A way to the endpoint on which each connection falls silent after so many bytes of answers.
+/// A proxy to the endpoint whose connections fall silent after this many bytes of answers.
 async fn stalling(endpoint: String, most: u64) -> Way {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Names that others have written into the bucket, on the terminal, in JSON and as names of files.
+//! Names that others wrote into the bucket: on the terminal, in JSON, and as file names.
 
 use s3_backup_agent::error::text::is_hidden;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Shell;
 use crate::support::TestServer;
 
-/// As they stand in the bucket, and as a terminal gets them.
+/// The names in the bucket, and how a terminal shows them.
 const NAMES: &[(&str, &str)] = &[
     ("a\u{1b}[2J\u{1b}]0;title\u{7}b", "a [2J ]0;title b"),
     ("a\u{9b}31mb\u{7f}", "a 31mb"),

@@ -1,4 +1,5 @@
-//! Folders that cannot be read as a whole: the rest is stored, and the command says what is missing.
+//! Folders that cannot be read completely: the rest is stored, and the command reports what is
+//! missing.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,11 +1,11 @@
-//! Secrets that were given in the wrong place are never repeated.
+//! Secrets that were given in the wrong place are never printed.
 
 use std::ffi::OsStr;
 
 use super::Shell;
 use crate::support::TestServer;
 
-/// As short as a person may choose one, so that only the place tells that it is one.
+/// As short as a person may choose one, so that only its place shows that it is a secret.
 const SECRET: &str = "hunter2-canary";
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Every operation, on everything that can be stored.
+//! Every operation on every kind of input.
 
 #[cfg(unix)]
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -122,7 +122,7 @@ async fn any_file_can_be_stored_under_a_name() {
     assert_eq!(replaced.json(0)["backup"]["stored_size"], json!(15));
     assert_eq!(server.objects().await.len(), 2);
 
-    // Two of one name need an id.
+    // Two backups of one name need an id.
     shell.run(&[&"upload", &"photos.zip", &"--name", &"Photos / 2026", &"--json"]).await.json(0);
     let error =
         shell.run(&[&"info", &"Photos / 2026", &"--json"]).await.error(64, "invalid_params");
@@ -172,7 +172,7 @@ async fn a_stream_is_stored_to_its_end() {
     assert_eq!(server.open_uploads().await, []);
 }
 
-/// Stores the folder, and unpacks what comes back.
+/// Stores the folder, downloads it and unpacks it.
 async fn there_and_back(shell: &Shell, folder: &Path) -> (Ran, PathBuf) {
     let ran = shell.run(&[&"upload", &folder, &"--id", &"c"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -284,7 +284,7 @@ async fn the_folder_is_a_setting_and_may_be_empty() {
     assert_eq!(keys, [format!("{start}{file}.metadata.json"), format!("{start}{file}.tar")]);
     let usual = shell.run(&[&"list", &"--json"]).await.json(0);
     assert_eq!(usual["backups"], json!([]));
-    // A flag goes before the environment.
+    // A flag takes precedence over the environment.
     let flag = shell.set("FOLDER", "elsewhere").run(&[&"list", &"--folder", &"", &"--json"]).await;
     assert_eq!(flag.json(0)["backups"][0]["id"], id);
 }

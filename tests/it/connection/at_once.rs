@@ -1,4 +1,4 @@
-//! Two uploads of one agent: one is done while the other still looks at what there is.
+//! Two uploads of one agent: one finishes while the other still reads the listing.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ async fn upload(host: &Host, (id, name): Named) -> Answer {
     host.upload("t1", backup, json!({}), Noise::new(2, 1000)).await
 }
 
-/// Uploads `late`, and in the middle of its listing `early`, each an id with a name; how `late`
-/// ended.
+/// Uploads `late`, and in the middle of its listing `early`, each an id with a name. Returns the
+/// result of `late`.
 async fn overtaken(server: &TestServer, early: Named, late: Named) -> Answer {
-    // What has to be read for a listing.
+    // A metadata object that a listing has to read.
     store(&crate::e2e::connect(server).await, "other", 1, 1000).await;
     let (reached, barrier) = (Arc::new(Notify::new()), Arc::new(Barrier::new(2)));
     let (notify, meeting) = (Arc::clone(&reached), Arc::clone(&barrier));

@@ -1,4 +1,4 @@
-//! Services below a path: requests go there and are signed over it.
+//! Services below a path: requests go there and the signature covers the path.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::personality::Keys;
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 use crate::support::TestServer;
 
-/// A proxy that has the storage below a path.
+/// A proxy that serves the server below a path.
 struct Below {
     path: &'static str,
     keys: Keys,
@@ -67,7 +67,7 @@ async fn endpoint_with_base_path_sends_requests_below_it() {
     for (path, slashes) in [("/storage/v1/s3", ""), ("/storage/v1/s3", "//"), ("/a%20b", "/")] {
         let listening = below(&server, path).await;
         let endpoint = format!("http://localhost:{}{path}{slashes}", listening.address.port());
-        // The addressing style that has no room for a path.
+        // The addressing style that does not allow a path.
         let virtual_hosted = json!({"addressing_style": "virtual"});
         let result = validated(&server, &endpoint, virtual_hosted.clone()).await;
         assert_eq!((&result["ok"], result.get("suggestion")), (&json!(true), None), "{result}");
@@ -85,19 +85,19 @@ async fn validate_suggests_the_reading_of_a_path_that_works() {
     let plain = server.config()["endpoint"].as_str().unwrap().to_owned();
     let bucket = server.bucket.as_str();
 
-    // A path that is none, before a bucket of its own.
+    // A path that does not exist, before a bucket of its own.
     let result = validated(&server, &format!("{plain}/nothing/there"), json!({})).await;
     assert_eq!(result["ok"], false, "{result}");
     assert_eq!(result["suggestion"], json!({"endpoint": plain, "bucket": bucket}));
 
-    // A base path that is called as the bucket.
+    // A base path with the same name as the bucket.
     let path: &'static str = format!("/{bucket}").leak();
     let listening = below(&server, path).await;
     let endpoint = format!("http://{}{path}", listening.address);
     let result = validated(&server, &endpoint, json!({})).await;
     assert_eq!(result["suggestion"], json!({"endpoint": endpoint, "bucket": bucket}), "{result}");
 
-    // The bucket behind the base path.
+    // The bucket after the base path.
     let listening = below(&server, "/storage/v1/s3").await;
     let endpoint = format!("http://{}/storage/v1/s3", listening.address);
     let result = validated(&server, &format!("{endpoint}/{bucket}"), json!({})).await;

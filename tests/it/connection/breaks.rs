@@ -1,5 +1,5 @@
-//! Connections that break and storages that refuse, at the worst moments: what is repeated, what is
-//! taken back, and how soon it is over.
+//! Connections that break and servers that refuse at the worst moments: what is retried, what is
+//! cleaned up, and how soon it ends.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 
-/// The embedded server behind a wire of this behaviour.
+/// The embedded server behind a wire with this rule.
 pub(super) async fn broken(
     rule: impl FnMut(&Parts) -> Act + Send + 'static,
 ) -> (TestServer, Wire, Host) {
@@ -36,7 +36,7 @@ pub(super) async fn broken(
     (server, wire, host)
 }
 
-/// `act` for the first `count` requests that `matches`; the others pass.
+/// `act` for the first `count` requests that match; the others pass.
 fn first(
     mut count: u32,
     matches: impl Fn(&Parts) -> bool + Send + 'static,
@@ -99,7 +99,7 @@ async fn a_download_goes_on_where_it_broke() {
     };
     assert_eq!(result, json!({"length": size, "verified": true}));
     assert!(content == Noise::new(1, size).bytes(content.len() + 1));
-    // Each break counts as a call that had to be made again.
+    // Each break counts as one retried call.
     assert!(retries.is_sorted() && retries.last() == Some(&5), "{retries:?}");
     let reads: Vec<_> =
         wire.seen().into_iter().filter(|seen| !seen.header("range").is_empty()).collect();
@@ -116,7 +116,7 @@ async fn a_download_goes_on_where_it_broke() {
         );
         starts.insert(start);
     }
-    // Five parts, and one more read from another place for each break.
+    // Five parts, and one more read from another offset for each break.
     assert_eq!((reads.len(), starts.len()), (5 + 5, 5 + 5));
 }
 
@@ -151,7 +151,7 @@ async fn a_small_archive_that_breaks_is_sent_again() {
     assert_comes_back(&host, 3 * MIB).await;
 }
 
-/// Passes requests on until one `matches`, which is held; then says so once.
+/// Passes requests until one matches, which is held; then notifies once.
 fn until(
     matches: impl Fn(&Parts) -> bool + Send + 'static,
 ) -> (impl FnMut(&Parts) -> Act + Send + 'static, Arc<Notify>) {
@@ -184,7 +184,7 @@ async fn a_storage_that_vanishes_during_an_upload_is_given_up_in_time() {
     let (error, start) = tokio::join!(upload_error(&host, 60 * MIB), vanish);
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_gone(&error);
-    // It could not be told to the storage.
+    // The abort could not reach the server.
     assert_ne!(cleanup(&error), "complete");
     assert_eq!(server.objects().await, []);
     let list = json!({"target": "t1", "refresh": true});
@@ -268,7 +268,7 @@ async fn metadata_that_may_have_arrived_is_deleted_too() {
 async fn a_part_that_is_refused_ends_the_upload_at_once() {
     for (reads_on, act) in [
         (true, Act::Answer(403, "AccessDenied")),
-        // The end of such a connection may destroy the answer, which is then asked for again.
+        // When such a connection ends, the answer may be lost; then the request is sent again.
         (false, Act::Refuse(403, "AccessDenied")),
     ] {
         let is_second = |head: &Parts| part(&head.uri) == Some(2);
@@ -324,20 +324,20 @@ async fn a_deletion_that_is_killed_half_way_is_finished_by_the_next_agent() {
     assert_eq!(server.objects().await.len(), 3);
 
     let host = with_state(&server, &wire, &state).await;
-    // Answered when everything in the journal was dealt with.
+    // The answer comes after the whole journal was processed.
     host.call("target.cleanup", json!({"target": "t1"})).await.unwrap();
     assert_eq!(server.objects().await.len(), 2);
     assert_eq!(ids(&host).await, ["other"]);
 }
 
-/// An agent with a journal of its own, and the target `t1` open.
+/// An agent with its own journal and with the target `t1` open.
 pub(super) async fn with_state(server: &TestServer, wire: &Wire, state: &TempDir) -> Host {
     let mut config = server.config();
     config["endpoint"] = wire.http().into();
     connect_to(config, state.path()).await
 }
 
-/// Waits until the agent has come back for what was left, without being asked.
+/// Waits until the agent has finished its background cleanup without being asked.
 pub(super) async fn taken_back(server: &TestServer, objects: usize) {
     let watch = Instant::now();
     while server.objects().await.len() > objects || !server.open_uploads().await.is_empty() {
@@ -399,7 +399,7 @@ async fn what_could_not_be_taken_back_is_taken_back_later() {
         assert_eq!(server.open_uploads().await.len(), 1);
         refuses.store(false, Ordering::Relaxed);
         taken_back(&server, 0).await;
-        // And the name is kept from others for as long as something may still arrive.
+        // The name stays reserved as long as late data may still arrive.
         store(&host, "b", 1, 1000).await;
         assert_comes_back(&host, 1000).await;
     });
@@ -411,7 +411,7 @@ async fn nothing_is_deleted_that_could_not_be_found_again() {
     let server = TestServer::embedded().await;
     let state = tempfile::tempdir().unwrap();
     let is_look = |head: &Parts| head.method == Method::HEAD;
-    // Those of the uploads come before.
+    // The HEAD requests of the uploads come first.
     let mut uploads = 2;
     let mut lose = first(5, is_look, || Act::LoseAnswer);
     let rule = move |head: &Parts| {
@@ -437,7 +437,7 @@ async fn nothing_is_deleted_that_could_not_be_found_again() {
 
 #[tokio::test]
 async fn an_archive_does_not_go_before_its_document() {
-    // The document is stored, its answers are lost, and it cannot be deleted for a while.
+    // The metadata object is stored, its answers are lost, and it cannot be deleted for a while.
     let on_document = |method: Method| {
         move |head: &Parts| head.method == method && head.uri.path().ends_with(".json")
     };
@@ -453,7 +453,7 @@ async fn an_archive_does_not_go_before_its_document() {
     let host = with_state(&server, &wire, &state).await;
     let error = host.upload("t1", backup("b"), json!({}), &b"b"[..]).await.unwrap_err();
     assert_eq!(cleanup(&error), "failed", "{error:?}");
-    // What cannot be taken back stays a whole backup.
+    // A backup that cannot be cleaned up stays complete.
     let (content, _) = fetch(&host, "b").await;
     assert_eq!(content, b"b");
 }
@@ -473,7 +473,7 @@ async fn an_upload_that_a_validation_left_open_is_taken_back() {
         let state = tempfile::tempdir().unwrap();
         let host = with_state(&server, &wire, &state).await;
         let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
-        // The check is made again, with another upload.
+        // The check runs again with another upload.
         assert_eq!(validated["ok"], true, "{validated}");
         settled(&host).await;
         assert_empty(&server).await;
@@ -488,12 +488,12 @@ async fn validation_of_a_busy_storage_passes() {
     futures_util::future::join_all(runs.map(|(act, count)| async move {
         let name = format!("{act:?} {count}");
         let loses_uploads = matches!(act, Act::LoseAnswer);
-        // Each kind of request is refused so often.
+        // Each kind of request is refused this often.
         let mut refused = std::collections::HashMap::new();
         let rule = move |head: &Parts| {
             let query = head.uri.query().unwrap_or_default();
             let kind = (head.method.clone(), query.contains("uploadId"), query.contains("list"));
-            // The first question is not signed, and HEAD only looks after the others.
+            // The first request is not signed, and HEAD is only sent after the others.
             let is_refused = head.headers.contains_key("authorization") && head.method != "HEAD";
             let times = refused.entry(kind).or_insert(0);
             *times += u32::from(is_refused);
@@ -502,7 +502,7 @@ async fn validation_of_a_busy_storage_passes() {
         let (server, _wire, host) = broken(rule).await;
         let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
         assert_eq!(validated["ok"], count < 3, "{name}: {validated}");
-        // Without a journal nothing is known of an upload whose opening was not answered.
+        // Without a journal the agent does not know an upload whose creation was not answered.
         if !loses_uploads {
             assert_empty(&server).await;
         }

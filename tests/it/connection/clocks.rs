@@ -1,4 +1,4 @@
-//! Servers whose clock is another one than that of this machine.
+//! Servers whose clock differs from that of this machine.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::noise::Noise;
 use crate::relay::{Body, Listening, Relay, body};
 use crate::support::TestServer;
 
-/// Refuses everything because of the time, and says that it is this date.
+/// Refuses everything because of the time, and claims that it is this date.
 struct Refusing(&'static str);
 
 impl Relay for Refusing {
@@ -61,7 +61,8 @@ async fn clock_that_is_set_before_a_head_is_corrected() {
         std::fs::write(&clock, "+0").unwrap();
         let step = clock.clone();
         let mut is_first = true;
-        // The clock is set before the server sees the request, which then looks too old or too new.
+        // The clock changes before the server sees the request, which then looks too old or too
+        // new.
         let wire = Wire::start(address(&server), move |head| {
             if head.method != http::Method::HEAD || !std::mem::take(&mut is_first) {
                 return Act::Pass;
@@ -71,7 +72,7 @@ async fn clock_that_is_set_before_a_head_is_corrected() {
         })
         .await;
         let environment = that_follows(&clock);
-        // Only the clock on the wall: no time limit counts by it.
+        // Only the wall clock: no time limit depends on it.
         let wall = ("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         let faked = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let environment: Vec<_> = faked.chain([wall]).collect();

@@ -1,4 +1,5 @@
-//! Metadata that one agent has read is not read again by the next, unless it has changed.
+//! The metadata cache: an agent does not read metadata again that an earlier agent has read, unless
+//! it has changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use super::address;
 use super::wire::{Act, Wire};
 use crate::support::{TestServer, agent_command};
 
-/// A storage that counts how many documents are read.
+/// A server that counts how many metadata objects are read.
 struct Counted {
     server: TestServer,
     wire: Wire,
@@ -42,7 +43,8 @@ impl Counted {
         self.server.put(&format!("backups/{name}.metadata.json"), metadata.to_string()).await;
     }
 
-    /// What a new agent lists, as its standard output has it, and how many documents it has read.
+    /// The listing of a new agent, as its standard output has it, and how many metadata objects it
+    /// read.
     async fn list(&self, state: &Path) -> (Vec<Value>, usize) {
         let before = self.reads.load(Ordering::Relaxed);
         let arguments = ["serve", "--state-dir", state.to_str().unwrap()];
@@ -120,7 +122,7 @@ async fn what_was_kept_is_only_used_as_it_was_written() {
     }
     fs::remove_dir_all(state.path().join("listings")).unwrap();
     assert_eq!(storage.list(state.path()).await, (expected.clone(), 1));
-    // A place where nothing can be kept is no reason not to list.
+    // A cache that cannot be written does not prevent a listing.
     fs::remove_dir_all(state.path().join("listings")).unwrap();
     fs::write(state.path().join("listings"), "").unwrap();
     assert_eq!(storage.list(state.path()).await, (expected, 1));

@@ -1,4 +1,4 @@
-//! Backups in another folder than the settings name.
+//! Backups under another prefix than the one in the settings.
 
 use http::request::Parts;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn validated(server: &TestServer, wire: &Wire, place: Value) -> Value {
     host.call("target.validate", level).await.unwrap()
 }
 
-/// Prefixes of the signed listings since the last time.
+/// Prefixes of the signed listings since the last call.
 fn listed(wire: &Wire) -> Vec<String> {
     let all = wire.seen();
     let signed = all.iter().filter(|seen| !seen.header("authorization").is_empty());
@@ -83,7 +83,7 @@ async fn validate_without_backups_lists_two_pages_outside_at_most() {
     assert_eq!(ids(&host).await, Vec::<String>::new());
     assert_eq!(listed(&wire), ["ha/nightly/"]);
 
-    // One that may not list elsewhere is told nothing.
+    // A key that may not list elsewhere gets no hint.
     let elsewhere = |head: &Parts| {
         let inside = head.uri.query().unwrap_or_default().contains("prefix=ha%2Fnightly%2F");
         if inside { Act::Pass } else { Act::Answer(403, "AccessDenied") }

@@ -1,4 +1,4 @@
-//! Server-side encryption that the settings ask for.
+//! Server-side encryption that the settings request.
 
 use std::net::SocketAddr;
 
@@ -16,13 +16,13 @@ use crate::support::TestServer;
 const HEADER: &str = "x-amz-server-side-encryption";
 const KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 
-/// Whether the request makes an object or begins one.
+/// Whether the request writes an object or starts one.
 fn makes(method: &Method, query: &str) -> bool {
     let part = query.contains("uploadId");
     (method == Method::PUT && !part) || (method == Method::POST && query.starts_with("uploads"))
 }
 
-/// A server that demands the header, as a bucket policy does.
+/// A server that requires the header, as a bucket policy can.
 async fn demanding(upstream: SocketAddr) -> Wire {
     let rule = |head: &Parts| {
         let makes = makes(&head.method, head.uri.query().unwrap_or_default());
@@ -60,7 +60,7 @@ async fn encryption_is_asked_for_with_every_object() {
         let all = wire.seen();
         let (objects, others): (Vec<&Seen>, Vec<&Seen>) =
             all.iter().partition(|seen| makes(&seen.method, seen.uri.query().unwrap_or_default()));
-        // The one without is how validate finds out whether the server demands it.
+        // The request without the header shows `validate` whether the server requires it.
         let without = objects.iter().filter(|seen| seen.header(HEADER).is_empty());
         assert!(without.count() == 1 && objects.len() >= 7, "{objects:?}");
         let with = objects.iter().filter(|seen| !seen.header(HEADER).is_empty());
@@ -80,7 +80,7 @@ async fn encryption_is_asked_for_with_every_object() {
 async fn encryption_that_is_ignored_or_refused_names_the_field() {
     let server = TestServer::embedded().await;
     let settings = json!({"server_side_encryption": "AES256"});
-    // The embedded server takes the header and does nothing.
+    // The embedded server accepts the header and ignores it.
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let host = open(&server, &wire.http(), settings.clone(), &[]).await.unwrap();
     let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();

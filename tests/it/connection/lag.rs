@@ -1,5 +1,5 @@
-//! A storage whose listing and whose single answers are behind each other: nothing is deleted on the
-//! word of one of them.
+//! A server whose listings and single answers contradict each other: the agent deletes nothing
+//! because of one of them alone.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,8 @@ use crate::e2e::trust::{MARK, record_at};
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 use crate::support::TestServer;
 
-/// Leaves out of listings what ends so, and answers a look at what ends otherwise with 404.
+/// Leaves keys with one ending out of listings, and answers HEAD for keys with the other ending
+/// with 404.
 struct Lag {
     upstream: SocketAddr,
     not_listed: &'static str,
@@ -58,7 +59,7 @@ fn key(server: &TestServer, rest: &str) -> String {
     format!("{}/backups/{rest}", server.prefix).trim_start_matches('/').to_owned()
 }
 
-/// A whole backup, and the settings of a target that sees it so.
+/// A complete backup, and the settings of a target that sees it through this server.
 async fn whole(not_listed: &'static str, not_seen: &'static str) -> (TestServer, Listening, Value) {
     let server = TestServer::embedded().await;
     server.put_marked(&key(&server, "a.tar"), MARK).await;
@@ -71,7 +72,7 @@ async fn whole(not_listed: &'static str, not_seen: &'static str) -> (TestServer,
     (server, listening, config)
 }
 
-/// What is not listed, and what is not seen.
+/// The ending that is not listed, and the ending that is not found.
 const LAGS: [(&str, &str); 4] =
     [("a.tar", ""), ("a.metadata.json", ""), ("", "a.tar"), ("", "a.metadata.json")];
 

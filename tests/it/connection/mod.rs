@@ -1,5 +1,5 @@
-//! What goes over the wire between the real agent and a storage, and what happens when it does not
-//! arrive. Always on the embedded server, with something of ours in between.
+//! The traffic between the real agent and a server, and what happens when it does not arrive.
+//! Always on the embedded server, with a test proxy in between.
 
 mod at_once;
 mod base_path;
@@ -43,7 +43,7 @@ use crate::e2e::{fetch, store};
 use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
-/// An agent with this environment and the target `t1` open: the storage of `server`, at another
+/// An agent with this environment and the target `t1` open: the server of `server`, at another
 /// endpoint and with other changes to its settings.
 pub(crate) async fn open(
     server: &TestServer,
@@ -62,7 +62,7 @@ pub(crate) async fn open(
     Ok(host)
 }
 
-/// The same over a wire, with nothing special.
+/// The same through a wire, without other changes.
 pub(crate) async fn connect(server: &TestServer, wire: &Wire) -> Host {
     open(server, &wire.http(), json!({}), &[]).await.unwrap()
 }
@@ -82,7 +82,7 @@ async fn there_and_back(host: &Host) {
     }
 }
 
-/// The error of a listing that is looked up anew.
+/// The error of a fresh listing.
 async fn list_error(host: &Host) -> ErrorObject {
     let list = json!({"target": "t1", "refresh": true});
     *host.call("backup.list", list).await.unwrap_err()

@@ -1,4 +1,5 @@
-//! In which order a bucket is written and deleted, what stands on the objects, and where they lie.
+//! In which order a bucket is written and deleted, which headers the objects carry, and where they
+//! are stored.
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 
-/// Which half of which backup a request is about: the end of the key, with `new` before it where a
-/// mark makes the name another one.
+/// The object of the pair that a request is about: the end of its key, with `new` in front where a
+/// marker makes the name differ.
 fn half(seen: &Seen) -> String {
     let key = seen.uri.path();
     let ending = if key.ends_with(".metadata.json") { "document" } else { "archive" };
@@ -25,7 +26,7 @@ fn half(seen: &Seen) -> String {
     format!("{mark}{ending}")
 }
 
-/// All requests but readings, in their order; parts of an upload only once.
+/// All requests except reads, in order; the parts of an upload only once.
 fn writes(wire: &Wire) -> Vec<String> {
     let all = wire.seen();
     let writes = all.iter().filter(|seen| seen.method != Method::GET);
@@ -98,7 +99,7 @@ async fn types_class_and_mark_stand_on_the_objects_and_nothing_else() {
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let class = json!({"storage_class": "STANDARD"});
     let host = open(&server, &wire.http(), class, &[]).await.unwrap();
-    // One in a request, one in parts.
+    // One upload in a single request, one in parts.
     store(&host, "small", 1, 1000).await;
     store(&host, "large", 1, 21 * MIB).await;
     let all = wire.seen();
@@ -144,7 +145,7 @@ async fn a_download_asks_for_the_very_archive_that_was_listed() {
     assert!(reads.iter().all(|seen| !seen.header("if-match").is_empty()), "{reads:?}");
 }
 
-/// Prefixes of the listings since the last time that ask for some keys only.
+/// Prefixes of the listings since the last call that name part of a key.
 fn looked_up(wire: &Wire) -> Vec<String> {
     let all = wire.seen();
     let some = all.iter().filter(|seen| seen.query_names().contains(&"max-keys"));
@@ -165,10 +166,10 @@ async fn a_name_is_looked_up_in_one_listing() {
     for (id, size) in [("s", 1000), ("l", 21 * MIB)] {
         store(&host, id, 1, size).await;
         let key = format!("backups/Backup {id}.");
-        // Before, whether the name is free, and at the end, whether the backup is listed.
+        // At the start, whether the name is free, and at the end, whether the backup is listed.
         assert_eq!(looked_up(&wire), [key.clone(), key + "metadata.json"]);
     }
-    // What else begins so comes before both keys, between them, and behind them.
+    // Other keys with the same start come before both keys, between them, and after them.
     for number in 0..30 {
         for between in ["Backup b.0", "Backup b.p", "Backup b.z"] {
             server.put(&format!("backups/{between}{number}"), "x").await;

@@ -1,7 +1,8 @@
-//! A storage that goes away in the middle of a transfer and comes back: what is waited for, how long,
-//! and what ends the wait.
+//! `retry_for_ms`: a server that becomes unreachable in the middle of a transfer and returns. What
+//! is retried, for how long, and what ends the wait.
 //!
-//! It comes back when the agent's log says that the agent waits, so nothing here hangs on the time.
+//! The server returns when the agent's log says that the agent waits, so nothing here depends on
+//! timing.
 
 use std::sync::Arc;
 
@@ -25,13 +26,13 @@ use crate::support::TestServer;
 const MIB: u64 = 1 << 20;
 const HOUR_MS: u64 = 3_600_000;
 
-/// How often the agent says that it waits for the storage.
+/// How often the agent logged that it waits for the server.
 fn waits(host: &Host) -> usize {
     host.stderr_lines().iter().filter(|line| line.contains("waiting for the storage")).count()
 }
 
-/// The storage is there until a request `matches`, which is held until all is gone. With `after`, the
-/// one before that one arrives, and only its answer is lost.
+/// The server works until a request `matches`, which is held until the server is gone. With
+/// `after`, the request before that one arrives, and only its answer is lost.
 async fn vanishing(
     matches: impl Fn(&Parts) -> bool + Send + 'static,
     mut after: bool,
@@ -52,7 +53,7 @@ async fn vanishing(
     (server, wire, host, reached)
 }
 
-/// Has the storage gone when the moment is `reached`, and there again when somebody says `back`.
+/// Stops the server when the moment is `reached`, and starts it again at `back`.
 async fn gone(wire: Wire, reached: &Notify, back: &Notify, server: &TestServer) -> Wire {
     reached.notified().await;
     let place = wire.address;
@@ -61,7 +62,7 @@ async fn gone(wire: Wire, reached: &Notify, back: &Notify, server: &TestServer) 
     Wire::again(place, address(server), |_| Act::Pass).await
 }
 
-/// Calls `then` once the agent waits and a report has said so.
+/// Calls `then` once the agent waits and a progress report has said so.
 struct WhenWaiting<F> {
     is_told: bool,
     then: Option<F>,
@@ -75,7 +76,7 @@ impl<F: AsyncFnOnce()> WhenWaiting<F> {
     async fn look(&mut self, host: &Host, report: &Value) {
         // This report was made after the lines of the log.
         let was_told = std::mem::replace(&mut self.is_told, waits(host) >= 2);
-        // What was answered just before may have come after what failed.
+        // An answer from just before may have come after the failure.
         if !was_told || self.then.is_none() || report["waiting_for"] != "remote" {
             return;
         }
@@ -86,14 +87,14 @@ impl<F: AsyncFnOnce()> WhenWaiting<F> {
     }
 }
 
-/// Uploads, and calls `then` in the middle of the outage.
+/// Uploads, and calls `then` while the server is unreachable.
 async fn upload(host: &Host, size: u64, extra: Value, then: impl AsyncFnOnce()) -> Answer {
     let (request, credit) = begin_upload(host, "b", with_progress(extra)).await;
     let mut when = WhenWaiting::new(then);
     feed(host, request, credit, size, async |report: &Value| when.look(host, report).await).await
 }
 
-/// The same for a download; also what came.
+/// The same for a download; also returns the content that arrived.
 async fn download(host: &Host, extra: Value, then: impl AsyncFnOnce()) -> (Answer, Vec<u8>) {
     let mut params = json!({"target": "t1", "backup_id": "b", "up_to": HOUR_MS << 10});
     params.as_object_mut().unwrap().extend(with_progress(extra).as_object().unwrap().clone());
@@ -150,7 +151,7 @@ async fn an_upload_goes_on_when_the_storage_comes_back() {
     let moments = moments.map(|(moment, matches, mib, after)| async move {
         let (server, wire, host, reached) = vanishing(matches, after).await;
         let back = Notify::new();
-        // Without an announced size, an upload is told to begin before it opens anything.
+        // Without an announced size, an upload gets credit before it opens anything.
         let extra = json!({"retry_for_ms": HOUR_MS});
         let stored = upload(&host, mib * MIB, extra, async || back.notify_one());
         let (stored, _wire) = tokio::join!(stored, gone(wire, &reached, &back, &server));
@@ -177,7 +178,7 @@ async fn a_download_goes_on_when_the_storage_comes_back() {
 async fn an_outage_that_lasts_too_long_ends_in_the_last_error() {
     let nobody = Notify::new();
     let (server, wire, host, reached) = vanishing(is_second_part, false).await;
-    // The shortest there is: over with the first pause.
+    // The shortest time that is possible: it ends with the first pause.
     let extra = json!({"retry_for_ms": 1});
     let error = tokio::select! {
         stored = upload(&host, 60 * MIB, extra.clone(), async || {}) => stored.unwrap_err(),

@@ -1,5 +1,5 @@
-//! A bucket that is known from before is listed in pages that are asked for at once; one that has
-//! changed is listed all the same.
+//! A bucket that is known from an earlier listing is listed in pages that are requested in
+//! parallel; a changed bucket is still listed correctly.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::address;
 use super::wire::{Act, Wire};
 use crate::support::{TestServer, agent_command};
 
-/// A storage with many backups, and a way to it that can hold lists until two are under way.
+/// A server with many backups, and a wire to it that can hold listings until two are in flight.
 struct Storage {
     server: TestServer,
     wire: Wire,
@@ -25,7 +25,7 @@ struct Storage {
 }
 
 impl Storage {
-    /// With these backups.
+    /// A server with these backups.
     async fn with(ids: impl Iterator<Item = String>) -> Self {
         let server = TestServer::embedded().await;
         let meet = Arc::new(AtomicBool::new(false));
@@ -64,7 +64,7 @@ impl Storage {
         }
     }
 
-    /// Has a new agent list everything. Returns how each page was asked for.
+    /// Lists everything with a new agent. Returns how each page was requested.
     async fn list(&self, state: &Path) -> Vec<&'static str> {
         let arguments = ["serve", "--state-dir", state.to_str().unwrap()];
         let host = Host::launch(agent_command(), &arguments, &[]).await.unwrap();
@@ -121,14 +121,14 @@ async fn pages_of_a_known_bucket_are_asked_for_at_once() {
     assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
     storage.meet.store(false, Ordering::Relaxed);
 
-    // The first page now ends before the key with which it ended the last time.
+    // The first page now ends before the key with which it ended last time.
     storage.put(ids(0..3)).await;
     assert_eq!(storage.list(state.path()).await, ["behind a key", "first", "next"]);
     assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
-    // And now behind it.
+    // The first page now ends after that key.
     storage.delete(ids(100..110)).await;
     assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
-    // And now there is no second one, which is only known the next time.
+    // There is no second page any more, which the agent only knows next time.
     storage.delete(ids(300..320)).await;
     assert_eq!(storage.list(state.path()).await, ["behind a key", "first"]);
     assert_eq!(storage.list(state.path()).await, ["first"]);

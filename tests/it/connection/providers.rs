@@ -1,7 +1,7 @@
-//! Providers at their own addresses: what the agent knows of them fits to how they behave.
+//! Providers at their own addresses: the agent's built-in knowledge matches how they behave.
 //!
-//! Nothing but an endpoint and keys is given. A proxy leads to a personality that has the name and
-//! the certificate of the provider.
+//! The settings contain only an endpoint and account keys. A proxy leads to an emulated provider
+//! with the name and the certificate of the real one.
 
 use serde_json::{Value, json};
 
@@ -14,11 +14,11 @@ use crate::personality::{PLAIN, Traits, named};
 use crate::support::TestServer;
 use s3_backup_agent::demo::host::Host;
 
-/// A provider that is played at an endpoint.
+/// An emulated provider at an endpoint.
 struct Home {
     server: TestServer,
     storage: Wire,
-    /// The way to it.
+    /// The proxy to it.
     _proxy: Wire,
     host: Host,
 }
@@ -56,7 +56,7 @@ async fn an_endpoint_and_keys_are_enough() {
         let result = home.validated().await;
         assert_eq!(result["ok"], true, "{name}: {result}");
         assert_eq!(result.get("suggestion"), None, "{name}");
-        // What was tried out leaves nothing behind, where nothing is ever overwritten either.
+        // Nothing of the test remains, even where nothing is ever overwritten.
         assert_eq!(home.server.personality().versions(|_| true), 0, "{name}");
         let details = &result["details"];
         assert_eq!(details["provider"], name.split('-').next().unwrap(), "{details}");

@@ -1,6 +1,7 @@
-//! Proxies that the environment names: used, left out, and explained when they fail.
+//! Proxies from the environment: used, bypassed, and explained when they fail.
 //!
-//! The storage has a name that only the proxy can reach, so nothing gets around it unseen.
+//! The server has a name that only the proxy can reach, so a request cannot bypass the proxy
+//! unnoticed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ async fn connections_over_https_go_through_a_tunnel() {
     assert!(storage.seen().iter().all(|seen| seen.header("host") == "storage.test"));
 }
 
-/// A proxy that lets only one user pass.
+/// A proxy that accepts only one login.
 async fn guarded(upstream: SocketAddr) -> Wire {
     guarded_with(upstream, None).await
 }
@@ -117,7 +118,7 @@ async fn a_proxy_that_wants_another_login_is_explained() {
             for words in ["wants a user name and password", variable, endpoint] {
                 assert!(error.message.contains(words), "{}", error.message);
             }
-            // Asking again is no use.
+            // A retry would not help.
             assert_eq!(proxy.seen().len(), 1);
         }
     }

@@ -1,5 +1,5 @@
-//! Proxies of each kind, and what they answer: SOCKS5 and TLS to the proxy work, a kind that is not
-//! supported is refused, and no login or request leaves in clear except to an `http://` proxy.
+//! Proxies of each kind, and their answers: SOCKS5 and TLS to the proxy work, an unsupported kind
+//! is refused, and no login or request is sent in clear except to an `http://` proxy.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,14 +19,14 @@ use super::{address, detail, list_error, open, there_and_back};
 use crate::e2e::ids;
 use crate::support::TestServer;
 
-/// A SOCKS5 server that leads everything to one server.
+/// A SOCKS5 server that forwards everything to one server.
 struct Socks {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Socks {
-    /// Lets `login` pass, or anybody, and answers with `status`.
+    /// Accepts `login`, or every client without one, and answers with `status`.
     async fn start(upstream: SocketAddr, login: Option<&'static str>, status: u8) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -81,7 +81,7 @@ async fn socks(
     };
     let port = near.read_u16().await?;
     asked.lock().unwrap().push(format!("{host}:{port}"));
-    // In pieces, as they may come.
+    // In pieces, as they may arrive.
     for byte in [5, status, 0, 1, 127, 0, 0, 1, 0, 80] {
         near.write_all(&[byte]).await?;
     }
@@ -92,7 +92,7 @@ async fn socks(
     Ok(())
 }
 
-/// Bytes behind their length.
+/// Bytes with their length in front.
 async fn text(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut text = vec![0; socket.read_u8().await?.into()];
     socket.read_exact(&mut text).await?;
@@ -157,10 +157,10 @@ async fn socks_refusal_is_explained() {
         assert_failed(&error, &host);
         assert!(error.message.contains("wants a user name and password"), "{}", error.message);
         assert!(error.message.contains("HTTP_PROXY"), "{}", error.message);
-        // Asking again is no use.
+        // A retry would not help.
         assert_eq!(proxy.asked(), [seen]);
     }
-    // With `socks5` the agent looks the name up.
+    // With `socks5` the agent resolves the name.
     let proxy = Socks::start(address(&server), None, 0).await;
     let url = format!("socks5://{}", proxy.address);
     let endpoint = "https://storage.invalid";
@@ -194,7 +194,7 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
             host.call("backup.delete", delete).await.unwrap();
         }
         assert!(proxy.seen().len() > 1);
-        // Neither the certificate of the target nor `verify_tls` is about the proxy.
+        // Neither the certificate of the target nor `verify_tls` applies to the proxy.
         let none = folder.path().join("none.pem");
         std::fs::write(&none, &Authority::new().pem).unwrap();
         let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", none.to_str().unwrap())];
@@ -248,7 +248,7 @@ async fn connect_answer_keeps_its_status() {
     assert_eq!(detail(&error, "answer"), "403 Forbidden");
 }
 
-/// How `validate` says that the proxy failed.
+/// The error with which `validate` reports the proxy.
 async fn validated(host: &Host) -> String {
     let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
     let error = &validated["checks"][2]["error"];
@@ -270,7 +270,7 @@ async fn proxy_kind_that_is_not_supported_is_refused_at_open() {
             assert!(error.message.contains(variable), "{}", error.message);
             let all = serde_json::to_string(&error).unwrap();
             assert!(!all.contains("CR3T") && !all.contains("127.0.0.1:1"), "{all}");
-            // What does not count is not looked at.
+            // A variable that is not used is not checked.
             let direct = [(variable, value), ("NO_PROXY", "*")];
             open(&server, endpoint, json!({}), &direct).await.unwrap();
         }
@@ -278,7 +278,7 @@ async fn proxy_kind_that_is_not_supported_is_refused_at_open() {
     assert!(seen.lock().unwrap().is_empty());
 }
 
-/// A listener that keeps the first bytes of each connection, and closes it.
+/// A listener that records the first bytes of each connection and closes it.
 async fn mute() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -325,7 +325,7 @@ async fn proxy_sees_no_login_and_no_request_in_clear_unless_it_is_an_http_proxy(
                     assert!(!text.contains(secret), "{scheme}: {text}");
                 }
             }
-            // To a tunnel, a request goes only within TLS.
+            // Through a tunnel, a request is sent only within TLS.
             let is_clear = |text: &String| text.contains("AWS4-HMAC");
             assert!(endpoint == HTTP || !texts.iter().any(is_clear), "{texts:?}");
         }

@@ -1,4 +1,4 @@
-//! A storage that refuses single calls: what then still works, and what is said of it.
+//! A server that refuses single calls: what still works, and how the agent reports it.
 
 use std::sync::Arc;
 
@@ -35,12 +35,12 @@ async fn keys_that_cannot_delete_can_upload() {
     store(&host, "b", 1, 1000).await;
     let replace = json!({"if_exists": "replace"});
     host.upload("t1", backup("b"), replace, &b"newer"[..]).await.unwrap();
-    // Both are there, and one is offered.
+    // Both are stored, and one is listed.
     let list = json!({"target": "t1", "refresh": true});
     let listed = host.call("backup.list", list).await.unwrap();
     assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
     assert_eq!(listed["skipped"][0]["code"], "already_exists");
-    // Which of two from the same second counts is told by their names.
+    // Of two backups of the same second, the names decide which one counts.
     let (content, result) = fetch(&host, "b").await;
     assert!([5, 1000].contains(&content.len()), "{}", content.len());
     assert_eq!(result["verified"], true);
@@ -86,7 +86,7 @@ async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
         let server = TestServer::embedded().await;
         let (reached, go) = (Arc::new(Notify::new()), Arc::new(Barrier::new(2)));
         let (told, mut held, mut looked) = (Arc::clone(&reached), Some(Arc::clone(&go)), false);
-        // Somebody else comes when the upload has failed and is about to look what is there.
+        // The foreign object arrives when the upload has failed and is about to check the key.
         let rule = move |head: &Parts| {
             if looks_at_object(head) {
                 looked = true;

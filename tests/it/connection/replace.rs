@@ -1,5 +1,5 @@
-//! Replacing a backup while its deletion fails: the old one goes in the end, and the new one never
-//! before it is whole.
+//! Replacing a backup while its deletion fails: the old one is deleted in the end, and the new one
+//! never before it is complete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,17 +22,17 @@ fn deletes(ending: &'static str) -> impl Fn(&Parts) -> bool + Send + 'static {
     move |head| head.method == Method::DELETE && head.uri.path().ends_with(ending)
 }
 
-/// What an agent meets as soon as it shall replace a backup.
+/// A server with a rule that applies as soon as the agent replaces a backup.
 struct Scene {
     server: TestServer,
     wire: Wire,
     state: TempDir,
-    /// Whether the rule is in force.
+    /// Whether the rule is active.
     is_on: Arc<AtomicBool>,
 }
 
 impl Scene {
-    /// An agent that has stored the backup, and an archive of somebody else's time beside it.
+    /// An agent that has stored the backup, and another backup beside it.
     async fn new(mut rule: impl FnMut(&Parts) -> Act + Send + 'static) -> (Self, Host) {
         let server = TestServer::embedded().await;
         let is_on = Arc::new(AtomicBool::new(false));
@@ -58,7 +58,7 @@ impl Scene {
         with_state(&self.server, &self.wire, &self.state).await
     }
 
-    /// Two whole backups and nothing else.
+    /// Two complete backups and nothing else.
     async fn assert_stored(&self, host: &Host, content: &[u8]) {
         assert_eq!(self.server.objects().await.len(), 4);
         assert_eq!(ids(host).await, ["b", "other"]);
@@ -71,7 +71,7 @@ fn replace() -> Value {
     json!({"if_exists": "replace"})
 }
 
-/// An agent that has replaced the backup, and could not delete what ends so.
+/// An agent that has replaced the backup, and could not delete the keys with this ending.
 async fn replaced(ending: &'static str) -> (Scene, Host) {
     let is_deletion = deletes(ending);
     let (scene, host) = Scene::new(move |head| match is_deletion(head) {
@@ -120,7 +120,7 @@ async fn what_is_replaced_stays_when_the_new_one_is_gone() {
 #[tokio::test]
 async fn what_was_not_deleted_does_not_come_back_with_the_deletion_of_the_new_one() {
     let scene = not_deleted(".json").await;
-    // Nobody else has the journal.
+    // No other agent has the journal.
     let elsewhere = tempfile::tempdir().unwrap();
     let other = with_state(&scene.server, &scene.wire, &elsewhere).await;
     let listed = other.call("backup.list", json!({"target": "t1"})).await.unwrap();
@@ -130,8 +130,8 @@ async fn what_was_not_deleted_does_not_come_back_with_the_deletion_of_the_new_on
     assert_eq!(scene.server.objects().await.len(), 2);
 }
 
-/// Kills an agent that replaces the backup as soon as it sends what `matches`, before or after the
-/// storage has done it.
+/// Kills an agent that replaces the backup as soon as it sends a request that `matches`, before or
+/// after the server has executed it.
 async fn killed(matches: impl Fn(&Parts) -> bool + Send + 'static) -> Scene {
     let reached = Arc::new(Notify::new());
     let notify = Arc::clone(&reached);
@@ -169,7 +169,7 @@ async fn what_was_to_be_replaced_stays_when_the_new_one_is_not_stored() {
     settled(&host).await;
     scene.assert_stored(&host, b"old").await;
     kill(host).await;
-    // Nor is it deleted when nothing can arrive any more.
+    // It also stays when nothing can arrive any more.
     let_time_pass(scene.state.path());
     let host = scene.next_agent().await;
     settled(&host).await;
@@ -199,7 +199,7 @@ async fn an_archive_of_somebody_else_at_that_name_is_left_alone() {
         archives.next().unwrap().0
     };
     let old = key(scene.server.objects().await);
-    // Stored without the mark.
+    // Stored without the marker.
     scene.server.put(&old, "new").await;
     let host = scene.next_agent().await;
     settled(&host).await;

@@ -1,4 +1,4 @@
-//! The requests themselves: which calls are made, how many, and what stands in their headers.
+//! The requests themselves: which calls are made, how many, and which headers they have.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::e2e::streams::begin_upload;
 use crate::e2e::{assert_empty, backup, ids, store};
 use crate::support::TestServer;
 
-/// Everything that an agent asks of a storage in its life.
+/// Every request of an agent in a full session.
 async fn whole_life(server: &TestServer, wire: &Wire) -> Vec<Seen> {
     let host = connect(server, wire).await;
     let validated = host.call("target.validate", json!({"target": "t1", "level": "write"})).await;
@@ -39,7 +39,7 @@ async fn payloads_are_signed_with_their_digest_and_carry_no_checksums() {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let all = whole_life(&server, &wire).await;
-    // The first question of a validation says nothing of who asks.
+    // The first request of a validation is not signed.
     let (signed, unsigned): (Vec<_>, Vec<_>) =
         all.iter().partition(|seen| !seen.header("authorization").is_empty());
     assert_eq!(unsigned.len(), 1, "{unsigned:?}");
@@ -63,7 +63,7 @@ async fn payloads_are_signed_with_their_digest_and_carry_no_checksums() {
         let authorization = seen.header("authorization");
         assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIATESTS/"));
         assert!(authorization.contains("/us-east-1/s3/aws4_request"), "{authorization}");
-        // What others on the way are apt to change must not be signed.
+        // Headers that proxies tend to change must not be signed.
         let (_, signed) = authorization.split_once("SignedHeaders=").unwrap();
         let mut signed = signed.split([';', ',']);
         assert!(
@@ -94,7 +94,7 @@ async fn only_calls_that_every_storage_has_are_made() {
         "GET bucket delimiter list-type max-keys prefix",
         "GET bucket delimiter list-type prefix",
         "GET bucket list-type max-keys prefix",
-        // Below a folder without backups, to find those that are elsewhere.
+        // Below a folder without backups, to find backups elsewhere.
         "GET bucket list-type prefix",
         // These two may be refused.
         "GET bucket object-lock",
@@ -195,7 +195,7 @@ async fn nothing_leaks_in_from_the_settings_of_other_tools() {
     }
 }
 
-/// How many listings and reads came since the last time.
+/// How many listings and reads arrived since the last call.
 fn counts(wire: &Wire) -> (usize, usize) {
     let all = wire.seen();
     let lists = all.iter().filter(|seen| seen.query_names().contains(&"list-type")).count();
@@ -244,7 +244,7 @@ async fn listings_asked_for_at_the_same_time_are_one() {
     for _ in 0..10 {
         requests.push(host.start("backup.list", json!({"target": "t1"})).await.unwrap());
     }
-    // Messages are taken in their order, so all ten are there when this is answered.
+    // Messages are processed in order, so all ten have arrived when this is answered.
     host.call("ping", json!({})).await.unwrap();
     go.wait().await;
     for mut request in requests {

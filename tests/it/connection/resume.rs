@@ -1,5 +1,5 @@
-//! An upload that a failing storage has interrupted: what is sent when it goes on, how long it is kept,
-//! and what becomes of it when the end itself is interrupted.
+//! An upload that a failing server interrupted: what is sent when it resumes, how long it is kept,
+//! and what happens when the completion itself is interrupted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::e2e::{assert_empty, backup, code, connect_with, ids};
 use crate::noise::Noise;
 use crate::support::TestServer;
 
-/// The storage behind a wire of this behaviour.
+/// The server behind a wire with this rule.
 async fn behind(rule: impl FnMut(&Parts) -> Act + Send + 'static) -> (TestServer, Wire) {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), rule).await;
@@ -34,7 +34,7 @@ async fn connect(server: &TestServer, wire: &Wire, state: &Path) -> Host {
     connect_with_state(server, state, changes).await
 }
 
-/// Refuses all parts behind the third for as long as this is set.
+/// Refuses all parts after the third as long as this is set.
 fn failing(is_away: &Arc<AtomicBool>) -> impl FnMut(&Parts) -> Act + Send + 'static {
     let is_away = Arc::clone(is_away);
     move |head| match part(&head.uri) {
@@ -43,7 +43,7 @@ fn failing(is_away: &Arc<AtomicBool>) -> impl FnMut(&Parts) -> Act + Send + 'sta
     }
 }
 
-/// An upload of which three parts are stored before the storage fails.
+/// An upload with three stored parts before the server fails.
 async fn interrupted(host: &Host, extra: Value) -> ErrorObject {
     let mut params = json!({"size": SIZE});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -109,7 +109,7 @@ async fn a_storage_that_stays_away_for_too_long_is_waited_for_by_a_repetition() 
     let state = tempfile::tempdir().unwrap();
     let host = connect(&server, &wire, state.path()).await;
     let params = json!({"resume_s": DAY, "retry_for_ms": 500});
-    // It fails again, and what it has by then stays all the same.
+    // It fails again, and the parts that are stored by then stay.
     for _ in 0..2 {
         let error = interrupted(&host, params.clone()).await;
         assert_eq!((error.data.code.as_str(), cleanup(&error)), ("throttled", json!("kept")));
@@ -130,11 +130,11 @@ async fn an_interrupted_upload_says_how_long_it_is_kept() {
     let until = chrono::DateTime::parse_from_rfc3339(&until).unwrap().to_utc();
     let rest = (until - chrono::Utc::now()).num_seconds();
     assert!((3000..=3600).contains(&rest), "{rest}");
-    // Another backup of the same name does not take it.
+    // Another backup of the same name does not use it.
     let other = json!({"id": "other", "name": "Backup b", "metadata": {}});
     let stored = host.upload("t1", other, json!({}), Noise::new(3, 9)).await.unwrap();
     assert_ne!(stored["backup"]["name"], "Backup b");
-    // Who does not ask for it leaves nothing.
+    // An upload that does not ask for this leaves nothing.
     let error = interrupted(&host, json!({})).await;
     assert_eq!(cleanup(&error), "complete");
     assert_eq!(server.open_uploads().await, []);
@@ -189,7 +189,7 @@ async fn an_upload_that_fails_for_good_when_it_goes_on_is_taken_back() {
     assert_eq!(records(state.path()), 0);
 }
 
-/// Which request, and whether the storage gets it.
+/// Which request, and whether the server receives it.
 type Moment = (fn(&Parts) -> bool, bool);
 
 /// An agent that is killed at this moment.
@@ -224,7 +224,7 @@ async fn an_end_that_was_interrupted_leaves_all_or_nothing() {
         let (server, wire, state) = killed_at(moment).await;
         let host = connect(&server, &wire, state.path()).await;
         settled(&host).await;
-        // The answer may be late for those who killed its reader.
+        // The answer may be late when its reader was killed.
         let is_whole = index == 3;
         let watch = Instant::now();
         while ids(&host).await.is_empty() == is_whole {
@@ -237,7 +237,7 @@ async fn an_end_that_was_interrupted_leaves_all_or_nothing() {
             let replace = json!({"if_exists": "replace"});
             host.upload("t1", backup("b"), replace, other.clone()).await.unwrap();
         } else {
-            // Its parts may be put together as they were, so nobody goes on with them.
+            // Its parts may be completed as they were, so no agent resumes it.
             assert_eq!(again.unwrap()["resumed_bytes"], Value::Null, "moment {index}");
         }
         let (content, result) = crate::e2e::fetch(&host, "b").await;

@@ -1,4 +1,4 @@
-//! Secrets: read from files in place of the settings, and told to nobody, whatever a server repeats.
+//! Secrets: read from files instead of the settings, and never shown, whatever a server repeats.
 
 mod parrot;
 
@@ -35,7 +35,7 @@ async fn a_secret_is_read_from_a_file_or_a_credential() {
     }
 }
 
-/// Canaries that the storage of `server` takes.
+/// Canaries that `server` accepts as its account keys.
 fn canaries(server: &TestServer) -> Canaries {
     let config = server.config();
     let text = |name: &str| config[name].as_str().unwrap().to_owned();
@@ -47,7 +47,7 @@ fn canaries(server: &TestServer) -> Canaries {
     }
 }
 
-/// Everything that the command line says and keeps in these runs.
+/// Everything that the command line prints and stores in these runs.
 async fn all_that_the_command_line_says(
     server: &TestServer,
     canaries: &Canaries,

@@ -1,22 +1,22 @@
-//! Requests as they came over the wire.
+//! Requests as they arrived at a test proxy.
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 use sha2::{Digest as _, Sha256};
 
-/// A request that came.
+/// A request that arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    /// Number of the connection it came on.
+    /// Number of its connection.
     pub(crate) connection: usize,
     pub(crate) method: Method,
     /// As in the request line.
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    /// Requests in hand when it came, itself included.
+    /// Requests in progress when it arrived, including itself.
     pub(crate) at_once: usize,
     pub(crate) length: usize,
-    /// Of its body, in hexadecimal.
+    /// SHA-256 of its body, in hexadecimal.
     pub(crate) sha256: String,
 }
 
@@ -38,7 +38,7 @@ impl Seen {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Names in the query, in their order without `x-id`, which only repeats the call.
+    /// Names in the query, in order, without `x-id`, which only repeats the call.
     pub(crate) fn query_names(&self) -> Vec<&str> {
         let pairs = self.uri.query().unwrap_or_default().split('&');
         let names = pairs.filter_map(|pair| pair.split('=').next());

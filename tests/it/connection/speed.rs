@@ -1,4 +1,4 @@
-//! How much goes over the wire at the same time, and how fast.
+//! How much is transferred at the same time, and how fast.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ async fn as_many_parts_as_wished_are_on_their_way() {
             if moves_a_part(head) { Act::Meet(Arc::clone(&all_there)) } else { Act::Pass }
         };
         let wire = Wire::start(address(&server), meet).await;
-        // Memory would do for eight.
+        // The memory would allow eight.
         let changes = json!({"part_size": 5 * MIB, "concurrency": count});
         let host = open(&server, &wire.http(), changes, &[]).await.unwrap();
         store(&host, "b", 1, 40 * MIB).await;
@@ -53,8 +53,8 @@ async fn all_transfers_together_keep_to_the_rate() {
     let server = TestServer::embedded().await;
     let endpoint = server.config()["endpoint"].as_str().unwrap().to_owned();
     let host = open(&server, &endpoint, json!({"bandwidth_limit": RATE}), &[]).await.unwrap();
-    // The last frame of the two may leave when those before it have had their time, but for what an
-    // idle line makes up for.
+    // The last frame of the two may leave when those before it have had their time, minus the
+    // credit of an idle link.
     let shortest = Duration::from_millis((2 * SIZE - FRAME) * 1000 / RATE - 100);
     let upload =
         |id, seed| host.upload("t1", backup(id), json!({"size": SIZE}), Noise::new(seed, SIZE));

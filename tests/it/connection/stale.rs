@@ -1,4 +1,4 @@
-//! A host that would rather have an old listing than wait for the storage.
+//! A host that prefers an old listing to waiting for the server.
 
 use std::fs;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn an_old_listing_is_given_at_once_and_made_anew_meanwhile() {
     let asked = Arc::new(AtomicUsize::new(0));
     let (counter, held) = (Arc::clone(&asked), Arc::new(Barrier::new(2)));
     let hold = Arc::clone(&held);
-    // The second question is not answered before the test wants it to be.
+    // The second request is held until the test releases it.
     let rule = move |head: &Parts| {
         let is_listing = head.uri.query().is_some_and(|query| query.contains("list-type=2"));
         match is_listing && counter.fetch_add(1, Ordering::SeqCst) == 1 {
@@ -49,12 +49,12 @@ async fn an_old_listing_is_given_at_once_and_made_anew_meanwhile() {
     assert_eq!(count(&host, json!({})).await, 0);
     store(&other, "a", 1, 1000).await;
     fs::write(&time, "+6m").unwrap();
-    // Not older than five minutes and this.
+    // The age limit is five minutes plus this.
     for _ in 0..2 {
         assert_eq!(count(&host, json!({"stale_s": 120})).await, 0);
     }
     held.wait().await;
-    // Waits for what is under way, and starts nothing of its own.
+    // Waits for the listing in progress, and starts none of its own.
     assert_eq!(count(&host, json!({})).await, 1);
     assert_eq!(asked.load(Ordering::SeqCst), 2, "however often an old one was given");
 
@@ -64,7 +64,7 @@ async fn an_old_listing_is_given_at_once_and_made_anew_meanwhile() {
     store(&other, "c", 1, 1000).await;
     assert_eq!(count(&host, json!({"stale_s": 86_400, "refresh": true})).await, 3);
 
-    // Never from before a change of our own, however old it may be.
+    // Never older than a change of this agent, whatever age is allowed.
     fs::write(&time, "+16m").unwrap();
     host.call("backup.delete", json!({"target": "t1", "backup_id": "a"})).await.unwrap();
     assert_eq!(count(&host, json!({"stale_s": 86_400})).await, 2);

@@ -1,4 +1,4 @@
-//! TLS: which certificates are taken, and what is said about the others.
+//! TLS: which certificates are accepted, and how the agent explains the others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Secured {
         open(&self.server, &self.wire.https(), changes, &[]).await.unwrap()
     }
 
-    /// How the storage is refused, with reason and field as they should be.
+    /// The error of the refused connection, checked for this reason and field.
     async fn refusal(&self, changes: Value, reason: &str, field: &str) -> ErrorObject {
         let error = list_error(&self.open(changes).await).await;
         assert_eq!(error.data.code, "tls_untrusted", "{error:?}");
@@ -64,12 +64,12 @@ async fn a_certificate_of_an_unknown_issuer_is_refused_until_it_is_given() {
     assert_eq!((&check["name"], &check["error"]["code"]), (&json!("tls"), &json!("tls_untrusted")));
     assert_eq!(check["error"]["details"]["sha256"], secured.identity.sha256());
 
-    // Other certificates beside it do no harm.
+    // Other certificates beside it do not matter.
     let both = format!("{}\r\n{}", Authority::new().pem, authority.pem);
     there_and_back(&secured.open(json!({"ca_certificate": both})).await).await;
     let host = secured.open(json!({"ca_certificate": authority.pem})).await;
     assert_eq!(crate::e2e::ids(&host).await, ["large", "small"]);
-    // One of another issuer does not help.
+    // The certificate of another issuer does not help.
     let other = json!({"ca_certificate": Authority::new().pem});
     secured.refusal(other, "unknown_issuer", "ca_certificate").await;
 }
@@ -154,14 +154,14 @@ async fn given_certificate_out_of_its_time_is_refused_with_its_date() {
             assert_eq!(detail(&error, "reason"), reason, "{error:?}");
             assert!(error.message.contains(words), "{}", error.message);
             assert!(error.message.contains("that you gave"), "{}", error.message);
-            // One that is in its time helps, whatever lies beside it.
+            // A valid one helps, whatever other certificates are in the file.
             let both = format!("{pem}\n{}", secured.identity.pem);
             if secured.identity.pem != pem {
                 let host = secured.open(json!({"ca_certificate": both})).await;
                 assert_eq!(crate::e2e::ids(&host).await, Vec::<String>::new());
             }
         }
-        // Not given, an expired certificate that signed itself is not asked for.
+        // When it is not given, the agent does not ask for an expired self-signed certificate.
         let own = Identity::self_signed_with(HOST, |params| set_years(params, 2000..2001));
         let secured = Secured::start(own).await;
         let error = secured.refusal(json!({}), "expired", "ca_certificate").await;
@@ -228,7 +228,7 @@ async fn https_on_plain_port_names_http_only_for_http() {
         b"<html>400 Bad Request</html>",
         b"\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff",
-        // TLS by its first bytes only.
+        // Looks like TLS only in its first bytes.
         b"\x16\x03\x03\xff\xff garbage",
         b"\x16HTTP/1.1 200 OK\r\n\r\n",
     ] {
@@ -240,7 +240,7 @@ async fn https_on_plain_port_names_http_only_for_http() {
         assert!(!error.message.contains("HTTP"), "{}", error.message);
         assert_no_downgrade(&host, &error).await;
     }
-    // A server that closes without a word may be starting.
+    // A server that closes the connection without an answer may be starting.
     let https = format!("https://{}", saying(b"").await);
     let host = open(&server, &https, json!({}), &[]).await.unwrap();
     let error = list_error(&host).await;
@@ -248,7 +248,7 @@ async fn https_on_plain_port_names_http_only_for_http() {
     assert_no_downgrade(&host, &error).await;
 }
 
-/// Neither the error nor what `validate` finds leads from https to http.
+/// Neither the error nor the result of `validate` suggests changing https to http.
 async fn assert_no_downgrade(host: &Host, error: &ErrorObject) {
     let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
     assert_eq!(validated["ok"], false);
@@ -277,7 +277,7 @@ async fn a_server_that_refuses_the_handshake_is_explained() {
     assert_eq!(error.data.field.as_deref(), Some("endpoint"));
 }
 
-/// A server that says the same to everybody, whatever it is asked.
+/// A server that sends the same bytes to every client.
 pub(super) async fn saying(words: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind((HOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -306,7 +306,7 @@ async fn http_on_a_port_with_tls_is_explained() {
         assert_eq!(error.data.field.as_deref(), Some("endpoint"));
         assert!(error.message.contains("https://"), "{}", error.message);
     }
-    // The ports of gRPC, and of what speaks first.
+    // The ports of gRPC, and of protocols in which the server speaks first.
     for words in [&b"\0\0\x12\x04\0\0\0\0\0"[..], b"SSH-2.0-OpenSSH_9.9\r\n", b"HT", b"ok"] {
         let http = format!("http://{}", saying(words).await);
         let error = list_error(&open(&server, &http, json!({}), &[]).await.unwrap()).await;
@@ -318,7 +318,8 @@ async fn http_on_a_port_with_tls_is_explained() {
         assert_eq!(detail(&error, "reason"), "not_http");
         assert!(!error.message.contains("https"), "{}", error.message);
     }
-    // Some close the connection without a word; this may also be a storage that is starting.
+    // Some servers close the connection without an answer; it may also be a server that is
+    // starting.
     let http = format!("http://{}", saying(b"").await);
     let error = list_error(&open(&server, &http, json!({}), &[]).await.unwrap()).await;
     assert_eq!(error.data.code, "network_lost", "{error:?}");
@@ -347,7 +348,7 @@ async fn parts_travel_at_the_same_time_on_connections_of_their_own() {
     assert!(protocols.iter().all(|name| name == "http/1.1"), "{protocols:?}");
 }
 
-/// A way to `upstream` on which one byte is damaged in each direction, once.
+/// A proxy to `upstream` that damages one byte in each direction, once.
 async fn damaging(upstream: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind((HOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -366,7 +367,7 @@ async fn damaging(upstream: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Copies, and damages a byte behind the first mebibyte if that is still wanted.
+/// Copies bytes, and damages one after the first mebibyte unless that has happened.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, damage: Arc<AtomicBool>) {
     let (mut block, mut copied) = ([0; 64 << 10], 0);
     while let Ok(length @ 1..) = from.read(&mut block).await {
@@ -386,7 +387,7 @@ async fn a_damaged_byte_on_the_way_is_noticed_and_sent_again() {
     let https = format!("https://{}", damaging(secured.wire.address).await);
     let given = json!({"ca_certificate": secured.identity.pem});
     there_and_back(&open(&secured.server, &https, given, &[]).await.unwrap()).await;
-    // A small backup and eight parts each way, and the damaged ones.
+    // A small backup and eight parts in each direction, plus the damaged ones.
     let seen = secured.wire.seen();
     let gets = seen.iter().filter(|seen| !seen.header("range").is_empty()).count();
     assert_eq!(gets, 1 + 8 + 1);

@@ -1,4 +1,4 @@
-//! How many parts are on their way, when that is changed in the middle of a transfer.
+//! How many parts are in flight when the concurrency changes in the middle of a transfer.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ fn moves_a_first_part(head: &Parts) -> bool {
         || range.is_some_and(|range| starts.iter().any(|start| range.starts_with(start)))
 }
 
-/// A way on which the first two parts wait for each other, so that one of them alone gets no further.
-/// Tells how many of them have come.
+/// A wire on which the first two parts wait for each other, so that one alone makes no progress.
+/// Reports how many of them have arrived.
 async fn where_two_meet(server: &TestServer) -> (Wire, watch::Receiver<usize>) {
     let both = Arc::new(Barrier::new(2));
     let (tell, came) = watch::channel(0);
@@ -63,7 +63,7 @@ async fn an_update_opens_lanes_in_the_middle_of_a_transfer() {
     })
     .await
     .unwrap();
-    // One that waited for too long would come again.
+    // A request that waited too long would be sent again.
     assert_eq!(*came.borrow(), 2);
     at_most(&host, 1).await;
     let params = json!({"target": "t1", "backup_id": "b", "up_to": size, "progress_ms": 100});

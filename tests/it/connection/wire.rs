@@ -1,9 +1,9 @@
-//! A way from the agent to a storage that writes down what goes over it, and breaks where it is
-//! told to.
+//! A proxy from the agent to a server that records the requests and injects faults where a rule
+//! says so.
 //!
-//! Passes requests on as they came, the `Host` header included, so that signatures stay valid. Also
-//! speaks as a forward proxy: whole URIs and `CONNECT` lead to the one storage behind it. The way is
-//! gone when this is dropped.
+//! Passes requests on unchanged, including the `Host` header, so that signatures stay valid. Also
+//! works as a forward proxy: absolute URIs and `CONNECT` lead to the one server behind it. Dropping
+//! it closes the port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,37 +29,38 @@ type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
 /// What happens to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// It goes on to the storage, and the answer back.
+    /// It is passed to the server, and the answer back.
     Pass,
-    /// The same, when so many requests have come to this point.
+    /// The same, as soon as this many requests have reached the barrier.
     Meet(Arc<Barrier>),
-    /// It is read and answered with an error document of S3.
+    /// It is read and answered with an S3 error document.
     Answer(u16, &'static str),
     /// The same, without reading its body.
     Refuse(u16, &'static str),
-    /// The connection ends after so many bytes of its body; the storage sees nothing of it.
+    /// The connection ends after this many bytes of its body; the server receives nothing.
     CutRequest(usize),
-    /// The connection ends after so many bytes of the answer's body.
+    /// The connection ends after this many bytes of the answer's body.
     CutAnswer(usize),
-    /// The storage gets it, and the connection ends in place of the answer.
+    /// The server receives it, and the connection ends instead of the answer.
     LoseAnswer,
-    /// It is read and answered with 503, and with how many seconds to wait.
+    /// It is read and answered with 503 and a Retry-After of this many seconds.
     Later(u32),
-    /// Nobody reads its body, and there is no answer.
+    /// Its body is not read, and there is no answer.
     StallRequest,
-    /// The answer stops after so many bytes of its body; one that has no more does not come at all.
+    /// The answer stops after this many bytes of its body; an answer without more is not sent at
+    /// all.
     StallAnswer(usize),
-    /// The storage gets a body with a bit turned round.
+    /// The server receives a body with one flipped bit.
     DamageRequest,
-    /// The last byte of the answer's body has a bit turned round.
+    /// The last byte of the answer's body has a flipped bit.
     DamageAnswer,
-    /// The answer claims to be complete after so many bytes of its body.
+    /// The answer claims to be complete after this many bytes of its body.
     ShortenAnswer(usize),
-    /// The answer comes in drops.
+    /// The answer arrives slowly, in small pieces.
     Trickle,
 }
 
-/// The running way.
+/// The running proxy.
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
@@ -68,7 +69,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// A way over plain TCP to the storage at `upstream`.
+    /// A proxy over plain TCP to the server at `upstream`.
     pub(crate) async fn start(
         upstream: SocketAddr,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
@@ -76,7 +77,7 @@ impl Wire {
         Self::run(0, upstream, None, rule).await
     }
 
-    /// The way that was at `address` before, over plain TCP.
+    /// The proxy that was at `address` before, over plain TCP.
     pub(crate) async fn again(
         address: SocketAddr,
         upstream: SocketAddr,
@@ -85,7 +86,7 @@ impl Wire {
         Self::run(address.port(), upstream, None, rule).await
     }
 
-    /// A way that speaks TLS with the agent, and plain TCP with the storage.
+    /// A proxy that speaks TLS with the agent, and plain TCP with the server.
     pub(crate) async fn with_tls(
         upstream: SocketAddr,
         identity: Arc<Identity>,
@@ -119,7 +120,7 @@ impl Wire {
         format!("https://{}", self.address)
     }
 
-    /// Everything that came since the last time.
+    /// Takes all requests that arrived since the last call.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
@@ -129,7 +130,7 @@ struct State {
     upstream: SocketAddr,
     rule: Mutex<Rule>,
     seen: Arc<Mutex<Vec<Seen>>>,
-    /// Has as many clones as there are requests without answer.
+    /// Has as many clones as there are unanswered requests.
     in_hand: Arc<()>,
 }
 
@@ -239,13 +240,13 @@ async fn read(mut body: Incoming, wanted: usize) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The first `length` bytes of `content`; when that is not all, the connection ends there.
+/// The first `length` bytes of `content`; if that is not all, the connection ends there.
 fn body_of(content: Bytes, length: usize) -> Body {
     if length >= content.len() {
         return body(content);
     }
     let frames = stream::unfold(content.slice(..length), |mut rest| async move {
-        // Everything goes out before the end comes, because the server flushes while it waits.
+        // Everything is sent before the end, because the server flushes while it waits.
         tokio::task::yield_now().await;
         if rest.is_empty() {
             return Some((Err(cut()), rest));
@@ -273,7 +274,7 @@ fn stalled(start: Bytes) -> Body {
     StreamBody::new(frames).boxed()
 }
 
-/// A body in 20 pieces, each after a while.
+/// A body in 20 pieces with pauses.
 fn trickle(content: Bytes) -> Body {
     let drop = content.len() / 20 + 1;
     let frames = stream::unfold(content, move |mut rest| async move {

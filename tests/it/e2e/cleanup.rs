@@ -1,4 +1,4 @@
-//! What nobody will ever finish is found by its age and removed; nothing else is touched.
+//! Cleanup finds abandoned uploads by their age and removes them; it touches nothing else.
 
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn abandoned_uploads_of_archives_are_removed() {
     assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, found("removed"));
     assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, []);
     let mut left: Vec<_> = server.open_uploads().await.into_iter().map(|(key, _)| key).collect();
-    // Garage lists them in no order.
+    // Garage lists them in no particular order.
     left.sort();
     assert_eq!(left, of_others);
     assert_eq!(ids(&host).await, ["a"]);
@@ -96,7 +96,7 @@ async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
     assert_eq!(server.open_uploads().await, []);
 }
 
-/// Kind, file and status of everything that was left over.
+/// Kind, file and status of every item that was found.
 async fn objects(server: &TestServer, host: &Host, extra: Value) -> Vec<[String; 3]> {
     let mut params = json!({"target": "t1", "older_than_s": 0});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -119,7 +119,7 @@ async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
     server.put(&key(&server, "backups/lonely.tar"), *b"tar").await;
     server.put(&key(&server, "backups/lost.metadata.json"), half).await;
     server.put(&key(&server, "backups/.probe-0123456789abcdef"), *b"test").await;
-    // None of ours.
+    // None of them was written by this agent.
     let others = ["backups/.probe-0123", "backups/deeper/x.tar", "backups/notes.txt"];
     for file in others {
         server.put(&key(&server, file), *b"x").await;
@@ -132,7 +132,7 @@ async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
         ]
         .map(|row| row.map(str::to_owned))
     };
-    // A day old is nothing of it.
+    // None of it is a day old.
     assert_eq!(objects(&server, &host, json!({"older_than_s": 86_400})).await, [[""; 3]; 0]);
     let dry = json!({"dry_run": true, "objects": true});
     assert_eq!(objects(&server, &host, dry).await, expected("found", "found"));

@@ -1,4 +1,4 @@
-//! A machine whose clock is wrong: the agent runs with another time than the storage.
+//! A machine whose clock is wrong: the agent runs with another time than the server.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 use s3_backup_agent::demo::host::Host;
 
-/// The library that gives a process another time, from the package `faketime`.
+/// The library from the package `faketime` that gives a process another time.
 fn library() -> String {
     let found = std::env::var("TEST_FAKETIME_LIBRARY").unwrap_or_else(|_| {
         format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
@@ -16,7 +16,7 @@ fn library() -> String {
     found
 }
 
-/// The environment of a process whose clocks, all of them, are ahead by what this file says.
+/// The environment of a process whose clocks are all ahead by the offset in this file.
 pub(crate) fn that_follows(file: &std::path::Path) -> Vec<(String, String)> {
     let environment = [
         ("LD_PRELOAD", library()),
@@ -27,14 +27,14 @@ pub(crate) fn that_follows(file: &std::path::Path) -> Vec<(String, String)> {
     environment.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
 
-/// A session with the target `t1` open, in a process whose clock differs by so much.
+/// A session with the target `t1` open, in a process whose clock differs by this offset.
 pub(super) async fn in_another_time(server: &TestServer, offset: &str) -> Host {
     let environment = [
         ("LD_PRELOAD", library()),
         ("FAKETIME", offset.to_owned()),
-        // Only the clock on the wall.
+        // Only the wall clock.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        // It would be in the way of a process with the same number, once this one is killed.
+        // It would disturb a later process with the same id, once this one is killed.
         ("FAKETIME_DISABLE_SHM", "1".to_owned()),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value));
@@ -59,7 +59,7 @@ async fn a_wrong_clock_is_told_and_worked_around() {
         let skew = clock["error"]["details"]["skew_s"].as_i64().unwrap();
         assert!((least..most).contains(&skew), "{clock}");
 
-        // Not only the probes, which follow one answer after the other.
+        // Not only the checks, which run one after the other.
         let host = in_another_time(&server, offset).await;
         let content = Noise::new(3, 30 << 20);
         let size = json!({"size": 30 << 20});

@@ -1,4 +1,4 @@
-//! Downloads that begin in the middle or are given up.
+//! Downloads that start in the middle or are cancelled.
 
 use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use serde_json::json;
@@ -39,7 +39,7 @@ async fn a_cancelled_download_is_answered_and_the_session_goes_on() {
         let mut request = host.start("backup.download", params).await.unwrap();
         next(&mut request, "stream.begin").await;
         host.notify("cancel", json!({"id": request.id}), None).await.unwrap();
-        // With credit for everything it may have been complete before.
+        // With credit for everything it could be complete before the cancel.
         let answer = request.response().await;
         assert!(matches!(code(answer).as_str(), "cancelled") || up_to > 40 << 20);
     }

@@ -1,4 +1,4 @@
-//! A backup whose id exists.
+//! Backups whose id already exists.
 
 use serde_json::json;
 
@@ -126,7 +126,7 @@ async fn a_backup_that_somebody_else_deleted_is_not_found() {
     }
     one.call("backup.list", json!({"target": "t1"})).await.unwrap();
     other.call("backup.delete", json!({"target": "t1", "backup_id": "a"})).await.unwrap();
-    // Still in the listing that was kept, but gone.
+    // Still in the cached listing, but deleted.
     let gone = one.download("t1", "a", json!({}), 10, |_| {}).await.unwrap_err();
     assert_eq!(gone.data.code, "not_found");
     assert_eq!(serde_json::to_value(&gone.data.details["backup_id"]).unwrap(), "a");

@@ -67,7 +67,7 @@ async fn what_is_no_whole_backup_is_skipped_and_said() {
     let long = json!({"backup_id": "long", "x": "y".repeat(40_960)}).to_string();
     server.put(&format!("{folder}long.metadata.json"), long).await;
     server.put(&format!("{folder}long.tar"), "x").await;
-    // Of two with one id the newer counts, however long all of this took.
+    // Of two backups with one id the newer one counts, however long this test took.
     let key = format!("{folder}Backup good.metadata.json");
     let document = server.get(&key).await.unwrap();
     server.put(&key, document).await;
@@ -84,7 +84,7 @@ async fn what_is_no_whole_backup_is_skipped_and_said() {
             (text("key").strip_prefix(&folder).unwrap().to_owned(), text("code"))
         })
         .collect();
-    // The newer of two counts, and those of the same second by their names.
+    // The newer of two counts; of two from the same second, the names decide.
     let twins = ["Backup good.metadata.json", "twin.metadata.json"];
     let twin = skipped.iter_mut().find(|(key, _)| twins.contains(&key.as_str())).unwrap();
     "twin.metadata.json".clone_into(&mut twin.0);
@@ -99,14 +99,14 @@ async fn what_is_no_whole_backup_is_skipped_and_said() {
     assert_eq!(skipped, expected.map(|(key, code)| (key.to_owned(), code.to_owned())));
     let lone = json!({"target": "t1", "backup_id": "lone", "up_to": 10});
     assert_eq!(code(host.call("backup.download", lone.clone()).await), "not_found");
-    // A missing archive does not keep the rest from being deleted.
+    // A missing archive does not prevent the deletion of the rest.
     host.call("backup.delete", lone).await.unwrap();
     let left = server.objects().await;
     assert!(!left.iter().any(|(key, _)| key.contains("lone")), "{left:?}");
     assert_eq!(ids(&host).await, ["good"]);
 }
 
-/// The backup `b` under a second name, and another one, and a damaged one of the same id.
+/// The backup `b` under a second name, another one, and a damaged one with the same id.
 async fn store_twins(server: &TestServer, host: &Host) {
     let folder = folder(server);
     for id in ["b", "other"] {

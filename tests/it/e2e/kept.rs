@@ -1,4 +1,5 @@
-//! What is kept of an upload that was interrupted: for how long, and what does not wait for that.
+//! Resumable uploads after an interruption: how long they are kept, and which ones are cleaned up
+//! at once.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::{assert_empty, backup};
 use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
-/// Replaces what the record says of the time that it is kept.
+/// Replaces the time in the record until which the upload is kept.
 fn keep_until(state: &Path, seconds: u64) {
     let path = record(state);
     let text = std::fs::read_to_string(&path).unwrap();

@@ -1,8 +1,8 @@
-//! What is killed at random moments of whatever an agent does: what was acknowledged is there, what
-//! is listed is whole, and in the end nothing is left over.
+//! Kills at random moments of an agent's work: acknowledged backups exist, listed backups are
+//! intact, and in the end nothing remains.
 //!
-//! `KILLS` says how often; the counts are printed. `KILLS_SEED` repeats the choices of a run, though
-//! not its moments. Killed here are agents and connections; servers are in `restarts`.
+//! `KILLS` sets how often; the counts are printed. `KILLS_SEED` repeats the choices of a run, but
+//! not its timing. These tests kill agents and connections; `restarts` kills servers.
 
 mod network;
 pub(crate) mod story;
@@ -20,7 +20,7 @@ async fn whatever_is_killed_nothing_is_lost_and_nothing_is_left() {
     for _ in 0..kills(20) {
         let step = story.next();
         let host = connect(&server, state.path()).await;
-        // Half of them have ended by then: what was acknowledged has to survive as well.
+        // Half of them have ended by then: acknowledged backups have to survive too.
         let pause = story.pause(&step) * 3;
         let ended = tokio::select! {
             ended = step.run(&host) => Some(ended),

@@ -1,5 +1,4 @@
-//! Whatever kills an agent at whatever moment: the next one takes back what it left, and nothing
-//! else.
+//! An agent is killed at any moment: the next one cleans up after it, and touches nothing else.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -36,13 +35,13 @@ pub(crate) async fn kill(mut host: Host) {
     host.kill().await.unwrap();
 }
 
-/// A request that is answered when everything in the journal was dealt with.
+/// Sends a request that is answered after the whole journal was processed.
 pub(crate) async fn settled(host: &Host) {
     let cleaned = host.call("target.cleanup", json!({"target": "t1"})).await.unwrap();
     assert_eq!(cleaned, json!({"items": [], "more": false}));
 }
 
-/// Waits until what was on its way to the storage has arrived and is taken back as well.
+/// Waits until everything in flight to the server has arrived and has been cleaned up.
 async fn clean(host: &Host, server: &TestServer) {
     let watch = Instant::now();
     while !(server.objects().await.is_empty() && server.open_uploads().await.is_empty()) {
@@ -51,7 +50,7 @@ async fn clean(host: &Host, server: &TestServer) {
     }
 }
 
-/// Makes it long ago that the owners of all records went away.
+/// Makes all records look as if their agents ended long ago.
 pub(crate) fn let_time_pass(state: &Path) {
     for entry in std::fs::read_dir(state.join("uploads")).unwrap() {
         let path = entry.unwrap().path();
@@ -66,7 +65,7 @@ pub(crate) fn let_time_pass(state: &Path) {
     }
 }
 
-/// Counts the records, and locks that have none.
+/// Counts the records, and the locks without a record.
 pub(crate) fn records(state: &Path) -> usize {
     let folder = std::fs::read_dir(state.join("uploads")).unwrap();
     let names = folder.map(|entry| entry.unwrap().path().with_extension(""));
@@ -89,7 +88,7 @@ async fn what_a_killed_upload_left_is_taken_back_by_the_next_agent() {
         let host = connect(&server, state.path()).await;
         settled(&host).await;
         assert_empty(&server).await;
-        // What was on its way may still arrive.
+        // Data in flight may still arrive.
         assert_eq!(records(state.path()), 1, "{moment}");
         let_time_pass(state.path());
         settled(&host).await;

@@ -7,14 +7,14 @@ use super::{backup, connect};
 use crate::noise::Noise;
 use crate::support::TestServer;
 
-/// A figure of `/proc/PID/status`, in bytes.
+/// A value of `/proc/PID/status`, in bytes.
 pub(crate) fn status(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// How much more code is in memory than that of a release, which has 8 MB.
+/// How much more code is in memory than that of a release build, which has 8 MB.
 pub(crate) fn surplus_code(pid: u32) -> u64 {
     status(pid, "RssFile").saturating_sub(8_000_000)
 }

@@ -1,5 +1,5 @@
-//! The real agent against a real storage, through the protocol: each test checks the answers and
-//! what is left in the bucket. The same tests run on the embedded server and on others.
+//! The real agent against a real server, through the protocol: each test checks the answers and
+//! what remains in the bucket. The same tests run on the embedded server and on others.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod clock;
@@ -13,7 +13,7 @@ pub(crate) mod leftovers;
 mod listing;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
-// The embedded server keeps keys as file names, and Windows does not take all of these.
+// The embedded server uses keys as file names, and Windows does not allow all of these.
 mod cleanup;
 #[cfg(unix)]
 mod other_writers;
@@ -48,12 +48,12 @@ pub(crate) async fn connect_with(server: &TestServer, changes: Value) -> Host {
     host
 }
 
-/// A backup with this id, and nothing remarkable otherwise.
+/// A backup with this id and otherwise ordinary values.
 pub(crate) fn backup(id: &str) -> Value {
     json!({"id": id, "name": format!("Backup {id}"), "metadata": {"backup_id": id}})
 }
 
-/// Stores noise of this seed and length.
+/// Stores random data of this seed and length.
 pub(crate) async fn store(host: &Host, id: &str, seed: u64, length: u64) -> Value {
     host.upload("t1", backup(id), json!({"size": length}), Noise::new(seed, length)).await.unwrap()
 }
@@ -68,7 +68,7 @@ pub(crate) async fn fetch(host: &Host, id: &str) -> (Vec<u8>, Value) {
     (content, result)
 }
 
-/// Ids of all backups, freshly looked up.
+/// Ids of all backups, from a fresh listing.
 pub(crate) async fn ids(host: &Host) -> Vec<String> {
     let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
     let backups = listed["backups"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! Archives whose documents are lost become backups again; nothing else is touched.
+//! Archives with lost metadata become backups again; nothing else changes.
 
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ async fn what_an_archive_says_is_found_wherever_it_is() {
     let large = vec![7; 3 << 20];
     let long_name = format!("./{}.tar.gz", "a".repeat(180));
     let last = backup_json("last");
-    // As the Supervisor writes it: what is in it first, and then what it says of itself.
+    // As the Supervisor writes it: first the content, and then the description.
     let members: Vec<(&str, &[u8])> = vec![
         ("./core_ssh.tar.gz", &large[..100_000]),
         (&long_name, &large),
@@ -269,7 +269,7 @@ async fn recover_of_an_id_that_no_backup_can_have_writes_nothing() {
 async fn recovered_is_what_a_listing_shows() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    // The first two have one id, so that one of them would be left out of a listing.
+    // The first two have one id, so a listing would leave one of them out.
     for (file, id) in [("a.tar", "twin"), ("b.tar", "twin"), ("c.tar", "other")] {
         server.put(&key(&server, file), tar(&[("backup.json", &backup_json(id))])).await;
     }

@@ -1,5 +1,5 @@
-//! An upload that was interrupted goes on where it was: what is stored is not sent again, whatever
-//! came between.
+//! An interrupted upload resumes where it stopped: stored data is not sent again, whatever happened
+//! in between.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 pub(crate) const PART: u64 = 5 * MIB;
-/// Eight parts and a bit.
+/// Eight parts and a few bytes.
 pub(crate) const SIZE: u64 = 8 * PART + 7;
 pub(crate) const DAY: u64 = 86_400;
 
-/// An agent that notes what it does in `state`, with small parts.
+/// An agent with a journal in `state`, with small parts.
 pub(super) async fn connect(server: &TestServer, state: &Path) -> Host {
     connect_with_state(server, state, json!({"part_size": PART})).await
 }
 
-/// Begins to upload `source` and sends so many bytes of it.
+/// Starts to upload `source` and sends this many bytes of it.
 pub(crate) async fn begin(
     host: &Host,
     id: &str,
@@ -59,7 +59,7 @@ pub(super) fn record(state: &Path) -> PathBuf {
     found.find_map(|it| Some(it.unwrap().path()).filter(is_record)).unwrap()
 }
 
-/// Waits until so many parts are in the journal.
+/// Waits until this many parts are in the journal.
 pub(crate) async fn until_noted(state: &Path, parts: usize) {
     let watch = Instant::now();
     loop {
@@ -85,7 +85,7 @@ pub(crate) async fn upload(host: &Host, source: Noise, extra: Value) -> Value {
     host.upload("t1", backup("b"), extra, source).await.unwrap()
 }
 
-/// The same where a storage may refuse to go on with it, which another try then begins anew.
+/// The same where a server may refuse to resume the upload; then another attempt starts over.
 async fn upload_or_anew(host: &Host, source: Noise, extra: Value) -> Value {
     match host.upload("t1", backup("b"), extra.clone(), source.clone()).await {
         Ok(stored) => stored,
@@ -99,7 +99,7 @@ async fn upload_or_anew(host: &Host, source: Noise, extra: Value) -> Value {
     }
 }
 
-/// Asserts that the backup is this one, and the only thing there.
+/// Asserts that this backup is stored, and nothing else.
 pub(crate) async fn assert_stored(
     host: &Host,
     server: &TestServer,
@@ -152,7 +152,7 @@ async fn an_upload_may_be_killed_again_and_again() {
 async fn another_archive_is_stored_as_it_is() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
-    // Wholly different, longer, and shorter than what is stored.
+    // Completely different, longer, and shorter than the stored data.
     for (seed, size) in [(2, SIZE), (1, SIZE + 2 * PART), (2, 3 * PART + 1), (2, 5)] {
         killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
         let host = connect(&server, state.path()).await;
@@ -201,7 +201,7 @@ async fn a_part_that_somebody_replaced_is_sent_again() {
     server.replace_part(2, vec![7; usize::try_from(PART).unwrap()]).await;
     let host = connect(&server, state.path()).await;
     let stored = upload_or_anew(&host, Noise::new(1, SIZE), json!({})).await;
-    // A storage may have both, and put together the one that is named.
+    // A server may keep both parts, and complete the upload with the one that is named.
     let right = [json!(5 * PART), json!(6 * PART), Value::Null];
     assert!(right.contains(&stored["resumed_bytes"]), "{stored}");
     assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
@@ -218,12 +218,12 @@ async fn a_part_that_arrives_late_is_noticed() {
     until_noted(state.path(), 8).await;
     server.replace_part(2, vec![7; usize::try_from(PART).unwrap()]).await;
     host.notify("stream.end", json!({"id": request.id, "length": SIZE}), None).await.unwrap();
-    // A storage may have both, and put together the one that is named.
+    // A server may keep both parts, and complete the upload with the one that is named.
     if let Err(error) = request.response().await {
         assert_eq!(error.data.code, "remote_error", "{error:?}");
         assert_eq!(json!(error.data.cleanup), "kept");
         let stored = upload_or_anew(&host, Noise::new(1, SIZE), json!({})).await;
-        // All but the second part; the last and short one had been stored as well.
+        // All parts except the second; the last, short one was also stored.
         let right = [json!(7 * PART + 7), Value::Null];
         assert!(right.contains(&stored["resumed_bytes"]), "{stored}");
     }
@@ -276,7 +276,7 @@ async fn of_two_agents_one_goes_on_and_the_other_begins_anew() {
         one.upload("t1", backup("b"), extra.clone(), Noise::new(1, SIZE)),
         other.upload("t1", backup("b"), extra.clone(), Noise::new(1, SIZE)),
     );
-    // No host may do so; what is listed is whole all the same.
+    // A host must not do this; listed backups are still intact.
     let resumed = [&first, &second].map(|it| it.as_ref().unwrap()["resumed_bytes"].as_u64());
     assert!(resumed.contains(&None) && resumed.contains(&Some(6 * PART)), "{resumed:?}");
     assert_eq!(ids(&one).await, ["b"]);

@@ -1,4 +1,4 @@
-//! What was stored comes back, whatever its size and name.
+//! Stored backups are returned unchanged, whatever their size and name.
 
 use serde_json::{Value, json};
 
@@ -102,7 +102,7 @@ async fn whatever_a_backup_is_called_it_is_stored_and_found() {
         "x.tar",
         "x.metadata.json",
         &long,
-        // The same name, and so the same minute, for another backup.
+        // The same name, and therefore the same minute, for another backup.
         "plain",
         &long,
     ];
@@ -167,7 +167,7 @@ async fn a_source_without_announced_length_is_stored() {
         (&stored["backup"]["size"], &stored["backup"]["stored_size"]),
         (&json!(size), &json!(size))
     );
-    // Longer than announced is accepted too, and the true length recorded.
+    // A longer source than announced is accepted too, and the true length is recorded.
     let longer = host.upload("t1", backup("l"), json!({"size": 5}), &b"sevenby"[..]).await.unwrap();
     assert_eq!(longer["backup"]["stored_size"], 7);
 }

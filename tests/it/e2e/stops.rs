@@ -1,4 +1,4 @@
-//! Whatever stops an upload at whatever moment: no backup is listed and nothing is left behind.
+//! An upload that stops at any moment for any reason: no backup is listed and nothing remains.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::streams::begin_upload;
 use super::{assert_empty, code, connect, ids};
 use crate::support::TestServer;
 
-/// How far an upload gets before it is stopped.
+/// How far an upload gets before it stops.
 pub(super) const MOMENTS: [(&str, u64); 6] = [
     ("before the first byte", 0),
     ("in a small upload", 5 << 20),
@@ -19,7 +19,7 @@ pub(super) const MOMENTS: [(&str, u64); 6] = [
     ("after several parts", 70 << 20),
 ];
 
-/// Sends this many bytes of an upload as the credit allows.
+/// Sends this many bytes of an upload within the credit.
 pub(crate) async fn send_until(
     host: &Host,
     id: &str,
@@ -77,7 +77,7 @@ async fn an_upload_can_be_cancelled_at_any_time() {
         let mut request = host.start("backup.upload", new).await.unwrap();
         let id = request.id;
         let feed = async {
-            // An upload as a host does it, without looking at anything but credit.
+            // An upload of a host that only watches its credit.
             let (mut offset, mut credit) = (0_u64, 0_u64);
             let block = vec![2_u8; 256 << 10];
             loop {
@@ -108,7 +108,7 @@ async fn an_upload_can_be_cancelled_at_any_time() {
         };
         let ((), answer) = tokio::join!(cancel, feed);
         match answer {
-            // It was complete before the cancel came.
+            // It was complete before the cancel arrived.
             Ok(_) => {
                 assert_eq!(ids(&host).await, ["r"]);
                 host.call("backup.delete", json!({"target": "t1", "backup_id": "r"}))

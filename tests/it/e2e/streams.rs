@@ -1,4 +1,4 @@
-//! Credit: nobody sends more than allowed, and nobody is held up by somebody else's stream.
+//! Credit: neither side sends more than allowed, and no stream blocks another one.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(super) async fn next(request: &mut Request, wanted: &str) -> (Value, Option<
     }
 }
 
-/// Waits until a report says that the storage is what it waits for.
+/// Waits until a report says that the request waits for the server.
 pub(crate) async fn until_it_waits_for_the_storage(request: &mut Request) {
     while next(request, "progress").await.0["waiting_for"] != "remote" {}
 }
@@ -37,8 +37,8 @@ pub(crate) async fn begin_upload(host: &Host, id: &str, extra: Value) -> (Reques
     (request, credit["up_to"].as_u64().unwrap())
 }
 
-/// Sends an upload to its end: noise of the seed 1 and this length, in whole MiB. `told` is called
-/// with each report of its progress.
+/// Sends an upload to its end: random data of seed 1 and this length, in whole MiB. Calls `told`
+/// with each progress report.
 pub(crate) async fn feed(
     host: &Host,
     mut upload: Request,
@@ -90,10 +90,10 @@ async fn a_ping_is_answered_while_a_download_waits_for_credit() {
         host.call("ping", json!({})).await.unwrap();
         times.push(start.elapsed());
     }
-    // The one in the middle: a busy machine may delay any single one.
+    // The median: a busy machine may delay any single answer.
     times.sort();
     assert!(times[10] < Duration::from_millis(100), "{times:?}");
-    // Other requests are not held up either.
+    // Other requests are not blocked either.
     host.call("backup.list", json!({"target": "t1"})).await.unwrap();
     let more = json!({"id": download.id, "up_to": 1500});
     host.notify("stream.credit", more, None).await.unwrap();
@@ -117,7 +117,7 @@ async fn data_must_follow_on_and_stay_within_the_credit() {
         }
         assert_eq!(code(request.response().await), "stream_violation", "{id}");
     }
-    // Data in the same breath as the request, which cannot get any credit behind all the others.
+    // Data together with the request, which cannot get any credit behind all the others.
     let mut others = Vec::new();
     for number in 0..host.hello().limits.max_transfers {
         let params = json!({"target": "t1", "backup": backup(&format!("other {number}"))});
@@ -191,7 +191,7 @@ async fn progress_counts_what_is_safe_and_ends_complete() {
     assert!(done.is_sorted(), "{done:?}");
     assert_eq!(reports.last().unwrap()["done"], size);
     assert_eq!(reports.last().unwrap()["total"], size);
-    // Only whole parts, never what is merely on its way.
+    // Only complete parts, never data that is in flight.
     assert!(done.iter().all(|done| done % DEFAULT_PART_SIZE == 0), "{done:?}");
 }
 
@@ -200,7 +200,7 @@ async fn downloads_that_wait_for_their_host_leave_room_for_others() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "big", 4, 100 << 20).await;
-    // Two hosts that take nothing; together they would fill the memory with what is read ahead.
+    // Two hosts that read nothing; together they would fill the memory with read-ahead data.
     let mut waiting = Vec::new();
     for _ in 0..2 {
         let params = json!({"target": "t1", "backup_id": "big", "up_to": 1});
@@ -209,7 +209,7 @@ async fn downloads_that_wait_for_their_host_leave_room_for_others() {
         waiting.push(download);
     }
     store(&host, "small", 5, 21 << 20).await;
-    // What was given up is fetched again.
+    // The data that was dropped is fetched again.
     let mut download = waiting.remove(0);
     let everything = json!({"id": download.id, "up_to": 200_u64 << 20});
     host.notify("stream.credit", everything, None).await.unwrap();

@@ -1,5 +1,5 @@
-//! A state folder that another user of the machine can write: nothing of it is believed, and nothing
-//! of it is touched.
+//! A state directory that another user of the machine can write: the agent neither uses nor changes
+//! anything in it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -23,7 +23,7 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A record that names this archive, and its place in the state folder.
+/// A record that names this archive, and its path in the state directory.
 fn record(server: &TestServer, state: &Path, archive: &str, document: &str) -> (PathBuf, String) {
     record_at(&server.config(), state, archive, document)
 }
@@ -117,7 +117,7 @@ async fn writable_state_folder_is_not_believed_and_not_touched() {
         let said = log.iter().filter(|line| line.contains("the journal cannot be used"));
         assert_eq!(said.count(), 1, "{log:?}");
         let mut after = picture(state.path());
-        // The folder of kept listings is another one.
+        // The folder of cached listings is another one.
         after.retain(|(path, _)| !path.contains("/listings/"));
         assert_eq!(after, before);
         assert_eq!(server.objects().await, [(archive.clone(), 6)]);
@@ -258,7 +258,7 @@ async fn poisoned_listing_of_another_user_is_not_shown() {
     let folder = state.path().join("listings");
     let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    // What the file says is shown, as long as nobody else can have written it.
+    // The content of the file is used as long as no other user can have written it.
     let text = fs::read_to_string(&file).unwrap();
     let (_, lines) = text.split_once('\n').unwrap();
     let poisoned = lines.replace("\"id\":\"a\"", "\"id\":\"z\"");

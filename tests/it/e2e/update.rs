@@ -1,4 +1,4 @@
-//! Limits that are changed while transfers run: they follow, and nothing of them is lost.
+//! Limits that change while transfers run: the transfers follow, and no data is lost.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::support::TestServer;
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 24 * MIB;
 
-/// As slow as it can be: the backups here would take six minutes.
+/// The lowest limit: the backups here would take six minutes.
 const SLOWEST: u64 = 64 << 10;
 
-/// What none of them takes, on however slow a machine.
+/// Longer than any of the operations takes, on a slow machine too.
 const SOON: Duration = Duration::from_secs(120);
 
 async fn update(host: &Host, limits: Value) {
@@ -68,8 +68,8 @@ async fn an_update_frees_a_download_that_is_held_back() {
     assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
 }
 
-/// What so many bytes take at least at this rate: the last frame leaves when those before it have had
-/// their time, but for what an idle line makes up for.
+/// The shortest time for this many bytes at this rate: the last frame leaves when those before it
+/// have had their time, minus the credit of an idle link.
 fn shortest(bytes: u64, rate: u64) -> Duration {
     Duration::from_millis((bytes - (64 << 10)) * 1000 / rate - 100)
 }
@@ -98,7 +98,7 @@ async fn an_update_slows_down_what_runs() {
     let params = json!({"target": "t1", "backup_id": "a", "up_to": 1000});
     let mut download = host.start("backup.download", params).await.unwrap();
     next(&mut download, "stream.data").await;
-    // The first part is there, and the others are fetched when there is credit for more.
+    // The first part has arrived; the others are fetched when there is credit for more.
     update(&host, json!({"bandwidth_limit": RATE})).await;
     let start = Instant::now();
     let credit = json!({"id": download.id, "up_to": SIZE});
@@ -137,14 +137,14 @@ async fn updates_up_and_down_leave_transfers_whole() {
     };
     let ((), count) = tokio::join!(transfers, changes);
     assert!(count > 10, "{count} changes");
-    // All of the memory came back: two uploads fit side by side, and one that needs more does not.
+    // All memory was returned: two uploads fit side by side, and one that needs more does not.
     update(&host, json!({"memory": 32 * MIB, "concurrency": null})).await;
     tokio::join!(store(&host, "d", 2, SIZE), store(&host, "e", 3, SIZE));
     let (content, _) = fetch(&host, "e").await;
     assert!(content == Noise::new(3, SIZE).bytes(content.len() + 1));
 }
 
-/// An upload that waits in line for memory.
+/// An upload that waits for memory.
 async fn in_line(host: &Host, id: &str) -> Request {
     let params = json!({"target": "t1", "backup": backup(id), "size": SIZE, "progress_ms": 100});
     let mut upload = host.start("backup.upload", params).await.unwrap();
@@ -167,7 +167,7 @@ async fn an_update_ends_the_wait_for_memory_either_way() {
     let (credit, _) = next(&mut third, "stream.credit").await;
     begun.push((third, credit["up_to"].as_u64().unwrap()));
 
-    // One that needs more than there is now is not left waiting for what never comes.
+    // An upload that needs more than there is now does not wait forever.
     let larger = json!({"part_size": 40 * MIB, "memory": 80 * MIB});
     let mut config = server.config();
     config.as_object_mut().unwrap().extend(larger.as_object().unwrap().clone());
@@ -184,7 +184,8 @@ async fn an_update_ends_the_wait_for_memory_either_way() {
     store(&host, "f", 1, SIZE).await;
 }
 
-/// Every entry of a listing, page by page: how many backups, and how many for which there was no room.
+/// Every entry of a listing, page by page: how many backups, and how many that did not fit into
+/// memory.
 async fn listed(host: &Host) -> (usize, usize) {
     let (mut backups, mut without_room, mut cursor) = (0, 0, json!(null));
     loop {
@@ -203,7 +204,7 @@ async fn listed(host: &Host) -> (usize, usize) {
 
 #[tokio::test]
 async fn an_update_of_the_memory_makes_room_in_listings() {
-    // As much as 80 times 30 kB of large metadata have no room in 2 MiB.
+    // 80 metadata objects of 30 kB do not fit into 2 MiB.
     let server = TestServer::embedded().await;
     for number in 0..80 {
         let id = format!("b{number}");
@@ -214,7 +215,7 @@ async fn an_update_of_the_memory_makes_room_in_listings() {
     let host = connect_with(&server, json!({"memory": 32 * MIB})).await;
     let (backups, without_room) = listed(&host).await;
     assert!(without_room > 0 && backups + without_room == 80, "{backups}, {without_room}");
-    // What was listed before does not stand in its way.
+    // An earlier listing does not affect it.
     update(&host, json!({"memory": null})).await;
     assert_eq!(listed(&host).await, (80, 0));
     update(&host, json!({"memory": 32 * MIB})).await;

@@ -11,7 +11,7 @@ fn statuses(result: &Value) -> Vec<(String, String)> {
     checks.iter().map(|check| (text(check, "name"), text(check, "status"))).collect()
 }
 
-/// What looks, and what also writes.
+/// The checks that only read, and those that also write.
 const LOOKING: [&str; 11] = [
     "config",
     "dns",
@@ -87,7 +87,7 @@ async fn a_bad_target_is_a_result_that_names_the_field() {
         let [failed] = failed[..] else { panic!("{result}") };
         assert_eq!(failed["name"], name, "{result}");
         assert!(codes.contains(&failed["error"]["code"].as_str().unwrap()), "{failed}");
-        // Swift does not say whether it knows the key.
+        // Swift does not reveal whether it knows the key.
         let unsaid = failed["error"]["upstream"]["code"] == "SignatureDoesNotMatch";
         let field = if unsaid { "secret_access_key" } else { field };
         assert_eq!(failed["error"]["field"], field, "{failed}");

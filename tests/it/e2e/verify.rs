@@ -1,4 +1,4 @@
-//! Whatever happens to what is stored: `backup.verify` names it, and no download ends well.
+//! Any change of stored data: `backup.verify` names it, and no download succeeds.
 
 use s3_backup_agent::demo::host::{Event, Host};
 use s3_backup_agent::s3::PartDigest;
@@ -9,7 +9,7 @@ use super::{code, connect, connect_with, fetch, ids, store};
 use crate::noise::Noise;
 use crate::support::TestServer;
 
-/// The smallest parts that storages take, so that there are several.
+/// The smallest parts that servers accept, so that there are several.
 const PART: u64 = 5 << 20;
 const SIZE: u64 = 21 << 20;
 
@@ -30,7 +30,7 @@ fn good(id: &str, level: &str, status: &str, length: u64) -> Value {
     json!({"backup_id": id, "level": level, "status": status, "length": length})
 }
 
-/// What is wrong with a broken backup: the code and the details.
+/// The problem of a damaged backup: the code and the details.
 fn fault(verified: &Value) -> (&str, &Value) {
     assert_eq!(verified["status"], "damaged", "{verified}");
     let error = &verified["error"];
@@ -38,7 +38,7 @@ fn fault(verified: &Value) -> (&str, &Value) {
     (error["code"].as_str().unwrap(), &error["details"])
 }
 
-/// A download that fails: its code, and what had come by then.
+/// A download that fails: its code, and the content that arrived before.
 async fn failed_download(host: &Host, id: &str) -> (String, Vec<u8>) {
     let mut content = Vec::new();
     let answer =
@@ -150,7 +150,7 @@ async fn what_is_wrong_with_a_document_is_named() {
         changed.to_string()
     };
     let digest = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    // With the digest of the whole and the checksum changed as well, only the bytes can tell.
+    // When the digest of the whole and the checksum are changed too, only the bytes reveal it.
     let mut forged: Value = serde_json::from_str(&with("parts", json!([digest]))).unwrap();
     forged["s3_backup_agent"]["sha256"] = json!(composite_of(&[[0; 32]]));
     forged["s3_backup_agent"]["crc64nvme"] = json!(["AAAAAAAAAAA="]);
@@ -171,8 +171,8 @@ async fn what_is_wrong_with_a_document_is_named() {
         assert_eq!(failed_download(&host, "d").await, (wanted.to_owned(), vec![]), "{what}");
     }
 
-    // Of a document that cannot be read nothing tells whose it is, but the listing of before, which
-    // an agent may keep.
+    // An unreadable metadata object does not reveal whose it is, except through the earlier
+    // listing, which an agent may cache.
     server.put(&document, original).await;
     ids(&host).await;
     server.put(&document, "{no json").await;
@@ -263,7 +263,7 @@ async fn backups_of_other_tools_are_plausible_as_long_as_they_can_be() {
         let details = json!({"expected": size, "actual": size - 1});
         assert_eq!(fault(&verify(&host, "f", level).await), ("length_mismatch", &details));
     }
-    // What says nothing of its length can only be read.
+    // A backup without a recorded length can only be read.
     server.put(&document, json!({"backup_id": "f"}).to_string()).await;
     assert_eq!(verify(&host, "f", "full").await, good("f", "full", "unverified", size - 1));
     server.put(&archive, "").await;

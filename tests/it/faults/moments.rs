@@ -1,4 +1,4 @@
-//! Faults of the requests that only an upload makes: the opening, the completion, the document.
+//! Faults of the requests that only an upload makes: creation, completion, and metadata object.
 
 use futures_util::future::join_all;
 use http::Method;

@@ -1,4 +1,4 @@
-//! The operations, each with the request that is met by the faults.
+//! The operations, each with the request that the faults affect.
 
 use http::Method;
 use http::request::Parts;
@@ -12,21 +12,21 @@ use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 
-/// Long enough for everything that does not stand still, on a busy machine as well.
+/// Long enough for everything that makes progress, on a busy machine too.
 const DEADLINE_MS: u64 = 8000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// An upload in one request; the request is that of the archive.
+    /// An upload in one request; faults affect the request of the archive.
     Small,
-    /// An upload in parts; the request is that of the second part.
+    /// An upload in parts; faults affect the second part.
     Parts,
-    /// A download of one piece; the request is that of the archive.
+    /// A download of one piece; faults affect the request of the archive.
     Download,
     List,
-    /// The request is that of the document.
+    /// Faults affect the request of the metadata object.
     Delete,
-    /// The request is that of the test object.
+    /// Faults affect the request of the test object.
     Validate,
 }
 
@@ -61,19 +61,19 @@ impl Operation {
         }
     }
 
-    /// What has to be there.
+    /// Stores the data that the operation needs.
     pub(super) async fn prepare(self, server: &TestServer) {
         if self.keeps() {
             store(&connect(server).await, "b", 1, self.size()).await;
         }
     }
 
-    /// Whether there is a backup before it.
+    /// Whether a backup exists before it.
     fn keeps(self) -> bool {
         matches!(self, Self::Download | Self::List | Self::Delete)
     }
 
-    /// `ok` when it did what it is for, or the code that it ended in.
+    /// `ok` when the operation succeeded, or the code of its error.
     pub(super) async fn run(self, host: &Host, with_deadline: bool) -> String {
         let mut content = Vec::new();
         let mut extra = json!({"target": "t1"});
@@ -122,7 +122,7 @@ impl Operation {
         "ok".to_owned()
     }
 
-    /// What is left in the bucket that should not be, or is missing; empty when all is well.
+    /// Objects in the bucket that should not exist, or that are missing; empty when all is well.
     pub(super) async fn left(self, server: &TestServer, succeeded: bool) -> String {
         let expected = match self {
             Self::Small | Self::Parts if succeeded => 2,
@@ -138,7 +138,7 @@ impl Operation {
     }
 }
 
-/// The first thing that `target.validate` found wrong.
+/// The first problem that `target.validate` found.
 fn checked(result: &Value) -> String {
     let checks = result["checks"].as_array().unwrap();
     let failed = checks.iter().find(|check| check["status"] == "failed");

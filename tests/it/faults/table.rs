@@ -9,9 +9,9 @@ use crate::connection::wire::Act;
 
 type Row = (&'static str, fn(Operation) -> Option<Act>, Times, [&'static str; 6]);
 
-/// A cell is the outcome, how often the request was made, and what is left that should not be:
-/// objects and uploads. `-` where there is no such fault. Keys that have expired can take nothing
-/// back; a deletion that stops in the middle leaves an archive that is not listed.
+/// A cell is the outcome, how often the request was made, and what remains although it should not:
+/// objects and uploads. `-` where this fault does not exist. Expired keys cannot clean up; a
+/// deletion that stops in the middle leaves an archive that is not listed.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     // fault, its act, how often; small upload, upload in parts, download, list, delete, validate
@@ -41,7 +41,7 @@ const TABLE: &[Row] = &[
 
 fn in_the_body(operation: Operation) -> Option<Act> {
     if operation.sends() {
-        // The test object has fewer bytes than are in flight at any time.
+        // The test object has fewer bytes than are always in flight.
         return (operation != Operation::Validate).then_some(Act::CutRequest(1 << 20));
     }
     cut_at(operation).map(Act::CutAnswer)
@@ -51,7 +51,7 @@ fn short(operation: Operation) -> Option<Act> {
     cut_at(operation).map(Act::ShortenAnswer)
 }
 
-/// In the middle of what the storage sends.
+/// In the middle of the data that the server sends.
 fn cut_at(operation: Operation) -> Option<usize> {
     match operation {
         Operation::Download => Some(1 << 20),

@@ -1,4 +1,4 @@
-//! What a target has to suffer from the server of another target in the same session.
+//! How far the server of one target can affect another target in the same session.
 
 use futures_util::FutureExt as _;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::e2e::leftovers::connect_to;
 use crate::e2e::store;
 use crate::support::TestServer;
 
-/// Members of a listing that make it longer than what is read without further ado.
+/// Members of a listing that make it longer than the agent reads without reserving memory.
 fn long() -> String {
     let object = |number| {
         let name = "n".repeat(600);
@@ -47,7 +47,7 @@ async fn slow_long_listing_does_not_delay_the_other_target() {
     config["endpoint"] = format!("http://{}", honest.address).into();
     host.call("target.open", json!({"target": "other", "config": config})).await.unwrap();
     let mut waiting = host.start("backup.list", json!({"target": "t1"})).await.unwrap();
-    // By then the other listing stands still.
+    // By then the other listing has stalled.
     for _ in 0..20 {
         assert_eq!(answers(&host).await, None, "within {:?}", PATIENCE / 2);
     }

@@ -13,7 +13,7 @@ fn zeros(count: u64) -> Vec<Piece> {
     vec![Piece::Repeat(vec![b'0'; 1 << 10], count >> 10)]
 }
 
-/// An error document with so many letters in its message.
+/// An error document with this many letters in its message.
 fn error(letters: u64) -> Vec<Piece> {
     let start = b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>".to_vec();
     let message = Piece::Repeat(vec![b'm'; 1 << 10], letters.div_ceil(1 << 10));
@@ -25,7 +25,7 @@ fn of_length(status: u16, length: u64, body: Vec<Piece>) -> Act {
     Act::Say(Say::with(status, &headers, body, Then::Close))
 }
 
-/// Completions and listings, whose answers may begin with spaces while a server works.
+/// Completions and listings, whose answers may start with spaces while a server works.
 fn slow_to_begin(call: Call) -> bool {
     listings(call) || call == Call::CompleteMultipartUpload
 }

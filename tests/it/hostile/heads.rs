@@ -1,4 +1,4 @@
-//! Heads of answers: endless, huge, slow, contradictory, or no HTTP.
+//! Headers of answers: endless, huge, slow, contradictory, or not HTTP.
 
 use super::say::{ENDLESS, Piece, Say, Then};
 use super::server::Act;
@@ -8,7 +8,7 @@ fn raw(text: &str, then: Then) -> Act {
     Act::Say(Say::raw(vec![Piece::Once(text.as_bytes().to_vec())], then))
 }
 
-/// A head that begins like this and goes on with pieces.
+/// A header block that starts like this and continues with pieces.
 fn goes_on(start: &str, pieces: Vec<Piece>) -> Act {
     let start = Piece::Once(start.as_bytes().to_vec());
     Act::Say(Say::raw([start].into_iter().chain(pieces).collect(), Then::Hold))

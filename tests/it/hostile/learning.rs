@@ -1,5 +1,5 @@
-//! Refusals from which an agent learns what a server wants otherwise: another region, another
-//! addressing style, another header, another time.
+//! Refusals after which an agent adapts: another region, another addressing style, another header,
+//! another time.
 
 use super::say::Say;
 use super::server::{Act, Asked};

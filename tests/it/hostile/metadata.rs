@@ -1,4 +1,5 @@
-//! Metadata objects of other writers: large, deep, many, or with members that do not fit a line.
+//! Metadata objects of other writers: large, deep, many, or with members that do not fit into a
+//! message.
 
 use super::operation::Operation;
 use super::say::{Piece, Say};
@@ -13,12 +14,12 @@ fn pair(name: &str, metadata: impl Into<Vec<u8>>) -> [(String, Vec<u8>); 2] {
     [(format!("{name}.tar"), b"x".to_vec()), (format!("{name}.metadata.json"), metadata.into())]
 }
 
-/// Metadata with so many letters in its ID.
+/// Metadata with this many letters in its id.
 fn long_id(letters: usize) -> String {
     format!("{{\"backup_id\":\"{}\"}}", "i".repeat(letters))
 }
 
-/// Metadata of so many bytes.
+/// Metadata of this many bytes.
 fn padded(id: &str, bytes: usize) -> String {
     format!("{{\"backup_id\":\"{id}\",\"name\":\"n\",\"x\":\"{}\"}}", "y".repeat(bytes))
 }
@@ -73,7 +74,7 @@ const REAL: &[Hostility] = &[
     }),
 ];
 
-/// A folder that only the hostile server has: the same number of archives and metadata objects.
+/// A folder that only the hostile server shows: the same number of archives and metadata objects.
 fn folder(asked: &Asked<'_>, count: u64, entry: fn(u64) -> String, metadata: &str) -> Act {
     if asked.call == Call::GetObject {
         let id = asked.head.uri.path().rsplit('/').next().unwrap_or_default();

@@ -1,16 +1,16 @@
-//! What a hostile server can do to an agent: nothing but make single operations fail.
+//! What a hostile server can do to an agent: it can only make single operations fail.
 //!
-//! Each file has one subject and a table of what a server does there. All operations run against
-//! each row, one after the other, in one agent. Meanwhile the agent comes back in the background for
-//! what an earlier one left at the same server, and has another target at an honest server. What must
-//! hold after each operation:
+//! Each file has one subject and a table of server behaviors. All operations run against each row,
+//! one after the other, in one agent. Meanwhile the agent cleans up in the background after an
+//! earlier agent at the same server, and has another target at an honest server. After each
+//! operation:
 //!
-//! * it ended, within [`PATIENCE`], and with no more requests than docs/costs.md and a few repetitions;
+//! * it ended within [`TIME_LIMIT`], with no more requests than docs/costs.md and a few retries;
 //! * the result is right, or an error with a code;
 //! * the other target answered meanwhile;
-//! * the peak of memory is within the budget.
+//! * the peak of memory is within the limit.
 //!
-//! And in the end the backup that was there before is what it was, unless it was deleted.
+//! In the end the backup that existed before is unchanged, unless it was deleted.
 
 mod beside;
 mod bodies;
@@ -41,35 +41,35 @@ use crate::e2e::{ids, store};
 use crate::personality::Call;
 use crate::support::{TestServer, agent_command};
 
-/// By this the time limits and pauses of the agent under test are divided.
+/// The time limits and pauses of the agent under test are divided by this.
 const HURRY: &str = "100";
 
-/// So long may an operation take, on a busy machine.
+/// The longest time for an operation, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Rows of a table that are tried at the same time.
+/// Rows of a table that run at the same time.
 const AT_ONCE: usize = 6;
 
-/// Requests of a background cleanup: it has three calls that are made five times each, comes back after
-/// 5, 10, 20 and 40 seconds, and is begun anew after an operation that hung.
+/// Requests of a background cleanup: it makes three calls, five times each, runs again after 5, 10,
+/// 20 and 40 seconds, and starts over after an operation that hung.
 const OF_BACKGROUND: usize = 5 * 3 * 5 + 20;
 
-/// What a server does.
+/// A hostile behavior of a server.
 #[derive(Clone, Copy)]
 struct Hostility {
     name: &'static str,
     rule: Rule,
-    /// Operations that are run.
+    /// The operations that run.
     operations: &'static [Operation],
-    /// Objects in the folder of the target, put there by other writers.
+    /// Objects in the folder of the target, written by other programs.
     objects: fn() -> Vec<(String, Vec<u8>)>,
-    /// Metadata objects, real or not, that the agent has to look at beside the three of the test.
+    /// Metadata objects, real or not, that the agent has to read beside the three of the test.
     documents: usize,
-    /// Whether its listings are true, or lies that cannot be noticed.
+    /// Whether its listings are true, or false in a way that the agent cannot notice.
     lists_truly: bool,
-    /// Whether everything has to work.
+    /// Whether every operation has to work.
     works: bool,
-    /// How often each request has to be made until it gets through.
+    /// How often each request has to be made until it succeeds.
     tries: usize,
 }
 
@@ -88,7 +88,7 @@ impl Hostility {
         }
     }
 
-    /// Lies that cannot be told from the truth.
+    /// False answers that look true.
     const fn lying(self) -> Self {
         Self { lists_truly: false, ..self }
     }
@@ -99,7 +99,7 @@ impl Hostility {
         Self { operations: FEW, ..self }
     }
 
-    /// Each second request gets through.
+    /// Every second request succeeds.
     const fn in_turn(self) -> Self {
         Self { tries: 2, ..self }
     }
@@ -113,7 +113,7 @@ fn listings(call: Call) -> bool {
     matches!(call, Call::ListObjects | Call::ListObjectsV2)
 }
 
-/// Memory that is given to a target, and what its agent may take of the machine at most, in MiB.
+/// Memory setting of a target, and the most that its agent may use, in MiB.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     budget: Option<u64>,
@@ -121,10 +121,10 @@ struct Memory {
 }
 
 const DEFAULT: Memory = Memory { budget: None, most: 96 };
-/// 40 MiB are right; what is freed stays with the allocator of a build without optimizations for longer.
+/// The right value is 40 MiB; the allocator of an unoptimized build keeps freed memory longer.
 const SMALL: Memory = Memory { budget: Some(32 << 20), most: 40 };
 
-/// Asserts that nothing of a table harms an agent.
+/// Asserts that no row of a table harms an agent.
 async fn assert_harmless(table: &[Hostility], memory: Memory) {
     let rows = table.iter().map(|hostility| async move {
         let faults = suffer(hostility, memory).await;
@@ -135,8 +135,8 @@ async fn assert_harmless(table: &[Hostility], memory: Memory) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// The peak of memory in MiB since the last time, as of a build with optimizations; none when the
-/// process is gone.
+/// The peak of memory in MiB since the last call, converted to an optimized build; none when the
+/// process has ended.
 fn peak(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     text.contains("VmHWM").then_some(())?;
@@ -145,7 +145,7 @@ fn peak(pid: u32) -> Option<u64> {
     Some(peak)
 }
 
-/// An agent with the targets `t1`, whose server turns hostile, and `other`, which is honest.
+/// An agent with the targets `t1`, whose server becomes hostile, and `other`, which is honest.
 struct Victim {
     server: TestServer,
     hostile: HostileServer,
@@ -166,7 +166,7 @@ impl Victim {
         victim
     }
 
-    /// A backup in each place, and an upload that is killed.
+    /// A backup in each folder, and an upload that is killed.
     async fn prepare(&self) {
         for place in ["t1", "other"] {
             let host = connect_to(self.config(place), self.state.path()).await;
@@ -185,12 +185,12 @@ impl Victim {
         }
         config["prefix"] = place.into();
         config["memory"] = self.memory.budget.into();
-        // A region that was given is never changed, so that nothing could be learned.
+        // A configured region is never changed, so nothing could be learned.
         config.as_object_mut().unwrap().remove("region");
         config
     }
 
-    /// The agent, with everything open but `t1`.
+    /// The agent with all targets open except `t1`.
     async fn launch(&self) -> Host {
         let environment = [("S3_BACKUP_AGENT_DEMO_HURRY".to_owned(), HURRY.to_owned())];
         let arguments = ["serve", "--state-dir", self.state.path().to_str().unwrap()];
@@ -207,7 +207,7 @@ impl Victim {
     }
 }
 
-/// Has all operations meet what a server does. Returns what was wrong.
+/// Runs all operations against a behavior. Returns the problems.
 async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
     let victim = Victim::new(hostility, memory).await;
     let mut truth = Truth::new(hostility.lists_truly);
@@ -258,7 +258,7 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
         if peak.is_none_or(|peak| peak > memory.most) {
             fault(format!("a peak of {peak:?} MiB, at most {} are right", memory.most));
         }
-        // A fresh start, because what hangs would be counted with the next operation.
+        // A new start, because requests that hang would be counted for the next operation.
         if took >= PATIENCE || peak.is_none() {
             host.kill().await.unwrap();
             host = victim.launch().await;
@@ -281,7 +281,7 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
     faults
 }
 
-/// What is wrong with the honest target while the other is in trouble.
+/// What is wrong with the honest target while the other one is hostile.
 async fn answers(host: &Host) -> Option<String> {
     let start = Instant::now();
     let list = async {

@@ -1,4 +1,4 @@
-//! Sizes, dates, ranges and ETags that cannot be, or that change each time.
+//! Sizes, dates, ranges and ETags that are impossible or change each time.
 
 use http::Method;
 
@@ -14,7 +14,7 @@ fn reads(call: Call) -> bool {
     matches!(call, Call::GetObject | Call::HeadObject)
 }
 
-/// The document of a listing with another text in each of these elements.
+/// Replaces the text of each of these elements in a listing.
 fn put(honest: &mut Honest, element: &str, text: &str) {
     honest.edit(|document| {
         let (start, end) = (format!("<{element}>"), format!("</{element}>"));

@@ -1,4 +1,4 @@
-//! Listings whose pages never end, end early, repeat, or hold too much.
+//! Listings whose pages never end, end early, repeat, or contain too much.
 
 use super::operation::Operation;
 use super::say::{Piece, Say};
@@ -24,7 +24,7 @@ fn say(document: &str) -> Act {
     Act::Say(Say::document(200, document))
 }
 
-/// A page of objects with more behind it. Only a listing of the whole folder is spoilt by it.
+/// A page of objects that announces more pages. It only replaces listings of the whole folder.
 fn page(members: &str) -> Act {
     say(&format!("<ListBucketResult><IsTruncated>true</IsTruncated>{members}</ListBucketResult>"))
 }
@@ -40,7 +40,7 @@ fn object(key: &str, etag: &str) -> String {
     )
 }
 
-/// A listing that is no page: one long document.
+/// A listing without pages: one long document.
 fn long(pieces: Vec<Piece>) -> Act {
     let start = Piece::Once(b"<ListBucketResult><IsTruncated>false</IsTruncated>".to_vec());
     let end = Piece::Once(b"</ListBucketResult>".to_vec());
@@ -92,7 +92,7 @@ fn endless_page(asked: &Asked<'_>, ending: &str) -> Act {
     page(&(token(&format!("t{}", asked.number)) + &objects))
 }
 
-/// Pages that lead on and on. That ends by what the agent holds of them, after many requests.
+/// Endless pages. They end when the agent's memory for them is full, after many requests.
 const fn without_end(name: &'static str, act: fn(&Asked<'_>) -> Act) -> Hostility {
     Hostility { documents: 200, ..Hostility::new(name, v2, act) }
 }
@@ -177,7 +177,7 @@ const BROKEN: &[Hostility] = &[
     .lying(),
 ];
 
-/// A page of unfinished uploads with more behind it.
+/// A page of incomplete uploads that announces more pages.
 fn page_of_uploads(members: &str) -> Act {
     say(&format!(
         "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>{members}\
@@ -200,7 +200,7 @@ fn page_of_parts(members: &str) -> Act {
     say(&format!("<ListPartsResult><IsTruncated>true</IsTruncated>{members}</ListPartsResult>"))
 }
 
-/// A cleanup would look at each upload, which is its job and takes long.
+/// A cleanup would check each upload, which is its task and takes long.
 const fn without_cleanup(hostility: Hostility) -> Hostility {
     let operations = &[Operation::Validate, Operation::Small, Operation::Repair];
     Hostility { operations, documents: 40, ..hostility }

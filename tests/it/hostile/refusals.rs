@@ -1,12 +1,12 @@
-//! Refusals for ever, with absurd wishes for when to come again, and with texts that are meant for
-//! other eyes.
+//! Refusals without end, with absurd Retry-After values, and with texts that are meant for other
+//! readers.
 
 use super::say::Say;
 use super::server::Act;
 use super::{DEFAULT, Hostility, all, assert_harmless};
 use crate::personality::Call;
 
-/// Too much of everything, and a wish for when to come again.
+/// Too much of everything, and a Retry-After value.
 fn later(status: u16, wish: &str) -> Act {
     Act::Say(Say::refusal(status, "SlowDown", &format!("{wish}\r\n"), ""))
 }

@@ -1,4 +1,5 @@
-//! What a hostile server writes to a connection, as a recipe: nothing of it is in memory at once.
+//! The bytes that a hostile server writes to a connection, as a script, so that they are never in
+//! memory all at once.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,33 +7,33 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-/// Written at once where the same is repeated.
+/// Block size of repeated bytes.
 const BLOCK: usize = 64 << 10;
 
-/// As often as the agent takes it.
+/// As often as the agent reads it.
 pub(super) const ENDLESS: u64 = u64::MAX;
 
-/// One byte of a trickle per interval. The limits of the agent are shortened in the same way.
+/// One byte of a trickle per interval. The limits of the agent are shortened by the same factor.
 const DROP: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub(super) enum Piece {
     Once(Vec<u8>),
     Repeat(Vec<u8>, u64),
-    /// What this makes of each number from 0 on.
+    /// The text that the function makes of each number from 0 on.
     Numbered(fn(u64) -> String, u64),
     /// One byte at a time.
     Drops(Vec<u8>),
 }
 
-/// What becomes of the connection afterwards.
+/// What happens to the connection afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// It takes the next request.
     Next,
     Close,
     Reset,
-    /// It stays open, and nothing more comes.
+    /// It stays open without more data.
     Hold,
 }
 
@@ -50,7 +51,7 @@ impl Say {
         Self { head: pieces, body: Vec::new(), chunked: false, then }
     }
 
-    /// An answer whose headers, each with a line end, say how long it is.
+    /// An answer whose headers, each with a line end, give its length.
     pub(super) fn with(status: u16, headers: &str, body: Vec<Piece>, then: Then) -> Self {
         let head = vec![Piece::Once(head(status, headers).into_bytes())];
         Self { head, body, chunked: false, then }
@@ -88,7 +89,7 @@ impl Say {
         )
     }
 
-    /// Writes everything; a body only where the request was not HEAD. Says what then is.
+    /// Writes everything; a body only if the request was not HEAD. Returns what happens afterwards.
     pub(super) async fn write(
         &self,
         out: &mut (impl AsyncWrite + Unpin),

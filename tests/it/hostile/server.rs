@@ -1,7 +1,7 @@
-//! A server that is hostile where it is told to be, in front of the embedded one.
+//! A server in front of the embedded one that is hostile where a rule says so.
 //!
-//! It speaks HTTP by hand, because a library would not write what is needed. What it is not told to
-//! spoil passes, so that an operation gets as far as it can. Everything is gone when this is dropped.
+//! It writes HTTP by hand, because a library would refuse to write most of it. Requests without a
+//! rule pass, so that an operation gets as far as possible. Dropping it ends everything.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,7 +20,7 @@ use super::say::{Say, Then};
 use crate::personality::Call;
 use crate::relay::{collect, pass_on};
 
-/// A request, and how many came before to which the same rule applies.
+/// A request, and how many requests came before it to which the same rule applies.
 pub(super) struct Asked<'a> {
     pub(super) call: Call,
     pub(super) head: &'a Parts,
@@ -39,7 +39,7 @@ impl Asked<'_> {
     }
 }
 
-/// An honest answer before it is spoilt.
+/// An honest answer before it is altered.
 pub(super) struct Honest {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -57,15 +57,15 @@ impl Honest {
     }
 }
 
-/// What is done to a request.
+/// What the server does with a request.
 pub(super) enum Act {
     Pass,
-    /// It passes, and the answer is changed.
+    /// It passes, and the answer is altered.
     Spoil(fn(&mut Honest, usize)),
     Say(Say),
 }
 
-/// What is done, and to which calls.
+/// What the server does, and for which calls.
 #[derive(Clone, Copy)]
 pub(super) struct Rule {
     pub(super) to: fn(Call) -> bool,
@@ -75,7 +75,7 @@ pub(super) struct Rule {
 #[derive(Default)]
 struct State {
     rule: Option<Rule>,
-    /// Requests with this in their target are counted apart.
+    /// Requests with this in their target are counted separately.
     apart: String,
     met: usize,
     counts: [usize; 2],
@@ -88,7 +88,7 @@ pub(super) struct HostileServer {
 }
 
 impl HostileServer {
-    /// Lets everything pass at first. Requests with `apart` in their target are counted apart.
+    /// Passes everything at first. Requests with `apart` in their target are counted separately.
     pub(super) async fn start(upstream: SocketAddr, apart: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -98,14 +98,14 @@ impl HostileServer {
         Self { address, state, serving }
     }
 
-    /// Turns hostile, or honest again.
+    /// Makes the server hostile, or honest again.
     pub(super) fn turn(&self, rule: Option<Rule>) {
         let mut state = self.state.lock().unwrap();
         (state.rule, state.met, state.counts) = (rule, 0, [0, 0]);
     }
 
-    /// How many requests came since the last time, and how many of those that are counted apart since
-    /// the server has turned.
+    /// How many requests came since the last call, and how many of the separately counted ones
+    /// since the rule was set.
     pub(super) fn counts(&self) -> (usize, usize) {
         let mut state = self.state.lock().unwrap();
         (std::mem::take(&mut state.counts[0]), state.counts[1])
@@ -118,7 +118,7 @@ impl Drop for HostileServer {
     }
 }
 
-/// The connections live in this future and end with it.
+/// The connections belong to this future and end with it.
 async fn accept(listener: TcpListener, upstream: SocketAddr, state: Arc<Mutex<State>>) {
     let mut connections = JoinSet::new();
     loop {
@@ -126,7 +126,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, state: Arc<Mutex<St
             accepted = listener.accept() => {
                 let (socket, _) = accepted.unwrap();
                 socket.set_nodelay(true).unwrap();
-                // Ends in an error when the agent has enough.
+                // Ends with an error when the agent closes the connection.
                 connections.spawn(serve(socket, upstream, Arc::clone(&state)));
             }
             Some(_) = connections.join_next() => {}

@@ -1,11 +1,11 @@
-//! What a personality says.
+//! The answers of an emulated provider.
 
 use http::{Method, Response, StatusCode};
 
 use super::Traits;
 use crate::relay::{Body, body};
 
-/// How a provider refuses. In the message `{}` stands for what it is about.
+/// The refusal of a provider. In the message `{}` stands for its subject.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
@@ -13,7 +13,7 @@ pub(crate) struct Refusal {
     pub(crate) message: &'static str,
 }
 
-/// An error document in the making.
+/// An error document before it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) status: u16,
@@ -32,7 +32,7 @@ impl Refusal {
 }
 
 impl Fault {
-    /// In the manner of a provider, to a request of this method.
+    /// In the form of a provider, for a request with this method.
     pub(super) fn answer(&self, traits: &Traits, method: &Method) -> Response<Body> {
         let mut answer = Response::builder().status(self.status);
         if method == Method::HEAD {
@@ -56,7 +56,7 @@ impl Fault {
         answer.header("content-type", "application/xml").body(body(document)).unwrap()
     }
 
-    /// What the embedded server said. Its answers to HEAD have no document.
+    /// The error of the embedded server. Its answers to HEAD have no document.
     pub(super) fn read(status: StatusCode, document: &str) -> Self {
         let member = |name| between(document, name).map(unescaped);
         let code = member("Code").unwrap_or_else(|| match status {

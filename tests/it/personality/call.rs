@@ -1,4 +1,4 @@
-//! Which call of the S3 API a request is.
+//! The call of the S3 API that a request makes.
 
 use http::Method;
 use http::request::Parts;
@@ -6,7 +6,7 @@ use s3_backup_agent::s3::Operation;
 
 use crate::support::OF_TESTS;
 
-/// A call, as far as a personality or a test tells them apart.
+/// A call, as far as the emulation or a test distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     /// Either listing of objects, without a signature.
@@ -56,7 +56,7 @@ impl Call {
         }
     }
 
-    /// Whether it makes an object.
+    /// Whether it writes an object.
     pub(super) fn writes(self) -> bool {
         matches!(self, Self::PutObject | Self::CompleteMultipartUpload)
     }
@@ -82,7 +82,7 @@ impl From<Operation> for Call {
     }
 }
 
-/// Bucket and key, as they stand in the host name and the path.
+/// Bucket and key, from the host name and the path.
 pub(super) fn place(head: &Parts) -> (&str, &str) {
     let path = head.uri.path().trim_start_matches('/');
     match header(head, "host").split_once('.') {

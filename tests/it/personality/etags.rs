@@ -1,23 +1,23 @@
-//! Entity tags that are no MD5.
+//! ETags that are not an MD5.
 //!
-//! The tags of the embedded server are MD5s in hexadecimal digits, of multipart uploads with the
-//! number of parts behind them. They are turned into others on the way out and back on the way in.
+//! The ETags of the embedded server are MD5s in hexadecimal, followed by the number of parts for
+//! multipart uploads. They are converted on the way out and converted back on the way in.
 
 use super::answer::{rewritten, unescaped};
 
-/// What is in the entity tags.
+/// The content of the ETags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Etags {
-    /// What AWS puts there.
+    /// An MD5, as AWS uses it.
     Md5,
     /// Other digits for objects that were made of parts.
     NoMd5OfParts,
-    /// Letters of which nobody could make digits.
+    /// Letters that nothing can mistake for hexadecimal digits.
     Opaque,
 }
 
 impl Etags {
-    /// The tag that is shown in place of one of the embedded server.
+    /// The ETag that is shown instead of one of the embedded server.
     pub(super) fn shown(self, tag: &str) -> String {
         match self {
             Self::Md5 => tag.to_owned(),
@@ -27,24 +27,24 @@ impl Etags {
         }
     }
 
-    /// The tag of the embedded server for one that was shown.
+    /// The ETag of the embedded server for one that was shown.
     pub(super) fn kept(self, tag: &str) -> String {
         match self {
             Self::Opaque => digits(tag, digit),
-            // The same twice is the tag as it was.
+            // Applied twice, this gives the original ETag.
             _ => self.shown(tag),
         }
     }
 }
 
-/// The tag with other digits, and as many parts as before.
+/// The ETag with other digits, and the same number of parts.
 fn digits(tag: &str, other: impl Fn(char) -> char) -> String {
     let end = tag.find('-').unwrap_or(tag.len());
     let (digits, parts) = tag.split_at(end);
     digits.chars().map(other).chain(parts.chars()).collect()
 }
 
-/// A document with these tags in all of its `ETag` elements.
+/// A document with this conversion applied to all of its `ETag` elements.
 pub(super) fn in_document(document: &str, tag: impl Fn(&str) -> String) -> String {
     rewritten(document, "ETag", |old| Some(tag(&unescaped(old)).replace('"', "&quot;")))
 }

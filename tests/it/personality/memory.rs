@@ -1,4 +1,4 @@
-//! What a personality remembers of the requests before.
+//! The state that an emulated provider keeps between requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -18,7 +18,7 @@ pub(super) struct Memory {
     parts: BTreeMap<String, BTreeMap<u32, u64>>,
     written: BTreeSet<String>,
     refused: BTreeSet<String>,
-    /// Of each path, with deletions among them; the last one counts.
+    /// The versions of each path, including delete markers; the last one is the current one.
     versions: BTreeMap<String, Vec<Version>>,
 }
 
@@ -28,7 +28,7 @@ struct Version {
     deleted: bool,
 }
 
-/// A part and what is known of those before it.
+/// A part and the known parts before it.
 pub(super) struct Part<'a> {
     pub(super) number: u32,
     pub(super) size: u64,
@@ -36,7 +36,7 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Sizes of all parts that cannot be the last one, and the last one's.
+    /// Sizes of all parts that cannot be the last one, and the size of the last one.
     pub(super) fn sizes(&self) -> (Vec<u64>, u64) {
         let mut all = self.others.clone();
         all.insert(self.number, self.size);
@@ -46,7 +46,7 @@ impl Part<'_> {
 }
 
 impl Memory {
-    /// What was recorded for this call.
+    /// The recorded answer for this call.
     pub(super) fn recorded(&mut self, call: Call) -> Option<Response<Body>> {
         let index = self.recorded.iter().rposition(|recorded| recorded.call == call)?;
         self.played += 1;
@@ -57,7 +57,7 @@ impl Memory {
         Some(answer)
     }
 
-    /// Whether this is the first time that something is refused.
+    /// Whether this refusal happens for the first time.
     pub(super) fn first_time(&mut self, what: impl Debug) -> bool {
         self.refused.insert(format!("{what:?}"))
     }
@@ -71,7 +71,7 @@ impl Memory {
         self.written.insert(head.uri.path().to_owned());
     }
 
-    /// Something else is at the place of an object now, or nothing.
+    /// Adds the version that another write or a deletion makes the current one.
     pub(super) fn add_version(&mut self, head: &Parts, deleted: bool) -> String {
         let id = format!("4_z{:016x}", fastrand::u64(..));
         let versions = self.versions.entry(head.uri.path().to_owned()).or_default();
@@ -79,14 +79,14 @@ impl Memory {
         id
     }
 
-    /// The version of an object that counts now.
+    /// The current version of an object.
     pub(super) fn version(&mut self, head: &Parts) -> String {
         let known = self.versions.get(head.uri.path()).and_then(|versions| versions.last());
         let known = known.map(|version| version.id.clone());
         known.unwrap_or_else(|| self.add_version(head, false))
     }
 
-    /// Removes a version for good, unless another one would count then.
+    /// Deletes a version permanently, unless another one would then become the current one.
     pub(super) fn remove_version(&mut self, head: &Parts, id: &str) -> bool {
         let versions = self.versions.entry(head.uri.path().to_owned()).or_default();
         let counts = versions
@@ -96,7 +96,7 @@ impl Memory {
         !counts
     }
 
-    /// How many versions there are of objects with such paths.
+    /// How many versions the objects with matching paths have.
     pub(super) fn versions(&self, is_it: impl Fn(&str) -> bool) -> usize {
         let kept = self.versions.iter().filter(|(path, _)| is_it(path));
         kept.map(|(_, versions)| versions.len()).sum()

@@ -1,12 +1,12 @@
-//! Providers that cannot be run here, played in front of the embedded server.
+//! Emulation of providers that cannot run here, in front of the embedded server.
 //!
-//! A personality takes the requests of the agent, refuses what its provider refuses, in the words
-//! that were recorded there, and passes the rest on. What it is made of are [`Traits`]; those of the
-//! providers are in `provider`, with the places where each was seen. Beside that a personality can
-//! be told to answer single calls with something recorded.
+//! The emulation takes the requests of the agent, refuses what the provider refuses, with the words
+//! that were recorded there, and passes the rest on. A provider consists of [`Traits`]; those of
+//! the providers are in `providers`, with links to the sources. A test can also replace the answer
+//! to single calls with a recorded one.
 //!
-//! Requests keep their signatures, which the embedded server checks. The few that have to be changed
-//! on the way are checked here and signed anew.
+//! Requests keep their signatures, which the embedded server checks. The few requests that have to
+//! be rewritten are checked here and signed again.
 
 mod answer;
 mod bites;
@@ -33,7 +33,7 @@ use self::stage::Stage;
 pub(crate) use self::traits::{PLAIN, Traits};
 use crate::relay::Listening;
 
-/// A provider that is being played.
+/// A provider that is being emulated.
 #[derive(Debug)]
 pub(crate) struct Personality {
     listening: Listening,
@@ -41,7 +41,7 @@ pub(crate) struct Personality {
 }
 
 impl Personality {
-    /// In front of an embedded server whose only keys are the key id of `traits` and this secret.
+    /// In front of an embedded server that accepts only the key id of `traits` and this secret.
     pub(crate) async fn start(upstream: SocketAddr, traits: Traits, secret: &str) -> Self {
         let keys = Keys {
             access_key_id: traits.access_key_id.to_owned(),
@@ -61,22 +61,22 @@ impl Personality {
         &self.stage.traits
     }
 
-    /// Whether unfinished uploads can be found by the beginning of their keys.
+    /// Whether incomplete uploads can be listed by a prefix of their keys.
     pub(crate) fn lists_uploads(&self) -> bool {
         !self.stage.traits.lists_uploads_of_one_key
     }
 
-    /// How many versions there are of objects with such paths, with deletions among them.
+    /// How many versions the objects with matching paths have, including delete markers.
     pub(crate) fn versions(&self, is_it: impl Fn(&str) -> bool) -> usize {
         self.stage.memory.lock().unwrap().versions(is_it)
     }
 
-    /// Answers a call with something recorded from now on. What was told last counts.
+    /// Answers a call with a recorded answer from now on. The answer that was added last counts.
     pub(crate) fn play(&self, recorded: Recorded) {
         self.stage.memory.lock().unwrap().recorded.push(recorded);
     }
 
-    /// How often something recorded was answered.
+    /// How often a recorded answer was given.
     pub(crate) fn played(&self) -> usize {
         self.stage.memory.lock().unwrap().played
     }

@@ -1,8 +1,8 @@
-//! Answers that are unusual and still right: what single servers do, done by one server.
+//! Answers that are unusual but correct: the peculiarities of many servers in one.
 //!
 //! Each peculiarity was seen at some server, proxy or gateway. They are combined where one answer
-//! can have several of them, and spread over the calls where it cannot: a listing of a folder has
-//! keys as they are, other listings have encoded ones.
+//! can have several of them, and distributed over the calls where it cannot: a listing of a folder
+//! has plain keys, other listings have encoded ones.
 
 use std::fmt::Write as _;
 use std::io;
@@ -23,14 +23,14 @@ use super::etags::in_document;
 use super::stage::without;
 use crate::relay::{Body, body};
 
-/// What stands before each document: a byte order mark and a line break.
+/// The start of each document: a byte order mark and a line break.
 const START: &str = "\u{feff}\n<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// Names of foreign objects that a careless server writes into a listing as they are. They come before
-/// all others, because listings are in order.
+/// Names of foreign objects that a careless server writes into a listing without escaping. They
+/// come before all others, because listings are sorted.
 const FOREIGN: [&str; 2] = ["\u{1} and \u{b}.txt", "!Net & Works.txt"];
 
-/// Of a condition on a weak ETag, which never holds.
+/// The refusal of a condition on a weak ETag, which never holds.
 pub(super) const WEAK: Refusal =
     Refusal { status: 412, code: "PreconditionFailed", message: "A weak ETag never matches." };
 
@@ -39,7 +39,7 @@ pub(super) fn compares_weakly(head: &Head) -> bool {
     header(head, "if-match").starts_with("W/")
 }
 
-/// Changes a request for the embedded server, which knows only the usual forms.
+/// Rewrites a request for the embedded server, which knows only the usual forms.
 pub(super) fn asked(call: Call, sent: &mut Head, content: &mut Bytes) {
     let page = match call {
         Call::ListObjects | Call::ListObjectsV2 if parameter(sent, "max-keys").is_none() => {
@@ -103,7 +103,7 @@ pub(super) async fn shown(
     Ok(Response::from_parts(parts, shown))
 }
 
-/// Headers of a success.
+/// Headers of a successful answer.
 fn adapt(call: Call, headers: &mut HeaderMap) {
     let mut change = |name: HeaderName, new: &dyn Fn(&str) -> String| {
         if let Some(value) = headers.get_mut(name) {
@@ -129,17 +129,17 @@ fn adapt(call: Call, headers: &mut HeaderMap) {
     }
 }
 
-/// A body that does not say how long it is, so that it is sent in chunks.
+/// A body of unknown length, so that it is sent in chunks.
 fn unknown_length(content: Bytes) -> Body {
     let halves = [content.slice(..content.len() / 2), content.slice(content.len() / 2..)];
     let frames = halves.into_iter().filter(|half| !half.is_empty());
     StreamBody::new(stream::iter(frames.map(|half| Ok(Frame::data(half))))).boxed()
 }
 
-/// Writes a document anew.
+/// Writes a document again in its unusual form.
 struct Writer {
     call: Call,
-    /// Of a listing of objects; empty for others.
+    /// The folder of a listing of objects; empty for others.
     folder: String,
     /// Whether keys are encoded.
     encodes: bool,
@@ -185,7 +185,7 @@ impl Writer {
         self.text
     }
 
-    /// The marker of a folder, and objects of others.
+    /// The marker of a folder, and foreign objects.
     fn foreign(&mut self) {
         let names = [""].into_iter().chain(FOREIGN).map(|name| format!("{}{name}", self.folder));
         for key in names.collect::<Vec<_>>() {
@@ -198,7 +198,8 @@ impl Writer {
         }
     }
 
-    /// What says whether there is more: nothing where there is not, or a token all the same.
+    /// The elements that say whether there are more pages: none, or an unneeded token, on the last
+    /// page.
     fn end_of_page(&mut self, end: Node<'_, '_>) {
         let is_last = end.text() == Some("false");
         if !is_last {

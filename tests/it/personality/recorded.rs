@@ -1,18 +1,18 @@
-//! Recorded answers that a personality gives in place of its own.
+//! Recorded answers that replace those of the emulation.
 
 use http::Response;
 
 use super::call::Call;
 use crate::relay::{Body, body};
 
-/// What is answered to one call, whatever is asked.
+/// The answer to one call, whatever the request is.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub(crate) call: Call,
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
-    /// Else every time.
+    /// Once; otherwise every time.
     pub(crate) once: bool,
 }
 

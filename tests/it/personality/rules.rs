@@ -1,4 +1,4 @@
-//! What a personality refuses before the embedded server sees it.
+//! The requests that an emulated provider refuses before the embedded server sees them.
 
 use http::request::Parts as Head;
 
@@ -11,14 +11,14 @@ use super::traits::{ConditionalWrites, ListV2, Traits, Uneven};
 /// Smallest part that may be followed by another.
 const SMALLEST_PART: u64 = 5 << 20;
 
-/// A request that came.
+/// A request that arrived.
 pub(super) struct Asked<'a> {
     pub(super) call: Call,
     pub(super) head: &'a Head,
     pub(super) size: u64,
 }
 
-/// A refusal, and whether it ends the upload that the request was about.
+/// A refusal, and whether it ends the upload of the request.
 pub(super) struct Refused {
     pub(super) fault: Fault,
     pub(super) ends_upload: bool,
@@ -87,7 +87,7 @@ impl Asked<'_> {
         (traits.odd && odd::compares_weakly(self.head)).then(|| odd::WEAK.about(""))
     }
 
-    /// Conditions, and what passes when it is tried again.
+    /// Conditional writes, and refusals that a retry passes.
     fn pressure(&self, traits: &Traits, memory: &mut Memory) -> Option<Fault> {
         let condition = ["if-none-match", "if-match"]
             .into_iter()

@@ -1,5 +1,5 @@
-//! Checks the signatures of requests that are changed on their way to the embedded server, and
-//! signs them anew.
+//! Checks the signatures of requests that are rewritten for the embedded server, and signs them
+//! again.
 
 use std::time::SystemTime;
 
@@ -18,13 +18,13 @@ use sha2::{Digest as _, Sha256};
 use super::call::{credential, header};
 use crate::connection::seen::hex;
 
-/// What is in a signature beside the headers that it covers.
+/// The headers of a signature apart from the signed ones.
 const OF_SIGNATURES: [&str; 3] = ["authorization", "x-amz-date", "x-amz-content-sha256"];
 
 /// Minutes by which the clock of a client may be wrong.
 const MOST_SKEW: i64 = 15;
 
-/// The keys to the embedded server.
+/// The account keys of the embedded server.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub(crate) access_key_id: String,
@@ -59,7 +59,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Replaces the signature by one that fits to what the request has become.
+    /// Replaces the signature with one for the rewritten request.
     pub(crate) fn sign(&self, head: &mut Parts, content: &[u8]) {
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove(AUTHORIZATION);

@@ -1,4 +1,4 @@
-//! What happens to a request from its arrival to its answer.
+//! The way of a request from its arrival to its answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use super::signing::Keys;
 use super::traits::{ConditionalWrites, ListV2, Traits};
 use crate::relay::{Body, Relay, body, collect, pass_on};
 
-/// Where a personality plays.
+/// Handles the requests of an emulated provider.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) upstream: SocketAddr,
@@ -96,7 +96,7 @@ impl Stage {
         Ok(answer)
     }
 
-    /// The request as the embedded server is to see it, or the code of its refusal.
+    /// The request as the embedded server gets it, or the code of its refusal.
     fn adapted(
         &self,
         call: Call,
@@ -151,14 +151,14 @@ impl Stage {
         Ok(fault.answer(&self.traits, &head.method))
     }
 
-    /// In the words of the provider.
+    /// With the codes of the provider.
     fn spoken(&self, fault: Fault, head: &Head) -> Fault {
         let said = self.traits.words.iter().find(|(code, _)| *code == fault.code);
         let key_id = credential(head).map_or("", |(key_id, _)| key_id);
         said.map_or(fault, |(_, refusal)| refusal.about(key_id))
     }
 
-    /// The answer as the agent is to see it.
+    /// The answer as the agent gets it.
     async fn shown(
         &self,
         call: Call,
@@ -211,7 +211,7 @@ impl Stage {
         answer.headers_mut().insert("x-amz-version-id", version);
     }
 
-    /// Removes one version, which the embedded server has not kept.
+    /// Removes one version, which the embedded server does not store.
     fn remove_version(&self, head: &Head, version: &str) -> Response<Body> {
         if let Err(code) = self.keys.refuse(head, b"") {
             return self.unsigned(code, head);
@@ -222,13 +222,13 @@ impl Stage {
         answer.body(body("")).unwrap()
     }
 
-    /// To a request that was not signed with the right keys.
+    /// The answer to a request that was not signed with the right keys.
     fn unsigned(&self, code: &str, head: &Head) -> Response<Body> {
         let fault = Fault { status: 403, code: code.to_owned(), message: code.to_owned() };
         self.spoken(fault, head).answer(&self.traits, &head.method)
     }
 
-    /// Ends the upload that a part was for.
+    /// Ends the upload of a part.
     async fn abort(&self, part: &Head) -> io::Result<()> {
         let mut head = part.clone();
         head.method = Method::DELETE;

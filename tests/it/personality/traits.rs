@@ -1,4 +1,4 @@
-//! What providers differ in.
+//! The differences between providers.
 
 use super::answer::Refusal;
 use super::call::Call;
@@ -6,59 +6,59 @@ use super::etags::Etags;
 
 type Refusals = &'static [(&'static str, Refusal)];
 
-/// A provider, as the agent gets to see it. What is `None` or empty is as AWS has it.
+/// A provider as the agent sees it. Values that are `None` or empty mean: as AWS does it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traits {
     pub(crate) name: &'static str,
-    /// The one that may do everything, in the form that the provider gives out.
+    /// The key id with all permissions, in the form of this provider.
     pub(crate) access_key_id: &'static str,
     pub(crate) region: &'static str,
-    /// The regions that may stand in a signature, if it matters, and what is said to others.
+    /// The regions that a signature may name, if it matters, and the refusal for others.
     pub(crate) regions: Option<(&'static [&'static str], Refusal)>,
     pub(crate) names_region: NamesRegion,
     /// Whether error documents have a message.
     pub(crate) messages: bool,
     /// Whether refusals of HEAD have their code in a header.
     pub(crate) head_says_why: bool,
-    /// On every answer.
+    /// Headers of every answer.
     pub(crate) headers: &'static [(&'static str, &'static str)],
-    /// Of key ids that are not so long.
+    /// The required length of key ids, and the refusal for others.
     pub(crate) key_id_length: Option<(usize, Refusal)>,
-    /// Of requests without a signature.
+    /// The refusal of requests without a signature.
     pub(crate) unsigned: Option<Refusal>,
-    /// In place of the codes of AWS.
+    /// Codes that replace those of AWS.
     pub(crate) words: Refusals,
-    /// Of requests with a header that begins so.
+    /// The refusal of requests with a header that starts like this.
     pub(crate) refused_headers: Refusals,
-    /// Of payloads that are announced so.
+    /// The refusal of payloads that are announced like this.
     pub(crate) refused_payloads: Refusals,
-    /// Of calls without `Content-MD5`.
+    /// The refusal of calls without `Content-MD5`.
     pub(crate) wants_md5: &'static [(Call, Refusal)],
     pub(crate) conditional_writes: ConditionalWrites,
     pub(crate) list_v2: ListV2,
-    /// Unfinished uploads are listed only for a prefix that is the whole key.
+    /// Incomplete uploads are listed only for a prefix that is the whole key.
     pub(crate) lists_uploads_of_one_key: bool,
     pub(crate) parts: Parts,
     pub(crate) etags: Etags,
     /// Every object has versions, and a deletion adds one.
     pub(crate) keeps_versions: bool,
-    /// Once for each key, when it is written for the second time.
+    /// Once for each key, at its second write.
     pub(crate) hurried_writes: Option<Refusal>,
     /// Once for each upload, at its second part.
     pub(crate) crowded: Option<Refusal>,
     /// Once for each upload, with status 200.
     pub(crate) fails_to_complete: Option<Refusal>,
-    /// Of objects that do not exist.
+    /// The refusal of objects that do not exist.
     pub(crate) missing: Option<Refusal>,
     /// Whether its answers have the peculiarities of many servers; see `odd`.
     pub(crate) odd: bool,
 }
 
-/// Where an error document says which region it is.
+/// When an error document names the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamesRegion {
     Never,
-    /// When the wrong one was asked for.
+    /// When the request was for a wrong one.
     IfWrong,
     Always,
 }
@@ -69,7 +69,7 @@ impl NamesRegion {
     }
 }
 
-/// What becomes of `If-None-Match` and `If-Match` on writes.
+/// How `If-None-Match` and `If-Match` on writes are handled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ConditionalWrites {
     Enforced,
@@ -77,25 +77,25 @@ pub(crate) enum ConditionalWrites {
     Refused(Refusal),
 }
 
-/// What becomes of ListObjectsV2.
+/// How ListObjectsV2 is handled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ListV2 {
     Known,
     Refused(Refusal),
-    /// Taken for ListObjects, whose pages are asked for in another way.
+    /// Treated as ListObjects, whose pages are requested in another way.
     TakenForV1,
 }
 
-/// Of the parts of an upload.
+/// The rules for the parts of an upload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
-    /// Those of another size than the others, the last one aside: where it is noticed.
+    /// Parts of another size than the others, except the last one: when they are refused.
     pub(crate) uneven: Uneven,
-    /// Those with a higher number.
+    /// Parts with a higher number.
     pub(crate) most: Option<(u32, Refusal)>,
-    /// Those below 5 MiB that are not the last, as soon as this is clear; it ends the upload.
+    /// Parts below 5 MiB that are not the last, as soon as this is clear; it ends the upload.
     pub(crate) small: Option<Refusal>,
-    /// Those with a number that was sent before.
+    /// Parts with a number that was sent before.
     pub(crate) repeated: Option<Refusal>,
     pub(crate) empty: Option<Refusal>,
 }
@@ -104,7 +104,7 @@ pub(crate) struct Parts {
 pub(crate) enum Uneven {
     Accepted,
     AtTheEnd(Refusal),
-    /// It ends the upload.
+    /// This ends the upload.
     AtOnce(Refusal),
 }
 

@@ -1,10 +1,10 @@
-//! Settings that cannot work: refused when the target is opened, naming the field and the remedy.
+//! Invalid settings: refused when the target is opened, with the field and the remedy.
 
 use serde_json::{Value, json};
 
 use super::{config, session};
 
-/// Changes to good settings, and the code, the field and a part of the remedy that they lead to.
+/// Changes to valid settings, and the resulting code, field and part of the remedy.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
     vec![

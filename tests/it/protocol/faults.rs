@@ -1,4 +1,4 @@
-//! Faults inside the agent: they end the request that meets them, and nothing else.
+//! Panics inside the agent: they end the affected request, and nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::e2e::{assert_empty, backup, fetch, ids};
 use crate::noise::Noise;
 use crate::support::{TestServer, agent_command};
 
-/// An agent that panics wherever it comes to this place, with the target `t1` open.
+/// An agent that panics whenever it reaches this place, with the target `t1` open.
 async fn faulty(server: &TestServer, place: &str) -> Host {
     faulty_with(server, place, &["serve"]).await
 }
@@ -27,7 +27,7 @@ async fn upload(host: &Host, id: &str, size: u64) -> Result<Value, Value> {
     stored.map_err(|error| serde_json::to_value(&error.data).unwrap())
 }
 
-/// Ends the agent, which has said in its log where the fault is.
+/// Ends the agent, whose log names the place of the panic.
 async fn ends_well(mut host: Host) {
     host.close_stdin().await;
     assert_eq!(host.wait().await.unwrap().code(), Some(0));
@@ -44,7 +44,7 @@ async fn a_fault_ends_one_request_and_not_the_agent() {
     let server = TestServer::embedded().await;
     let list = || json!({"target": "t1", "refresh": true});
     for (place, method, params) in [
-        // One that is answered at once, and one that is a task.
+        // A request that is answered at once, and one that runs as a task.
         ("ping", "ping", json!({})),
         ("list", "backup.list", list()),
     ] {
@@ -66,7 +66,7 @@ async fn a_fault_ends_one_request_and_not_the_agent() {
 #[tokio::test]
 async fn what_an_upload_with_a_fault_has_stored_is_taken_back() {
     let server = TestServer::embedded().await;
-    // In a part, in the upload itself while its parts are there, and when the archive is.
+    // In a part, in the upload itself while its parts are stored, and after the archive is stored.
     for place in ["part", "end of the stream", "commit"] {
         let host = faulty(&server, place).await;
         let error = upload(&host, "b", 40 << 20).await.unwrap_err();
@@ -91,7 +91,7 @@ async fn a_backup_that_is_complete_outlives_a_fault() {
         let replace = json!({"size": length, "if_exists": "replace"});
         let stored = host.upload("t1", backup("b"), replace, Noise::new(length, length)).await;
         assert_eq!(stored.unwrap()["backup"]["size"], length);
-        // Whoever comes back deletes the backup that was replaced.
+        // The background cleanup deletes the backup that was replaced.
         let deadline = Instant::now() + Duration::from_secs(60);
         while server.objects().await.len() > 2 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;

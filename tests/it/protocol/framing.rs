@@ -1,4 +1,4 @@
-//! Input that is no frame ends the session; a frame that is no message does not.
+//! Input that is not a frame ends the session; a frame that is not a message does not.
 
 use serde_json::json;
 

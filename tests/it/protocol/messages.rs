@@ -156,7 +156,7 @@ async fn more_requests_than_fit_are_refused_and_more_transfers_wait() {
     let busy = host.call("backup.list", json!({"target": "t1"})).await.unwrap_err();
     assert_eq!((busy.data.code.as_str(), busy.data.retryable), ("busy", true));
     host.call("ping", json!({})).await.unwrap();
-    // The last one is told to be in line, and can be cancelled there.
+    // The last one is reported as waiting, and can be cancelled while it waits.
     let last = running.last_mut().unwrap();
     match last.next_event().await.unwrap() {
         Event::Notification { method, params, .. } => {

@@ -1,4 +1,4 @@
-//! The schema of the messages. That it is made from them is tested where they are.
+//! The schema of the messages. Its generation is tested in the sources.
 
 use std::path::Path;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! The limits of an open target: how they are changed, and what is refused.
+//! The limits of an open target: how they are changed, and which changes are refused.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ async fn an_update_says_what_is_in_force() {
         }});
         assert_eq!(host.call("target.update", update(limits)).await.unwrap(), expected);
     }
-    // A target that is opened again has its own.
+    // A target that is opened again has its own limits.
     host.call("target.open", json!({"target": "t1", "config": config(json!({}))})).await.unwrap();
     let opened = host.call("target.update", update(json!({}))).await.unwrap();
     assert_eq!(opened["limits"], defaults);

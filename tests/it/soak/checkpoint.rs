@@ -1,4 +1,4 @@
-//! A look at the bucket while nothing goes wrong.
+//! A check of the bucket while no faults happen.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use crate::e2e::fetch;
 use crate::e2e::leftovers::settled;
 use crate::support::TestServer;
 
-/// So long may it take until what failed is taken back: what was killed with its connection is
-/// looked for again for two minutes.
+/// The longest time for the cleanup of failed requests: a request that was killed with its
+/// connection is looked for during two minutes.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Backups that were not there when they were looked for, although they could have been: an agent
-/// that gave up waiting goes on in the background.
+/// Backups that were missing when they were checked, although they may still arrive: an agent that
+/// timed out continues in the background.
 #[derive(Debug, Default)]
 pub(super) struct Ghosts {
     known: BTreeMap<String, Known>,
-    /// How many of them came.
+    /// How many of them arrived.
     pub(super) came: u64,
 }
 
@@ -44,7 +44,7 @@ async fn listed(host: &Host) -> Vec<String> {
     }
 }
 
-/// The same when nothing else is in the bucket any more.
+/// The same, once the bucket contains nothing else.
 async fn listed_alone(host: &Host, server: &TestServer) -> Vec<String> {
     let watch = Instant::now();
     loop {
@@ -60,8 +60,8 @@ async fn listed_alone(host: &Host, server: &TestServer) -> Vec<String> {
     }
 }
 
-/// What is there is what the answers said, and whole; nothing else is there. From then on nobody is
-/// in doubt about what is his.
+/// The bucket contains exactly the backups that the answers reported, and they are intact. After
+/// that, no worker has uncertain backups.
 pub(super) async fn look(
     host: &Host,
     server: &TestServer,
@@ -94,7 +94,7 @@ pub(super) async fn look(
     }
 }
 
-/// Deletes everything: then the bucket is empty.
+/// Deletes everything; then the bucket is empty.
 pub(super) async fn empty(
     host: &Host,
     server: &TestServer,

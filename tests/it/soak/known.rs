@@ -1,19 +1,19 @@
-//! What a backup of the soak may hold.
+//! The expected content of a backup in the soak test.
 
 use crate::noise::Noise;
 
 const MIB: u64 = 1 << 20;
 
-/// What is known of a backup.
+/// The known content of a backup.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    /// Of the contents that it may have.
+    /// Seeds of the contents that it may have.
     pub(super) seeds: Vec<u64>,
     pub(super) may_be_missing: bool,
 }
 
 impl Known {
-    /// Whether this is, or begins, a content that it may have, from an `offset` on.
+    /// Whether this is a content that it may have, or the start of one, from an `offset` on.
     pub(super) fn allows(&self, content: &[u8], offset: u64) -> bool {
         let mut noises = self.seeds.iter().map(|seed| Noise::new(*seed, length(*seed)));
         noises.any(|noise| noise.from(offset).bytes(content.len()) == content)
@@ -24,7 +24,7 @@ impl Known {
     }
 }
 
-/// Of a content: a few bytes, some more, or several parts.
+/// The length of a content: a few bytes, some more, or several parts.
 pub(super) fn length(seed: u64) -> u64 {
     match seed % 16 {
         0 => 20 * MIB + seed % 50_000 * 97,

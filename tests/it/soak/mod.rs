@@ -1,9 +1,9 @@
-//! One agent that works for a long time through faults of all kinds, several requests at once: what
-//! is in the bucket is what the answers said, and the agent does not grow.
+//! Soak test: one agent works for a long time through faults of all kinds, with several requests at
+//! once. The bucket matches the answers, and the agent does not grow.
 //!
-//! It goes through storms, in which requests fail, and calms, in which everything is looked at.
-//! `SOAK_SECONDS` says how long, and the counts are printed; `SOAK_SEED` repeats the choices of a run,
-//! though not its moments.
+//! The test alternates between phases with faults and quiet phases in which everything is checked.
+//! `SOAK_SECONDS` sets the duration, and the counts are printed; `SOAK_SEED` repeats the choices of
+//! a run, but not its timing.
 
 mod checkpoint;
 mod known;
@@ -27,17 +27,17 @@ use crate::connection::wire::Wire;
 use crate::e2e::leftovers::connect_to;
 use crate::support::TestServer;
 
-/// Requests that the host has running at once.
+/// Requests that the host runs at the same time.
 const WORKERS: u64 = 12;
 
-/// The longest storm.
+/// The longest phase with faults.
 const STORM: Duration = Duration::from_secs(30);
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// The storage works while the test waits, or the other way round.
+/// The server works while the test waits, or the other way round.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_the_bucket_is_what_was_answered_and_nothing_grows() {
     let total = Duration::from_secs(setting("SOAK_SECONDS").unwrap_or(8));
@@ -64,7 +64,7 @@ async fn whatever_goes_wrong_the_bucket_is_what_was_answered_and_nothing_grows()
         tokio::join!(join_all(workers.iter_mut().map(|worker| worker.work(&host, until))), async {
             tokio::time::sleep(length).await;
             storm.rage(false);
-            // What stands still would go on doing so.
+            // Stalled requests would stay stalled.
             cable.set(State::Cut);
             cable.set(State::Whole);
         });
@@ -80,7 +80,7 @@ async fn whatever_goes_wrong_the_bucket_is_what_was_answered_and_nothing_grows()
     end(&mut host).await;
 }
 
-/// Nothing runs any more.
+/// No request runs any more.
 async fn end(host: &mut Host) {
     let shutdown = host.call("shutdown", json!({"mode": "drain", "timeout_ms": 0})).await.unwrap();
     assert_eq!(shutdown, json!({"aborted": []}));

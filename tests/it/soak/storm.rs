@@ -1,4 +1,4 @@
-//! Faults of the way to the storage, by chance: single ones, and such that last for a while.
+//! Random faults of the connection to the server: single ones, and ones that last for a while.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +9,11 @@ use http::request::Parts;
 
 use crate::connection::wire::Act;
 
-/// Requests that stay undamaged after one that was damaged: that a storage does the same thing to
-/// the repetition is another fault than this one.
+/// Requests that stay undamaged after a damaged one: damage to a request and to its retry is
+/// another fault than the one that is tested here.
 const BETWEEN_DAMAGES: u32 = 60;
 
-/// Faults that come and go.
+/// Faults that can be switched on and off.
 #[derive(Debug, Default)]
 pub(super) struct Storm {
     rages: Arc<AtomicBool>,
@@ -21,17 +21,17 @@ pub(super) struct Storm {
 }
 
 impl Storm {
-    /// Whether anything happens from now on.
+    /// Switches the faults on or off.
     pub(super) fn rage(&self, rages: bool) {
         self.rages.store(rages, Ordering::Relaxed);
     }
 
-    /// How often what happened.
+    /// How often each fault happened.
     pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.lock().unwrap().clone()
     }
 
-    /// What becomes of each request.
+    /// The fault for each request.
     pub(super) fn rule(&self, seed: u64) -> impl FnMut(&Parts) -> Act + Send + use<> {
         let (rages, counts) = (Arc::clone(&self.rages), Arc::clone(&self.counts));
         let mut random = fastrand::Rng::with_seed(seed);
@@ -47,7 +47,7 @@ impl Storm {
             } else {
                 match random.u32(0..1000) {
                     0..3 => {
-                        // As many as a request is repeated, or more.
+                        // As many as the retries of a request, or more.
                         lasting = (random.u32(4..40), common(&mut random));
                         lasting.1.clone()
                     }
@@ -74,7 +74,7 @@ fn is_archive(head: &Parts) -> bool {
     head.uri.path().ends_with(".tar") && matches!(head.method, Method::GET | Method::PUT)
 }
 
-/// What passes by itself or with a repetition.
+/// Faults that pass by themselves or with a retry.
 fn common(random: &mut fastrand::Rng) -> Act {
     match random.u8(0..6) {
         0 => Act::Answer(500, "InternalError"),
@@ -86,7 +86,7 @@ fn common(random: &mut fastrand::Rng) -> Act {
     }
 }
 
-/// What takes its time, or concerns what is read.
+/// Faults that take time, or that concern reads.
 fn rare(random: &mut fastrand::Rng, head: &Parts) -> Act {
     match random.u8(0..6) {
         0 => Act::Later(1),

@@ -1,4 +1,4 @@
-//! What an agent has of the machine.
+//! Resources that an agent process uses.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,36 +8,37 @@ use serde_json::json;
 
 use crate::support;
 
-/// The budget of an agent, in KiB, and what a build for tests needs beyond that: it counts for one
-/// with optimizations.
+/// The memory setting of an agent, in KiB, and what a test build needs in addition: the setting
+/// applies to optimized builds.
 const MOST_KIB: u64 = (96 + 32) << 10;
 
-/// What the allocator may keep more at one time than at another, in KiB: blocks of all sizes lie in
-/// one heap for each thread. A leak of a KiB for each request shows in a long run.
+/// The difference in retained memory between two moments that the allocator may cause, in KiB:
+/// buffers of all sizes share one heap for each thread. A leak of a KiB for each request shows in a
+/// long run.
 const PLAY_KIB: u64 = 16 << 10;
 
-/// Connections that wait to be used again: less than there can be requests under way.
+/// Idle connections that wait for reuse: less than the number of possible parallel requests.
 const MOST_SOCKETS: usize = 64;
 
-/// Those of the runtime, and one for each file that it waits for at a time; these end when they had
-/// nothing to do for ten seconds.
+/// The threads of the runtime, and one for each concurrent file operation; these end after ten idle
+/// seconds.
 const MOST_THREADS: u64 = 64;
 
-/// So long may it take until everything is closed that a request had open.
+/// The longest time until everything that a request opened is closed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Figures of an agent that has nothing to do.
+/// Metrics of an idle agent.
 #[derive(Clone, Debug)]
 pub(super) struct Vitals {
     memory_kib: u64,
     threads: u64,
     sockets: usize,
-    /// What its other descriptors lead to, by kind.
+    /// The targets of its other descriptors, by kind.
     descriptors: BTreeMap<String, usize>,
 }
 
 impl Vitals {
-    /// When it has the same descriptors as it had `before`.
+    /// When it has the same descriptors as `before`.
     pub(super) async fn at_rest(host: &Host, before: Option<&Self>) -> Self {
         let watch = Instant::now();
         loop {
@@ -58,7 +59,7 @@ impl Vitals {
         };
         let mut descriptors = BTreeMap::new();
         for entry in support::descriptors(pid) {
-            // One that is closed meanwhile is gone.
+            // A descriptor that was closed in the meantime is missing.
             let Ok(end) = std::fs::read_link(entry) else { continue };
             let kind = end.to_string_lossy().split(':').next().unwrap().to_owned();
             *descriptors.entry(kind).or_default() += 1;
@@ -68,7 +69,7 @@ impl Vitals {
     }
 }
 
-/// Nothing is more in the end than it was at first.
+/// No metric is higher at the end than at the start.
 pub(super) fn assert_level(vitals: &[Vitals]) {
     let first = &vitals[..vitals.len().div_ceil(3)];
     let most = first.iter().map(|vitals| vitals.memory_kib).max().unwrap();

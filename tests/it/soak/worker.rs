@@ -1,5 +1,5 @@
-//! One of those who work with the agent at the same time: each with backups of its own, so that it
-//! knows what must be there.
+//! One of the workers that use the agent at the same time: each has its own backups, so that it
+//! knows which must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,10 +20,10 @@ const MIB: u64 = 1 << 20;
 /// Most backups of one worker.
 const MOST: usize = 6;
 
-/// Beyond the pauses of four repetitions, and far below what a stall takes to be noticed.
+/// Longer than the pauses of four retries, and much shorter than the time to detect a stall.
 const DEADLINE_MS: u64 = 6000;
 
-/// What a request may end in while there are faults.
+/// The errors that a request may end with while there are faults.
 const PASSING: [&str; 6] = [
     "cannot_connect",
     "integrity_mismatch",
@@ -33,7 +33,7 @@ const PASSING: [&str; 6] = [
     "timeout",
 ];
 
-/// Fails when it is read.
+/// A source that fails when it is read.
 struct Failing;
 
 impl AsyncRead for Failing {
@@ -52,9 +52,9 @@ pub(super) struct Worker {
     random: fastrand::Rng,
     begun: u64,
     pub(super) known: BTreeMap<String, Known>,
-    /// Ids that were there, were deleted, and can never come back.
+    /// Ids of deleted backups that can never come back.
     gone: BTreeSet<String>,
-    /// How often what came out of what.
+    /// How often each operation ended in each outcome.
     outcomes: BTreeMap<&'static str, BTreeMap<String, u64>>,
 }
 
@@ -83,7 +83,7 @@ impl Worker {
         }
     }
 
-    /// Does one thing after the other.
+    /// Runs one operation after the other.
     pub(super) async fn work(&mut self, host: &Host, until: Instant) {
         while Instant::now() < until {
             let any = self.any();
@@ -110,13 +110,13 @@ impl Worker {
         self.known.keys().nth(number).cloned()
     }
 
-    /// A number that nobody else has: of a backup, and of a content.
+    /// A number that no other worker uses: of a backup, and of a content.
     fn fresh(&mut self) -> u64 {
         self.begun += 1;
         self.begun * 1000 + self.number * 16 + self.random.u64(0..16)
     }
 
-    /// Parameters of a request, most often with enough time.
+    /// Parameters of a request, usually with enough time.
     fn params(&mut self, own: Value) -> Value {
         let mut params = json!({"target": "t1", "deadline_ms": DEADLINE_MS});
         if self.random.u8(0..10) == 0 {
@@ -130,7 +130,7 @@ impl Worker {
         *self.outcomes.entry(what).or_default().entry(outcome.to_owned()).or_default() += 1;
     }
 
-    /// Counts an answer; an error has to be one of those that pass, or this one.
+    /// Counts an answer; an error must be a transient one, or this one.
     fn note(&mut self, what: &'static str, answer: &Answer, other: Option<&str>) {
         let code = match answer {
             Ok(_) => "ok",
@@ -150,7 +150,7 @@ impl Worker {
         answer
     }
 
-    /// The same about a backup, which may be missing.
+    /// The same for a backup that may be missing.
     async fn ask_about(&mut self, host: &Host, what: &'static str, own: Value, id: &str) -> Answer {
         let mut params = self.params(own);
         params["backup_id"] = json!(id);
@@ -159,7 +159,7 @@ impl Worker {
         answer
     }
 
-    /// The code of a backup that may be missing.
+    /// The error code for a backup that may be missing.
     fn missing(&self, id: &str) -> Option<&'static str> {
         self.known[id].may_be_missing.then_some("not_found")
     }
@@ -172,7 +172,7 @@ impl Worker {
         if_exists: &str,
         source: impl AsyncRead + Unpin,
     ) -> Answer {
-        // Some wish for one name.
+        // Some uploads share one name.
         let name = if self.random.bool() { "Nightly" } else { id };
         let backup = json!({"id": id, "name": name, "metadata": {"backup_id": id, "seed": seed}});
         let mut own = json!({"if_exists": if_exists});
@@ -226,7 +226,7 @@ impl Worker {
         }
     }
 
-    /// The source fails, sooner or later.
+    /// The source fails sooner or later.
     async fn fail_to_upload(&mut self, host: &Host) {
         let seed = self.fresh();
         let id = format!("w{}-{seed}", self.number);
@@ -235,7 +235,7 @@ impl Worker {
         let what = "backup.upload, failing";
         let answer = self.store(host, what, (&id, seed), "fail", source).await;
         let error = answer.expect_err("the source failed");
-        // It never got an end, so that nothing of it can be whole.
+        // It never had an end, so nothing of it can be complete.
         self.count("cleanup", if leaves_nothing(&error) { "nothing" } else { "something" });
         self.gone.insert(id);
     }
@@ -294,7 +294,7 @@ impl Worker {
                 self.known.remove(&id);
                 self.gone.insert(id);
             }
-            // What is still on its way may come later.
+            // Data in flight may arrive later.
             _ => self.known.get_mut(&id).unwrap().may_be_missing = true,
         }
     }
@@ -317,7 +317,7 @@ impl Worker {
         }
     }
 
-    /// Everything of ours that must be there is, and nothing that cannot be.
+    /// Every required backup of this worker exists, and no impossible one.
     async fn list(&mut self, host: &Host) {
         let refresh = self.random.bool();
         let page_size = self.random.u64(1..40);
@@ -353,7 +353,7 @@ impl Worker {
     }
 }
 
-/// Whether an upload that failed has left nothing that might become a backup.
+/// Whether a failed upload has left nothing that could become a backup.
 fn leaves_nothing(error: &ErrorObject) -> bool {
     let cleanup = serde_json::to_value(error.data.cleanup).unwrap();
     cleanup.is_null() || cleanup == "complete"

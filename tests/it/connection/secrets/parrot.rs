@@ -1,4 +1,4 @@
-//! A server that repeats what it is told, wherever there is room for it.
+//! A server that repeats what it receives, wherever it can.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 
-/// What must not come out of the agent.
+/// Secrets that must not appear in the agent's output.
 #[derive(Clone, Debug)]
 pub(super) struct Canaries {
     pub(super) id: String,
@@ -23,7 +23,7 @@ pub(super) struct Canaries {
 }
 
 impl Canaries {
-    /// What a text gives away of these, in the spellings that a server knows.
+    /// What a text reveals of these, in the encodings that a server may use.
     pub(super) fn leaks(&self, signatures: &[String], text: &str) -> Vec<String> {
         let all = [&self.id, &self.secret, &self.token, &self.proxy];
         let spellings = all.into_iter().flat_map(|canary| {
@@ -53,7 +53,7 @@ pub(super) struct Parrot {
 #[derive(Debug)]
 struct State {
     canaries: Canaries,
-    /// Where requests go, whose answers are changed; else all are refused.
+    /// Where requests go whose answers are changed; without it, all requests are refused.
     upstream: Option<SocketAddr>,
     signatures: Mutex<Vec<String>>,
     requests: Mutex<usize>,
@@ -72,7 +72,7 @@ impl Parrot {
         Self { address: listening.address, state, _listening: listening }
     }
 
-    /// Those of all requests so far.
+    /// The signatures of all requests so far.
     pub(super) fn signatures(&self) -> Vec<String> {
         self.state.signatures.lock().unwrap().clone()
     }
@@ -106,7 +106,7 @@ impl Relay for State {
 }
 
 impl State {
-    /// What a server may write into its log and its refusals, one of these at a time.
+    /// Text that a server may write into its log and its refusals, one at a time.
     fn words(&self, number: usize, head: &Parts) -> String {
         let Canaries { id, secret, token, .. } = &self.canaries;
         let lines = head
@@ -163,7 +163,7 @@ impl State {
         answer
     }
 
-    /// The answer of a storage, with secrets where its own members were.
+    /// The answer of the server, with secrets in place of its own members.
     async fn decorated(&self, answer: Response<Incoming>) -> io::Result<Response<Body>> {
         let (mut head, content) = answer.into_parts();
         let content = collect(content).await?;

@@ -1,4 +1,4 @@
-//! The network is cut at random moments of whatever an agent does, and comes back.
+//! The network is cut at random moments of an agent's work, and returns.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::trouble::{Trouble, cleanup};
 use crate::cable::{Cable, State};
 use crate::support::TestServer;
 
-/// The longest time without network. Beyond the first repetitions of a request, and for some of
-/// them beyond the last.
+/// The longest time without network: longer than the first retries of a request, and for some
+/// requests longer than the last.
 const LONGEST: Duration = Duration::from_secs(4);
 
 impl Trouble for Cable {
-    /// In one of three ways: broken at once; silent, and going on where it stopped; silent, and
-    /// forgotten, as where an address changes.
+    /// In one of three ways: connections break at once; they stall and continue; or they stall and
+    /// are lost, as when an address changes.
     async fn strike(&mut self, random: &mut fastrand::Rng) {
         let [first, then] = [State::Cut, State::Silent].map(|_| {
             let short = if random.bool() { 10.0 } else { 1.0 };

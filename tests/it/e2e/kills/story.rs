@@ -1,4 +1,4 @@
-//! What is done to a storage while things are killed, and what must be there afterwards.
+//! The operations that run while processes are killed, and the state that must exist afterwards.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::support::TestServer;
 const SMALL: u64 = 200_000;
 const LARGE: u64 = 22 << 20;
 
-/// Most backups that stay from one moment to the next.
+/// Most backups that stay from one step to the next.
 const KEPT: usize = 4;
 
-/// So long what was on its way may take to arrive and to be taken back.
+/// The longest time for data in flight to arrive and to be cleaned up.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What is known of a backup: the seeds that its content may have, and whether it may be missing.
@@ -27,7 +27,7 @@ struct Known {
     may_be_missing: bool,
 }
 
-/// What an agent is doing when something is killed.
+/// What an agent is doing when a process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
     Upload,
@@ -37,26 +37,26 @@ pub(crate) enum Work {
     List,
 }
 
-/// How it ended.
+/// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
-    /// As it should, before anything happened.
+    /// Successfully, before the disruption.
     Before,
-    /// As it should, although something happened.
+    /// Successfully, despite the disruption.
     Well,
-    /// In an error.
+    /// With an error.
     Badly,
-    /// Not at all: the agent was killed.
+    /// Without an answer: the agent was killed.
     Never,
 }
 
-/// One thing to do.
+/// One operation to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) work: Work,
     pub(crate) id: String,
     seed: u64,
-    /// How long the storage may be away in the middle of it.
+    /// How long the agent may retry in the middle of it.
     retry_for_ms: u64,
 }
 
@@ -86,24 +86,24 @@ async fn delete(host: &Host, id: &str) -> Answer {
     host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await
 }
 
-/// Large and small ones by turns.
+/// Large and small ones alternate.
 fn length(seed: u64) -> u64 {
     if seed.is_multiple_of(3) { LARGE + seed } else { SMALL + seed }
 }
 
-/// How often something is killed: `KILLS`, else so many times.
+/// How often a process is killed: `KILLS`, or this default.
 pub(crate) fn kills(usual: u64) -> u64 {
     std::env::var("KILLS").map_or(usual, |count| count.parse().unwrap())
 }
 
-/// Everything that was done, and everything that may be there because of it.
+/// All operations so far, and all backups that may exist because of them.
 #[derive(Debug)]
 pub(crate) struct Story {
-    /// Chooses what is done and when it is disturbed: from `KILLS_SEED`, else unforeseeable.
+    /// Chooses the operations and the moments of disruption: from `KILLS_SEED`, or at random.
     pub(crate) random: fastrand::Rng,
     steps: u64,
     known: BTreeMap<String, Known>,
-    /// Seeds of what was on its way when something was killed: it may come later.
+    /// Seeds of content that was in flight at a kill: it may arrive later.
     late: BTreeMap<String, Vec<u64>>,
     counts: BTreeMap<(Work, End), u64>,
     compared: usize,
@@ -124,7 +124,7 @@ impl Story {
         }
     }
 
-    /// What to do next.
+    /// The next operation.
     pub(crate) fn next(&mut self) -> Step {
         self.steps += 1;
         let any = self.random.usize(0..self.known.len().max(1));
@@ -140,7 +140,7 @@ impl Story {
         Step { work, id, seed: self.steps, retry_for_ms }
     }
 
-    /// How long to let it run: anything up to about as long as it takes, rather less than more.
+    /// How long to let it run: up to about as long as it takes, rather less than more.
     pub(crate) fn pause(&mut self, step: &Step) -> Duration {
         let stores = matches!(step.work, Work::Upload | Work::Replace);
         let whole =
@@ -148,13 +148,13 @@ impl Story {
         whole.mul_f64(self.random.f64().powi(2))
     }
 
-    /// Notes how it ended.
+    /// Records how it ended.
     pub(crate) fn ended(&mut self, step: Step, end: End) {
         let Step { work, id, seed, .. } = step;
         *self.counts.entry((work, end)).or_default() += 1;
         let is_over = matches!(end, End::Before | End::Well);
         if !is_over && matches!(work, Work::Upload | Work::Replace) {
-            // What was to be replaced shows again when the new one is deleted, if both are there.
+            // A replaced backup shows again when the new one is deleted, if both exist.
             let old = self.known.get(&id).map_or(Vec::new(), |known| known.seeds.clone());
             let late = self.late.entry(id.clone()).or_default();
             late.extend(old.into_iter().chain([seed]));
@@ -173,8 +173,8 @@ impl Story {
         }
     }
 
-    /// Everything that is listed comes back whole and is what may be there; what must be there is.
-    /// What was on its way when something was killed may still come.
+    /// Every listed backup is intact and allowed, and every required backup exists. Content that
+    /// was in flight at a kill may still arrive.
     pub(crate) async fn check(&mut self, host: &Host) {
         let listed = ids(host).await;
         for id in &listed {
@@ -208,7 +208,7 @@ impl Story {
         }
     }
 
-    /// Deletes everything; nothing may be left then, once all has come that was on its way.
+    /// Deletes everything; after everything in flight has arrived, nothing may remain.
     pub(crate) async fn end(&mut self, host: &Host, server: &TestServer) {
         let watch = Instant::now();
         loop {
@@ -224,7 +224,7 @@ impl Story {
     }
 }
 
-/// However it ends.
+/// Printed on success and on failure.
 impl Drop for Story {
     fn drop(&mut self) {
         let Self { steps, counts, compared, .. } = self;

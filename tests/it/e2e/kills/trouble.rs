@@ -1,4 +1,4 @@
-//! An agent that lives through a storage that goes away and comes back, again and again.
+//! An agent that survives a server that becomes unreachable and returns, repeatedly.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use super::story::{End, Story, kills};
 use crate::e2e::leftovers::{connect_to, settled};
 use crate::support::TestServer;
 
-/// So long may anything take that is disturbed for a moment.
+/// The longest time for an operation that is disturbed for a moment.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Takes the storage away for a while.
+/// Makes the server unreachable for a while.
 pub(crate) trait Trouble {
-    /// Errors that it may cause although a repetition alone does not mend them.
+    /// Errors that the disruption may cause although a retry alone does not fix them.
     const LASTING: &[&str] = &[];
 
-    /// Returns when the storage is there again.
+    /// Returns when the server is reachable again.
     async fn strike(&mut self, random: &mut fastrand::Rng);
 }
 
-/// Disturbs what an agent with these settings does, so many times, and has another one look after
-/// each at what is in the storage. Most agents live through more than one.
+/// Disturbs the work of an agent with these settings this many times, and checks with another agent
+/// after each time what the server stores. Most agents survive more than one disruption.
 pub(crate) async fn cleanup<T: Trouble>(
     server: &TestServer,
     config: &Value,

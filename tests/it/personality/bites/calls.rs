@@ -1,4 +1,4 @@
-//! Requests are recognised by their method, their path, their query and their signature.
+//! Requests are recognized by their method, their path, their query and their signature.
 
 use http::Request;
 

@@ -1,4 +1,4 @@
-//! Who asks, and for which region.
+//! Account keys, signatures and regions.
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
@@ -22,7 +22,7 @@ fn with_keys(server: &TestServer, key_id: &str, secret: &str) -> Client {
     Client::from_conf(server.sdk().credentials_provider(keys).build())
 }
 
-/// A key id of the same form as the right one.
+/// A key id of the same form as the valid one.
 fn unknown_key(traits: &Traits) -> String {
     traits.access_key_id.chars().rev().collect()
 }
@@ -36,7 +36,7 @@ fn providers_have_names_of_their_own() {
 
 #[tokio::test]
 async fn the_right_keys_are_let_in_everywhere() {
-    // The SDK does not read what is odd.
+    // The SDK cannot read the answers of `odd`.
     let plain = ALL.into_iter().filter(|traits| !traits.odd);
     for traits in plain.chain([PLAIN]) {
         let (server, client) = playing(traits).await;
@@ -62,7 +62,7 @@ async fn an_unknown_key_is_refused_in_the_words_of_the_provider() {
     ] {
         let (server, _) = playing(traits).await;
         let client = with_keys(&server, &unknown_key(&traits), "x");
-        // StorageGRID would refuse the newer listing for itself.
+        // StorageGRID would refuse ListObjectsV2 itself.
         let answer = client.list_objects().bucket(&server.bucket).send().await;
         assert_refused(&refusal(answer), status, code, message);
     }
@@ -80,7 +80,7 @@ async fn a_wrong_secret_is_refused_in_the_words_of_the_provider() {
     ] {
         let (server, _) = playing(traits).await;
         let client = with_keys(&server, traits.access_key_id, "x");
-        // Also where this request is changed on its way.
+        // Also where this request is rewritten.
         let answer = client.list_objects_v2().bucket(&server.bucket).send().await;
         assert_refused(&refusal(answer), 403, code, message);
         let put = client.put_object().bucket(&server.bucket).key("k").if_none_match("*");
@@ -179,7 +179,7 @@ async fn without_a_signature_nothing_is_shown() {
         }
         let said = String::from_utf8(collect(answer.into_body()).await.unwrap().to_vec()).unwrap();
         assert!(said.contains(code), "{}: {said}", traits.name);
-        // The agent is told the same keys as everybody.
+        // The agent gets the same account keys as every client.
         assert_eq!(server.target(json!({})).access_key_id, traits.access_key_id);
     }
 }

@@ -1,4 +1,4 @@
-//! Listings of objects and of unfinished uploads.
+//! Listings of objects and of incomplete uploads.
 
 use aws_sdk_s3::Client;
 

@@ -1,4 +1,4 @@
-//! Each trait shows in what an ordinary client gets to see.
+//! Tests of the emulation: an ordinary client observes each trait.
 
 mod calls;
 mod identity;
@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::Traits;
 use crate::support::TestServer;
 
-/// A storage that plays a provider, and a client that sees it as the agent does.
+/// A server that emulates a provider, and a client that sees it as the agent does.
 async fn playing(traits: Traits) -> (TestServer, Client) {
     let server = TestServer::playing(traits).await;
     let client = Client::from_conf(server.sdk().build());

@@ -1,4 +1,4 @@
-//! Single objects: what is said of them, and under which conditions they are written.
+//! Single objects: their headers, and the conditions under which they are written.
 
 use super::super::provider::{AWS_LOCKED, BACKBLAZE, CLOUDFLARE, GARAGE};
 use super::super::traits::PLAIN;
@@ -48,7 +48,7 @@ async fn versions_stay() {
     assert_eq!(server.objects().await, []);
     assert_eq!(server.personality().versions(|path| path.ends_with("/k")), 3);
     let delete = client.delete_object().bucket(&server.bucket).key("k");
-    // What would make an older one count is not played.
+    // Restoring an older version by deleting the current one is not emulated.
     assert_eq!(refusal(delete.clone().version_id(&marker).send().await).0, 501);
     for version in [first, second, marker] {
         delete.clone().version_id(version).send().await.unwrap();
@@ -65,7 +65,7 @@ async fn tags_may_be_no_md5() {
     server.put("k", *b"").await;
     let get = client.get_object().bucket(&server.bucket).key("k");
     let tag = get.clone().send().await.unwrap().e_tag.unwrap();
-    // The MD5 of nothing begins with d41d.
+    // The MD5 of empty content begins with d41d.
     assert!(tag.starts_with("\"tkht"), "{tag}");
     let listed = client.list_objects_v2().bucket(&server.bucket).send().await.unwrap();
     assert_eq!(listed.contents()[0].e_tag(), Some(tag.as_str()));

@@ -11,7 +11,7 @@ use crate::support::TestServer;
 
 const MIB: usize = 1 << 20;
 
-/// An upload in the making.
+/// An upload in progress.
 struct Upload {
     server: TestServer,
     client: Client,
@@ -19,7 +19,7 @@ struct Upload {
     done: Vec<CompletedPart>,
 }
 
-/// What an answer was: `Ok`, or status, code and message.
+/// The result of a request: `Ok`, or status, code and message.
 type Outcome = Result<(), (u16, String, String)>;
 
 impl Upload {
@@ -57,7 +57,7 @@ impl Upload {
         }
     }
 
-    /// The tag of what was made.
+    /// The ETag of the completed object.
     async fn tag(&self) -> String {
         let head = self.client.head_object().bucket(&self.server.bucket).key("k");
         head.send().await.unwrap().e_tag.unwrap()

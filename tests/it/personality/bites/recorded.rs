@@ -1,4 +1,4 @@
-//! Recorded answers in place of a personality's own.
+//! Recorded answers instead of the emulation's own.
 
 use super::super::Recorded;
 use super::super::call::Call;

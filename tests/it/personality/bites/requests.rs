@@ -1,4 +1,4 @@
-//! What a request must not have, and what it must have.
+//! Headers that a request must not have, and headers that it must have.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::RequestChecksumCalculation;
@@ -10,7 +10,7 @@ use super::super::traits::PLAIN;
 use super::parts::MD5_OF_NOTHING;
 use super::{assert_refused, playing, refusal};
 
-/// What clients do that follow AWS.
+/// The checksum setting of clients that follow AWS.
 const AS_AWS: RequestChecksumCalculation = RequestChecksumCalculation::WhenSupported;
 
 #[tokio::test]

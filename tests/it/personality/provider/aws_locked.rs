@@ -1,5 +1,5 @@
-//! A bucket of AWS with object lock, a default retention and keys of KMS, for a user with no more
-//! rights than are needed.
+//! A bucket of AWS with object lock, default retention and KMS keys, for a user with only the
+//! permissions that are needed.
 
 use super::super::answer::Refusal;
 use super::super::call::Call;
@@ -22,8 +22,8 @@ const WRONG_REGION: Refusal = Refusal {
               'eu-central-1'",
 };
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>: the rights to list are for one
-/// folder, and a request for an object is for none.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>: the permission to list is
+/// limited to one folder, and a request for an object is outside of it.
 const MISSING: Refusal = Refusal { status: 403, code: "AccessDenied", message: "Access Denied" };
 
 pub(crate) const AWS_LOCKED: Traits = Traits {
@@ -41,7 +41,7 @@ pub(crate) const AWS_LOCKED: Traits = Traits {
         ),
     ],
     wants_md5: &[(Call::PutObject, WANTS_MD5), (Call::UploadPart, WANTS_MD5)],
-    // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>: no MD5 with keys of KMS.
+    // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>: no MD5 with KMS keys.
     etags: Etags::Opaque,
     keeps_versions: true,
     missing: Some(MISSING),

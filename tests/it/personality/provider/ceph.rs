@@ -1,4 +1,4 @@
-//! The RADOS Gateway of Ceph, of the years in which it did not explain itself.
+//! The RADOS Gateway of Ceph from the years in which its errors had no message.
 
 use super::super::answer::Refusal;
 use super::super::traits::{ListV2, PLAIN, Traits};

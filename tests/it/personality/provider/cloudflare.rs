@@ -35,7 +35,7 @@ const WRONG_REGION: Refusal = Refusal {
 const UNAUTHORIZED: Refusal =
     Refusal { status: 401, code: "Unauthorized", message: "Unauthorized" };
 
-/// For what was made for another service.
+/// For keys of another service.
 const KEY_LENGTH: Refusal = Refusal {
     status: 400,
     code: "InvalidArgument",

@@ -1,4 +1,4 @@
-//! Garage, where a key and a signature are only ever forbidden.
+//! Garage, which answers every key and signature problem with "forbidden".
 //!
 //! <https://git.deuxfleurs.fr/Deuxfleurs/garage>, `src/api/common/signature/payload.rs` and
 //! `src/api/s3/multipart.rs`
@@ -35,7 +35,7 @@ pub(crate) const GARAGE: Traits = Traits {
     ],
     conditional_writes: ConditionalWrites::Ignored,
     parts: Parts { empty: Some(bad_request("Bad request: Empty body")), ..PLAIN.parts },
-    // Of the hexadecimal digits of the parts' tags, not of what they stand for.
+    // The MD5 of the hexadecimal ETags of the parts, not of their bytes.
     etags: Etags::NoMd5OfParts,
     ..PLAIN
 };

@@ -1,6 +1,6 @@
-//! MEGA S4, which keeps the parts of an upload in its own way.
+//! MEGA S4, which handles the parts of an upload in its own way.
 //!
-//! <https://github.com/meganz/s4-specs>; for the entity tags
+//! <https://github.com/meganz/s4-specs>; for the ETags
 //! <https://github.com/rclone/rclone/blob/master/backend/s3/provider/Mega.yaml>.
 
 use super::super::answer::Refusal;

@@ -1,4 +1,4 @@
-//! MinIO of the year 2021, as many a NAS still has it.
+//! MinIO of the year 2021, which many NAS devices still run.
 
 use super::super::answer::Refusal;
 use super::super::call::Call;
@@ -11,7 +11,7 @@ const WRONG_REGION: Refusal = Refusal {
     message: "The authorization header is malformed; the region is wrong; expecting 'nas-1'.",
 };
 
-/// <https://github.com/minio/minio/pull/16484> brought them.
+/// <https://github.com/minio/minio/pull/16484> added them.
 const TRAILER: Refusal = Refusal {
     status: 400,
     code: "XAmzContentSHA256Mismatch",

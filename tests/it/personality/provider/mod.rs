@@ -1,6 +1,6 @@
-//! The providers that are played.
+//! The providers that are emulated.
 //!
-//! Where a provider changed over time, it is the one that is hardest for a client.
+//! Where a provider changed over time, this is the version that is hardest for a client.
 
 mod aws_locked;
 mod backblaze;

@@ -1,4 +1,5 @@
-//! No provider, but the peculiarities of many at once, as far as they go together; see `odd`.
+//! Not a provider, but the peculiarities of many at once, as far as they can be combined; see
+//! `odd`.
 
 use super::super::traits::{ListV2, PLAIN, Traits};
 

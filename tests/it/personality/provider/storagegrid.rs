@@ -1,4 +1,4 @@
-//! NetApp StorageGRID of the years before it had the newer listing.
+//! NetApp StorageGRID of the years before it had ListObjectsV2.
 
 use super::super::answer::Refusal;
 use super::super::traits::{ConditionalWrites, ListV2, PLAIN, Traits};
