@@ -8,14 +8,14 @@ mod deadline;
 mod endpoint;
 #[cfg(unix)]
 mod from_command;
+mod help_and_logs;
 #[cfg(unix)]
 mod interrupt;
-mod names;
 #[cfg(unix)]
 mod packing;
+mod round_trip;
 mod secrets;
-mod surface;
-mod there_and_back;
+mod untrusted_names;
 mod verify;
 
 use std::ffi::OsStr;
@@ -59,7 +59,7 @@ struct Shell {
 
 /// Exit code and output of a command.
 #[derive(Debug)]
-struct Ran {
+struct CommandResult {
     code: i32,
     stdout: String,
     stderr: String,
@@ -114,15 +114,15 @@ impl Shell {
         command
     }
 
-    async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
+    async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> CommandResult {
         self.end(self.command(arguments)).await
     }
 
     /// Runs a command and checks a rule that holds for all of them: no secret is ever shown.
-    async fn end(&self, mut command: Command) -> Ran {
+    async fn end(&self, mut command: Command) -> CommandResult {
         let output = command.output().await.unwrap();
         let text = |bytes| String::from_utf8_lossy(&Vec::<u8>::clone(bytes)).into_owned();
-        let ran = Ran {
+        let ran = CommandResult {
             code: output.status.code().unwrap_or(-1),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
@@ -137,7 +137,7 @@ impl Shell {
 
     /// Runs a command as a user other than root, because root may read and write everything.
     #[cfg(unix)]
-    async fn run_as_nobody(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
+    async fn run_as_nobody(&self, arguments: &[&dyn AsRef<OsStr>]) -> CommandResult {
         let mut command = self.command(arguments);
         if rustix::process::geteuid().is_root() {
             let program = self.path("agent");
@@ -158,14 +158,14 @@ impl Shell {
         self.end(command).await
     }
 
-    async fn run_with_input(&self, arguments: &[&dyn AsRef<OsStr>], input: &[u8]) -> Ran {
+    async fn run_with_input(&self, arguments: &[&dyn AsRef<OsStr>], input: &[u8]) -> CommandResult {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input).await.unwrap();
         drop(stdin);
         let output = child.wait_with_output().await.unwrap();
-        Ran {
+        CommandResult {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -173,7 +173,7 @@ impl Shell {
     }
 }
 
-impl Ran {
+impl CommandResult {
     /// The JSON on stdout of a command that ended with this exit code.
     fn json(&self, code: i32) -> Value {
         assert_eq!(self.code, code, "{self:?}");

@@ -17,7 +17,7 @@ use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 use crate::support::{TestServer, agent_command};
 
@@ -27,7 +27,7 @@ const ROUNDS: usize = 60;
 /// A request at the gate, and the means to let it pass.
 struct Waiting {
     agent: usize,
-    go: oneshot::Sender<()>,
+    release: oneshot::Sender<()>,
 }
 
 /// Holds requests until the test releases them.
@@ -45,9 +45,9 @@ impl Relay for Gate {
     ) -> io::Result<Response<Body>> {
         let (head, content): (Parts, _) = request.into_parts();
         let content = collect(content).await?;
-        let (go, gone) = oneshot::channel();
+        let (release, gone) = oneshot::channel();
         // While nothing is tested, the gate is not read.
-        if self.waiting.send(Waiting { agent: self.agent, go }).is_ok() {
+        if self.waiting.send(Waiting { agent: self.agent, release }).is_ok() {
             let _ = gone.await;
         }
         let (head, content) = pass_on(self.upstream, head, content).await?.into_parts();
@@ -56,14 +56,14 @@ impl Relay for Gate {
 }
 
 /// Two agents, each behind its own gate, with the target `t1` in one folder.
-struct Pair {
+struct TwoAgents {
     server: TestServer,
     hosts: Vec<Host>,
     waiting: mpsc::UnboundedReceiver<Waiting>,
     _gates: Vec<Listening>,
 }
 
-impl Pair {
+impl TwoAgents {
     async fn new() -> Self {
         let server = TestServer::embedded().await;
         let endpoint = server.config()["endpoint"].as_str().unwrap().to_owned();
@@ -107,9 +107,9 @@ impl Pair {
                     (true, false) => 1,
                     (false, false) => choose(passed),
                 };
-                let Waiting { go, .. } = queues[next].remove(0);
+                let Waiting { release, .. } = queues[next].remove(0);
                 passed += 1;
-                let _ = go.send(());
+                let _ = release.send(());
                 continue;
             }
             tokio::select! {
@@ -142,7 +142,7 @@ async fn check(server: &TestServer) {
 /// A different length for each seed.
 fn content(seed: u64) -> Vec<u8> {
     let length = 1000 + seed;
-    Noise::new(seed, length).bytes(length as usize)
+    RandomData::new(seed, length).bytes(length as usize)
 }
 
 /// Stores a backup with this id; all have the same name.
@@ -152,7 +152,7 @@ async fn upload(host: &Host, id: &str, seed: u64, if_exists: &str) -> Result<(),
     });
     let length = 1000 + seed;
     let options = json!({"size": length, "if_exists": if_exists});
-    let stored = host.upload("t1", backup, options, Noise::new(seed, length)).await;
+    let stored = host.upload("t1", backup, options, RandomData::new(seed, length)).await;
     stored.map(|_| ()).map_err(|error| error.data.code)
 }
 
@@ -183,8 +183,8 @@ fn orders(choices: u32) -> impl Iterator<Item = u64> {
 }
 
 #[tokio::test]
-async fn two_uploads_with_one_name_never_meet() {
-    let mut pair = Pair::new().await;
+async fn interleaved_uploads_with_same_name_never_collide() {
+    let mut pair = TwoAgents::new().await;
     let (mut both, mut one) = (0, 0);
     for order in orders(8) {
         let hosts = std::mem::take(&mut pair.hosts);
@@ -220,8 +220,8 @@ async fn two_uploads_with_one_name_never_meet() {
 }
 
 #[tokio::test]
-async fn replacing_and_deleting_one_backup_leaves_all_or_nothing() {
-    let mut pair = Pair::new().await;
+async fn interleaved_replace_and_delete_leave_all_or_nothing() {
+    let mut pair = TwoAgents::new().await;
     let mut random = fastrand::Rng::with_seed(7);
     let mut counts = BTreeMap::<String, usize>::new();
     for round in 0..ROUNDS {

@@ -33,10 +33,10 @@ use tempfile::TempDir;
 use intercept::AnyRoot;
 pub(crate) use intercept::SignedForOther;
 
-use crate::personality::{PLAIN, Personality, Traits, named};
+use crate::provider_emulation::{EmulatedProvider, PLAIN, Traits, named};
 
 /// The start of the names of the tests' buckets.
-pub(crate) const OF_TESTS: &str = "test-";
+pub(crate) const BUCKET_NAME_START: &str = "test-";
 
 /// The program under test. It starts with the default signals, whatever the tests inherited.
 pub(crate) fn agent_command() -> PathBuf {
@@ -52,16 +52,16 @@ pub(crate) struct TestServer {
     /// Empty, or the prefix of the test, without slash.
     pub(crate) prefix: String,
     /// The settings that the agent gets.
-    place: Place,
+    access: ServerAccess,
     /// Sees the server directly, not through the emulated provider.
     client: Client,
-    personality: Option<Personality>,
+    emulation: Option<EmulatedProvider>,
     embedded: Option<(EmbeddedServer, TempDir)>,
 }
 
 /// A server and the account keys for it.
 #[derive(Clone, Debug)]
-struct Place {
+struct ServerAccess {
     endpoint: String,
     region: String,
     access_key_id: String,
@@ -69,13 +69,13 @@ struct Place {
     ca_file: Option<String>,
 }
 
-impl Place {
+impl ServerAccess {
     fn from_environment() -> Self {
-        Self::named(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 
     /// The server that these variables name.
-    fn named(variable: impl Fn(&str) -> Option<String>) -> Self {
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let needed = |name| variable(name).unwrap_or_else(|| panic!("{name} is needed"));
         Self {
             endpoint: needed("TEST_S3_ENDPOINT"),
@@ -131,46 +131,46 @@ impl Place {
 impl TestServer {
     pub(crate) async fn start() -> Self {
         let wanted = std::env::var("TEST_S3_SERVER").unwrap_or_default();
-        if let Some(provider) = wanted.strip_prefix("personality:") {
-            return Self::playing(named(provider)).await;
+        if let Some(provider) = wanted.strip_prefix("emulation:") {
+            return Self::emulating(named(provider)).await;
         }
         if wanted != "external" {
             return Self::embedded().await;
         }
         let own = unused_name();
-        let place = Place::from_environment();
-        let client = place.client();
+        let access = ServerAccess::from_environment();
+        let client = access.client();
         let shared = std::env::var("TEST_S3_BUCKET").ok();
         let (bucket, prefix) = match shared {
             Some(shared) if std::env::var("TEST_S3_CREATE_BUCKETS").as_deref() == Ok("0") => {
                 (shared, own)
             }
             _ => {
-                place.create_bucket(&client, &own).await;
+                access.create_bucket(&client, &own).await;
                 (own, String::new())
             }
         };
-        Self { bucket, prefix, place, client, personality: None, embedded: None }
+        Self { bucket, prefix, access, client, emulation: None, embedded: None }
     }
 
     /// On the server that these variables name, as an environment would.
-    pub(crate) async fn named(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let (place, bucket) = (Place::named(variable), unused_name());
-        let client = place.client();
-        place.create_bucket(&client, &bucket).await;
+    pub(crate) async fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let (access, bucket) = (ServerAccess::from_variables(variable), unused_name());
+        let client = access.client();
+        access.create_bucket(&client, &bucket).await;
         let prefix = String::new();
-        Self { bucket, prefix, place, client, personality: None, embedded: None }
+        Self { bucket, prefix, access, client, emulation: None, embedded: None }
     }
 
     /// On the embedded server, which emulates a provider, whatever the environment says.
-    pub(crate) async fn playing(traits: Traits) -> Self {
+    pub(crate) async fn emulating(traits: Traits) -> Self {
         let mut server = Self::with_keys(traits.access_key_id, traits.region).await;
         let (embedded, _) = server.embedded.as_ref().unwrap();
         let upstream = embedded.endpoint().trim_start_matches("http://").parse().unwrap();
-        let secret = &server.place.secret_access_key;
-        let personality = Personality::start(upstream, traits, secret).await;
-        server.place.endpoint = personality.endpoint();
-        server.personality = Some(personality);
+        let secret = &server.access.secret_access_key;
+        let emulation = EmulatedProvider::start(upstream, traits, secret).await;
+        server.access.endpoint = emulation.endpoint();
+        server.emulation = Some(emulation);
         server
     }
 
@@ -182,7 +182,7 @@ impl TestServer {
     async fn with_keys(access_key_id: &str, region: &str) -> Self {
         let bucket = unused_name();
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
+        let access = ServerAccess {
             endpoint: String::new(),
             region: region.to_owned(),
             access_key_id: access_key_id.to_owned(),
@@ -190,38 +190,38 @@ impl TestServer {
             ca_file: None,
         };
         let server =
-            EmbeddedServer::start(folder.path(), &place.access_key_id, &place.secret_access_key);
+            EmbeddedServer::start(folder.path(), &access.access_key_id, &access.secret_access_key);
         let server = server.await.unwrap();
         server.create_bucket(&bucket).unwrap();
-        let place = Place { endpoint: server.endpoint(), ..place };
-        let (prefix, client) = (String::new(), place.client());
+        let access = ServerAccess { endpoint: server.endpoint(), ..access };
+        let (prefix, client) = (String::new(), access.client());
         let embedded = Some((server, folder));
-        Self { bucket, prefix, place, client, personality: None, embedded }
+        Self { bucket, prefix, access, client, emulation: None, embedded }
     }
 
     /// The provider that is emulated.
-    pub(crate) fn personality(&self) -> &Personality {
-        self.personality.as_ref().unwrap()
+    pub(crate) fn emulation(&self) -> &EmulatedProvider {
+        self.emulation.as_ref().unwrap()
     }
 
     /// Whether incomplete uploads can be listed by a prefix of their keys.
     pub(crate) fn lists_uploads(&self) -> bool {
-        self.personality.as_ref().is_none_or(Personality::lists_uploads)
+        self.emulation.as_ref().is_none_or(EmulatedProvider::lists_uploads)
     }
 
     /// The settings of another client that sees the same as the agent, and never retries.
     pub(crate) fn sdk(&self) -> aws_sdk_s3::config::Builder {
-        self.place.config().retry_config(RetryConfig::disabled())
+        self.access.config().retry_config(RetryConfig::disabled())
     }
 
     /// The `config` of `target.open`.
     pub(crate) fn config(&self) -> Value {
         json!({
-            "type": "s3", "endpoint": self.place.endpoint, "region": self.place.region,
+            "type": "s3", "endpoint": self.access.endpoint, "region": self.access.region,
             "bucket": self.bucket, "prefix": self.prefix,
-            "access_key_id": self.place.access_key_id,
-            "secret_access_key": self.place.secret_access_key,
-            "ca_certificate": self.place.ca_certificate(),
+            "access_key_id": self.access.access_key_id,
+            "secret_access_key": self.access.secret_access_key,
+            "ca_certificate": self.access.ca_certificate(),
         })
     }
 
@@ -235,14 +235,14 @@ impl TestServer {
     /// The same for the command line.
     pub(crate) fn env(&self) -> Vec<(String, String)> {
         let mut pairs = vec![
-            ("ENDPOINT", &self.place.endpoint),
-            ("REGION", &self.place.region),
+            ("ENDPOINT", &self.access.endpoint),
+            ("REGION", &self.access.region),
             ("BUCKET", &self.bucket),
             ("PREFIX", &self.prefix),
-            ("ACCESS_KEY_ID", &self.place.access_key_id),
-            ("SECRET_ACCESS_KEY", &self.place.secret_access_key),
+            ("ACCESS_KEY_ID", &self.access.access_key_id),
+            ("SECRET_ACCESS_KEY", &self.access.secret_access_key),
         ];
-        pairs.extend(self.place.ca_file.as_ref().map(|path| ("CA_FILE", path)));
+        pairs.extend(self.access.ca_file.as_ref().map(|path| ("CA_FILE", path)));
         let named =
             |(name, value): (_, &String)| (format!("S3_BACKUP_AGENT_{name}"), value.clone());
         pairs.into_iter().map(named).collect()
@@ -314,7 +314,7 @@ impl TestServer {
 
     #[cfg(unix)]
     /// An object of six bytes with this upload marker.
-    pub(crate) async fn put_marked(&self, key: &str, mark: &str) {
+    pub(crate) async fn put_with_marker(&self, key: &str, mark: &str) {
         let put = self.client.put_object().bucket(&self.bucket).key(key);
         let put = put.metadata("s3-backup-agent", mark).body(b"marked".to_vec().into());
         put.send().await.unwrap();
@@ -383,9 +383,9 @@ impl Drop for TestServer {
         let server = ManuallyDrop::new(Self {
             bucket: self.bucket.clone(),
             prefix: self.prefix.clone(),
-            place: self.place.clone(),
-            client: self.place.client(),
-            personality: None,
+            access: self.access.clone(),
+            client: self.access.client(),
+            emulation: None,
             embedded: None,
         });
         let cleaning = std::thread::spawn(move || {
@@ -397,7 +397,7 @@ impl Drop for TestServer {
 }
 
 fn unused_name() -> String {
-    format!("{OF_TESTS}{:016x}", fastrand::u64(..))
+    format!("{BUCKET_NAME_START}{:016x}", fastrand::u64(..))
 }
 
 /// The descriptors of an agent that serves a host. It hides them from all users except root, so for

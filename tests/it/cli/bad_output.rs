@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 #[cfg(unix)]
-use super::interrupt::until;
+use super::interrupt::wait_until;
 use super::{REAL, Shell, real_backup};
 use crate::support::TestServer;
 
@@ -19,7 +19,7 @@ async fn with_backup() -> (TestServer, Shell) {
 }
 
 #[tokio::test]
-async fn an_existing_file_is_kept_unless_forced() {
+async fn download_keeps_existing_file_unless_forced() {
     let (_server, shell) = with_backup().await;
     let kept = shell.write(&format!("{}.tar", REAL[0].0), "mine");
     for output in [&[][..], &["-o", "."], &["-o", kept.to_str().unwrap()]] {
@@ -41,7 +41,7 @@ async fn an_existing_file_is_kept_unless_forced() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_is_told_before_the_network_is_used() {
+async fn download_to_unwritable_folder_fails_before_any_request() {
     let (_server, shell) = with_backup().await;
     let offline = shell.set("ENDPOINT", "http://host.invalid");
     offline.write("mine", "a file");
@@ -60,7 +60,7 @@ async fn a_folder_that_cannot_be_written_is_told_before_the_network_is_used() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_folder_of_somebody_else_stays_as_it_is() {
+async fn download_to_read_only_folder_leaves_it_unchanged() {
     let (_server, shell) = with_backup().await;
     let closed = shell.path("closed");
     std::fs::create_dir(&closed).unwrap();
@@ -73,7 +73,7 @@ async fn a_folder_of_somebody_else_stays_as_it_is() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_full_disk_leaves_no_file() {
+async fn download_on_full_disk_leaves_no_file() {
     let (_server, shell) = with_backup().await;
     let ran = shell.run(&[&"download", &"b52acd05", &"-o", &"/dev/full", &"--json"]).await;
     let error = ran.error(74, "local_io");
@@ -95,7 +95,7 @@ async fn a_full_disk_leaves_no_file() {
 
 /// Runs a script in which `$0` is the agent.
 #[cfg(unix)]
-async fn script(shell: &Shell, script: &str) -> super::Ran {
+async fn script(shell: &Shell, script: &str) -> super::CommandResult {
     let mut command = tokio::process::Command::new("sh");
     command.args(["-c", script]).arg(crate::support::agent_command());
     command.env_clear().envs(shell.env.iter().cloned()).current_dir(shell.folder.path());
@@ -105,7 +105,7 @@ async fn script(shell: &Shell, script: &str) -> super::Ran {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn file_limit_leaves_no_hidden_file() {
+async fn download_at_file_size_limit_leaves_no_hidden_file() {
     let (_server, shell) = with_backup().await;
     // The signal of the limit ends programs that do not handle it.
     let ran = script(&shell, "ulimit -f 8; exec \"$0\" download b52acd05 -o full.tar").await;
@@ -120,7 +120,7 @@ async fn file_limit_leaves_no_hidden_file() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn output_that_takes_nothing_is_an_error() {
+async fn output_to_full_device_is_an_error() {
     let (_server, shell) = with_backup().await;
     for command in [
         "list",
@@ -151,7 +151,7 @@ async fn output_that_takes_nothing_is_an_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn download_to_a_closed_output_is_an_error() {
+async fn download_to_closed_stdout_is_an_error() {
     let (_server, shell) = with_backup().await;
     let ran = script(&shell, "exec \"$0\" download b52acd05 -o - >&-").await;
     assert_eq!(ran.code, 74, "{ran:?}");
@@ -163,7 +163,7 @@ async fn download_to_a_closed_output_is_an_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn downloaded_file_is_for_its_owner_alone() {
+async fn downloaded_file_is_readable_by_owner_only() {
     let (_server, shell) = with_backup().await;
     for mask in ["022", "000", "077"] {
         for force in ["", "--force"] {
@@ -184,7 +184,7 @@ async fn downloaded_file_is_for_its_owner_alone() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn folder_that_vanishes_is_an_error() {
+async fn download_to_vanished_folder_is_an_error() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.write("large", vec![1; 30 << 20]);
@@ -193,7 +193,7 @@ async fn folder_that_vanishes_is_an_error() {
     let mut command = shell.command(&[&"download", &"x", &"-o", &"there", &"--json"]);
     command.env("S3_BACKUP_AGENT_BANDWIDTH_LIMIT", "8000000");
     let child = command.spawn().unwrap();
-    until(async || shell.path("there").read_dir().unwrap().next().is_some()).await;
+    wait_until(async || shell.path("there").read_dir().unwrap().next().is_some()).await;
     std::fs::remove_dir_all(shell.path("there")).unwrap();
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(74), "{output:?}");
@@ -202,7 +202,7 @@ async fn folder_that_vanishes_is_an_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_reader_that_goes_away_ends_the_download() {
+async fn download_stops_when_its_reader_goes_away() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.write("large", vec![1; 3 << 20]);

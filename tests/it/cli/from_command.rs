@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::interrupt::until;
-use super::{Ran, Shell};
+use super::interrupt::wait_until;
+use super::{CommandResult, Shell};
 use crate::support::TestServer;
 
 /// The command line that stores the output of a command.
@@ -26,7 +26,7 @@ fn command(shell: &Shell, words: &[&str]) -> tokio::process::Command {
     command
 }
 
-async fn run(shell: &Shell, words: &[&str]) -> Ran {
+async fn run(shell: &Shell, words: &[&str]) -> CommandResult {
     shell.end(command(shell, words)).await
 }
 
@@ -44,7 +44,7 @@ async fn assert_empty(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn output_of_a_command_is_stored_to_its_end() {
+async fn from_command_stores_the_complete_output() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     assert_eq!(stored(&shell, &["echo", "$HOME; ls | cat"]).await, b"$HOME; ls | cat\n");
@@ -59,7 +59,7 @@ async fn output_of_a_command_is_stored_to_its_end() {
 }
 
 #[tokio::test]
-async fn command_that_fails_leaves_nothing() {
+async fn from_command_failure_leaves_nothing() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let plain = shell.write("plain", "no program");
@@ -89,7 +89,7 @@ async fn command_that_fails_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn output_that_another_process_keeps_open_is_not_stored() {
+async fn from_command_output_held_open_by_other_process_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let words = ["sh", "-c", "echo half; sleep 1000 & echo $! >pid"];
@@ -97,11 +97,11 @@ async fn output_that_another_process_keeps_open_is_not_stored() {
     assert!(error["message"].as_str().unwrap().contains("keeps its output open"), "{error}");
     assert_empty(&server).await;
     let keeper = pid(&shell).unwrap();
-    until(async || !runs(|id, _| id == keeper)).await;
+    wait_until(async || !runs(|id, _| id == keeper)).await;
 }
 
 #[tokio::test]
-async fn command_gets_no_secrets_and_no_files_of_the_agent() {
+async fn from_command_child_gets_no_secrets_and_no_open_files() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let mut env = command(&shell, &["env"]);
@@ -120,7 +120,7 @@ async fn command_gets_no_secrets_and_no_files_of_the_agent() {
 }
 
 #[tokio::test]
-async fn standard_error_of_a_command_reaches_the_user() {
+async fn from_command_stderr_reaches_the_user() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let ran = run(&shell, &["sh", "-c", "echo content; echo 'no such table' >&2; exit 1"]).await;
@@ -148,7 +148,7 @@ fn pid(shell: &Shell) -> Option<Pid> {
 }
 
 #[tokio::test]
-async fn signal_ends_the_command_and_all_it_started() {
+async fn from_command_signal_ends_all_child_processes() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     for script in [
@@ -162,19 +162,19 @@ async fn signal_ends_the_command_and_all_it_started() {
         let _ = std::fs::remove_file(shell.path("pid"));
         let mut command = command(&shell, &["sh", "-c", script]);
         let child = command.spawn().unwrap();
-        until(async || pid(&shell).is_some()).await;
+        wait_until(async || pid(&shell).is_some()).await;
         let agent = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
         kill_process(agent, Signal::INT).unwrap();
         let output = child.wait_with_output().await.unwrap();
         assert_eq!(output.status.code(), Some(130), "{script}: {output:?}");
         assert_empty(&server).await;
         let group = pid(&shell).unwrap();
-        until(async || !runs(|_, other| other == group)).await;
+        wait_until(async || !runs(|_, other| other == group)).await;
     }
 }
 
 #[tokio::test]
-async fn upload_that_fails_ends_the_command() {
+async fn from_command_child_ends_when_upload_fails() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server).set("BUCKET", "no-such-bucket");
     // Nothing is started before the server has answered.
@@ -183,7 +183,7 @@ async fn upload_that_fails_ends_the_command() {
 }
 
 #[tokio::test]
-async fn command_line_that_contradicts_itself_is_refused() {
+async fn from_command_with_contradicting_arguments_is_refused() {
     let shell = Shell::with(Vec::new());
     for (words, said) in [
         (&["upload", "--from-command", "--json", "--", "true"][..], "needs a name"),

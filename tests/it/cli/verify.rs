@@ -14,7 +14,7 @@ fn lines(stdout: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn broken_backups_are_told_and_never_downloaded() {
+async fn damaged_backup_is_reported_and_never_downloaded() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     for name in ["good", "rotten", "short", "lone"] {
@@ -89,7 +89,7 @@ async fn broken_backups_are_told_and_never_downloaded() {
 }
 
 #[tokio::test]
-async fn an_archive_that_was_altered_is_refused() {
+async fn download_of_altered_archive_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let content: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
@@ -124,7 +124,7 @@ async fn an_archive_that_was_altered_is_refused() {
 }
 
 #[tokio::test]
-async fn lost_metadata_is_recovered_as_it_was() {
+async fn repair_rebuilds_lost_metadata_unchanged() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let (file, id, title, _) = REAL[0];

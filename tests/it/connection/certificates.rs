@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::seen::hex;
+use super::recorded_request::hex;
 
 /// A certificate authority.
 pub(super) struct Authority {

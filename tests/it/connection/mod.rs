@@ -1,33 +1,33 @@
 //! The traffic between the real agent and a server, and what happens when it does not arrive.
 //! Always on the embedded server, with a test proxy in between.
 
-mod at_once;
 mod base_path;
-mod breaks;
+mod broken_connections;
 pub(crate) mod certificates;
 #[cfg(target_os = "linux")]
 mod clocks;
-mod documents;
-mod elsewhere;
+mod concurrent_uploads;
 mod encryption;
 #[cfg(unix)]
-mod lag;
-mod order;
-mod outage;
-mod pages;
+mod inconsistent_server;
+mod listing_pages;
+mod metadata_cache;
+mod other_prefixes;
 mod providers;
 mod proxy;
 mod proxy_kinds;
+pub(crate) mod recorded_request;
 mod refusals;
 mod replace;
+mod request_order;
 mod requests;
 mod resume;
+mod retry;
 mod secrets;
-pub(crate) mod seen;
 mod slow_disk;
-mod speed;
 #[cfg(target_os = "linux")]
-mod stale;
+mod stale_listings;
+mod throughput;
 mod tls;
 mod update;
 pub(crate) mod wire;
@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 
 use self::wire::Wire;
 use crate::e2e::{fetch, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 /// An agent with this environment and the target `t1` open: the server of `server`, at another
@@ -73,11 +73,11 @@ pub(crate) fn address(server: &TestServer) -> SocketAddr {
 }
 
 /// Stores a small and a large backup and reads them back.
-async fn there_and_back(host: &Host) {
+async fn round_trip(host: &Host) {
     for (id, size) in [("small", 1000), ("large", 40 << 20)] {
         store(host, id, 1, size).await;
         let (content, result) = fetch(host, id).await;
-        assert!(content == Noise::new(1, size).bytes(content.len() + 1), "{id}");
+        assert!(content == RandomData::new(1, size).bytes(content.len() + 1), "{id}");
         assert_eq!(result["verified"], true);
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::certificates::{Authority, Identity};
 use super::wire::{Act, Wire};
-use super::{address, assert_hidden, detail, list_error, open, there_and_back};
+use super::{address, assert_hidden, detail, list_error, open, round_trip};
 use crate::e2e::ids;
 use crate::support::TestServer;
 
@@ -31,12 +31,12 @@ pub(super) async fn secured(server: &TestServer) -> (Wire, Value) {
 }
 
 #[tokio::test]
-async fn requests_over_http_name_the_storage_to_the_proxy() {
+async fn proxy_gets_full_url_for_http_endpoint() {
     let server = TestServer::embedded().await;
     let proxy = Wire::start(address(&server), |_| Act::Pass).await;
     let host = open(&server, HTTP, json!({}), &[("HTTP_PROXY", &proxy.http())]).await.unwrap();
-    there_and_back(&host).await;
-    let seen = proxy.seen();
+    round_trip(&host).await;
+    let seen = proxy.take_requests();
     assert!(seen.len() > 10);
     for seen in seen {
         assert!(seen.uri.to_string().starts_with(HTTP), "{seen:?}");
@@ -50,15 +50,15 @@ async fn requests_over_http_name_the_storage_to_the_proxy() {
 }
 
 #[tokio::test]
-async fn connections_over_https_go_through_a_tunnel() {
+async fn proxy_tunnels_https_endpoint() {
     let server = TestServer::embedded().await;
     let (storage, given) = secured(&server).await;
     let proxy = Wire::start(storage.address, |_| Act::Pass).await;
     let environment = [("HTTPS_PROXY", proxy.http()), ("HTTP_PROXY", "http://none.invalid".into())];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let host = open(&server, HTTPS, given, &environment).await.unwrap();
-    there_and_back(&host).await;
-    let seen = proxy.seen();
+    round_trip(&host).await;
+    let seen = proxy.take_requests();
     assert!(!seen.is_empty());
     for seen in seen {
         assert_eq!(
@@ -67,7 +67,7 @@ async fn connections_over_https_go_through_a_tunnel() {
         );
         assert_eq!(seen.header("proxy-authorization"), "");
     }
-    assert!(storage.seen().iter().all(|seen| seen.header("host") == "storage.test"));
+    assert!(storage.take_requests().iter().all(|seen| seen.header("host") == "storage.test"));
 }
 
 /// A proxy that accepts only one login.
@@ -89,7 +89,7 @@ pub(super) async fn guarded_with(upstream: SocketAddr, identity: Option<Arc<Iden
 }
 
 #[tokio::test]
-async fn user_and_password_of_the_proxy_are_for_the_proxy_alone() {
+async fn proxy_login_is_sent_to_the_proxy_only() {
     let server = TestServer::embedded().await;
     let (storage, given) = secured(&server).await;
     for (endpoint, upstream, variable, changes) in [
@@ -100,13 +100,15 @@ async fn user_and_password_of_the_proxy_are_for_the_proxy_alone() {
         let url = format!("http://us%40er:pass%3Aw%2Ford@{}", proxy.address);
         let host = open(&server, endpoint, changes, &[(variable, &url)]).await.unwrap();
         assert_eq!(ids(&host).await, Vec::<String>::new());
-        assert!(!proxy.seen().is_empty());
+        assert!(!proxy.take_requests().is_empty());
     }
-    assert!(storage.seen().iter().all(|seen| seen.header("proxy-authorization").is_empty()));
+    assert!(
+        storage.take_requests().iter().all(|seen| seen.header("proxy-authorization").is_empty())
+    );
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_another_login_is_explained() {
+async fn proxy_login_refused_is_explained() {
     let server = TestServer::embedded().await;
     let proxy = guarded(address(&server)).await;
     let urls = [proxy.http(), format!("http://user:S3CR3T@{}", proxy.address)];
@@ -119,7 +121,7 @@ async fn a_proxy_that_wants_another_login_is_explained() {
                 assert!(error.message.contains(words), "{}", error.message);
             }
             // A retry would not help.
-            assert_eq!(proxy.seen().len(), 1);
+            assert_eq!(proxy.take_requests().len(), 1);
         }
     }
 }
@@ -132,7 +134,7 @@ pub(super) fn assert_failed(error: &ErrorObject, host: &Host) {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cannot_be_reached_is_named() {
+async fn proxy_that_is_unreachable_is_named() {
     let server = TestServer::embedded().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY")] {
@@ -158,7 +160,7 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
-async fn hosts_in_no_proxy_are_reached_directly() {
+async fn no_proxy_host_is_reached_directly() {
     let server = TestServer::embedded().await;
     let proxy = Wire::start(address(&server), |_| Act::Answer(502, "BadGateway")).await;
     let port = address(&server).port();
@@ -179,5 +181,5 @@ async fn hosts_in_no_proxy_are_reached_directly() {
         let host = open(&server, &direct, json!({}), &environment).await.unwrap();
         assert_eq!(ids(&host).await, Vec::<String>::new(), "{excepted}");
     }
-    assert_eq!(proxy.seen().len(), 0);
+    assert_eq!(proxy.take_requests().len(), 0);
 }

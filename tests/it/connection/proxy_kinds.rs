@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::certificates::Authority;
 use super::proxy::{HTTP, HTTPS, assert_failed, guarded_with, secured};
-use super::tls::saying;
+use super::tls::always_sending;
 use super::wire::{Act, Wire};
-use super::{address, detail, list_error, open, there_and_back};
+use super::{address, detail, list_error, open, round_trip};
 use crate::e2e::ids;
 use crate::support::TestServer;
 
@@ -100,7 +100,7 @@ async fn text(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn socks_proxy_leads_to_the_server() {
+async fn socks_proxy_reaches_the_server() {
     let server = TestServer::embedded().await;
     let login = "us@er:pass:w/ord";
     let (storage, given) = secured(&server).await;
@@ -109,7 +109,7 @@ async fn socks_proxy_leads_to_the_server() {
     let guarded = Socks::start(storage.address, Some(login), 0).await;
     let url = format!("socks5h://us%40er:pass%3Aw%2Ford@{}", guarded.address);
     let host = open(&server, HTTPS, given, &[("ALL_PROXY", &url)]).await.unwrap();
-    there_and_back(&host).await;
+    round_trip(&host).await;
     let asked = guarded.asked();
     assert!(
         !asked.is_empty() && asked.iter().all(|asked| asked == "storage.test:443"),
@@ -171,7 +171,7 @@ async fn socks_refusal_is_explained() {
 }
 
 #[tokio::test]
-async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
+async fn https_proxy_is_verified_with_system_certificates() {
     let server = TestServer::embedded().await;
     let (storage, given) = secured(&server).await;
     let authority = Authority::new();
@@ -188,12 +188,12 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
         let url = format!("https://us%40er:pass%3Aw%2Ford@{}", proxy.address);
         let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", system)];
         let host = open(&server, endpoint, changes, &environment).await.unwrap();
-        there_and_back(&host).await;
+        round_trip(&host).await;
         for id in ["small", "large"] {
             let delete = json!({"target": "t1", "backup_id": id});
             host.call("backup.delete", delete).await.unwrap();
         }
-        assert!(proxy.seen().len() > 1);
+        assert!(proxy.take_requests().len() > 1);
         // Neither the certificate of the target nor `verify_tls` applies to the proxy.
         let none = folder.path().join("none.pem");
         std::fs::write(&none, &Authority::new().pem).unwrap();
@@ -205,7 +205,7 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
         for words in ["its certificate is not trusted", "SSL_CERT_FILE", variable] {
             assert!(error.message.contains(words), "{}", error.message);
         }
-        assert_eq!(proxy.seen().len(), 0);
+        assert_eq!(proxy.take_requests().len(), 0);
     }
     let plain = Wire::start(address(&server), |_| Act::Pass).await;
     let url = format!("https://user:S3CR3T@{}", plain.address);
@@ -215,11 +215,11 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
     assert_failed(&error, &host);
     assert!(error.message.contains("does not speak TLS"), "{}", error.message);
     assert!(!error.message.contains("http://"), "{}", error.message);
-    assert_eq!(plain.seen().len(), 0);
+    assert_eq!(plain.take_requests().len(), 0);
 }
 
 #[tokio::test]
-async fn connect_answer_keeps_its_status() {
+async fn connect_refusal_keeps_its_status() {
     let server = TestServer::embedded().await;
     let answers: [(&[u8], &str); 8] = [
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n<Blocked>", "\"403 Forbidden\""),
@@ -232,7 +232,7 @@ async fn connect_answer_keeps_its_status() {
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK", "does not come from the server"),
     ];
     for (answer, words) in answers {
-        let proxy = saying(answer).await;
+        let proxy = always_sending(answer).await;
         let url = format!("http://user:S3CR3T@{proxy}");
         let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
         let message = validated(&host).await;
@@ -240,7 +240,7 @@ async fn connect_answer_keeps_its_status() {
             assert!(message.contains(words), "{message}");
         }
     }
-    let proxy = saying(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+    let proxy = always_sending(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
     let url = format!("http://user:S3CR3T@{proxy}");
     let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
     let error = list_error(&host).await;
@@ -258,7 +258,7 @@ async fn validated(host: &Host) -> String {
 }
 
 #[tokio::test]
-async fn proxy_kind_that_is_not_supported_is_refused_at_open() {
+async fn unsupported_proxy_scheme_is_refused_at_open() {
     let server = TestServer::embedded().await;
     let (_, seen) = mute().await;
     for value in ["ftp://me:S3CR3T@127.0.0.1:1", "socks4://127.0.0.1:1", "http://me:S3/CR3T@h:1"] {
@@ -297,7 +297,7 @@ async fn mute() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
 }
 
 #[tokio::test]
-async fn proxy_sees_no_login_and_no_request_in_clear_unless_it_is_an_http_proxy() {
+async fn only_http_proxy_sees_login_and_requests_in_clear() {
     let server = TestServer::embedded().await;
     let login = BASE64_STANDARD.encode("user:S3CR3T");
     for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY"), (HTTPS, "ALL_PROXY")]

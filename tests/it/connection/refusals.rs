@@ -7,11 +7,11 @@ use http::request::Parts;
 use serde_json::json;
 use tokio::sync::{Barrier, Notify};
 
-use super::breaks::cleanup;
+use super::broken_connections::cleanup;
 use super::wire::{Act, Wire};
 use super::{address, connect, detail, list_error};
 use crate::e2e::{assert_empty, backup, fetch, ids, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 fn reads_document(head: &Parts) -> bool {
@@ -19,7 +19,7 @@ fn reads_document(head: &Parts) -> bool {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_delete_can_upload() {
+async fn upload_works_without_delete_permission() {
     let server = TestServer::embedded().await;
     let refuse = |head: &Parts| match head.method {
         Method::DELETE => Act::Answer(403, "AccessDenied"),
@@ -46,7 +46,7 @@ async fn keys_that_cannot_delete_can_upload() {
     assert_eq!(result["verified"], true);
 
     let size = json!({"size": 30 << 20});
-    let source = crate::noise::Noise::new(1, 25 << 20);
+    let source = crate::random_data::RandomData::new(1, 25 << 20);
     let short = host.upload("t1", backup("short"), size, source).await.unwrap_err();
     assert_eq!(short.data.code, "length_mismatch");
     assert_eq!(serde_json::to_value(short.data.cleanup).unwrap(), "failed");
@@ -59,7 +59,7 @@ fn looks_at_object(head: &Parts) -> bool {
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_is_taken_back_by_its_entity_tag() {
+async fn cleanup_without_read_permission_matches_by_etag() {
     for size in [1000, 21 << 20] {
         let server = TestServer::embedded().await;
         let refuse = |head: &Parts| match looks_at_object(head) {
@@ -68,7 +68,7 @@ async fn what_may_not_be_read_is_taken_back_by_its_entity_tag() {
         };
         let wire = Wire::start(address(&server), refuse).await;
         let host = connect(&server, &wire).await;
-        let source = Noise::new(1, size);
+        let source = RandomData::new(1, size);
         let error = host.upload("t1", backup("b"), json!({"size": size}), source).await;
         let error = error.unwrap_err();
         assert_eq!(error.data.code, "access_denied", "{error:?}");
@@ -79,7 +79,7 @@ async fn what_may_not_be_read_is_taken_back_by_its_entity_tag() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
+async fn cleanup_without_read_permission_keeps_foreign_object() {
     for (key, content) in
         [("backups/Backup b.tar", "theirs"), ("backups/Backup b.metadata.json", "{}")]
     {
@@ -95,7 +95,7 @@ async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
             match looked.then(|| held.take()).flatten() {
                 Some(go) => {
                     told.notify_one();
-                    Act::Meet(go)
+                    Act::AtBarrier(go)
                 }
                 None => Act::Pass,
             }
@@ -116,7 +116,7 @@ async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
 }
 
 #[tokio::test]
-async fn a_document_that_the_storage_refuses_is_skipped() {
+async fn list_skips_metadata_that_server_refuses() {
     for (storage_says, code) in
         [("AccessDenied", "access_denied"), ("InvalidObjectState", "cold_storage")]
     {
@@ -140,7 +140,7 @@ async fn a_document_that_the_storage_refuses_is_skipped() {
 }
 
 #[tokio::test]
-async fn a_fault_that_is_not_the_documents_fails_the_listing() {
+async fn list_fails_on_error_unrelated_to_one_metadata_object() {
     let server = TestServer::embedded().await;
     let refuse = |head: &Parts| match reads_document(head) {
         true => Act::Answer(400, "ExpiredToken"),
@@ -153,7 +153,7 @@ async fn a_fault_that_is_not_the_documents_fails_the_listing() {
 }
 
 #[tokio::test]
-async fn a_sweep_needs_the_right_to_list_uploads() {
+async fn cleanup_needs_permission_to_list_uploads() {
     let server = TestServer::embedded().await;
     let refuse = |head: &Parts| {
         let lists_uploads = head.uri.query().unwrap_or_default().contains("uploads");

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::{TestServer, agent_command};
 
 /// Far longer than any of these commands takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 async fn with_backups(count: usize) -> TestServer {
     let server = TestServer::embedded().await;
@@ -36,7 +36,7 @@ async fn run(server: &TestServer, state: &Path, arguments: &[&str]) -> Output {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(PATIENCE, child).await;
+    let output = tokio::time::timeout(TIME_LIMIT, child).await;
     let output = output.unwrap_or_else(|_| panic!("{arguments:?} did not end")).unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
@@ -63,12 +63,12 @@ async fn assert_ends(count: usize, runs: usize) {
 }
 
 #[tokio::test]
-async fn commands_with_slow_kept_documents_end() {
+async fn slow_metadata_cache_does_not_block_commands() {
     // More metadata objects than are read at the same time.
     assert_ends(40, 5).await;
 }
 
 #[tokio::test]
-async fn commands_with_slow_kept_documents_of_several_pages_end() {
+async fn slow_metadata_cache_with_many_objects_does_not_block() {
     assert_ends(600, 1).await;
 }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 
 use super::certificates::Identity;
-use super::seen::Seen;
+use super::recorded_request::RecordedRequest;
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 
 type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
@@ -32,7 +32,7 @@ pub(crate) enum Act {
     /// It is passed to the server, and the answer back.
     Pass,
     /// The same, as soon as this many requests have reached the barrier.
-    Meet(Arc<Barrier>),
+    AtBarrier(Arc<Barrier>),
     /// It is read and answered with an S3 error document.
     Answer(u16, &'static str),
     /// The same, without reading its body.
@@ -44,7 +44,7 @@ pub(crate) enum Act {
     /// The server receives it, and the connection ends instead of the answer.
     LoseAnswer,
     /// It is read and answered with 503 and a Retry-After of this many seconds.
-    Later(u32),
+    Throttle(u32),
     /// Its body is not read, and there is no answer.
     StallRequest,
     /// The answer stops after this many bytes of its body; an answer without more is not sent at
@@ -64,7 +64,7 @@ pub(crate) enum Act {
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<RecordedRequest>>>,
     _listening: Listening,
 }
 
@@ -78,7 +78,7 @@ impl Wire {
     }
 
     /// The proxy that was at `address` before, over plain TCP.
-    pub(crate) async fn again(
+    pub(crate) async fn restart(
         address: SocketAddr,
         upstream: SocketAddr,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
@@ -106,7 +106,7 @@ impl Wire {
             upstream,
             rule: Mutex::new(Box::new(rule) as Rule),
             seen: Arc::clone(&seen),
-            in_hand: Arc::default(),
+            unanswered: Arc::default(),
         });
         let listening = Listening::at(port, identity, state).await;
         Self { address: listening.address, seen, _listening: listening }
@@ -121,7 +121,7 @@ impl Wire {
     }
 
     /// Takes all requests that arrived since the last call.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn take_requests(&self) -> Vec<RecordedRequest> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
@@ -129,9 +129,9 @@ impl Wire {
 struct State {
     upstream: SocketAddr,
     rule: Mutex<Rule>,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<RecordedRequest>>>,
     /// Has as many clones as there are unanswered requests.
-    in_hand: Arc<()>,
+    unanswered: Arc<()>,
 }
 
 fn cut() -> io::Error {
@@ -144,8 +144,8 @@ impl Relay for State {
         connection: usize,
         mut request: Request<Incoming>,
     ) -> io::Result<Response<Body>> {
-        let in_hand = Arc::clone(&self.in_hand);
-        let at_once = Arc::strong_count(&in_hand) - 1;
+        let unanswered = Arc::clone(&self.unanswered);
+        let at_once = Arc::strong_count(&unanswered) - 1;
         if request.method() == Method::CONNECT {
             return Ok(self.tunnel(connection, at_once, &mut request));
         }
@@ -157,16 +157,16 @@ impl Relay for State {
             _ => usize::MAX,
         };
         let mut content = read(incoming, wanted).await?;
-        self.note(connection, at_once, &head, &content);
+        self.record(connection, at_once, &head, &content);
         match act {
             Act::CutRequest(_) => return Err(cut()),
             Act::Answer(status, code) | Act::Refuse(status, code) => {
                 return Ok(refusal(status, code));
             }
-            Act::Later(seconds) => return Ok(later(seconds)),
+            Act::Throttle(seconds) => return Ok(throttled(seconds)),
             Act::StallRequest => std::future::pending().await,
             Act::DamageRequest => damage(&mut content),
-            Act::Meet(ref barrier) => {
+            Act::AtBarrier(ref barrier) => {
                 let meeting = tokio::time::timeout(Duration::from_secs(20), barrier.wait());
                 meeting.await.map_err(|_| cut())?;
             }
@@ -199,8 +199,8 @@ impl Relay for State {
 }
 
 impl State {
-    fn note(&self, connection: usize, at_once: usize, head: &Parts, content: &[u8]) {
-        self.seen.lock().unwrap().push(Seen::new(connection, at_once, head, content));
+    fn record(&self, connection: usize, at_once: usize, head: &Parts, content: &[u8]) {
+        self.seen.lock().unwrap().push(RecordedRequest::new(connection, at_once, head, content));
     }
 
     fn tunnel(
@@ -214,7 +214,7 @@ impl State {
         head.method = request.method().clone();
         head.uri = request.uri().clone();
         head.headers = request.headers().clone();
-        self.note(connection, at_once, &head, b"");
+        self.record(connection, at_once, &head, b"");
         if let Act::Answer(status, code) = (self.rule.lock().unwrap())(&head) {
             return refusal(status, code);
         }
@@ -288,7 +288,7 @@ fn trickle(content: Bytes) -> Body {
     StreamBody::new(frames).boxed()
 }
 
-fn later(seconds: u32) -> Response<Body> {
+fn throttled(seconds: u32) -> Response<Body> {
     let mut response = refusal(503, "SlowDown");
     response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
     response

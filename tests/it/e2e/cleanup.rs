@@ -3,9 +3,9 @@
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
+use super::cancellation::send_until;
 #[cfg(target_os = "linux")]
-use super::clock::in_another_time;
-use super::stops::send_until;
+use super::clock::connect_with_clock_offset;
 use super::{assert_empty, code, connect, ids, store};
 use crate::support::TestServer;
 
@@ -28,7 +28,7 @@ async fn cleanup(host: &Host, extra: Value) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn abandoned_uploads_of_archives_are_removed() {
+async fn cleanup_removes_abandoned_archive_uploads() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "a", 1, 300_000).await;
@@ -59,7 +59,7 @@ async fn abandoned_uploads_of_archives_are_removed() {
 }
 
 #[tokio::test]
-async fn an_upload_that_runs_here_is_left_alone_at_any_age() {
+async fn cleanup_keeps_running_upload_at_any_age() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let mut request = send_until(&host, "r", 40 << 20, json!({})).await;
@@ -70,7 +70,7 @@ async fn an_upload_that_runs_here_is_left_alone_at_any_age() {
 }
 
 #[tokio::test]
-async fn an_age_beyond_a_year_is_refused() {
+async fn cleanup_age_above_one_year_is_refused() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let wrong = json!({"target": "t1", "older_than_s": 31_536_001});
@@ -78,7 +78,7 @@ async fn an_age_beyond_a_year_is_refused() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
+async fn cleanup_removes_items_that_exceed_one_message() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     for number in 0..250 {
@@ -111,7 +111,7 @@ async fn objects(server: &TestServer, host: &Host, extra: Value) -> Vec<[String;
 }
 
 #[tokio::test]
-async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
+async fn cleanup_removes_incomplete_backups_only_when_asked() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "a", 1, 300_000).await;
@@ -150,11 +150,11 @@ async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_clock_that_is_ahead_makes_nothing_look_abandoned() {
+async fn cleanup_with_clock_ahead_removes_nothing() {
     let server = TestServer::start().await;
     server.put(&key(&server, "backups/lonely.tar"), *b"tar").await;
     server.abandon_upload(&key(&server, "backups/x.tar"), true).await;
-    let host = in_another_time(&server, "+20h").await;
+    let host = connect_with_clock_offset(&server, "+20h").await;
     let params = json!({"target": "t1", "objects": true, "older_than_s": 3600});
     let cleaned = host.call("target.cleanup", params).await.unwrap();
     assert_eq!(cleaned["items"], json!([]));

@@ -22,17 +22,17 @@ fn real_backup() -> (&'static str, Vec<u8>, Value) {
 }
 
 /// The prefix `rest` below the prefix of the test, and the start of its keys.
-fn place(server: &TestServer, rest: &str) -> (String, String) {
+fn test_prefix(server: &TestServer, rest: &str) -> (String, String) {
     let prefix = format!("{}/{rest}", server.prefix).trim_matches('/').to_owned();
     let start = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     (prefix, start)
 }
 
 #[tokio::test]
-async fn backups_directly_under_the_prefix_list_restore_and_delete() {
+async fn empty_folder_setting_lists_restores_and_deletes() {
     for rest in ["", "home/ha"] {
         let server = TestServer::start().await;
-        let (prefix, start) = place(&server, rest);
+        let (prefix, start) = test_prefix(&server, rest);
         let (name, content, metadata) = real_backup();
         server.put(&format!("{start}{name}.tar"), content.clone()).await;
         server.put(&format!("{start}{name}.metadata.json"), metadata.to_string()).await;
@@ -61,7 +61,7 @@ async fn backups_directly_under_the_prefix_list_restore_and_delete() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_where_the_folder_says() {
+async fn upload_writes_to_the_configured_folder() {
     let server = TestServer::start().await;
     for (rest, folder, path) in [
         ("", "", ""),
@@ -70,8 +70,8 @@ async fn an_upload_goes_where_the_folder_says() {
         ("ha", "/of the/house/", "ha/of the/house/"),
         ("", "house", "house/"),
     ] {
-        let (prefix, _) = place(&server, rest);
-        let (_, start) = place(&server, "");
+        let (prefix, _) = test_prefix(&server, rest);
+        let (_, start) = test_prefix(&server, "");
         let host = connect_with(&server, json!({"prefix": prefix, "folder": folder})).await;
         let validate = json!({"target": "t1", "level": "write"});
         assert_eq!(host.call("target.validate", validate).await.unwrap()["ok"], true);
@@ -91,7 +91,7 @@ async fn an_upload_goes_where_the_folder_says() {
 }
 
 #[tokio::test]
-async fn folders_keep_backups_apart() {
+async fn folders_separate_backups() {
     let server = TestServer::start().await;
     let usual = connect_with(&server, json!({})).await;
     let none = connect_with(&server, json!({"folder": ""})).await;

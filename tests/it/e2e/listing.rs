@@ -4,12 +4,12 @@ use futures_util::StreamExt;
 use s3_backup_agent::demo::host::Host;
 use serde_json::json;
 
-use super::stops::send_until;
+use super::cancellation::send_until;
 use super::{backup, connect, ids};
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn more_backups_than_one_answer_of_the_storage_holds_are_listed() {
+async fn list_returns_backups_beyond_one_page() {
     let server = TestServer::start().await;
     let folder = match server.prefix.as_str() {
         "" => "backups/".to_owned(),
@@ -55,7 +55,7 @@ async fn all_names(host: &Host, refresh: bool) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_listing_is_kept_until_we_change_something_or_are_asked() {
+async fn listing_is_cached_until_own_change_or_refresh() {
     let server = TestServer::start().await;
     let (one, other) = (connect(&server).await, connect(&server).await);
     let kept = async |host: &Host| {
@@ -77,7 +77,7 @@ async fn a_listing_is_kept_until_we_change_something_or_are_asked() {
 
 /// A host opens a target again with other settings while it uploads to it.
 #[tokio::test]
-async fn what_an_upload_of_the_target_before_has_stored_is_listed() {
+async fn list_after_reopen_includes_upload_of_previous_target() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let size = 2 << 20;

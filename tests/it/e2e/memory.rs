@@ -4,7 +4,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{backup, connect};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 /// A value of `/proc/PID/status`, in bytes.
@@ -20,11 +20,11 @@ pub(crate) fn surplus_code(pid: u32) -> u64 {
 }
 
 #[tokio::test]
-async fn a_gibibyte_up_and_down_takes_at_most_the_default_budget() {
+async fn one_gib_round_trip_stays_within_default_memory() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let (pid, size) = (host.pid().unwrap(), 1 << 30);
-    let noise = Noise::new(8, size);
+    let noise = RandomData::new(8, size);
     host.upload("t1", backup("large"), json!({"size": size}), noise.clone()).await.unwrap();
     let peak_up = status(pid, "VmHWM");
     let mut hash = Sha256::new();

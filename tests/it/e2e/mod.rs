@@ -3,27 +3,27 @@
 
 #[cfg(target_os = "linux")]
 pub(crate) mod clock;
+pub(crate) mod crash_cleanup;
 mod download;
-mod exists;
+mod existing_backups;
 mod folder;
-mod foreign;
-mod kept;
+mod foreign_objects;
 pub(crate) mod kills;
-pub(crate) mod leftovers;
 mod listing;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
+mod resumable_uploads;
 // The embedded server uses keys as file names, and Windows does not allow all of these.
+pub(crate) mod cancellation;
 mod cleanup;
 #[cfg(unix)]
 mod other_writers;
 mod repair;
 pub(crate) mod resume;
 mod round_trip;
-pub(crate) mod stops;
 pub(crate) mod streams;
 #[cfg(unix)]
-pub(crate) mod trust;
+pub(crate) mod untrusted_state;
 mod update;
 mod validate;
 mod verify;
@@ -31,7 +31,7 @@ mod verify;
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 /// A session with the target `t1` open.
@@ -55,7 +55,9 @@ pub(crate) fn backup(id: &str) -> Value {
 
 /// Stores random data of this seed and length.
 pub(crate) async fn store(host: &Host, id: &str, seed: u64, length: u64) -> Value {
-    host.upload("t1", backup(id), json!({"size": length}), Noise::new(seed, length)).await.unwrap()
+    host.upload("t1", backup(id), json!({"size": length}), RandomData::new(seed, length))
+        .await
+        .unwrap()
 }
 
 /// The whole content of a backup.

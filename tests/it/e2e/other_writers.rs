@@ -34,7 +34,7 @@ fn foreign() -> [Foreign; 5] {
 }
 
 #[tokio::test]
-async fn every_kind_of_document_lists_restores_and_deletes() {
+async fn metadata_of_any_writer_lists_restores_and_deletes() {
     let server = TestServer::start().await;
     let folder = format!("{}/backups/", server.prefix).trim_start_matches('/').to_owned();
     for (name, document, content) in foreign() {

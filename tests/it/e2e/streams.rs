@@ -7,7 +7,7 @@ use s3_backup_agent::demo::host::{Answer, Event, Host, Request};
 use serde_json::{Value, json};
 
 use super::{backup, code, connect, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 /// Waits for the next notification of this method.
@@ -24,7 +24,7 @@ pub(super) async fn next(request: &mut Request, wanted: &str) -> (Value, Option<
 }
 
 /// Waits until a report says that the request waits for the server.
-pub(crate) async fn until_it_waits_for_the_storage(request: &mut Request) {
+pub(crate) async fn wait_until_waiting_for_server(request: &mut Request) {
     while next(request, "progress").await.0["waiting_for"] != "remote" {}
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn feed(
     size: u64,
     mut told: impl AsyncFnMut(&Value),
 ) -> Answer {
-    let (mut noise, mut offset) = (Noise::new(1, size), 0);
+    let (mut noise, mut offset) = (RandomData::new(1, size), 0);
     let block = 1 << 20;
     loop {
         if offset < size && offset + block <= credit {
@@ -74,7 +74,7 @@ async fn send(host: &Host, request: &Request, offset: u64, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_while_a_download_waits_for_credit() {
+async fn ping_is_answered_while_download_waits_for_credit() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "slow", 4, 40 << 20).await;
@@ -104,7 +104,7 @@ async fn a_ping_is_answered_while_a_download_waits_for_credit() {
 }
 
 #[tokio::test]
-async fn data_must_follow_on_and_stay_within_the_credit() {
+async fn upload_data_with_gap_or_beyond_credit_is_refused() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let cases: [(&str, &[(u64, usize)]); 3] =
@@ -145,7 +145,7 @@ async fn data_must_follow_on_and_stay_within_the_credit() {
 }
 
 #[tokio::test]
-async fn late_messages_for_an_answered_request_are_dropped() {
+async fn late_messages_for_answered_request_are_ignored() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let (mut request, _) = begin_upload(&host, "late", json!({})).await;
@@ -164,7 +164,7 @@ async fn late_messages_for_an_answered_request_are_dropped() {
 }
 
 #[tokio::test]
-async fn single_bytes_make_a_backup_too() {
+async fn upload_in_single_bytes_is_stored() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let (mut request, _) = begin_upload(&host, "tiny", json!({})).await;
@@ -178,7 +178,7 @@ async fn single_bytes_make_a_backup_too() {
 }
 
 #[tokio::test]
-async fn progress_counts_what_is_safe_and_ends_complete() {
+async fn progress_counts_stored_bytes_and_ends_complete() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let size = 10 * DEFAULT_PART_SIZE;
@@ -196,7 +196,7 @@ async fn progress_counts_what_is_safe_and_ends_complete() {
 }
 
 #[tokio::test]
-async fn downloads_that_wait_for_their_host_leave_room_for_others() {
+async fn stalled_downloads_leave_memory_for_others() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "big", 4, 100 << 20).await;
@@ -213,7 +213,7 @@ async fn downloads_that_wait_for_their_host_leave_room_for_others() {
     let mut download = waiting.remove(0);
     let everything = json!({"id": download.id, "up_to": 200_u64 << 20});
     host.notify("stream.credit", everything, None).await.unwrap();
-    let (mut noise, mut received) = (crate::noise::Noise::new(4, 100 << 20).from(1), 1);
+    let (mut noise, mut received) = (crate::random_data::RandomData::new(4, 100 << 20).from(1), 1);
     while received < 100 << 20 {
         let (params, payload) = next(&mut download, "stream.data").await;
         let payload = payload.unwrap();

@@ -7,9 +7,9 @@ use s3_backup_agent::demo::host::{Host, Request};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use super::streams::{begin_upload, feed, next, until_it_waits_for_the_storage};
+use super::streams::{begin_upload, feed, next, wait_until_waiting_for_server};
 use super::{backup, code, connect_with, fetch, ids, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
@@ -27,7 +27,7 @@ async fn update(host: &Host, limits: Value) {
 }
 
 #[tokio::test]
-async fn an_update_frees_an_upload_that_is_held_back() {
+async fn update_releases_throttled_upload() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"bandwidth_limit": SLOWEST})).await;
     for (id, limit) in [("a", json!(null)), ("b", json!(1_u64 << 30))] {
@@ -47,12 +47,12 @@ async fn an_update_frees_an_upload_that_is_held_back() {
         assert!(is_freed && start.elapsed() < SOON, "{:?}", start.elapsed());
     }
     let (content, _) = fetch(&host, "a").await;
-    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, SIZE).bytes(content.len() + 1));
     assert_eq!(ids(&host).await.len(), 2);
 }
 
 #[tokio::test]
-async fn an_update_frees_a_download_that_is_held_back() {
+async fn update_releases_throttled_download() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({})).await;
     store(&host, "a", 1, SIZE).await;
@@ -60,12 +60,12 @@ async fn an_update_frees_a_download_that_is_held_back() {
     let start = Instant::now();
     let params = json!({"target": "t1", "backup_id": "a", "up_to": SIZE, "progress_ms": 100});
     let mut download = host.start("backup.download", params).await.unwrap();
-    until_it_waits_for_the_storage(&mut download).await;
+    wait_until_waiting_for_server(&mut download).await;
     update(&host, json!({"bandwidth_limit": null})).await;
     assert_eq!(download.response().await.unwrap()["length"], SIZE);
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     let (content, _) = fetch(&host, "a").await;
-    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, SIZE).bytes(content.len() + 1));
 }
 
 /// The shortest time for this many bytes at this rate: the last frame leaves when those before it
@@ -75,13 +75,13 @@ fn shortest(bytes: u64, rate: u64) -> Duration {
 }
 
 #[tokio::test]
-async fn an_update_slows_down_what_runs() {
+async fn update_slows_running_transfer() {
     const RATE: u64 = 6 * MIB;
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"concurrency": 1})).await;
     let (source, mut writer) = tokio::io::duplex(64 << 10);
     let feeding = async {
-        let mut noise = Noise::new(1, SIZE);
+        let mut noise = RandomData::new(1, SIZE);
         writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
         update(&host, json!({"bandwidth_limit": RATE})).await;
         let start = Instant::now();
@@ -109,7 +109,7 @@ async fn an_update_slows_down_what_runs() {
 }
 
 #[tokio::test]
-async fn updates_up_and_down_leave_transfers_whole() {
+async fn update_up_and_down_keeps_transfers_intact() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"memory": 32 * MIB})).await;
     let mut limits = [(256, 64), (32, 1), (96, 16), (40, 3), (64, 2), (33, 5)].into_iter().cycle();
@@ -123,7 +123,7 @@ async fn updates_up_and_down_leave_transfers_whole() {
         futures_util::future::join_all(stored).await;
         let fetched = ["a", "b", "c"].map(|id| fetch(&host, id));
         for (content, _) in futures_util::future::join_all(fetched).await {
-            assert!(content == Noise::new(1, 40 * MIB).bytes(content.len() + 1));
+            assert!(content == RandomData::new(1, 40 * MIB).bytes(content.len() + 1));
         }
         is_done.set(true);
     };
@@ -141,11 +141,11 @@ async fn updates_up_and_down_leave_transfers_whole() {
     update(&host, json!({"memory": 32 * MIB, "concurrency": null})).await;
     tokio::join!(store(&host, "d", 2, SIZE), store(&host, "e", 3, SIZE));
     let (content, _) = fetch(&host, "e").await;
-    assert!(content == Noise::new(3, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(3, SIZE).bytes(content.len() + 1));
 }
 
 /// An upload that waits for memory.
-async fn in_line(host: &Host, id: &str) -> Request {
+async fn queued_upload(host: &Host, id: &str) -> Request {
     let params = json!({"target": "t1", "backup": backup(id), "size": SIZE, "progress_ms": 100});
     let mut upload = host.start("backup.upload", params).await.unwrap();
     while next(&mut upload, "progress").await.0["phase"] != "queued" {}
@@ -153,7 +153,7 @@ async fn in_line(host: &Host, id: &str) -> Request {
 }
 
 #[tokio::test]
-async fn an_update_ends_the_wait_for_memory_either_way() {
+async fn update_of_memory_admits_or_refuses_waiting_upload() {
     let server = TestServer::start().await;
     // Each upload takes 24 MiB, and the pool has 60.
     let settings = json!({"part_size": 20 * MIB, "memory": 80 * MIB});
@@ -162,7 +162,7 @@ async fn an_update_ends_the_wait_for_memory_either_way() {
     for id in ["a", "b"] {
         begun.push(begin_upload(&host, id, json!({"size": SIZE})).await);
     }
-    let mut third = in_line(&host, "c").await;
+    let mut third = queued_upload(&host, "c").await;
     update(&host, json!({"memory": 92 * MIB})).await;
     let (credit, _) = next(&mut third, "stream.credit").await;
     begun.push((third, credit["up_to"].as_u64().unwrap()));
@@ -177,7 +177,7 @@ async fn an_update_ends_the_wait_for_memory_either_way() {
     for (upload, credit) in begun {
         feed(&host, upload, credit, SIZE, async |_: &Value| {}).await.unwrap();
     }
-    let mut waiting = in_line(&host, "e").await;
+    let mut waiting = queued_upload(&host, "e").await;
     update(&host, json!({"memory": 32 * MIB})).await;
     assert_eq!(code(waiting.response().await), "too_large");
     update(&host, json!({"memory": 120 * MIB})).await;
@@ -203,7 +203,7 @@ async fn listed(host: &Host) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn an_update_of_the_memory_makes_room_in_listings() {
+async fn update_of_memory_fits_more_entries_into_listing() {
     // 80 metadata objects of 30 kB do not fit into 2 MiB.
     let server = TestServer::embedded().await;
     for number in 0..80 {

@@ -29,7 +29,7 @@ const WRITING: [&str; 7] =
     ["write", "read", "multipart", "overwrite", "delete", "versioning", "lock"];
 
 #[tokio::test]
-async fn a_good_target_passes_every_check() {
+async fn validate_of_good_target_passes_every_check() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     for (level, names) in [("read", LOOKING.to_vec()), ("write", [&LOOKING[..], &WRITING].concat())]
@@ -54,7 +54,7 @@ async fn a_good_target_passes_every_check() {
 }
 
 #[tokio::test]
-async fn a_bad_target_is_a_result_that_names_the_field() {
+async fn validate_of_bad_target_names_the_field() {
     let server = TestServer::start().await;
     let cases = [
         (

@@ -5,9 +5,9 @@
 //! Markdown. Where a server executes a request and its answer is lost, more than one outcome would
 //! be acceptable; the tables say which one it is.
 
-mod moments;
 mod operation;
 mod table;
+mod upload_requests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use crate::connection::{address, connect};
 use crate::support::TestServer;
 
 /// The longest time for an operation that met a fault.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// How often a fault comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ enum Times {
     /// For each of them.
     Always,
     /// From the first of them on, for every request.
-    FromThenOn,
+    FromFirstOn,
 }
 
 /// Runs an operation with a fault. `matches` selects the requests that it can affect.
@@ -49,7 +49,7 @@ async fn run(
     let rule = move |head: &Parts| {
         let before = match matches(head) {
             true => count.fetch_add(1, Ordering::Relaxed),
-            false if times == Times::FromThenOn && count.load(Ordering::Relaxed) > 0 => 1,
+            false if times == Times::FromFirstOn && count.load(Ordering::Relaxed) > 0 => 1,
             false => return Act::Pass,
         };
         if before > 0 && times == Times::Once { Act::Pass } else { act.clone() }
@@ -57,10 +57,10 @@ async fn run(
     let wire = Wire::start(address(&server), rule).await;
     let host = connect(&server, &wire).await;
     // No operation may take forever; this is far longer than any of them takes.
-    let running = tokio::time::timeout(PATIENCE, operation.run(&host, stalls)).await;
+    let running = tokio::time::timeout(TIME_LIMIT, operation.run(&host, stalls)).await;
     let outcome = running.unwrap_or_else(|_| "no end".to_owned());
     let met = met.load(Ordering::Relaxed);
-    let left = operation.left(&server, outcome == "ok").await;
+    let left = operation.wrong_objects(&server, outcome == "ok").await;
     format!("{outcome} {met}{left}")
 }
 

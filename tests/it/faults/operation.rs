@@ -5,9 +5,9 @@ use http::request::Parts;
 use s3_backup_agent::demo::host::{Answer, Host};
 use serde_json::{Value, json};
 
-use crate::connection::seen::part;
+use crate::connection::recorded_request::part;
 use crate::e2e::{backup, connect, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
@@ -49,7 +49,7 @@ impl Operation {
     }
 
     /// Whether this is its request.
-    pub(super) fn asks(self, head: &Parts) -> bool {
+    pub(super) fn is_request(self, head: &Parts) -> bool {
         let (method, path) = (&head.method, head.uri.path());
         match self {
             Self::Small => method == Method::PUT && path.ends_with(".tar"),
@@ -63,13 +63,13 @@ impl Operation {
 
     /// Stores the data that the operation needs.
     pub(super) async fn prepare(self, server: &TestServer) {
-        if self.keeps() {
+        if self.has_backup_before() {
             store(&connect(server).await, "b", 1, self.size()).await;
         }
     }
 
     /// Whether a backup exists before it.
-    fn keeps(self) -> bool {
+    fn has_backup_before(self) -> bool {
         matches!(self, Self::Download | Self::List | Self::Delete)
     }
 
@@ -83,7 +83,7 @@ impl Operation {
         let answer = match self {
             Self::Small | Self::Parts => {
                 extra["size"] = json!(self.size());
-                host.upload("t1", backup("b"), extra, Noise::new(1, self.size())).await
+                host.upload("t1", backup("b"), extra, RandomData::new(1, self.size())).await
             }
             Self::Download => {
                 let take = |bytes: &[u8]| content.extend_from_slice(bytes);
@@ -96,16 +96,16 @@ impl Operation {
             }
             Self::Validate => host.call("target.validate", extra).await,
         };
-        let expected = Noise::new(1, self.size()).bytes(content.len());
+        let expected = RandomData::new(1, self.size()).bytes(content.len());
         assert!(
             content == expected,
             "{self:?}: {} bytes are not those that were stored",
             content.len()
         );
-        self.verdict(answer, content.len() as u64)
+        self.outcome(answer, content.len() as u64)
     }
 
-    fn verdict(self, answer: Answer, received: u64) -> String {
+    fn outcome(self, answer: Answer, received: u64) -> String {
         let result = match answer {
             Ok(result) => result,
             Err(error) => return error.data.code,
@@ -123,11 +123,11 @@ impl Operation {
     }
 
     /// Objects in the bucket that should not exist, or that are missing; empty when all is well.
-    pub(super) async fn left(self, server: &TestServer, succeeded: bool) -> String {
+    pub(super) async fn wrong_objects(self, server: &TestServer, succeeded: bool) -> String {
         let expected = match self {
             Self::Small | Self::Parts if succeeded => 2,
             Self::Delete if succeeded => 0,
-            _ if self.keeps() => 2,
+            _ if self.has_backup_before() => 2,
             _ => 0,
         };
         let (objects, uploads) = (server.objects().await.len(), server.open_uploads().await.len());

@@ -2,10 +2,10 @@
 //! message.
 
 use super::operation::Operation;
-use super::say::{Piece, Say};
-use super::server::{Act, Asked};
-use super::{DEFAULT, Hostility, SMALL, assert_harmless};
-use crate::personality::Call;
+use super::script::{Piece, Script};
+use super::server::{Act, MatchedRequest};
+use super::{Behavior, DEFAULT, SMALL, assert_harmless};
+use crate::provider_emulation::Call;
 
 type Objects = Vec<(String, Vec<u8>)>;
 
@@ -29,12 +29,12 @@ fn nested(levels: usize, open: &str, close: &str) -> String {
     format!("{{\"backup_id\":\"deep\",\"x\":{down}1{up}}}")
 }
 
-const fn objects(name: &'static str, documents: usize, objects: fn() -> Objects) -> Hostility {
-    let honest = Hostility::new(name, |_| false, |_| Act::Pass);
-    Hostility { objects, documents, works: true, ..honest }
+const fn objects(name: &'static str, documents: usize, objects: fn() -> Objects) -> Behavior {
+    let honest = Behavior::new(name, |_| false, |_| Act::Pass);
+    Behavior { objects, documents, works: true, ..honest }
 }
 
-const REAL: &[Hostility] = &[
+const REAL: &[Behavior] = &[
     objects("2 MiB of metadata", 1, || pair("x", padded("x", 2 << 20)).into()),
     objects("2 MiB of metadata in 32 objects", 32, || {
         let pairs = (0..32).map(|number| pair(&format!("x{number:02}"), padded("x", 2 << 20)));
@@ -75,18 +75,18 @@ const REAL: &[Hostility] = &[
 ];
 
 /// A folder that only the hostile server shows: the same number of archives and metadata objects.
-fn folder(asked: &Asked<'_>, count: u64, entry: fn(u64) -> String, metadata: &str) -> Act {
+fn folder(asked: &MatchedRequest<'_>, count: u64, entry: fn(u64) -> String, metadata: &str) -> Act {
     if asked.call == Call::GetObject {
         let id = asked.head.uri.path().rsplit('/').next().unwrap_or_default();
         let document = metadata.replace("ID", id.trim_end_matches(".metadata.json"));
-        return Act::Say(Say::whole(200, "etag: \"0\"\r\n", document));
+        return Act::Send(Script::whole(200, "etag: \"0\"\r\n", document));
     }
     let body = vec![
         Piece::Once(b"<ListBucketResult><IsTruncated>false</IsTruncated>".to_vec()),
         Piece::Numbered(entry, count),
         Piece::Once(b"</ListBucketResult>".to_vec()),
     ];
-    Act::Say(Say::chunked(200, "content-type: application/xml\r\n", body))
+    Act::Send(Script::chunked(200, "content-type: application/xml\r\n", body))
 }
 
 fn entries(name: &str) -> String {
@@ -103,12 +103,16 @@ fn reads(call: Call) -> bool {
     matches!(call, Call::ListObjects | Call::ListObjectsV2 | Call::GetObject)
 }
 
-const fn imagined(name: &'static str, documents: usize, act: fn(&Asked<'_>) -> Act) -> Hostility {
-    let lying = Hostility::new(name, reads, act).lying();
-    Hostility { documents, operations: &[Operation::List, Operation::Quick], ..lying }
+const fn imagined(
+    name: &'static str,
+    documents: usize,
+    act: fn(&MatchedRequest<'_>) -> Act,
+) -> Behavior {
+    let undetectable = Behavior::new(name, reads, act).undetectable();
+    Behavior { documents, operations: &[Operation::List, Operation::Quick], ..undetectable }
 }
 
-const IMAGINED: &[Hostility] = &[
+const IMAGINED: &[Behavior] = &[
     imagined("30 KiB of metadata in 5,000 objects", 5000, |asked| {
         folder(asked, 5000, |number| entries(&format!("x{number:04}")), &padded("ID", 30 << 10))
     }),
@@ -140,11 +144,11 @@ async fn foreign_metadata_hides_no_backup() {
 }
 
 #[tokio::test]
-async fn foreign_metadata_fits_a_small_budget() {
+async fn foreign_metadata_fits_small_memory() {
     assert_harmless(REAL, SMALL).await;
 }
 
 #[tokio::test]
-async fn crowds_of_metadata_end_or_are_listed() {
+async fn many_metadata_objects_are_listed_or_end_in_errors() {
     assert_harmless(IMAGINED, DEFAULT).await;
 }

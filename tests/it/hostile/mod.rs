@@ -12,16 +12,16 @@
 //!
 //! In the end the backup that existed before is unchanged, unless it was deleted.
 
-mod beside;
+mod adaptation;
 mod bodies;
-mod heads;
-mod learning;
+mod headers;
 mod metadata;
 mod numbers;
 mod operation;
+mod other_target;
 mod pages;
 mod refusals;
-mod say;
+mod script;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -31,32 +31,32 @@ use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::operation::{Operation, SIZE, Truth};
-use self::server::{Act, Asked, HostileServer, Rule};
+use self::operation::{Expectation, Operation, SIZE};
+use self::server::{Act, HostileServer, MatchedRequest, Rule};
 use crate::connection::address;
-use crate::e2e::leftovers::connect_to;
+use crate::e2e::cancellation::send_until;
+use crate::e2e::crash_cleanup::connect_to;
 use crate::e2e::memory::{status, surplus_code};
-use crate::e2e::stops::send_until;
 use crate::e2e::{ids, store};
-use crate::personality::Call;
+use crate::provider_emulation::Call;
 use crate::support::{TestServer, agent_command};
 
 /// The time limits and pauses of the agent under test are divided by this.
-const HURRY: &str = "100";
+const TIME_DIVISOR: &str = "100";
 
 /// The longest time for an operation, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(45);
+const TIME_LIMIT: Duration = Duration::from_secs(45);
 
 /// Rows of a table that run at the same time.
 const AT_ONCE: usize = 6;
 
 /// Requests of a background cleanup: it makes three calls, five times each, runs again after 5, 10,
 /// 20 and 40 seconds, and starts over after an operation that hung.
-const OF_BACKGROUND: usize = 5 * 3 * 5 + 20;
+const BACKGROUND_REQUESTS: usize = 5 * 3 * 5 + 20;
 
 /// A hostile behavior of a server.
 #[derive(Clone, Copy)]
-struct Hostility {
+struct Behavior {
     name: &'static str,
     rule: Rule,
     /// The operations that run.
@@ -66,31 +66,35 @@ struct Hostility {
     /// Metadata objects, real or not, that the agent has to read beside the three of the test.
     documents: usize,
     /// Whether its listings are true, or false in a way that the agent cannot notice.
-    lists_truly: bool,
+    listings_are_true: bool,
     /// Whether every operation has to work.
     works: bool,
     /// How often each request has to be made until it succeeds.
     tries: usize,
 }
 
-impl Hostility {
+impl Behavior {
     /// Against all operations.
-    const fn new(name: &'static str, to: fn(Call) -> bool, act: fn(&Asked<'_>) -> Act) -> Self {
+    const fn new(
+        name: &'static str,
+        to: fn(Call) -> bool,
+        act: fn(&MatchedRequest<'_>) -> Act,
+    ) -> Self {
         Self {
             name,
             rule: Rule { to, act },
             operations: &Operation::ALL,
             objects: Vec::new,
             documents: 0,
-            lists_truly: true,
+            listings_are_true: true,
             works: false,
             tries: 1,
         }
     }
 
     /// False answers that look true.
-    const fn lying(self) -> Self {
-        Self { lists_truly: false, ..self }
+    const fn undetectable(self) -> Self {
+        Self { listings_are_true: false, ..self }
     }
 
     /// Only with two operations, because each answer takes long to read without optimization.
@@ -100,7 +104,7 @@ impl Hostility {
     }
 
     /// Every second request succeeds.
-    const fn in_turn(self) -> Self {
+    const fn every_second_succeeds(self) -> Self {
         Self { tries: 2, ..self }
     }
 }
@@ -125,10 +129,10 @@ const DEFAULT: Memory = Memory { budget: None, most: 96 };
 const SMALL: Memory = Memory { budget: Some(32 << 20), most: 40 };
 
 /// Asserts that no row of a table harms an agent.
-async fn assert_harmless(table: &[Hostility], memory: Memory) {
-    let rows = table.iter().map(|hostility| async move {
-        let faults = suffer(hostility, memory).await;
-        faults.into_iter().map(|fault| format!("{}: {fault}", hostility.name)).collect::<Vec<_>>()
+async fn assert_harmless(table: &[Behavior], memory: Memory) {
+    let rows = table.iter().map(|behavior| async move {
+        let faults = run_operations(behavior, memory).await;
+        faults.into_iter().map(|fault| format!("{}: {fault}", behavior.name)).collect::<Vec<_>>()
     });
     let faults: Vec<_> = stream::iter(rows).buffer_unordered(AT_ONCE).collect().await;
     let faults = faults.concat();
@@ -146,24 +150,24 @@ fn peak(pid: u32) -> Option<u64> {
 }
 
 /// An agent with the targets `t1`, whose server becomes hostile, and `other`, which is honest.
-struct Victim {
+struct AgentUnderTest {
     server: TestServer,
     hostile: HostileServer,
     state: TempDir,
     memory: Memory,
 }
 
-impl Victim {
-    async fn new(hostility: &Hostility, memory: Memory) -> Self {
+impl AgentUnderTest {
+    async fn new(behavior: &Behavior, memory: Memory) -> Self {
         let server = TestServer::embedded().await;
         let hostile = HostileServer::start(address(&server), "left-behind").await;
         let state = tempfile::tempdir().unwrap();
-        let victim = Self { server, hostile, state, memory };
-        victim.prepare().await;
-        for (name, content) in (hostility.objects)() {
-            victim.server.put(&format!("t1/backups/{name}"), content).await;
+        let tested = Self { server, hostile, state, memory };
+        tested.prepare().await;
+        for (name, content) in (behavior.objects)() {
+            tested.server.put(&format!("t1/backups/{name}"), content).await;
         }
-        victim
+        tested
     }
 
     /// A backup in each folder, and an upload that is killed.
@@ -192,7 +196,7 @@ impl Victim {
 
     /// The agent with all targets open except `t1`.
     async fn launch(&self) -> Host {
-        let environment = [("S3_BACKUP_AGENT_DEMO_HURRY".to_owned(), HURRY.to_owned())];
+        let environment = [("S3_BACKUP_AGENT_DEMO_HURRY".to_owned(), TIME_DIVISOR.to_owned())];
         let arguments = ["serve", "--state-dir", self.state.path().to_str().unwrap()];
         let host = Host::launch(agent_command(), &arguments, &environment).await.unwrap();
         for place in ["other", "left-behind"] {
@@ -208,23 +212,23 @@ impl Victim {
 }
 
 /// Runs all operations against a behavior. Returns the problems.
-async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
-    let victim = Victim::new(hostility, memory).await;
-    let mut truth = Truth::new(hostility.lists_truly);
+async fn run_operations(behavior: &Behavior, memory: Memory) -> Vec<String> {
+    let tested = AgentUnderTest::new(behavior, memory).await;
+    let mut expectation = Expectation::new(behavior.listings_are_true);
     let mut faults = Vec::new();
-    victim.hostile.turn(Some(hostility.rule));
-    let mut host = victim.launch().await;
-    for operation in hostility.operations {
+    tested.hostile.set_rule(Some(behavior.rule));
+    let mut host = tested.launch().await;
+    for operation in behavior.operations {
         let mut fault = |text: String| faults.push(format!("{operation:?}: {text}"));
-        victim.open(&host, "t1").await;
-        victim.hostile.counts();
+        tested.open(&host, "t1").await;
+        tested.hostile.counts();
         peak(host.pid().unwrap());
         let start = Instant::now();
-        let running = tokio::time::timeout(PATIENCE, operation.run(&host));
-        let (ended, other) = tokio::join!(running, answers(&host));
+        let running = tokio::time::timeout(TIME_LIMIT, operation.run(&host));
+        let (ended, other) = tokio::join!(running, check_honest_target(&host));
         let (most, took) =
-            (operation.most_requests(hostility.documents + 3, hostility.tries), start.elapsed());
-        let (requests, _) = victim.hostile.counts();
+            (operation.most_requests(behavior.documents + 3, behavior.tries), start.elapsed());
+        let (requests, _) = tested.hostile.counts();
         if requests > most {
             fault(format!("{requests} requests, at most {most} are right"));
         }
@@ -233,7 +237,8 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
         }
         match ended {
             Ok((answer, content)) => {
-                let wrong = truth.judge(*operation, &answer, &content, &victim.server).await;
+                let wrong =
+                    expectation.check_result(*operation, &answer, &content, &tested.server).await;
                 if std::env::var_os("SHOW_HOSTILE").is_some() {
                     let outcome = match &answer {
                         Ok(_) => "ok".to_owned(),
@@ -242,13 +247,13 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
                     let peak = status(host.pid().unwrap(), "VmHWM") >> 20;
                     println!(
                         "{}: {operation:?}: {took:?}, {requests} requests, {peak} MiB: {outcome}",
-                        hostility.name
+                        behavior.name
                     );
                 }
                 if let Some(wrong) = wrong {
                     fault(wrong);
                 }
-                if let (true, Err(error)) = (hostility.works, &answer) {
+                if let (true, Err(error)) = (behavior.works, &answer) {
                     fault(format!("{error:?}"));
                 }
             }
@@ -259,9 +264,9 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
             fault(format!("a peak of {peak:?} MiB, at most {} are right", memory.most));
         }
         // A new start, because requests that hang would be counted for the next operation.
-        if took >= PATIENCE || peak.is_none() {
+        if took >= TIME_LIMIT || peak.is_none() {
             host.kill().await.unwrap();
-            host = victim.launch().await;
+            host = tested.launch().await;
             continue;
         }
         let closed = host.call("target.close", json!({"target": "t1"})).await;
@@ -269,20 +274,22 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
             fault(format!("cannot be closed: {error:?}"));
         }
     }
-    let (_, apart) = victim.hostile.counts();
-    if apart > OF_BACKGROUND {
-        faults.push(format!("background: {apart} requests, at most {OF_BACKGROUND} are right"));
+    let (_, separate) = tested.hostile.counts();
+    if separate > BACKGROUND_REQUESTS {
+        faults.push(format!(
+            "background: {separate} requests, at most {BACKGROUND_REQUESTS} are right"
+        ));
     }
-    victim.hostile.turn(None);
-    if ids(&reconnected(&victim).await).await.is_empty() && truth.ids.contains("b") {
+    tested.hostile.set_rule(None);
+    if ids(&reconnect(&tested).await).await.is_empty() && expectation.ids.contains("b") {
         faults.push("afterwards: the honest server has no backups".to_owned());
     }
-    faults.extend(truth.damage(&victim.server).await);
+    faults.extend(expectation.check_bucket(&tested.server).await);
     faults
 }
 
 /// What is wrong with the honest target while the other one is hostile.
-async fn answers(host: &Host) -> Option<String> {
+async fn check_honest_target(host: &Host) -> Option<String> {
     let start = Instant::now();
     let list = async {
         loop {
@@ -294,7 +301,7 @@ async fn answers(host: &Host) -> Option<String> {
             }
         }
     };
-    match tokio::time::timeout(PATIENCE / 2, list).await {
+    match tokio::time::timeout(TIME_LIMIT / 2, list).await {
         Ok(Ok(listed)) if listed["backups"].as_array().is_some_and(|it| it.len() == 1) => None,
         Ok(answer) => Some(format!("the honest target: {answer:?}")),
         Err(_) => Some(format!("the honest target did not answer for {:?}", start.elapsed())),
@@ -302,7 +309,7 @@ async fn answers(host: &Host) -> Option<String> {
 }
 
 /// A new agent at the server, which is honest again.
-async fn reconnected(victim: &Victim) -> Host {
+async fn reconnect(tested: &AgentUnderTest) -> Host {
     let state = tempfile::tempdir().unwrap();
-    connect_to(victim.config("t1"), state.path()).await
+    connect_to(tested.config("t1"), state.path()).await
 }

@@ -6,7 +6,7 @@ use s3_backup_agent::demo::host::{Answer, Host};
 use serde_json::{Value, json};
 
 use crate::e2e::backup;
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
@@ -90,7 +90,7 @@ impl Operation {
             Self::Get => host.call("backup.get", of_b).await,
             Self::Small | Self::Parts => {
                 let (id, size) = (self.stores().unwrap(), self.size());
-                host.upload("t1", backup(id), json!({"size": size}), Noise::new(2, size)).await
+                host.upload("t1", backup(id), json!({"size": size}), RandomData::new(2, size)).await
             }
             Self::Download => {
                 let take = |bytes: &[u8]| content.extend_from_slice(bytes);
@@ -127,27 +127,27 @@ async fn list(host: &Host) -> Answer {
 }
 
 /// The known content of the bucket.
-pub(super) struct Truth {
+pub(super) struct Expectation {
     /// Ids of stored backups that are not deleted.
     pub(super) ids: BTreeSet<String>,
     /// Whether listings are true, or false in a way that the agent cannot notice.
     pub(super) listings: bool,
 }
 
-impl Truth {
+impl Expectation {
     pub(super) fn new(listings: bool) -> Self {
         Self { ids: ["b".to_owned()].into(), listings }
     }
 
     /// What is wrong with an outcome; nothing when all is well.
-    pub(super) async fn judge(
+    pub(super) async fn check_result(
         &mut self,
         operation: Operation,
         answer: &Answer,
         content: &[u8],
         server: &TestServer,
     ) -> Option<String> {
-        if content != Noise::new(1, SIZE).bytes(content.len()) {
+        if content != RandomData::new(1, SIZE).bytes(content.len()) {
             return Some(format!("{} bytes, not those that were stored", content.len()));
         }
         let result = match answer {
@@ -196,13 +196,13 @@ impl Truth {
     }
 
     /// What is wrong with the final content of the bucket.
-    pub(super) async fn damage(&self, server: &TestServer) -> Option<String> {
+    pub(super) async fn check_bucket(&self, server: &TestServer) -> Option<String> {
         if !self.ids.contains("b") {
             return None;
         }
         let archive = server.get("t1/backups/Backup b.tar").await;
         let document = server.get("t1/backups/Backup b.metadata.json").await;
-        if archive.is_some_and(|archive| archive == Noise::new(1, SIZE).bytes(SIZE as usize))
+        if archive.is_some_and(|archive| archive == RandomData::new(1, SIZE).bytes(SIZE as usize))
             && document.is_some()
         {
             return None;
@@ -215,7 +215,7 @@ impl Truth {
 async fn is_stored(server: &TestServer, operation: Operation) -> bool {
     let id = operation.stores().unwrap();
     let archive = server.get(&format!("t1/backups/Backup {id}.tar")).await;
-    let right = Noise::new(2, operation.size()).bytes(operation.size() as usize);
+    let right = RandomData::new(2, operation.size()).bytes(operation.size() as usize);
     let document = server.get(&format!("t1/backups/Backup {id}.metadata.json")).await;
     archive.is_some_and(|archive| archive == right) && document.is_some()
 }

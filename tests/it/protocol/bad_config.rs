@@ -117,7 +117,7 @@ fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
 }
 
 #[tokio::test]
-async fn bad_settings_name_the_field_and_the_remedy() {
+async fn invalid_setting_names_field_and_remedy() {
     let host = session().await;
     for (changes, code, field, remedy) in refusals() {
         let params = json!({"target": "t1", "config": config(changes.clone())});

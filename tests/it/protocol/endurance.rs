@@ -6,7 +6,7 @@ use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
 use crate::e2e::{assert_empty, backup, connect, fetch, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{self, TestServer};
 
 /// Memory of the process, in KiB.
@@ -31,7 +31,7 @@ fn descriptors(host: &Host) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn ten_thousand_requests_leave_nothing_in_the_agent() {
+async fn memory_is_stable_after_ten_thousand_requests() {
     let server = TestServer::embedded().await;
     let host = connect(&server).await;
     store(&host, "b", 1, 1000).await;
@@ -52,7 +52,7 @@ async fn ten_thousand_requests_leave_nothing_in_the_agent() {
 }
 
 #[tokio::test]
-async fn a_thousand_cancels_leave_nothing() {
+async fn cancel_repeated_a_thousand_times_leaves_nothing() {
     let server = TestServer::embedded().await;
     let host = connect(&server).await;
     store(&host, "kept", 1, 3 << 20).await;
@@ -86,7 +86,7 @@ async fn a_thousand_cancels_leave_nothing() {
     assert_eq!(descriptors(&host), open);
 
     let (content, _) = fetch(&host, "kept").await;
-    assert!(content == Noise::new(1, 3 << 20).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, 3 << 20).bytes(content.len() + 1));
     host.call("backup.delete", json!({"target": "t1", "backup_id": "kept"})).await.unwrap();
     assert_empty(&server).await;
 }

@@ -19,7 +19,7 @@ fn fifo(folder: &Path, name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn secret_in_an_endless_file_is_refused() {
+async fn secret_in_endless_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = fifo(folder.path(), "fifo");
     let large = folder.path().join("large");
@@ -59,7 +59,7 @@ fn open(changes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn session_goes_on_while_a_target_opens() {
+async fn session_continues_while_target_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (mut host, _pipe) = waiting(folder.path()).await;
     let https = json!({"endpoint": "https://127.0.0.1:1"});
@@ -83,7 +83,7 @@ async fn session_goes_on_while_a_target_opens() {
 }
 
 #[tokio::test]
-async fn requests_wait_for_their_target_in_their_order() {
+async fn requests_wait_in_order_while_target_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (host, _pipe) = waiting(folder.path()).await;
     // This one needs no certificates, and is replaced by one that cannot be opened.
@@ -101,7 +101,7 @@ async fn requests_wait_for_their_target_in_their_order() {
 }
 
 #[tokio::test]
-async fn update_takes_effect_in_its_order_while_a_target_opens() {
+async fn update_takes_effect_in_order_while_target_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (host, pipe) = waiting(folder.path()).await;
     let update = |limits: Value| json!({"target": "t1", "limits": limits});
@@ -130,7 +130,7 @@ async fn update_takes_effect_in_its_order_while_a_target_opens() {
 }
 
 #[tokio::test]
-async fn update_of_a_target_that_does_not_open_is_one_of_what_was_open_before() {
+async fn update_after_failed_open_applies_to_previous_target() {
     let host = session().await;
     let update = || json!({"target": "t1", "limits": {"concurrency": 3}});
     let wrong = json!({"endpoint": "https://127.0.0.1:1", "ca_certificate": "nonsense"});

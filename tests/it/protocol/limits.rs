@@ -8,7 +8,7 @@ use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
 
 use crate::e2e::backup;
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 /// An agent under a limit of the shell, with the target `t1` open.
@@ -27,12 +27,12 @@ async fn limited(
 }
 
 async fn upload(host: &Host, size: u64) -> Result<Value, Box<ErrorObject>> {
-    let storing = host.upload("t1", backup("b"), json!({"size": size}), Noise::new(1, size));
+    let storing = host.upload("t1", backup("b"), json!({"size": size}), RandomData::new(1, size));
     tokio::time::timeout(Duration::from_secs(60), storing).await.expect("an end")
 }
 
 #[tokio::test]
-async fn few_descriptors_are_an_error_and_no_hang() {
+async fn too_few_descriptors_cause_an_error_not_a_hang() {
     let server = TestServer::embedded().await;
     let mut worked = 0;
     // With fewer descriptors the system cannot even load a program.
@@ -53,7 +53,7 @@ async fn few_descriptors_are_an_error_and_no_hang() {
 }
 
 #[tokio::test]
-async fn a_start_with_too_few_descriptors_is_refused() {
+async fn start_with_too_few_descriptors_is_refused() {
     let mut started = 0;
     // With fewer descriptors the system cannot even load the program.
     for count in 5..20 {
@@ -78,7 +78,7 @@ async fn a_start_with_too_few_descriptors_is_refused() {
 }
 
 #[tokio::test]
-async fn memory_that_is_not_there_ends_one_request_and_not_the_agent() {
+async fn out_of_memory_ends_one_request_and_not_the_agent() {
     let server = TestServer::embedded().await;
     let budget = json!({"memory": 4_u64 << 30, "part_size": 512 << 20});
     for kib in [200_000, 300_000, 400_000, 600_000, 800_000] {

@@ -3,13 +3,13 @@
 mod bad_config;
 #[cfg(target_os = "linux")]
 mod endurance;
-mod faults;
 #[cfg(unix)]
 mod files;
 mod framing;
 #[cfg(unix)]
 mod limits;
 mod messages;
+mod panics;
 mod process;
 mod schema;
 mod update;

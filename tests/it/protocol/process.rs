@@ -40,7 +40,7 @@ async fn secrets_stay_out_of_arguments_environment_and_log() {
 }
 
 #[tokio::test]
-async fn a_host_that_stops_reading_and_goes_away_ends_the_agent() {
+async fn host_that_stops_reading_and_exits_ends_the_agent() {
     let mut child = tokio::process::Command::new(agent_command())
         .arg("serve")
         .stdin(Stdio::piped())
@@ -61,7 +61,7 @@ async fn a_host_that_stops_reading_and_goes_away_ends_the_agent() {
 }
 
 #[tokio::test]
-async fn a_full_error_stream_does_not_hold_up_the_agent() {
+async fn full_stderr_does_not_block_the_agent() {
     let mut child = tokio::process::Command::new(agent_command())
         .arg("serve")
         .stdin(Stdio::piped())
@@ -91,7 +91,7 @@ async fn a_full_error_stream_does_not_hold_up_the_agent() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_signal_at_rest_ends_the_agent() {
+async fn signal_while_idle_ends_the_agent() {
     let mut host = session().await;
     let pid = host.pid().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -102,7 +102,7 @@ async fn a_signal_at_rest_ends_the_agent() {
 /// Its host sends the signal, not a terminal.
 #[cfg(unix)]
 #[tokio::test]
-async fn interrupt_ends_the_agent_even_if_ignored_at_start() {
+async fn sigint_ends_the_agent_even_if_ignored_at_start() {
     let script = format!("trap '' INT; exec '{}' serve", agent_command().display());
     for signal in ["-INT", "-TERM"] {
         let mut host = Host::launch("sh", &["-c", &script], &[]).await.unwrap();
@@ -116,7 +116,7 @@ async fn interrupt_ends_the_agent_even_if_ignored_at_start() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_stray_print_cannot_reach_the_host() {
+async fn stray_print_cannot_reach_the_host() {
     let host = session().await;
     let pid = host.pid().unwrap();
     let end = |fd: u32| std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
@@ -147,7 +147,7 @@ async fn limited(limit: &str) -> std::process::Output {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn limit_of_the_system_is_a_sentence_and_no_fault() {
+async fn system_limit_is_an_error_message_not_a_panic() {
     for (limit, words) in
         [("ulimit -u 1", "ulimit -u"), ("ulimit -u 2", "ulimit -u"), ("ulimit -n 6", "ulimit -n")]
     {

@@ -11,7 +11,7 @@ fn update(limits: Value) -> Value {
 const MIB: u64 = 1 << 20;
 
 #[tokio::test]
-async fn an_update_says_what_is_in_force() {
+async fn update_returns_the_limits_in_force() {
     let host = session().await;
     assert!(host.hello().capabilities.contains_key("target.update"));
     let set = json!({"bandwidth_limit": 1_000_000, "memory": 64 * MIB});
@@ -41,7 +41,7 @@ async fn an_update_says_what_is_in_force() {
 }
 
 #[tokio::test]
-async fn a_wrong_update_changes_nothing() {
+async fn invalid_update_changes_nothing() {
     let host = session().await;
     assert_eq!(code(host.call("target.update", update(json!({}))).await), "target_unknown");
     host.call("target.open", json!({"target": "t1", "config": config(json!({}))})).await.unwrap();
