@@ -13,7 +13,7 @@ use crate::s3_answers::{BUCKET, ROWS, Row};
 use crate::support::TestServer;
 
 /// The head of the table.
-const TABLE: &str = "| storage: fault | call | check | what people read |\n|---|---|---|---|\n";
+const TABLE: &str = "| server: answer | call | check | message |\n|---|---|---|---|\n";
 
 /// The checks that may find a recorded answer; none if it cannot occur during a validation.
 fn checks(row: &Row) -> &'static [&'static str] {
@@ -54,12 +54,12 @@ fn play(server: &TestServer, row: &Row) {
     let (status, headers, body) = row.answer;
     let once = matches!(row.means.0, Code::WrongRegion | Code::WrongAddressingStyle);
     // An answer that is not S3 goes to every request.
-    let strangers = matches!(
+    let is_not_s3 = matches!(
         row.means.0,
         Code::InvalidEndpoint | Code::CannotConnect | Code::Throttled | Code::RemoteError
     );
     let calls = match row.operation {
-        Operation::ListObjectsV2 if strangers => {
+        Operation::ListObjectsV2 if is_not_s3 => {
             vec![Call::UnsignedList, Call::ListObjectsV2, Call::ListObjects]
         }
         Operation::ListObjectsV2 if !once => vec![Call::ListObjectsV2, Call::ListObjects],

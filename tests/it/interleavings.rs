@@ -135,7 +135,7 @@ async fn check(server: &TestServer) {
         }
         let seed = document["seed"].as_u64().unwrap();
         let archive = archive.unwrap_or_else(|| panic!("{key} has no archive"));
-        assert!(archive == content(seed), "{key} has the archive of somebody else");
+        assert!(archive == content(seed), "{key} has the archive of another backup");
     }
 }
 

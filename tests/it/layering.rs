@@ -165,7 +165,7 @@ fn violations(file: &str, source: &str) -> Vec<String> {
     let module = if modules.starts_with("cli/serve") { "cli/serve" } else { top };
     let mut rules = MODULES.iter().chain(LEAF_MODULES);
     let Some((_, allowed_modules)) = rules.find(|(name, _)| *name == module) else {
-        return vec![format!("{file}: the room \"{module}\" is not in the table")];
+        return vec![format!("{file}: the module \"{module}\" is not in the table")];
     };
     let code = code_of(source);
     let mut found = Vec::new();

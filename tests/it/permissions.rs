@@ -103,9 +103,9 @@ fn expected(without: Option<&str>, operation: &str) -> &'static str {
         known.find(|(known, operations, _)| *known == permission && operations.contains(&operation))
     });
     let usual = short_error.map_or("ok", |(_, _, ends)| ends);
-    let storage = std::env::var("TEST_S3_NAME").unwrap_or_default();
+    let server = std::env::var("TEST_S3_NAME").unwrap_or_default();
     let different = DIFFERENT.iter().find(|(name, permission, operations, _)| {
-        *name == storage && without == Some(*permission) && operations.contains(&operation)
+        *name == server && without == Some(*permission) && operations.contains(&operation)
     });
     different.map_or(usual, |(_, _, _, ends)| ends)
 }
@@ -240,7 +240,7 @@ async fn outcomes(server: &TestServer, host: &Host) -> Vec<String> {
 }
 
 #[tokio::test]
-#[ignore = "needs a storage with a user whose rights can be set"]
+#[ignore = "needs a server with a user whose permissions can be set"]
 async fn documented_permissions_are_sufficient_and_each_is_needed() {
     let mut wrong = Vec::new();
     for without in [None].into_iter().chain(PERMISSIONS.map(Some)) {

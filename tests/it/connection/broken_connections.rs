@@ -364,7 +364,10 @@ async fn delete_with_lost_responses_is_finished_in_background() {
     let cut = || Act::CutRequest(0);
     type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
     let cases: [(&str, Rule); 2] = [
-        ("the document is gone", Box::new(first_matching(5, deletes(".json"), || Act::LoseAnswer))),
+        (
+            "the metadata object is deleted",
+            Box::new(first_matching(5, deletes(".json"), || Act::LoseAnswer)),
+        ),
         ("the archive cannot be reached", Box::new(first_matching(5, deletes(".tar"), cut))),
     ];
     for (what, rule) in cases {

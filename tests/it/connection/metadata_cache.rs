@@ -118,7 +118,7 @@ async fn metadata_cache_ignores_altered_files() {
         fs::write(&file, &damaged).unwrap();
         let (listed, reads) = counting.list(state.path()).await;
         assert_eq!((listed, reads), (expected.clone(), 1));
-        assert!(fs::read(&file).unwrap() == whole, "it is written anew");
+        assert!(fs::read(&file).unwrap() == whole, "it is written again");
     }
     fs::remove_dir_all(state.path().join("listings")).unwrap();
     assert_eq!(counting.list(state.path()).await, (expected.clone(), 1));

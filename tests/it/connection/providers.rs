@@ -17,7 +17,7 @@ use s3_backup_agent::demo::host::Host;
 /// An emulated provider at an endpoint.
 struct EmulatedEndpoint {
     server: TestServer,
-    storage: Wire,
+    wire: Wire,
     /// The proxy to it.
     _proxy: Wire,
     host: Host,
@@ -29,13 +29,13 @@ impl EmulatedEndpoint {
         let name = endpoint.trim_start_matches("https://");
         let authority = Authority::new();
         let identity = authority.issue(&[name, &format!("*.{name}")], 2000..3000);
-        let storage = Wire::with_tls(address(&server), identity, |_| Act::Pass).await;
-        let proxy = Wire::start(storage.address, |_| Act::Pass).await;
+        let wire = Wire::with_tls(address(&server), identity, |_| Act::Pass).await;
+        let proxy = Wire::start(wire.address, |_| Act::Pass).await;
         let given = json!({"region": null, "ca_certificate": authority.pem});
         let environment = [("HTTPS_PROXY", proxy.http()), ("NO_PROXY", String::new())];
         let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
         let host = open(&server, endpoint, given, &environment).await.unwrap();
-        Self { server, storage, _proxy: proxy, host }
+        Self { server, wire, _proxy: proxy, host }
     }
 
     async fn validated(&self) -> Value {
@@ -66,7 +66,7 @@ async fn known_provider_needs_only_endpoint_and_keys() {
         );
         round_trip(&emulated.host).await;
         assert_eq!(emulated.server.objects().await.len(), 4);
-        let seen = emulated.storage.take_requests();
+        let seen = emulated.wire.take_requests();
         let signed: Vec<_> =
             seen.iter().filter(|seen| !seen.header("authorization").is_empty()).collect();
         assert!(signed.len() > 10);
@@ -84,7 +84,7 @@ async fn first_parts(emulated: &EmulatedEndpoint, length: u64) -> Vec<usize> {
     let cut =
         emulated.host.upload("t1", crate::e2e::backup("cut"), size, source).await.unwrap_err();
     assert_eq!(cut.data.code, "length_mismatch");
-    let seen = emulated.storage.take_requests();
+    let seen = emulated.wire.take_requests();
     seen.iter().filter(|seen| part(&seen.uri).is_some()).map(|seen| seen.length).collect()
 }
 
@@ -114,6 +114,6 @@ async fn google_requests_omit_x_id_which_breaks_signatures() {
         let emulated = EmulatedEndpoint::of(traits, endpoint).await;
         assert_eq!(emulated.validated().await["ok"], true);
         round_trip(&emulated.host).await;
-        assert_eq!(emulated.storage.take_requests().iter().any(told), expected, "{endpoint}");
+        assert_eq!(emulated.wire.take_requests().iter().any(told), expected, "{endpoint}");
     }
 }

@@ -23,7 +23,7 @@ pub(super) const HTTP: &str = "http://storage.test:9000";
 pub(super) const HTTPS: &str = "https://storage.test";
 
 /// The embedded server with TLS, as `storage.test`.
-pub(super) async fn secured(server: &TestServer) -> (Wire, Value) {
+pub(super) async fn start_tls(server: &TestServer) -> (Wire, Value) {
     let authority = Authority::new();
     let identity = authority.issue(&["storage.test"], 2000..3000);
     let wire = Wire::with_tls(address(server), identity, |_| Act::Pass).await;
@@ -52,8 +52,8 @@ async fn proxy_gets_full_url_for_http_endpoint() {
 #[tokio::test]
 async fn proxy_tunnels_https_endpoint() {
     let server = TestServer::embedded().await;
-    let (storage, given) = secured(&server).await;
-    let proxy = Wire::start(storage.address, |_| Act::Pass).await;
+    let (secured, given) = start_tls(&server).await;
+    let proxy = Wire::start(secured.address, |_| Act::Pass).await;
     let environment = [("HTTPS_PROXY", proxy.http()), ("HTTP_PROXY", "http://none.invalid".into())];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let host = open(&server, HTTPS, given, &environment).await.unwrap();
@@ -67,16 +67,19 @@ async fn proxy_tunnels_https_endpoint() {
         );
         assert_eq!(seen.header("proxy-authorization"), "");
     }
-    assert!(storage.take_requests().iter().all(|seen| seen.header("host") == "storage.test"));
+    assert!(secured.take_requests().iter().all(|seen| seen.header("host") == "storage.test"));
 }
 
 /// A proxy that accepts only one login.
-async fn guarded(upstream: SocketAddr) -> Wire {
-    guarded_with(upstream, None).await
+async fn login_proxy(upstream: SocketAddr) -> Wire {
+    login_proxy_with(upstream, None).await
 }
 
 /// The same over TLS, with an identity.
-pub(super) async fn guarded_with(upstream: SocketAddr, identity: Option<Arc<Identity>>) -> Wire {
+pub(super) async fn login_proxy_with(
+    upstream: SocketAddr,
+    identity: Option<Arc<Identity>>,
+) -> Wire {
     let expected = format!("Basic {}", BASE64_STANDARD.encode("us@er:pass:w/ord"));
     let rule = move |head: &http::request::Parts| match head.headers.get("proxy-authorization") {
         Some(given) if *given == expected => Act::Pass,
@@ -91,26 +94,26 @@ pub(super) async fn guarded_with(upstream: SocketAddr, identity: Option<Arc<Iden
 #[tokio::test]
 async fn proxy_login_is_sent_to_the_proxy_only() {
     let server = TestServer::embedded().await;
-    let (storage, given) = secured(&server).await;
+    let (secured, given) = start_tls(&server).await;
     for (endpoint, upstream, variable, changes) in [
         (HTTP, address(&server), "HTTP_PROXY", json!({})),
-        (HTTPS, storage.address, "HTTPS_PROXY", given),
+        (HTTPS, secured.address, "HTTPS_PROXY", given),
     ] {
-        let proxy = guarded(upstream).await;
+        let proxy = login_proxy(upstream).await;
         let url = format!("http://us%40er:pass%3Aw%2Ford@{}", proxy.address);
         let host = open(&server, endpoint, changes, &[(variable, &url)]).await.unwrap();
         assert_eq!(ids(&host).await, Vec::<String>::new());
         assert!(!proxy.take_requests().is_empty());
     }
     assert!(
-        storage.take_requests().iter().all(|seen| seen.header("proxy-authorization").is_empty())
+        secured.take_requests().iter().all(|seen| seen.header("proxy-authorization").is_empty())
     );
 }
 
 #[tokio::test]
 async fn proxy_login_refused_is_explained() {
     let server = TestServer::embedded().await;
-    let proxy = guarded(address(&server)).await;
+    let proxy = login_proxy(address(&server)).await;
     let urls = [proxy.http(), format!("http://user:S3CR3T@{}", proxy.address)];
     for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY")] {
         for url in &urls {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::certificates::Authority;
-use super::proxy::{HTTP, HTTPS, assert_failed, guarded_with, secured};
+use super::proxy::{HTTP, HTTPS, assert_failed, login_proxy_with, start_tls};
 use super::tls::always_sending;
 use super::wire::{Act, Wire};
 use super::{address, detail, list_error, open, round_trip};
@@ -103,10 +103,10 @@ async fn text(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 async fn socks_proxy_reaches_the_server() {
     let server = TestServer::embedded().await;
     let login = "us@er:pass:w/ord";
-    let (storage, given) = secured(&server).await;
+    let (secured, given) = start_tls(&server).await;
     let port = address(&server).port();
     let open_to = Socks::start(address(&server), None, 0).await;
-    let guarded = Socks::start(storage.address, Some(login), 0).await;
+    let guarded = Socks::start(secured.address, Some(login), 0).await;
     let url = format!("socks5h://us%40er:pass%3Aw%2Ford@{}", guarded.address);
     let host = open(&server, HTTPS, given, &[("ALL_PROXY", &url)]).await.unwrap();
     round_trip(&host).await;
@@ -173,7 +173,7 @@ async fn socks_refusal_is_explained() {
 #[tokio::test]
 async fn https_proxy_is_verified_with_system_certificates() {
     let server = TestServer::embedded().await;
-    let (storage, given) = secured(&server).await;
+    let (secured, given) = start_tls(&server).await;
     let authority = Authority::new();
     let identity = || authority.issue(&["127.0.0.1"], 2000..3000);
     let folder = tempfile::tempdir().unwrap();
@@ -182,9 +182,9 @@ async fn https_proxy_is_verified_with_system_certificates() {
     let system = file.to_str().unwrap();
     for (endpoint, upstream, variable, changes) in [
         (HTTP, address(&server), "HTTP_PROXY", json!({})),
-        (HTTPS, storage.address, "HTTPS_PROXY", given),
+        (HTTPS, secured.address, "HTTPS_PROXY", given),
     ] {
-        let proxy = guarded_with(upstream, Some(identity())).await;
+        let proxy = login_proxy_with(upstream, Some(identity())).await;
         let url = format!("https://us%40er:pass%3Aw%2Ford@{}", proxy.address);
         let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", system)];
         let host = open(&server, endpoint, changes, &environment).await.unwrap();

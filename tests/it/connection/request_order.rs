@@ -212,14 +212,14 @@ async fn name_taken_during_upload_is_detected() {
                     server.put(&format!("backups/Backup b.{other}{more}"), "x").await;
                 }
             }
-            server.put(&format!("backups/Backup b.{pair_member}"), "of somebody else").await;
+            server.put(&format!("backups/Backup b.{pair_member}"), "foreign object").await;
             go.wait().await;
         };
         let uploading = host.upload("t1", backup("b"), json!({}), &b"ours"[..]);
         let (answer, ()) = tokio::join!(uploading, taking);
         assert_eq!(code(answer), "already_exists", "{pair_member} beside {others}");
         let theirs = server.get(&format!("backups/Backup b.{pair_member}")).await.unwrap();
-        assert_eq!(theirs, b"of somebody else");
+        assert_eq!(theirs, b"foreign object");
         assert_eq!(server.objects().await.len(), 2 * others + 1);
     }
 }

@@ -185,7 +185,7 @@ async fn retry_for_exceeded_ends_with_the_last_error() {
     let extra = json!({"retry_for_ms": 1});
     let error = tokio::select! {
         stored = upload(&host, 60 * MIB, extra.clone(), async || {}) => stored.unwrap_err(),
-        _ = stop_server(wire, &reached, &never, &server) => unreachable!("nobody brings it back"),
+        _ = stop_server(wire, &reached, &never, &server) => unreachable!("the server stays stopped"),
     };
     assert_eq!(error.data.code, "cannot_connect", "{error:?}");
     assert_ne!(cleanup(&error), "complete");
@@ -196,7 +196,7 @@ async fn retry_for_exceeded_ends_with_the_last_error() {
     store(&host, "b", 1, 60 * MIB).await;
     let (answer, content) = tokio::select! {
         fetched = download(&host, extra, async || {}) => fetched,
-        _ = stop_server(wire, &reached, &never, &server) => unreachable!("nobody brings it back"),
+        _ = stop_server(wire, &reached, &never, &server) => unreachable!("the server stays stopped"),
     };
     assert_eq!(code(answer), "cannot_connect");
     assert!(content.len() as u64 <= DEFAULT_PART_SIZE);
@@ -220,7 +220,7 @@ async fn retry_for_ends_at_cancel_and_deadline() {
         let told = async |report: &Value| when.observe(&host, report).await;
         let error = tokio::select! {
             stored = feed(&host, request, credit, 60 * MIB, told) => stored.unwrap_err(),
-            _ = stop_server(wire, &reached, &never, &server) => unreachable!("nobody brings it back"),
+            _ = stop_server(wire, &reached, &never, &server) => unreachable!("the server stays stopped"),
         };
         assert_eq!(error.data.code, expected, "{error:?}");
         assert!(expected == "cancelled" || detail(&error, "stage") == "deadline", "{error:?}");

@@ -85,11 +85,11 @@ async fn update_lowers_concurrency_for_new_parts() {
     let (source, mut writer) = tokio::io::duplex(1 << 20);
     let size = 8 * PART;
     let feeding = async {
-        let mut noise = RandomData::new(1, size);
-        writer.write_all(&noise.bytes(usize::try_from(2 * PART).unwrap())).await.unwrap();
+        let mut data = RandomData::new(1, size);
+        writer.write_all(&data.bytes(usize::try_from(2 * PART).unwrap())).await.unwrap();
         came.wait_for(|count| *count == 2).await.unwrap();
         set_concurrency(&host, 1).await;
-        writer.write_all(&noise.bytes(usize::try_from(size).unwrap())).await.unwrap();
+        writer.write_all(&data.bytes(usize::try_from(size).unwrap())).await.unwrap();
         drop(writer);
     };
     let uploading = host.upload("t1", backup("b"), json!({"size": size}), source);

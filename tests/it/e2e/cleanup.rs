@@ -18,10 +18,10 @@ async fn cleanup(host: &Host, extra: Value) -> Vec<(String, String)> {
     let mut params = json!({"target": "t1"});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let cleaned = host.call("target.cleanup", params).await.unwrap();
-    let found = cleaned["items"].as_array().unwrap().iter().map(|leftover| {
-        assert_eq!(leftover["kind"], "upload");
-        assert!(leftover["idle_s"].is_u64());
-        let text = |name: &str| leftover[name].as_str().unwrap().to_owned();
+    let found = cleaned["items"].as_array().unwrap().iter().map(|item| {
+        assert_eq!(item["kind"], "upload");
+        assert!(item["idle_s"].is_u64());
+        let text = |name: &str| item[name].as_str().unwrap().to_owned();
         (text("key"), text("status"))
     });
     found.collect()
@@ -102,9 +102,9 @@ async fn objects(server: &TestServer, host: &Host, extra: Value) -> Vec<[String;
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let cleaned = host.call("target.cleanup", params).await.unwrap();
     let folder = key(server, "backups/");
-    let found = cleaned["items"].as_array().unwrap().iter().map(|leftover| {
-        let file = leftover["key"].as_str().unwrap().strip_prefix(&folder).unwrap();
-        let text = |name: &str| leftover[name].as_str().unwrap().to_owned();
+    let found = cleaned["items"].as_array().unwrap().iter().map(|item| {
+        let file = item["key"].as_str().unwrap().strip_prefix(&folder).unwrap();
+        let text = |name: &str| item[name].as_str().unwrap().to_owned();
         [text("kind"), file.to_owned(), text("status")]
     });
     found.collect()

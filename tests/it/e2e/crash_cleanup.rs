@@ -180,7 +180,7 @@ async fn cleanup_keeps_foreign_object_with_same_key() {
     let (key, _) = server.open_uploads().await.remove(0);
     drop(request);
     kill(host).await;
-    server.put(&key, b"of somebody else".to_vec()).await;
+    server.put(&key, b"foreign object".to_vec()).await;
 
     let host = connect(&server, state.path()).await;
     wait_for_run_cleanup(&host).await;

@@ -24,8 +24,8 @@ async fn one_gib_round_trip_stays_within_default_memory() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let (pid, size) = (host.pid().unwrap(), 1 << 30);
-    let noise = RandomData::new(8, size);
-    host.upload("t1", backup("large"), json!({"size": size}), noise.clone()).await.unwrap();
+    let data = RandomData::new(8, size);
+    host.upload("t1", backup("large"), json!({"size": size}), data.clone()).await.unwrap();
     let peak_up = status(pid, "VmHWM");
     let mut hash = Sha256::new();
     let result =
@@ -37,9 +37,9 @@ async fn one_gib_round_trip_stays_within_default_memory() {
     println!("peak {} MiB up, {} MiB in all, {} MiB after", mib(peak_up), mib(peak), mib(after));
     assert!(mib(peak) <= 96, "peak of {} MiB", mib(peak));
     assert!(mib(after) <= 40, "{} MiB are kept afterwards", mib(after));
-    let (mut expected, mut noise) = (Sha256::new(), noise);
+    let (mut expected, mut data) = (Sha256::new(), data);
     loop {
-        let bytes = noise.bytes(1 << 20);
+        let bytes = data.bytes(1 << 20);
         if bytes.is_empty() {
             break;
         }

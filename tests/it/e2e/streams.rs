@@ -46,11 +46,11 @@ pub(crate) async fn feed(
     size: u64,
     mut told: impl AsyncFnMut(&Value),
 ) -> Answer {
-    let (mut noise, mut offset) = (RandomData::new(1, size), 0);
+    let (mut data, mut offset) = (RandomData::new(1, size), 0);
     let block = 1 << 20;
     loop {
         if offset < size && offset + block <= credit {
-            send(host, &upload, offset, &noise.bytes(block as usize)).await;
+            send(host, &upload, offset, &data.bytes(block as usize)).await;
             offset += block;
             if offset == size {
                 let end = json!({"id": upload.id, "length": size});
@@ -213,12 +213,12 @@ async fn stalled_downloads_leave_memory_for_others() {
     let mut download = waiting.remove(0);
     let everything = json!({"id": download.id, "up_to": 200_u64 << 20});
     host.notify("stream.credit", everything, None).await.unwrap();
-    let (mut noise, mut received) = (crate::random_data::RandomData::new(4, 100 << 20).from(1), 1);
+    let (mut data, mut received) = (crate::random_data::RandomData::new(4, 100 << 20).from(1), 1);
     while received < 100 << 20 {
         let (params, payload) = next(&mut download, "stream.data").await;
         let payload = payload.unwrap();
         assert_eq!(params["offset"], received);
-        assert!(payload == noise.bytes(payload.len()));
+        assert!(payload == data.bytes(payload.len()));
         received += payload.len() as u64;
     }
     download.response().await.unwrap();

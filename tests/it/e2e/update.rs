@@ -81,11 +81,11 @@ async fn update_slows_running_transfer() {
     let host = connect_with(&server, json!({"concurrency": 1})).await;
     let (source, mut writer) = tokio::io::duplex(64 << 10);
     let feeding = async {
-        let mut noise = RandomData::new(1, SIZE);
-        writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
+        let mut data = RandomData::new(1, SIZE);
+        writer.write_all(&data.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
         update(&host, json!({"bandwidth_limit": RATE})).await;
         let start = Instant::now();
-        writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
+        writer.write_all(&data.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
         drop(writer);
         start
     };

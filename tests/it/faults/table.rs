@@ -36,7 +36,7 @@ const TABLE: &[Row] = &[
     ("trickle", |operation| operation.receives().then_some(Act::Trickle), Times::Always, ["-", "-", "ok 1", "ok 1", "-", "-"]),
     ("expired keys", |_| Some(Act::Answer(400, "ExpiredToken")), Times::FromFirstOn, ["credentials_expired 1", "credentials_expired 1, left 0+1", "credentials_expired 1", "credentials_expired 1", "credentials_expired 1", "credentials_expired 1"]),
     ("quota", |operation| operation.sends().then_some(Act::Answer(403, "QuotaExceeded")), Times::Always, ["quota_exceeded 1", "quota_exceeded 1", "-", "-", "-", "quota_exceeded 1"]),
-    ("bucket gone", |_| Some(Act::Answer(404, "NoSuchBucket")), Times::FromFirstOn, ["bucket_not_found 1", "bucket_not_found 1, left 0+1", "bucket_not_found 1", "bucket_not_found 1", "bucket_not_found 1", "bucket_not_found 1"]),
+    ("bucket deleted", |_| Some(Act::Answer(404, "NoSuchBucket")), Times::FromFirstOn, ["bucket_not_found 1", "bucket_not_found 1, left 0+1", "bucket_not_found 1", "bucket_not_found 1", "bucket_not_found 1", "bucket_not_found 1"]),
 ];
 
 fn in_the_body(operation: Operation) -> Option<Act> {

@@ -10,12 +10,12 @@ use crate::connection::wire::Act;
 
 type Row = (&'static str, fn(&Parts) -> bool, Operation, Act, Times, &'static str);
 
-fn is_opening(head: &Parts) -> bool {
+fn is_creation(head: &Parts) -> bool {
     head.method == Method::POST && head.uri.query().unwrap_or_default().contains("uploads")
 }
 
 fn is_completion(head: &Parts) -> bool {
-    head.method == Method::POST && !is_opening(head)
+    head.method == Method::POST && !is_creation(head)
 }
 
 fn is_metadata_upload(head: &Parts) -> bool {
@@ -24,18 +24,18 @@ fn is_metadata_upload(head: &Parts) -> bool {
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
-    ("opening: answer lost", is_opening, Operation::Parts, Act::LoseAnswer, Times::Once, "ok 2"),
-    ("opening: answer lost always", is_opening, Operation::Parts, Act::LoseAnswer, Times::Always, "network_lost 5"),
+    ("creation: answer lost", is_creation, Operation::Parts, Act::LoseAnswer, Times::Once, "ok 2"),
+    ("creation: answer lost always", is_creation, Operation::Parts, Act::LoseAnswer, Times::Always, "network_lost 5"),
     ("completion: 200 with an error", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Once, "ok 2"),
     ("completion: 200 with an error always", is_completion, Operation::Parts, Act::Answer(200, "InternalError"), Times::Always, "remote_error 5"),
     ("completion: answer lost", is_completion, Operation::Parts, Act::LoseAnswer, Times::Once, "ok 2"),
     ("completion: answer lost always", is_completion, Operation::Parts, Act::LoseAnswer, Times::Always, "ok 5"),
     ("completion: quota", is_completion, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "quota_exceeded 1"),
     ("completion: expired keys", is_completion, Operation::Parts, Act::Answer(400, "ExpiredToken"), Times::FromFirstOn, "credentials_expired 1, left 0+1"),
-    ("document: answer lost", is_metadata_upload, Operation::Small, Act::LoseAnswer, Times::Once, "ok 2"),
-    ("document: answer lost always", is_metadata_upload, Operation::Small, Act::LoseAnswer, Times::Always, "network_lost 5"),
-    ("document: 503 always", is_metadata_upload, Operation::Small, Act::Answer(503, "SlowDown"), Times::Always, "throttled 5"),
-    ("document: quota", is_metadata_upload, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "quota_exceeded 1"),
+    ("metadata: answer lost", is_metadata_upload, Operation::Small, Act::LoseAnswer, Times::Once, "ok 2"),
+    ("metadata: answer lost always", is_metadata_upload, Operation::Small, Act::LoseAnswer, Times::Always, "network_lost 5"),
+    ("metadata: 503 always", is_metadata_upload, Operation::Small, Act::Answer(503, "SlowDown"), Times::Always, "throttled 5"),
+    ("metadata: quota", is_metadata_upload, Operation::Parts, Act::Answer(403, "QuotaExceeded"), Times::Always, "quota_exceeded 1"),
 ];
 
 #[tokio::test]

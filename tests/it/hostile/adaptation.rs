@@ -45,11 +45,11 @@ const TABLE: &[Behavior] = &[
     Behavior::new("a new region in each refusal", all, |asked| {
         wants_region(&format!("eu-{}", asked.number))
     }),
-    Behavior::new("two regions in turn", all, |asked| {
+    Behavior::new("two alternating regions", all, |asked| {
         wants_region(if is_signed_for(asked, "eu-1") { "eu-2" } else { "eu-1" })
     }),
     Behavior::new("a region of a MiB", all, |_| wants_region(&"r".repeat(1 << 20))),
-    Behavior::new("a region that is none", all, |_| wants_region("../x y\u{1}&lt;b&gt;")),
+    Behavior::new("an invalid region", all, |_| wants_region("../x y\u{1}&lt;b&gt;")),
     Behavior::new("the region that is in use", all, |asked| {
         let authorization = asked.header("authorization");
         wants_region(authorization.split('/').nth(2).unwrap_or("eu-1"))
@@ -85,8 +85,8 @@ const TABLE: &[Behavior] = &[
     Behavior::new("another time in each refusal", all, |asked| {
         skewed(&format!("Fri, 20 Nov 20{} 03:00:00 GMT", 20 + asked.number % 70))
     }),
-    Behavior::new("a time that is none", all, |_| skewed("yesterday")),
-    Behavior::new("an old time in the document", all, |_| {
+    Behavior::new("an invalid time", all, |_| skewed("yesterday")),
+    Behavior::new("an old time in the error document", all, |_| {
         let members = "<ServerTime>0000-00-00T99:00:00Z</ServerTime>\
                        <MaxAllowedSkewMilliseconds>-1</MaxAllowedSkewMilliseconds>";
         Act::Send(Script::refusal(403, "RequestTimeTooSkewed", "", members))

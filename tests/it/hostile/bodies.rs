@@ -95,13 +95,13 @@ const HUGE: &[Behavior] = &[
 ];
 
 const SLOW: &[Behavior] = &[
-    Behavior::new("a body in drops", all, |_| {
+    Behavior::new("a body byte by byte", all, |_| {
         Act::Send(Script::chunked(200, XML, vec![Piece::Trickle(b" ".to_vec())]))
     }),
-    Behavior::new("an error document in drops", all, |_| {
+    Behavior::new("an error document byte by byte", all, |_| {
         Act::Send(Script::chunked(500, XML, vec![Piece::Trickle(b"<Error>".to_vec())]))
     }),
-    Behavior::new("silence behind a head", all, |_| {
+    Behavior::new("silence after the headers", all, |_| {
         let headers = format!("{XML}content-length: 100\r\n");
         Act::Send(Script::with(200, &headers, Vec::new(), Then::Hold))
     }),
@@ -119,7 +119,7 @@ const WRONG: &[Behavior] = &[
         let page = "<!DOCTYPE html><html><body>Log in<br></body></html>";
         Act::Send(Script::whole(200, "content-type: text/html\r\n", page))
     }),
-    Behavior::new("200 with nothing", all, |_| Act::Send(Script::whole(200, "", ""))),
+    Behavior::new("200 without a body", all, |_| Act::Send(Script::whole(200, "", ""))),
     Behavior::new("204 to everything", all, |_| {
         Act::Send(Script::with(204, "", Vec::new(), Then::Next))
     }),
@@ -129,10 +129,10 @@ const WRONG: &[Behavior] = &[
     Behavior::new("less than the length says", all, |_| {
         of_length(200, 1000, vec![Piece::Once(b"<ListBucketResult>".to_vec())])
     }),
-    Behavior::new("bytes that are no text", all, |_| {
+    Behavior::new("bytes that are not text", all, |_| {
         Act::Send(Script::whole(200, XML, (0..=255).cycle().take(5000).collect::<Vec<u8>>()))
     }),
-    Behavior::new("an object cut in turn", reads, |asked| match asked.number % 2 {
+    Behavior::new("every second object is cut", reads, |asked| match asked.number % 2 {
         0 => Act::Send(Script::raw(Vec::new(), Then::Reset)),
         _ => Act::Pass,
     })

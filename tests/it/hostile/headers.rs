@@ -66,17 +66,17 @@ const LARGE: &[Behavior] = &[
 ];
 
 const ODD: &[Behavior] = &[
-    Behavior::new("a head in drops", all, |_| {
+    Behavior::new("headers byte by byte", all, |_| {
         goes_on("HTTP/1.1 200 OK\r\nx: ", vec![Piece::Trickle(b"v".to_vec())])
     }),
-    Behavior::new("100 Continue in drops", all, |_| {
+    Behavior::new("100 Continue byte by byte", all, |_| {
         goes_on("", vec![Piece::Trickle(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec())])
     }),
     Behavior::new("the status 999", all, |_| Act::Send(Script::whole(999, "", ""))),
-    Behavior::new("the status 600 without an end", all, |_| {
+    Behavior::new("the status 600 with an endless body", all, |_| {
         Act::Send(Script::until_close(600, "", vec![Piece::Repeat(b"x".to_vec(), ENDLESS)]))
     }),
-    Behavior::new("no HTTP", all, |_| raw("220 mail.example.org ESMTP\r\n", Then::Hold)),
+    Behavior::new("an answer that is not HTTP", all, |_| raw("220 mail.example.org ESMTP\r\n", Then::Hold)),
     Behavior::new("HTTP/2", all, |_| {
         raw("\0\0\u{12}\u{4}\0\0\0\0\0\0\u{3}\0\0\0\u{64}\0\u{4}\0\0", Then::Close)
     }),
@@ -91,7 +91,7 @@ const ODD: &[Behavior] = &[
     Behavior::new("a negative length", all, |_| {
         Act::Send(Script::with(200, "content-length: -1\r\n", Vec::new(), Then::Close))
     }),
-    Behavior::new("a length beyond all numbers", all, |_| {
+    Behavior::new("a length beyond u64", all, |_| {
         let headers = "content-length: 99999999999999999999\r\n";
         Act::Send(Script::with(200, headers, Vec::new(), Then::Close))
     }),
@@ -108,7 +108,7 @@ const ODD: &[Behavior] = &[
         let body = vec![Piece::Once(b"0\r\n".to_vec()), trailers];
         Act::Send(Script::with(200, "transfer-encoding: chunked\r\n", body, Then::Close))
     }),
-    Behavior::new("a second answer behind each", all, |asked| match asked.number % 2 {
+    Behavior::new("a second answer after each", all, |asked| match asked.number % 2 {
         0 => raw(
             "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             Then::Next,
@@ -122,17 +122,17 @@ const ODD: &[Behavior] = &[
             Then::Hold,
         )
     }),
-    Behavior::new("headers that are no text", all, |_| {
+    Behavior::new("headers that are not text", all, |_| {
         let head = b"HTTP/1.1 400 \xff\r\netag: \"\xfe\xff\"\r\ncontent-length: 0\r\n\r\n".to_vec();
         Act::Send(Script::raw(vec![Piece::Once(head)], Then::Next))
     }),
-    Behavior::new("resets in turn", all, |asked| match asked.number % 2 {
+    Behavior::new("a reset of every second request", all, |asked| match asked.number % 2 {
         0 => raw("", Then::Reset),
         _ => Act::Pass,
     })
     .every_second_succeeds(),
-    Behavior::new("a reset of each", all, |_| raw("HTTP/1.1 200", Then::Reset)),
-    Behavior::new("an end of each", all, |_| raw("", Then::Close)),
+    Behavior::new("a reset of every request", all, |_| raw("HTTP/1.1 200", Then::Reset)),
+    Behavior::new("a closed connection for every request", all, |_| raw("", Then::Close)),
 ];
 
 #[tokio::test]

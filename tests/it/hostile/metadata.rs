@@ -50,18 +50,18 @@ const REAL: &[Behavior] = &[
         let arrays = pair("x", nested(20_000, "[", "]"));
         arrays.into_iter().chain(pair("y", nested(20_000, "{\"a\":", "}"))).collect()
     }),
-    objects("metadata without sense", 6, || {
+    objects("meaningless metadata", 6, || {
         let texts = ["", "[", "null", "{\"backup_id\":1}", "{\"backup_id\":\"\"}", "\u{feff}{}"];
         let pairs = texts.iter().enumerate();
         pairs.flat_map(|(number, text)| pair(&format!("x{number}"), *text)).collect()
     }),
-    objects("numbers without sense", 2, || {
+    objects("impossible numbers", 2, || {
         let huge = "{\"backup_id\":\"x\",\"size\":1e999,\"date\":-1}";
         let ours = "{\"backup_id\":\"y\",\"s3_backup_agent\":{\"format\":1,\"agent\":\"0.1.0\",\
                     \"size\":18446744073709551615,\"part_size\":0,\"sha256\":\"\",\"parts\":[]}}";
         pair("x", huge).into_iter().chain(pair("y", ours)).collect()
     }),
-    objects("names of controls and marks", 1, || {
+    objects("names of control characters and combining marks", 1, || {
         let metadata = "{\"backup_id\":\"x\\u202e\\u001b[31m\",\"name\":\"](https://x.example)\"}";
         pair("x", metadata).into()
     }),

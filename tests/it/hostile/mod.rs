@@ -230,7 +230,7 @@ async fn run_operations(behavior: &Behavior, memory: Memory) -> Vec<String> {
             (operation.most_requests(behavior.documents + 3, behavior.tries), start.elapsed());
         let (requests, _) = tested.hostile.counts();
         if requests > most {
-            fault(format!("{requests} requests, at most {most} are right"));
+            fault(format!("{requests} requests, at most {most} are expected"));
         }
         if let Some(trouble) = other {
             fault(trouble);
@@ -261,7 +261,7 @@ async fn run_operations(behavior: &Behavior, memory: Memory) -> Vec<String> {
         }
         let peak = host.pid().and_then(peak);
         if peak.is_none_or(|peak| peak > memory.most) {
-            fault(format!("a peak of {peak:?} MiB, at most {} are right", memory.most));
+            fault(format!("a peak of {peak:?} MiB, at most {} are expected", memory.most));
         }
         // A new start, because requests that hang would be counted for the next operation.
         if took >= TIME_LIMIT || peak.is_none() {
@@ -277,7 +277,7 @@ async fn run_operations(behavior: &Behavior, memory: Memory) -> Vec<String> {
     let (_, separate) = tested.hostile.counts();
     if separate > BACKGROUND_REQUESTS {
         faults.push(format!(
-            "background: {separate} requests, at most {BACKGROUND_REQUESTS} are right"
+            "background: {separate} requests, at most {BACKGROUND_REQUESTS} are expected"
         ));
     }
     tested.hostile.set_rule(None);

@@ -37,7 +37,7 @@ const SIZES: &[Behavior] = &[
     Behavior::new("negative sizes", listings, |_| {
         Act::Alter(|honest, _| put(honest, "Size", "-1"))
     }),
-    Behavior::new("sizes that are no numbers", listings, |_| {
+    Behavior::new("sizes that are not numbers", listings, |_| {
         Act::Alter(|honest, _| put(honest, "Size", "1e3"))
     }),
     Behavior::new("no sizes", listings, |_| {
@@ -70,16 +70,16 @@ const DATES: &[Behavior] = &[
             honest.set("last-modified", "Sat, 01 Jan 0000 00:00:00 GMT");
         })
     }),
-    Behavior::new("dates that are none", all, |_| {
+    Behavior::new("invalid dates", all, |_| {
         Act::Alter(|honest, _| {
             honest.set("date", "now");
             honest.set("last-modified", "then");
         })
     }),
-    Behavior::new("listed dates beyond all years", listings, |_| {
+    Behavior::new("listed dates beyond all calendars", listings, |_| {
         Act::Alter(|honest, _| put(honest, "LastModified", "999999-12-31T23:59:59.999Z"))
     }),
-    Behavior::new("listed dates that are none", listings, |_| {
+    Behavior::new("invalid listed dates", listings, |_| {
         Act::Alter(|honest, _| put(honest, "LastModified", ":yesterday"))
     }),
     Behavior::new(
@@ -94,7 +94,7 @@ const RANGES: &[Behavior] = &[
         "" => Act::Pass,
         _ => Act::Alter(|honest, _| honest.set("content-range", "bytes 7-1048576/1048577")),
     }),
-    Behavior::new("a range of another whole", reads, |asked| match asked.header("range") {
+    Behavior::new("a range of another total size", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
         _ => Act::Alter(|honest, _| {
             let Some(range) = honest.headers.get("content-range") else { return };
@@ -102,7 +102,7 @@ const RANGES: &[Behavior] = &[
             honest.set("content-range", &range);
         }),
     }),
-    Behavior::new("a range that is none", reads, |asked| match asked.header("range") {
+    Behavior::new("an invalid range", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
         _ => Act::Alter(|honest, _| honest.set("content-range", "bytes 9-1/-5")),
     }),
@@ -118,14 +118,16 @@ const RANGES: &[Behavior] = &[
         "" => Act::Pass,
         _ => Act::Alter(|honest, _| honest.body.clear()),
     }),
-    Behavior::new("the whole in place of the range", reads, |asked| match asked.header("range") {
-        "" => Act::Pass,
-        _ => Act::Alter(|honest, _| {
-            honest.status = http::StatusCode::OK;
-            honest.headers.remove("content-range");
-            let rest = honest.body.len();
-            honest.body.extend(vec![1; rest]);
-        }),
+    Behavior::new("the whole object instead of the range", reads, |asked| {
+        match asked.header("range") {
+            "" => Act::Pass,
+            _ => Act::Alter(|honest, _| {
+                honest.status = http::StatusCode::OK;
+                honest.headers.remove("content-range");
+                let rest = honest.body.len();
+                honest.body.extend(vec![1; rest]);
+            }),
+        }
     }),
     Behavior::new("other bytes in each answer", reads, |asked| match asked.head.method {
         Method::HEAD => Act::Pass,

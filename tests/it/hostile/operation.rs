@@ -207,7 +207,7 @@ impl Expectation {
         {
             return None;
         }
-        Some("the backup that was there is gone or damaged".to_owned())
+        Some("the existing backup is missing or damaged".to_owned())
     }
 }
 

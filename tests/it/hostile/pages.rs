@@ -54,12 +54,12 @@ fn marker(asked: &MatchedRequest<'_>) -> String {
 
 const ENDLESS: &[Behavior] = &[
     Behavior::new("an empty token", v2, |_| page(&token(""))),
-    Behavior::new("no token though there is more", v2, |_| page("")),
+    Behavior::new("no token although there are more pages", v2, |_| page("")),
     Behavior::new("a token that repeats", v2, |_| page(&token("again"))),
     Behavior::new("a token that repeats, with an object", v2, |_| {
         page(&(token("again") + &object("x.txt", "0")))
     }),
-    Behavior::new("two tokens in turn", v2, |asked| page(&token(["a", "b"][asked.number % 2]))),
+    Behavior::new("two alternating tokens", v2, |asked| page(&token(["a", "b"][asked.number % 2]))),
     Behavior::new("a new token each time and nothing else", v2, |asked| {
         page(&token(&format!("t{}", asked.number)))
     }),
@@ -109,12 +109,10 @@ const CROWDED: &[Behavior] = &[
         long(vec![Piece::Numbered(group, 100_000)])
     })
     .undetectable(),
-    without_end("pages of 1,000 archives without an end", |asked| endless_page(asked, ".tar")),
-    without_end("pages of 1,000 foreign objects without an end", |asked| {
-        endless_page(asked, ".txt")
-    })
-    .quick(),
-    without_end("pages of 1,000 groups without an end", |asked| {
+    without_end("endless pages of 1,000 archives", |asked| endless_page(asked, ".tar")),
+    without_end("endless pages of 1,000 foreign objects", |asked| endless_page(asked, ".txt"))
+        .quick(),
+    without_end("endless pages of 1,000 groups", |asked| {
         let group = |number| format!("t1/backups/{:06}-{number:04}/", asked.number);
         let groups = (0..1000).map(|number| {
             format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", group(number))
@@ -141,7 +139,7 @@ const CROWDED: &[Behavior] = &[
         send(&format!("<ListBucketResult>{}</ListBucketResult>", both.concat()))
     })
     .undetectable(),
-    Behavior::new("a member of 1 MiB that nobody knows", listings, |_| {
+    Behavior::new("an unknown member of 1 MiB", listings, |_| {
         let member = format!("<Owner>{}</Owner>", "o".repeat(1 << 20));
         send(&format!("<ListBucketResult>{member}</ListBucketResult>"))
     })
@@ -155,7 +153,7 @@ const BROKEN: &[Behavior] = &[
     Behavior::new("a listing that is cut", listings, |_| {
         send("<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>t1/back")
     }),
-    Behavior::new("a listing that nests itself wrongly", listings, |_| {
+    Behavior::new("a listing with wrong nesting", listings, |_| {
         send("<ListBucketResult><a></b></a></ListBucketResult>")
     }),
     Behavior::new("two listings in one", listings, |_| {
@@ -212,10 +210,10 @@ const OF_UPLOADS: &[Behavior] = &[
     Behavior::new("uploads: a marker that repeats", uploads, |_| {
         page_of_uploads(&next_upload("k", "i"))
     }),
-    Behavior::new("uploads: new markers without an end", uploads, |asked| {
+    Behavior::new("uploads: endless new markers", uploads, |asked| {
         page_of_uploads(&next_upload("k", &asked.number.to_string()))
     }),
-    without_cleanup(Behavior::new("uploads: pages of 1,000 without an end", uploads, |asked| {
+    without_cleanup(Behavior::new("uploads: endless pages of 1,000", uploads, |asked| {
         let key = |number| format!("t1/backups/{:06}-{number:04}.tar", asked.number);
         let page: String = (0..1000).map(|number| upload(&key(number), "i")).collect();
         page_of_uploads(&(page + &next_upload(&key(999), "i")))

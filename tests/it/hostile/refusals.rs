@@ -16,8 +16,8 @@ fn deletes(call: Call) -> bool {
 }
 
 const TABLE: &[Behavior] = &[
-    Behavior::new("503 for ever", all, |_| later(503, "x: y")),
-    Behavior::new("429 for ever", all, |_| later(429, "x: y")),
+    Behavior::new("503 always", all, |_| later(503, "x: y")),
+    Behavior::new("429 always", all, |_| later(429, "x: y")),
     Behavior::new("503 with a huge wait", all, |_| {
         later(503, "retry-after: 99999999999999999999999")
     }),
@@ -44,7 +44,7 @@ const TABLE: &[Behavior] = &[
         let (down, up) = ("<a>".repeat(100_000), "</a>".repeat(100_000));
         Act::Send(Script::document(400, &format!("<Error>{down}{up}</Error>")))
     }),
-    Behavior::new("a bomb of entities", all, |_| {
+    Behavior::new("an entity expansion bomb", all, |_| {
         let mut bomb = "<!DOCTYPE a [<!ENTITY e0 \"boom\">".to_owned();
         for level in 1..20 {
             let ten = format!("&e{};", level - 1).repeat(10);
@@ -56,7 +56,7 @@ const TABLE: &[Behavior] = &[
     Behavior::new("nothing can be deleted", deletes, |_| {
         Act::Send(Script::refusal(403, "AccessDenied", "", ""))
     }),
-    Behavior::new("deletions that are said to be done", deletes, |_| {
+    Behavior::new("deletions that are only claimed", deletes, |_| {
         Act::Send(Script::with(204, "", Vec::new(), super::script::Then::Next))
     }),
     Behavior::new("nothing exists", all, |_| Act::Send(Script::refusal(404, "NoSuchKey", "", ""))),

@@ -77,9 +77,9 @@ async fn full_stderr_does_not_block_the_agent() {
     stdin.write_all(format!("{initialize}\n").as_bytes()).await.unwrap();
     lines.next_line().await.unwrap();
     // Each of these causes a warning, and standard error is not read.
-    let noise = "{\"jsonrpc\":\"2.0\",\"method\":\"stream.data\",\"params\":{\"id\":\"x\"}}\n";
+    let invalid = "{\"jsonrpc\":\"2.0\",\"method\":\"stream.data\",\"params\":{\"id\":\"x\"}}\n";
     for _ in 0..200 {
-        stdin.write_all(noise.repeat(50).as_bytes()).await.unwrap();
+        stdin.write_all(invalid.repeat(50).as_bytes()).await.unwrap();
     }
     stdin.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}\n").await.unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;

@@ -111,6 +111,6 @@ pub(super) async fn delete_everything(
         if objects.is_empty() && uploads.is_empty() {
             return;
         }
-        assert!(watch.elapsed() < TIME_LIMIT, "left over: {objects:?}, {uploads:?}");
+        assert!(watch.elapsed() < TIME_LIMIT, "still stored: {objects:?}, {uploads:?}");
     }
 }

@@ -15,8 +15,8 @@ pub(super) struct ExpectedBackup {
 impl ExpectedBackup {
     /// Whether this is a content that it may have, or the start of one, from an `offset` on.
     pub(super) fn allows(&self, content: &[u8], offset: u64) -> bool {
-        let mut noises = self.seeds.iter().map(|seed| RandomData::new(*seed, length(*seed)));
-        noises.any(|noise| noise.from(offset).bytes(content.len()) == content)
+        let mut contents = self.seeds.iter().map(|seed| RandomData::new(*seed, length(*seed)));
+        contents.any(|content_of_seed| content_of_seed.from(offset).bytes(content.len()) == content)
     }
 
     pub(super) fn has_length(&self, actual: u64) -> bool {

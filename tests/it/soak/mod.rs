@@ -48,9 +48,9 @@ async fn soak_under_faults_matches_answers_and_does_not_grow() {
     let state = tempfile::tempdir().unwrap();
     let faults = RandomFaults::default();
     let wire = Wire::start(address(&server), faults.rule(random.u64(..))).await;
-    let cable = FaultyLink::start(wire.address).await;
+    let link = FaultyLink::start(wire.address).await;
     let mut config = server.config();
-    config["endpoint"] = format!("http://{}", cable.address).into();
+    config["endpoint"] = format!("http://{}", link.address).into();
     let mut host = connect_to(config, state.path()).await;
     let mut workers: Vec<_> =
         (0..WORKERS).map(|number| Worker::new(number, random.u64(..))).collect();
@@ -65,16 +65,16 @@ async fn soak_under_faults_matches_answers_and_does_not_grow() {
             tokio::time::sleep(length).await;
             faults.set_active(false);
             // Stalled requests would stay stalled.
-            cable.set(State::Broken);
-            cable.set(State::Working);
+            link.set(State::Broken);
+            link.set(State::Working);
         });
         checkpoint::check_bucket(&host, &server, &mut workers, &mut late_backups).await;
         metrics.push(ProcessMetrics::when_idle(&host, metrics.first()).await);
         wire.take_requests();
     }
     println!("{}", worker::report(&workers));
-    println!("faults: {:?}; {} came late", faults.counts(), late_backups.arrived);
-    println!("vitals: {:?} ... {:?}", metrics[0], metrics[metrics.len() - 1]);
+    println!("faults: {:?}; {} arrived late", faults.counts(), late_backups.arrived);
+    println!("metrics: {:?} ... {:?}", metrics[0], metrics[metrics.len() - 1]);
     process_metrics::assert_stable(&metrics);
     checkpoint::delete_everything(&host, &server, &mut workers, &mut late_backups).await;
     end(&mut host).await;

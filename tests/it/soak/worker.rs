@@ -53,7 +53,7 @@ pub(super) struct Worker {
     begun: u64,
     pub(super) known: BTreeMap<String, ExpectedBackup>,
     /// Ids of deleted backups that can never come back.
-    gone: BTreeSet<String>,
+    deleted: BTreeSet<String>,
     /// How often each operation ended in each outcome.
     outcomes: BTreeMap<&'static str, BTreeMap<String, u64>>,
 }
@@ -78,7 +78,7 @@ impl Worker {
             random: fastrand::Rng::with_seed(seed),
             begun: 0,
             known: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            deleted: BTreeSet::new(),
             outcomes: BTreeMap::new(),
         }
     }
@@ -202,7 +202,7 @@ impl Worker {
                 self.known.insert(id, ExpectedBackup { seeds: vec![seed], may_be_missing: false });
             }
             Err(error) if leaves_nothing(&error) => {
-                self.gone.insert(id);
+                self.deleted.insert(id);
             }
             Err(_) => {
                 self.known.insert(id, ExpectedBackup { seeds: vec![seed], may_be_missing: true });
@@ -237,7 +237,7 @@ impl Worker {
         let error = answer.expect_err("the source failed");
         // It never had an end, so nothing of it can be complete.
         self.count("cleanup", if leaves_nothing(&error) { "nothing" } else { "something" });
-        self.gone.insert(id);
+        self.deleted.insert(id);
     }
 
     async fn download(&mut self, host: &Host, id: &str) {
@@ -292,7 +292,7 @@ impl Worker {
         match self.ask_about(host, "backup.delete", json!({}), &id).await {
             Ok(_) if was_sure => {
                 self.known.remove(&id);
-                self.gone.insert(id);
+                self.deleted.insert(id);
             }
             // Data in flight may arrive later.
             _ => self.known.get_mut(&id).unwrap().may_be_missing = true,
@@ -338,7 +338,7 @@ impl Worker {
         let lost =
             self.known.iter().find(|(id, known)| !known.may_be_missing && !listed.contains(*id));
         assert!(lost.is_none(), "{lost:?} is not among {listed:?}");
-        let back = listed.iter().find(|id| self.gone.contains(*id));
+        let back = listed.iter().find(|id| self.deleted.contains(*id));
         assert!(back.is_none(), "{back:?} is there again");
     }
 

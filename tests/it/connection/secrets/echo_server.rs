@@ -174,13 +174,13 @@ impl State {
             let text = replaced(text, "UploadId", token);
             let text = replaced(&text, "ETag", &format!("\"{token}\""));
             let text = replaced(&text, "Location", token);
-            let stranger = format!(
+            let foreign = format!(
                 "<NextContinuationToken>{}</NextContinuationToken><Contents>\
                  <Key>backups/{}.tar</Key><Size>5</Size></Contents></ListBucketResult>",
                 xml(token),
                 xml(token),
             );
-            let text = text.replace("</ListBucketResult>", &stranger);
+            let text = text.replace("</ListBucketResult>", &foreign);
             head.headers.remove(http::header::CONTENT_LENGTH);
             self.repeat(&mut head.headers, token);
             return Ok(Response::from_parts(head, body(text)));

@@ -43,7 +43,7 @@ pub(crate) async fn run_with_disruptions<T: Disruption>(
         let disrupted = Cell::new(false);
         let running = async {
             let ended = tokio::time::timeout(TIME_LIMIT, step.run(&host)).await;
-            (ended.unwrap_or_else(|_| panic!("{step:?} has no end")), disrupted.get())
+            (ended.unwrap_or_else(|_| panic!("{step:?} does not end")), disrupted.get())
         };
         let ((ended, was_disrupted), ()) = tokio::join!(running, async {
             tokio::time::sleep(pause).await;

@@ -221,7 +221,7 @@ impl History {
             if objects.is_empty() && uploads.is_empty() {
                 break;
             }
-            assert!(watch.elapsed() < TIME_LIMIT, "left over: {objects:?}, {uploads:?}");
+            assert!(watch.elapsed() < TIME_LIMIT, "still stored: {objects:?}, {uploads:?}");
         }
     }
 }

@@ -32,5 +32,5 @@ pub(super) const ALL: [Traits; 10] =
 pub(crate) fn named(name: &str) -> Traits {
     let names = ALL.map(|traits| traits.name).join(", ");
     let mut all = ALL.into_iter();
-    all.find(|traits| traits.name == name).unwrap_or_else(|| panic!("{name} is none of {names}"))
+    all.find(|traits| traits.name == name).unwrap_or_else(|| panic!("{name} is not one of {names}"))
 }
