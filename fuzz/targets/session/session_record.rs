@@ -1,14 +1,14 @@
-//! The host's books: what was asked, what was answered, and whether the agent keeps the rules.
+//! The host's record of a session: requests, answers, and whether the agent follows the protocol.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// Longest line that every host takes, its line feed included.
+/// Longest line that every host accepts, including its line feed.
 const MAX_LINE: usize = 65_536;
 
-/// Most bytes that the agent may have granted beyond what came.
+/// Most bytes that the agent may have granted beyond the received ones.
 const WINDOW: u64 = 4 << 20;
 
 /// Largest id of a request.
@@ -24,38 +24,38 @@ const PERIOD: usize = 251;
 #[derive(Debug, Default)]
 pub struct Request {
     method: String,
-    /// Answers that are still to come. More than one when the host has broken the rules and used
-    /// the id again; then nothing else is known of it.
+    /// Outstanding answers. More than one when the host broke the rules and used the id again; then
+    /// nothing else is known of it.
     open: usize,
     reused: bool,
     /// Bytes of the stream so far.
     pub moved: u64,
-    /// Bytes that may be moved in all.
+    /// Bytes that may be sent in total.
     pub credit: u64,
     length: Option<u64>,
     ended: bool,
-    /// Where the stream begins in the archive, if its bytes are known.
+    /// Offset of the stream in the archive, if its bytes are known.
     known_from: Option<u64>,
     done: u64,
-    /// Largest payload that the host takes from now on, if this succeeds.
+    /// Largest payload that the host accepts from now on, if this request succeeds.
     max_payload: Option<u64>,
 }
 
 /// All requests of a session.
 #[derive(Debug)]
-pub struct Books {
+pub struct SessionRecord {
     requests: HashMap<u64, Request>,
-    /// Ids in the order in which they were used first.
+    /// Ids in the order of their first use.
     pub ids: Vec<u64>,
     greeted: bool,
     max_payload: usize,
-    /// Id and name of what was stored, as long as the host never asked to delete anything.
+    /// Ids and names of stored backups, as long as the host never asked for a deletion.
     pub stored: Option<Vec<(String, String)>>,
-    /// Whether some upload may have left something, because its answer says so.
+    /// Whether an upload may have left something, because its answer says so.
     pub unclean: bool,
 }
 
-impl Default for Books {
+impl Default for SessionRecord {
     fn default() -> Self {
         let (requests, ids) = Default::default();
         Self {
@@ -69,9 +69,9 @@ impl Default for Books {
     }
 }
 
-impl Books {
-    /// Notes what the host is about to say, if it is a message.
-    pub fn say(&mut self, message: &Value, payload: u64) {
+impl SessionRecord {
+    /// Records a message that the host is about to send, if it is one.
+    pub fn sent(&mut self, message: &Value, payload: u64) {
         let params = &message["params"];
         let method = message["method"].as_str().unwrap_or_default();
         if let Some(id) = message["id"].as_u64() {
@@ -113,20 +113,20 @@ impl Books {
         self.requests.get(&id)
     }
 
-    /// The newest of the last few streams of this kind, or an older one.
+    /// The newest stream of this kind, or one of a few before it.
     pub fn stream(&self, method: &str, back: u8) -> Option<u64> {
         let streams = self.ids.iter().rev().filter(|id| self.requests[id].method == method);
         streams.copied().nth(usize::from(back % 4))
     }
 
-    /// Requests that were not answered.
+    /// Unanswered requests.
     pub fn open(&self) -> Vec<(u64, &str)> {
         let open = self.requests.iter().filter(|(_, request)| request.open > 0);
         open.map(|(id, request)| (*id, request.method.as_str())).collect()
     }
 
     /// Checks a frame of the agent.
-    pub fn hear(&mut self, line: &[u8], payload: &[u8]) {
+    pub fn received(&mut self, line: &[u8], payload: &[u8]) {
         assert!(line.len() <= MAX_LINE, "F1: a line of {} bytes", line.len());
         let message: Value = serde_json::from_slice(line).unwrap();
         let announced = message.get("payload").map_or(0, |length| length.as_u64().unwrap());
@@ -153,7 +153,7 @@ impl Books {
             return assert!(message["id"].is_null() && error.is_object(), "{message}");
         };
         let request = self.requests.get_mut(&id).unwrap_or_else(|| panic!("not asked: {message}"));
-        assert!(request.open > 0, "answered twice: {message}");
+        assert!(request.open > 0, "answered more than once: {message}");
         request.open -= 1;
         if let Some(limit) = request.max_payload.take()
             && error.is_null()

@@ -1,17 +1,17 @@
-//! One direction of a connection: bytes that are on their way.
+//! One direction of a connection: bytes in flight.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes that may be on their way in one direction, at least: what a sender may have sent without an
-/// answer on a link without a rate.
+/// Least number of bytes that may be in flight in one direction: as much as a sender may send
+/// without an answer on a link without a rate.
 const LEAST_WINDOW: f64 = 8_388_608.0;
 
-/// A queue that hands bytes on when their time has come. Others enter it meanwhile, so a delay costs
+/// A queue that delivers bytes when they are due. Other bytes enter it meanwhile, so a delay costs
 /// time once and not for each piece.
-pub(crate) struct Line {
+pub(crate) struct DelayQueue {
     delay: Duration,
     rate: Option<f64>,
     window: f64,
@@ -22,27 +22,28 @@ pub(crate) struct Line {
 struct Queue {
     pieces: VecDeque<(Instant, Vec<u8>)>,
     bytes: f64,
-    /// When the last piece has left the sender.
+    /// When the last piece left the sender.
     free: Instant,
     ended: bool,
 }
 
-impl Line {
+impl DelayQueue {
     /// `begin`: when the first byte may leave.
     pub(crate) fn new(delay: Duration, rate: Option<f64>, begin: Instant) -> Self {
-        // Twice what is on its way, so that the limit is the rate.
+        // Twice the bytes in flight, so that the rate is the limit.
         let window = rate.map_or(0.0, |rate| 4.0 * rate * delay.as_secs_f64()).max(LEAST_WINDOW);
         let pieces = VecDeque::new();
         let queue = Queue { pieces, bytes: 0.0, free: begin, ended: false };
         Self { delay, rate, window, queue: Mutex::new(queue), changed: Condvar::new() }
     }
 
-    /// The time at which this many bytes, sent from now on, will have arrived. They count as sent.
+    /// The time at which this many bytes, sent from now on, will arrive. They count as sent.
     pub(crate) fn pass(&self, bytes: usize) -> Instant {
         self.leave(&mut self.lock(), bytes, Instant::now()) + self.delay
     }
 
-    /// Sends bytes not before a time. Waits while too many are on their way. Whether they can arrive.
+    /// Sends bytes, not before a given time. Waits while too many are in flight. Returns whether
+    /// they can arrive.
     pub(crate) fn send(&self, piece: Vec<u8>, begin: Instant) -> bool {
         let mut queue = self.lock();
         while queue.bytes > self.window && !queue.ended {
@@ -58,13 +59,13 @@ impl Line {
         true
     }
 
-    /// Nothing is sent any more. What is on its way still arrives.
+    /// Ends the sending. Bytes in flight still arrive.
     pub(crate) fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
     }
 
-    /// The next bytes, when they arrive; none at the end.
+    /// The next bytes, once they arrive; `None` at the end.
     pub(crate) fn receive(&self) -> Option<Vec<u8>> {
         let mut queue = self.lock();
         let (due, piece) = loop {
@@ -104,13 +105,13 @@ fn length(bytes: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Line;
+    use super::DelayQueue;
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_delay_is_paid_once_and_a_rate_by_every_byte() {
+    fn delay_applies_once_and_rate_to_every_byte() {
         let begin = Instant::now();
-        let line = Line::new(Duration::from_millis(50), Some(1_000_000.0), begin);
+        let line = DelayQueue::new(Duration::from_millis(50), Some(1_000_000.0), begin);
         for _ in 0..10 {
             assert!(line.send(vec![0; 10_000], begin));
         }
@@ -125,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_takes_time_from_what_follows() {
+    fn traffic_delays_the_traffic_behind_it() {
         let begin = Instant::now();
-        let line = Line::new(Duration::ZERO, Some(1_000_000.0), begin);
+        let line = DelayQueue::new(Duration::ZERO, Some(1_000_000.0), begin);
         assert!(line.pass(100_000) >= begin + Duration::from_millis(100));
         assert!(line.pass(0) >= begin + Duration::from_millis(100));
     }

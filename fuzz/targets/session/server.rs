@@ -1,7 +1,7 @@
-//! A small S3 in memory, with weather: answers that come late, are wrong, or never arrive.
+//! A small S3 server in memory with faulty conditions: answers that are late, wrong, or missing.
 //!
-//! A request that has come is carried out even when nobody waits for its answer any more, as it is
-//! with a real storage.
+//! A request that has arrived is executed even when its answer is no longer awaited, as by a real
+//! server.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -20,9 +20,9 @@ use crate::bucket::{Bucket, Object};
 /// Name of the only bucket.
 pub const BUCKET: &str = "backups";
 
-/// What happens to one request.
+/// The condition of one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Weather {
+pub enum Condition {
     Late(u64),
     /// Refused with this status and code.
     Refused(u16, &'static str),
@@ -30,35 +30,35 @@ pub enum Weather {
     Broken {
         after: bool,
     },
-    /// A byte of the answer is another one.
+    /// One byte of the answer is wrong.
     Damaged,
     /// The answer ends too early.
     Cut,
-    /// A web page answers in place of the storage.
+    /// A web page answers instead of the server.
     Page,
 }
 
-impl Weather {
-    /// Whether the agent can do its work all the same, so that nothing may be left undone.
-    pub fn is_fair(self) -> bool {
-        // Below the time that the agent grants to what is on its way.
+impl Condition {
+    /// Whether the agent can do its work completely under this condition.
+    pub fn is_good(self) -> bool {
+        // Shorter than the time that the agent allows for requests in flight.
         matches!(self, Self::Late(ms) if ms < 2000)
     }
 }
 
-/// The storage.
+/// The server.
 #[derive(Default)]
-pub struct Memory(Mutex<State>);
+pub struct MemoryServer(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     bucket: Bucket,
-    weather: VecDeque<Weather>,
-    /// Whether all weather so far was fair.
-    rough: bool,
+    condition: VecDeque<Condition>,
+    /// Whether a condition was not good.
+    had_bad: bool,
 }
 
-impl Memory {
+impl MemoryServer {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -67,47 +67,47 @@ impl Memory {
         look(&mut self.state().bucket)
     }
 
-    pub fn expect(&self, weather: Weather, count: usize) {
-        self.state().weather.extend(std::iter::repeat_n(weather, count));
+    pub fn expect(&self, condition: Condition, count: usize) {
+        self.state().condition.extend(std::iter::repeat_n(condition, count));
     }
 
-    pub fn was_rough(&self) -> bool {
-        self.state().rough
+    pub fn had_bad_condition(&self) -> bool {
+        self.state().had_bad
     }
 }
 
-/// The storage, to be put in the place of the network.
-pub struct Door(pub Arc<Memory>);
+/// The server as the transport of the agent, instead of the network.
+pub struct Transport(pub Arc<MemoryServer>);
 
-impl Storage for Door {
+impl Storage for Transport {
     fn answer(&self, request: Request<Bytes>) -> Answering {
         let memory = Arc::clone(&self.0);
-        let weather = {
+        let condition = {
             let mut state = memory.state();
-            let weather = state.weather.pop_front().unwrap_or(Weather::Late(0));
-            state.rough |= !weather.is_fair();
-            weather
+            let condition = state.condition.pop_front().unwrap_or(Condition::Late(0));
+            state.had_bad |= !condition.is_good();
+            condition
         };
         let work = tokio::spawn(async move {
-            match weather {
-                Weather::Late(0) => {}
-                Weather::Late(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
-                Weather::Refused(status, code) => return Ok(refusal(status, code)),
-                Weather::Broken { after: false } => return Err(broken()),
-                Weather::Page => return Ok(page()),
-                Weather::Broken { after: true } | Weather::Damaged | Weather::Cut => {}
+            match condition {
+                Condition::Late(0) => {}
+                Condition::Late(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                Condition::Refused(status, code) => return Ok(refusal(status, code)),
+                Condition::Broken { after: false } => return Err(broken()),
+                Condition::Page => return Ok(page()),
+                Condition::Broken { after: true } | Condition::Damaged | Condition::Cut => {}
             }
             let answer = carry_out(&mut memory.state().bucket, &request);
-            match weather {
-                Weather::Broken { .. } => Err(broken()),
-                Weather::Damaged => Ok(answer.map(|body| {
+            match condition {
+                Condition::Broken { .. } => Err(broken()),
+                Condition::Damaged => Ok(answer.map(|body| {
                     let mut body = body.to_vec();
                     if let Some(byte) = body.last_mut() {
                         *byte ^= 1;
                     }
                     body.into()
                 })),
-                Weather::Cut => Ok(answer.map(|body| body.slice(..body.len() / 2))),
+                Condition::Cut => Ok(answer.map(|body| body.slice(..body.len() / 2))),
                 _ => Ok(answer),
             }
         });

@@ -1,11 +1,11 @@
-//! Which requests fail.
+//! The choice of failing requests.
 
 use std::sync::{Mutex, PoisonError};
 
-/// A draw in which one request of each so many loses, at a place that the seed decides, so that no
-/// two runs differ by luck.
-pub(crate) struct Lots {
-    /// How many requests share one failure; 0: there are none.
+/// Lets one request of each block fail, at a position that the seed determines, so that two runs do
+/// not differ by chance.
+pub(crate) struct Failures {
+    /// Number of requests with one failure; 0: none fail.
     block: u64,
     state: Mutex<State>,
 }
@@ -14,28 +14,28 @@ struct State {
     random: u64,
     /// Requests of this block so far.
     seen: u64,
-    loser: u64,
+    failing: u64,
 }
 
-impl Lots {
+impl Failures {
     pub(crate) fn new(per_mille: u64, seed: u64) -> Self {
         let block = 1000_u64.checked_div(per_mille).unwrap_or(0);
-        let state = State { random: seed.wrapping_mul(2).wrapping_add(1), seen: block, loser: 0 };
+        let state = State { random: seed.wrapping_mul(2).wrapping_add(1), seen: block, failing: 0 };
         Self { block, state: Mutex::new(state) }
     }
 
-    pub(crate) fn loses(&self) -> bool {
+    pub(crate) fn fails(&self) -> bool {
         if self.block == 0 {
             return false;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.seen == self.block {
             state.seen = 0;
-            state.loser = state.next() % self.block;
+            state.failing = state.next() % self.block;
         }
-        let loses = state.seen == state.loser;
+        let fails = state.seen == state.failing;
         state.seen += 1;
-        loses
+        fails
     }
 }
 
@@ -52,15 +52,15 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::Lots;
+    use super::Failures;
 
     #[test]
-    fn one_of_each_hundred_fails() {
-        let lots = Lots::new(10, 7);
+    fn one_in_a_hundred_requests_fails() {
+        let failures = Failures::new(10, 7);
         for _ in 0..50 {
-            assert_eq!((0..100).filter(|_| lots.loses()).count(), 1);
+            assert_eq!((0..100).filter(|_| failures.fails()).count(), 1);
         }
-        let never = Lots::new(0, 7);
-        assert!((0..1000).all(|_| !never.loses()));
+        let never = Failures::new(0, 7);
+        assert!((0..1000).all(|_| !never.fails()));
     }
 }
