@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seeds of all targets, made from the transcripts of the protocol and the sources, and a
-dictionary: seeds.py FOLDER. Needs nothing but Python 3.11.
+"""Writes the seeds of all targets and a dictionary: seeds.py FOLDER. The seeds are made from the
+transcripts of the protocol and the sources. Needs only Python 3.11.
 """
 
 import base64
@@ -47,7 +47,7 @@ def transcripts() -> Iterator[list[Line]]:
 
 
 def example(value: Any) -> Any:
-    """What documents show in place of a matcher."""
+    """The example value that documents show instead of a matcher."""
     if isinstance(value, list):
         return [example(element) for element in value]
     if not isinstance(value, dict):
@@ -144,7 +144,7 @@ def text(content: bytes) -> bytes:
 
 
 def faulty_answers() -> Iterator[bytes]:
-    """One of each kind in targets/http_answers/plan.rs, or several."""
+    """At least one answer of each kind in targets/http_answers/plan.rs."""
     for raw in (b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"220 mail\r\n", b"HTTP/1.1 200 OK\r\n\r\n"):
         yield bytes([1, 0]) + text(raw)
     for framing in range(6):
