@@ -50,7 +50,7 @@ fn checks(row: &Row) -> &'static [&'static str] {
 }
 
 /// Makes the server answer like this. An answer that other settings can fix is given once.
-fn play(server: &TestServer, row: &Row) {
+fn set_recorded_answers(server: &TestServer, row: &Row) {
     let (status, headers, body) = row.answer;
     let once = matches!(row.means.0, Code::WrongRegion | Code::WrongAddressingStyle);
     // An answer that is not S3 goes to every request.
@@ -67,7 +67,7 @@ fn play(server: &TestServer, row: &Row) {
     };
     for call in calls {
         let headers = headers.iter();
-        server.emulation().play(Recorded {
+        server.emulation().add_recorded(Recorded {
             call,
             status,
             headers: headers.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
@@ -128,7 +128,7 @@ async fn validate_finds_each_recorded_answer_in_the_right_check() {
     let rows: Vec<_> = ROWS.iter().filter(|row| !checks(row).is_empty()).collect();
     for row in &rows {
         let server = TestServer::emulating(PLAIN).await;
-        play(&server, row);
+        set_recorded_answers(&server, row);
         let result = validated(&server, row).await;
         let (check, sentence) = match first_failure(&result) {
             Some(check) => (check["name"].as_str(), check["error"]["message"].as_str()),
@@ -139,7 +139,7 @@ async fn validate_finds_each_recorded_answer_in_the_right_check() {
         let own = server.config()["endpoint"].as_str().unwrap().to_owned();
         let sentence = sentence.replace(&server.bucket, BUCKET).replace(&own, row.endpoint);
         table += &format!("| {} | {:?} | `{check}` | {sentence} |\n", row.name, row.operation);
-        if server.emulation().played() == 0 {
+        if server.emulation().recorded_count() == 0 {
             wrong.push(format!("{}: never asked for", row.name));
         }
         if let Some(fault) = mismatch(&result, row, &server.bucket) {

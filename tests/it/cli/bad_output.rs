@@ -11,7 +11,7 @@ use super::interrupt::wait_until;
 use super::{REAL, Shell, real_backup};
 use crate::support::TestServer;
 
-async fn with_backup() -> (TestServer, Shell) {
+async fn server_with_backup() -> (TestServer, Shell) {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.run(&[&"upload", &real_backup(REAL[0].0), &"--json"]).await.json(0);
@@ -20,7 +20,7 @@ async fn with_backup() -> (TestServer, Shell) {
 
 #[tokio::test]
 async fn download_keeps_existing_file_unless_forced() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     let kept = shell.write(&format!("{}.tar", REAL[0].0), "mine");
     for output in [&[][..], &["-o", "."], &["-o", kept.to_str().unwrap()]] {
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
@@ -42,7 +42,7 @@ async fn download_keeps_existing_file_unless_forced() {
 
 #[tokio::test]
 async fn download_to_unwritable_folder_fails_before_any_request() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     let offline = shell.set("ENDPOINT", "http://host.invalid");
     offline.write("mine", "a file");
     for output in ["no/such/folder/x.tar", "no/such/folder/", "mine/x"] {
@@ -61,7 +61,7 @@ async fn download_to_unwritable_folder_fails_before_any_request() {
 #[cfg(unix)]
 #[tokio::test]
 async fn download_to_read_only_folder_leaves_it_unchanged() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     let closed = shell.path("closed");
     std::fs::create_dir(&closed).unwrap();
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o555)).unwrap();
@@ -74,7 +74,7 @@ async fn download_to_read_only_folder_leaves_it_unchanged() {
 #[cfg(unix)]
 #[tokio::test]
 async fn download_on_full_disk_leaves_no_file() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     let ran = shell.run(&[&"download", &"b52acd05", &"-o", &"/dev/full", &"--json"]).await;
     let error = ran.error(74, "local_io");
     assert!(error["message"].as_str().unwrap().contains("free some space"), "{error}");
@@ -106,7 +106,7 @@ async fn script(shell: &Shell, script: &str) -> super::CommandResult {
 #[cfg(unix)]
 #[tokio::test]
 async fn download_at_file_size_limit_leaves_no_hidden_file() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     // The signal of the limit ends programs that do not handle it.
     let ran = script(&shell, "ulimit -f 8; exec \"$0\" download b52acd05 -o full.tar").await;
     assert_eq!((ran.code, ran.stdout.as_str()), (74, ""), "{ran:?}");
@@ -121,7 +121,7 @@ async fn download_at_file_size_limit_leaves_no_hidden_file() {
 #[cfg(unix)]
 #[tokio::test]
 async fn output_to_full_device_is_an_error() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     for command in [
         "list",
         "list --json",
@@ -152,7 +152,7 @@ async fn output_to_full_device_is_an_error() {
 #[cfg(unix)]
 #[tokio::test]
 async fn download_to_closed_stdout_is_an_error() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     let ran = script(&shell, "exec \"$0\" download b52acd05 -o - >&-").await;
     assert_eq!(ran.code, 74, "{ran:?}");
     assert!(ran.stderr.contains("standard output is closed"), "{ran:?}");
@@ -164,7 +164,7 @@ async fn download_to_closed_stdout_is_an_error() {
 #[cfg(unix)]
 #[tokio::test]
 async fn downloaded_file_is_readable_by_owner_only() {
-    let (_server, shell) = with_backup().await;
+    let (_server, shell) = server_with_backup().await;
     for mask in ["022", "000", "077"] {
         for force in ["", "--force"] {
             let download = format!("umask {mask}; exec \"$0\" download b52acd05 -o x {force}");

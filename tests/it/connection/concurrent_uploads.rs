@@ -23,7 +23,7 @@ async fn upload(host: &Host, (id, name): Named) -> Answer {
 
 /// Uploads `late`, and in the middle of its listing `early`, each an id with a name. Returns the
 /// result of `late`.
-async fn overtaken(server: &TestServer, early: Named, late: Named) -> Answer {
+async fn upload_while_other_lists(server: &TestServer, early: Named, late: Named) -> Answer {
     // A metadata object that a listing has to read.
     store(&crate::e2e::connect(server).await, "other", 1, 1000).await;
     let (reached, barrier) = (Arc::new(Notify::new()), Arc::new(Barrier::new(2)));
@@ -50,7 +50,7 @@ async fn overtaken(server: &TestServer, early: Named, late: Named) -> Answer {
 #[tokio::test]
 async fn upload_overtaken_by_same_name_takes_another_name() {
     let server = TestServer::embedded().await;
-    overtaken(&server, ("a", "Nightly"), ("b", "Nightly")).await.unwrap();
+    upload_while_other_lists(&server, ("a", "Nightly"), ("b", "Nightly")).await.unwrap();
     let host = crate::e2e::connect(&server).await;
     let mut ids = ids(&host).await;
     ids.sort();
@@ -60,6 +60,9 @@ async fn upload_overtaken_by_same_name_takes_another_name() {
 #[tokio::test]
 async fn upload_overtaken_by_same_id_is_refused() {
     let server = TestServer::embedded().await;
-    assert_eq!(code(overtaken(&server, ("a", "one"), ("a", "other")).await), "already_exists");
+    assert_eq!(
+        code(upload_while_other_lists(&server, ("a", "one"), ("a", "other")).await),
+        "already_exists"
+    );
     assert_eq!(server.objects().await.len(), 4);
 }

@@ -260,7 +260,7 @@ async fn validated(host: &Host) -> String {
 #[tokio::test]
 async fn unsupported_proxy_scheme_is_refused_at_open() {
     let server = TestServer::embedded().await;
-    let (_, seen) = mute().await;
+    let (_, seen) = recording_listener().await;
     for value in ["ftp://me:S3CR3T@127.0.0.1:1", "socks4://127.0.0.1:1", "http://me:S3/CR3T@h:1"] {
         for (endpoint, variable) in
             [(HTTP, "http_proxy"), (HTTPS, "HTTPS_PROXY"), (HTTPS, "ALL_PROXY")]
@@ -279,7 +279,7 @@ async fn unsupported_proxy_scheme_is_refused_at_open() {
 }
 
 /// A listener that records the first bytes of each connection and closes it.
-async fn mute() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+async fn recording_listener() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -303,7 +303,7 @@ async fn only_http_proxy_sees_login_and_requests_in_clear() {
     for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY"), (HTTPS, "ALL_PROXY")]
     {
         for scheme in ["http", "https", "socks5", "socks5h", "socks4", "ftp", "HTTPS", "quic"] {
-            let (proxy, seen) = mute().await;
+            let (proxy, seen) = recording_listener().await;
             let url = format!("{scheme}://user:S3CR3T@{proxy}");
             let opened = open(&server, endpoint, json!({}), &[(variable, &url)]).await;
             let is_usable = matches!(scheme, "http" | "https" | "HTTPS" | "socks5" | "socks5h");

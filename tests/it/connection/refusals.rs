@@ -14,7 +14,7 @@ use crate::e2e::{assert_empty, backup, fetch, ids, store};
 use crate::random_data::RandomData;
 use crate::support::TestServer;
 
-fn reads_document(head: &Parts) -> bool {
+fn is_metadata_read(head: &Parts) -> bool {
     head.method == Method::GET && head.uri.path().ends_with(".metadata.json")
 }
 
@@ -53,7 +53,7 @@ async fn upload_works_without_delete_permission() {
     assert_eq!(ids(&host).await, ["b"]);
 }
 
-fn looks_at_object(head: &Parts) -> bool {
+fn is_object_head(head: &Parts) -> bool {
     let reads = [Method::GET, Method::HEAD].contains(&head.method);
     reads && head.uri.path().ends_with(".tar")
 }
@@ -62,7 +62,7 @@ fn looks_at_object(head: &Parts) -> bool {
 async fn cleanup_without_read_permission_matches_by_etag() {
     for size in [1000, 21 << 20] {
         let server = TestServer::embedded().await;
-        let refuse = |head: &Parts| match looks_at_object(head) {
+        let refuse = |head: &Parts| match is_object_head(head) {
             true => Act::Answer(403, "AccessDenied"),
             false => Act::Pass,
         };
@@ -88,7 +88,7 @@ async fn cleanup_without_read_permission_keeps_foreign_object() {
         let (told, mut held, mut looked) = (Arc::clone(&reached), Some(Arc::clone(&go)), false);
         // The foreign object arrives when the upload has failed and is about to check the key.
         let rule = move |head: &Parts| {
-            if looks_at_object(head) {
+            if is_object_head(head) {
                 looked = true;
                 return Act::Answer(403, "AccessDenied");
             }
@@ -122,7 +122,7 @@ async fn list_skips_metadata_that_server_refuses() {
     {
         let server = TestServer::embedded().await;
         let refuse = move |head: &Parts| {
-            let is_that = reads_document(head) && head.uri.path().contains("refused");
+            let is_that = is_metadata_read(head) && head.uri.path().contains("refused");
             if is_that { Act::Answer(403, storage_says) } else { Act::Pass }
         };
         let wire = Wire::start(address(&server), refuse).await;
@@ -142,7 +142,7 @@ async fn list_skips_metadata_that_server_refuses() {
 #[tokio::test]
 async fn list_fails_on_error_unrelated_to_one_metadata_object() {
     let server = TestServer::embedded().await;
-    let refuse = |head: &Parts| match reads_document(head) {
+    let refuse = |head: &Parts| match is_metadata_read(head) {
         true => Act::Answer(400, "ExpiredToken"),
         false => Act::Pass,
     };

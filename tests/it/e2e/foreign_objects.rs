@@ -107,7 +107,7 @@ async fn list_skips_and_reports_incomplete_backups() {
 }
 
 /// The backup `b` under a second name, another one, and a damaged one with the same id.
-async fn store_twins(server: &TestServer, host: &Host) {
+async fn store_duplicates(server: &TestServer, host: &Host) {
     let folder = folder(server);
     for id in ["b", "other"] {
         host.upload("t1", backup(id), json!({}), &b"0123456789"[..]).await.unwrap();
@@ -126,7 +126,7 @@ async fn store_twins(server: &TestServer, host: &Host) {
 async fn delete_removes_all_copies_of_one_backup() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    store_twins(&server, &host).await;
+    store_duplicates(&server, &host).await;
     host.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
     assert_eq!(ids(&host).await, ["other"]);
     assert_eq!(server.objects().await.len(), 2);
@@ -136,7 +136,7 @@ async fn delete_removes_all_copies_of_one_backup() {
 async fn replace_removes_all_copies_of_one_backup() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    store_twins(&server, &host).await;
+    store_duplicates(&server, &host).await;
     let replace = json!({"if_exists": "replace"});
     host.upload("t1", backup("b"), replace, &b"new"[..]).await.unwrap();
     assert_eq!(ids(&host).await, ["b", "other"]);

@@ -12,7 +12,7 @@ fn statuses(result: &Value) -> Vec<(String, String)> {
 }
 
 /// The checks that only read, and those that also write.
-const LOOKING: [&str; 11] = [
+const READ_CHECKS: [&str; 11] = [
     "config",
     "dns",
     "tcp",
@@ -25,14 +25,15 @@ const LOOKING: [&str; 11] = [
     "addressing_style",
     "list",
 ];
-const WRITING: [&str; 7] =
+const WRITE_CHECKS: [&str; 7] =
     ["write", "read", "multipart", "overwrite", "delete", "versioning", "lock"];
 
 #[tokio::test]
 async fn validate_of_good_target_passes_every_check() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    for (level, names) in [("read", LOOKING.to_vec()), ("write", [&LOOKING[..], &WRITING].concat())]
+    for (level, names) in
+        [("read", READ_CHECKS.to_vec()), ("write", [&READ_CHECKS[..], &WRITE_CHECKS].concat())]
     {
         let params = json!({"target": "t1", "level": level});
         let result = host.call("target.validate", params).await.unwrap();

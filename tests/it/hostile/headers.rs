@@ -25,44 +25,44 @@ const LARGE: &[Behavior] = &[
         let headers = Piece::Numbered(|number| format!("x-h-{number}: v\r\n"), ENDLESS);
         goes_on("HTTP/1.1 200 OK\r\n", vec![headers])
     })
-    .quick(),
+    .with_few_operations(),
     Behavior::new("10,000 headers", all, |_| {
         let headers: String = (0..10_000).map(|number| format!("x-h-{number}: v\r\n")).collect();
         Act::Send(Script::whole(200, &headers, ""))
     })
-    .quick(),
+    .with_few_operations(),
     Behavior::new("90 headers of 4 KiB", all, |_| {
         let value = "v".repeat(4 << 10);
         let headers: String = (0..90).map(|number| format!("x-h-{number}: {value}\r\n")).collect();
         Act::Send(Script::whole(200, &headers, ""))
     })
-    .quick(),
+    .with_few_operations(),
     Behavior::new("an endless header", all, |_| {
         goes_on("HTTP/1.1 200 OK\r\nx: ", vec![Piece::Repeat(b"v".to_vec(), ENDLESS)])
     })
-    .quick(),
+    .with_few_operations(),
     Behavior::new("an endless status line", all, |_| {
         goes_on("HTTP/1.1 200 ", vec![Piece::Repeat(b"O".to_vec(), ENDLESS)])
     })
-    .quick(),
-    Behavior::new("an ETag of a MiB", all, |_| huge("etag")).quick(),
-    Behavior::new("a request ID of a MiB", all, |_| huge("x-amz-request-id")).quick(),
+    .with_few_operations(),
+    Behavior::new("an ETag of a MiB", all, |_| huge("etag")).with_few_operations(),
+    Behavior::new("a request ID of a MiB", all, |_| huge("x-amz-request-id")).with_few_operations(),
     Behavior::new("an ETag of 300 kB", all, |asked| {
         let value = "e".repeat(300_000);
         let length = if asked.head.method == http::Method::HEAD { 1 << 20 } else { 0 };
         let headers = format!("etag: \"{value}\"\r\ncontent-length: {length}\r\n");
         Act::Send(Script::with(200, &headers, Vec::new(), Then::Next))
     })
-    .quick(),
+    .with_few_operations(),
     Behavior::new("endless 100 Continue", all, |_| {
         goes_on("", vec![Piece::Repeat(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), ENDLESS)])
     })
-    .quick(),
+    .with_few_operations(),
     Behavior::new("endless early hints", all, |_| {
         let hint = b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n".to_vec();
         goes_on("", vec![Piece::Repeat(hint, ENDLESS)])
     })
-    .quick(),
+    .with_few_operations(),
 ];
 
 const ODD: &[Behavior] = &[

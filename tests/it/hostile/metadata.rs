@@ -103,7 +103,7 @@ fn reads(call: Call) -> bool {
     matches!(call, Call::ListObjects | Call::ListObjectsV2 | Call::GetObject)
 }
 
-const fn imagined(
+const fn invented(
     name: &'static str,
     documents: usize,
     act: fn(&MatchedRequest<'_>) -> Act,
@@ -112,11 +112,11 @@ const fn imagined(
     Behavior { documents, operations: &[Operation::List, Operation::Quick], ..undetectable }
 }
 
-const IMAGINED: &[Behavior] = &[
-    imagined("30 KiB of metadata in 5,000 objects", 5000, |asked| {
+const INVENTED: &[Behavior] = &[
+    invented("30 KiB of metadata in 5,000 objects", 5000, |asked| {
         folder(asked, 5000, |number| entries(&format!("x{number:04}")), &padded("ID", 30 << 10))
     }),
-    imagined("one metadata object, named 2,000 times", 1, |asked| {
+    invented("one metadata object, named 2,000 times", 1, |asked| {
         folder(
             asked,
             2000,
@@ -124,16 +124,16 @@ const IMAGINED: &[Behavior] = &[
             &padded("ID", 10),
         )
     }),
-    imagined("keys of 70,000 letters", 0, |asked| {
+    invented("keys of 70,000 letters", 0, |asked| {
         let entry = |number: u64| entries(&format!("{number}{}", "k".repeat(70_000)));
         folder(asked, 3, entry, &padded("ID", 10))
     }),
-    imagined("20,000 archives without metadata", 0, |asked| {
+    invented("20,000 archives without metadata", 0, |asked| {
         let entry =
             |number: u64| entries(&format!("x{number:05}")).replace(".metadata.json", ".tar.part");
         folder(asked, 20_000, entry, "")
     }),
-    imagined("one ID in 500 objects", 500, |asked| {
+    invented("one ID in 500 objects", 500, |asked| {
         folder(asked, 500, |number| entries(&format!("x{number:03}")), "{\"backup_id\":\"b\"}")
     }),
 ];
@@ -150,5 +150,5 @@ async fn foreign_metadata_fits_small_memory() {
 
 #[tokio::test]
 async fn many_metadata_objects_are_listed_or_end_in_errors() {
-    assert_harmless(IMAGINED, DEFAULT).await;
+    assert_harmless(INVENTED, DEFAULT).await;
 }

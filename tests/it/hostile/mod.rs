@@ -98,7 +98,7 @@ impl Behavior {
     }
 
     /// Only with two operations, because each answer takes long to read without optimization.
-    const fn quick(self) -> Self {
+    const fn with_few_operations(self) -> Self {
         const FEW: &[Operation] = &[Operation::List, Operation::Parts];
         Self { operations: FEW, ..self }
     }

@@ -6,7 +6,7 @@ use super::server::{Act, HonestAnswer};
 use super::{Behavior, DEFAULT, all, assert_harmless, listings};
 use crate::provider_emulation::Call;
 
-fn looks(call: Call) -> bool {
+fn is_head(call: Call) -> bool {
     call == Call::HeadObject
 }
 
@@ -43,16 +43,16 @@ const SIZES: &[Behavior] = &[
     Behavior::new("no sizes", listings, |_| {
         Act::Alter(|honest, _| honest.edit(|it| it.replace("Size>", "Seize>")))
     }),
-    Behavior::new("HEAD: a length of 0", looks, |_| {
+    Behavior::new("HEAD: a length of 0", is_head, |_| {
         Act::Alter(|honest, _| honest.set("content-length", "0"))
     }),
-    Behavior::new("HEAD: a huge length", looks, |_| {
+    Behavior::new("HEAD: a huge length", is_head, |_| {
         Act::Alter(|honest, _| honest.set("content-length", "18446744073709551614"))
     }),
-    Behavior::new("HEAD: a length that changes", looks, |_| {
+    Behavior::new("HEAD: a length that changes", is_head, |_| {
         Act::Alter(|honest, number| honest.set("content-length", &number.to_string()))
     }),
-    Behavior::new("HEAD: no length", looks, |_| {
+    Behavior::new("HEAD: no length", is_head, |_| {
         Act::Alter(|honest, _| drop(honest.headers.remove("content-length")))
     }),
 ];

@@ -111,7 +111,7 @@ const CROWDED: &[Behavior] = &[
     .undetectable(),
     without_end("endless pages of 1,000 archives", |asked| endless_page(asked, ".tar")),
     without_end("endless pages of 1,000 foreign objects", |asked| endless_page(asked, ".txt"))
-        .quick(),
+        .with_few_operations(),
     without_end("endless pages of 1,000 groups", |asked| {
         let group = |number| format!("t1/backups/{:06}-{number:04}/", asked.number);
         let groups = (0..1000).map(|number| {
@@ -119,7 +119,7 @@ const CROWDED: &[Behavior] = &[
         });
         page(&(token(&format!("t{}", asked.number)) + &groups.collect::<String>()))
     })
-    .quick(),
+    .with_few_operations(),
     Behavior::new("elements nested 100,000 deep", listings, |_| {
         let down = Piece::Repeat(b"<a>".to_vec(), 100_000);
         long(vec![down, Piece::Repeat(b"</a>".to_vec(), 100_000)])

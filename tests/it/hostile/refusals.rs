@@ -7,7 +7,7 @@ use super::{Behavior, DEFAULT, all, assert_harmless};
 use crate::provider_emulation::Call;
 
 /// Too much of everything, and a Retry-After value.
-fn later(status: u16, wish: &str) -> Act {
+fn with_retry_after(status: u16, wish: &str) -> Act {
     Act::Send(Script::refusal(status, "SlowDown", &format!("{wish}\r\n"), ""))
 }
 
@@ -16,22 +16,26 @@ fn deletes(call: Call) -> bool {
 }
 
 const TABLE: &[Behavior] = &[
-    Behavior::new("503 always", all, |_| later(503, "x: y")),
-    Behavior::new("429 always", all, |_| later(429, "x: y")),
+    Behavior::new("503 always", all, |_| with_retry_after(503, "x: y")),
+    Behavior::new("429 always", all, |_| with_retry_after(429, "x: y")),
     Behavior::new("503 with a huge wait", all, |_| {
-        later(503, "retry-after: 99999999999999999999999")
+        with_retry_after(503, "retry-after: 99999999999999999999999")
     }),
-    Behavior::new("503 with a wait of a year", all, |_| later(503, "retry-after: 31536000")),
-    Behavior::new("503 with a negative wait", all, |_| later(503, "retry-after: -5")),
-    Behavior::new("503 with no number to wait", all, |_| later(503, "retry-after: soon; \u{e4}")),
+    Behavior::new("503 with a wait of a year", all, |_| {
+        with_retry_after(503, "retry-after: 31536000")
+    }),
+    Behavior::new("503 with a negative wait", all, |_| with_retry_after(503, "retry-after: -5")),
+    Behavior::new("503 with no number to wait", all, |_| {
+        with_retry_after(503, "retry-after: soon; \u{e4}")
+    }),
     Behavior::new("503 with a date to wait for", all, |_| {
-        later(503, "retry-after: Fri, 31 Dec 9999 23:59:59 GMT")
+        with_retry_after(503, "retry-after: Fri, 31 Dec 9999 23:59:59 GMT")
     }),
     Behavior::new("503 with a wait for the SDK", all, |_| {
-        later(503, "x-amz-retry-after: 18446744073709551615")
+        with_retry_after(503, "x-amz-retry-after: 18446744073709551615")
     }),
     Behavior::new("a wait of an hour for the SDK", all, |_| {
-        later(500, "x-amz-retry-after: 3600000")
+        with_retry_after(500, "x-amz-retry-after: 3600000")
     }),
     Behavior::new("an unknown code", all, |_| {
         let members = "<Message>&#10;[click](https://x.example) \u{202e}\u{1b}[31m</Message>";

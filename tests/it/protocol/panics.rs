@@ -11,11 +11,11 @@ use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 /// An agent that panics whenever it reaches this place, with the target `t1` open.
-async fn faulty(server: &TestServer, place: &str) -> Host {
-    faulty_with(server, place, &["serve"]).await
+async fn panicking_agent(server: &TestServer, place: &str) -> Host {
+    panicking_agent_with(server, place, &["serve"]).await
 }
 
-async fn faulty_with(server: &TestServer, place: &str, arguments: &[&str]) -> Host {
+async fn panicking_agent_with(server: &TestServer, place: &str, arguments: &[&str]) -> Host {
     let fault = [("S3_BACKUP_AGENT_DEMO_FAULT".to_owned(), place.to_owned())];
     let host = Host::launch(agent_command(), arguments, &fault).await.unwrap();
     host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
@@ -29,7 +29,7 @@ async fn upload(host: &Host, id: &str, size: u64) -> Result<Value, Value> {
 }
 
 /// Ends the agent, whose log names the place of the panic.
-async fn ends_well(mut host: Host) {
+async fn shut_down(mut host: Host) {
     host.close_stdin().await;
     assert_eq!(host.wait().await.unwrap().code(), Some(0));
     let log = host.stderr_lines();
@@ -49,19 +49,19 @@ async fn panic_ends_one_request_and_not_the_agent() {
         ("ping", "ping", json!({})),
         ("list", "backup.list", list()),
     ] {
-        let host = faulty(&server, place).await;
+        let host = panicking_agent(&server, place).await;
         for _ in 0..3 {
             assert_eq!(code(host.call(method, params.clone()).await), "internal", "{place}");
         }
         upload(&host, place, 21 << 20).await.unwrap();
         assert_eq!(fetch(&host, place).await.0.len(), 21 << 20);
-        ends_well(host).await;
+        shut_down(host).await;
     }
-    let host = faulty(&server, "piece").await;
+    let host = panicking_agent(&server, "piece").await;
     let answer = host.download("t1", "list", json!({}), 4 << 20, |_| panic!("no byte")).await;
     assert_eq!(code(answer), "internal");
     assert_eq!(ids(&host).await, ["list", "ping"]);
-    ends_well(host).await;
+    shut_down(host).await;
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn panic_during_upload_is_cleaned_up() {
     let server = TestServer::embedded().await;
     // In a part, in the upload itself while its parts are stored, and after the archive is stored.
     for place in ["part", "end of the stream", "commit"] {
-        let host = faulty(&server, place).await;
+        let host = panicking_agent(&server, place).await;
         let error = upload(&host, "b", 40 << 20).await.unwrap_err();
         assert_eq!((&error["code"], &error["cleanup"]), (&json!("internal"), &json!("complete")));
         assert_empty(&server).await;
@@ -78,7 +78,7 @@ async fn panic_during_upload_is_cleaned_up() {
         assert_eq!(again["code"], "internal", "{place}: {again}");
         assert_empty(&server).await;
         assert_eq!(ids(&host).await, Vec::<String>::new());
-        ends_well(host).await;
+        shut_down(host).await;
     }
 }
 
@@ -87,7 +87,7 @@ async fn panic_after_completion_keeps_the_backup() {
     let server = TestServer::embedded().await;
     let state = tempfile::tempdir().unwrap();
     let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
-    let host = faulty_with(&server, "replacement", &arguments).await;
+    let host = panicking_agent_with(&server, "replacement", &arguments).await;
     for length in [40 << 20, 21 << 20, 100] {
         let replace = json!({"size": length, "if_exists": "replace"});
         let stored = host.upload("t1", backup("b"), replace, RandomData::new(length, length)).await;
@@ -102,5 +102,5 @@ async fn panic_after_completion_keeps_the_backup() {
         let (content, _) = fetch(&host, "b").await;
         assert!(content == RandomData::new(length, length).bytes(content.len() + 1), "{length}");
     }
-    ends_well(host).await;
+    shut_down(host).await;
 }

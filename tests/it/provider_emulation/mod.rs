@@ -72,12 +72,12 @@ impl EmulatedProvider {
     }
 
     /// Answers a call with a recorded answer from now on. The answer that was added last counts.
-    pub(crate) fn play(&self, recorded: Recorded) {
+    pub(crate) fn add_recorded(&self, recorded: Recorded) {
         self.handler.state.lock().unwrap().recorded.push(recorded);
     }
 
     /// How often a recorded answer was given.
-    pub(crate) fn played(&self) -> usize {
-        self.handler.state.lock().unwrap().played
+    pub(crate) fn recorded_count(&self) -> usize {
+        self.handler.state.lock().unwrap().recorded_count
     }
 }

@@ -216,8 +216,8 @@ impl RequestHandler {
         if let Err(code) = self.keys.refuse(head, b"") {
             return self.unsigned(code, head);
         }
-        let played = self.state.lock().unwrap().remove_version(head, version);
-        let status = if played { StatusCode::NO_CONTENT } else { StatusCode::NOT_IMPLEMENTED };
+        let removed = self.state.lock().unwrap().remove_version(head, version);
+        let status = if removed { StatusCode::NO_CONTENT } else { StatusCode::NOT_IMPLEMENTED };
         let answer = Response::builder().status(status).header("x-amz-version-id", version);
         answer.body(body("")).unwrap()
     }

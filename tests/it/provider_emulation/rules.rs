@@ -37,7 +37,7 @@ impl IncomingRequest<'_> {
             .or_else(|| self.md5(traits))
             .or_else(|| self.listing(traits))
             .or_else(|| self.condition(traits))
-            .or_else(|| self.pressure(traits, state))
+            .or_else(|| self.load(traits, state))
             .map(Refused::from)
             .or_else(|| self.part(traits, state))
             .or_else(|| self.completion(traits, state).map(Refused::from))
@@ -88,7 +88,7 @@ impl IncomingRequest<'_> {
     }
 
     /// Conditional writes, and refusals that a retry passes.
-    fn pressure(&self, traits: &Traits, state: &mut EmulationState) -> Option<ErrorDocument> {
+    fn load(&self, traits: &Traits, state: &mut EmulationState) -> Option<ErrorDocument> {
         let condition = ["if-none-match", "if-match"]
             .into_iter()
             .find(|name| self.head.headers.contains_key(*name));
@@ -100,7 +100,7 @@ impl IncomingRequest<'_> {
         }
         let path = self.head.uri.path();
         let (refusal, now) = match self.call {
-            Call::PutObject => (traits.hurried_writes, state.is_rewritten(self.head)),
+            Call::PutObject => (traits.too_soon, state.is_rewritten(self.head)),
             Call::UploadPart => (traits.crowded, self.number() == 2),
             _ => return None,
         };

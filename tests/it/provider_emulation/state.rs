@@ -13,7 +13,7 @@ use crate::relay::Body;
 #[derive(Debug, Default)]
 pub(super) struct EmulationState {
     pub(super) recorded: Vec<Recorded>,
-    pub(super) played: usize,
+    pub(super) recorded_count: usize,
     /// Size of each part by the id of its upload and its number.
     parts: BTreeMap<String, BTreeMap<u32, u64>>,
     written: BTreeSet<String>,
@@ -49,7 +49,7 @@ impl EmulationState {
     /// The recorded answer for this call.
     pub(super) fn recorded(&mut self, call: Call) -> Option<Response<Body>> {
         let index = self.recorded.iter().rposition(|recorded| recorded.call == call)?;
-        self.played += 1;
+        self.recorded_count += 1;
         let answer = self.recorded[index].answer();
         if self.recorded[index].once {
             self.recorded.remove(index);

@@ -43,7 +43,7 @@ pub(crate) struct Traits {
     /// Every object has versions, and a deletion adds one.
     pub(crate) keeps_versions: bool,
     /// Once for each key, at its second write.
-    pub(crate) hurried_writes: Option<Refusal>,
+    pub(crate) too_soon: Option<Refusal>,
     /// Once for each upload, at its second part.
     pub(crate) crowded: Option<Refusal>,
     /// Once for each upload, with status 200.
@@ -130,7 +130,7 @@ pub(crate) const PLAIN: Traits = Traits {
     parts: Parts { uneven: Uneven::Accepted, most: None, small: None, repeated: None, empty: None },
     etags: Etags::Md5,
     keeps_versions: false,
-    hurried_writes: None,
+    too_soon: None,
     crowded: None,
     fails_to_complete: None,
     missing: None,

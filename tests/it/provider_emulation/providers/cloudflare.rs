@@ -52,7 +52,7 @@ const SIGNATURE: Refusal = Refusal {
 
 /// One write per second: <https://developers.cloudflare.com/r2/platform/limits>,
 /// <https://github.com/vargHQ/sdk/pull/151>
-const HURRIED: Refusal = Refusal {
+const TOO_SOON: Refusal = Refusal {
     status: 429,
     code: "TooManyRequests",
     message: "Reduce your concurrent request rate for the same object.",
@@ -74,6 +74,6 @@ pub(crate) const CLOUDFLARE: Traits = Traits {
     refused_headers: &[("x-amz-checksum-", HEADER), ("x-amz-sdk-checksum-algorithm", HEADER)],
     refused_payloads: &[("STREAMING-", STREAMING)],
     parts: Parts { uneven: Uneven::AtTheEnd(UNEVEN), ..PLAIN.parts },
-    hurried_writes: Some(HURRIED),
+    too_soon: Some(TOO_SOON),
     ..PLAIN
 };

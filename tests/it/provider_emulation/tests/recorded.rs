@@ -19,8 +19,8 @@ fn recorded(call: Call, once: bool) -> Recorded {
 async fn recorded_answer_applies_to_one_call_only() {
     let (server, client) = emulating(PLAIN).await;
     server.put("k", *b"x").await;
-    server.emulation().play(recorded(Call::GetObject, false));
-    server.emulation().play(recorded(Call::ListObjectsV2, true));
+    server.emulation().add_recorded(recorded(Call::GetObject, false));
+    server.emulation().add_recorded(recorded(Call::ListObjectsV2, true));
     let get = client.get_object().bucket(&server.bucket).key("k");
     let list = client.list_objects_v2().bucket(&server.bucket);
     for _ in 0..2 {
@@ -31,13 +31,13 @@ async fn recorded_answer_applies_to_one_call_only() {
     assert_refused(&refusal(list.clone().send().await), 503, "SlowDown", "");
     assert_eq!(list.send().await.unwrap().contents().len(), 1);
     client.head_object().bucket(&server.bucket).key("k").send().await.unwrap();
-    assert_eq!(server.emulation().played(), 3);
+    assert_eq!(server.emulation().recorded_count(), 3);
 }
 
 #[tokio::test]
 async fn recorded_answer_can_be_a_web_page() {
     let (server, client) = emulating(PLAIN).await;
-    server.emulation().play(Recorded {
+    server.emulation().add_recorded(Recorded {
         call: Call::ListObjectsV2,
         status: 200,
         headers: vec![("content-type".to_owned(), "text/html".to_owned())],
@@ -47,5 +47,5 @@ async fn recorded_answer_can_be_a_web_page() {
     let list = client.list_objects_v2().bucket(&server.bucket).send().await;
     let answered = list.map(|list| list.contents().len());
     assert!(answered.is_err() || answered.unwrap() == 0);
-    assert_eq!(server.emulation().played(), 1);
+    assert_eq!(server.emulation().recorded_count(), 1);
 }
