@@ -185,7 +185,7 @@ async fn cleanup_keeps_foreign_object_with_same_key() {
     let host = connect(&server, state.path()).await;
     wait_for_run_cleanup(&host).await;
     assert_eq!(server.open_uploads().await, []);
-    assert_eq!(server.objects().await, [(key, 16)]);
+    assert_eq!(server.objects().await, [(key, 14)]);
 }
 
 #[tokio::test]
