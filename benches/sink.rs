@@ -1,5 +1,5 @@
-//! The agent with a storage that keeps nothing but the number of bytes: what is left of an upload is
-//! the pipe, the protocol and the digests.
+//! The agent with a server that stores only the number of bytes: the rest of an upload is the pipe,
+//! the protocol and the digests.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use s3_backup_agent::net::fuzzing::{Answering, Storage, put_in_place};
 use s3_backup_agent::session;
 use tokio::runtime::Builder;
 
-/// Holds the length of the newest archive.
+/// Stores the length of the newest archive only.
 #[derive(Default)]
-struct Nowhere(AtomicU64);
+struct LengthOnly(AtomicU64);
 
-impl Storage for Nowhere {
+impl Storage for LengthOnly {
     fn answer(&self, request: Request<Bytes>) -> Answering {
         let query = request.uri().query().unwrap_or_default();
         let answer = Response::builder().header("etag", "\"e\"");
@@ -48,7 +48,7 @@ impl Storage for Nowhere {
 }
 
 fn main() -> std::io::Result<ExitCode> {
-    put_in_place(Arc::new(Nowhere::default()));
+    put_in_place(Arc::new(LengthOnly::default()));
     // As in the agent itself.
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     Ok(ExitCode::from(runtime.block_on(session::serve(None)).exit_code()))

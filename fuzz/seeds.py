@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seeds of all targets, made from the transcripts of the protocol and the sources, and a
-dictionary: seeds.py FOLDER. Needs nothing but Python 3.11.
+"""Writes the seeds of all targets and a dictionary: seeds.py FOLDER. The seeds are made from the
+transcripts of the protocol and the sources. Needs only Python 3.11.
 """
 
 import base64
@@ -33,7 +33,7 @@ METHODS = [
 ]
 # In the order of the `match` in targets/session/script.rs.
 INITIALIZE, OPEN, REQUEST, UPLOAD, DOWNLOAD, DATA, END = 0, 1, 4, 8, 11, 13, 16
-CREDIT, CANCEL, SHUTDOWN, WAIT, WEATHER, MESSAGE = 18, 20, 21, 23, 26, 29
+CREDIT, CANCEL, SHUTDOWN, WAIT, CONDITIONS, MESSAGE = 18, 20, 21, 23, 26, 29
 LONGEST_PAYLOAD = 64  # in the seeds of the target "frame"
 
 Line = dict[str, Any]
@@ -47,7 +47,7 @@ def transcripts() -> Iterator[list[Line]]:
 
 
 def example(value: Any) -> Any:
-    """What documents show in place of a matcher."""
+    """The example value that documents show instead of a matcher."""
     if isinstance(value, list):
         return [example(element) for element in value]
     if not isinstance(value, dict):
@@ -111,11 +111,11 @@ def session_seeds() -> Iterator[bytes]:
     for ends in ((0, 1), (1, 0)):
         done = b"".join(bytes([END, end, 0, WAIT, 1]) for end in ends)
         yield ready + first + second + done + look
-    for weather in range(14):
-        storm = bytes([WEATHER, weather, 1])
-        yield ready + small + storm + look + storm + fetch + storm + delete + storm + validate
-        yield ready + storm + small + large[:90] + stop
-        yield ready + large[:100] + storm + bytes([END, 0, 0, WAIT, 1])
+    for condition in range(14):
+        fault = bytes([CONDITIONS, condition, 1])
+        yield ready + small + fault + look + fault + fetch + fault + delete + fault + validate
+        yield ready + fault + small + large[:90] + stop
+        yield ready + large[:100] + fault + bytes([END, 0, 0, WAIT, 1])
 
 
 def answer_seeds() -> Iterator[bytes]:
@@ -143,8 +143,8 @@ def text(content: bytes) -> bytes:
     return struct.pack("<H", len(content)) + content
 
 
-def spoilt_answers() -> Iterator[bytes]:
-    """One of each kind in targets/http_answers/plan.rs, or several."""
+def faulty_answers() -> Iterator[bytes]:
+    """At least one answer of each kind in targets/http_answers/plan.rs."""
     for raw in (b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"220 mail\r\n", b"HTTP/1.1 200 OK\r\n\r\n"):
         yield bytes([1, 0]) + text(raw)
     for framing in range(6):
@@ -167,7 +167,7 @@ def http_answer_seeds() -> Iterator[bytes]:
         yield bytes([operation, 0])
         places = range(5) if operation < 11 else [4]
         for place in places:
-            for spoilt in spoilt_answers():
+            for spoilt in faulty_answers():
                 yield bytes([operation, 0]) + bytes(place) + spoilt
     for number, code in enumerate(error_codes()):
         body = f"<Error><Code>{code}</Code><Region>eu-9</Region></Error>".encode()

@@ -1,5 +1,4 @@
-//! Whatever a storage answers, it becomes an error with a code, and what it says stays short and
-//! harmless.
+//! Any answer of a server becomes an error with a code, and its text stays short and harmless.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,10 +6,10 @@ use s3_backup_agent::error::text::is_hidden;
 use s3_backup_agent::error::{Detail, Error};
 use s3_backup_agent::s3::{Answer, Context, Operation, classify};
 
-/// Longest text from a storage, in bytes.
+/// Longest text from a server, in bytes.
 const LONGEST: usize = 2048;
 
-/// Longest body that the agent looks at, in bytes.
+/// Longest body that the agent reads, in bytes.
 const LONGEST_BODY: usize = 64 << 10;
 
 const OPERATIONS: [Operation; 11] = [
@@ -54,14 +53,14 @@ fn check(error: &Error) {
     let data = error.data();
     assert_eq!((data.code.as_str(), data.kind), (error.code().as_str(), error.code().kind()));
     assert!(data.retry_after_ms.is_none_or(|ms| ms <= 86_400_000));
-    // Answers have to fit into a line with room for the rest.
+    // An answer has to fit into a protocol line with space for the rest.
     assert!(serde_json::to_vec(&data).unwrap().len() < 32 << 10);
 }
 
 fuzz_target!(|data: &[u8]| {
     let &[operation, endpoint, low, high, ref text @ ..] = data else { return };
     let text = String::from_utf8_lossy(&text[..text.len().min(LONGEST_BODY)]);
-    // Headers, an empty line, and the body.
+    // The input consists of headers, an empty line, and the body.
     let (headers, body) = text.split_once("\n\n").unwrap_or_default();
     let headers = headers.lines().filter_map(|line| line.split_once(": "));
     let answer = Answer {

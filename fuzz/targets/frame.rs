@@ -1,4 +1,4 @@
-//! Bytes to frames: the same ones wherever the input is cut, and back to the same bytes.
+//! From bytes to frames: the same frames wherever the input is cut, and back to the same bytes.
 #![no_main]
 
 use std::io::{self, BufRead, Read};
@@ -8,12 +8,12 @@ use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::protocol::{MAX_LINE, MAX_PAYLOAD};
 use s3_backup_agent::session::frame::{Frame, Input, Message, Outgoing, Reader};
 
-/// Input that comes in pieces, cut at lengths that the fuzzer chooses.
+/// Input that arrives in pieces, cut at lengths that the fuzzer chooses.
 struct Pieces<'a> {
     rest: &'a [u8],
     cuts: &'a [u8],
     cut: usize,
-    /// Bytes of the current piece that were not taken yet.
+    /// Bytes of the current piece that are not read yet.
     left: usize,
 }
 
@@ -49,7 +49,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// What can be told apart about an input.
+/// The result of reading an input.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Frame {

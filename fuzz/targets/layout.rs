@@ -1,5 +1,5 @@
-//! Names and keys: whatever a backup is called and wherever it lies, its keys lead back to it, and
-//! nowhere else.
+//! Names and keys: for any name and any folder of a backup, its keys lead back to it, and to
+//! nothing else.
 #![no_main]
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use s3_backup_agent::Code;
 use s3_backup_agent::archives::Layout;
 use s3_backup_agent::archives::layout::{Half, candidates, safe};
 
-/// Longest key that S3 takes, in bytes.
+/// Longest key that S3 accepts, in bytes.
 const LONGEST_KEY: usize = 1024;
 
 fuzz_target!(|data: &[u8]| {

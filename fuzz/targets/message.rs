@@ -1,5 +1,5 @@
-//! Parameters of every method: what is read can be written and read again, and no error repeats a
-//! secret.
+//! Parameters of every method: everything that is read can be written and read again, and no error
+//! repeats a secret.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Stands where a secret may stand.
+/// A secret that the test puts in place of the real ones.
 const CANARY: &str = "k4n4ry/Gelber+Vogel";
 
 /// Members that hold secrets.
@@ -33,7 +33,7 @@ fn stable<P: DeserializeOwned + Serialize>(params: &RawValue) {
     assert_eq!(written.get(), to_raw_value(&again).unwrap().get());
 }
 
-/// Puts the canary into every secret, in whatever shape that stands there.
+/// Replaces every secret with the canary, whatever value is there.
 fn plant(value: &mut Value, secret: bool) {
     match value {
         Value::Object(members) => {
@@ -42,7 +42,7 @@ fn plant(value: &mut Value, secret: bool) {
             }
         }
         Value::Array(elements) => elements.iter_mut().for_each(|value| plant(value, secret)),
-        // Who gives a place does not give the secret; and no file is to be read here.
+        // A reference to a file or a credential contains no secret, and no file may be read here.
         Value::String(text) if secret => CANARY.clone_into(text),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
@@ -51,7 +51,7 @@ fn plant(value: &mut Value, secret: bool) {
 fn open(params: &RawValue) {
     let Ok(mut value) = serde_json::from_str::<Value>(params.get()) else { return };
     if value.to_string().contains("k4n4ry") {
-        // The fuzzer has seen the word in a comparison, and put it where no secret is.
+        // The fuzzer has seen the word in a comparison and used it outside of a secret.
         return;
     }
     plant(&mut value, false);

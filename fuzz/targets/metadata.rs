@@ -1,5 +1,5 @@
-//! Metadata documents that any program may have written: read or refused, and never more than what
-//! the rules allow. What the agent writes reads back.
+//! Metadata objects of any program: read or refused, and always within the limits. Everything that
+//! the agent writes reads back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use s3_backup_agent::protocol::MAX_METADATA_DEPTH;
 use s3_backup_agent::s3::PartDigest;
 use s3_backup_agent::archives::metadata::{Digests, depth, read, write};
 
-/// What the agent adds for other readers.
+/// Number of members that the agent adds for other readers.
 const FILLED_IN: usize = 11;
 
 fuzz_target!(|data: &[u8]| {

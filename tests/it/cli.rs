@@ -1,5 +1,5 @@
-//! The command line, as people and scripts meet it: the real program, its output and exit code, and
-//! what is left in the bucket and on the disk.
+//! The command line as people and scripts use it: the real program, its output and exit code, and
+//! what remains in the bucket and on the disk.
 
 mod archives;
 mod bad_input;
@@ -8,14 +8,14 @@ mod deadline;
 mod endpoint;
 #[cfg(unix)]
 mod from_command;
+mod help_and_logs;
 #[cfg(unix)]
 mod interrupt;
-mod names;
 #[cfg(unix)]
 mod packing;
+mod round_trip;
 mod secrets;
-mod surface;
-mod there_and_back;
+mod untrusted_names;
 mod verify;
 
 use std::ffi::OsStr;
@@ -31,7 +31,7 @@ use tokio::process::Command;
 
 use crate::support::{TestServer, agent_command};
 
-/// The backups that a real Home Assistant made: file name without ending, id, name, encrypted.
+/// Backups that a real Home Assistant made: file name without extension, id, name, encrypted.
 pub(crate) const REAL: [(&str, &str, &str, bool); 2] = [
     (
         "Automatic_backup_2026.11.0_2026-11-20_04.32_33282898",
@@ -51,15 +51,15 @@ pub(crate) fn real_backup(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.tar"))
 }
 
-/// A shell of somebody who uses the program: an environment and a folder.
+/// A shell of a user of the program: an environment and a folder.
 struct Shell {
     env: Vec<(String, String)>,
     folder: TempDir,
 }
 
-/// How a command ended.
+/// Exit code and output of a command.
 #[derive(Debug)]
-struct Ran {
+struct CommandResult {
     code: i32,
     stdout: String,
     stderr: String,
@@ -74,7 +74,7 @@ impl Shell {
         Self { env, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// The same with another value of one of our variables.
+    /// The same with another value of one of the agent's variables.
     fn set(&self, name: &str, value: &str) -> Self {
         let mut shell = self.without(name);
         shell.env.push((format!("S3_BACKUP_AGENT_{name}"), value.to_owned()));
@@ -114,15 +114,15 @@ impl Shell {
         command
     }
 
-    async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
+    async fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> CommandResult {
         self.end(self.command(arguments)).await
     }
 
-    /// Runs a command and checks what holds for all of them: no secret is ever shown.
-    async fn end(&self, mut command: Command) -> Ran {
+    /// Runs a command and checks a rule that holds for all of them: no secret is ever shown.
+    async fn end(&self, mut command: Command) -> CommandResult {
         let output = command.output().await.unwrap();
         let text = |bytes| String::from_utf8_lossy(&Vec::<u8>::clone(bytes)).into_owned();
-        let ran = Ran {
+        let ran = CommandResult {
             code: output.status.code().unwrap_or(-1),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
@@ -135,17 +135,18 @@ impl Shell {
         ran
     }
 
-    /// Runs a command as somebody who is not root, because root may read and write everything.
+    /// Runs a command as a user other than root, because root may read and write everything.
     #[cfg(unix)]
-    async fn run_as_nobody(&self, arguments: &[&dyn AsRef<OsStr>]) -> Ran {
+    async fn run_as_nobody(&self, arguments: &[&dyn AsRef<OsStr>]) -> CommandResult {
         let mut command = self.command(arguments);
         if rustix::process::geteuid().is_root() {
             let program = self.path("agent");
-            // By another process: one of this process would be busy where a thread starts a program.
+            // A separate process copies it: a file that this process wrote could be busy when a
+            // thread starts it.
             let copied =
                 std::process::Command::new("cp").arg(agent_command()).arg(&program).status();
             assert!(copied.unwrap().success());
-            // Whatever the umask of the tests is.
+            // Independent of the umask of the tests.
             for path in [program.as_path(), self.folder.path()] {
                 std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
             }
@@ -157,14 +158,14 @@ impl Shell {
         self.end(command).await
     }
 
-    async fn run_with_input(&self, arguments: &[&dyn AsRef<OsStr>], input: &[u8]) -> Ran {
+    async fn run_with_input(&self, arguments: &[&dyn AsRef<OsStr>], input: &[u8]) -> CommandResult {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input).await.unwrap();
         drop(stdin);
         let output = child.wait_with_output().await.unwrap();
-        Ran {
+        CommandResult {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -172,15 +173,15 @@ impl Shell {
     }
 }
 
-impl Ran {
-    /// The JSON on stdout of a command that ended like this.
+impl CommandResult {
+    /// The JSON on stdout of a command that ended with this exit code.
     fn json(&self, code: i32) -> Value {
         assert_eq!(self.code, code, "{self:?}");
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap()
     }
 
-    /// The error of a command that failed so, which `--json` printed.
+    /// The error that `--json` printed for a command that failed with this code.
     fn error(&self, exit: i32, code: &str) -> Value {
         let json = self.json(exit);
         assert_eq!(json["error"]["data"]["code"], code, "{self:?}");

@@ -8,14 +8,14 @@ use s3_backup_agent::s3::Operation;
 use serde_json::{Value, json};
 
 use crate::connection::open;
-use crate::personality::{Call, PLAIN, Recorded};
+use crate::provider_emulation::{Call, PLAIN, Recorded};
 use crate::s3_answers::{BUCKET, ROWS, Row};
 use crate::support::TestServer;
 
 /// Above the rows.
 const TABLE: &str = "| server: fault | call | check | message |\n|---|---|---|---|\n";
 
-/// The checks that may find a recorded answer; none if it cannot come when a target is tried out.
+/// The checks that may find a recorded answer; none if it cannot occur during a validation.
 fn checks(row: &Row) -> &'static [&'static str] {
     let (code, field, details) = row.means;
     let is_elsewhere = details.iter().any(|(name, _)| *name == "expected");
@@ -34,7 +34,7 @@ fn checks(row: &Row) -> &'static [&'static str] {
         (Operation::ListObjectsV2, Code::WrongAddressingStyle) => &["addressing_style"],
         (Operation::ListObjectsV2, Code::Throttled | Code::RemoteError) => &["service", "list"],
         (Operation::ListObjectsV2, _) => &["list"],
-        // The first write of an object that nobody else can know.
+        // The first write of an object with a key that nobody else knows.
         (Operation::PutObject, Code::AlreadyExists) => &[],
         (Operation::PutObject, _) => &["write"],
         (Operation::GetObject, _) => &["read"],
@@ -49,17 +49,17 @@ fn checks(row: &Row) -> &'static [&'static str] {
     }
 }
 
-/// Lets the storage answer so. What can be put right by other settings is answered once.
-fn play(server: &TestServer, row: &Row) {
+/// Makes the server answer like this. An answer that other settings can fix is given once.
+fn set_recorded_answers(server: &TestServer, row: &Row) {
     let (status, headers, body) = row.answer;
     let once = matches!(row.means.0, Code::WrongRegion | Code::WrongAddressingStyle);
-    // What is no S3 answers everybody.
-    let strangers = matches!(
+    // An answer that is not S3 goes to every request.
+    let is_not_s3 = matches!(
         row.means.0,
         Code::InvalidEndpoint | Code::CannotConnect | Code::Throttled | Code::RemoteError
     );
     let calls = match row.operation {
-        Operation::ListObjectsV2 if strangers => {
+        Operation::ListObjectsV2 if is_not_s3 => {
             vec![Call::UnsignedList, Call::ListObjectsV2, Call::ListObjects]
         }
         Operation::ListObjectsV2 if !once => vec![Call::ListObjectsV2, Call::ListObjects],
@@ -67,7 +67,7 @@ fn play(server: &TestServer, row: &Row) {
     };
     for call in calls {
         let headers = headers.iter();
-        server.personality().play(Recorded {
+        server.emulation().add_recorded(Recorded {
             call,
             status,
             headers: headers.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
@@ -77,7 +77,7 @@ fn play(server: &TestServer, row: &Row) {
     }
 }
 
-/// The endpoint that the row is about, reached through a proxy, or the one of the storage.
+/// The endpoint of the row, reached through a proxy, or the endpoint of the server.
 async fn validated(server: &TestServer, row: &Row) -> Value {
     let proxy = server.config()["endpoint"].as_str().unwrap().to_owned();
     let (endpoint, environment) = match row.endpoint.starts_with("http://") {
@@ -90,10 +90,12 @@ async fn validated(server: &TestServer, row: &Row) -> Value {
 }
 
 /// What is wrong with the result, if anything.
-fn fault(result: &Value, row: &Row, bucket: &str) -> Option<String> {
+fn mismatch(result: &Value, row: &Row, bucket: &str) -> Option<String> {
     let (code, field, details) = row.means;
     let checks = checks(row);
-    let Some(check) = found(result) else { return Some(format!("no check failed: {result}")) };
+    let Some(check) = first_failure(result) else {
+        return Some(format!("no check failed: {result}"));
+    };
     let error = &check["error"];
     let wrong = |what: &str| Some(format!("{what}: {check}"));
     if !checks.iter().any(|name| check["name"] == *name) {
@@ -115,20 +117,20 @@ fn fault(result: &Value, row: &Row, bucket: &str) -> Option<String> {
 }
 
 /// The first check that failed.
-fn found(result: &Value) -> Option<&Value> {
+fn first_failure(result: &Value) -> Option<&Value> {
     result["checks"].as_array().unwrap().iter().find(|check| check["status"] == "failed")
 }
 
 #[tokio::test]
-async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
+async fn validate_finds_each_recorded_answer_in_the_right_check() {
     let mut table = String::new();
     let mut wrong = Vec::new();
     let rows: Vec<_> = ROWS.iter().filter(|row| !checks(row).is_empty()).collect();
     for row in &rows {
-        let server = TestServer::playing(PLAIN).await;
-        play(&server, row);
+        let server = TestServer::emulating(PLAIN).await;
+        set_recorded_answers(&server, row);
         let result = validated(&server, row).await;
-        let (check, sentence) = match found(&result) {
+        let (check, sentence) = match first_failure(&result) {
             Some(check) => (check["name"].as_str(), check["error"]["message"].as_str()),
             None => (None, None),
         };
@@ -136,12 +138,12 @@ async fn every_recorded_answer_is_found_by_the_check_that_is_about_it() {
         let [check, sentence] = cells;
         let own = server.config()["endpoint"].as_str().unwrap().to_owned();
         let sentence = sentence.replace(&server.bucket, BUCKET).replace(&own, row.endpoint);
-        table += &format!("| {} | {:?} | `{check}` | {sentence} |\n", row.who, row.operation);
-        if server.personality().played() == 0 {
-            wrong.push(format!("{}: never asked for", row.who));
+        table += &format!("| {} | {:?} | `{check}` | {sentence} |\n", row.name, row.operation);
+        if server.emulation().recorded_count() == 0 {
+            wrong.push(format!("{}: never asked for", row.name));
         }
-        if let Some(fault) = fault(&result, row, &server.bucket) {
-            wrong.push(format!("{}: {fault}", row.who));
+        if let Some(fault) = mismatch(&result, row, &server.bucket) {
+            wrong.push(format!("{}: {fault}", row.name));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,6 +1,6 @@
-//! The embedded server answers as AWS does wherever the agent looks.
+//! The embedded server answers like AWS wherever the agent looks.
 //!
-//! Through our own client, with an independent one looking at what is left.
+//! Tested through the agent's own client, while an independent client checks the result.
 
 use bytes::Bytes;
 use s3_backup_agent::Code;
@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 const MIB: usize = 1 << 20;
@@ -71,7 +71,7 @@ async fn multipart_uploads_are_listed_completed_and_aborted() {
     let server = TestServer::embedded().await;
     let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
     let key = "backups/x.tar";
-    let mut data = Noise::new(1, 11 * MIB as u64);
+    let mut data = RandomData::new(1, 11 * MIB as u64);
     let parts = [data.bytes(5 * MIB), data.bytes(5 * MIB), data.bytes(MIB)].map(|it| payload(&it));
 
     let abandoned = bucket.create_upload(write(key)).await.unwrap();
@@ -98,7 +98,7 @@ async fn multipart_uploads_are_listed_completed_and_aborted() {
     assert!(stored.etag.ends_with("-3\""), "{}", stored.etag);
     let middle = 4 * MIB as u64..7 * MIB as u64;
     let read = server.get_range(key, middle.clone(), &stored.etag).await.unwrap();
-    assert!(read == Noise::new(1, middle.end).from(middle.start).bytes(3 * MIB));
+    assert!(read == RandomData::new(1, middle.end).from(middle.start).bytes(3 * MIB));
 
     abandoned.abort().await.unwrap();
     abandoned.abort().await.unwrap();
@@ -109,7 +109,7 @@ async fn multipart_uploads_are_listed_completed_and_aborted() {
 }
 
 #[tokio::test]
-async fn a_long_key_is_a_key_like_any_other() {
+async fn long_key_works_like_any_other() {
     let server = TestServer::embedded().await;
     let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
     let folder = format!("{}backups/", format!("{}/", "f".repeat(250)).repeat(3));
@@ -136,7 +136,7 @@ async fn a_long_key_is_a_key_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_long_listing_comes_in_pages() {
+async fn long_listing_comes_in_pages() {
     let server = TestServer::embedded().await;
     let bucket = Bucket::for_probing(&server.target(json!({}))).unwrap();
     let folder = "backups/";
@@ -151,7 +151,7 @@ async fn a_long_listing_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn wrong_keys_and_buckets_are_refused() {
+async fn wrong_account_keys_and_buckets_are_refused() {
     let server = TestServer::embedded().await;
     let prober = |changes| Bucket::for_probing(&server.target(changes)).unwrap();
 
@@ -177,7 +177,7 @@ async fn wrong_keys_and_buckets_are_refused() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_not_the_signed_one_is_refused() {
+async fn payload_that_differs_from_signature_is_refused() {
     let server = TestServer::embedded().await;
     for code in server.put_damaged("damaged").await {
         assert_eq!(code, "XAmzContentSHA256Mismatch");
@@ -186,7 +186,7 @@ async fn a_payload_that_is_not_the_signed_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_dropped_server_is_gone() {
+async fn dropped_server_closes_its_connections() {
     let folder = tempfile::tempdir().unwrap();
     let server = EmbeddedServer::start(folder.path(), "key", "secret").await.unwrap();
     let address = server.endpoint().trim_start_matches("http://").to_owned();
@@ -197,7 +197,7 @@ async fn a_dropped_server_is_gone() {
 }
 
 #[tokio::test]
-async fn the_program_starts() {
+async fn agent_starts() {
     let server = TestServer::start().await;
     let mut command = tokio::process::Command::new(agent_command());
     let ended = command.arg("--version").env_clear().envs(server.env()).output().await.unwrap();
@@ -205,12 +205,12 @@ async fn the_program_starts() {
 }
 
 #[tokio::test]
-async fn noise_is_the_same_however_it_is_read() {
-    let whole = Noise::new(7, 100_003).bytes(200_000);
+async fn random_data_is_the_same_however_it_is_read() {
+    let whole = RandomData::new(7, 100_003).bytes(200_000);
     assert_eq!(whole.len(), 100_003);
     let mut streamed = Vec::new();
-    Noise::new(7, 100_003).read_to_end(&mut streamed).await.unwrap();
+    RandomData::new(7, 100_003).read_to_end(&mut streamed).await.unwrap();
     assert!(whole == streamed);
-    assert!(whole[777..] == Noise::new(7, 100_003).from(777).bytes(200_000));
-    assert!(whole != Noise::new(8, 100_003).bytes(200_000));
+    assert!(whole[777..] == RandomData::new(7, 100_003).from(777).bytes(200_000));
+    assert!(whole != RandomData::new(8, 100_003).bytes(200_000));
 }

@@ -1,9 +1,9 @@
-//! Two agents at one place: whatever order their requests come in, no broken backup is listed, and
-//! none that was stored is lost.
+//! Two agents in one folder: in any order of their requests, no incomplete backup is listed, and no
+//! stored backup is lost.
 //!
 //! Real agents against the embedded server. Every request waits at a gate; the test lets one after
-//! the other through, in every order for the small cases and in random ones for the larger. After
-//! each request the bucket is looked at as a third party would see it.
+//! the other pass, in every order for the small cases and in random orders for the larger ones.
+//! After each request the test checks the bucket as a third party would see it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,20 +17,20 @@ use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 use crate::support::{TestServer, agent_command};
 
 /// Random orders of a larger case.
 const ROUNDS: usize = 60;
 
-/// A request at the gate, and the way to let it through.
+/// A request at the gate, and the means to let it pass.
 struct Waiting {
     agent: usize,
-    go: oneshot::Sender<()>,
+    release: oneshot::Sender<()>,
 }
 
-/// Lets requests wait until somebody says go.
+/// Holds requests until the test releases them.
 struct Gate {
     agent: usize,
     upstream: SocketAddr,
@@ -45,9 +45,9 @@ impl Relay for Gate {
     ) -> io::Result<Response<Body>> {
         let (head, content): (Parts, _) = request.into_parts();
         let content = collect(content).await?;
-        let (go, gone) = oneshot::channel();
-        // Nobody looks at the gate while nothing is tested.
-        if self.waiting.send(Waiting { agent: self.agent, go }).is_ok() {
+        let (release, gone) = oneshot::channel();
+        // While nothing is tested, the gate is not read.
+        if self.waiting.send(Waiting { agent: self.agent, release }).is_ok() {
             let _ = gone.await;
         }
         let (head, content) = pass_on(self.upstream, head, content).await?.into_parts();
@@ -55,15 +55,15 @@ impl Relay for Gate {
     }
 }
 
-/// Two agents, each behind a gate of its own, with the target `t1` at one place.
-struct Pair {
+/// Two agents, each behind its own gate, with the target `t1` in one folder.
+struct TwoAgents {
     server: TestServer,
     hosts: Vec<Host>,
     waiting: mpsc::UnboundedReceiver<Waiting>,
     _gates: Vec<Listening>,
 }
 
-impl Pair {
+impl TwoAgents {
     async fn new() -> Self {
         let server = TestServer::embedded().await;
         let endpoint = server.config()["endpoint"].as_str().unwrap().to_owned();
@@ -83,8 +83,8 @@ impl Pair {
         Self { server, hosts, waiting, _gates: gates }
     }
 
-    /// Runs both works, whose requests pass in the order that `choose` says (which of the agents is
-    /// next, of those that have one waiting); how they ended, and how many requests passed.
+    /// Runs both operations. Their requests pass in the order that `choose` gives (which agent is
+    /// next, of those with a waiting request). Returns the results, and how many requests passed.
     async fn run<T>(
         &mut self,
         works: [impl Future<Output = T>; 2],
@@ -97,7 +97,7 @@ impl Pair {
         let (mut ended_first, mut ended_second) = (None, None);
         let mut passed = 0;
         loop {
-            // Both have come to a request, or to their end.
+            // Both have reached a request, or their end.
             let calm = |queue: &Vec<Waiting>, ended: bool| ended || !queue.is_empty();
             if calm(&queues[0], ended_first.is_some()) && calm(&queues[1], ended_second.is_some()) {
                 check(server).await;
@@ -107,9 +107,9 @@ impl Pair {
                     (true, false) => 1,
                     (false, false) => choose(passed),
                 };
-                let Waiting { go, .. } = queues[next].remove(0);
+                let Waiting { release, .. } = queues[next].remove(0);
                 passed += 1;
-                let _ = go.send(());
+                let _ = release.send(());
                 continue;
             }
             tokio::select! {
@@ -122,11 +122,11 @@ impl Pair {
     }
 }
 
-/// No document stands beside an archive that is not its own.
+/// No metadata object exists beside an archive that is not its own.
 async fn check(server: &TestServer) {
     let objects: BTreeMap<_, _> = server.objects().await.into_iter().collect();
     for key in objects.keys().filter(|key| key.ends_with(".metadata.json")) {
-        // It may be gone by now.
+        // It may be deleted by now.
         let Some(document) = server.get(key).await else { continue };
         let document: Value = serde_json::from_slice(&document).unwrap();
         let archive = server.get(&key.replace(".metadata.json", ".tar")).await;
@@ -135,24 +135,24 @@ async fn check(server: &TestServer) {
         }
         let seed = document["seed"].as_u64().unwrap();
         let archive = archive.unwrap_or_else(|| panic!("{key} has no archive"));
-        assert!(archive == content(seed), "{key} has the archive of somebody else");
+        assert!(archive == content(seed), "{key} has the archive of another backup");
     }
 }
 
-/// Not of the same length for any two.
+/// A different length for each seed.
 fn content(seed: u64) -> Vec<u8> {
     let length = 1000 + seed;
-    Noise::new(seed, length).bytes(length as usize)
+    RandomData::new(seed, length).bytes(length as usize)
 }
 
-/// Stores a backup with this id; all have one name.
+/// Stores a backup with this id; all have the same name.
 async fn upload(host: &Host, id: &str, seed: u64, if_exists: &str) -> Result<(), String> {
     let backup = json!({
         "id": id, "name": "Nightly", "metadata": {"backup_id": id, "seed": seed}
     });
     let length = 1000 + seed;
     let options = json!({"size": length, "if_exists": if_exists});
-    let stored = host.upload("t1", backup, options, Noise::new(seed, length)).await;
+    let stored = host.upload("t1", backup, options, RandomData::new(seed, length)).await;
     stored.map(|_| ()).map_err(|error| error.data.code)
 }
 
@@ -176,22 +176,24 @@ async fn listed(server: &TestServer) -> Vec<(String, u64)> {
     found
 }
 
-/// Every order of up to so many choices, as the bits of a number; after them the first goes first.
+/// Every order of this many choices, as the bits of a number; after them the first agent goes
+/// first.
 fn orders(choices: u32) -> impl Iterator<Item = u64> {
     0..(1 << choices)
 }
 
 #[tokio::test]
-async fn two_uploads_with_one_name_never_meet() {
-    let mut pair = Pair::new().await;
+async fn interleaved_uploads_with_same_name_never_collide() {
+    let mut pair = TwoAgents::new().await;
     let (mut both, mut one) = (0, 0);
     for order in orders(8) {
         let hosts = std::mem::take(&mut pair.hosts);
         let works = [upload(&hosts[0], "a", 1, "fail"), upload(&hosts[1], "b", 2, "fail")];
         let (ended, passed) = pair.run(works, |step| usize::from(order >> step & 1 == 1)).await;
-        // Five of the one, and of the other at least the two that tell it that the name is taken.
+        // Five requests of one agent, and at least the two of the other that show that the name is
+        // taken.
         assert!(passed >= 7, "{passed}");
-        // Who was told that the backup is stored has it.
+        // A backup that was reported as stored is stored.
         let mut expected = Vec::new();
         for (ended, it) in ended.iter().zip([("a".to_owned(), 1), ("b".to_owned(), 2)]) {
             match ended {
@@ -201,7 +203,7 @@ async fn two_uploads_with_one_name_never_meet() {
         }
         assert!(!expected.is_empty(), "order {order:b}");
         assert_eq!(listed(&pair.server).await, expected, "order {order:b}");
-        // And nothing else is left.
+        // Nothing else remains.
         assert_eq!(pair.server.objects().await.len(), 2 * expected.len(), "order {order:b}");
         if expected.len() == 2 {
             both += 1
@@ -218,8 +220,8 @@ async fn two_uploads_with_one_name_never_meet() {
 }
 
 #[tokio::test]
-async fn replacing_and_deleting_one_backup_leaves_all_or_nothing() {
-    let mut pair = Pair::new().await;
+async fn interleaved_replace_and_delete_leave_all_or_nothing() {
+    let mut pair = TwoAgents::new().await;
     let mut random = fastrand::Rng::with_seed(7);
     let mut counts = BTreeMap::<String, usize>::new();
     for round in 0..ROUNDS {
@@ -239,7 +241,8 @@ async fn replacing_and_deleting_one_backup_leaves_all_or_nothing() {
         let choose = |step: usize| usize::from(order >> (step % 64) & 1 == 1);
         let (ended, _) = pair.run(works, choose).await;
         let listed = listed(&pair.server).await;
-        // Of one id at most one is offered, and if the last word was an upload, there is one.
+        // At most one backup of one id is listed, and if the last operation was an upload, there is
+        // one.
         assert!(listed.len() <= 1, "{listed:?}");
         if round % 2 == 0 {
             assert_eq!(listed.len(), 1, "round {round}, order {order:x}: {ended:?}");

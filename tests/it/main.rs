@@ -10,8 +10,6 @@
     reason = "a test that fails panics, and may print figures"
 )]
 
-mod arrows;
-mod cable;
 mod cli;
 mod connection;
 mod diagnosis;
@@ -21,12 +19,14 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod interleavings;
-mod noise;
-mod personality;
+mod layering;
+mod link_faults;
+mod permissions;
 mod protocol;
+mod provider_emulation;
+mod random_data;
 mod relay;
 mod restarts;
-mod rights;
 mod s3_answers;
 #[cfg(target_os = "linux")]
 mod soak;

@@ -1,7 +1,7 @@
-//! What stands between the agent and a storage: it takes requests, may send them on, and answers.
+//! A relay between the agent and a server: it takes requests, may pass them on, and answers.
 //!
-//! Only the plumbing; what happens to a request is up to a [`Relay`]. Everything is gone when the
-//! [`Listening`] is dropped.
+//! This is only the transport; a [`Relay`] decides what happens to a request. Dropping the
+//! [`Listening`] ends everything.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,7 +24,7 @@ use crate::connection::certificates::Identity;
 
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
-/// Answers requests; the connections are numbered from 0 on.
+/// Answers requests; the connections are numbered from 0.
 pub(crate) trait Relay: Send + Sync + 'static {
     fn handle(
         self: Arc<Self>,
@@ -51,7 +51,7 @@ impl Listening {
         Self::at(0, identity, relay).await
     }
 
-    /// The same on a certain port; 0 stands for any.
+    /// The same on this port; 0 stands for any free port.
     pub(crate) async fn at(
         port: u16,
         identity: Option<Arc<Identity>>,
@@ -70,7 +70,7 @@ impl Drop for Listening {
     }
 }
 
-/// The connections live in this future and end with it.
+/// The connections belong to this future and end with it.
 async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, relay: Arc<impl Relay>) {
     let mut connections = JoinSet::new();
     for number in 0.. {
@@ -104,11 +104,11 @@ async fn serve(
         .auto_date_header(dates)
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(io), service);
-    // Ends in an error when a relay breaks it.
+    // Ends with an error when a relay breaks the connection.
     let _ = serving.with_upgrades().await;
 }
 
-/// Sends a request to the storage at `upstream`, its `Host` header included, so that its signature
+/// Sends a request to the server at `upstream`, including its `Host` header, so that its signature
 /// stays valid.
 pub(crate) async fn pass_on(
     upstream: SocketAddr,
@@ -130,7 +130,7 @@ pub(crate) async fn pass_on(
     Ok(answer)
 }
 
-/// The whole of a body.
+/// The whole body.
 pub(crate) async fn collect(body: Incoming) -> io::Result<Bytes> {
     Ok(body.collect().await.map_err(io::Error::other)?.to_bytes())
 }

@@ -1,9 +1,9 @@
-//! A server that is killed at random moments of whatever an agent does, and started again on what it
-//! has: what was acknowledged is there, what is listed is whole, and in the end nothing is left over.
+//! A server that is killed at random moments of an agent's work and started again with its data:
+//! acknowledged backups exist, listed backups are intact, and in the end nothing remains.
 //!
-//! Usually the embedded server, which forgets the unfinished uploads that it had. With `KILL_SERVER`
-//! the one of this name in `tests/servers`, which has to keep what it acknowledges: `seaweedfs`.
-//! `KILLS` and `KILLS_SEED` are as in `e2e::kills`.
+//! Usually the embedded server, which loses its incomplete uploads. With `KILL_SERVER` the server
+//! of this name in `tests/servers`, which has to keep what it acknowledged: `seaweedfs`. `KILLS`
+//! and `KILLS_SEED` are the same as in `e2e::kills`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use std::time::Duration;
 use s3_backup_agent::demo::server::EmbeddedServer;
 use tempfile::TempDir;
 
-use crate::cable::{Cable, State};
-use crate::e2e::kills::trouble::{Trouble, cleanup};
+use crate::e2e::kills::disruption::{Disruption, run_with_disruptions};
+use crate::link_faults::{FaultyLink, State};
 use crate::support::TestServer;
 
-/// The longest time without server, in addition to what it takes to start.
+/// The longest time without server, in addition to its start time.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Half of the times next to nothing.
-async fn while_it_is_away(random: &mut fastrand::Rng) {
+/// Half of the pauses are almost zero.
+async fn random_downtime(random: &mut fastrand::Rng) {
     let short = if random.bool() { 20.0 } else { 1.0 };
     tokio::time::sleep(LONGEST.mul_f64(random.f64() / short)).await;
 }
 
-/// The embedded server, which is at another port each time.
+/// The embedded server, which uses another port each time.
 struct Embedded {
     folder: TempDir,
     running: Option<EmbeddedServer>,
-    cable: Cable,
+    link: FaultyLink,
 }
 
 impl Embedded {
@@ -38,8 +38,9 @@ impl Embedded {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let running = Self::run(folder.path()).await;
-        let cable = Cable::to(running.endpoint().trim_start_matches("http://").parse().unwrap());
-        Self { cable: cable.await, running: Some(running), folder }
+        let link =
+            FaultyLink::start(running.endpoint().trim_start_matches("http://").parse().unwrap());
+        Self { link: link.await, running: Some(running), folder }
     }
 
     async fn run(folder: &Path) -> EmbeddedServer {
@@ -48,7 +49,7 @@ impl Embedded {
 
     fn variable(&self, name: &str) -> Option<String> {
         let value = match name {
-            "TEST_S3_ENDPOINT" => format!("http://{}", self.cable.address),
+            "TEST_S3_ENDPOINT" => format!("http://{}", self.link.address),
             "TEST_S3_REGION" => "us-east-1".to_owned(),
             "TEST_S3_ACCESS_KEY_ID" => Self::KEYS[0].to_owned(),
             "TEST_S3_SECRET_ACCESS_KEY" => Self::KEYS[1].to_owned(),
@@ -58,22 +59,22 @@ impl Embedded {
     }
 }
 
-impl Trouble for Embedded {
-    /// The upload is forgotten.
-    const LASTING: &[&str] = &["modified"];
+impl Disruption for Embedded {
+    /// The server has lost the upload.
+    const PERSISTENT: &[&str] = &["modified"];
 
-    async fn strike(&mut self, random: &mut fastrand::Rng) {
+    async fn disrupt(&mut self, random: &mut fastrand::Rng) {
         self.running = None;
-        self.cable.set(State::Cut);
-        while_it_is_away(random).await;
+        self.link.set(State::Broken);
+        random_downtime(random).await;
         let running = Self::run(self.folder.path()).await;
-        self.cable.lead_to(running.endpoint().trim_start_matches("http://").parse().unwrap());
+        self.link.set_upstream(running.endpoint().trim_start_matches("http://").parse().unwrap());
         self.running = Some(running);
-        self.cable.set(State::Whole);
+        self.link.set(State::Working);
     }
 }
 
-/// A server of `tests/servers`. Stops when dropped.
+/// A server of `tests/servers`. It stops when this is dropped.
 struct Program {
     script: PathBuf,
     folder: TempDir,
@@ -84,11 +85,11 @@ impl Program {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
         let script = scripts.join(name).with_extension("sh");
         let it = Self { script, folder: tempfile::tempdir().unwrap() };
-        it.tell("start");
+        it.run_script("start");
         it
     }
 
-    fn tell(&self, what: &str) {
+    fn run_script(&self, what: &str) {
         let mut script = std::process::Command::new(&self.script);
         let status = script.arg(what).arg(self.folder.path()).status().unwrap();
         assert!(status.success(), "{} {what}", self.script.display());
@@ -98,7 +99,7 @@ impl Program {
         std::fs::read_to_string(self.folder.path().join(file)).unwrap()
     }
 
-    /// What the script wrote down for the environment.
+    /// The variables that the script wrote for the environment.
     fn variables(&self) -> HashMap<String, String> {
         let text = self.read("env");
         let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));
@@ -106,38 +107,38 @@ impl Program {
     }
 }
 
-impl Trouble for Program {
-    async fn strike(&mut self, random: &mut fastrand::Rng) {
+impl Disruption for Program {
+    async fn disrupt(&mut self, random: &mut fastrand::Rng) {
         for pid in self.read("pid").lines() {
             let group = format!("-{pid}");
             let mut kill = std::process::Command::new("kill");
             assert!(kill.args(["-KILL", "--", &group]).status().unwrap().success());
         }
-        while_it_is_away(random).await;
-        tokio::task::block_in_place(|| self.tell("again"));
+        random_downtime(random).await;
+        tokio::task::block_in_place(|| self.run_script("again"));
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.tell("stop");
+        self.run_script("stop");
     }
 }
 
 // The server of the test has to work while the test itself blocks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whenever_the_server_is_killed_nothing_is_lost_and_nothing_is_left() {
+async fn random_server_kills_lose_and_leave_nothing() {
     match std::env::var("KILL_SERVER") {
         Ok(name) => {
             let mut program = Program::start(&name);
             let variables = program.variables();
-            let server = TestServer::named(|name| variables.get(name).cloned()).await;
-            cleanup(&server, &server.config(), &mut program, 10).await;
+            let server = TestServer::from_variables(|name| variables.get(name).cloned()).await;
+            run_with_disruptions(&server, &server.config(), &mut program, 10).await;
         }
         Err(_) => {
             let mut embedded = Embedded::start().await;
-            let server = TestServer::named(|name| embedded.variable(name)).await;
-            cleanup(&server, &server.config(), &mut embedded, 20).await;
+            let server = TestServer::from_variables(|name| embedded.variable(name)).await;
+            run_with_disruptions(&server, &server.config(), &mut embedded, 20).await;
         }
     }
 }

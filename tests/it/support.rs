@@ -1,11 +1,11 @@
-//! What the tests stand on: a storage, and a look into it that does not use our S3 code.
+//! The basis of the tests: a server, and a view of it that does not use the agent's S3 code.
 //!
-//! The storage is the embedded server, with `TEST_S3_SERVER=personality:NAME` one that plays the
+//! The server is the embedded one, with `TEST_S3_SERVER=emulation:NAME` one that emulates the
 //! provider of this name, or with `TEST_S3_SERVER=external` the one that `TEST_S3_ENDPOINT`,
-//! `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY` name; with
-//! `TEST_S3_CA_CERTIFICATE`, a file, it is trusted by that. Each test has a bucket of its own, or
-//! with `TEST_S3_CREATE_BUCKETS=0` a prefix of its own
-//! in `TEST_S3_BUCKET`, and takes away what it left there.
+//! `TEST_S3_REGION`, `TEST_S3_ACCESS_KEY_ID` and `TEST_S3_SECRET_ACCESS_KEY` name; it is trusted by
+//! the file `TEST_S3_CA_CERTIFICATE`, if that is set. Each test has its own bucket, or with
+//! `TEST_S3_CREATE_BUCKETS=0` its own prefix in `TEST_S3_BUCKET`, and deletes its objects there at
+//! the end.
 
 mod intercept;
 #[cfg(unix)]
@@ -33,10 +33,10 @@ use tempfile::TempDir;
 use intercept::AnyRoot;
 pub(crate) use intercept::SignedForOther;
 
-use crate::personality::{PLAIN, Personality, Traits, named};
+use crate::provider_emulation::{EmulatedProvider, PLAIN, Traits, named};
 
-/// What the names of the tests' buckets begin with.
-pub(crate) const OF_TESTS: &str = "test-";
+/// The start of the names of the tests' buckets.
+pub(crate) const BUCKET_NAME_START: &str = "test-";
 
 /// The program under test. It starts with the default signals, whatever the tests inherited.
 pub(crate) fn agent_command() -> PathBuf {
@@ -45,23 +45,23 @@ pub(crate) fn agent_command() -> PathBuf {
     env!("CARGO_BIN_EXE_s3-backup-agent").into()
 }
 
-/// A storage with a place that belongs to one test.
+/// A server with a bucket or a prefix for one test.
 #[derive(Debug)]
 pub(crate) struct TestServer {
     pub(crate) bucket: String,
-    /// Empty, or the folder that belongs to the test, without slash.
+    /// Empty, or the prefix of the test, without slash.
     pub(crate) prefix: String,
-    /// What the agent is told.
-    place: Place,
-    /// Sees the storage as it is, past the provider that it plays.
+    /// The settings that the agent gets.
+    access: ServerAccess,
+    /// Sees the server directly, not through the emulated provider.
     client: Client,
-    personality: Option<Personality>,
+    emulation: Option<EmulatedProvider>,
     embedded: Option<(EmbeddedServer, TempDir)>,
 }
 
-/// A service and the keys to it.
+/// A server and the account keys for it.
 #[derive(Clone, Debug)]
-struct Place {
+struct ServerAccess {
     endpoint: String,
     region: String,
     access_key_id: String,
@@ -69,13 +69,13 @@ struct Place {
     ca_file: Option<String>,
 }
 
-impl Place {
+impl ServerAccess {
     fn from_environment() -> Self {
-        Self::named(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// The one that these variables name.
-    fn named(variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// The server that these variables name.
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let needed = |name| variable(name).unwrap_or_else(|| panic!("{name} is needed"));
         Self {
             endpoint: needed("TEST_S3_ENDPOINT"),
@@ -131,46 +131,46 @@ impl Place {
 impl TestServer {
     pub(crate) async fn start() -> Self {
         let wanted = std::env::var("TEST_S3_SERVER").unwrap_or_default();
-        if let Some(provider) = wanted.strip_prefix("personality:") {
-            return Self::playing(named(provider)).await;
+        if let Some(provider) = wanted.strip_prefix("emulation:") {
+            return Self::emulating(named(provider)).await;
         }
         if wanted != "external" {
             return Self::embedded().await;
         }
         let own = unused_name();
-        let place = Place::from_environment();
-        let client = place.client();
+        let access = ServerAccess::from_environment();
+        let client = access.client();
         let shared = std::env::var("TEST_S3_BUCKET").ok();
         let (bucket, prefix) = match shared {
             Some(shared) if std::env::var("TEST_S3_CREATE_BUCKETS").as_deref() == Ok("0") => {
                 (shared, own)
             }
             _ => {
-                place.create_bucket(&client, &own).await;
+                access.create_bucket(&client, &own).await;
                 (own, String::new())
             }
         };
-        Self { bucket, prefix, place, client, personality: None, embedded: None }
+        Self { bucket, prefix, access, client, emulation: None, embedded: None }
     }
 
     /// On the server that these variables name, as an environment would.
-    pub(crate) async fn named(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let (place, bucket) = (Place::named(variable), unused_name());
-        let client = place.client();
-        place.create_bucket(&client, &bucket).await;
+    pub(crate) async fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let (access, bucket) = (ServerAccess::from_variables(variable), unused_name());
+        let client = access.client();
+        access.create_bucket(&client, &bucket).await;
         let prefix = String::new();
-        Self { bucket, prefix, place, client, personality: None, embedded: None }
+        Self { bucket, prefix, access, client, emulation: None, embedded: None }
     }
 
-    /// On the embedded server, which plays a provider, whatever the environment says.
-    pub(crate) async fn playing(traits: Traits) -> Self {
+    /// On the embedded server, which emulates a provider, whatever the environment says.
+    pub(crate) async fn emulating(traits: Traits) -> Self {
         let mut server = Self::with_keys(traits.access_key_id, traits.region).await;
         let (embedded, _) = server.embedded.as_ref().unwrap();
         let upstream = embedded.endpoint().trim_start_matches("http://").parse().unwrap();
-        let secret = &server.place.secret_access_key;
-        let personality = Personality::start(upstream, traits, secret).await;
-        server.place.endpoint = personality.endpoint();
-        server.personality = Some(personality);
+        let secret = &server.access.secret_access_key;
+        let emulation = EmulatedProvider::start(upstream, traits, secret).await;
+        server.access.endpoint = emulation.endpoint();
+        server.emulation = Some(emulation);
         server
     }
 
@@ -182,7 +182,7 @@ impl TestServer {
     async fn with_keys(access_key_id: &str, region: &str) -> Self {
         let bucket = unused_name();
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
+        let access = ServerAccess {
             endpoint: String::new(),
             region: region.to_owned(),
             access_key_id: access_key_id.to_owned(),
@@ -190,42 +190,42 @@ impl TestServer {
             ca_file: None,
         };
         let server =
-            EmbeddedServer::start(folder.path(), &place.access_key_id, &place.secret_access_key);
+            EmbeddedServer::start(folder.path(), &access.access_key_id, &access.secret_access_key);
         let server = server.await.unwrap();
         server.create_bucket(&bucket).unwrap();
-        let place = Place { endpoint: server.endpoint(), ..place };
-        let (prefix, client) = (String::new(), place.client());
+        let access = ServerAccess { endpoint: server.endpoint(), ..access };
+        let (prefix, client) = (String::new(), access.client());
         let embedded = Some((server, folder));
-        Self { bucket, prefix, place, client, personality: None, embedded }
+        Self { bucket, prefix, access, client, emulation: None, embedded }
     }
 
-    /// The provider that is played.
-    pub(crate) fn personality(&self) -> &Personality {
-        self.personality.as_ref().unwrap()
+    /// The provider that is emulated.
+    pub(crate) fn emulation(&self) -> &EmulatedProvider {
+        self.emulation.as_ref().unwrap()
     }
 
-    /// Whether unfinished uploads can be found by the beginning of their keys.
+    /// Whether incomplete uploads can be listed by a prefix of their keys.
     pub(crate) fn lists_uploads(&self) -> bool {
-        self.personality.as_ref().is_none_or(Personality::lists_uploads)
+        self.emulation.as_ref().is_none_or(EmulatedProvider::lists_uploads)
     }
 
-    /// The settings of another client that sees what the agent sees, and tries everything once.
+    /// The settings of another client that sees the same as the agent, and never retries.
     pub(crate) fn sdk(&self) -> aws_sdk_s3::config::Builder {
-        self.place.config().retry_config(RetryConfig::disabled())
+        self.access.config().retry_config(RetryConfig::disabled())
     }
 
     /// The `config` of `target.open`.
     pub(crate) fn config(&self) -> Value {
         json!({
-            "type": "s3", "endpoint": self.place.endpoint, "region": self.place.region,
+            "type": "s3", "endpoint": self.access.endpoint, "region": self.access.region,
             "bucket": self.bucket, "prefix": self.prefix,
-            "access_key_id": self.place.access_key_id,
-            "secret_access_key": self.place.secret_access_key,
-            "ca_certificate": self.place.ca_certificate(),
+            "access_key_id": self.access.access_key_id,
+            "secret_access_key": self.access.secret_access_key,
+            "ca_certificate": self.access.ca_certificate(),
         })
     }
 
-    /// The same as our own code reads it, with changes.
+    /// The same as the agent's own code reads it, with changes.
     pub(crate) fn target(&self, changes: Value) -> TargetConfig {
         let mut config = self.config();
         config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -235,20 +235,20 @@ impl TestServer {
     /// The same for the command line.
     pub(crate) fn env(&self) -> Vec<(String, String)> {
         let mut pairs = vec![
-            ("ENDPOINT", &self.place.endpoint),
-            ("REGION", &self.place.region),
+            ("ENDPOINT", &self.access.endpoint),
+            ("REGION", &self.access.region),
             ("BUCKET", &self.bucket),
             ("PREFIX", &self.prefix),
-            ("ACCESS_KEY_ID", &self.place.access_key_id),
-            ("SECRET_ACCESS_KEY", &self.place.secret_access_key),
+            ("ACCESS_KEY_ID", &self.access.access_key_id),
+            ("SECRET_ACCESS_KEY", &self.access.secret_access_key),
         ];
-        pairs.extend(self.place.ca_file.as_ref().map(|path| ("CA_FILE", path)));
+        pairs.extend(self.access.ca_file.as_ref().map(|path| ("CA_FILE", path)));
         let named =
             |(name, value): (_, &String)| (format!("S3_BACKUP_AGENT_{name}"), value.clone());
         pairs.into_iter().map(named).collect()
     }
 
-    /// Key and size of everything in the test's place, in the order of the keys.
+    /// Key and size of all objects of the test, in the order of the keys.
     pub(crate) async fn objects(&self) -> Vec<(String, u64)> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix);
         let mut pages = list.into_paginator().send();
@@ -260,17 +260,17 @@ impl TestServer {
                 (object.key().unwrap().to_owned(), size)
             }));
         }
-        // Where files lie behind a storage, their folders may show for a while.
+        // Servers that store files may show their folders for a while.
         found.retain(|(key, size)| *size > 0 || !key.ends_with('/'));
         found
     }
 
-    /// Key and id of every unfinished upload in the test's place, in the order of the keys.
+    /// Key and id of every incomplete upload of the test, in the order of the keys.
     pub(crate) async fn open_uploads(&self) -> Vec<(String, String)> {
         let list = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(&self.prefix);
         let uploads = match list.send().await {
             Ok(uploads) => uploads,
-            // As rclone says that there was none yet.
+            // The answer of rclone when there was no upload yet.
             Err(error) if error.code() == Some("NoSuchUpload") => return Vec::new(),
             Err(error) => panic!("{}", DisplayErrorContext(error)),
         };
@@ -278,11 +278,11 @@ impl TestServer {
         let named =
             named.map(|it| (it.key().unwrap().to_owned(), it.upload_id().unwrap().to_owned()));
         let mut named: Vec<_> = named.collect();
-        named.sort(); // which not every storage does
+        named.sort(); // not every server sorts them
         named
     }
 
-    /// Opens an upload that nobody will finish, with one part if `filled`.
+    /// Opens an upload that is never completed, with one part if `filled`.
     pub(crate) async fn abandon_upload(&self, key: &str, filled: bool) {
         let create = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
         let id = create.send().await.unwrap().upload_id.unwrap();
@@ -292,7 +292,7 @@ impl TestServer {
         }
     }
 
-    /// Ends all unfinished uploads behind the back of whoever opened them.
+    /// Aborts all incomplete uploads without their agents' knowledge.
     pub(crate) async fn abort_uploads(&self) {
         for (key, id) in self.open_uploads().await {
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
@@ -300,7 +300,7 @@ impl TestServer {
         }
     }
 
-    /// Gives the only unfinished upload another part of this number.
+    /// Sends another part with this number to the only incomplete upload.
     pub(crate) async fn replace_part(&self, number: i32, content: Vec<u8>) {
         let (key, id) = self.open_uploads().await.remove(0);
         let part = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(id);
@@ -313,8 +313,8 @@ impl TestServer {
     }
 
     #[cfg(unix)]
-    /// Six bytes with this upload marker.
-    pub(crate) async fn put_marked(&self, key: &str, mark: &str) {
+    /// An object of six bytes with this upload marker.
+    pub(crate) async fn put_with_marker(&self, key: &str, mark: &str) {
         let put = self.client.put_object().bucket(&self.bucket).key(key);
         let put = put.metadata("s3-backup-agent", mark).body(b"marked".to_vec().into());
         put.send().await.unwrap();
@@ -328,7 +328,7 @@ impl TestServer {
         }
     }
 
-    /// A part of an object as long as it has this tag, or the code of the refusal.
+    /// A range of an object as long as it has this ETag, or the code of the refusal.
     pub(crate) async fn get_range(
         &self,
         key: &str,
@@ -346,7 +346,8 @@ impl TestServer {
         self.client.delete_object().bucket(&self.bucket).key(key).send().await.unwrap();
     }
 
-    /// Sends an object and a part that are not what their signatures say; the codes of the answers.
+    /// Sends an object and a part that differ from their signatures; returns the codes of the
+    /// answers.
     pub(crate) async fn put_damaged(&self, key: &str) -> [String; 2] {
         let put = self.client.put_object().bucket(&self.bucket).key(key).body(b"x".to_vec().into());
         let put = put.customize().interceptor(SignedForOther).send().await.unwrap_err();
@@ -377,13 +378,14 @@ impl Drop for TestServer {
         if self.embedded.is_some() {
             return;
         }
-        // The test's own runtime cannot be waited for here. What cleans is not cleaned up itself.
+        // The test's own runtime cannot be waited for here. A server that cleans up is not cleaned
+        // up itself.
         let server = ManuallyDrop::new(Self {
             bucket: self.bucket.clone(),
             prefix: self.prefix.clone(),
-            place: self.place.clone(),
-            client: self.place.client(),
-            personality: None,
+            access: self.access.clone(),
+            client: self.access.client(),
+            emulation: None,
             embedded: None,
         });
         let cleaning = std::thread::spawn(move || {
@@ -395,11 +397,11 @@ impl Drop for TestServer {
 }
 
 fn unused_name() -> String {
-    format!("{OF_TESTS}{:016x}", fastrand::u64(..))
+    format!("{BUCKET_NAME_START}{:016x}", fastrand::u64(..))
 }
 
-/// The descriptors of an agent that is a server to a host. It hides them from all but root, for whom
-/// alone there are any here.
+/// The descriptors of an agent that serves a host. It hides them from all users except root, so for
+/// others this is empty.
 #[cfg(target_os = "linux")]
 pub(crate) fn descriptors(pid: u32) -> Vec<PathBuf> {
     match std::fs::read_dir(format!("/proc/{pid}/fd")) {

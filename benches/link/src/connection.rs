@@ -7,28 +7,29 @@ use std::thread;
 use std::time::Instant;
 
 use crate::Link;
+use crate::delay_queue::DelayQueue;
 use crate::http::{Head, Piece, Requests};
-use crate::line::Line;
 
 const PIECE: usize = 262_144;
 const BUSY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
     <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 
-/// Carries a connection until both ends have closed it.
-pub(crate) fn carry(link: &Arc<Link>, client: TcpStream) {
+/// Forwards a connection until both ends have closed it.
+pub(crate) fn forward(link: &Arc<Link>, client: TcpStream) {
     let begin = Instant::now();
     link.counts.add("connections");
     let Ok(server) = TcpStream::connect(link.upstream) else { return };
     let clones = (client.try_clone(), server.try_clone());
     let (Ok(to_client), Ok(to_server)) = clones else { return };
     for socket in [&client, &server] {
-        // Without it the system would add delays of its own.
+        // Otherwise the system would add delays of its own.
         let _ = socket.set_nodelay(true);
     }
     let delay = link.round_trip / 2;
-    // What the client sends first goes only once the connection stands, a round trip from now.
-    let up = Arc::new(Line::new(delay, link.rate, begin + link.round_trip));
-    let down = Arc::new(Line::new(delay, link.rate, begin));
+    // The first data of the client leaves after the connection is established, a round trip from
+    // now.
+    let up = Arc::new(DelayQueue::new(delay, link.rate, begin + link.round_trip));
+    let down = Arc::new(DelayQueue::new(delay, link.rate, begin));
     let (arriving, answers) = (Arc::clone(&up), Arc::clone(&down));
     let leaving = Arc::clone(&down);
     let threads = [
@@ -37,29 +38,29 @@ pub(crate) fn carry(link: &Arc<Link>, client: TcpStream) {
         thread::spawn(move || write(&leaving, to_client)),
     ];
     let mut requests =
-        Passing { link, up: &up, down: &down, parser: Requests::default(), failing: None };
+        ClientData { link, up: &up, down: &down, parser: Requests::default(), failing: None };
     requests.read(client);
     for thread in threads {
         let _ = thread.join();
     }
 }
 
-fn read(mut from: TcpStream, line: &Line) {
+fn read(mut from: TcpStream, queue: &DelayQueue) {
     let mut buffer = vec![0; PIECE];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let piece = buffer.get(..length).unwrap_or_default();
-        if !line.send(piece.to_vec(), Instant::now()) {
+        if !queue.send(piece.to_vec(), Instant::now()) {
             break;
         }
     }
-    line.end();
+    queue.end();
 }
 
-fn write(line: &Line, mut to: TcpStream) {
-    while let Some(piece) = line.receive() {
+fn write(queue: &DelayQueue, mut to: TcpStream) {
+    while let Some(piece) = queue.receive() {
         if to.write_all(&piece).is_err() {
-            // The one who sends has to notice.
-            line.end();
+            // The sender has to notice.
+            queue.end();
             let _ = to.shutdown(Shutdown::Both);
             return;
         }
@@ -67,17 +68,17 @@ fn write(line: &Line, mut to: TcpStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// What a client sends, on its way to the server, or to nowhere.
-struct Passing<'a> {
+/// Client data on its way to the server, or dropped.
+struct ClientData<'a> {
     link: &'a Link,
-    up: &'a Line,
-    down: &'a Line,
+    up: &'a DelayQueue,
+    down: &'a DelayQueue,
     parser: Requests,
-    /// The method of the request that fails, while it is being read.
+    /// The method of the failing request, while it is being read.
     failing: Option<String>,
 }
 
-impl Passing<'_> {
+impl ClientData<'_> {
     fn read(&mut self, mut client: TcpStream) {
         let mut buffer = vec![0; PIECE];
         while let Ok(length @ 1..) = client.read(&mut buffer) {
@@ -101,7 +102,7 @@ impl Passing<'_> {
             match piece {
                 Some(Piece::Head(head)) => {
                     self.link.counts.add(&head.kind);
-                    if self.link.lots.loses() {
+                    if self.link.failures.fails() {
                         self.link.counts.add("failed");
                         self.begin_failure(&head)?;
                     } else {
@@ -126,8 +127,9 @@ impl Passing<'_> {
 
     fn begin_failure(&mut self, head: &Head) -> Result<(), ()> {
         self.up.pass(head.bytes.len());
-        if head.waits {
-            // Whether it sends the body now is up to the client, so nobody could tell what follows.
+        if head.expects_continue {
+            // The client decides whether it sends the body now, so the following bytes could not be
+            // parsed.
             self.parser.skip_body();
             self.refuse(&head.method, "close");
             self.down.end();
@@ -137,7 +139,7 @@ impl Passing<'_> {
         Ok(())
     }
 
-    /// Answers when the request would have arrived.
+    /// Answers at the time at which the request would have arrived.
     fn refuse(&self, method: &str, connection: &str) {
         let head = format!(
             "HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\

@@ -1,16 +1,16 @@
-//! Where requests begin and end in what a client sends: HTTP/1.1 with connections that are kept.
+//! Where requests start and end in client data: HTTP/1.1 with keep-alive connections.
 
-/// Bytes of a head, at most.
+/// Most bytes of a head.
 const LONGEST_HEAD: usize = 65_536;
 
-/// Goes through the bytes of a connection, however they are cut.
+/// Parses the bytes of a connection, wherever they are cut.
 #[derive(Default)]
 pub(crate) struct Requests {
     head: Vec<u8>,
     body: Body,
 }
 
-/// What is left of the body of the request at hand.
+/// The rest of the body of the current request.
 #[derive(Default, Clone, Copy, PartialEq, Debug)]
 enum Body {
     /// Nothing: a head comes next.
@@ -19,18 +19,18 @@ enum Body {
     Length(u64),
     /// A line with the length of a chunk is being read.
     ChunkLine(u64),
-    /// So many bytes of a chunk with its line end.
+    /// This many bytes of a chunk, including its line end.
     Chunk(u64),
-    /// Behind the last chunk; whether the line at hand is empty so far.
+    /// After the last chunk; whether the current line is empty so far.
     Trailer(bool),
 }
 
-/// What the next bytes of a client are.
+/// The kind of the next bytes of a client.
 #[derive(PartialEq, Debug)]
 pub(crate) enum Piece {
-    /// A whole head.
+    /// A complete head.
     Head(Head),
-    /// So many bytes of a body.
+    /// This many bytes of a body.
     Body(usize),
 }
 
@@ -40,13 +40,13 @@ pub(crate) struct Head {
     pub(crate) method: String,
     /// The method, or `LIST`.
     pub(crate) kind: String,
-    /// Whether the client waits for a go-ahead before it sends the body.
-    pub(crate) waits: bool,
+    /// Whether the client expects_continue for `100 Continue` before it sends the body.
+    pub(crate) expects_continue: bool,
 }
 
 impl Requests {
-    /// What the first bytes are, and how many of them; none when there is no head at their end yet,
-    /// and they were taken in. An error when this is not HTTP.
+    /// The kind of the first bytes, and their number; no kind when the head is still incomplete,
+    /// and all bytes were buffered. An error when this is not HTTP.
     pub(crate) fn next(&mut self, bytes: &[u8]) -> Result<(Option<Piece>, usize), ()> {
         if self.body != Body::None {
             let taken = self.take_body(bytes)?;
@@ -68,7 +68,7 @@ impl Requests {
         self.body == Body::None && self.head.is_empty()
     }
 
-    /// The body does not come: the client waits for a go-ahead that it does not get.
+    /// The body does not follow: the client expects_continue for a `100 Continue` that it does not get.
     pub(crate) fn skip_body(&mut self) {
         self.body = Body::None;
     }
@@ -80,7 +80,7 @@ impl Requests {
         let (Some(method), Some(target)) = (request.next(), request.next()) else {
             return Err(());
         };
-        let mut waits = false;
+        let mut expects_continue = false;
         self.body = Body::None;
         for line in lines {
             let Some((name, value)) = line.split_once(':') else { continue };
@@ -93,14 +93,19 @@ impl Requests {
                 "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => {
                     self.body = Body::ChunkLine(0);
                 }
-                "expect" => waits = value.eq_ignore_ascii_case("100-continue"),
+                "expect" => expects_continue = value.eq_ignore_ascii_case("100-continue"),
                 _ => {}
             }
         }
         let lists =
             method == "GET" && (target.contains("list-type=") || target.contains("prefix="));
         let kind = if lists { "LIST" } else { method }.to_owned();
-        Ok(Head { method: method.to_owned(), kind, waits: waits && !self.at_end(), bytes })
+        Ok(Head {
+            method: method.to_owned(),
+            kind,
+            expects_continue: expects_continue && !self.at_end(),
+            bytes,
+        })
     }
 
     fn take_body(&mut self, bytes: &[u8]) -> Result<usize, ()> {
@@ -154,7 +159,7 @@ mod tests {
         HEAD /d HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n";
 
     #[test]
-    fn requests_are_told_apart_however_they_are_cut() {
+    fn requests_are_separated_at_any_fragmentation() {
         for size in 1..=STREAM.len() {
             let mut requests = Requests::default();
             let (mut kinds, mut forwarded, mut ends) = (Vec::new(), Vec::new(), 0);
@@ -164,29 +169,32 @@ mod tests {
                     let (what, taken) = requests.next(rest).expect("HTTP");
                     match what {
                         Some(Piece::Head(head)) => {
-                            kinds.push((head.kind, head.waits));
+                            kinds.push((head.kind, head.expects_continue));
                             forwarded.extend(head.bytes);
                         }
                         Some(Piece::Body(length)) => forwarded.extend(&rest[..length]),
                         None => {}
                     }
-                    ends += usize::from(what_ended(&requests, taken));
+                    ends += usize::from(request_ended(&requests, taken));
                     rest = &rest[taken..];
                 }
             }
             let expected = [("PUT", false), ("LIST", false), ("POST", true), ("HEAD", false)];
-            assert_eq!(kinds, expected.map(|(kind, waits)| (kind.to_owned(), waits)));
+            assert_eq!(
+                kinds,
+                expected.map(|(kind, expects_continue)| (kind.to_owned(), expects_continue))
+            );
             assert_eq!(forwarded, STREAM);
             assert_eq!(ends, 4);
         }
     }
 
-    fn what_ended(requests: &Requests, taken: usize) -> bool {
+    fn request_ended(requests: &Requests, taken: usize) -> bool {
         taken > 0 && requests.at_end()
     }
 
     #[test]
-    fn what_is_not_http_is_an_error() {
+    fn input_that_is_not_http_is_an_error() {
         assert!(Requests::default().next(b"\r\n\r\n").is_err());
         assert!(Requests::default().next(b"PUT / HTTP/1.1\r\nContent-Length: x\r\n\r\n").is_err());
     }

@@ -1,19 +1,18 @@
-//! A link with a round trip, a rate for each connection and requests that fail, to a server that has
-//! none of them:
+//! A link to a server with a round trip time, a rate limit for each connection, and failing requests:
 //!
 //!     link UPSTREAM ROUND_TRIP_MS BYTES_PER_SECOND FAILING_PER_MILLE SEED
 //!
-//! UPSTREAM is an address with a port; a rate of 0 is none. Prints `listening PORT`, and for each
-//! line that it reads what was counted since the last one, as `NAME NUMBER` pairs on one line. It
-//! ends with its standard input.
+//! UPSTREAM is an address with a port; a rate of 0 means no limit. Prints `listening PORT`. For each
+//! line of standard input it prints the counters since the last line, as `NAME NUMBER` pairs on one
+//! line. Ends with its standard input.
 //!
-//! Not played: slow start, losses, and a rate that several connections share.
+//! Not simulated: slow start, packet loss, and a rate that several connections share.
 
 mod connection;
-mod count;
+mod counters;
+mod delay_queue;
+mod failures;
 mod http;
-mod line;
-mod lot;
 
 use std::io::{self, BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,14 +21,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// What a link does to its connections.
+/// The properties of a link.
 struct Link {
     upstream: SocketAddr,
     round_trip: Duration,
-    /// Bytes in each second, of each connection and direction.
+    /// Bytes per second, for each connection and direction.
     rate: Option<f64>,
-    lots: lot::Lots,
-    counts: count::Counts,
+    failures: failures::Failures,
+    counts: counters::Counters,
 }
 
 fn main() -> ExitCode {
@@ -52,8 +51,8 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         upstream: upstream.parse()?,
         round_trip: Duration::from_millis(round_trip.parse()?),
         rate: (rate > 0.0).then_some(rate),
-        lots: lot::Lots::new(failing.parse()?, seed.parse()?),
-        counts: count::Counts::default(),
+        failures: failures::Failures::new(failing.parse()?, seed.parse()?),
+        counts: counters::Counters::default(),
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut output = io::stdout();
@@ -63,7 +62,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let link = Arc::clone(&accepting);
-            thread::spawn(move || connection::carry(&link, client));
+            thread::spawn(move || connection::forward(&link, client));
         }
     });
     for line in io::stdin().lock().lines() {

@@ -1,5 +1,5 @@
-//! The honest answers: a bucket with two backups, one of them without checksums, and an unfinished
-//! upload. Stored objects answer HEAD and GET.
+//! The honest answers: a bucket with two backups, one of them without checksums, and an incomplete
+//! upload. Stored objects can be read with HEAD and GET.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 const ARCHIVE: &[u8] = &[7; 100];
 
-/// Name and content of what is there at first.
+/// Names and contents of the initial objects.
 static OBJECTS: LazyLock<[(String, Vec<u8>); 4]> = LazyLock::new(|| {
     let digest = Sha256::digest(ARCHIVE);
     let whole = format!("{}-1", STANDARD.encode(Sha256::digest(&digest[..])));
@@ -30,7 +30,7 @@ static OBJECTS: LazyLock<[(String, Vec<u8>); 4]> = LazyLock::new(|| {
     ]
 });
 
-/// An answer in its pieces.
+/// An answer in its parts.
 #[derive(Debug)]
 pub struct Whole {
     pub status: u16,
@@ -48,7 +48,7 @@ impl Whole {
         self
     }
 
-    /// Head and body as they are sent; to HEAD the body is only spoken of.
+    /// Head and body as they are sent; for HEAD only the headers describe the body.
     pub fn bytes(&self, is_head: bool) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} S\r\n", self.status);
         for (name, value) in &self.headers {
@@ -66,7 +66,7 @@ impl Whole {
     }
 }
 
-/// A request as far as it matters.
+/// The parts of a request that matter here.
 pub struct Asked {
     pub method: String,
     pub path: String,
@@ -90,7 +90,7 @@ impl Asked {
 
 #[derive(Default)]
 pub struct Bucket {
-    /// Sizes and contents of what was stored, deletions included.
+    /// Sizes and contents of stored objects, including deleted ones.
     stored: BTreeMap<String, Option<Vec<u8>>>,
     parts: BTreeMap<String, usize>,
 }

@@ -1,4 +1,4 @@
-//! The host of one session, which has one operation done.
+//! The host of a session that runs one operation.
 
 use s3_backup_agent::session::fuzzing::{Ear, Mouth, session};
 use serde_json::{Value, json};
@@ -10,11 +10,11 @@ const LONGEST_LINE: usize = 65_536;
 
 const BLOCK: u64 = 256 << 10;
 
-/// Runs an operation from the beginning of a session to its answer, which must be sound.
+/// Runs an operation from the start of a session to its answer, which must be valid.
 pub async fn run(operation: Operation, settings: u8) {
     let (host, session) = session();
     let session = tokio::spawn(session);
-    let mut talk = Talk { mouth: host.mouth, ear: host.ear };
+    let mut talk = Connection { mouth: host.mouth, ear: host.ear };
     talk.say(&json!({"id": 1, "method": "initialize", "params": {"protocol": 1}})).await;
     talk.answer(1).await;
     let params = json!({"target": "t", "config": config(settings)});
@@ -61,7 +61,7 @@ fn request(operation: Operation) -> Value {
         }
         "backup.download" => {
             params["backup_id"] = json!("b");
-            // More than any archive has here.
+            // More than any archive here contains.
             params["up_to"] = json!(1_u64 << 50);
         }
         "backup.upload" => {
@@ -76,12 +76,12 @@ fn request(operation: Operation) -> Value {
     json!({"id": 3, "method": method, "params": params})
 }
 
-struct Talk {
+struct Connection {
     mouth: Mouth,
     ear: Ear,
 }
 
-impl Talk {
+impl Connection {
     async fn say(&self, message: &Value) {
         let mut line = serde_json::to_vec(message).unwrap();
         line.push(b'\n');
@@ -107,7 +107,7 @@ impl Talk {
         }
     }
 
-    /// Sends what an upload wants, until its answer comes.
+    /// Sends the data that an upload requests, until its answer arrives.
     async fn work(&mut self, size: u64) -> Value {
         let (mut sent, mut has_ended) = (0, size == 0);
         loop {

@@ -1,5 +1,5 @@
 //! Arbitrary answers over HTTP, through the connections, the pool and the parsers of the agent, to
-//! every operation: it ends, in time, with few requests, and says what failed.
+//! every operation: it ends in time and with few requests, and reports what failed.
 #![no_main]
 
 mod bucket;
@@ -17,12 +17,13 @@ use tokio::time::timeout;
 use crate::plan::{Plan, operations};
 use crate::server::Server;
 
-/// So long may an operation take, in virtual time: each of the 64 answers of a plan may be a body that
-/// the agent reads for five minutes.
+/// The longest time for an operation, in virtual time: each of the 64 answers of a plan may be a
+/// body that the agent reads for five minutes.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
 
-/// Most requests of one operation. None has more than 16 calls here, and each is made five times at
-/// most, a read that breaks four times as often; most operations do both once more after an error.
+/// Most requests of one operation. None has more than 16 calls here; each is made at most five
+/// times, and a read with a broken connection four times as often. Most operations repeat both once
+/// after an error.
 const MOST_REQUESTS: usize = 400;
 
 fuzz_target!(|input: &[u8]| {

@@ -1,9 +1,9 @@
-//! The plan of a server: bytes that say what it answers, one answer after the other.
+//! The plan of a server: bytes that determine its answers, one after the other.
 //!
-//! A byte for the kind and a few for its details; bytes that are missing are 0. Behind the last answer
-//! the server is honest, so that a plan can spoil any one moment of an operation.
+//! One byte for the kind and a few for its details; missing bytes are 0. After the last answer of
+//! the plan the server is honest, so that a plan can spoil any single moment of an operation.
 
-/// What is run against the server.
+/// The operation that runs against the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
     pub method: &'static str,
@@ -30,12 +30,12 @@ const fn of(method: &'static str) -> Operation {
     Operation { method, size: 0 }
 }
 
-/// The one of this number.
+/// The operation with this number.
 pub fn operations(number: u8) -> Operation {
     OPERATIONS[usize::from(number) % OPERATIONS.len()]
 }
 
-/// Changes bytes: takes some away from a place on, and puts others there.
+/// A change of bytes: removes some at an offset, and inserts others there.
 #[derive(Debug)]
 pub struct Splice {
     at: usize,
@@ -51,7 +51,7 @@ impl Splice {
     }
 }
 
-/// How long a body says it is.
+/// How an answer announces the length of its body.
 #[derive(Clone, Copy, Debug)]
 pub enum Framing {
     Right,
@@ -65,12 +65,12 @@ pub enum Framing {
 #[derive(Debug)]
 pub enum Answer {
     Honest,
-    /// These bytes on the connection, which then ends or goes on.
+    /// These bytes on the connection, which then ends or continues.
     Raw {
         bytes: Vec<u8>,
         ends: bool,
     },
-    /// A status, headers of a table with values, and a body.
+    /// A status, headers from a table with values, and a body.
     Made {
         status: u16,
         headers: Vec<(u8, Vec<u8>)>,
@@ -79,26 +79,26 @@ pub enum Answer {
     },
     /// The honest answer with other bytes somewhere in its head or body.
     Spliced(Splice),
-    /// The same in the body alone, whose length is right.
+    /// The same in the body only, with the right length.
     SplicedBody(Splice),
     /// The honest answer with another header.
     Header(u8, Vec<u8>),
-    /// The honest answer with a part of its body so many times more.
+    /// The honest answer with a part of its body repeated.
     Repeated {
         at: usize,
         length: usize,
         doublings: u8,
     },
-    /// A document of these members.
+    /// A document with these elements.
     Document {
         root: u8,
         members: Vec<(u8, Vec<u8>)>,
     },
-    /// The honest answer ends here.
+    /// The connection ends in the honest answer.
     Cut(usize),
-    /// It stops here, and nothing more comes.
+    /// The honest answer stops here, and the connection stays open.
     Stalled(usize),
-    /// It comes in pieces of this size, each after a pause.
+    /// The honest answer arrives in pieces of this size, with pauses.
     Slow {
         piece: usize,
         pause_ms: u64,
@@ -116,7 +116,7 @@ impl<'a> Plan<'a> {
     pub fn read(input: &'a [u8]) -> Self {
         let mut plan = Self { operation: 0, settings: 0, rest: input };
         (plan.operation, plan.settings) = (plan.byte(), plan.byte());
-        // The last one takes ten times as long as the others, so that few inputs lead to it.
+        // The last kind takes ten times as long as the others, so that few inputs lead to it.
         let is_seldom = input.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % 32 != 0;
         plan.operation %= if is_seldom { 11 } else { 12 };
         plan

@@ -11,13 +11,13 @@ use tokio::io::{DuplexStream, duplex};
 use crate::bucket::{Asked, Bucket, Whole};
 use crate::plan::{Answer, Framing, Plan};
 
-/// Bytes that may be on their way, as in the buffers of a system.
+/// Bytes that may be in flight, as in the buffers of a system.
 const ON_THE_WAY: usize = 64 << 10;
 
 /// Most bytes of one answer.
 const LONGEST: usize = 32 << 20;
 
-/// What an answer may say of itself.
+/// Headers that an answer may have.
 const HEADERS: [&str; 24] = [
     "etag",
     "content-length",
@@ -45,7 +45,7 @@ const HEADERS: [&str; 24] = [
     "accept-ranges",
 ];
 
-/// What a document may consist of.
+/// Elements that a document may contain.
 const MEMBERS: [&str; 32] = [
     "Contents",
     "Key",
@@ -114,7 +114,7 @@ impl Server {
         self.0.lock().unwrap().requests
     }
 
-    /// The next answer, and what an honest server says.
+    /// The next answer, and the honest one.
     fn next(&self, asked: Asked) -> (Answer, Whole) {
         let mut state = self.0.lock().unwrap();
         state.requests += 1;
@@ -128,7 +128,7 @@ impl s3_backup_agent::net::fuzzing::Server for Server {
         let (near, far) = duplex(ON_THE_WAY);
         tokio::spawn(async move {
             let mut connection = BufReader::new(far);
-            // Ends when the agent has enough, or the plan says so.
+            // Ends when the agent closes the connection, or when the plan says so.
             while let Some(asked) = read(&mut connection).await {
                 let is_head = asked.method == "HEAD";
                 let (answer, honest) = self.next(asked);
@@ -163,7 +163,7 @@ async fn read(connection: &mut BufReader<DuplexStream>) -> Option<Asked> {
     Some(Asked { method, path, range, body })
 }
 
-/// Nothing when the connection ends here.
+/// Returns nothing when the connection ends here.
 async fn write(
     out: &mut DuplexStream,
     answer: Answer,
@@ -240,7 +240,7 @@ async fn write(
     (!ends).then_some(())
 }
 
-/// An answer, and whether the connection ends behind it.
+/// An answer, and whether the connection ends after it.
 fn framed(
     status: u16,
     headers: Vec<(u8, Vec<u8>)>,

@@ -1,4 +1,4 @@
-//! What lies in the bucket, and the lists of it.
+//! The content of the bucket, and its listings.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Entries in one page of a listing, so that there are several.
+/// Entries in one page of a listing; few, so that there are several pages.
 const PAGE: usize = 4;
 
 const METADATA: &str = ".metadata.json";
 
-/// Bytes under a key.
+/// The bytes of one key.
 #[derive(Debug)]
 pub struct Object {
     pieces: Vec<Bytes>,
@@ -59,7 +59,7 @@ struct Upload {
     parts: BTreeMap<u32, Object>,
 }
 
-/// The bucket. Every change takes a second, so that all have their own time and tag.
+/// The bucket. Every change takes a second, so that all objects have different times and ETags.
 #[derive(Debug, Default)]
 pub struct Bucket {
     objects: BTreeMap<String, Object>,
@@ -104,7 +104,7 @@ impl Bucket {
         Some(etag)
     }
 
-    /// Takes the parts that `document` names, which have to be the ones that were sent.
+    /// Completes with the parts that `document` names, which have to be the ones that were sent.
     pub fn complete(&mut self, id: &str, document: &str) -> Option<String> {
         let upload = self.uploads.remove(id)?;
         let named: Vec<_> = document
@@ -184,7 +184,7 @@ impl Bucket {
         Some(format!("<ListPartsResult>{parts}</ListPartsResult>"))
     }
 
-    /// What is wrong with documents that the agent wrote and whose archive is there: nothing may be.
+    /// Backups of the agent that do not match their archive: there must be none.
     pub fn damaged_backups(&self) -> Vec<String> {
         let documents = self.objects.iter().filter_map(|(key, document)| {
             let archive = self.objects.get(&(key.strip_suffix(METADATA)?.to_owned() + ".tar"))?;
@@ -193,7 +193,7 @@ impl Bucket {
         documents.collect()
     }
 
-    /// Whether a backup of this id lies in any folder under this name.
+    /// Whether a backup with this id exists in any folder under this name.
     pub fn has_backup(&self, id: &str, name: &str) -> bool {
         let file = format!("{name}{METADATA}");
         let mut documents = self.objects.iter().filter(|(key, _)| {
@@ -206,9 +206,9 @@ impl Bucket {
         })
     }
 
-    /// Keys of what belongs to no backup: unfinished uploads, archives without document, documents
-    /// without archive.
-    pub fn leftovers(&self) -> Vec<String> {
+    /// Keys that belong to no complete backup: incomplete uploads, archives without metadata
+    /// object, metadata objects without archive.
+    pub fn incomplete_objects(&self) -> Vec<String> {
         let halves = self.objects.keys().filter(|key| {
             let other = match (key.strip_suffix(METADATA), key.strip_suffix(".tar")) {
                 (Some(name), _) => format!("{name}.tar"),
@@ -222,8 +222,8 @@ impl Bucket {
     }
 }
 
-/// Whether the archive is what the digests of the document say; nothing for a document of somebody
-/// else.
+/// Whether the archive matches the digests of the metadata object; `None` for a metadata object of
+/// another writer.
 fn fits(document: &Object, archive: &Object) -> Option<bool> {
     let document: Value = serde_json::from_slice(&document.bytes(0, document.size())).ok()?;
     let ours = document.get("s3_backup_agent")?;

@@ -1,9 +1,9 @@
-//! What the numbers of a script stand for: settings, parameters, times, weather.
+//! The meaning of the numbers in a script: settings, parameters, times, conditions.
 
 use serde_json::{Value, json};
 
 use crate::script::{Download, Request, Upload};
-use crate::storage::{BUCKET, Weather};
+use crate::server::{BUCKET, Condition};
 
 /// A method and its parameters.
 type Asked = (&'static str, Value);
@@ -24,21 +24,21 @@ const SIZES: [Option<u64>; 8] = [
 ];
 /// Bytes of a frame.
 pub const LENGTHS: [usize; 8] = [1, 250, 1000, 40_000, 65_536, 300_000, 1 << 20, 1 << 20];
-pub const WEATHER: [Weather; 14] = [
-    Weather::Late(1),
-    Weather::Late(100),
-    Weather::Late(1500),
-    Weather::Late(4000),
-    Weather::Late(20_000),
-    Weather::Refused(500, "InternalError"),
-    Weather::Refused(503, "SlowDown"),
-    Weather::Refused(403, "AccessDenied"),
-    Weather::Refused(404, "NoSuchUpload"),
-    Weather::Broken { after: false },
-    Weather::Broken { after: true },
-    Weather::Damaged,
-    Weather::Cut,
-    Weather::Page,
+pub const CONDITIONS: [Condition; 14] = [
+    Condition::Late(1),
+    Condition::Late(100),
+    Condition::Late(1500),
+    Condition::Late(4000),
+    Condition::Late(20_000),
+    Condition::Refused(500, "InternalError"),
+    Condition::Refused(503, "SlowDown"),
+    Condition::Refused(403, "AccessDenied"),
+    Condition::Refused(404, "NoSuchUpload"),
+    Condition::Broken { after: false },
+    Condition::Broken { after: true },
+    Condition::Damaged,
+    Condition::Cut,
+    Condition::Page,
 ];
 
 /// The element of this number.
@@ -57,8 +57,8 @@ pub fn initialize(kind: u8) -> Asked {
     ("initialize", json!({"protocol": protocol, "limits": limits}))
 }
 
-/// One of three targets. What lies under it depends on the target, and a little on the settings, so
-/// that the same name may come to mean another place.
+/// One of three targets. Its folder depends on the target and a little on the settings, so that the
+/// same name may later mean another folder.
 pub fn open(target: u8, settings: u8) -> Asked {
     let mut config = json!({
         "type": "s3",
@@ -96,7 +96,7 @@ pub fn request(request: &Request) -> Asked {
             ("target.validate", json!({"target": target, "level": level}))
         }
         2 => {
-            // Nobody has worked on anything since the year began.
+            // Objects have times at the start of the year, so all of them look old.
             let older = if detail & 2 > 0 { 0 } else { 60 };
             let dry_run = detail & 1 > 0;
             let params = json!({"target": target, "older_than_s": older, "dry_run": dry_run});

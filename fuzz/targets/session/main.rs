@@ -1,13 +1,13 @@
-//! A whole session: what a host and a storage may do, in any order, against the real session over a
-//! storage in memory, in virtual time.
+//! A whole session: the actions of a host and a server, in any order, with the real session and a
+//! server in server, in virtual time.
 #![no_main]
 
-mod books;
 mod bucket;
 mod choices;
 mod player;
 mod script;
-mod storage;
+mod server;
+mod session_record;
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use s3_backup_agent::net::fuzzing::put_in_place;
 
 use crate::player::Player;
 use crate::script::Script;
-use crate::storage::{Door, Memory};
+use crate::server::{MemoryServer, Transport};
 
 fuzz_target!(|script: &[u8]| {
     fastrand::seed(0);
-    let memory = Arc::new(Memory::default());
-    put_in_place(Arc::new(Door(Arc::clone(&memory))));
+    let server = Arc::new(MemoryServer::default());
+    put_in_place(Arc::new(Transport(Arc::clone(&server))));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .max_blocking_threads(1)
         .build()
         .unwrap();
-    runtime.block_on(async { Player::new(memory).play(Script(script)).await });
+    runtime.block_on(async { Player::new(server).play(Script(script)).await });
 });

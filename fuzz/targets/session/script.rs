@@ -1,14 +1,15 @@
-//! The script of a session: bytes that say what the host and the storage do, step by step.
+//! The script of a session: bytes that determine the actions of the host and the server, step by
+//! step.
 //!
-//! A byte for the step and a few for its details; bytes that are missing are 0. So every input is a
-//! script, and one more or less changes what follows only a little.
+//! One byte for the step and a few for its details; missing bytes are 0. So every input is a
+//! script, and one more or less byte changes the rest only a little.
 
 use s3_backup_agent::protocol::MAX_PAYLOAD;
 
-/// Where a script is read.
+/// The rest of a script.
 pub struct Script<'a>(pub &'a [u8]);
 
-/// One step. Numbers are taken modulo what there is.
+/// One step. Numbers are taken modulo the number of choices.
 #[derive(Debug)]
 pub enum Step {
     Initialize {
@@ -24,7 +25,7 @@ pub enum Step {
     Request(Request),
     Upload(Upload),
     Download(Download),
-    /// Data, right or with something wrong about it.
+    /// Data, valid or with a fault.
     Data {
         stream: u8,
         length: u8,
@@ -52,32 +53,32 @@ pub enum Step {
     Wait {
         how_long: u8,
     },
-    /// The host does not listen for a while.
-    Deafness {
+    /// The host does not read for a while.
+    PauseReading {
         how_long: u8,
     },
-    /// The next answers of the storage are late or wrong.
-    Weather {
+    /// The next answers of the server are late or wrong.
+    Conditions {
         kind: u8,
         count: u8,
     },
-    /// Somebody else writes to the bucket.
+    /// Another program writes to the bucket.
     Foreign {
         kind: u8,
         name: u8,
         place: u8,
     },
-    /// A message as it is, and so many bytes behind it.
+    /// A message as it is, with this many bytes of payload.
     Message {
         line: Vec<u8>,
         payload: usize,
     },
-    /// Bytes that need not be a frame.
-    Noise {
+    /// Bytes that may be no frame.
+    RawBytes {
         bytes: Vec<u8>,
     },
-    /// The host stops reading for good.
-    Gone,
+    /// The host stops reading for the rest of the session.
+    StopReading,
 }
 
 /// A request without a stream.
@@ -169,15 +170,15 @@ impl Iterator for Script<'_> {
             21 => Step::Shutdown { kind: self.byte() },
             22 => Step::Repeat { request: self.byte() },
             23 | 24 => Step::Wait { how_long: self.byte() },
-            25 => Step::Deafness { how_long: self.byte() },
-            26 | 27 => Step::Weather { kind: self.byte(), count: self.byte() },
+            25 => Step::PauseReading { how_long: self.byte() },
+            26 | 27 => Step::Conditions { kind: self.byte(), count: self.byte() },
             28 => Step::Foreign { kind: self.byte(), name: self.byte(), place: self.byte() },
             29 => Step::Message {
                 payload: (self.number() << 8 | usize::from(self.byte())).min(MAX_PAYLOAD),
                 line: self.bytes(),
             },
-            30 => Step::Noise { bytes: self.bytes() },
-            _ => Step::Gone,
+            30 => Step::RawBytes { bytes: self.bytes() },
+            _ => Step::StopReading,
         })
     }
 }

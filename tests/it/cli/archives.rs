@@ -1,5 +1,5 @@
-//! Archives that are not as today's Home Assistant makes them: old ones, and ones that are made to
-//! take the memory or the time of whoever reads them.
+//! Archives that differ from those of today's Home Assistant: old ones, and ones that try to
+//! exhaust the memory or the time of their reader.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -31,7 +31,7 @@ fn header(kind: tar::EntryType, size: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn backups_of_old_home_assistant_are_read() {
+async fn upload_of_old_home_assistant_backup_reads_its_metadata() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     for (name, id, core, protected, expected) in [
@@ -81,8 +81,8 @@ async fn backups_of_old_home_assistant_are_read() {
 }
 
 #[tokio::test]
-async fn archive_with_absurd_headers_is_read_in_little_memory() {
-    // Nothing is sent: that something is asked for shows that it was read to its end.
+async fn upload_with_huge_tar_headers_uses_little_memory() {
+    // Nothing can be sent: a request shows that the agent read the archive to its end.
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let size = 700 << 20;
@@ -125,7 +125,7 @@ async fn archive_with_absurd_headers_is_read_in_little_memory() {
 }
 
 #[tokio::test]
-async fn metadata_file_that_is_too_large_is_refused() {
+async fn upload_with_too_large_metadata_file_is_refused() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     shell.write("file", "x");

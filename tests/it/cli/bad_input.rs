@@ -1,5 +1,5 @@
-//! Wrong settings and unusable input: a sentence that helps, a stable code, the right exit code, and
-//! nothing left behind.
+//! Wrong settings and unusable input: each gives a helpful sentence, a stable code, the right exit
+//! code, and leaves nothing behind.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use super::{REAL, Shell, real_backup};
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_named() {
+async fn invalid_setting_is_named_with_its_flag() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     for (name, value, code, field, words) in [
@@ -52,7 +52,7 @@ async fn settings_that_cannot_work_are_named() {
 }
 
 #[tokio::test]
-async fn keys_are_one_set_from_one_place() {
+async fn account_keys_from_mixed_sources_are_refused() {
     let server = TestServer::embedded().await;
     let mut shell = Shell::of(&server);
     let secret =
@@ -83,7 +83,7 @@ async fn keys_are_one_set_from_one_place() {
 }
 
 #[tokio::test]
-async fn a_storage_that_refuses_is_quoted() {
+async fn server_refusal_is_quoted_in_error() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let input = shell.write("x.bin", "x");
@@ -96,14 +96,19 @@ async fn a_storage_that_refuses_is_quoted() {
         ("ENDPOINT", "http://host.invalid".to_owned(), 6, "cannot_connect"),
         (
             "ENDPOINT",
-            says("200 OK", "text/html", "<html>Welcome to the console</html>"),
+            answering_server("200 OK", "text/html", "<html>Welcome to the console</html>"),
             5,
             "invalid_endpoint",
         ),
-        ("ENDPOINT", says("400 Bad Request", "application/xml", WRONG_REGION), 5, "wrong_region"),
+        (
+            "ENDPOINT",
+            answering_server("400 Bad Request", "application/xml", WRONG_REGION),
+            5,
+            "wrong_region",
+        ),
     ] {
         let shell = shell.set(name, &value);
-        // Trying to connect again and again takes its time; once is enough.
+        // Repeated connection attempts take long; one is enough.
         if value != "http://host.invalid" {
             shell.run(&upload).await.error(exit, code);
         }
@@ -133,8 +138,8 @@ fn unused_address() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// The address of a server that answers everything with this.
-fn says(status: &'static str, kind: &'static str, body: &'static str) -> String {
+/// The address of a server that gives this answer to every request.
+fn answering_server(status: &'static str, kind: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -153,8 +158,8 @@ fn says(status: &'static str, kind: &'static str, body: &'static str) -> String 
 }
 
 #[tokio::test]
-async fn input_that_is_no_backup_is_refused_before_anything_is_sent() {
-    // Nothing answers there, so that any use of the network would show.
+async fn upload_of_invalid_input_fails_before_any_request() {
+    // No server listens there, so any use of the network would show.
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server).set("ENDPOINT", &unused_address());
     let whole = std::fs::read(real_backup(REAL[0].0)).unwrap();
@@ -201,7 +206,7 @@ async fn input_that_is_no_backup_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn input_that_turns_out_bad_leaves_nothing() {
+async fn upload_that_turns_invalid_midway_leaves_nothing() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let empty: [&dyn AsRef<std::ffi::OsStr>; 5] = [&"upload", &"-", &"--name", &"x", &"--json"];
@@ -219,7 +224,7 @@ async fn input_that_turns_out_bad_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_outage_is_a_time_of_an_hour_at_most() {
+async fn retry_for_above_one_hour_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.write("small", "content");
@@ -239,7 +244,7 @@ async fn an_outage_is_a_time_of_an_hour_at_most() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn small_file_that_is_no_regular_one_is_refused_at_once() {
+async fn file_that_is_not_regular_is_refused_at_once() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let fifo = shell.path("fifo");
@@ -263,7 +268,7 @@ async fn small_file_that_is_no_regular_one_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn fault_on_the_main_thread_has_an_exit_code_of_its_own() {
+async fn panic_on_main_thread_has_its_own_exit_code() {
     let server = TestServer::embedded().await;
     let mut shell = Shell::of(&server);
     shell.env.push(("S3_BACKUP_AGENT_DEMO_FAULT".to_owned(), "list".to_owned()));

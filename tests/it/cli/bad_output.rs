@@ -1,5 +1,5 @@
-//! Downloads that have nowhere to go: told before the transfer where possible, and never a half
-//! file, under no name.
+//! Downloads that cannot be written: reported before the transfer where possible, and never leaving
+//! a partial file under any name.
 
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 #[cfg(unix)]
-use super::interrupt::until;
+use super::interrupt::wait_until;
 use super::{REAL, Shell, real_backup};
 use crate::support::TestServer;
 
-async fn with_backup() -> (TestServer, Shell) {
+async fn server_with_backup() -> (TestServer, Shell) {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.run(&[&"upload", &real_backup(REAL[0].0), &"--json"]).await.json(0);
@@ -19,8 +19,8 @@ async fn with_backup() -> (TestServer, Shell) {
 }
 
 #[tokio::test]
-async fn an_existing_file_is_kept_unless_forced() {
-    let (_server, shell) = with_backup().await;
+async fn download_keeps_existing_file_unless_forced() {
+    let (_server, shell) = server_with_backup().await;
     let kept = shell.write(&format!("{}.tar", REAL[0].0), "mine");
     for output in [&[][..], &["-o", "."], &["-o", kept.to_str().unwrap()]] {
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
@@ -41,8 +41,8 @@ async fn an_existing_file_is_kept_unless_forced() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_is_told_before_the_network_is_used() {
-    let (_server, shell) = with_backup().await;
+async fn download_to_unwritable_folder_fails_before_any_request() {
+    let (_server, shell) = server_with_backup().await;
     let offline = shell.set("ENDPOINT", "http://host.invalid");
     offline.write("mine", "a file");
     for output in ["no/such/folder/x.tar", "no/such/folder/", "mine/x"] {
@@ -60,8 +60,8 @@ async fn a_folder_that_cannot_be_written_is_told_before_the_network_is_used() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_folder_of_somebody_else_stays_as_it_is() {
-    let (_server, shell) = with_backup().await;
+async fn download_to_read_only_folder_leaves_it_unchanged() {
+    let (_server, shell) = server_with_backup().await;
     let closed = shell.path("closed");
     std::fs::create_dir(&closed).unwrap();
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o555)).unwrap();
@@ -73,14 +73,14 @@ async fn a_folder_of_somebody_else_stays_as_it_is() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_full_disk_leaves_no_file() {
-    let (_server, shell) = with_backup().await;
+async fn download_on_full_disk_leaves_no_file() {
+    let (_server, shell) = server_with_backup().await;
     let ran = shell.run(&[&"download", &"b52acd05", &"-o", &"/dev/full", &"--json"]).await;
     let error = ran.error(74, "local_io");
     assert!(error["message"].as_str().unwrap().contains("free some space"), "{error}");
     assert!(std::fs::metadata("/dev/full").is_ok());
 
-    // A limit of 4 KiB on files stands for a disk that fills up.
+    // A limit of 4 KiB on files simulates a disk that fills up.
     let mut command = tokio::process::Command::new("sh");
     let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" download b52acd05 -o full.tar";
     command.args(["-c", script]).arg(crate::support::agent_command());
@@ -95,7 +95,7 @@ async fn a_full_disk_leaves_no_file() {
 
 /// Runs a script in which `$0` is the agent.
 #[cfg(unix)]
-async fn script(shell: &Shell, script: &str) -> super::Ran {
+async fn script(shell: &Shell, script: &str) -> super::CommandResult {
     let mut command = tokio::process::Command::new("sh");
     command.args(["-c", script]).arg(crate::support::agent_command());
     command.env_clear().envs(shell.env.iter().cloned()).current_dir(shell.folder.path());
@@ -105,9 +105,9 @@ async fn script(shell: &Shell, script: &str) -> super::Ran {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn file_limit_leaves_no_hidden_file() {
-    let (_server, shell) = with_backup().await;
-    // The signal of the limit ends programs that do not expect it.
+async fn download_at_file_size_limit_leaves_no_hidden_file() {
+    let (_server, shell) = server_with_backup().await;
+    // The signal of the limit ends programs that do not handle it.
     let ran = script(&shell, "ulimit -f 8; exec \"$0\" download b52acd05 -o full.tar").await;
     assert_eq!((ran.code, ran.stdout.as_str()), (74, ""), "{ran:?}");
     assert!(ran.stderr.contains("full.tar: File too large"), "{ran:?}");
@@ -120,8 +120,8 @@ async fn file_limit_leaves_no_hidden_file() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn output_that_takes_nothing_is_an_error() {
-    let (_server, shell) = with_backup().await;
+async fn output_to_full_device_is_an_error() {
+    let (_server, shell) = server_with_backup().await;
     for command in [
         "list",
         "list --json",
@@ -151,8 +151,8 @@ async fn output_that_takes_nothing_is_an_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn download_to_a_closed_output_is_an_error() {
-    let (_server, shell) = with_backup().await;
+async fn download_to_closed_stdout_is_an_error() {
+    let (_server, shell) = server_with_backup().await;
     let ran = script(&shell, "exec \"$0\" download b52acd05 -o - >&-").await;
     assert_eq!(ran.code, 74, "{ran:?}");
     assert!(ran.stderr.contains("standard output is closed"), "{ran:?}");
@@ -163,8 +163,8 @@ async fn download_to_a_closed_output_is_an_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn downloaded_file_is_for_its_owner_alone() {
-    let (_server, shell) = with_backup().await;
+async fn downloaded_file_is_readable_by_owner_only() {
+    let (_server, shell) = server_with_backup().await;
     for mask in ["022", "000", "077"] {
         for force in ["", "--force"] {
             let download = format!("umask {mask}; exec \"$0\" download b52acd05 -o x {force}");
@@ -173,7 +173,7 @@ async fn downloaded_file_is_for_its_owner_alone() {
             let mode = std::fs::metadata(shell.path("x")).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o600, "{mask}");
             if force.is_empty() {
-                // One that others could read is replaced.
+                // A file that others could read is replaced.
                 std::fs::set_permissions(shell.path("x"), PermissionsExt::from_mode(0o666))
                     .unwrap();
             }
@@ -184,7 +184,7 @@ async fn downloaded_file_is_for_its_owner_alone() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn folder_that_vanishes_is_an_error() {
+async fn download_to_vanished_folder_is_an_error() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.write("large", vec![1; 30 << 20]);
@@ -193,7 +193,7 @@ async fn folder_that_vanishes_is_an_error() {
     let mut command = shell.command(&[&"download", &"x", &"-o", &"there", &"--json"]);
     command.env("S3_BACKUP_AGENT_BANDWIDTH_LIMIT", "8000000");
     let child = command.spawn().unwrap();
-    until(async || shell.path("there").read_dir().unwrap().next().is_some()).await;
+    wait_until(async || shell.path("there").read_dir().unwrap().next().is_some()).await;
     std::fs::remove_dir_all(shell.path("there")).unwrap();
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(74), "{output:?}");
@@ -202,7 +202,7 @@ async fn folder_that_vanishes_is_an_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_reader_that_goes_away_ends_the_download() {
+async fn download_stops_when_its_reader_goes_away() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.write("large", vec![1; 3 << 20]);

@@ -8,13 +8,13 @@ use super::Shell;
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn deadline_stops_an_upload_and_cleans_up() {
+async fn deadline_stops_upload_and_cleans_up() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let upload: [&dyn AsRef<std::ffi::OsStr>; 7] =
         [&"upload", &"-", &"--name", &"x", &"--deadline", &"1s", &"--json"];
     let mut child = shell.command(&upload).stdin(Stdio::piped()).spawn().unwrap();
-    // More never comes.
+    // The rest never arrives.
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&vec![1; 30 << 20]).await.unwrap();
     let output = child.wait_with_output().await.unwrap();
@@ -29,7 +29,7 @@ async fn deadline_stops_an_upload_and_cleans_up() {
 }
 
 #[tokio::test]
-async fn deadline_stops_every_command_on_a_silent_server() {
+async fn deadline_stops_every_command_on_silent_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let shell = Shell::of(&TestServer::embedded().await).set("ENDPOINT", &endpoint);
@@ -54,7 +54,7 @@ async fn deadline_stops_every_command_on_a_silent_server() {
 }
 
 #[tokio::test]
-async fn deadline_that_makes_no_sense_is_refused() {
+async fn invalid_deadline_is_refused() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     for time in ["0s", "0", "1us", "-1s", "soon", "100years", "99999999999999999999s", ""] {

@@ -1,4 +1,5 @@
-//! Where a command looks: the endpoint, the bucket and the prefix, and what it says of them.
+//! Where a command looks: the endpoint, the bucket and the prefix, and how the command reports
+//! them.
 
 use super::Shell;
 use crate::support::TestServer;
@@ -9,7 +10,7 @@ fn value(shell: &Shell, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn bucket_in_the_endpoint_is_used_and_named() {
+async fn bucket_in_endpoint_url_is_used_and_named() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let (endpoint, bucket) = (value(&shell, "ENDPOINT"), value(&shell, "BUCKET"));
@@ -26,7 +27,7 @@ async fn bucket_in_the_endpoint_is_used_and_named() {
 }
 
 #[tokio::test]
-async fn empty_list_names_the_prefix_that_has_backups() {
+async fn empty_list_names_prefix_that_has_backups() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let input = shell.write("x.bin", "x");
@@ -52,7 +53,7 @@ async fn empty_list_names_the_prefix_that_has_backups() {
 }
 
 #[tokio::test]
-async fn older_variables_name_the_endpoint() {
+async fn endpoint_from_older_variable_is_used() {
     let server = TestServer::embedded().await;
     let mut shell = Shell::of(&server);
     let (endpoint, key, secret) = (

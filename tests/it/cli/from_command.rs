@@ -1,4 +1,5 @@
-//! `upload --from-command`: a backup is what a command wrote that ended well, and nothing else.
+//! `upload --from-command`: a backup is the complete output of a command that succeeded, and
+//! nothing else.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -6,11 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::interrupt::until;
-use super::{Ran, Shell};
+use super::interrupt::wait_until;
+use super::{CommandResult, Shell};
 use crate::support::TestServer;
 
-/// The command line that stores what a command writes.
+/// The command line that stores the output of a command.
 fn upload<'a>(words: &[&'a str]) -> Vec<&'a str> {
     [&["upload", "--from-command", "--name", "x", "--id", "x", "--json", "--"], words].concat()
 }
@@ -20,12 +21,12 @@ fn command(shell: &Shell, words: &[&str]) -> tokio::process::Command {
     let words: Vec<_> = words.iter().map(|word| word as &dyn AsRef<OsStr>).collect();
     let mut command = shell.command(&words);
     command.env("PATH", std::env::var_os("PATH").unwrap());
-    // So that no terminal of a person who runs the tests counts.
+    // So that the terminal of a person who runs the tests has no effect.
     command.process_group(0);
     command
 }
 
-async fn run(shell: &Shell, words: &[&str]) -> Ran {
+async fn run(shell: &Shell, words: &[&str]) -> CommandResult {
     shell.end(command(shell, words)).await
 }
 
@@ -43,22 +44,22 @@ async fn assert_empty(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn output_of_a_command_is_stored_to_its_end() {
+async fn from_command_stores_the_complete_output() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     assert_eq!(stored(&shell, &["echo", "$HOME; ls | cat"]).await, b"$HOME; ls | cat\n");
     let large = stored(&shell, &["head", "-c", "23000000", "/dev/zero"]).await;
     assert!(large == vec![0; 23_000_000]);
-    // Standard input is that of the agent, and what ignores SIGPIPE is no other program.
+    // Standard input is that of the agent. A command that ignores SIGPIPE is stored completely too.
     let script = "trap '' PIPE; for n in 1 2 3; do echo $n; done; cat";
     assert_eq!(stored(&shell, &["sh", "-c", script]).await, b"1\n2\n3\n");
-    // The program that writes last may end after the one that was started.
+    // The last program that writes may end after the one that was started.
     let script = "exec bash -c 'head -c 300000 /dev/zero > >(gzip -c | cat | gzip -dc)'";
     assert_eq!(stored(&shell, &["sh", "-c", script]).await.len(), 300_000);
 }
 
 #[tokio::test]
-async fn command_that_fails_leaves_nothing() {
+async fn from_command_failure_leaves_nothing() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let plain = shell.write("plain", "no program");
@@ -88,7 +89,7 @@ async fn command_that_fails_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn output_that_another_process_keeps_open_is_not_stored() {
+async fn from_command_output_held_open_by_other_process_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let words = ["sh", "-c", "echo half; sleep 1000 & echo $! >pid"];
@@ -96,11 +97,11 @@ async fn output_that_another_process_keeps_open_is_not_stored() {
     assert!(error["message"].as_str().unwrap().contains("keeps its output open"), "{error}");
     assert_empty(&server).await;
     let keeper = pid(&shell).unwrap();
-    until(async || !runs(|id, _| id == keeper)).await;
+    wait_until(async || !runs(|id, _| id == keeper)).await;
 }
 
 #[tokio::test]
-async fn command_gets_no_secrets_and_no_files_of_the_agent() {
+async fn from_command_child_gets_no_secrets_and_no_open_files() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let mut env = command(&shell, &["env"]);
@@ -112,14 +113,14 @@ async fn command_gets_no_secrets_and_no_files_of_the_agent() {
     assert!(env.contains("KEPT=yes\n") && env.contains("PATH="), "{env}");
     assert!(!env.contains("S3_BACKUP_AGENT") && !env.contains("c4n4ry"), "{env}");
     assert_eq!(shell.run(&[&"delete", &"x", &"--yes"]).await.code, 0);
-    // What the tests were started with is not the agent's.
+    // The environment of the test run does not count.
     let usual = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap().stdout;
     let open = stored(&shell, &["ls", "/proc/self/fd"]).await;
     assert_eq!(String::from_utf8(open).unwrap(), String::from_utf8(usual).unwrap());
 }
 
 #[tokio::test]
-async fn standard_error_of_a_command_reaches_the_user() {
+async fn from_command_stderr_reaches_the_user() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let ran = run(&shell, &["sh", "-c", "echo content; echo 'no such table' >&2; exit 1"]).await;
@@ -127,7 +128,8 @@ async fn standard_error_of_a_command_reaches_the_user() {
     ran.error(74, "source_failed");
 }
 
-/// Whether there is such a process, by its id and group. One that has ended may wait for its parent.
+/// Whether such a process exists, by its id and group. A process that has ended may still wait for
+/// its parent.
 fn runs(is_it: impl Fn(Pid, Pid) -> bool) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|process| {
         let stat = std::fs::read_to_string(process.ok()?.path().join("stat")).ok()?;
@@ -146,42 +148,42 @@ fn pid(shell: &Shell) -> Option<Pid> {
 }
 
 #[tokio::test]
-async fn signal_ends_the_command_and_all_it_started() {
+async fn from_command_signal_ends_all_child_processes() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     for script in [
         "yes & echo $$ >pid; wait",
         "sleep 1000 & echo $$ >pid; exec sleep 1000",
-        // One that does not want to end.
+        // A process that refuses to end.
         "trap '' TERM INT PIPE; echo $$ >pid; while :; do sleep 1000; done",
-        // One whose output is complete.
+        // A process whose output is complete.
         "echo all; exec >&-; echo $$ >pid; sleep 1000",
     ] {
         let _ = std::fs::remove_file(shell.path("pid"));
         let mut command = command(&shell, &["sh", "-c", script]);
         let child = command.spawn().unwrap();
-        until(async || pid(&shell).is_some()).await;
+        wait_until(async || pid(&shell).is_some()).await;
         let agent = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
         kill_process(agent, Signal::INT).unwrap();
         let output = child.wait_with_output().await.unwrap();
         assert_eq!(output.status.code(), Some(130), "{script}: {output:?}");
         assert_empty(&server).await;
         let group = pid(&shell).unwrap();
-        until(async || !runs(|_, other| other == group)).await;
+        wait_until(async || !runs(|_, other| other == group)).await;
     }
 }
 
 #[tokio::test]
-async fn upload_that_fails_ends_the_command() {
+async fn from_command_child_ends_when_upload_fails() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server).set("BUCKET", "no-such-bucket");
-    // Nothing is started before the storage has answered.
+    // Nothing is started before the server has answered.
     run(&shell, &["sh", "-c", "echo $$ >pid; yes"]).await.error(3, "bucket_not_found");
     assert_eq!(pid(&shell), None);
 }
 
 #[tokio::test]
-async fn command_line_that_contradicts_itself_is_refused() {
+async fn from_command_with_contradicting_arguments_is_refused() {
     let shell = Shell::with(Vec::new());
     for (words, said) in [
         (&["upload", "--from-command", "--json", "--", "true"][..], "needs a name"),
@@ -198,6 +200,6 @@ async fn command_line_that_contradicts_itself_is_refused() {
         let error = shell.run(&words).await.error(64, "invalid_params");
         assert!(error["message"].as_str().unwrap().contains(said), "{error}");
     }
-    // After two hyphens a path may begin with one.
+    // After two hyphens a path may start with one.
     shell.run(&[&"upload", &"--json", &"--", &"-missing"]).await.error(74, "local_io");
 }

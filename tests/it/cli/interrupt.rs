@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM in the middle: exit code 130, and nothing left in the bucket or on the disk.
+//! Ctrl-C and SIGTERM in the middle of a transfer: exit code 130, and nothing left in the bucket or
+//! on the disk.
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -12,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 
-use super::{Ran, Shell};
-use crate::noise::Noise;
+use super::{CommandResult, Shell};
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 fn send(child: &Child, signal: Signal) {
@@ -21,24 +22,24 @@ fn send(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-async fn end(child: Child) -> Ran {
+async fn end(child: Child) -> CommandResult {
     let output = child.wait_with_output().await.unwrap();
-    Ran {
+    CommandResult {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
-/// Looks again and again until it is so.
-pub(super) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+/// Checks repeatedly until the condition holds.
+pub(super) async fn wait_until(mut is_so: impl AsyncFnMut() -> bool) {
     while !is_so().await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn an_upload_is_taken_back() {
+async fn interrupted_upload_cleans_up() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     for signal in [Signal::INT, Signal::TERM] {
@@ -46,7 +47,7 @@ async fn an_upload_is_taken_back() {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&vec![1; 40 << 20]).await.unwrap();
-        until(async || !server.open_uploads().await.is_empty()).await;
+        wait_until(async || !server.open_uploads().await.is_empty()).await;
         send(&child, signal);
         let ran = end(child).await;
         drop(stdin);
@@ -57,9 +58,9 @@ async fn an_upload_is_taken_back() {
     }
 }
 
-/// As in a background job of a shell without job control, which a Ctrl-C at its terminal reaches.
+/// Like a background job of a shell without job control, which a Ctrl-C in its terminal reaches.
 #[tokio::test]
-async fn interrupt_ignored_at_start_does_not_stop_an_upload() {
+async fn upload_ignores_sigint_that_was_ignored_at_start() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     for (ignored, sent, code) in [
@@ -74,7 +75,7 @@ async fn interrupt_ignored_at_start_does_not_stop_an_upload() {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&vec![1; 40 << 20]).await.unwrap();
-        until(async || !server.open_uploads().await.is_empty()).await;
+        wait_until(async || !server.open_uploads().await.is_empty()).await;
         for signal in sent {
             send(&child, *signal);
         }
@@ -88,11 +89,11 @@ async fn interrupt_ignored_at_start_does_not_stop_an_upload() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_killed_goes_on() {
+async fn resume_after_kill_continues_the_upload() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let state = tempfile::tempdir().unwrap();
-    let content = Noise::new(1, 27 << 20).bytes(27 << 20);
+    let content = RandomData::new(1, 27 << 20).bytes(27 << 20);
     let upload: [&dyn AsRef<OsStr>; 12] = [
         &"upload",
         &"-",
@@ -110,7 +111,7 @@ async fn an_upload_that_was_killed_goes_on() {
     let mut child = shell.command(&upload).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&content).await.unwrap();
-    until(async || {
+    wait_until(async || {
         let files = std::fs::read_dir(state.path().join("uploads")).into_iter().flatten();
         let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
         texts.map(|text| text.matches("\"part\":").count()).sum::<usize>() == 5
@@ -130,7 +131,7 @@ async fn an_upload_that_was_killed_goes_on() {
 }
 
 #[tokio::test]
-async fn resume_without_an_id_is_refused() {
+async fn resume_without_id_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.write("file", "x");
@@ -143,7 +144,7 @@ async fn resume_without_an_id_is_refused() {
         assert_eq!(error["data"]["field"], "id");
     }
     assert_eq!(server.objects().await, []);
-    // A backup of Home Assistant has an id, and so may the metadata.
+    // A backup of Home Assistant has an id, and the metadata may have one.
     let backup = super::real_backup(super::REAL[0].0);
     let stored = shell.run(&[&"upload", &backup, &"--resume", &"--json"]).await.json(0);
     assert_eq!(stored["backup"]["id"], super::REAL[0].1);
@@ -154,17 +155,17 @@ async fn resume_without_an_id_is_refused() {
 }
 
 #[tokio::test]
-async fn a_download_leaves_no_file() {
+async fn interrupted_download_leaves_no_file() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     shell.write("large", vec![1; 30 << 20]);
     shell.run(&[&"upload", &"large", &"--name", &"x", &"--id", &"x", &"--json"]).await.json(0);
     std::fs::remove_file(shell.path("large")).unwrap();
     let endpoint = shell.env.iter().find(|(name, _)| name.ends_with("ENDPOINT")).unwrap().1.clone();
-    let slow = shell.set("ENDPOINT", &stalling(endpoint, 20 << 20).await.endpoint);
+    let slow = shell.set("ENDPOINT", &stalling_proxy(endpoint, 20 << 20).await.endpoint);
     for signal in [Signal::INT, Signal::TERM] {
         let child = slow.command(&[&"download", &"x"]).spawn().unwrap();
-        until(async || !slow.files().is_empty()).await;
+        wait_until(async || !slow.files().is_empty()).await;
         assert!(
             slow.files().iter().all(|name| name.starts_with(".x.tar.part-")),
             "{:?}",
@@ -179,15 +180,15 @@ async fn a_download_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn the_second_signal_ends_it_at_once() {
+async fn second_signal_ends_the_agent_at_once() {
     let server = TestServer::embedded().await;
     let shell = Shell::of(&server);
     let endpoint = shell.env.iter().find(|(name, _)| name.ends_with("ENDPOINT")).unwrap().1.clone();
-    let way = stalling(endpoint, 0).await;
+    let way = stalling_proxy(endpoint, 0).await;
     let mute = shell.set("ENDPOINT", &way.endpoint);
     let mut child = mute.command(&[&"validate"]).spawn().unwrap();
     let mut stderr = child.stderr.take().unwrap();
-    until(async || way.connections.load(Ordering::Relaxed) > 0).await;
+    wait_until(async || way.connections.load(Ordering::Relaxed) > 0).await;
     send(&child, Signal::INT);
     let mut said = vec![0; 10];
     stderr.read_exact(&mut said).await.unwrap();
@@ -195,14 +196,14 @@ async fn the_second_signal_ends_it_at_once() {
     assert_eq!(child.wait().await.unwrap().code(), Some(130));
 }
 
-/// A way to a server.
-struct Way {
+/// A proxy in front of a server.
+struct StallingProxy {
     endpoint: String,
     connections: Arc<AtomicUsize>,
 }
 
-/// A way to the endpoint on which each connection falls silent after so many bytes of answers.
-async fn stalling(endpoint: String, most: u64) -> Way {
+/// A proxy to the endpoint whose connections fall silent after this many bytes of answers.
+async fn stalling_proxy(endpoint: String, most: u64) -> StallingProxy {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -225,5 +226,5 @@ async fn stalling(endpoint: String, most: u64) -> Way {
             });
         }
     });
-    Way { endpoint: format!("http://{address}"), connections }
+    StallingProxy { endpoint: format!("http://{address}"), connections }
 }

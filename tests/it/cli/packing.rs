@@ -1,4 +1,5 @@
-//! Folders that cannot be read as a whole: the rest is stored, and the command says what is missing.
+//! Folders that cannot be read completely: the rest is stored, and the command reports what is
+//! missing.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::Shell;
 use crate::support::TestServer;
 
-fn close(path: &Path) {
+fn deny_access(path: &Path) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o000)).unwrap();
 }
 
@@ -20,13 +21,13 @@ fn folder(shell: &Shell) -> std::path::PathBuf {
     std::fs::write(folder.join("closed/x"), "x").unwrap();
     std::fs::write(folder.join("a"), "can be read").unwrap();
     std::fs::write(folder.join("b"), "private").unwrap();
-    close(&folder.join("closed"));
-    close(&folder.join("b"));
+    deny_access(&folder.join("closed"));
+    deny_access(&folder.join("b"));
     folder
 }
 
 #[tokio::test]
-async fn unreadable_files_and_folders_are_left_out_with_exit_code_10() {
+async fn upload_without_unreadable_files_exits_with_10() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let folder = folder(&shell);
@@ -60,7 +61,7 @@ async fn unreadable_files_and_folders_are_left_out_with_exit_code_10() {
 }
 
 #[tokio::test]
-async fn folder_of_which_nothing_can_be_read_is_not_stored() {
+async fn upload_of_wholly_unreadable_folder_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let folder = folder(&shell);
@@ -69,7 +70,7 @@ async fn folder_of_which_nothing_can_be_read_is_not_stored() {
     let error = ran.error(74, "local_io");
     let message = error["message"].as_str().unwrap();
     assert!(message.starts_with("nothing in ") && message.contains("Permission denied"), "{error}");
-    close(&folder);
+    deny_access(&folder);
     let ran = shell.run_as_nobody(&[&"upload", &folder, &"--json"]).await;
     ran.error(74, "local_io");
     assert_eq!(server.objects().await, []);
@@ -78,7 +79,7 @@ async fn folder_of_which_nothing_can_be_read_is_not_stored() {
 }
 
 #[tokio::test]
-async fn special_files_are_counted_and_do_not_change_the_exit_code() {
+async fn upload_counts_special_files_and_exits_with_0() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let folder = shell.path("folder");

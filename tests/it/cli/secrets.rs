@@ -1,15 +1,15 @@
-//! Secrets that were given in the wrong place are never repeated.
+//! Secrets that were given in the wrong place are never printed.
 
 use std::ffi::OsStr;
 
 use super::Shell;
 use crate::support::TestServer;
 
-/// As short as a person may choose one, so that only the place tells that it is one.
+/// As short as a person may choose one, so that only its place shows that it is a secret.
 const SECRET: &str = "hunter2-canary";
 
 #[tokio::test]
-async fn secret_in_the_wrong_argument_is_not_repeated() {
+async fn secret_in_wrong_argument_is_not_printed() {
     let shell = Shell::of(&TestServer::embedded().await);
     let attached = format!("--secret-access-key={SECRET}");
     let short = format!("-s{SECRET}");
@@ -54,7 +54,7 @@ async fn secret_in_the_wrong_argument_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn secret_in_the_wrong_variable_is_not_repeated() {
+async fn secret_in_wrong_variable_is_not_printed() {
     let server = TestServer::embedded().await;
     for (name, value, exit) in [
         ("PART_SIZE", SECRET, 64),

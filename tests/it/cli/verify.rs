@@ -1,4 +1,4 @@
-//! `verify` and `repair`, and what a download makes of what is damaged.
+//! `verify` and `repair`, and downloads of damaged backups.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn lines(stdout: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn broken_backups_are_told_and_never_downloaded() {
+async fn damaged_backup_is_reported_and_never_downloaded() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     for name in ["good", "rotten", "short", "lone"] {
@@ -64,7 +64,7 @@ async fn broken_backups_are_told_and_never_downloaded() {
         assert!(ran.stdout.contains(said), "{said}: {ran:?}");
     }
     assert_eq!(shell.run(&[&"verify", &"good"]).await.code, 0);
-    // A name will do as well, and of several each is looked at.
+    // A name works too, and every backup of that name is checked.
     let ran = shell.run(&[&"verify", &"good", &"rotten", &"lone", &"--json"]).await;
     assert_eq!((ran.code, ran.stdout.lines().count()), (8, 3), "{ran:?}");
     shell.run(&[&"verify", &"nothing", &"--json"]).await.error(3, "not_found");
@@ -81,7 +81,7 @@ async fn broken_backups_are_told_and_never_downloaded() {
         assert_eq!((ran.code, ran.stdout.as_str()), (exit, ""), "{ran:?}");
         assert_eq!(shell.files(), Vec::<String>::new());
     }
-    // What was there before stays.
+    // The existing file stays.
     shell.write("kept.tar", "from before");
     let forced = shell.run(&[&"download", &"rotten", &"-o", &"kept.tar", &"--force"]).await;
     assert_eq!((forced.code, shell.files()), (8, vec!["kept.tar".to_owned()]), "{forced:?}");
@@ -89,7 +89,7 @@ async fn broken_backups_are_told_and_never_downloaded() {
 }
 
 #[tokio::test]
-async fn an_archive_that_was_altered_is_refused() {
+async fn download_of_altered_archive_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let content: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
@@ -124,7 +124,7 @@ async fn an_archive_that_was_altered_is_refused() {
 }
 
 #[tokio::test]
-async fn lost_metadata_is_recovered_as_it_was() {
+async fn repair_rebuilds_lost_metadata_unchanged() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let (file, id, title, _) = REAL[0];

@@ -1,4 +1,4 @@
-//! Services below a path: requests go there and are signed over it.
+//! Services below a path: requests go there and the signature covers the path.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,20 +9,20 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::{address, open, there_and_back};
+use super::{address, open, round_trip};
 use crate::e2e::{ids, store};
-use crate::personality::Keys;
+use crate::provider_emulation::Keys;
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 use crate::support::TestServer;
 
-/// A proxy that has the storage below a path.
-struct Below {
+/// A proxy that serves the server below a path.
+struct BasePathProxy {
     path: &'static str,
     keys: Keys,
     upstream: SocketAddr,
 }
 
-impl Relay for Below {
+impl Relay for BasePathProxy {
     async fn handle(
         self: Arc<Self>,
         _connection: usize,
@@ -47,13 +47,13 @@ impl Relay for Below {
     }
 }
 
-async fn below(server: &TestServer, path: &'static str) -> Listening {
+async fn base_path_proxy(server: &TestServer, path: &'static str) -> Listening {
     let config = server.config();
     let text = |name: &str| config[name].as_str().unwrap().to_owned();
     let keys =
         Keys { access_key_id: text("access_key_id"), secret_access_key: text("secret_access_key") };
     let upstream = address(server);
-    Listening::start(None, Arc::new(Below { path, keys, upstream })).await
+    Listening::start(None, Arc::new(BasePathProxy { path, keys, upstream })).await
 }
 
 async fn validated(server: &TestServer, endpoint: &str, changes: Value) -> Value {
@@ -65,14 +65,14 @@ async fn validated(server: &TestServer, endpoint: &str, changes: Value) -> Value
 async fn endpoint_with_base_path_sends_requests_below_it() {
     let server = TestServer::embedded().await;
     for (path, slashes) in [("/storage/v1/s3", ""), ("/storage/v1/s3", "//"), ("/a%20b", "/")] {
-        let listening = below(&server, path).await;
+        let listening = base_path_proxy(&server, path).await;
         let endpoint = format!("http://localhost:{}{path}{slashes}", listening.address.port());
-        // The addressing style that has no room for a path.
+        // The addressing style that does not allow a path.
         let virtual_hosted = json!({"addressing_style": "virtual"});
         let result = validated(&server, &endpoint, virtual_hosted.clone()).await;
         assert_eq!((&result["ok"], result.get("suggestion")), (&json!(true), None), "{result}");
         let host = open(&server, &endpoint, virtual_hosted, &[]).await.unwrap();
-        there_and_back(&host).await;
+        round_trip(&host).await;
         for id in ["small", "large"] {
             host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
         }
@@ -80,32 +80,32 @@ async fn endpoint_with_base_path_sends_requests_below_it() {
 }
 
 #[tokio::test]
-async fn validate_suggests_the_reading_of_a_path_that_works() {
+async fn validate_suggests_how_to_split_an_endpoint_path() {
     let server = TestServer::embedded().await;
     let plain = server.config()["endpoint"].as_str().unwrap().to_owned();
     let bucket = server.bucket.as_str();
 
-    // A path that is none, before a bucket of its own.
+    // A path that does not exist, before a bucket of its own.
     let result = validated(&server, &format!("{plain}/nothing/there"), json!({})).await;
     assert_eq!(result["ok"], false, "{result}");
     assert_eq!(result["suggestion"], json!({"endpoint": plain, "bucket": bucket}));
 
-    // A base path that is called as the bucket.
+    // A base path with the same name as the bucket.
     let path: &'static str = format!("/{bucket}").leak();
-    let listening = below(&server, path).await;
+    let listening = base_path_proxy(&server, path).await;
     let endpoint = format!("http://{}{path}", listening.address);
     let result = validated(&server, &endpoint, json!({})).await;
     assert_eq!(result["suggestion"], json!({"endpoint": endpoint, "bucket": bucket}), "{result}");
 
-    // The bucket behind the base path.
-    let listening = below(&server, "/storage/v1/s3").await;
+    // The bucket after the base path.
+    let listening = base_path_proxy(&server, "/storage/v1/s3").await;
     let endpoint = format!("http://{}/storage/v1/s3", listening.address);
     let result = validated(&server, &format!("{endpoint}/{bucket}"), json!({})).await;
     assert_eq!(result["suggestion"], json!({"endpoint": endpoint, "bucket": bucket}), "{result}");
 }
 
 #[tokio::test]
-async fn endpoint_with_bucket_works_and_validate_says_how() {
+async fn endpoint_with_bucket_works_and_validate_explains_it() {
     let server = TestServer::embedded().await;
     let plain = server.config()["endpoint"].as_str().unwrap().to_owned();
     let bucket = server.bucket.clone();

@@ -1,4 +1,4 @@
-//! Certificates of all sorts, made for one test, and the server's side of TLS.
+//! Certificates of all kinds, made for one test, and the server side of TLS.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::seen::hex;
+use super::recorded_request::hex;
 
-/// One who signs certificates.
+/// A certificate authority.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(super) pem: String,
@@ -25,7 +25,7 @@ impl Authority {
         Self::with(|_| {})
     }
 
-    /// One with other properties.
+    /// An authority with other properties.
     pub(super) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = params(&[], "Test authority");
@@ -67,7 +67,7 @@ fn params(hosts: &[&str], name: &str) -> CertificateParams {
     params
 }
 
-/// A certificate with its key, and what the clients of it offered.
+/// A certificate with its key, and the protocols that clients offered.
 pub(crate) struct Identity {
     config: Arc<ServerConfig>,
     certificate: CertificateDer<'static>,
@@ -76,7 +76,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// A certificate that vouches for itself, with or without the mark of an authority.
+    /// A self-signed certificate, with or without the CA flag.
     pub(super) fn self_signed(host: &str, is_authority: bool) -> Arc<Self> {
         Self::self_signed_with(host, |params| {
             if is_authority {
@@ -85,7 +85,7 @@ impl Identity {
         })
     }
 
-    /// One with other properties.
+    /// A self-signed certificate with other properties.
     pub(super) fn self_signed_with(
         host: &str,
         change: impl FnOnce(&mut CertificateParams),
@@ -96,7 +96,7 @@ impl Identity {
         Self::new(&params.self_signed(&key).unwrap(), &key, None)
     }
 
-    /// One with something else behind it that is called a certificate.
+    /// A self-signed certificate followed by other data that claims to be a certificate.
     pub(super) fn self_signed_before(host: &str, other: Vec<u8>) -> Arc<Self> {
         let key = KeyPair::generate().unwrap();
         let own = params(&[host], "Test storage").self_signed(&key).unwrap();
@@ -130,7 +130,7 @@ impl Identity {
         hex(&Sha256::digest(&self.certificate))
     }
 
-    /// The protocols that clients offered, by their names in ALPN.
+    /// The protocols that clients offered, by their ALPN names.
     pub(super) fn protocols(&self) -> Vec<String> {
         self.protocols.lock().unwrap().clone()
     }

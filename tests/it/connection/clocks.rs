@@ -1,4 +1,4 @@
-//! Servers whose clock is another one than that of this machine.
+//! Servers whose clock differs from that of this machine.
 
 use std::io;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::wire::{Act, Wire};
 use super::{address, detail, list_error, open};
-use crate::e2e::clock::that_follows;
+use crate::e2e::clock::clock_environment;
 use crate::e2e::{backup, fetch};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::relay::{Body, Listening, Relay, body};
 use crate::support::TestServer;
 
-/// Refuses everything because of the time, and says that it is this date.
+/// Refuses everything because of the time, and claims that it is this date.
 struct Refusing(&'static str);
 
 impl Relay for Refusing {
@@ -33,7 +33,7 @@ impl Relay for Refusing {
 }
 
 #[tokio::test]
-async fn impossible_date_with_refusal_is_clock_skew_and_no_panic() {
+async fn impossible_server_date_is_clock_skew_without_panic() {
     let server = TestServer::embedded().await;
     for date in [
         "Fri, 31 Dec 9999 23:59:59 GMT",
@@ -53,7 +53,7 @@ async fn impossible_date_with_refusal_is_clock_skew_and_no_panic() {
 }
 
 #[tokio::test]
-async fn clock_that_is_set_before_a_head_is_corrected() {
+async fn clock_change_before_head_request_is_corrected() {
     let server = TestServer::embedded().await;
     let folder = tempfile::tempdir().unwrap();
     for (id, offset) in [("behind", "-2h"), ("ahead", "+3h")] {
@@ -61,7 +61,8 @@ async fn clock_that_is_set_before_a_head_is_corrected() {
         std::fs::write(&clock, "+0").unwrap();
         let step = clock.clone();
         let mut is_first = true;
-        // The clock is set before the server sees the request, which then looks too old or too new.
+        // The clock changes before the server sees the request, which then looks too old or too
+        // new.
         let wire = Wire::start(address(&server), move |head| {
             if head.method != http::Method::HEAD || !std::mem::take(&mut is_first) {
                 return Act::Pass;
@@ -70,24 +71,25 @@ async fn clock_that_is_set_before_a_head_is_corrected() {
             Act::Answer(403, "AccessDenied")
         })
         .await;
-        let environment = that_follows(&clock);
-        // Only the clock on the wall: no time limit counts by it.
+        let environment = clock_environment(&clock);
+        // Only the wall clock: no time limit depends on it.
         let wall = ("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         let faked = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let environment: Vec<_> = faked.chain([wall]).collect();
         let host = open(&server, &wire.http(), json!({}), &environment).await.unwrap();
         let size = 12 << 20;
         let uploaded =
-            host.upload("t1", backup(id), json!({"size": size}), Noise::new(1, size)).await;
+            host.upload("t1", backup(id), json!({"size": size}), RandomData::new(1, size)).await;
         uploaded.unwrap_or_else(|error| panic!("{offset}: {error:?}"));
-        let heads: Vec<_> = wire.seen().into_iter().filter(|seen| seen.method == "HEAD").collect();
+        let heads: Vec<_> =
+            wire.take_requests().into_iter().filter(|seen| seen.method == "HEAD").collect();
         assert!(heads.len() > 1, "{heads:?}");
         assert_eq!(fetch(&host, id).await.1["verified"], true);
     }
 }
 
 #[tokio::test]
-async fn swapped_keys_are_told_at_their_field() {
+async fn swapped_account_keys_name_their_field() {
     let server = TestServer::embedded().await;
     let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
     for (id, secret) in [

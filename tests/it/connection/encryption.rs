@@ -1,4 +1,4 @@
-//! Server-side encryption that the settings ask for.
+//! Server-side encryption that the settings request.
 
 use std::net::SocketAddr;
 
@@ -6,23 +6,23 @@ use http::Method;
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::seen::Seen;
+use super::recorded_request::RecordedRequest;
 use super::wire::{Act, Wire};
-use super::{address, open, there_and_back};
+use super::{address, open, round_trip};
 use crate::e2e::{assert_empty, backup, code};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const HEADER: &str = "x-amz-server-side-encryption";
 const KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 
-/// Whether the request makes an object or begins one.
+/// Whether the request writes an object or starts one.
 fn makes(method: &Method, query: &str) -> bool {
     let part = query.contains("uploadId");
     (method == Method::PUT && !part) || (method == Method::POST && query.starts_with("uploads"))
 }
 
-/// A server that demands the header, as a bucket policy does.
+/// A server that requires the header, as a bucket policy can.
 async fn demanding(upstream: SocketAddr) -> Wire {
     let rule = |head: &Parts| {
         let makes = makes(&head.method, head.uri.query().unwrap_or_default());
@@ -40,7 +40,7 @@ fn failed(result: &Value) -> &Value {
 }
 
 #[tokio::test]
-async fn encryption_is_asked_for_with_every_object() {
+async fn encryption_is_requested_for_every_object() {
     let server = TestServer::embedded().await;
     for (settings, key) in [
         (json!({"server_side_encryption": "AES256"}), ""),
@@ -56,11 +56,11 @@ async fn encryption_is_asked_for_with_every_object() {
         let host = open(&server, &wire.http(), settings.clone(), &[]).await.unwrap();
         let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
         assert_eq!(result["ok"], true, "{result}");
-        there_and_back(&host).await;
-        let all = wire.seen();
-        let (objects, others): (Vec<&Seen>, Vec<&Seen>) =
+        round_trip(&host).await;
+        let all = wire.take_requests();
+        let (objects, others): (Vec<&RecordedRequest>, Vec<&RecordedRequest>) =
             all.iter().partition(|seen| makes(&seen.method, seen.uri.query().unwrap_or_default()));
-        // The one without is how validate finds out whether the server demands it.
+        // The request without the header shows `validate` whether the server requires it.
         let without = objects.iter().filter(|seen| seen.header(HEADER).is_empty());
         assert!(without.count() == 1 && objects.len() >= 7, "{objects:?}");
         let with = objects.iter().filter(|seen| !seen.header(HEADER).is_empty());
@@ -77,10 +77,10 @@ async fn encryption_is_asked_for_with_every_object() {
 }
 
 #[tokio::test]
-async fn encryption_that_is_ignored_or_refused_names_the_field() {
+async fn encryption_ignored_or_refused_names_the_field() {
     let server = TestServer::embedded().await;
     let settings = json!({"server_side_encryption": "AES256"});
-    // The embedded server takes the header and does nothing.
+    // The embedded server accepts the header and ignores it.
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let host = open(&server, &wire.http(), settings.clone(), &[]).await.unwrap();
     let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
@@ -98,8 +98,9 @@ async fn encryption_that_is_ignored_or_refused_names_the_field() {
         let result = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
         assert_eq!(failed(&result)["error"]["field"], "server_side_encryption", "{result}");
         for size in [1000, 21 << 20] {
-            let upload =
-                host.upload("t1", backup("a"), json!({"size": size}), Noise::new(1, size)).await;
+            let upload = host
+                .upload("t1", backup("a"), json!({"size": size}), RandomData::new(1, size))
+                .await;
             let field = upload.as_ref().err().and_then(|error| error.data.field.clone());
             assert_eq!(field.as_deref(), Some("server_side_encryption"));
             assert_eq!(code(upload), "unsupported_feature");

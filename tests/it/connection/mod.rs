@@ -1,33 +1,33 @@
-//! What goes over the wire between the real agent and a storage, and what happens when it does not
-//! arrive. Always on the embedded server, with something of ours in between.
+//! The traffic between the real agent and a server, and what happens when it does not arrive.
+//! Always on the embedded server, with a test proxy in between.
 
-mod at_once;
 mod base_path;
-mod breaks;
+mod broken_connections;
 pub(crate) mod certificates;
 #[cfg(target_os = "linux")]
 mod clocks;
-mod documents;
-mod elsewhere;
+mod concurrent_uploads;
 mod encryption;
 #[cfg(unix)]
-mod lag;
-mod order;
-mod outage;
-mod pages;
+mod inconsistent_server;
+mod listing_pages;
+mod metadata_cache;
+mod other_prefixes;
 mod providers;
 mod proxy;
 mod proxy_kinds;
+pub(crate) mod recorded_request;
 mod refusals;
 mod replace;
+mod request_order;
 mod requests;
 mod resume;
+mod retry;
 mod secrets;
-pub(crate) mod seen;
 mod slow_disk;
-mod speed;
 #[cfg(target_os = "linux")]
-mod stale;
+mod stale_listings;
+mod throughput;
 mod tls;
 mod update;
 pub(crate) mod wire;
@@ -40,10 +40,10 @@ use serde_json::{Value, json};
 
 use self::wire::Wire;
 use crate::e2e::{fetch, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
-/// An agent with this environment and the target `t1` open: the storage of `server`, at another
+/// An agent with this environment and the target `t1` open: the server of `server`, at another
 /// endpoint and with other changes to its settings.
 pub(crate) async fn open(
     server: &TestServer,
@@ -62,7 +62,7 @@ pub(crate) async fn open(
     Ok(host)
 }
 
-/// The same over a wire, with nothing special.
+/// The same through a wire, without other changes.
 pub(crate) async fn connect(server: &TestServer, wire: &Wire) -> Host {
     open(server, &wire.http(), json!({}), &[]).await.unwrap()
 }
@@ -73,16 +73,16 @@ pub(crate) fn address(server: &TestServer) -> SocketAddr {
 }
 
 /// Stores a small and a large backup and reads them back.
-async fn there_and_back(host: &Host) {
+async fn round_trip(host: &Host) {
     for (id, size) in [("small", 1000), ("large", 40 << 20)] {
         store(host, id, 1, size).await;
         let (content, result) = fetch(host, id).await;
-        assert!(content == Noise::new(1, size).bytes(content.len() + 1), "{id}");
+        assert!(content == RandomData::new(1, size).bytes(content.len() + 1), "{id}");
         assert_eq!(result["verified"], true);
     }
 }
 
-/// The error of a listing that is looked up anew.
+/// The error of a fresh listing.
 async fn list_error(host: &Host) -> ErrorObject {
     let list = json!({"target": "t1", "refresh": true});
     *host.call("backup.list", list).await.unwrap_err()

@@ -1,41 +1,41 @@
-//! Providers at their own addresses: what the agent knows of them fits to how they behave.
+//! Providers at their own addresses: the agent's built-in knowledge matches how they behave.
 //!
-//! Nothing but an endpoint and keys is given. A proxy leads to a personality that has the name and
-//! the certificate of the provider.
+//! The settings contain only an endpoint and account keys. A proxy leads to an emulated provider
+//! with the name and the certificate of the real one.
 
 use serde_json::{Value, json};
 
 use super::certificates::Authority;
-use super::seen::{Seen, part};
+use super::recorded_request::{RecordedRequest, part};
 use super::wire::{Act, Wire};
-use super::{address, open, there_and_back};
-use crate::noise::Noise;
-use crate::personality::{PLAIN, Traits, named};
+use super::{address, open, round_trip};
+use crate::provider_emulation::{PLAIN, Traits, named};
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 use s3_backup_agent::demo::host::Host;
 
-/// A provider that is played at an endpoint.
-struct Home {
+/// An emulated provider at an endpoint.
+struct EmulatedEndpoint {
     server: TestServer,
-    storage: Wire,
-    /// The way to it.
+    wire: Wire,
+    /// The proxy to it.
     _proxy: Wire,
     host: Host,
 }
 
-impl Home {
+impl EmulatedEndpoint {
     async fn of(traits: Traits, endpoint: &str) -> Self {
-        let server = TestServer::playing(traits).await;
+        let server = TestServer::emulating(traits).await;
         let name = endpoint.trim_start_matches("https://");
         let authority = Authority::new();
         let identity = authority.issue(&[name, &format!("*.{name}")], 2000..3000);
-        let storage = Wire::with_tls(address(&server), identity, |_| Act::Pass).await;
-        let proxy = Wire::start(storage.address, |_| Act::Pass).await;
+        let wire = Wire::with_tls(address(&server), identity, |_| Act::Pass).await;
+        let proxy = Wire::start(wire.address, |_| Act::Pass).await;
         let given = json!({"region": null, "ca_certificate": authority.pem});
         let environment = [("HTTPS_PROXY", proxy.http()), ("NO_PROXY", String::new())];
         let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
         let host = open(&server, endpoint, given, &environment).await.unwrap();
-        Self { server, storage, _proxy: proxy, host }
+        Self { server, wire, _proxy: proxy, host }
     }
 
     async fn validated(&self) -> Value {
@@ -44,7 +44,7 @@ impl Home {
 }
 
 #[tokio::test]
-async fn an_endpoint_and_keys_are_enough() {
+async fn known_provider_needs_only_endpoint_and_keys() {
     for (name, endpoint, region, addressing_style) in [
         ("aws-locked", "https://s3.eu-central-1.amazonaws.com", "eu-central-1", "virtual"),
         ("backblaze", "https://s3.us-west-004.backblazeb2.com", "us-west-004", "path"),
@@ -52,21 +52,21 @@ async fn an_endpoint_and_keys_are_enough() {
         ("mega", "https://s3.eu-central-1.s4.mega.io", "eu-central-1", "path"),
         ("scaleway", "https://s3.fr-par.scw.cloud", "fr-par", "virtual"),
     ] {
-        let home = Home::of(named(name), endpoint).await;
-        let result = home.validated().await;
+        let emulated = EmulatedEndpoint::of(named(name), endpoint).await;
+        let result = emulated.validated().await;
         assert_eq!(result["ok"], true, "{name}: {result}");
         assert_eq!(result.get("suggestion"), None, "{name}");
-        // What was tried out leaves nothing behind, where nothing is ever overwritten either.
-        assert_eq!(home.server.personality().versions(|_| true), 0, "{name}");
+        // Nothing of the test remains, even where nothing is ever overwritten.
+        assert_eq!(emulated.server.emulation().versions(|_| true), 0, "{name}");
         let details = &result["details"];
         assert_eq!(details["provider"], name.split('-').next().unwrap(), "{details}");
         assert_eq!(
             (&details["region"], &details["addressing_style"]),
             (&region.into(), &addressing_style.into())
         );
-        there_and_back(&home.host).await;
-        assert_eq!(home.server.objects().await.len(), 4);
-        let seen = home.storage.seen();
+        round_trip(&emulated.host).await;
+        assert_eq!(emulated.server.objects().await.len(), 4);
+        let seen = emulated.wire.take_requests();
         let signed: Vec<_> =
             seen.iter().filter(|seen| !seen.header("authorization").is_empty()).collect();
         assert!(signed.len() > 10);
@@ -78,24 +78,25 @@ async fn an_endpoint_and_keys_are_enough() {
 }
 
 /// Sizes of the first parts of an upload of this length.
-async fn first_parts(home: &Home, length: u64) -> Vec<usize> {
+async fn first_parts(emulated: &EmulatedEndpoint, length: u64) -> Vec<usize> {
     let size = json!({"size": length});
-    let source = Noise::new(1, 80 << 20);
-    let cut = home.host.upload("t1", crate::e2e::backup("cut"), size, source).await.unwrap_err();
+    let source = RandomData::new(1, 80 << 20);
+    let cut =
+        emulated.host.upload("t1", crate::e2e::backup("cut"), size, source).await.unwrap_err();
     assert_eq!(cut.data.code, "length_mismatch");
-    let seen = home.storage.seen();
+    let seen = emulated.wire.take_requests();
     seen.iter().filter(|seen| part(&seen.uri).is_some()).map(|seen| seen.length).collect()
 }
 
 #[tokio::test]
-async fn parts_grow_where_only_a_thousand_are_taken() {
+async fn part_size_grows_where_provider_allows_1000_parts() {
     const LENGTH: u64 = 30 << 30;
     for (name, endpoint, most) in [
         ("scaleway", "https://s3.nl-ams.scw.cloud", 1000),
         ("backblaze", "https://s3.us-west-004.backblazeb2.com", 10_000),
     ] {
-        let home = Home::of(named(name), endpoint).await;
-        let parts = first_parts(&home, LENGTH).await;
+        let emulated = EmulatedEndpoint::of(named(name), endpoint).await;
+        let parts = first_parts(&emulated, LENGTH).await;
         assert!(!parts.is_empty(), "{name}");
         for size in parts {
             assert!(u64::try_from(size).unwrap() * most >= LENGTH, "{name}: {size}");
@@ -104,15 +105,15 @@ async fn parts_grow_where_only_a_thousand_are_taken() {
 }
 
 #[tokio::test]
-async fn google_is_not_told_what_breaks_its_signatures() {
-    let told = |seen: &Seen| seen.uri.query().unwrap_or_default().contains("x-id");
+async fn google_requests_omit_x_id_which_breaks_signatures() {
+    let told = |seen: &RecordedRequest| seen.uri.query().unwrap_or_default().contains("x-id");
     for (endpoint, expected) in
         [("https://storage.googleapis.com", false), ("https://s3.example.org", true)]
     {
         let traits = Traits { access_key_id: "GOOGTS7C7FUP3AIRVJTE", ..PLAIN };
-        let home = Home::of(traits, endpoint).await;
-        assert_eq!(home.validated().await["ok"], true);
-        there_and_back(&home.host).await;
-        assert_eq!(home.storage.seen().iter().any(told), expected, "{endpoint}");
+        let emulated = EmulatedEndpoint::of(traits, endpoint).await;
+        assert_eq!(emulated.validated().await["ok"], true);
+        round_trip(&emulated.host).await;
+        assert_eq!(emulated.wire.take_requests().iter().any(told), expected, "{endpoint}");
     }
 }

@@ -1,6 +1,7 @@
-//! Proxies that the environment names: used, left out, and explained when they fail.
+//! Proxies from the environment: used, bypassed, and explained when they fail.
 //!
-//! The storage has a name that only the proxy can reach, so nothing gets around it unseen.
+//! The server has a name that only the proxy can reach, so a request cannot bypass the proxy
+//! unnoticed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::certificates::{Authority, Identity};
 use super::wire::{Act, Wire};
-use super::{address, assert_hidden, detail, list_error, open, there_and_back};
+use super::{address, assert_hidden, detail, list_error, open, round_trip};
 use crate::e2e::ids;
 use crate::support::TestServer;
 
@@ -22,7 +23,7 @@ pub(super) const HTTP: &str = "http://storage.test:9000";
 pub(super) const HTTPS: &str = "https://storage.test";
 
 /// The embedded server with TLS, as `storage.test`.
-pub(super) async fn secured(server: &TestServer) -> (Wire, Value) {
+pub(super) async fn start_tls(server: &TestServer) -> (Wire, Value) {
     let authority = Authority::new();
     let identity = authority.issue(&["storage.test"], 2000..3000);
     let wire = Wire::with_tls(address(server), identity, |_| Act::Pass).await;
@@ -30,12 +31,12 @@ pub(super) async fn secured(server: &TestServer) -> (Wire, Value) {
 }
 
 #[tokio::test]
-async fn requests_over_http_name_the_storage_to_the_proxy() {
+async fn proxy_gets_full_url_for_http_endpoint() {
     let server = TestServer::embedded().await;
     let proxy = Wire::start(address(&server), |_| Act::Pass).await;
     let host = open(&server, HTTP, json!({}), &[("HTTP_PROXY", &proxy.http())]).await.unwrap();
-    there_and_back(&host).await;
-    let seen = proxy.seen();
+    round_trip(&host).await;
+    let seen = proxy.take_requests();
     assert!(seen.len() > 10);
     for seen in seen {
         assert!(seen.uri.to_string().starts_with(HTTP), "{seen:?}");
@@ -49,15 +50,15 @@ async fn requests_over_http_name_the_storage_to_the_proxy() {
 }
 
 #[tokio::test]
-async fn connections_over_https_go_through_a_tunnel() {
+async fn proxy_tunnels_https_endpoint() {
     let server = TestServer::embedded().await;
-    let (storage, given) = secured(&server).await;
-    let proxy = Wire::start(storage.address, |_| Act::Pass).await;
+    let (secured, given) = start_tls(&server).await;
+    let proxy = Wire::start(secured.address, |_| Act::Pass).await;
     let environment = [("HTTPS_PROXY", proxy.http()), ("HTTP_PROXY", "http://none.invalid".into())];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let host = open(&server, HTTPS, given, &environment).await.unwrap();
-    there_and_back(&host).await;
-    let seen = proxy.seen();
+    round_trip(&host).await;
+    let seen = proxy.take_requests();
     assert!(!seen.is_empty());
     for seen in seen {
         assert_eq!(
@@ -66,16 +67,19 @@ async fn connections_over_https_go_through_a_tunnel() {
         );
         assert_eq!(seen.header("proxy-authorization"), "");
     }
-    assert!(storage.seen().iter().all(|seen| seen.header("host") == "storage.test"));
+    assert!(secured.take_requests().iter().all(|seen| seen.header("host") == "storage.test"));
 }
 
-/// A proxy that lets only one user pass.
-async fn guarded(upstream: SocketAddr) -> Wire {
-    guarded_with(upstream, None).await
+/// A proxy that accepts only one login.
+async fn login_proxy(upstream: SocketAddr) -> Wire {
+    login_proxy_with(upstream, None).await
 }
 
 /// The same over TLS, with an identity.
-pub(super) async fn guarded_with(upstream: SocketAddr, identity: Option<Arc<Identity>>) -> Wire {
+pub(super) async fn login_proxy_with(
+    upstream: SocketAddr,
+    identity: Option<Arc<Identity>>,
+) -> Wire {
     let expected = format!("Basic {}", BASE64_STANDARD.encode("us@er:pass:w/ord"));
     let rule = move |head: &http::request::Parts| match head.headers.get("proxy-authorization") {
         Some(given) if *given == expected => Act::Pass,
@@ -88,26 +92,28 @@ pub(super) async fn guarded_with(upstream: SocketAddr, identity: Option<Arc<Iden
 }
 
 #[tokio::test]
-async fn user_and_password_of_the_proxy_are_for_the_proxy_alone() {
+async fn proxy_login_is_sent_to_the_proxy_only() {
     let server = TestServer::embedded().await;
-    let (storage, given) = secured(&server).await;
+    let (secured, given) = start_tls(&server).await;
     for (endpoint, upstream, variable, changes) in [
         (HTTP, address(&server), "HTTP_PROXY", json!({})),
-        (HTTPS, storage.address, "HTTPS_PROXY", given),
+        (HTTPS, secured.address, "HTTPS_PROXY", given),
     ] {
-        let proxy = guarded(upstream).await;
+        let proxy = login_proxy(upstream).await;
         let url = format!("http://us%40er:pass%3Aw%2Ford@{}", proxy.address);
         let host = open(&server, endpoint, changes, &[(variable, &url)]).await.unwrap();
         assert_eq!(ids(&host).await, Vec::<String>::new());
-        assert!(!proxy.seen().is_empty());
+        assert!(!proxy.take_requests().is_empty());
     }
-    assert!(storage.seen().iter().all(|seen| seen.header("proxy-authorization").is_empty()));
+    assert!(
+        secured.take_requests().iter().all(|seen| seen.header("proxy-authorization").is_empty())
+    );
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_another_login_is_explained() {
+async fn proxy_login_refused_is_explained() {
     let server = TestServer::embedded().await;
-    let proxy = guarded(address(&server)).await;
+    let proxy = login_proxy(address(&server)).await;
     let urls = [proxy.http(), format!("http://user:S3CR3T@{}", proxy.address)];
     for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY")] {
         for url in &urls {
@@ -117,8 +123,8 @@ async fn a_proxy_that_wants_another_login_is_explained() {
             for words in ["wants a user name and password", variable, endpoint] {
                 assert!(error.message.contains(words), "{}", error.message);
             }
-            // Asking again is no use.
-            assert_eq!(proxy.seen().len(), 1);
+            // A retry would not help.
+            assert_eq!(proxy.take_requests().len(), 1);
         }
     }
 }
@@ -131,7 +137,7 @@ pub(super) fn assert_failed(error: &ErrorObject, host: &Host) {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cannot_be_reached_is_named() {
+async fn proxy_that_is_unreachable_is_named() {
     let server = TestServer::embedded().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY")] {
@@ -157,7 +163,7 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
-async fn hosts_in_no_proxy_are_reached_directly() {
+async fn no_proxy_host_is_reached_directly() {
     let server = TestServer::embedded().await;
     let proxy = Wire::start(address(&server), |_| Act::Answer(502, "BadGateway")).await;
     let port = address(&server).port();
@@ -178,5 +184,5 @@ async fn hosts_in_no_proxy_are_reached_directly() {
         let host = open(&server, &direct, json!({}), &environment).await.unwrap();
         assert_eq!(ids(&host).await, Vec::<String>::new(), "{excepted}");
     }
-    assert_eq!(proxy.seen().len(), 0);
+    assert_eq!(proxy.take_requests().len(), 0);
 }

@@ -1,5 +1,5 @@
-//! Proxies of each kind, and what they answer: SOCKS5 and TLS to the proxy work, a kind that is not
-//! supported is refused, and no login or request leaves in clear except to an `http://` proxy.
+//! Proxies of each kind, and their answers: SOCKS5 and TLS to the proxy work, an unsupported kind
+//! is refused, and no login or request is sent in clear except to an `http://` proxy.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,21 +12,21 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::certificates::Authority;
-use super::proxy::{HTTP, HTTPS, assert_failed, guarded_with, secured};
-use super::tls::saying;
+use super::proxy::{HTTP, HTTPS, assert_failed, login_proxy_with, start_tls};
+use super::tls::always_sending;
 use super::wire::{Act, Wire};
-use super::{address, detail, list_error, open, there_and_back};
+use super::{address, detail, list_error, open, round_trip};
 use crate::e2e::ids;
 use crate::support::TestServer;
 
-/// A SOCKS5 server that leads everything to one server.
+/// A SOCKS5 server that forwards everything to one server.
 struct Socks {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Socks {
-    /// Lets `login` pass, or anybody, and answers with `status`.
+    /// Accepts `login`, or every client without one, and answers with `status`.
     async fn start(upstream: SocketAddr, login: Option<&'static str>, status: u8) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -81,7 +81,7 @@ async fn socks(
     };
     let port = near.read_u16().await?;
     asked.lock().unwrap().push(format!("{host}:{port}"));
-    // In pieces, as they may come.
+    // In pieces, as they may arrive.
     for byte in [5, status, 0, 1, 127, 0, 0, 1, 0, 80] {
         near.write_all(&[byte]).await?;
     }
@@ -92,7 +92,7 @@ async fn socks(
     Ok(())
 }
 
-/// Bytes behind their length.
+/// Bytes with their length in front.
 async fn text(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut text = vec![0; socket.read_u8().await?.into()];
     socket.read_exact(&mut text).await?;
@@ -100,16 +100,16 @@ async fn text(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn socks_proxy_leads_to_the_server() {
+async fn socks_proxy_reaches_the_server() {
     let server = TestServer::embedded().await;
     let login = "us@er:pass:w/ord";
-    let (storage, given) = secured(&server).await;
+    let (secured, given) = start_tls(&server).await;
     let port = address(&server).port();
     let open_to = Socks::start(address(&server), None, 0).await;
-    let guarded = Socks::start(storage.address, Some(login), 0).await;
+    let guarded = Socks::start(secured.address, Some(login), 0).await;
     let url = format!("socks5h://us%40er:pass%3Aw%2Ford@{}", guarded.address);
     let host = open(&server, HTTPS, given, &[("ALL_PROXY", &url)]).await.unwrap();
-    there_and_back(&host).await;
+    round_trip(&host).await;
     let asked = guarded.asked();
     assert!(
         !asked.is_empty() && asked.iter().all(|asked| asked == "storage.test:443"),
@@ -157,10 +157,10 @@ async fn socks_refusal_is_explained() {
         assert_failed(&error, &host);
         assert!(error.message.contains("wants a user name and password"), "{}", error.message);
         assert!(error.message.contains("HTTP_PROXY"), "{}", error.message);
-        // Asking again is no use.
+        // A retry would not help.
         assert_eq!(proxy.asked(), [seen]);
     }
-    // With `socks5` the agent looks the name up.
+    // With `socks5` the agent resolves the name.
     let proxy = Socks::start(address(&server), None, 0).await;
     let url = format!("socks5://{}", proxy.address);
     let endpoint = "https://storage.invalid";
@@ -171,9 +171,9 @@ async fn socks_refusal_is_explained() {
 }
 
 #[tokio::test]
-async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
+async fn https_proxy_is_verified_with_system_certificates() {
     let server = TestServer::embedded().await;
-    let (storage, given) = secured(&server).await;
+    let (secured, given) = start_tls(&server).await;
     let authority = Authority::new();
     let identity = || authority.issue(&["127.0.0.1"], 2000..3000);
     let folder = tempfile::tempdir().unwrap();
@@ -182,19 +182,19 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
     let system = file.to_str().unwrap();
     for (endpoint, upstream, variable, changes) in [
         (HTTP, address(&server), "HTTP_PROXY", json!({})),
-        (HTTPS, storage.address, "HTTPS_PROXY", given),
+        (HTTPS, secured.address, "HTTPS_PROXY", given),
     ] {
-        let proxy = guarded_with(upstream, Some(identity())).await;
+        let proxy = login_proxy_with(upstream, Some(identity())).await;
         let url = format!("https://us%40er:pass%3Aw%2Ford@{}", proxy.address);
         let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", system)];
         let host = open(&server, endpoint, changes, &environment).await.unwrap();
-        there_and_back(&host).await;
+        round_trip(&host).await;
         for id in ["small", "large"] {
             let delete = json!({"target": "t1", "backup_id": id});
             host.call("backup.delete", delete).await.unwrap();
         }
-        assert!(proxy.seen().len() > 1);
-        // Neither the certificate of the target nor `verify_tls` is about the proxy.
+        assert!(proxy.take_requests().len() > 1);
+        // Neither the certificate of the target nor `verify_tls` applies to the proxy.
         let none = folder.path().join("none.pem");
         std::fs::write(&none, &Authority::new().pem).unwrap();
         let environment = [(variable, url.as_str()), ("SSL_CERT_FILE", none.to_str().unwrap())];
@@ -205,7 +205,7 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
         for words in ["its certificate is not trusted", "SSL_CERT_FILE", variable] {
             assert!(error.message.contains(words), "{}", error.message);
         }
-        assert_eq!(proxy.seen().len(), 0);
+        assert_eq!(proxy.take_requests().len(), 0);
     }
     let plain = Wire::start(address(&server), |_| Act::Pass).await;
     let url = format!("https://user:S3CR3T@{}", plain.address);
@@ -215,11 +215,11 @@ async fn https_proxy_is_checked_against_the_certificates_of_the_system() {
     assert_failed(&error, &host);
     assert!(error.message.contains("does not speak TLS"), "{}", error.message);
     assert!(!error.message.contains("http://"), "{}", error.message);
-    assert_eq!(plain.seen().len(), 0);
+    assert_eq!(plain.take_requests().len(), 0);
 }
 
 #[tokio::test]
-async fn connect_answer_keeps_its_status() {
+async fn connect_refusal_keeps_its_status() {
     let server = TestServer::embedded().await;
     let answers: [(&[u8], &str); 8] = [
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n<Blocked>", "\"403 Forbidden\""),
@@ -232,7 +232,7 @@ async fn connect_answer_keeps_its_status() {
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK", "does not come from the server"),
     ];
     for (answer, words) in answers {
-        let proxy = saying(answer).await;
+        let proxy = always_sending(answer).await;
         let url = format!("http://user:S3CR3T@{proxy}");
         let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
         let message = validated(&host).await;
@@ -240,7 +240,7 @@ async fn connect_answer_keeps_its_status() {
             assert!(message.contains(words), "{message}");
         }
     }
-    let proxy = saying(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+    let proxy = always_sending(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
     let url = format!("http://user:S3CR3T@{proxy}");
     let host = open(&server, HTTPS, json!({}), &[("ALL_PROXY", &url)]).await.unwrap();
     let error = list_error(&host).await;
@@ -248,7 +248,7 @@ async fn connect_answer_keeps_its_status() {
     assert_eq!(detail(&error, "answer"), "403 Forbidden");
 }
 
-/// How `validate` says that the proxy failed.
+/// The error with which `validate` reports the proxy.
 async fn validated(host: &Host) -> String {
     let validated = host.call("target.validate", json!({"target": "t1"})).await.unwrap();
     let error = &validated["checks"][2]["error"];
@@ -258,9 +258,9 @@ async fn validated(host: &Host) -> String {
 }
 
 #[tokio::test]
-async fn proxy_kind_that_is_not_supported_is_refused_at_open() {
+async fn unsupported_proxy_scheme_is_refused_at_open() {
     let server = TestServer::embedded().await;
-    let (_, seen) = mute().await;
+    let (_, seen) = recording_listener().await;
     for value in ["ftp://me:S3CR3T@127.0.0.1:1", "socks4://127.0.0.1:1", "http://me:S3/CR3T@h:1"] {
         for (endpoint, variable) in
             [(HTTP, "http_proxy"), (HTTPS, "HTTPS_PROXY"), (HTTPS, "ALL_PROXY")]
@@ -270,7 +270,7 @@ async fn proxy_kind_that_is_not_supported_is_refused_at_open() {
             assert!(error.message.contains(variable), "{}", error.message);
             let all = serde_json::to_string(&error).unwrap();
             assert!(!all.contains("CR3T") && !all.contains("127.0.0.1:1"), "{all}");
-            // What does not count is not looked at.
+            // A variable that is not used is not checked.
             let direct = [(variable, value), ("NO_PROXY", "*")];
             open(&server, endpoint, json!({}), &direct).await.unwrap();
         }
@@ -278,8 +278,8 @@ async fn proxy_kind_that_is_not_supported_is_refused_at_open() {
     assert!(seen.lock().unwrap().is_empty());
 }
 
-/// A listener that keeps the first bytes of each connection, and closes it.
-async fn mute() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+/// A listener that records the first bytes of each connection and closes it.
+async fn recording_listener() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -297,13 +297,13 @@ async fn mute() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
 }
 
 #[tokio::test]
-async fn proxy_sees_no_login_and_no_request_in_clear_unless_it_is_an_http_proxy() {
+async fn only_http_proxy_sees_login_and_requests_in_clear() {
     let server = TestServer::embedded().await;
     let login = BASE64_STANDARD.encode("user:S3CR3T");
     for (endpoint, variable) in [(HTTP, "HTTP_PROXY"), (HTTPS, "HTTPS_PROXY"), (HTTPS, "ALL_PROXY")]
     {
         for scheme in ["http", "https", "socks5", "socks5h", "socks4", "ftp", "HTTPS", "quic"] {
-            let (proxy, seen) = mute().await;
+            let (proxy, seen) = recording_listener().await;
             let url = format!("{scheme}://user:S3CR3T@{proxy}");
             let opened = open(&server, endpoint, json!({}), &[(variable, &url)]).await;
             let is_usable = matches!(scheme, "http" | "https" | "HTTPS" | "socks5" | "socks5h");
@@ -325,7 +325,7 @@ async fn proxy_sees_no_login_and_no_request_in_clear_unless_it_is_an_http_proxy(
                     assert!(!text.contains(secret), "{scheme}: {text}");
                 }
             }
-            // To a tunnel, a request goes only within TLS.
+            // Through a tunnel, a request is sent only within TLS.
             let is_clear = |text: &String| text.contains("AWS4-HMAC");
             assert!(endpoint == HTTP || !texts.iter().any(is_clear), "{texts:?}");
         }

@@ -1,4 +1,4 @@
-//! A storage that refuses single calls: what then still works, and what is said of it.
+//! A server that refuses single calls: what still works, and how the agent reports it.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use http::request::Parts;
 use serde_json::json;
 use tokio::sync::{Barrier, Notify};
 
-use super::breaks::cleanup;
+use super::broken_connections::cleanup;
 use super::wire::{Act, Wire};
 use super::{address, connect, detail, list_error};
 use crate::e2e::{assert_empty, backup, fetch, ids, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
-fn reads_document(head: &Parts) -> bool {
+fn is_metadata_read(head: &Parts) -> bool {
     head.method == Method::GET && head.uri.path().ends_with(".metadata.json")
 }
 
 #[tokio::test]
-async fn keys_that_cannot_delete_can_upload() {
+async fn upload_works_without_delete_permission() {
     let server = TestServer::embedded().await;
     let refuse = |head: &Parts| match head.method {
         Method::DELETE => Act::Answer(403, "AccessDenied"),
@@ -35,40 +35,40 @@ async fn keys_that_cannot_delete_can_upload() {
     store(&host, "b", 1, 1000).await;
     let replace = json!({"if_exists": "replace"});
     host.upload("t1", backup("b"), replace, &b"newer"[..]).await.unwrap();
-    // Both are there, and one is offered.
+    // Both are stored, and one is listed.
     let list = json!({"target": "t1", "refresh": true});
     let listed = host.call("backup.list", list).await.unwrap();
     assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
     assert_eq!(listed["skipped"][0]["code"], "already_exists");
-    // Which of two from the same second counts is told by their names.
+    // Of two backups of the same second, the names decide which one counts.
     let (content, result) = fetch(&host, "b").await;
     assert!([5, 1000].contains(&content.len()), "{}", content.len());
     assert_eq!(result["verified"], true);
 
     let size = json!({"size": 30 << 20});
-    let source = crate::noise::Noise::new(1, 25 << 20);
+    let source = crate::random_data::RandomData::new(1, 25 << 20);
     let short = host.upload("t1", backup("short"), size, source).await.unwrap_err();
     assert_eq!(short.data.code, "length_mismatch");
     assert_eq!(serde_json::to_value(short.data.cleanup).unwrap(), "failed");
     assert_eq!(ids(&host).await, ["b"]);
 }
 
-fn looks_at_object(head: &Parts) -> bool {
+fn is_object_head(head: &Parts) -> bool {
     let reads = [Method::GET, Method::HEAD].contains(&head.method);
     reads && head.uri.path().ends_with(".tar")
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_is_taken_back_by_its_entity_tag() {
+async fn cleanup_without_read_permission_matches_by_etag() {
     for size in [1000, 21 << 20] {
         let server = TestServer::embedded().await;
-        let refuse = |head: &Parts| match looks_at_object(head) {
+        let refuse = |head: &Parts| match is_object_head(head) {
             true => Act::Answer(403, "AccessDenied"),
             false => Act::Pass,
         };
         let wire = Wire::start(address(&server), refuse).await;
         let host = connect(&server, &wire).await;
-        let source = Noise::new(1, size);
+        let source = RandomData::new(1, size);
         let error = host.upload("t1", backup("b"), json!({"size": size}), source).await;
         let error = error.unwrap_err();
         assert_eq!(error.data.code, "access_denied", "{error:?}");
@@ -79,23 +79,23 @@ async fn what_may_not_be_read_is_taken_back_by_its_entity_tag() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
+async fn cleanup_without_read_permission_keeps_foreign_object() {
     for (key, content) in
         [("backups/Backup b.tar", "theirs"), ("backups/Backup b.metadata.json", "{}")]
     {
         let server = TestServer::embedded().await;
         let (reached, go) = (Arc::new(Notify::new()), Arc::new(Barrier::new(2)));
         let (told, mut held, mut looked) = (Arc::clone(&reached), Some(Arc::clone(&go)), false);
-        // Somebody else comes when the upload has failed and is about to look what is there.
+        // The foreign object arrives when the upload has failed and is about to check the key.
         let rule = move |head: &Parts| {
-            if looks_at_object(head) {
+            if is_object_head(head) {
                 looked = true;
                 return Act::Answer(403, "AccessDenied");
             }
             match looked.then(|| held.take()).flatten() {
                 Some(go) => {
                     told.notify_one();
-                    Act::Meet(go)
+                    Act::AtBarrier(go)
                 }
                 None => Act::Pass,
             }
@@ -116,13 +116,13 @@ async fn what_may_not_be_read_and_is_somebody_elses_by_now_stays() {
 }
 
 #[tokio::test]
-async fn a_document_that_the_storage_refuses_is_skipped() {
+async fn list_skips_metadata_that_server_refuses() {
     for (storage_says, code) in
         [("AccessDenied", "access_denied"), ("InvalidObjectState", "cold_storage")]
     {
         let server = TestServer::embedded().await;
         let refuse = move |head: &Parts| {
-            let is_that = reads_document(head) && head.uri.path().contains("refused");
+            let is_that = is_metadata_read(head) && head.uri.path().contains("refused");
             if is_that { Act::Answer(403, storage_says) } else { Act::Pass }
         };
         let wire = Wire::start(address(&server), refuse).await;
@@ -140,9 +140,9 @@ async fn a_document_that_the_storage_refuses_is_skipped() {
 }
 
 #[tokio::test]
-async fn a_fault_that_is_not_the_documents_fails_the_listing() {
+async fn list_fails_on_error_unrelated_to_one_metadata_object() {
     let server = TestServer::embedded().await;
-    let refuse = |head: &Parts| match reads_document(head) {
+    let refuse = |head: &Parts| match is_metadata_read(head) {
         true => Act::Answer(400, "ExpiredToken"),
         false => Act::Pass,
     };
@@ -153,7 +153,7 @@ async fn a_fault_that_is_not_the_documents_fails_the_listing() {
 }
 
 #[tokio::test]
-async fn a_sweep_needs_the_right_to_list_uploads() {
+async fn cleanup_needs_permission_to_list_uploads() {
     let server = TestServer::embedded().await;
     let refuse = |head: &Parts| {
         let lists_uploads = head.uri.query().unwrap_or_default().contains("uploads");

@@ -1,5 +1,5 @@
-//! Replacing a backup while its deletion fails: the old one goes in the end, and the new one never
-//! before it is whole.
+//! Replacing a backup while its deletion fails: the old one is deleted in the end, and the new one
+//! never before it is complete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +12,11 @@ use tempfile::TempDir;
 use tokio::sync::{Barrier, Notify};
 
 use super::address;
-use super::breaks::{is_document, taken_back, with_state};
+use super::broken_connections::{
+    connect_with_journal, is_metadata_upload, wait_for_background_cleanup,
+};
 use super::wire::{Act, Wire};
-use crate::e2e::leftovers::{kill, let_time_pass, records, settled};
+use crate::e2e::crash_cleanup::{age_records, kill, records, wait_for_run_cleanup};
 use crate::e2e::{backup, fetch, ids};
 use crate::support::TestServer;
 
@@ -22,17 +24,17 @@ fn deletes(ending: &'static str) -> impl Fn(&Parts) -> bool + Send + 'static {
     move |head| head.method == Method::DELETE && head.uri.path().ends_with(ending)
 }
 
-/// What an agent meets as soon as it shall replace a backup.
-struct Scene {
+/// A server with a rule that applies as soon as the agent replaces a backup.
+struct Scenario {
     server: TestServer,
     wire: Wire,
     state: TempDir,
-    /// Whether the rule is in force.
+    /// Whether the rule is active.
     is_on: Arc<AtomicBool>,
 }
 
-impl Scene {
-    /// An agent that has stored the backup, and an archive of somebody else's time beside it.
+impl Scenario {
+    /// An agent that has stored the backup, and another backup beside it.
     async fn new(mut rule: impl FnMut(&Parts) -> Act + Send + 'static) -> (Self, Host) {
         let server = TestServer::embedded().await;
         let is_on = Arc::new(AtomicBool::new(false));
@@ -42,7 +44,7 @@ impl Scene {
         })
         .await;
         let state = tempfile::tempdir().unwrap();
-        let host = with_state(&server, &wire, &state).await;
+        let host = connect_with_journal(&server, &wire, &state).await;
         for (id, content) in [("b", &b"old"[..]), ("other", b"other")] {
             host.upload("t1", backup(id), json!({}), content).await.unwrap();
         }
@@ -50,15 +52,15 @@ impl Scene {
         (Self { server, wire, state, is_on }, host)
     }
 
-    fn calm(&self) {
+    fn disable_rule(&self) {
         self.is_on.store(false, Ordering::Relaxed);
     }
 
     async fn next_agent(&self) -> Host {
-        with_state(&self.server, &self.wire, &self.state).await
+        connect_with_journal(&self.server, &self.wire, &self.state).await
     }
 
-    /// Two whole backups and nothing else.
+    /// Two complete backups and nothing else.
     async fn assert_stored(&self, host: &Host, content: &[u8]) {
         assert_eq!(self.server.objects().await.len(), 4);
         assert_eq!(ids(host).await, ["b", "other"]);
@@ -71,76 +73,76 @@ fn replace() -> Value {
     json!({"if_exists": "replace"})
 }
 
-/// An agent that has replaced the backup, and could not delete what ends so.
-async fn replaced(ending: &'static str) -> (Scene, Host) {
+/// An agent that has replaced the backup, and could not delete the keys with this ending.
+async fn replaced(ending: &'static str) -> (Scenario, Host) {
     let is_deletion = deletes(ending);
-    let (scene, host) = Scene::new(move |head| match is_deletion(head) {
+    let (scenario, host) = Scenario::new(move |head| match is_deletion(head) {
         true => Act::Answer(500, "InternalError"),
         false => Act::Pass,
     })
     .await;
     host.upload("t1", backup("b"), replace(), &b"newer"[..]).await.unwrap();
-    (scene, host)
+    (scenario, host)
 }
 
 #[tokio::test]
-async fn what_is_replaced_is_deleted_later_when_that_fails() {
+async fn replaced_backup_is_deleted_later_after_failure() {
     for ending in [".json", ".tar"] {
-        let (scene, host) = replaced(ending).await;
-        assert_eq!(scene.server.objects().await.len(), if ending == ".json" { 6 } else { 5 });
-        scene.calm();
-        taken_back(&scene.server, 4).await;
-        scene.assert_stored(&host, b"newer").await;
+        let (scenario, host) = replaced(ending).await;
+        assert_eq!(scenario.server.objects().await.len(), if ending == ".json" { 6 } else { 5 });
+        scenario.disable_rule();
+        wait_for_background_cleanup(&scenario.server, 4).await;
+        scenario.assert_stored(&host, b"newer").await;
     }
 }
 
 /// The same, until the agent is killed.
-async fn not_deleted(ending: &'static str) -> Scene {
-    let (scene, host) = replaced(ending).await;
+async fn not_deleted(ending: &'static str) -> Scenario {
+    let (scenario, host) = replaced(ending).await;
     kill(host).await;
-    scene.calm();
-    scene
+    scenario.disable_rule();
+    scenario
 }
 
 #[tokio::test]
-async fn what_is_replaced_stays_when_the_new_one_is_gone() {
-    let scene = not_deleted(".json").await;
-    let objects = scene.server.objects().await;
+async fn replaced_backup_stays_when_new_one_is_gone() {
+    let scenario = not_deleted(".json").await;
+    let objects = scenario.server.objects().await;
     let new = objects
         .iter()
         .find(|(key, size)| key.ends_with(".tar") && *size == 5 && !key.contains("other"));
     let new = new.unwrap().0.clone();
-    scene.server.delete(&new).await;
-    scene.server.delete(&new.replace(".tar", ".metadata.json")).await;
-    let host = scene.next_agent().await;
-    settled(&host).await;
-    scene.assert_stored(&host, b"old").await;
+    scenario.server.delete(&new).await;
+    scenario.server.delete(&new.replace(".tar", ".metadata.json")).await;
+    let host = scenario.next_agent().await;
+    wait_for_run_cleanup(&host).await;
+    scenario.assert_stored(&host, b"old").await;
 }
 
 #[tokio::test]
-async fn what_was_not_deleted_does_not_come_back_with_the_deletion_of_the_new_one() {
-    let scene = not_deleted(".json").await;
-    // Nobody else has the journal.
+async fn delete_also_removes_undeleted_replaced_backup() {
+    let scenario = not_deleted(".json").await;
+    // No other agent has the journal.
     let elsewhere = tempfile::tempdir().unwrap();
-    let other = with_state(&scene.server, &scene.wire, &elsewhere).await;
+    let other = connect_with_journal(&scenario.server, &scenario.wire, &elsewhere).await;
     let listed = other.call("backup.list", json!({"target": "t1"})).await.unwrap();
     assert_eq!(listed["skipped"][0]["code"], "already_exists");
     other.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
     assert_eq!(ids(&other).await, ["other"]);
-    assert_eq!(scene.server.objects().await.len(), 2);
+    assert_eq!(scenario.server.objects().await.len(), 2);
 }
 
-/// Kills an agent that replaces the backup as soon as it sends what `matches`, before or after the
-/// storage has done it.
-async fn killed(matches: impl Fn(&Parts) -> bool + Send + 'static) -> Scene {
+/// Kills an agent that replaces the backup as soon as it sends a request that `matches`, before or
+/// after the server has executed it.
+async fn killed(matches: impl Fn(&Parts) -> bool + Send + 'static) -> Scenario {
     let reached = Arc::new(Notify::new());
     let notify = Arc::clone(&reached);
-    let (scene, host) = Scene::new(move |head| {
+    let (scenario, host) = Scenario::new(move |head| {
         if !matches(head) {
             return Act::Pass;
         }
         notify.notify_one();
-        Act::Meet(Arc::new(Barrier::new(2)))
+        Act::AtBarrier(Arc::new(Barrier::new(2)))
     })
     .await;
     tokio::select! {
@@ -148,61 +150,61 @@ async fn killed(matches: impl Fn(&Parts) -> bool + Send + 'static) -> Scene {
         () = reached.notified() => {}
     }
     kill(host).await;
-    scene.calm();
-    scene
+    scenario.disable_rule();
+    scenario
 }
 
 #[tokio::test]
-async fn an_agent_that_is_killed_before_it_deletes_is_followed_by_one_that_does() {
+async fn next_agent_deletes_replaced_backup_after_kill() {
     for ending in [".json", ".tar"] {
-        let scene = killed(deletes(ending)).await;
-        let host = scene.next_agent().await;
-        taken_back(&scene.server, 4).await;
-        scene.assert_stored(&host, b"newer").await;
+        let scenario = killed(deletes(ending)).await;
+        let host = scenario.next_agent().await;
+        wait_for_background_cleanup(&scenario.server, 4).await;
+        scenario.assert_stored(&host, b"newer").await;
     }
 }
 
 #[tokio::test]
-async fn what_was_to_be_replaced_stays_when_the_new_one_is_not_stored() {
-    let scene = killed(is_document).await;
-    let host = scene.next_agent().await;
-    settled(&host).await;
-    scene.assert_stored(&host, b"old").await;
+async fn backup_stays_when_replacement_was_killed() {
+    let scenario = killed(is_metadata_upload).await;
+    let host = scenario.next_agent().await;
+    wait_for_run_cleanup(&host).await;
+    scenario.assert_stored(&host, b"old").await;
     kill(host).await;
-    // Nor is it deleted when nothing can arrive any more.
-    let_time_pass(scene.state.path());
-    let host = scene.next_agent().await;
-    settled(&host).await;
-    scene.assert_stored(&host, b"old").await;
-    assert_eq!(records(scene.state.path()), 0);
+    // It also stays when nothing can arrive any more.
+    age_records(scenario.state.path());
+    let host = scenario.next_agent().await;
+    wait_for_run_cleanup(&host).await;
+    scenario.assert_stored(&host, b"old").await;
+    assert_eq!(records(scenario.state.path()), 0);
 }
 
 #[tokio::test]
-async fn what_was_to_be_replaced_stays_when_the_new_one_is_refused() {
-    let (scene, host) = Scene::new(|head| match is_document(head) {
+async fn backup_stays_when_replacement_is_refused() {
+    let (scenario, host) = Scenario::new(|head| match is_metadata_upload(head) {
         true => Act::Answer(403, "AccessDenied"),
         false => Act::Pass,
     })
     .await;
     let refused = host.upload("t1", backup("b"), replace(), &b"newer"[..]).await.unwrap_err();
     assert_eq!(refused.data.code, "access_denied");
-    scene.assert_stored(&host, b"old").await;
-    assert_eq!(records(scene.state.path()), 0);
+    scenario.assert_stored(&host, b"old").await;
+    assert_eq!(records(scenario.state.path()), 0);
 }
 
 #[tokio::test]
-async fn an_archive_of_somebody_else_at_that_name_is_left_alone() {
-    let scene = killed(deletes(".json")).await;
+async fn replace_keeps_foreign_archive_of_same_name() {
+    let scenario = killed(deletes(".json")).await;
     let key = |objects: Vec<(String, u64)>| {
         let mut archives =
             objects.into_iter().filter(|(key, size)| key.ends_with(".tar") && *size == 3);
         archives.next().unwrap().0
     };
-    let old = key(scene.server.objects().await);
-    // Stored without the mark.
-    scene.server.put(&old, "new").await;
-    let host = scene.next_agent().await;
-    settled(&host).await;
-    assert_eq!(scene.server.get(&old).await.unwrap(), b"new");
-    assert_eq!(scene.server.objects().await.len(), 6);
+    let old = key(scenario.server.objects().await);
+    // Stored without the marker.
+    scenario.server.put(&old, "new").await;
+    let host = scenario.next_agent().await;
+    wait_for_run_cleanup(&host).await;
+    assert_eq!(scenario.server.get(&old).await.unwrap(), b"new");
+    assert_eq!(scenario.server.objects().await.len(), 6);
 }

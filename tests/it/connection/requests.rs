@@ -1,4 +1,4 @@
-//! The requests themselves: which calls are made, how many, and what stands in their headers.
+//! The requests themselves: which calls are made, how many, and which headers they have.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-use super::seen::Seen;
+use super::recorded_request::RecordedRequest;
 use super::wire::{Act, Wire};
-use super::{address, connect, list_error, open, there_and_back};
+use super::{address, connect, list_error, open, round_trip};
 use crate::e2e::streams::begin_upload;
 use crate::e2e::{assert_empty, backup, ids, store};
 use crate::support::TestServer;
 
-/// Everything that an agent asks of a storage in its life.
-async fn whole_life(server: &TestServer, wire: &Wire) -> Vec<Seen> {
+/// Every request of an agent in a full session.
+async fn full_session(server: &TestServer, wire: &Wire) -> Vec<RecordedRequest> {
     let host = connect(server, wire).await;
     let validated = host.call("target.validate", json!({"target": "t1", "level": "write"})).await;
     assert_eq!(validated.unwrap()["ok"], true);
-    there_and_back(&host).await;
+    round_trip(&host).await;
     let again = json!({"if_exists": "replace"});
     host.upload("t1", backup("small"), again, &b"another"[..]).await.unwrap();
     let size = json!({"size": 30 << 20});
@@ -31,15 +31,15 @@ async fn whole_life(server: &TestServer, wire: &Wire) -> Vec<Seen> {
         host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
     }
     assert_empty(server).await;
-    wire.seen()
+    wire.take_requests()
 }
 
 #[tokio::test]
-async fn payloads_are_signed_with_their_digest_and_carry_no_checksums() {
+async fn payload_is_signed_with_sha256_without_checksum_headers() {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
-    let all = whole_life(&server, &wire).await;
-    // The first question of a validation says nothing of who asks.
+    let all = full_session(&server, &wire).await;
+    // The first request of a validation is not signed.
     let (signed, unsigned): (Vec<_>, Vec<_>) =
         all.iter().partition(|seen| !seen.header("authorization").is_empty());
     assert_eq!(unsigned.len(), 1, "{unsigned:?}");
@@ -63,7 +63,7 @@ async fn payloads_are_signed_with_their_digest_and_carry_no_checksums() {
         let authorization = seen.header("authorization");
         assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIATESTS/"));
         assert!(authorization.contains("/us-east-1/s3/aws4_request"), "{authorization}");
-        // What others on the way are apt to change must not be signed.
+        // Headers that proxies tend to change must not be signed.
         let (_, signed) = authorization.split_once("SignedHeaders=").unwrap();
         let mut signed = signed.split([';', ',']);
         assert!(
@@ -75,10 +75,10 @@ async fn payloads_are_signed_with_their_digest_and_carry_no_checksums() {
 }
 
 #[tokio::test]
-async fn only_calls_that_every_storage_has_are_made() {
+async fn only_widely_supported_s3_calls_are_made() {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
-    let all = whole_life(&server, &wire).await;
+    let all = full_session(&server, &wire).await;
     let bucket = format!("/{}", server.bucket);
     let mut calls = BTreeSet::new();
     for seen in &all {
@@ -94,7 +94,7 @@ async fn only_calls_that_every_storage_has_are_made() {
         "GET bucket delimiter list-type max-keys prefix",
         "GET bucket delimiter list-type prefix",
         "GET bucket list-type max-keys prefix",
-        // Below a folder without backups, to find those that are elsewhere.
+        // Below a folder without backups, to find backups elsewhere.
         "GET bucket list-type prefix",
         // These two may be refused.
         "GET bucket object-lock",
@@ -110,7 +110,7 @@ async fn only_calls_that_every_storage_has_are_made() {
 }
 
 #[tokio::test]
-async fn the_bucket_stands_where_the_addressing_says() {
+async fn addressing_style_decides_where_the_bucket_is_sent() {
     let server = TestServer::embedded().await;
     let proxy = Wire::start(address(&server), |_| Act::Answer(403, "AccessDenied")).await;
     let bucket = &server.bucket;
@@ -129,7 +129,7 @@ async fn the_bucket_stands_where_the_addressing_says() {
         let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
         let agent = open(&server, &endpoint, changes, &environment).await.unwrap();
         assert_eq!(list_error(&agent).await.data.code, "access_denied");
-        let seen = proxy.seen().remove(0);
+        let seen = proxy.take_requests().remove(0);
         assert_eq!(seen.header("host"), expected);
         assert_eq!(seen.uri.authority().unwrap().as_str(), expected);
         assert_eq!(seen.uri.path().trim_end_matches('/'), path.trim_end_matches('/'));
@@ -137,20 +137,20 @@ async fn the_bucket_stands_where_the_addressing_says() {
 }
 
 #[tokio::test]
-async fn a_session_token_is_sent_and_signed() {
+async fn session_token_is_sent_and_signed() {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let token = json!({"session_token": "S3SSION+TOKEN/=="});
     let host = open(&server, &wire.http(), token, &[]).await.unwrap();
     store(&host, "b", 1, 21 << 20).await;
-    for seen in wire.seen() {
+    for seen in wire.take_requests() {
         assert_eq!(seen.header("x-amz-security-token"), "S3SSION+TOKEN/==");
         assert!(seen.header("authorization").contains("x-amz-security-token"));
     }
 }
 
 #[tokio::test]
-async fn nothing_leaks_in_from_the_settings_of_other_tools() {
+async fn settings_of_other_tools_are_ignored() {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let home = tempfile::tempdir().unwrap();
@@ -186,8 +186,8 @@ async fn nothing_leaks_in_from_the_settings_of_other_tools() {
         ("S3_BACKUP_AGENT_SESSION_TOKEN", "poison"),
     ];
     let host = open(&server, &wire.http(), json!({}), &environment).await.unwrap();
-    there_and_back(&host).await;
-    let all = wire.seen();
+    round_trip(&host).await;
+    let all = wire.take_requests();
     assert!(all.len() > 10);
     for seen in all {
         assert!(!format!("{seen:?}").to_lowercase().contains("poison"), "{seen:?}");
@@ -195,16 +195,16 @@ async fn nothing_leaks_in_from_the_settings_of_other_tools() {
     }
 }
 
-/// How many listings and reads came since the last time.
+/// How many listings and reads arrived since the last call.
 fn counts(wire: &Wire) -> (usize, usize) {
-    let all = wire.seen();
+    let all = wire.take_requests();
     let lists = all.iter().filter(|seen| seen.query_names().contains(&"list-type")).count();
     assert!(all.iter().all(|seen| seen.method == Method::GET), "{all:?}");
     (lists, all.len() - lists)
 }
 
 #[tokio::test]
-async fn a_listing_reads_only_what_is_new_or_changed() {
+async fn list_reads_only_new_or_changed_metadata() {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let writer = crate::e2e::connect(&server).await;
@@ -232,11 +232,12 @@ async fn a_listing_reads_only_what_is_new_or_changed() {
 }
 
 #[tokio::test]
-async fn listings_asked_for_at_the_same_time_are_one() {
+async fn simultaneous_list_requests_share_one_listing() {
     let server = TestServer::embedded().await;
     let go = Arc::new(Barrier::new(2));
     let mut held = Some(Arc::clone(&go));
-    let wire = Wire::start(address(&server), move |_| held.take().map_or(Act::Pass, Act::Meet));
+    let wire =
+        Wire::start(address(&server), move |_| held.take().map_or(Act::Pass, Act::AtBarrier));
     let wire = wire.await;
     store(&crate::e2e::connect(&server).await, "a", 1, 1000).await;
     let host = connect(&server, &wire).await;
@@ -244,7 +245,7 @@ async fn listings_asked_for_at_the_same_time_are_one() {
     for _ in 0..10 {
         requests.push(host.start("backup.list", json!({"target": "t1"})).await.unwrap());
     }
-    // Messages are taken in their order, so all ten are there when this is answered.
+    // Messages are processed in order, so all ten have arrived when this is answered.
     host.call("ping", json!({})).await.unwrap();
     go.wait().await;
     for mut request in requests {

@@ -1,5 +1,5 @@
-//! An upload that a failing storage has interrupted: what is sent when it goes on, how long it is kept,
-//! and what becomes of it when the end itself is interrupted.
+//! An upload that a failing server interrupted: what is sent when it resumes, how long it is kept,
+//! and what happens when the completion itself is interrupted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
 
 use super::address;
-use super::breaks::{is_completion, is_document};
-use super::seen::{Seen, part};
+use super::broken_connections::{is_completion, is_metadata_upload};
+use super::recorded_request::{RecordedRequest, part};
 use super::wire::{Act, Wire};
-use crate::e2e::leftovers::{connect_with_state, kill, records, settled};
-use crate::e2e::resume::{DAY, PART, SIZE, assert_stored, begin, until_noted, upload};
+use crate::e2e::crash_cleanup::{connect_with_state, kill, records, wait_for_run_cleanup};
+use crate::e2e::resume::{DAY, PART, SIZE, assert_stored, begin, upload, wait_for_recorded_parts};
 use crate::e2e::{assert_empty, backup, code, connect_with, ids};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
-/// The storage behind a wire of this behaviour.
+/// The server behind a wire with this rule.
 async fn behind(rule: impl FnMut(&Parts) -> Act + Send + 'static) -> (TestServer, Wire) {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), rule).await;
@@ -34,7 +34,7 @@ async fn connect(server: &TestServer, wire: &Wire, state: &Path) -> Host {
     connect_with_state(server, state, changes).await
 }
 
-/// Refuses all parts behind the third for as long as this is set.
+/// Refuses all parts after the third as long as this is set.
 fn failing(is_away: &Arc<AtomicBool>) -> impl FnMut(&Parts) -> Act + Send + 'static {
     let is_away = Arc::clone(is_away);
     move |head| match part(&head.uri) {
@@ -43,11 +43,11 @@ fn failing(is_away: &Arc<AtomicBool>) -> impl FnMut(&Parts) -> Act + Send + 'sta
     }
 }
 
-/// An upload of which three parts are stored before the storage fails.
+/// An upload with three stored parts before the server fails.
 async fn interrupted(host: &Host, extra: Value) -> ErrorObject {
     let mut params = json!({"size": SIZE});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    *host.upload("t1", backup("b"), params, Noise::new(1, SIZE)).await.unwrap_err()
+    *host.upload("t1", backup("b"), params, RandomData::new(1, SIZE)).await.unwrap_err()
 }
 
 fn cleanup(error: &ErrorObject) -> Value {
@@ -55,14 +55,14 @@ fn cleanup(error: &ErrorObject) -> Value {
 }
 
 /// Numbers of the parts that were sent, in order.
-fn sent(seen: &[Seen]) -> Vec<u32> {
+fn sent(seen: &[RecordedRequest]) -> Vec<u32> {
     let mut numbers: Vec<_> = seen.iter().filter_map(|seen| part(&seen.uri)).collect();
     numbers.sort_unstable();
     numbers
 }
 
 #[tokio::test]
-async fn only_what_is_missing_is_sent() {
+async fn resume_sends_only_missing_parts() {
     let is_away = Arc::new(AtomicBool::new(true));
     let (server, wire) = behind(failing(&is_away)).await;
     let state = tempfile::tempdir().unwrap();
@@ -73,15 +73,15 @@ async fn only_what_is_missing_is_sent() {
     assert_eq!(ids(&host).await, [""; 0]);
 
     is_away.store(false, Ordering::Relaxed);
-    wire.seen();
-    let stored = upload(&host, Noise::new(1, SIZE), json!({"size": SIZE})).await;
+    wire.take_requests();
+    let stored = upload(&host, RandomData::new(1, SIZE), json!({"size": SIZE})).await;
     assert_eq!(stored["resumed_bytes"], 3 * PART);
-    assert_eq!(sent(&wire.seen()), [4, 5, 6, 7, 8, 9]);
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_eq!(sent(&wire.take_requests()), [4, 5, 6, 7, 8, 9]);
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn a_part_that_changed_is_sent_and_no_other() {
+async fn resume_resends_only_the_changed_part() {
     let is_away = Arc::new(AtomicBool::new(true));
     let (server, wire) = behind(failing(&is_away)).await;
     let state = tempfile::tempdir().unwrap();
@@ -90,38 +90,38 @@ async fn a_part_that_changed_is_sent_and_no_other() {
     kill(host).await;
 
     is_away.store(false, Ordering::Relaxed);
-    wire.seen();
+    wire.take_requests();
     let host = connect(&server, &wire, state.path()).await;
-    let mut changed = Noise::new(1, SIZE).bytes(usize::try_from(SIZE).unwrap());
+    let mut changed = RandomData::new(1, SIZE).bytes(usize::try_from(SIZE).unwrap());
     changed[usize::try_from(PART).unwrap()] ^= 1;
     let stored = host.upload("t1", backup("b"), json!({}), changed.as_slice()).await.unwrap();
     assert_eq!(stored["resumed_bytes"], 2 * PART);
-    assert_eq!(sent(&wire.seen()), [2, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(sent(&wire.take_requests()), [2, 4, 5, 6, 7, 8, 9]);
     let (content, result) = crate::e2e::fetch(&host, "b").await;
     assert!(content == changed);
     assert_eq!(result["verified"], true);
 }
 
 #[tokio::test]
-async fn a_storage_that_stays_away_for_too_long_is_waited_for_by_a_repetition() {
+async fn resume_works_after_retry_for_ran_out() {
     let is_away = Arc::new(AtomicBool::new(true));
     let (server, wire) = behind(failing(&is_away)).await;
     let state = tempfile::tempdir().unwrap();
     let host = connect(&server, &wire, state.path()).await;
     let params = json!({"resume_s": DAY, "retry_for_ms": 500});
-    // It fails again, and what it has by then stays all the same.
+    // It fails again, and the parts that are stored by then stay.
     for _ in 0..2 {
         let error = interrupted(&host, params.clone()).await;
         assert_eq!((error.data.code.as_str(), cleanup(&error)), ("throttled", json!("kept")));
     }
     is_away.store(false, Ordering::Relaxed);
-    let stored = upload(&host, Noise::new(1, SIZE), params).await;
+    let stored = upload(&host, RandomData::new(1, SIZE), params).await;
     assert_eq!(stored["resumed_bytes"], 3 * PART);
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn an_interrupted_upload_says_how_long_it_is_kept() {
+async fn interrupted_upload_reports_how_long_it_is_kept() {
     let (server, wire) = behind(failing(&Arc::new(AtomicBool::new(true)))).await;
     let state = tempfile::tempdir().unwrap();
     let host = connect(&server, &wire, state.path()).await;
@@ -130,11 +130,11 @@ async fn an_interrupted_upload_says_how_long_it_is_kept() {
     let until = chrono::DateTime::parse_from_rfc3339(&until).unwrap().to_utc();
     let rest = (until - chrono::Utc::now()).num_seconds();
     assert!((3000..=3600).contains(&rest), "{rest}");
-    // Another backup of the same name does not take it.
+    // Another backup of the same name does not use it.
     let other = json!({"id": "other", "name": "Backup b", "metadata": {}});
-    let stored = host.upload("t1", other, json!({}), Noise::new(3, 9)).await.unwrap();
+    let stored = host.upload("t1", other, json!({}), RandomData::new(3, 9)).await.unwrap();
     assert_ne!(stored["backup"]["name"], "Backup b");
-    // Who does not ask for it leaves nothing.
+    // An upload that does not ask for this leaves nothing.
     let error = interrupted(&host, json!({})).await;
     assert_eq!(cleanup(&error), "complete");
     assert_eq!(server.open_uploads().await, []);
@@ -142,7 +142,7 @@ async fn an_interrupted_upload_says_how_long_it_is_kept() {
 }
 
 #[tokio::test]
-async fn an_agent_that_lives_on_takes_back_what_it_kept() {
+async fn running_agent_cleans_up_expired_resumable_upload() {
     let (server, wire) = behind(failing(&Arc::new(AtomicBool::new(true)))).await;
     let state = tempfile::tempdir().unwrap();
     let host = connect(&server, &wire, state.path()).await;
@@ -157,7 +157,7 @@ async fn an_agent_that_lives_on_takes_back_what_it_kept() {
 }
 
 #[tokio::test]
-async fn without_a_folder_for_the_state_nothing_is_kept() {
+async fn resume_without_state_dir_keeps_nothing() {
     let (server, wire) = behind(failing(&Arc::new(AtomicBool::new(true)))).await;
     let changes = json!({"endpoint": wire.http(), "part_size": PART});
     let host = connect_with(&server, changes).await;
@@ -167,7 +167,7 @@ async fn without_a_folder_for_the_state_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn an_upload_that_fails_for_good_when_it_goes_on_is_taken_back() {
+async fn resumed_upload_that_fails_for_good_is_cleaned_up() {
     let is_away = Arc::new(AtomicBool::new(true));
     let mut away = failing(&is_away);
     let is_denied = Arc::new(AtomicBool::new(false));
@@ -189,7 +189,7 @@ async fn an_upload_that_fails_for_good_when_it_goes_on_is_taken_back() {
     assert_eq!(records(state.path()), 0);
 }
 
-/// Which request, and whether the storage gets it.
+/// Which request, and whether the server receives it.
 type Moment = (fn(&Parts) -> bool, bool);
 
 /// An agent that is killed at this moment.
@@ -202,14 +202,18 @@ async fn killed_at((matches, arrived): Moment) -> (TestServer, Wire, tempfile::T
             return Act::Pass;
         }
         notify.notify_one();
-        if arrived { Act::StallAnswer(usize::MAX) } else { Act::Meet(Arc::new(Barrier::new(2))) }
+        if arrived {
+            Act::StallAnswer(usize::MAX)
+        } else {
+            Act::AtBarrier(Arc::new(Barrier::new(2)))
+        }
     })
     .await;
     let state = tempfile::tempdir().unwrap();
     let host = connect(&server, &wire, state.path()).await;
     let extra = json!({"resume_s": DAY});
-    let (request, _) = begin(&host, "b", Noise::new(1, SIZE), SIZE, extra).await;
-    until_noted(state.path(), 8).await;
+    let (request, _) = begin(&host, "b", RandomData::new(1, SIZE), SIZE, extra).await;
+    wait_for_recorded_parts(state.path(), 8).await;
     host.notify("stream.end", json!({"id": request.id, "length": SIZE}), None).await.unwrap();
     reached.notified().await;
     kill(host).await;
@@ -217,40 +221,44 @@ async fn killed_at((matches, arrived): Moment) -> (TestServer, Wire, tempfile::T
 }
 
 #[tokio::test]
-async fn an_end_that_was_interrupted_leaves_all_or_nothing() {
-    let moments: [Moment; 4] =
-        [(is_completion, false), (is_completion, true), (is_document, false), (is_document, true)];
+async fn resume_after_kill_at_completion_leaves_all_or_nothing() {
+    let moments: [Moment; 4] = [
+        (is_completion, false),
+        (is_completion, true),
+        (is_metadata_upload, false),
+        (is_metadata_upload, true),
+    ];
     for (index, moment) in moments.into_iter().enumerate() {
         let (server, wire, state) = killed_at(moment).await;
         let host = connect(&server, &wire, state.path()).await;
-        settled(&host).await;
-        // The answer may be late for those who killed its reader.
+        wait_for_run_cleanup(&host).await;
+        // The answer may be late when its reader was killed.
         let is_whole = index == 3;
         let watch = Instant::now();
         while ids(&host).await.is_empty() == is_whole {
             assert!(watch.elapsed() < Duration::from_secs(60), "moment {index}");
         }
-        let other = Noise::new(2, SIZE);
+        let other = RandomData::new(2, SIZE);
         let again = host.upload("t1", backup("b"), json!({}), other.clone()).await;
         if is_whole {
             assert_eq!(code(again), "already_exists");
             let replace = json!({"if_exists": "replace"});
             host.upload("t1", backup("b"), replace, other.clone()).await.unwrap();
         } else {
-            // Its parts may be put together as they were, so nobody goes on with them.
+            // Its parts may be completed as they were, so no agent resumes it.
             assert_eq!(again.unwrap()["resumed_bytes"], Value::Null, "moment {index}");
         }
         let (content, result) = crate::e2e::fetch(&host, "b").await;
         assert!(content == other.clone().bytes(content.len() + 1), "moment {index}");
         assert_eq!(result["verified"], true);
-        settled(&host).await;
+        wait_for_run_cleanup(&host).await;
         assert_eq!(server.objects().await.len(), 2, "moment {index}");
         assert_eq!(server.open_uploads().await, [], "moment {index}");
     }
 }
 
 #[tokio::test]
-async fn a_storage_without_the_right_to_look_at_parts_begins_anew() {
+async fn resume_without_list_parts_permission_starts_over() {
     let is_away = Arc::new(AtomicBool::new(true));
     let mut away = failing(&is_away);
     let (server, wire) = behind(move |head: &Parts| {
@@ -266,7 +274,7 @@ async fn a_storage_without_the_right_to_look_at_parts_begins_anew() {
     let error = interrupted(&host, json!({"resume_s": DAY})).await;
     assert_eq!(cleanup(&error), "kept");
     is_away.store(false, Ordering::Relaxed);
-    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    let stored = upload(&host, RandomData::new(1, SIZE), json!({})).await;
     assert_eq!(stored["resumed_bytes"], Value::Null);
     assert_eq!(server.open_uploads().await, []);
     assert_eq!(server.objects().await.len(), 2);

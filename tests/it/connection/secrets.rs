@@ -1,6 +1,6 @@
-//! Secrets: read from files in place of the settings, and told to nobody, whatever a server repeats.
+//! Secrets: read from files instead of the settings, and never shown, whatever a server repeats.
 
-mod parrot;
+mod echo_server;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,16 +8,16 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use self::parrot::{Canaries, Parrot};
+use self::echo_server::{Canaries, EchoServer};
 use super::wire::{Act, Wire};
 use super::{address, open};
 use crate::cli::{REAL, real_backup};
 use crate::e2e::{backup, ids};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 #[tokio::test]
-async fn a_secret_is_read_from_a_file_or_a_credential() {
+async fn secret_is_read_from_file_or_systemd_credential() {
     let server = TestServer::embedded().await;
     let wire = Wire::start(address(&server), |_| Act::Pass).await;
     let folder = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ async fn a_secret_is_read_from_a_file_or_a_credential() {
     }
 }
 
-/// Canaries that the storage of `server` takes.
+/// Canaries that `server` accepts as its account keys.
 fn canaries(server: &TestServer) -> Canaries {
     let config = server.config();
     let text = |name: &str| config[name].as_str().unwrap().to_owned();
@@ -47,8 +47,8 @@ fn canaries(server: &TestServer) -> Canaries {
     }
 }
 
-/// Everything that the command line says and keeps in these runs.
-async fn all_that_the_command_line_says(
+/// Everything that the command line prints and stores in these runs.
+async fn command_line_output(
     server: &TestServer,
     canaries: &Canaries,
     endpoint: &str,
@@ -89,7 +89,7 @@ async fn all_that_the_command_line_says(
 }
 
 /// Everything that a session answers and logs.
-async fn all_that_a_session_says(
+async fn session_output(
     server: &TestServer,
     canaries: &Canaries,
     endpoint: &str,
@@ -116,7 +116,7 @@ async fn all_that_a_session_says(
         }
         let size = [1000_u64, 12 << 20][round % 2];
         let kept = json!({"size": size, "resume_s": 3600});
-        let uploaded = host.upload("t1", backup("one"), kept, Noise::new(1, size)).await;
+        let uploaded = host.upload("t1", backup("one"), kept, RandomData::new(1, size)).await;
         said.push_str(&answered(uploaded));
         let downloaded = host.download("t1", "one", json!({}), 1 << 20, |_| {}).await;
         said.push_str(&answered(downloaded));
@@ -131,10 +131,10 @@ fn answered(answer: Result<Value, Box<s3_backup_agent::protocol::ErrorObject>>) 
 }
 
 /// The content of all files in the folder.
-fn kept_in(folder: &Path) -> String {
+fn files_in(folder: &Path) -> String {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let contents = entries.map(|path| match path.is_dir() {
-        true => kept_in(&path),
+        true => files_in(&path),
         false => {
             String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()
                 + &path.display().to_string()
@@ -144,21 +144,20 @@ fn kept_in(folder: &Path) -> String {
 }
 
 #[tokio::test]
-async fn server_that_repeats_requests_in_refusals_gives_no_secret_away() {
+async fn echoed_request_in_refusal_leaks_no_secret() {
     let server = TestServer::embedded().await;
     let canaries = canaries(&server);
-    let parrot = Parrot::start(&canaries, None).await;
+    let echo = EchoServer::start(&canaries, None).await;
     let state = tempfile::tempdir().unwrap();
     let login = url::form_urlencoded::byte_serialize(canaries.proxy.as_bytes()).collect::<String>();
-    let proxy = Some(format!("http://me:{login}@{}", parrot.address));
+    let proxy = Some(format!("http://me:{login}@{}", echo.address));
     let endpoint = "http://storage.test:9000";
     let said = [
-        all_that_the_command_line_says(&server, &canaries, endpoint, proxy.clone(), state.path())
-            .await,
-        all_that_a_session_says(&server, &canaries, endpoint, proxy, state.path()).await,
-        kept_in(state.path()),
+        command_line_output(&server, &canaries, endpoint, proxy.clone(), state.path()).await,
+        session_output(&server, &canaries, endpoint, proxy, state.path()).await,
+        files_in(state.path()),
     ];
-    let signatures = parrot.signatures();
+    let signatures = echo.signatures();
     assert!(signatures.len() > 20, "{}", signatures.len());
     for said in said {
         let leaks = canaries.leaks(&signatures, &said);
@@ -167,19 +166,19 @@ async fn server_that_repeats_requests_in_refusals_gives_no_secret_away() {
 }
 
 #[tokio::test]
-async fn server_that_repeats_requests_in_answers_gives_no_secret_away() {
+async fn echoed_request_in_response_leaks_no_secret() {
     let server = TestServer::embedded().await;
     let canaries = canaries(&server);
-    let parrot = Parrot::start(&canaries, Some(address(&server))).await;
+    let echo = EchoServer::start(&canaries, Some(address(&server))).await;
     let state = tempfile::tempdir().unwrap();
-    let endpoint = format!("http://{}", parrot.address);
+    let endpoint = format!("http://{}", echo.address);
     let said = [
-        all_that_the_command_line_says(&server, &canaries, &endpoint, None, state.path()).await,
-        all_that_a_session_says(&server, &canaries, &endpoint, None, state.path()).await,
-        kept_in(state.path()),
+        command_line_output(&server, &canaries, &endpoint, None, state.path()).await,
+        session_output(&server, &canaries, &endpoint, None, state.path()).await,
+        files_in(state.path()),
     ];
     assert!(said[0].contains("Stored") && said[1].contains("\"verified\":true"), "{said:?}");
-    let signatures = parrot.signatures();
+    let signatures = echo.signatures();
     for said in said {
         let leaks = canaries.leaks(&signatures, &said);
         assert!(leaks.is_empty(), "{leaks:?} in {said}");

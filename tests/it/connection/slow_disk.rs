@@ -1,4 +1,4 @@
-//! A disk on which kept documents take their time must not stop what needs a listing.
+//! A slow disk under the metadata cache must not block commands that need a listing.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::support::{TestServer, agent_command};
 
-/// Far more than any of these commands takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than any of these commands takes.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 async fn with_backups(count: usize) -> TestServer {
     let server = TestServer::embedded().await;
@@ -26,7 +26,7 @@ async fn with_backups(count: usize) -> TestServer {
     server
 }
 
-/// Runs a command of the agent for which the kept documents come a second late.
+/// Runs an agent command whose cache reads take a second longer.
 async fn run(server: &TestServer, state: &Path, arguments: &[&str]) -> Output {
     let child = tokio::process::Command::new(agent_command())
         .args(arguments)
@@ -36,13 +36,13 @@ async fn run(server: &TestServer, state: &Path, arguments: &[&str]) -> Output {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(PATIENCE, child).await;
+    let output = tokio::time::timeout(TIME_LIMIT, child).await;
     let output = output.unwrap_or_else(|_| panic!("{arguments:?} did not end")).unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
-/// Each of the commands, so often.
+/// Runs each of the commands this often.
 async fn assert_ends(count: usize, runs: usize) {
     let server = with_backups(count).await;
     let state = tempfile::tempdir().unwrap();
@@ -63,12 +63,12 @@ async fn assert_ends(count: usize, runs: usize) {
 }
 
 #[tokio::test]
-async fn commands_with_slow_kept_documents_end() {
-    // More documents than are read at the same time.
+async fn slow_metadata_cache_does_not_block_commands() {
+    // More metadata objects than are read at the same time.
     assert_ends(40, 5).await;
 }
 
 #[tokio::test]
-async fn commands_with_slow_kept_documents_of_several_pages_end() {
+async fn slow_metadata_cache_with_many_objects_does_not_block() {
     assert_ends(600, 1).await;
 }

@@ -1,4 +1,4 @@
-//! How many parts are on their way, when that is changed in the middle of a transfer.
+//! How many parts are in flight when the concurrency changes in the middle of a transfer.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Barrier, watch};
 
-use super::seen::part;
+use super::recorded_request::part;
 use super::wire::{Act, Wire};
 use super::{address, open};
-use crate::e2e::streams::{begin_upload, feed, until_it_waits_for_the_storage};
+use crate::e2e::streams::{begin_upload, feed, wait_until_waiting_for_server};
 use crate::e2e::{backup, fetch};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 const PART: u64 = 5 * MIB;
 
-async fn at_most(host: &Host, count: usize) {
+async fn set_concurrency(host: &Host, count: usize) {
     let params = json!({"target": "t1", "limits": {"concurrency": count}});
     host.call("target.update", params).await.unwrap();
 }
@@ -32,9 +32,9 @@ fn moves_a_first_part(head: &Parts) -> bool {
         || range.is_some_and(|range| starts.iter().any(|start| range.starts_with(start)))
 }
 
-/// A way on which the first two parts wait for each other, so that one of them alone gets no further.
-/// Tells how many of them have come.
-async fn where_two_meet(server: &TestServer) -> (Wire, watch::Receiver<usize>) {
+/// A wire on which the first two parts wait for each other, so that one alone makes no progress.
+/// Reports how many of them have arrived.
+async fn wire_with_part_barrier(server: &TestServer) -> (Wire, watch::Receiver<usize>) {
     let both = Arc::new(Barrier::new(2));
     let (tell, came) = watch::channel(0);
     let meet = move |head: &Parts| {
@@ -42,15 +42,15 @@ async fn where_two_meet(server: &TestServer) -> (Wire, watch::Receiver<usize>) {
             return Act::Pass;
         }
         tell.send_modify(|count| *count += 1);
-        Act::Meet(Arc::clone(&both))
+        Act::AtBarrier(Arc::clone(&both))
     };
     (Wire::start(address(server), meet).await, came)
 }
 
 #[tokio::test]
-async fn an_update_opens_lanes_in_the_middle_of_a_transfer() {
+async fn update_raises_concurrency_during_transfer() {
     let server = TestServer::embedded().await;
-    let (wire, came) = where_two_meet(&server).await;
+    let (wire, came) = wire_with_part_barrier(&server).await;
     let changes = json!({"part_size": PART, "concurrency": 1});
     let host = open(&server, &wire.http(), changes, &[]).await.unwrap();
     let size = 8 * PART;
@@ -58,44 +58,44 @@ async fn an_update_opens_lanes_in_the_middle_of_a_transfer() {
     let (upload, credit) = begin_upload(&host, "b", extra).await;
     feed(&host, upload, credit, size, async |report: &Value| {
         if report["waiting_for"] == "remote" {
-            at_most(&host, 2).await;
+            set_concurrency(&host, 2).await;
         }
     })
     .await
     .unwrap();
-    // One that waited for too long would come again.
+    // A request that waited too long would be sent again.
     assert_eq!(*came.borrow(), 2);
-    at_most(&host, 1).await;
+    set_concurrency(&host, 1).await;
     let params = json!({"target": "t1", "backup_id": "b", "up_to": size, "progress_ms": 100});
     let mut download = host.start("backup.download", params).await.unwrap();
-    until_it_waits_for_the_storage(&mut download).await;
-    at_most(&host, 2).await;
+    wait_until_waiting_for_server(&mut download).await;
+    set_concurrency(&host, 2).await;
     download.response().await.unwrap();
     assert_eq!(*came.borrow(), 4);
     let (content, _) = fetch(&host, "b").await;
-    assert!(content == Noise::new(1, size).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, size).bytes(content.len() + 1));
 }
 
 #[tokio::test]
-async fn an_update_lets_no_new_part_go_beyond_it() {
+async fn update_lowers_concurrency_for_new_parts() {
     let server = TestServer::embedded().await;
-    let (wire, mut came) = where_two_meet(&server).await;
+    let (wire, mut came) = wire_with_part_barrier(&server).await;
     let changes = json!({"part_size": PART, "concurrency": 2});
     let host = open(&server, &wire.http(), changes, &[]).await.unwrap();
     let (source, mut writer) = tokio::io::duplex(1 << 20);
     let size = 8 * PART;
     let feeding = async {
-        let mut noise = Noise::new(1, size);
-        writer.write_all(&noise.bytes(usize::try_from(2 * PART).unwrap())).await.unwrap();
+        let mut data = RandomData::new(1, size);
+        writer.write_all(&data.bytes(usize::try_from(2 * PART).unwrap())).await.unwrap();
         came.wait_for(|count| *count == 2).await.unwrap();
-        at_most(&host, 1).await;
-        writer.write_all(&noise.bytes(usize::try_from(size).unwrap())).await.unwrap();
+        set_concurrency(&host, 1).await;
+        writer.write_all(&data.bytes(usize::try_from(size).unwrap())).await.unwrap();
         drop(writer);
     };
     let uploading = host.upload("t1", backup("b"), json!({"size": size}), source);
     let (uploaded, ()) = tokio::join!(uploading, feeding);
     uploaded.unwrap();
-    let seen = wire.seen();
+    let seen = wire.take_requests();
     let later = seen.iter().filter(|seen| part(&seen.uri).is_some_and(|number| number > 2));
     let at_once: Vec<_> = later.map(|seen| seen.at_once).collect();
     assert_eq!(at_once, [1; 6]);

@@ -1,9 +1,9 @@
-//! A way from the agent to a storage that writes down what goes over it, and breaks where it is
-//! told to.
+//! A proxy from the agent to a server that records the requests and injects faults where a rule
+//! says so.
 //!
-//! Passes requests on as they came, the `Host` header included, so that signatures stay valid. Also
-//! speaks as a forward proxy: whole URIs and `CONNECT` lead to the one storage behind it. The way is
-//! gone when this is dropped.
+//! Passes requests on unchanged, including the `Host` header, so that signatures stay valid. Also
+//! works as a forward proxy: absolute URIs and `CONNECT` lead to the one server behind it. Dropping
+//! it closes the port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 
 use super::certificates::Identity;
-use super::seen::Seen;
+use super::recorded_request::RecordedRequest;
 use crate::relay::{Body, Listening, Relay, body, collect, pass_on};
 
 type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
@@ -29,46 +29,47 @@ type Rule = Box<dyn FnMut(&Parts) -> Act + Send>;
 /// What happens to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// It goes on to the storage, and the answer back.
+    /// It is passed to the server, and the answer back.
     Pass,
-    /// The same, when so many requests have come to this point.
-    Meet(Arc<Barrier>),
-    /// It is read and answered with an error document of S3.
+    /// The same, as soon as this many requests have reached the barrier.
+    AtBarrier(Arc<Barrier>),
+    /// It is read and answered with an S3 error document.
     Answer(u16, &'static str),
     /// The same, without reading its body.
     Refuse(u16, &'static str),
-    /// The connection ends after so many bytes of its body; the storage sees nothing of it.
+    /// The connection ends after this many bytes of its body; the server receives nothing.
     CutRequest(usize),
-    /// The connection ends after so many bytes of the answer's body.
+    /// The connection ends after this many bytes of the answer's body.
     CutAnswer(usize),
-    /// The storage gets it, and the connection ends in place of the answer.
+    /// The server receives it, and the connection ends instead of the answer.
     LoseAnswer,
-    /// It is read and answered with 503, and with how many seconds to wait.
-    Later(u32),
-    /// Nobody reads its body, and there is no answer.
+    /// It is read and answered with 503 and a Retry-After of this many seconds.
+    Throttle(u32),
+    /// Its body is not read, and there is no answer.
     StallRequest,
-    /// The answer stops after so many bytes of its body; one that has no more does not come at all.
+    /// The answer stops after this many bytes of its body; an answer without more is not sent at
+    /// all.
     StallAnswer(usize),
-    /// The storage gets a body with a bit turned round.
+    /// The server receives a body with one flipped bit.
     DamageRequest,
-    /// The last byte of the answer's body has a bit turned round.
+    /// The last byte of the answer's body has a flipped bit.
     DamageAnswer,
-    /// The answer claims to be complete after so many bytes of its body.
+    /// The answer claims to be complete after this many bytes of its body.
     ShortenAnswer(usize),
-    /// The answer comes in drops.
+    /// The answer arrives slowly, in small pieces.
     Trickle,
 }
 
-/// The running way.
+/// The running proxy.
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<RecordedRequest>>>,
     _listening: Listening,
 }
 
 impl Wire {
-    /// A way over plain TCP to the storage at `upstream`.
+    /// A proxy over plain TCP to the server at `upstream`.
     pub(crate) async fn start(
         upstream: SocketAddr,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
@@ -76,8 +77,8 @@ impl Wire {
         Self::run(0, upstream, None, rule).await
     }
 
-    /// The way that was at `address` before, over plain TCP.
-    pub(crate) async fn again(
+    /// The proxy that was at `address` before, over plain TCP.
+    pub(crate) async fn restart(
         address: SocketAddr,
         upstream: SocketAddr,
         rule: impl FnMut(&Parts) -> Act + Send + 'static,
@@ -85,7 +86,7 @@ impl Wire {
         Self::run(address.port(), upstream, None, rule).await
     }
 
-    /// A way that speaks TLS with the agent, and plain TCP with the storage.
+    /// A proxy that speaks TLS with the agent, and plain TCP with the server.
     pub(crate) async fn with_tls(
         upstream: SocketAddr,
         identity: Arc<Identity>,
@@ -105,7 +106,7 @@ impl Wire {
             upstream,
             rule: Mutex::new(Box::new(rule) as Rule),
             seen: Arc::clone(&seen),
-            in_hand: Arc::default(),
+            unanswered: Arc::default(),
         });
         let listening = Listening::at(port, identity, state).await;
         Self { address: listening.address, seen, _listening: listening }
@@ -119,8 +120,8 @@ impl Wire {
         format!("https://{}", self.address)
     }
 
-    /// Everything that came since the last time.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    /// Takes all requests that arrived since the last call.
+    pub(crate) fn take_requests(&self) -> Vec<RecordedRequest> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
@@ -128,9 +129,9 @@ impl Wire {
 struct State {
     upstream: SocketAddr,
     rule: Mutex<Rule>,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    /// Has as many clones as there are requests without answer.
-    in_hand: Arc<()>,
+    seen: Arc<Mutex<Vec<RecordedRequest>>>,
+    /// Has as many clones as there are unanswered requests.
+    unanswered: Arc<()>,
 }
 
 fn cut() -> io::Error {
@@ -143,8 +144,8 @@ impl Relay for State {
         connection: usize,
         mut request: Request<Incoming>,
     ) -> io::Result<Response<Body>> {
-        let in_hand = Arc::clone(&self.in_hand);
-        let at_once = Arc::strong_count(&in_hand) - 1;
+        let unanswered = Arc::clone(&self.unanswered);
+        let at_once = Arc::strong_count(&unanswered) - 1;
         if request.method() == Method::CONNECT {
             return Ok(self.tunnel(connection, at_once, &mut request));
         }
@@ -156,16 +157,16 @@ impl Relay for State {
             _ => usize::MAX,
         };
         let mut content = read(incoming, wanted).await?;
-        self.note(connection, at_once, &head, &content);
+        self.record(connection, at_once, &head, &content);
         match act {
             Act::CutRequest(_) => return Err(cut()),
             Act::Answer(status, code) | Act::Refuse(status, code) => {
                 return Ok(refusal(status, code));
             }
-            Act::Later(seconds) => return Ok(later(seconds)),
+            Act::Throttle(seconds) => return Ok(throttled(seconds)),
             Act::StallRequest => std::future::pending().await,
             Act::DamageRequest => damage(&mut content),
-            Act::Meet(ref barrier) => {
+            Act::AtBarrier(ref barrier) => {
                 let meeting = tokio::time::timeout(Duration::from_secs(20), barrier.wait());
                 meeting.await.map_err(|_| cut())?;
             }
@@ -198,8 +199,8 @@ impl Relay for State {
 }
 
 impl State {
-    fn note(&self, connection: usize, at_once: usize, head: &Parts, content: &[u8]) {
-        self.seen.lock().unwrap().push(Seen::new(connection, at_once, head, content));
+    fn record(&self, connection: usize, at_once: usize, head: &Parts, content: &[u8]) {
+        self.seen.lock().unwrap().push(RecordedRequest::new(connection, at_once, head, content));
     }
 
     fn tunnel(
@@ -213,7 +214,7 @@ impl State {
         head.method = request.method().clone();
         head.uri = request.uri().clone();
         head.headers = request.headers().clone();
-        self.note(connection, at_once, &head, b"");
+        self.record(connection, at_once, &head, b"");
         if let Act::Answer(status, code) = (self.rule.lock().unwrap())(&head) {
             return refusal(status, code);
         }
@@ -239,13 +240,13 @@ async fn read(mut body: Incoming, wanted: usize) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The first `length` bytes of `content`; when that is not all, the connection ends there.
+/// The first `length` bytes of `content`; if that is not all, the connection ends there.
 fn body_of(content: Bytes, length: usize) -> Body {
     if length >= content.len() {
         return body(content);
     }
     let frames = stream::unfold(content.slice(..length), |mut rest| async move {
-        // Everything goes out before the end comes, because the server flushes while it waits.
+        // Everything is sent before the end, because the server flushes while it waits.
         tokio::task::yield_now().await;
         if rest.is_empty() {
             return Some((Err(cut()), rest));
@@ -273,7 +274,7 @@ fn stalled(start: Bytes) -> Body {
     StreamBody::new(frames).boxed()
 }
 
-/// A body in 20 pieces, each after a while.
+/// A body in 20 pieces with pauses.
 fn trickle(content: Bytes) -> Body {
     let drop = content.len() / 20 + 1;
     let frames = stream::unfold(content, move |mut rest| async move {
@@ -287,7 +288,7 @@ fn trickle(content: Bytes) -> Body {
     StreamBody::new(frames).boxed()
 }
 
-fn later(seconds: u32) -> Response<Body> {
+fn throttled(seconds: u32) -> Response<Body> {
     let mut response = refusal(503, "SlowDown");
     response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
     response

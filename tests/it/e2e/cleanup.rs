@@ -1,11 +1,11 @@
-//! What nobody will ever finish is found by its age and removed; nothing else is touched.
+//! Cleanup finds abandoned uploads by their age and removes them; it touches nothing else.
 
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
+use super::cancellation::send_until;
 #[cfg(target_os = "linux")]
-use super::clock::in_another_time;
-use super::stops::send_until;
+use super::clock::connect_with_clock_offset;
 use super::{assert_empty, code, connect, ids, store};
 use crate::support::TestServer;
 
@@ -18,17 +18,17 @@ async fn cleanup(host: &Host, extra: Value) -> Vec<(String, String)> {
     let mut params = json!({"target": "t1"});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let cleaned = host.call("target.cleanup", params).await.unwrap();
-    let found = cleaned["items"].as_array().unwrap().iter().map(|leftover| {
-        assert_eq!(leftover["kind"], "upload");
-        assert!(leftover["idle_s"].is_u64());
-        let text = |name: &str| leftover[name].as_str().unwrap().to_owned();
+    let found = cleaned["items"].as_array().unwrap().iter().map(|item| {
+        assert_eq!(item["kind"], "upload");
+        assert!(item["idle_s"].is_u64());
+        let text = |name: &str| item[name].as_str().unwrap().to_owned();
         (text("key"), text("status"))
     });
     found.collect()
 }
 
 #[tokio::test]
-async fn abandoned_uploads_of_archives_are_removed() {
+async fn cleanup_removes_abandoned_archive_uploads() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "a", 1, 300_000).await;
@@ -52,14 +52,14 @@ async fn abandoned_uploads_of_archives_are_removed() {
     assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, found("removed"));
     assert_eq!(cleanup(&host, json!({"older_than_s": 0})).await, []);
     let mut left: Vec<_> = server.open_uploads().await.into_iter().map(|(key, _)| key).collect();
-    // Garage lists them in no order.
+    // Garage lists them in no particular order.
     left.sort();
     assert_eq!(left, of_others);
     assert_eq!(ids(&host).await, ["a"]);
 }
 
 #[tokio::test]
-async fn an_upload_that_runs_here_is_left_alone_at_any_age() {
+async fn cleanup_keeps_running_upload_at_any_age() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let mut request = send_until(&host, "r", 40 << 20, json!({})).await;
@@ -70,7 +70,7 @@ async fn an_upload_that_runs_here_is_left_alone_at_any_age() {
 }
 
 #[tokio::test]
-async fn an_age_beyond_a_year_is_refused() {
+async fn cleanup_age_above_one_year_is_refused() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let wrong = json!({"target": "t1", "older_than_s": 31_536_001});
@@ -78,7 +78,7 @@ async fn an_age_beyond_a_year_is_refused() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
+async fn cleanup_removes_items_that_exceed_one_message() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     for number in 0..250 {
@@ -96,22 +96,22 @@ async fn what_does_not_fit_into_a_line_is_removed_all_the_same() {
     assert_eq!(server.open_uploads().await, []);
 }
 
-/// Kind, file and status of everything that was left over.
+/// Kind, file and status of every item that was found.
 async fn objects(server: &TestServer, host: &Host, extra: Value) -> Vec<[String; 3]> {
     let mut params = json!({"target": "t1", "older_than_s": 0});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let cleaned = host.call("target.cleanup", params).await.unwrap();
     let folder = key(server, "backups/");
-    let found = cleaned["items"].as_array().unwrap().iter().map(|leftover| {
-        let file = leftover["key"].as_str().unwrap().strip_prefix(&folder).unwrap();
-        let text = |name: &str| leftover[name].as_str().unwrap().to_owned();
+    let found = cleaned["items"].as_array().unwrap().iter().map(|item| {
+        let file = item["key"].as_str().unwrap().strip_prefix(&folder).unwrap();
+        let text = |name: &str| item[name].as_str().unwrap().to_owned();
         [text("kind"), file.to_owned(), text("status")]
     });
     found.collect()
 }
 
 #[tokio::test]
-async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
+async fn cleanup_removes_incomplete_backups_only_when_asked() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "a", 1, 300_000).await;
@@ -119,7 +119,7 @@ async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
     server.put(&key(&server, "backups/lonely.tar"), *b"tar").await;
     server.put(&key(&server, "backups/lost.metadata.json"), half).await;
     server.put(&key(&server, "backups/.probe-0123456789abcdef"), *b"test").await;
-    // None of ours.
+    // None of them was written by this agent.
     let others = ["backups/.probe-0123", "backups/deeper/x.tar", "backups/notes.txt"];
     for file in others {
         server.put(&key(&server, file), *b"x").await;
@@ -132,7 +132,7 @@ async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
         ]
         .map(|row| row.map(str::to_owned))
     };
-    // A day old is nothing of it.
+    // None of it is a day old.
     assert_eq!(objects(&server, &host, json!({"older_than_s": 86_400})).await, [[""; 3]; 0]);
     let dry = json!({"dry_run": true, "objects": true});
     assert_eq!(objects(&server, &host, dry).await, expected("found", "found"));
@@ -150,11 +150,11 @@ async fn halves_of_backups_are_named_and_only_removed_when_asked_for() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_clock_that_is_ahead_makes_nothing_look_abandoned() {
+async fn cleanup_with_clock_ahead_removes_nothing() {
     let server = TestServer::start().await;
     server.put(&key(&server, "backups/lonely.tar"), *b"tar").await;
     server.abandon_upload(&key(&server, "backups/x.tar"), true).await;
-    let host = in_another_time(&server, "+20h").await;
+    let host = connect_with_clock_offset(&server, "+20h").await;
     let params = json!({"target": "t1", "objects": true, "older_than_s": 3600});
     let cleaned = host.call("target.cleanup", params).await.unwrap();
     assert_eq!(cleaned["items"], json!([]));

@@ -1,15 +1,15 @@
-//! Downloads that begin in the middle or are given up.
+//! Downloads that start in the middle or are cancelled.
 
 use s3_backup_agent::config::DEFAULT_PART_SIZE;
 use serde_json::json;
 
 use super::streams::next;
 use super::{code, connect, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn a_download_may_begin_anywhere() {
+async fn download_can_start_at_any_offset() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let size = 40_u64 << 20;
@@ -22,7 +22,7 @@ async fn a_download_may_begin_anywhere() {
             .await
             .unwrap();
         assert_eq!(result, json!({"length": size - offset, "verified": true}));
-        let expected = Noise::new(2, size).from(offset).bytes(usize::try_from(size).unwrap());
+        let expected = RandomData::new(2, size).from(offset).bytes(usize::try_from(size).unwrap());
         assert!(content == expected, "from {offset}");
     }
     let beyond = host.download("t1", "o", json!({"offset": size + 1}), 1, |_| {}).await;
@@ -30,7 +30,7 @@ async fn a_download_may_begin_anywhere() {
 }
 
 #[tokio::test]
-async fn a_cancelled_download_is_answered_and_the_session_goes_on() {
+async fn cancelled_download_is_answered_and_session_continues() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "c", 2, 40 << 20).await;
@@ -39,7 +39,7 @@ async fn a_cancelled_download_is_answered_and_the_session_goes_on() {
         let mut request = host.start("backup.download", params).await.unwrap();
         next(&mut request, "stream.begin").await;
         host.notify("cancel", json!({"id": request.id}), None).await.unwrap();
-        // With credit for everything it may have been complete before.
+        // With credit for everything it could be complete before the cancel.
         let answer = request.response().await;
         assert!(matches!(code(answer).as_str(), "cancelled") || up_to > 40 << 20);
     }
@@ -47,7 +47,7 @@ async fn a_cancelled_download_is_answered_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn payloads_are_as_small_as_the_host_wants_them() {
+async fn download_payloads_respect_the_requested_size() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "small", 2, 3 << 20).await;

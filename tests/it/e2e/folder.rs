@@ -1,4 +1,4 @@
-//! Backups in another folder than the usual one, or in none.
+//! Backups in another folder than the default one, or in none.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{assert_empty, code, connect_with, fetch, ids, store};
 use crate::support::TestServer;
 
-/// A backup that a real Home Assistant made: its bytes, and what Home Assistant says of it.
+/// A backup of a real Home Assistant: its bytes, and its metadata.
 fn real_backup() -> (&'static str, Vec<u8>, Value) {
     let name = "Automatic_backup_2026.11.0_2026-11-20_04.32_33282898";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.tar"));
@@ -21,22 +21,22 @@ fn real_backup() -> (&'static str, Vec<u8>, Value) {
     (name, content, metadata)
 }
 
-/// The prefix `rest` in the place of the test, and what its keys begin with.
-fn place(server: &TestServer, rest: &str) -> (String, String) {
+/// The prefix `rest` below the prefix of the test, and the start of its keys.
+fn test_prefix(server: &TestServer, rest: &str) -> (String, String) {
     let prefix = format!("{}/{rest}", server.prefix).trim_matches('/').to_owned();
     let start = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     (prefix, start)
 }
 
 #[tokio::test]
-async fn backups_directly_under_the_prefix_list_restore_and_delete() {
+async fn empty_folder_setting_lists_restores_and_deletes() {
     for rest in ["", "home/ha"] {
         let server = TestServer::start().await;
-        let (prefix, start) = place(&server, rest);
+        let (prefix, start) = test_prefix(&server, rest);
         let (name, content, metadata) = real_backup();
         server.put(&format!("{start}{name}.tar"), content.clone()).await;
         server.put(&format!("{start}{name}.metadata.json"), metadata.to_string()).await;
-        // Others keep theirs in folders below.
+        // Others keep their backups in folders below.
         for below in ["backups/", "other/"] {
             server.put(&format!("{start}{below}x.tar"), "x").await;
             let document = json!({"backup_id": below}).to_string();
@@ -61,7 +61,7 @@ async fn backups_directly_under_the_prefix_list_restore_and_delete() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_where_the_folder_says() {
+async fn upload_writes_to_the_configured_folder() {
     let server = TestServer::start().await;
     for (rest, folder, path) in [
         ("", "", ""),
@@ -70,12 +70,12 @@ async fn an_upload_goes_where_the_folder_says() {
         ("ha", "/of the/house/", "ha/of the/house/"),
         ("", "house", "house/"),
     ] {
-        let (prefix, _) = place(&server, rest);
-        let (_, start) = place(&server, "");
+        let (prefix, _) = test_prefix(&server, rest);
+        let (_, start) = test_prefix(&server, "");
         let host = connect_with(&server, json!({"prefix": prefix, "folder": folder})).await;
         let validate = json!({"target": "t1", "level": "write"});
         assert_eq!(host.call("target.validate", validate).await.unwrap()["ok"], true);
-        // One in a request, one in parts.
+        // One upload in a single request, one in parts.
         store(&host, "small", 1, 10).await;
         store(&host, "large", 2, 21 << 20).await;
         let keys: Vec<_> = server.objects().await.into_iter().map(|(key, _)| key).collect();
@@ -91,7 +91,7 @@ async fn an_upload_goes_where_the_folder_says() {
 }
 
 #[tokio::test]
-async fn folders_keep_backups_apart() {
+async fn folders_separate_backups() {
     let server = TestServer::start().await;
     let usual = connect_with(&server, json!({})).await;
     let none = connect_with(&server, json!({"folder": ""})).await;

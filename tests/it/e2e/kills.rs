@@ -1,27 +1,27 @@
-//! What is killed at random moments of whatever an agent does: what was acknowledged is there, what
-//! is listed is whole, and in the end nothing is left over.
+//! Kills at random moments of an agent's work: acknowledged backups exist, listed backups are
+//! intact, and in the end nothing remains.
 //!
-//! `KILLS` says how often; the counts are printed. `KILLS_SEED` repeats the choices of a run, though
-//! not its moments. Killed here are agents and connections; servers are in `restarts`.
+//! `KILLS` sets how often; the counts are printed. `KILLS_SEED` repeats the choices of a run, but
+//! not its timing. These tests kill agents and connections; `restarts` kills servers.
 
+pub(crate) mod disruption;
+pub(crate) mod history;
 mod network;
-pub(crate) mod story;
-pub(crate) mod trouble;
 
-use self::story::{End, Story, kills};
-use super::leftovers::{connect, kill, settled};
+use self::history::{End, History, kills};
+use super::crash_cleanup::{connect, kill, wait_for_run_cleanup};
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn whatever_is_killed_nothing_is_lost_and_nothing_is_left() {
+async fn random_kills_lose_and_leave_nothing() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
-    let mut story = Story::new();
+    let mut history = History::new();
     for _ in 0..kills(20) {
-        let step = story.next();
+        let step = history.next();
         let host = connect(&server, state.path()).await;
-        // Half of them have ended by then: what was acknowledged has to survive as well.
-        let pause = story.pause(&step) * 3;
+        // Half of them have ended by then: acknowledged backups have to survive too.
+        let pause = history.pause(&step) * 3;
         let ended = tokio::select! {
             ended = step.run(&host) => Some(ended),
             () = tokio::time::sleep(pause) => None,
@@ -30,13 +30,13 @@ async fn whatever_is_killed_nothing_is_lost_and_nothing_is_left() {
         let end = match ended {
             Some(Ok(_)) => End::Before,
             Some(Err(error)) => panic!("{step:?} failed: {error:?}"),
-            None => End::Never,
+            None => End::Killed,
         };
-        story.ended(step, end);
+        history.ended(step, end);
         let host = connect(&server, state.path()).await;
-        settled(&host).await;
-        story.check(&host).await;
-        story.thin_out(&host).await;
+        wait_for_run_cleanup(&host).await;
+        history.check(&host).await;
+        history.delete_excess(&host).await;
     }
-    story.end(&connect(&server, state.path()).await, &server).await;
+    history.end(&connect(&server, state.path()).await, &server).await;
 }

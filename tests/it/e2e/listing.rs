@@ -1,15 +1,15 @@
-//! Listings: pages, many backups, and when the storage is asked again.
+//! Listings: pages, many backups, and when the server is asked again.
 
 use futures_util::StreamExt;
 use s3_backup_agent::demo::host::Host;
 use serde_json::json;
 
-use super::stops::send_until;
+use super::cancellation::send_until;
 use super::{backup, connect, ids};
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn more_backups_than_one_answer_of_the_storage_holds_are_listed() {
+async fn list_returns_backups_beyond_one_page() {
     let server = TestServer::start().await;
     let folder = match server.prefix.as_str() {
         "" => "backups/".to_owned(),
@@ -31,7 +31,7 @@ async fn more_backups_than_one_answer_of_the_storage_holds_are_listed() {
     let host = connect(&server).await;
     let expected: Vec<String> = (0..count).map(|index| format!("n{index:04}")).collect();
     assert_eq!(all_names(&host, false).await, expected);
-    // The second time it is known where the answers of the storage end.
+    // The second time the agent knows where the server's pages end.
     assert_eq!(all_names(&host, true).await, expected);
     let small = host.call("backup.list", json!({"target": "t1", "page_size": 3})).await.unwrap();
     assert_eq!(small["backups"].as_array().unwrap().len(), 3);
@@ -55,7 +55,7 @@ async fn all_names(host: &Host, refresh: bool) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_listing_is_kept_until_we_change_something_or_are_asked() {
+async fn listing_is_cached_until_own_change_or_refresh() {
     let server = TestServer::start().await;
     let (one, other) = (connect(&server).await, connect(&server).await);
     let kept = async |host: &Host| {
@@ -70,14 +70,14 @@ async fn a_listing_is_kept_until_we_change_something_or_are_asked() {
     assert_eq!(kept(&one).await, 2, "dropped by an upload");
     one.call("backup.delete", json!({"target": "t1", "backup_id": "a"})).await.unwrap();
     assert_eq!(kept(&one).await, 1, "dropped by a deletion");
-    // A backup that is not in a kept listing is looked for all the same.
+    // A backup that is not in a cached listing is still looked up.
     other.upload("t1", backup("c"), json!({}), &b"c"[..]).await.unwrap();
     one.call("backup.get", json!({"target": "t1", "backup_id": "c"})).await.unwrap();
 }
 
 /// A host opens a target again with other settings while it uploads to it.
 #[tokio::test]
-async fn what_an_upload_of_the_target_before_has_stored_is_listed() {
+async fn list_after_reopen_includes_upload_of_previous_target() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let size = 2 << 20;

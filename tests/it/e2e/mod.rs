@@ -1,29 +1,29 @@
-//! The real agent against a real storage, through the protocol: each test checks the answers and
-//! what is left in the bucket. The same tests run on the embedded server and on others.
+//! The real agent against a real server, through the protocol: each test checks the answers and
+//! what remains in the bucket. The same tests run on the embedded server and on others.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod clock;
+pub(crate) mod crash_cleanup;
 mod download;
-mod exists;
+mod existing_backups;
 mod folder;
-mod foreign;
-mod kept;
+mod foreign_objects;
 pub(crate) mod kills;
-pub(crate) mod leftovers;
 mod listing;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
-// The embedded server keeps keys as file names, and Windows does not take all of these.
+mod resumable_uploads;
+// The embedded server uses keys as file names, and Windows does not allow all of these.
+pub(crate) mod cancellation;
 mod cleanup;
 #[cfg(unix)]
 mod other_writers;
 mod repair;
 pub(crate) mod resume;
 mod round_trip;
-pub(crate) mod stops;
 pub(crate) mod streams;
 #[cfg(unix)]
-pub(crate) mod trust;
+pub(crate) mod untrusted_state;
 mod update;
 mod validate;
 mod verify;
@@ -31,7 +31,7 @@ mod verify;
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 /// A session with the target `t1` open.
@@ -48,14 +48,16 @@ pub(crate) async fn connect_with(server: &TestServer, changes: Value) -> Host {
     host
 }
 
-/// A backup with this id, and nothing remarkable otherwise.
+/// A backup with this id and otherwise ordinary values.
 pub(crate) fn backup(id: &str) -> Value {
     json!({"id": id, "name": format!("Backup {id}"), "metadata": {"backup_id": id}})
 }
 
-/// Stores noise of this seed and length.
+/// Stores random data of this seed and length.
 pub(crate) async fn store(host: &Host, id: &str, seed: u64, length: u64) -> Value {
-    host.upload("t1", backup(id), json!({"size": length}), Noise::new(seed, length)).await.unwrap()
+    host.upload("t1", backup(id), json!({"size": length}), RandomData::new(seed, length))
+        .await
+        .unwrap()
 }
 
 /// The whole content of a backup.
@@ -68,7 +70,7 @@ pub(crate) async fn fetch(host: &Host, id: &str) -> (Vec<u8>, Value) {
     (content, result)
 }
 
-/// Ids of all backups, freshly looked up.
+/// Ids of all backups, from a fresh listing.
 pub(crate) async fn ids(host: &Host) -> Vec<String> {
     let listed = host.call("backup.list", json!({"target": "t1", "refresh": true})).await.unwrap();
     let backups = listed["backups"].as_array().unwrap();

@@ -1,16 +1,16 @@
-//! Documents as other programs write them, today's and earlier ones, side by side with ours.
+//! Metadata objects of other programs, current and earlier ones, beside those of this agent.
 
 use serde_json::{Value, json};
 
 use super::{assert_empty, connect, fetch, ids, store};
 use crate::support::TestServer;
 
-/// File name without ending, document, and content of the archive.
+/// File name without extension, metadata object, and content of the archive.
 type Foreign = (&'static str, String, &'static [u8]);
 
-/// What has been seen in folders that more than one program writes to.
+/// Objects that were found in folders with more than one writing program.
 fn foreign() -> [Foreign; 5] {
-    // Integrations of Home Assistant: as Python writes JSON, with escapes, and add-ons that Home
+    // Integrations of Home Assistant: JSON as Python writes it, with escapes, and add-ons that Home
     // Assistant knows little of.
     let python = r#"{"addons": [{"name": "Editor", "slug": "core_editor", "version": "5.1"}, {"name": null, "slug": "local_mine", "version": null}], "backup_id": "python", "date": "2026-11-20T04:32:33.282898+01:00", "database_included": true, "extra_metadata": {"instance_id": "4258f6", "with_automatic_settings": true}, "folders": ["share", "addons/local", "ssl", "media"], "homeassistant_included": true, "homeassistant_version": "2026.11.0", "name": "B\u00fcro \ud83c\udfe0: 12:30, \"alles\"", "protected": true, "size": 6}"#;
     let earlier = json!({
@@ -34,7 +34,7 @@ fn foreign() -> [Foreign; 5] {
 }
 
 #[tokio::test]
-async fn every_kind_of_document_lists_restores_and_deletes() {
+async fn metadata_of_any_writer_lists_restores_and_deletes() {
     let server = TestServer::start().await;
     let folder = format!("{}/backups/", server.prefix).trim_start_matches('/').to_owned();
     for (name, document, content) in foreign() {

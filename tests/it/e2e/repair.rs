@@ -1,4 +1,4 @@
-//! Archives whose documents are lost become backups again; nothing else is touched.
+//! Archives with lost metadata become backups again; nothing else changes.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn backup_json(id: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_lost_document_comes_back() {
+async fn repair_rebuilds_lost_metadata() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let mut expected = Vec::new();
@@ -88,13 +88,13 @@ async fn a_lost_document_comes_back() {
 }
 
 #[tokio::test]
-async fn what_an_archive_says_is_found_wherever_it_is() {
+async fn repair_finds_backup_json_anywhere_in_the_archive() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let large = vec![7; 3 << 20];
     let long_name = format!("./{}.tar.gz", "a".repeat(180));
     let last = backup_json("last");
-    // As the Supervisor writes it: what is in it first, and then what it says of itself.
+    // As the Supervisor writes it: first the content, and then the description.
     let members: Vec<(&str, &[u8])> = vec![
         ("./core_ssh.tar.gz", &large[..100_000]),
         (&long_name, &large),
@@ -114,7 +114,7 @@ async fn what_an_archive_says_is_found_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn what_does_not_say_what_it_is_stays_as_it_is() {
+async fn repair_leaves_unknown_archive_unchanged() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let huge = json!({
@@ -160,7 +160,7 @@ async fn what_does_not_say_what_it_is_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn one_id_is_given_to_one_backup() {
+async fn repair_gives_one_id_to_one_backup() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     for file in ["a.tar", "b.tar"] {
@@ -183,7 +183,7 @@ async fn one_id_is_given_to_one_backup() {
 }
 
 #[tokio::test]
-async fn what_somebody_is_storing_is_left_alone() {
+async fn repair_leaves_running_upload_alone() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     let arguments = ["serve", "--state-dir", state.path().to_str().unwrap()];
@@ -211,7 +211,7 @@ async fn what_somebody_is_storing_is_left_alone() {
 }
 
 #[tokio::test]
-async fn snapshot_of_an_old_home_assistant_is_recovered() {
+async fn repair_rebuilds_old_home_assistant_snapshot() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let snapshot = json!({
@@ -237,7 +237,7 @@ async fn snapshot_of_an_old_home_assistant_is_recovered() {
 }
 
 #[tokio::test]
-async fn recover_of_an_id_that_no_backup_can_have_writes_nothing() {
+async fn repair_of_invalid_id_writes_nothing() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     for (file, id) in [
@@ -266,10 +266,10 @@ async fn recover_of_an_id_that_no_backup_can_have_writes_nothing() {
 }
 
 #[tokio::test]
-async fn recovered_is_what_a_listing_shows() {
+async fn repaired_status_matches_what_list_shows() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    // The first two have one id, so that one of them would be left out of a listing.
+    // The first two have one id, so a listing would leave one of them out.
     for (file, id) in [("a.tar", "twin"), ("b.tar", "twin"), ("c.tar", "other")] {
         server.put(&key(&server, file), tar(&[("backup.json", &backup_json(id))])).await;
     }

@@ -1,5 +1,5 @@
-//! An upload that was interrupted goes on where it was: what is stored is not sent again, whatever
-//! came between.
+//! An interrupted upload resumes where it stopped: stored data is not sent again, whatever happened
+//! in between.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,30 +7,30 @@ use std::time::{Duration, Instant};
 use s3_backup_agent::demo::host::{Event, Host, Request};
 use serde_json::{Value, json};
 
-use super::leftovers::{connect_with_state, kill, records, settled};
+use super::crash_cleanup::{connect_with_state, kill, records, wait_for_run_cleanup};
 use super::{backup, code, fetch, ids};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 pub(crate) const PART: u64 = 5 * MIB;
-/// Eight parts and a bit.
+/// Eight parts and a few bytes.
 pub(crate) const SIZE: u64 = 8 * PART + 7;
 pub(crate) const DAY: u64 = 86_400;
 
-/// An agent that notes what it does in `state`, with small parts.
+/// An agent with a journal in `state`, with small parts.
 pub(super) async fn connect(server: &TestServer, state: &Path) -> Host {
     connect_with_state(server, state, json!({"part_size": PART})).await
 }
 
-/// Begins to upload `source` and sends so many bytes of it.
+/// Starts to upload `source` and sends this many bytes of it.
 pub(crate) async fn begin(
     host: &Host,
     id: &str,
-    mut source: Noise,
+    mut source: RandomData,
     bytes: u64,
     extra: Value,
-) -> (Request, Noise) {
+) -> (Request, RandomData) {
     let mut params = json!({"target": "t1", "backup": backup(id)});
     params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let mut request = host.start("backup.upload", params).await.unwrap();
@@ -59,8 +59,8 @@ pub(super) fn record(state: &Path) -> PathBuf {
     found.find_map(|it| Some(it.unwrap().path()).filter(is_record)).unwrap()
 }
 
-/// Waits until so many parts are in the journal.
-pub(crate) async fn until_noted(state: &Path, parts: usize) {
+/// Waits until this many parts are in the journal.
+pub(crate) async fn wait_for_recorded_parts(state: &Path, parts: usize) {
     let watch = Instant::now();
     loop {
         let text = std::fs::read_to_string(record(state)).unwrap();
@@ -75,18 +75,18 @@ pub(crate) async fn until_noted(state: &Path, parts: usize) {
 /// An agent that was killed when six parts were stored.
 pub(super) async fn killed_after_six_parts(server: &TestServer, state: &Path, extra: Value) {
     let host = connect(server, state).await;
-    let (request, _) = begin(&host, "b", Noise::new(1, SIZE), 6 * PART + MIB, extra).await;
-    until_noted(state, 6).await;
+    let (request, _) = begin(&host, "b", RandomData::new(1, SIZE), 6 * PART + MIB, extra).await;
+    wait_for_recorded_parts(state, 6).await;
     drop(request);
     kill(host).await;
 }
 
-pub(crate) async fn upload(host: &Host, source: Noise, extra: Value) -> Value {
+pub(crate) async fn upload(host: &Host, source: RandomData, extra: Value) -> Value {
     host.upload("t1", backup("b"), extra, source).await.unwrap()
 }
 
-/// The same where a storage may refuse to go on with it, which another try then begins anew.
-async fn upload_or_anew(host: &Host, source: Noise, extra: Value) -> Value {
+/// The same where a server may refuse to resume the upload; then another attempt starts over.
+async fn upload_or_restart(host: &Host, source: RandomData, extra: Value) -> Value {
     match host.upload("t1", backup("b"), extra.clone(), source.clone()).await {
         Ok(stored) => stored,
         Err(error) => {
@@ -99,12 +99,12 @@ async fn upload_or_anew(host: &Host, source: Noise, extra: Value) -> Value {
     }
 }
 
-/// Asserts that the backup is this one, and the only thing there.
+/// Asserts that this backup is stored, and nothing else.
 pub(crate) async fn assert_stored(
     host: &Host,
     server: &TestServer,
     state: &Path,
-    mut source: Noise,
+    mut source: RandomData,
 ) {
     let (content, result) = fetch(host, "b").await;
     assert!(content == source.bytes(content.len() + 1));
@@ -115,157 +115,157 @@ pub(crate) async fn assert_stored(
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_after_a_kill() {
+async fn resume_after_kill_reuses_parts() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
 
     let host = connect(&server, state.path()).await;
-    settled(&host).await;
+    wait_for_run_cleanup(&host).await;
     assert_eq!(ids(&host).await, [""; 0]);
     assert_eq!(server.open_uploads().await.len(), 1);
-    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    let stored = upload(&host, RandomData::new(1, SIZE), json!({})).await;
     assert_eq!(stored["resumed_bytes"], 6 * PART);
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn an_upload_may_be_killed_again_and_again() {
+async fn resume_after_repeated_kills_reuses_parts() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     for parts in [2, 4, 6] {
         let host = connect(&server, state.path()).await;
         let extra = json!({"resume_s": DAY, "size": SIZE});
-        let (request, _) = begin(&host, "b", Noise::new(1, SIZE), parts * PART, extra).await;
-        until_noted(state.path(), usize::try_from(parts).unwrap()).await;
+        let (request, _) = begin(&host, "b", RandomData::new(1, SIZE), parts * PART, extra).await;
+        wait_for_recorded_parts(state.path(), usize::try_from(parts).unwrap()).await;
         drop(request);
         kill(host).await;
         assert_eq!(server.open_uploads().await.len(), 1);
     }
     let host = connect(&server, state.path()).await;
-    let stored = upload(&host, Noise::new(1, SIZE), json!({"size": SIZE})).await;
+    let stored = upload(&host, RandomData::new(1, SIZE), json!({"size": SIZE})).await;
     assert_eq!(stored["resumed_bytes"], 6 * PART);
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn another_archive_is_stored_as_it_is() {
+async fn resume_with_other_content_stores_that_content() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
-    // Wholly different, longer, and shorter than what is stored.
+    // Completely different, longer, and shorter than the stored data.
     for (seed, size) in [(2, SIZE), (1, SIZE + 2 * PART), (2, 3 * PART + 1), (2, 5)] {
         killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
         let host = connect(&server, state.path()).await;
-        let stored = upload_or_anew(&host, Noise::new(seed, size), json!({})).await;
+        let stored = upload_or_restart(&host, RandomData::new(seed, size), json!({})).await;
         let same = if seed == 1 { json!(6 * PART) } else { Value::Null };
         assert_eq!(stored["resumed_bytes"], same, "{seed} {size}");
-        assert_stored(&host, &server, state.path(), Noise::new(seed, size)).await;
+        assert_stored(&host, &server, state.path(), RandomData::new(seed, size)).await;
         host.call("backup.delete", json!({"target": "t1", "backup_id": "b"})).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn other_parts_than_before_begin_anew() {
+async fn resume_with_other_part_size_starts_over() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
     let larger = json!({"part_size": PART + MIB});
     let host = connect_with_state(&server, state.path(), larger).await;
-    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    let stored = upload(&host, RandomData::new(1, SIZE), json!({})).await;
     assert_eq!(stored["resumed_bytes"], Value::Null);
     assert_eq!(server.open_uploads().await, []);
     assert_eq!(server.objects().await.len(), 2);
     let (content, _) = fetch(&host, "b").await;
-    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, SIZE).bytes(content.len() + 1));
 }
 
 #[tokio::test]
-async fn an_upload_that_the_storage_has_forgotten_begins_anew() {
+async fn resume_of_upload_unknown_to_server_starts_over() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
     server.abort_uploads().await;
     let host = connect(&server, state.path()).await;
-    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    let stored = upload(&host, RandomData::new(1, SIZE), json!({})).await;
     assert_eq!(stored["resumed_bytes"], Value::Null);
     let (content, _) = fetch(&host, "b").await;
-    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, SIZE).bytes(content.len() + 1));
     assert_eq!(server.open_uploads().await, []);
 }
 
 #[tokio::test]
-async fn a_part_that_somebody_replaced_is_sent_again() {
+async fn resume_resends_part_replaced_by_others() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
     server.replace_part(2, vec![7; usize::try_from(PART).unwrap()]).await;
     let host = connect(&server, state.path()).await;
-    let stored = upload_or_anew(&host, Noise::new(1, SIZE), json!({})).await;
-    // A storage may have both, and put together the one that is named.
+    let stored = upload_or_restart(&host, RandomData::new(1, SIZE), json!({})).await;
+    // A server may keep both parts, and complete the upload with the one that is named.
     let right = [json!(5 * PART), json!(6 * PART), Value::Null];
     assert!(right.contains(&stored["resumed_bytes"]), "{stored}");
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn a_part_that_arrives_late_is_noticed() {
+async fn late_part_of_earlier_attempt_is_detected() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
     let host = connect(&server, state.path()).await;
     let extra = json!({"resume_s": DAY});
-    let (mut request, _) = begin(&host, "b", Noise::new(1, SIZE), SIZE, extra).await;
-    until_noted(state.path(), 8).await;
+    let (mut request, _) = begin(&host, "b", RandomData::new(1, SIZE), SIZE, extra).await;
+    wait_for_recorded_parts(state.path(), 8).await;
     server.replace_part(2, vec![7; usize::try_from(PART).unwrap()]).await;
     host.notify("stream.end", json!({"id": request.id, "length": SIZE}), None).await.unwrap();
-    // A storage may have both, and put together the one that is named.
+    // A server may keep both parts, and complete the upload with the one that is named.
     if let Err(error) = request.response().await {
         assert_eq!(error.data.code, "remote_error", "{error:?}");
         assert_eq!(json!(error.data.cleanup), "kept");
-        let stored = upload_or_anew(&host, Noise::new(1, SIZE), json!({})).await;
-        // All but the second part; the last and short one had been stored as well.
+        let stored = upload_or_restart(&host, RandomData::new(1, SIZE), json!({})).await;
+        // All parts except the second; the last, short one was also stored.
         let right = [json!(7 * PART + 7), Value::Null];
         assert!(right.contains(&stored["resumed_bytes"]), "{stored}");
     }
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn a_host_that_goes_away_can_come_back() {
+async fn resume_after_host_disconnect_reuses_parts() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     let mut host = connect(&server, state.path()).await;
     let extra = json!({"resume_s": DAY, "size": SIZE});
-    let (request, _) = begin(&host, "b", Noise::new(1, SIZE), 3 * PART, extra).await;
-    until_noted(state.path(), 3).await;
+    let (request, _) = begin(&host, "b", RandomData::new(1, SIZE), 3 * PART, extra).await;
+    wait_for_recorded_parts(state.path(), 3).await;
     drop(request);
     host.close_stdin().await;
     assert!(host.wait().await.unwrap().success());
     assert_eq!(server.open_uploads().await.len(), 1);
     let host = connect(&server, state.path()).await;
-    let stored = upload(&host, Noise::new(1, SIZE), json!({})).await;
+    let stored = upload(&host, RandomData::new(1, SIZE), json!({})).await;
     assert_eq!(stored["resumed_bytes"], 3 * PART);
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn only_one_goes_on_with_it() {
+async fn resume_by_two_requests_serves_only_one() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
     let host = connect(&server, state.path()).await;
     let (one, other) = tokio::join!(
-        host.upload("t1", backup("b"), json!({}), Noise::new(1, SIZE)),
-        host.upload("t1", backup("b"), json!({}), Noise::new(1, SIZE)),
+        host.upload("t1", backup("b"), json!({}), RandomData::new(1, SIZE)),
+        host.upload("t1", backup("b"), json!({}), RandomData::new(1, SIZE)),
     );
     let (stored, refused) = if one.is_ok() { (one, other) } else { (other, one) };
     assert_eq!(stored.unwrap()["resumed_bytes"], 6 * PART);
     assert_eq!(code(refused), "already_exists");
-    assert_stored(&host, &server, state.path(), Noise::new(1, SIZE)).await;
+    assert_stored(&host, &server, state.path(), RandomData::new(1, SIZE)).await;
 }
 
 #[tokio::test]
-async fn of_two_agents_one_goes_on_and_the_other_begins_anew() {
+async fn resume_by_two_agents_continues_in_only_one() {
     let server = TestServer::start().await;
     let state = tempfile::tempdir().unwrap();
     killed_after_six_parts(&server, state.path(), json!({"resume_s": DAY})).await;
@@ -273,19 +273,19 @@ async fn of_two_agents_one_goes_on_and_the_other_begins_anew() {
     let other = connect(&server, state.path()).await;
     let extra = json!({"if_exists": "replace"});
     let (first, second) = tokio::join!(
-        one.upload("t1", backup("b"), extra.clone(), Noise::new(1, SIZE)),
-        other.upload("t1", backup("b"), extra.clone(), Noise::new(1, SIZE)),
+        one.upload("t1", backup("b"), extra.clone(), RandomData::new(1, SIZE)),
+        other.upload("t1", backup("b"), extra.clone(), RandomData::new(1, SIZE)),
     );
-    // No host may do so; what is listed is whole all the same.
+    // A host must not do this; listed backups are still intact.
     let resumed = [&first, &second].map(|it| it.as_ref().unwrap()["resumed_bytes"].as_u64());
     assert!(resumed.contains(&None) && resumed.contains(&Some(6 * PART)), "{resumed:?}");
     assert_eq!(ids(&one).await, ["b"]);
     let (content, _) = fetch(&one, "b").await;
-    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
-    settled_uploads(&one, &server).await;
+    assert!(content == RandomData::new(1, SIZE).bytes(content.len() + 1));
+    wait_for_no_uploads(&one, &server).await;
 }
 
-async fn settled_uploads(host: &Host, server: &TestServer) {
+async fn wait_for_no_uploads(host: &Host, server: &TestServer) {
     host.call("target.cleanup", json!({"target": "t1"})).await.unwrap();
     assert_eq!(server.open_uploads().await, []);
 }

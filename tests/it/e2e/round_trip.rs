@@ -1,15 +1,15 @@
-//! What was stored comes back, whatever its size and name.
+//! Stored backups are returned unchanged, whatever their size and name.
 
 use serde_json::{Value, json};
 
 use super::{backup, connect, connect_with, fetch, ids, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 
 #[tokio::test]
-async fn every_size_comes_back_byte_for_byte() {
+async fn every_size_round_trips_byte_for_byte() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     // Around the threshold for parts (20 MiB), around whole parts (16 MiB), and small.
@@ -31,7 +31,7 @@ async fn every_size_comes_back_byte_for_byte() {
         let etag = stored["etag"].as_str().unwrap();
         assert_eq!(etag.contains('-'), size >= 20 * MIB, "{size} bytes have the tag {etag}");
         let (content, result) = fetch(&host, &id).await;
-        assert!(content == Noise::new(seed, size).bytes(content.len() + 1), "{size} bytes");
+        assert!(content == RandomData::new(seed, size).bytes(content.len() + 1), "{size} bytes");
         assert_eq!(result, json!({"length": size, "verified": true}));
         host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
     }
@@ -39,7 +39,7 @@ async fn every_size_comes_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn all_parts_but_the_last_are_equal() {
+async fn all_parts_except_the_last_have_equal_size() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"part_size": 5 * MIB})).await;
     let size = 23 * MIB + 5;
@@ -55,11 +55,11 @@ async fn all_parts_but_the_last_are_equal() {
     for digests in ["parts", "crc64nvme"] {
         assert_eq!(ours[digests].as_array().unwrap().len(), 5);
     }
-    assert!(fetch(&host, "parts").await.0 == Noise::new(9, size).bytes(size as usize));
+    assert!(fetch(&host, "parts").await.0 == RandomData::new(9, size).bytes(size as usize));
 }
 
 #[tokio::test]
-async fn metadata_comes_back_as_it_was_given() {
+async fn metadata_round_trips_unchanged() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let metadata = json!({
@@ -81,7 +81,7 @@ async fn metadata_comes_back_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn whatever_a_backup_is_called_it_is_stored_and_found() {
+async fn any_backup_name_is_stored_and_found() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let long = "ü🏠".repeat(150);
@@ -102,7 +102,7 @@ async fn whatever_a_backup_is_called_it_is_stored_and_found() {
         "x.tar",
         "x.metadata.json",
         &long,
-        // The same name, and so the same minute, for another backup.
+        // The same name, and therefore the same minute, for another backup.
         "plain",
         &long,
     ];
@@ -122,7 +122,7 @@ async fn whatever_a_backup_is_called_it_is_stored_and_found() {
 }
 
 #[tokio::test]
-async fn prefixes_keep_backups_apart() {
+async fn prefixes_separate_backups() {
     let server = TestServer::start().await;
     let base = server.prefix.clone();
     let prefix = |rest: &str| format!("{base}/{rest}");
@@ -141,7 +141,7 @@ async fn prefixes_keep_backups_apart() {
 }
 
 #[tokio::test]
-async fn several_transfers_run_at_the_same_time() {
+async fn transfers_run_in_parallel() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let one = |index: u64| {
@@ -150,7 +150,7 @@ async fn several_transfers_run_at_the_same_time() {
             let (id, size) = (format!("p{index}"), 21 * MIB + index);
             store(host, &id, index, size).await;
             let (content, _) = fetch(host, &id).await;
-            assert!(content == Noise::new(index, size).bytes(size as usize));
+            assert!(content == RandomData::new(index, size).bytes(size as usize));
         }
     };
     tokio::join!(one(1), one(2), one(3), one(4), one(5), one(6));
@@ -158,16 +158,16 @@ async fn several_transfers_run_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_source_without_announced_length_is_stored() {
+async fn upload_without_announced_size_is_stored() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let size = 21 * MIB;
-    let stored = host.upload("t1", backup("u"), json!({}), Noise::new(3, size)).await.unwrap();
+    let stored = host.upload("t1", backup("u"), json!({}), RandomData::new(3, size)).await.unwrap();
     assert_eq!(
         (&stored["backup"]["size"], &stored["backup"]["stored_size"]),
         (&json!(size), &json!(size))
     );
-    // Longer than announced is accepted too, and the true length recorded.
+    // A longer source than announced is accepted too, and the true length is recorded.
     let longer = host.upload("t1", backup("l"), json!({"size": 5}), &b"sevenby"[..]).await.unwrap();
     assert_eq!(longer["backup"]["stored_size"], 7);
 }

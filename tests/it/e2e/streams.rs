@@ -1,4 +1,4 @@
-//! Credit: nobody sends more than allowed, and nobody is held up by somebody else's stream.
+//! Credit: neither side sends more than allowed, and no stream blocks another one.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use s3_backup_agent::demo::host::{Answer, Event, Host, Request};
 use serde_json::{Value, json};
 
 use super::{backup, code, connect, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 /// Waits for the next notification of this method.
@@ -23,8 +23,8 @@ pub(super) async fn next(request: &mut Request, wanted: &str) -> (Value, Option<
     }
 }
 
-/// Waits until a report says that the storage is what it waits for.
-pub(crate) async fn until_it_waits_for_the_storage(request: &mut Request) {
+/// Waits until a report says that the request waits for the server.
+pub(crate) async fn wait_until_waiting_for_server(request: &mut Request) {
     while next(request, "progress").await.0["waiting_for"] != "remote" {}
 }
 
@@ -37,8 +37,8 @@ pub(crate) async fn begin_upload(host: &Host, id: &str, extra: Value) -> (Reques
     (request, credit["up_to"].as_u64().unwrap())
 }
 
-/// Sends an upload to its end: noise of the seed 1 and this length, in whole MiB. `told` is called
-/// with each report of its progress.
+/// Sends an upload to its end: random data of seed 1 and this length, in whole MiB. Calls `told`
+/// with each progress report.
 pub(crate) async fn feed(
     host: &Host,
     mut upload: Request,
@@ -46,11 +46,11 @@ pub(crate) async fn feed(
     size: u64,
     mut told: impl AsyncFnMut(&Value),
 ) -> Answer {
-    let (mut noise, mut offset) = (Noise::new(1, size), 0);
+    let (mut data, mut offset) = (RandomData::new(1, size), 0);
     let block = 1 << 20;
     loop {
         if offset < size && offset + block <= credit {
-            send(host, &upload, offset, &noise.bytes(block as usize)).await;
+            send(host, &upload, offset, &data.bytes(block as usize)).await;
             offset += block;
             if offset == size {
                 let end = json!({"id": upload.id, "length": size});
@@ -74,7 +74,7 @@ async fn send(host: &Host, request: &Request, offset: u64, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_while_a_download_waits_for_credit() {
+async fn ping_is_answered_while_download_waits_for_credit() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "slow", 4, 40 << 20).await;
@@ -90,10 +90,10 @@ async fn a_ping_is_answered_while_a_download_waits_for_credit() {
         host.call("ping", json!({})).await.unwrap();
         times.push(start.elapsed());
     }
-    // The one in the middle: a busy machine may delay any single one.
+    // The median: a busy machine may delay any single answer.
     times.sort();
     assert!(times[10] < Duration::from_millis(100), "{times:?}");
-    // Other requests are not held up either.
+    // Other requests are not blocked either.
     host.call("backup.list", json!({"target": "t1"})).await.unwrap();
     let more = json!({"id": download.id, "up_to": 1500});
     host.notify("stream.credit", more, None).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_ping_is_answered_while_a_download_waits_for_credit() {
 }
 
 #[tokio::test]
-async fn data_must_follow_on_and_stay_within_the_credit() {
+async fn upload_data_with_gap_or_beyond_credit_is_refused() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let cases: [(&str, &[(u64, usize)]); 3] =
@@ -117,7 +117,7 @@ async fn data_must_follow_on_and_stay_within_the_credit() {
         }
         assert_eq!(code(request.response().await), "stream_violation", "{id}");
     }
-    // Data in the same breath as the request, which cannot get any credit behind all the others.
+    // Data together with the request, which cannot get any credit behind all the others.
     let mut others = Vec::new();
     for number in 0..host.hello().limits.max_transfers {
         let params = json!({"target": "t1", "backup": backup(&format!("other {number}"))});
@@ -145,7 +145,7 @@ async fn data_must_follow_on_and_stay_within_the_credit() {
 }
 
 #[tokio::test]
-async fn late_messages_for_an_answered_request_are_dropped() {
+async fn late_messages_for_answered_request_are_ignored() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let (mut request, _) = begin_upload(&host, "late", json!({})).await;
@@ -164,7 +164,7 @@ async fn late_messages_for_an_answered_request_are_dropped() {
 }
 
 #[tokio::test]
-async fn single_bytes_make_a_backup_too() {
+async fn upload_in_single_bytes_is_stored() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let (mut request, _) = begin_upload(&host, "tiny", json!({})).await;
@@ -178,7 +178,7 @@ async fn single_bytes_make_a_backup_too() {
 }
 
 #[tokio::test]
-async fn progress_counts_what_is_safe_and_ends_complete() {
+async fn progress_counts_stored_bytes_and_ends_complete() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let size = 10 * DEFAULT_PART_SIZE;
@@ -191,16 +191,16 @@ async fn progress_counts_what_is_safe_and_ends_complete() {
     assert!(done.is_sorted(), "{done:?}");
     assert_eq!(reports.last().unwrap()["done"], size);
     assert_eq!(reports.last().unwrap()["total"], size);
-    // Only whole parts, never what is merely on its way.
+    // Only complete parts, never data that is in flight.
     assert!(done.iter().all(|done| done % DEFAULT_PART_SIZE == 0), "{done:?}");
 }
 
 #[tokio::test]
-async fn downloads_that_wait_for_their_host_leave_room_for_others() {
+async fn stalled_downloads_leave_memory_for_others() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "big", 4, 100 << 20).await;
-    // Two hosts that take nothing; together they would fill the memory with what is read ahead.
+    // Two hosts that read nothing; together they would fill the memory with read-ahead data.
     let mut waiting = Vec::new();
     for _ in 0..2 {
         let params = json!({"target": "t1", "backup_id": "big", "up_to": 1});
@@ -209,16 +209,16 @@ async fn downloads_that_wait_for_their_host_leave_room_for_others() {
         waiting.push(download);
     }
     store(&host, "small", 5, 21 << 20).await;
-    // What was given up is fetched again.
+    // The data that was dropped is fetched again.
     let mut download = waiting.remove(0);
     let everything = json!({"id": download.id, "up_to": 200_u64 << 20});
     host.notify("stream.credit", everything, None).await.unwrap();
-    let (mut noise, mut received) = (crate::noise::Noise::new(4, 100 << 20).from(1), 1);
+    let (mut data, mut received) = (crate::random_data::RandomData::new(4, 100 << 20).from(1), 1);
     while received < 100 << 20 {
         let (params, payload) = next(&mut download, "stream.data").await;
         let payload = payload.unwrap();
         assert_eq!(params["offset"], received);
-        assert!(payload == noise.bytes(payload.len()));
+        assert!(payload == data.bytes(payload.len()));
         received += payload.len() as u64;
     }
     download.response().await.unwrap();

@@ -1,4 +1,4 @@
-//! Limits that are changed while transfers run: they follow, and nothing of them is lost.
+//! Limits that change while transfers run: the transfers follow, and no data is lost.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use s3_backup_agent::demo::host::{Host, Request};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use super::streams::{begin_upload, feed, next, until_it_waits_for_the_storage};
+use super::streams::{begin_upload, feed, next, wait_until_waiting_for_server};
 use super::{backup, code, connect_with, fetch, ids, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 24 * MIB;
 
-/// As slow as it can be: the backups here would take six minutes.
+/// The lowest limit: the backups here would take six minutes.
 const SLOWEST: u64 = 64 << 10;
 
-/// What none of them takes, on however slow a machine.
+/// Longer than any of the operations takes, on a slow machine too.
 const SOON: Duration = Duration::from_secs(120);
 
 async fn update(host: &Host, limits: Value) {
@@ -27,7 +27,7 @@ async fn update(host: &Host, limits: Value) {
 }
 
 #[tokio::test]
-async fn an_update_frees_an_upload_that_is_held_back() {
+async fn update_releases_throttled_upload() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"bandwidth_limit": SLOWEST})).await;
     for (id, limit) in [("a", json!(null)), ("b", json!(1_u64 << 30))] {
@@ -47,12 +47,12 @@ async fn an_update_frees_an_upload_that_is_held_back() {
         assert!(is_freed && start.elapsed() < SOON, "{:?}", start.elapsed());
     }
     let (content, _) = fetch(&host, "a").await;
-    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, SIZE).bytes(content.len() + 1));
     assert_eq!(ids(&host).await.len(), 2);
 }
 
 #[tokio::test]
-async fn an_update_frees_a_download_that_is_held_back() {
+async fn update_releases_throttled_download() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({})).await;
     store(&host, "a", 1, SIZE).await;
@@ -60,32 +60,32 @@ async fn an_update_frees_a_download_that_is_held_back() {
     let start = Instant::now();
     let params = json!({"target": "t1", "backup_id": "a", "up_to": SIZE, "progress_ms": 100});
     let mut download = host.start("backup.download", params).await.unwrap();
-    until_it_waits_for_the_storage(&mut download).await;
+    wait_until_waiting_for_server(&mut download).await;
     update(&host, json!({"bandwidth_limit": null})).await;
     assert_eq!(download.response().await.unwrap()["length"], SIZE);
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     let (content, _) = fetch(&host, "a").await;
-    assert!(content == Noise::new(1, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, SIZE).bytes(content.len() + 1));
 }
 
-/// What so many bytes take at least at this rate: the last frame leaves when those before it have had
-/// their time, but for what an idle line makes up for.
+/// The shortest time for this many bytes at this rate: the last frame leaves when those before it
+/// have had their time, minus the credit of an idle link.
 fn shortest(bytes: u64, rate: u64) -> Duration {
     Duration::from_millis((bytes - (64 << 10)) * 1000 / rate - 100)
 }
 
 #[tokio::test]
-async fn an_update_slows_down_what_runs() {
+async fn update_slows_running_transfer() {
     const RATE: u64 = 6 * MIB;
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"concurrency": 1})).await;
     let (source, mut writer) = tokio::io::duplex(64 << 10);
     let feeding = async {
-        let mut noise = Noise::new(1, SIZE);
-        writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
+        let mut data = RandomData::new(1, SIZE);
+        writer.write_all(&data.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
         update(&host, json!({"bandwidth_limit": RATE})).await;
         let start = Instant::now();
-        writer.write_all(&noise.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
+        writer.write_all(&data.bytes(usize::try_from(SIZE / 2).unwrap())).await.unwrap();
         drop(writer);
         start
     };
@@ -98,7 +98,7 @@ async fn an_update_slows_down_what_runs() {
     let params = json!({"target": "t1", "backup_id": "a", "up_to": 1000});
     let mut download = host.start("backup.download", params).await.unwrap();
     next(&mut download, "stream.data").await;
-    // The first part is there, and the others are fetched when there is credit for more.
+    // The first part has arrived; the others are fetched when there is credit for more.
     update(&host, json!({"bandwidth_limit": RATE})).await;
     let start = Instant::now();
     let credit = json!({"id": download.id, "up_to": SIZE});
@@ -109,7 +109,7 @@ async fn an_update_slows_down_what_runs() {
 }
 
 #[tokio::test]
-async fn updates_up_and_down_leave_transfers_whole() {
+async fn update_up_and_down_keeps_transfers_intact() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"memory": 32 * MIB})).await;
     let mut limits = [(256, 64), (32, 1), (96, 16), (40, 3), (64, 2), (33, 5)].into_iter().cycle();
@@ -123,7 +123,7 @@ async fn updates_up_and_down_leave_transfers_whole() {
         futures_util::future::join_all(stored).await;
         let fetched = ["a", "b", "c"].map(|id| fetch(&host, id));
         for (content, _) in futures_util::future::join_all(fetched).await {
-            assert!(content == Noise::new(1, 40 * MIB).bytes(content.len() + 1));
+            assert!(content == RandomData::new(1, 40 * MIB).bytes(content.len() + 1));
         }
         is_done.set(true);
     };
@@ -137,15 +137,15 @@ async fn updates_up_and_down_leave_transfers_whole() {
     };
     let ((), count) = tokio::join!(transfers, changes);
     assert!(count > 10, "{count} changes");
-    // All of the memory came back: two uploads fit side by side, and one that needs more does not.
+    // All memory was returned: two uploads fit side by side, and one that needs more does not.
     update(&host, json!({"memory": 32 * MIB, "concurrency": null})).await;
     tokio::join!(store(&host, "d", 2, SIZE), store(&host, "e", 3, SIZE));
     let (content, _) = fetch(&host, "e").await;
-    assert!(content == Noise::new(3, SIZE).bytes(content.len() + 1));
+    assert!(content == RandomData::new(3, SIZE).bytes(content.len() + 1));
 }
 
-/// An upload that waits in line for memory.
-async fn in_line(host: &Host, id: &str) -> Request {
+/// An upload that waits for memory.
+async fn queued_upload(host: &Host, id: &str) -> Request {
     let params = json!({"target": "t1", "backup": backup(id), "size": SIZE, "progress_ms": 100});
     let mut upload = host.start("backup.upload", params).await.unwrap();
     while next(&mut upload, "progress").await.0["phase"] != "queued" {}
@@ -153,7 +153,7 @@ async fn in_line(host: &Host, id: &str) -> Request {
 }
 
 #[tokio::test]
-async fn an_update_ends_the_wait_for_memory_either_way() {
+async fn update_of_memory_admits_or_refuses_waiting_upload() {
     let server = TestServer::start().await;
     // Each upload takes 24 MiB, and the pool has 60.
     let settings = json!({"part_size": 20 * MIB, "memory": 80 * MIB});
@@ -162,12 +162,12 @@ async fn an_update_ends_the_wait_for_memory_either_way() {
     for id in ["a", "b"] {
         begun.push(begin_upload(&host, id, json!({"size": SIZE})).await);
     }
-    let mut third = in_line(&host, "c").await;
+    let mut third = queued_upload(&host, "c").await;
     update(&host, json!({"memory": 92 * MIB})).await;
     let (credit, _) = next(&mut third, "stream.credit").await;
     begun.push((third, credit["up_to"].as_u64().unwrap()));
 
-    // One that needs more than there is now is not left waiting for what never comes.
+    // An upload that needs more than there is now does not wait forever.
     let larger = json!({"part_size": 40 * MIB, "memory": 80 * MIB});
     let mut config = server.config();
     config.as_object_mut().unwrap().extend(larger.as_object().unwrap().clone());
@@ -177,14 +177,15 @@ async fn an_update_ends_the_wait_for_memory_either_way() {
     for (upload, credit) in begun {
         feed(&host, upload, credit, SIZE, async |_: &Value| {}).await.unwrap();
     }
-    let mut waiting = in_line(&host, "e").await;
+    let mut waiting = queued_upload(&host, "e").await;
     update(&host, json!({"memory": 32 * MIB})).await;
     assert_eq!(code(waiting.response().await), "too_large");
     update(&host, json!({"memory": 120 * MIB})).await;
     store(&host, "f", 1, SIZE).await;
 }
 
-/// Every entry of a listing, page by page: how many backups, and how many for which there was no room.
+/// Every entry of a listing, page by page: how many backups, and how many that did not fit into
+/// memory.
 async fn listed(host: &Host) -> (usize, usize) {
     let (mut backups, mut without_room, mut cursor) = (0, 0, json!(null));
     loop {
@@ -202,8 +203,8 @@ async fn listed(host: &Host) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn an_update_of_the_memory_makes_room_in_listings() {
-    // As much as 80 times 30 kB of large metadata have no room in 2 MiB.
+async fn update_of_memory_fits_more_entries_into_listing() {
+    // 80 metadata objects of 30 kB do not fit into 2 MiB.
     let server = TestServer::embedded().await;
     for number in 0..80 {
         let id = format!("b{number}");
@@ -214,7 +215,7 @@ async fn an_update_of_the_memory_makes_room_in_listings() {
     let host = connect_with(&server, json!({"memory": 32 * MIB})).await;
     let (backups, without_room) = listed(&host).await;
     assert!(without_room > 0 && backups + without_room == 80, "{backups}, {without_room}");
-    // What was listed before does not stand in its way.
+    // An earlier listing does not affect it.
     update(&host, json!({"memory": null})).await;
     assert_eq!(listed(&host).await, (80, 0));
     update(&host, json!({"memory": 32 * MIB})).await;

@@ -11,8 +11,8 @@ fn statuses(result: &Value) -> Vec<(String, String)> {
     checks.iter().map(|check| (text(check, "name"), text(check, "status"))).collect()
 }
 
-/// What looks, and what also writes.
-const LOOKING: [&str; 11] = [
+/// The checks that only read, and those that also write.
+const READ_CHECKS: [&str; 11] = [
     "config",
     "dns",
     "tcp",
@@ -25,14 +25,15 @@ const LOOKING: [&str; 11] = [
     "addressing_style",
     "list",
 ];
-const WRITING: [&str; 7] =
+const WRITE_CHECKS: [&str; 7] =
     ["write", "read", "multipart", "overwrite", "delete", "versioning", "lock"];
 
 #[tokio::test]
-async fn a_good_target_passes_every_check() {
+async fn validate_of_good_target_passes_every_check() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
-    for (level, names) in [("read", LOOKING.to_vec()), ("write", [&LOOKING[..], &WRITING].concat())]
+    for (level, names) in
+        [("read", READ_CHECKS.to_vec()), ("write", [&READ_CHECKS[..], &WRITE_CHECKS].concat())]
     {
         let params = json!({"target": "t1", "level": level});
         let result = host.call("target.validate", params).await.unwrap();
@@ -54,7 +55,7 @@ async fn a_good_target_passes_every_check() {
 }
 
 #[tokio::test]
-async fn a_bad_target_is_a_result_that_names_the_field() {
+async fn validate_of_bad_target_names_the_field() {
     let server = TestServer::start().await;
     let cases = [
         (
@@ -87,7 +88,7 @@ async fn a_bad_target_is_a_result_that_names_the_field() {
         let [failed] = failed[..] else { panic!("{result}") };
         assert_eq!(failed["name"], name, "{result}");
         assert!(codes.contains(&failed["error"]["code"].as_str().unwrap()), "{failed}");
-        // Swift does not say whether it knows the key.
+        // Swift does not reveal whether it knows the key.
         let unsaid = failed["error"]["upstream"]["code"] == "SignatureDoesNotMatch";
         let field = if unsaid { "secret_access_key" } else { field };
         assert_eq!(failed["error"]["field"], field, "{failed}");

@@ -1,4 +1,4 @@
-//! Whatever happens to what is stored: `backup.verify` names it, and no download ends well.
+//! Any change of stored data: `backup.verify` names it, and no download succeeds.
 
 use s3_backup_agent::archives::metadata::Digests;
 use s3_backup_agent::demo::host::{Event, Host};
@@ -6,10 +6,10 @@ use s3_backup_agent::s3::PartDigest;
 use serde_json::{Value, json};
 
 use super::{code, connect, connect_with, fetch, ids, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
-/// The smallest parts that storages take, so that there are several.
+/// The smallest parts that servers accept, so that there are several.
 const PART: u64 = 5 << 20;
 const SIZE: u64 = 21 << 20;
 
@@ -26,19 +26,19 @@ async fn verify(host: &Host, id: &str, level: &str) -> Value {
     host.call("backup.verify", params).await.unwrap()
 }
 
-fn good(id: &str, level: &str, status: &str, length: u64) -> Value {
+fn ok_result(id: &str, level: &str, status: &str, length: u64) -> Value {
     json!({"backup_id": id, "level": level, "status": status, "length": length})
 }
 
-/// What is wrong with a broken backup: the code and the details.
-fn fault(verified: &Value) -> (&str, &Value) {
+/// The problem of a damaged backup: the code and the details.
+fn problem(verified: &Value) -> (&str, &Value) {
     assert_eq!(verified["status"], "damaged", "{verified}");
     let error = &verified["error"];
     assert!(!error["message"].as_str().unwrap().is_empty(), "{verified}");
     (error["code"].as_str().unwrap(), &error["details"])
 }
 
-/// A download that fails: its code, and what had come by then.
+/// A download that fails: its code, and the content that arrived before.
 async fn failed_download(host: &Host, id: &str) -> (String, Vec<u8>) {
     let mut content = Vec::new();
     let answer =
@@ -47,7 +47,7 @@ async fn failed_download(host: &Host, id: &str) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_whole_backup_is_whole() {
+async fn verify_of_intact_backup_is_ok() {
     let server = TestServer::start().await;
     let host = in_parts(&server).await;
     for (id, size) in [("small", 1), ("large", SIZE)] {
@@ -55,22 +55,22 @@ async fn a_whole_backup_is_whole() {
     }
     let before = server.objects().await;
     for (id, size) in [("small", 1), ("large", SIZE)] {
-        assert_eq!(verify(&host, id, "full").await, good(id, "full", "ok", size));
-        assert_eq!(verify(&host, id, "quick").await, good(id, "quick", "unverified", size));
+        assert_eq!(verify(&host, id, "full").await, ok_result(id, "full", "ok", size));
+        assert_eq!(verify(&host, id, "quick").await, ok_result(id, "quick", "unverified", size));
         let unsaid = json!({"target": "t1", "backup_id": id});
         let verified = host.call("backup.verify", unsaid).await.unwrap();
-        assert_eq!(verified, good(id, "full", "ok", size));
+        assert_eq!(verified, ok_result(id, "full", "ok", size));
     }
     assert_eq!(server.objects().await, before);
 }
 
 #[tokio::test]
-async fn every_change_of_an_archive_is_named() {
+async fn verify_names_every_change_of_an_archive() {
     let server = TestServer::start().await;
     let host = in_parts(&server).await;
     store(&host, "v", 1, SIZE).await;
     let archive = key(&server, "Backup v.tar");
-    let content = Noise::new(1, SIZE).bytes(usize::try_from(SIZE).unwrap());
+    let content = RandomData::new(1, SIZE).bytes(usize::try_from(SIZE).unwrap());
     let flipped = |at: u64| {
         let mut content = content.clone();
         content[usize::try_from(at).unwrap()] ^= 0x10;
@@ -98,13 +98,13 @@ async fn every_change_of_an_archive_is_named() {
                 ids(&host).await;
             }
             let verified = verify(&host, "v", "full").await;
-            assert_eq!(fault(&verified), (code, &details), "{what}");
+            assert_eq!(problem(&verified), (code, &details), "{what}");
             assert_eq!(verified["length"], length, "{what}");
             let quick = verify(&host, "v", "quick").await;
             if code == "length_mismatch" {
-                assert_eq!(fault(&quick), (code, &details), "{what}");
+                assert_eq!(problem(&quick), (code, &details), "{what}");
             } else {
-                assert_eq!(quick, good("v", "quick", "unverified", SIZE), "{what}");
+                assert_eq!(quick, ok_result("v", "quick", "unverified", SIZE), "{what}");
             }
             let (refused, came) = failed_download(&host, "v").await;
             assert_eq!(refused, code, "{what}");
@@ -113,11 +113,11 @@ async fn every_change_of_an_archive_is_named() {
     }
     server.put(&archive, content).await;
     ids(&host).await;
-    assert_eq!(verify(&host, "v", "full").await, good("v", "full", "ok", SIZE));
+    assert_eq!(verify(&host, "v", "full").await, ok_result("v", "full", "ok", SIZE));
 }
 
 #[tokio::test]
-async fn archives_that_changed_places_are_found() {
+async fn verify_finds_swapped_archives() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     for (id, seed) in [("a", 1), ("b", 2)] {
@@ -129,15 +129,15 @@ async fn archives_that_changed_places_are_found() {
     server.put(&keys[1], one).await;
     for id in ["a", "b"] {
         let verified = verify(&host, id, "full").await;
-        assert_eq!(fault(&verified).0, "integrity_mismatch");
+        assert_eq!(problem(&verified).0, "integrity_mismatch");
         assert_eq!(failed_download(&host, id).await, ("integrity_mismatch".to_owned(), vec![]));
         let quick = verify(&host, id, "quick").await;
-        assert_eq!(quick, good(id, "quick", "unverified", 300_000));
+        assert_eq!(quick, ok_result(id, "quick", "unverified", 300_000));
     }
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_document_is_named() {
+async fn verify_names_metadata_problems() {
     let server = TestServer::start().await;
     let document = key(&server, "Backup d.metadata.json");
     let host = connect(&server).await;
@@ -150,7 +150,7 @@ async fn what_is_wrong_with_a_document_is_named() {
         changed.to_string()
     };
     let digest = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    // With the digest of the whole and the checksum changed as well, only the bytes can tell.
+    // When the digest of the whole and the checksum are changed too, only the bytes reveal it.
     let mut forged: Value = serde_json::from_str(&with("parts", json!([digest]))).unwrap();
     forged["s3_backup_agent"]["sha256"] = json!(composite_of(&[[0; 32]]));
     forged["s3_backup_agent"]["crc64nvme"] = json!(["AAAAAAAAAAA="]);
@@ -167,18 +167,18 @@ async fn what_is_wrong_with_a_document_is_named() {
     for (what, changed, wanted) in cases {
         server.put(&document, changed).await;
         ids(&host).await;
-        assert_eq!(fault(&verify(&host, "d", "full").await).0, wanted, "{what}");
+        assert_eq!(problem(&verify(&host, "d", "full").await).0, wanted, "{what}");
         assert_eq!(failed_download(&host, "d").await, (wanted.to_owned(), vec![]), "{what}");
     }
 
-    // Of a document that cannot be read nothing tells whose it is, but the listing of before, which
-    // an agent may keep.
+    // An unreadable metadata object does not reveal whose it is, except through the earlier
+    // listing, which an agent may cache.
     server.put(&document, original).await;
     ids(&host).await;
     server.put(&document, "{no json").await;
     let params = json!({"target": "t1", "backup_id": "d"});
     match host.call("backup.verify", params.clone()).await {
-        Ok(verified) => assert_eq!(fault(&verified).0, "corrupt_metadata"),
+        Ok(verified) => assert_eq!(problem(&verified).0, "corrupt_metadata"),
         Err(error) => assert_eq!(error.data.code, "not_found"),
     }
     let (refused, came) = failed_download(&host, "d").await;
@@ -193,7 +193,7 @@ async fn what_is_wrong_with_a_document_is_named() {
 }
 
 #[tokio::test]
-async fn sha256_decides_where_a_checksum_is_wrong_or_missing() {
+async fn verify_uses_sha256_when_crc_is_wrong_or_missing() {
     let server = TestServer::start().await;
     let [archive, document] =
         ["tar", "metadata.json"].map(|ending| key(&server, &format!("Backup s.{ending}")));
@@ -209,12 +209,12 @@ async fn sha256_decides_where_a_checksum_is_wrong_or_missing() {
         server.put(&document, changed.to_string()).await;
         server.put(&archive, content.clone()).await;
         ids(&host).await;
-        assert_eq!(verify(&host, "s", "full").await, good("s", "full", "ok", 300_000));
+        assert_eq!(verify(&host, "s", "full").await, ok_result("s", "full", "ok", 300_000));
         let (came, result) = fetch(&host, "s").await;
         assert!(came == content && result == json!({"length": 300_000, "verified": true}));
         server.put(&archive, vec![0; 300_000]).await;
         assert_eq!(failed_download(&host, "s").await.0, "integrity_mismatch");
-        assert_eq!(fault(&verify(&host, "s", "full").await).0, "integrity_mismatch");
+        assert_eq!(problem(&verify(&host, "s", "full").await).0, "integrity_mismatch");
     }
 }
 
@@ -224,7 +224,7 @@ fn composite_of(digests: &[[u8; 32]]) -> String {
 }
 
 #[tokio::test]
-async fn a_missing_archive_is_named_and_a_missing_document_is_no_backup() {
+async fn verify_names_missing_archive_and_missing_backup() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     for id in ["a", "d"] {
@@ -236,7 +236,7 @@ async fn a_missing_archive_is_named_and_a_missing_document_is_no_backup() {
     for _ in ["from the listing of before", "from a new one"] {
         for level in ["full", "quick"] {
             let verified = verify(&host, "a", level).await;
-            assert_eq!(fault(&verified), ("not_found", &json!({"backup_id": "a"})));
+            assert_eq!(problem(&verified), ("not_found", &json!({"backup_id": "a"})));
             assert_eq!(verified["length"], 0);
         }
         assert_eq!(failed_download(&host, "a").await.0, "not_found");
@@ -247,31 +247,31 @@ async fn a_missing_archive_is_named_and_a_missing_document_is_no_backup() {
 }
 
 #[tokio::test]
-async fn backups_of_other_tools_are_plausible_as_long_as_they_can_be() {
+async fn verify_of_other_tools_backup_is_unverified() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     let size = 9_u64 << 20;
-    let content = Noise::new(3, size).bytes(usize::try_from(size).unwrap());
+    let content = RandomData::new(3, size).bytes(usize::try_from(size).unwrap());
     let (archive, document) = (key(&server, "F.tar"), key(&server, "F.metadata.json"));
     server.put(&archive, content.clone()).await;
     server.put(&document, json!({"backup_id": "f", "size": size}).to_string()).await;
     for level in ["full", "quick"] {
-        assert_eq!(verify(&host, "f", level).await, good("f", level, "unverified", size));
+        assert_eq!(verify(&host, "f", level).await, ok_result("f", level, "unverified", size));
     }
     server.put(&archive, &content[1..]).await;
     for level in ["full", "quick"] {
         let details = json!({"expected": size, "actual": size - 1});
-        assert_eq!(fault(&verify(&host, "f", level).await), ("length_mismatch", &details));
+        assert_eq!(problem(&verify(&host, "f", level).await), ("length_mismatch", &details));
     }
-    // What says nothing of its length can only be read.
+    // A backup without a recorded length can only be read.
     server.put(&document, json!({"backup_id": "f"}).to_string()).await;
-    assert_eq!(verify(&host, "f", "full").await, good("f", "full", "unverified", size - 1));
+    assert_eq!(verify(&host, "f", "full").await, ok_result("f", "full", "unverified", size - 1));
     server.put(&archive, "").await;
-    assert_eq!(verify(&host, "f", "full").await, good("f", "full", "unverified", 0));
+    assert_eq!(verify(&host, "f", "full").await, ok_result("f", "full", "unverified", 0));
 }
 
 #[tokio::test]
-async fn what_keeps_from_looking_is_an_error() {
+async fn verify_that_cannot_read_is_an_error() {
     let server = TestServer::start().await;
     let host = connect(&server).await;
     store(&host, "x", 1, 1000).await;
@@ -289,7 +289,7 @@ async fn what_keeps_from_looking_is_an_error() {
 }
 
 #[tokio::test]
-async fn several_share_the_memory_tell_how_far_they_are_and_can_be_stopped() {
+async fn parallel_verify_shares_memory_and_can_be_cancelled() {
     let server = TestServer::start().await;
     let host = connect_with(&server, json!({"memory": 33_554_432})).await;
     let size = 40_u64 << 20;
@@ -311,7 +311,7 @@ async fn several_share_the_memory_tell_how_far_they_are_and_can_be_stopped() {
                 Event::Notification { params, .. } => last = params,
             }
         };
-        assert_eq!(verified, good("m", "full", "ok", size));
+        assert_eq!(verified, ok_result("m", "full", "ok", size));
         assert_eq!(
             (&last["phase"], &last["done"], &last["total"], &last["waiting_for"]),
             (&json!("verifying"), &json!(size), &json!(size), &Value::Null)

@@ -1,13 +1,13 @@
-//! What each operation makes of each fault: its code, how often the request was made that met the
-//! fault, and what is left in the bucket.
+//! How each operation ends with each fault: its code, how often the affected request was made, and
+//! what remains in the bucket.
 //!
-//! The tables say what is expected; a run with `--nocapture` prints what was seen, as Markdown. Where
-//! a storage takes a request and loses its answer, more than one outcome would do; the tables say
-//! which one it is.
+//! The tables contain the expected results; a run with `--nocapture` prints the actual ones as
+//! Markdown. Where a server executes a request and its answer is lost, more than one outcome would
+//! be acceptable; the tables say which one it is.
 
-mod moments;
 mod operation;
 mod table;
+mod upload_requests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,21 +20,21 @@ use crate::connection::wire::{Act, Wire};
 use crate::connection::{address, connect};
 use crate::support::TestServer;
 
-/// So long may an operation take that met a fault.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest time for an operation that met a fault.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// How often a fault comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Times {
-    /// To the first request that it can come to.
+    /// For the first matching request.
     Once,
-    /// To each of them.
+    /// For each of them.
     Always,
-    /// From the first of them on to whatever is asked.
-    FromThenOn,
+    /// From the first of them on, for every request.
+    FromFirstOn,
 }
 
-/// Runs an operation with a fault in its way. `matches` are the requests that it can come to.
+/// Runs an operation with a fault. `matches` selects the requests that it can affect.
 async fn run(
     operation: Operation,
     matches: impl Fn(&Parts) -> bool + Send + 'static,
@@ -49,18 +49,18 @@ async fn run(
     let rule = move |head: &Parts| {
         let before = match matches(head) {
             true => count.fetch_add(1, Ordering::Relaxed),
-            false if times == Times::FromThenOn && count.load(Ordering::Relaxed) > 0 => 1,
+            false if times == Times::FromFirstOn && count.load(Ordering::Relaxed) > 0 => 1,
             false => return Act::Pass,
         };
         if before > 0 && times == Times::Once { Act::Pass } else { act.clone() }
     };
     let wire = Wire::start(address(&server), rule).await;
     let host = connect(&server, &wire).await;
-    // Nothing may take for ever; this is far beyond what anything takes.
-    let running = tokio::time::timeout(PATIENCE, operation.run(&host, stalls)).await;
+    // No operation may take forever; this is far longer than any of them takes.
+    let running = tokio::time::timeout(TIME_LIMIT, operation.run(&host, stalls)).await;
     let outcome = running.unwrap_or_else(|_| "no end".to_owned());
     let met = met.load(Ordering::Relaxed);
-    let left = operation.left(&server, outcome == "ok").await;
+    let left = operation.wrong_objects(&server, outcome == "ok").await;
     format!("{outcome} {met}{left}")
 }
 

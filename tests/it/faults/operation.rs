@@ -1,32 +1,32 @@
-//! The operations, each with the request that is met by the faults.
+//! The operations, each with the request that the faults affect.
 
 use http::Method;
 use http::request::Parts;
 use s3_backup_agent::demo::host::{Answer, Host};
 use serde_json::{Value, json};
 
-use crate::connection::seen::part;
+use crate::connection::recorded_request::part;
 use crate::e2e::{backup, connect, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 
-/// Long enough for everything that does not stand still, on a busy machine as well.
+/// Long enough for everything that makes progress, on a busy machine too.
 const DEADLINE_MS: u64 = 8000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// An upload in one request; the request is that of the archive.
+    /// An upload in one request; faults affect the request of the archive.
     Small,
-    /// An upload in parts; the request is that of the second part.
+    /// An upload in parts; faults affect the second part.
     Parts,
-    /// A download of one piece; the request is that of the archive.
+    /// A download of one piece; faults affect the request of the archive.
     Download,
     List,
-    /// The request is that of the document.
+    /// Faults affect the request of the metadata object.
     Delete,
-    /// The request is that of the test object.
+    /// Faults affect the request of the test object.
     Validate,
 }
 
@@ -49,7 +49,7 @@ impl Operation {
     }
 
     /// Whether this is its request.
-    pub(super) fn asks(self, head: &Parts) -> bool {
+    pub(super) fn is_request(self, head: &Parts) -> bool {
         let (method, path) = (&head.method, head.uri.path());
         match self {
             Self::Small => method == Method::PUT && path.ends_with(".tar"),
@@ -61,19 +61,19 @@ impl Operation {
         }
     }
 
-    /// What has to be there.
+    /// Stores the data that the operation needs.
     pub(super) async fn prepare(self, server: &TestServer) {
-        if self.keeps() {
+        if self.has_backup_before() {
             store(&connect(server).await, "b", 1, self.size()).await;
         }
     }
 
-    /// Whether there is a backup before it.
-    fn keeps(self) -> bool {
+    /// Whether a backup exists before it.
+    fn has_backup_before(self) -> bool {
         matches!(self, Self::Download | Self::List | Self::Delete)
     }
 
-    /// `ok` when it did what it is for, or the code that it ended in.
+    /// `ok` when the operation succeeded, or the code of its error.
     pub(super) async fn run(self, host: &Host, with_deadline: bool) -> String {
         let mut content = Vec::new();
         let mut extra = json!({"target": "t1"});
@@ -83,7 +83,7 @@ impl Operation {
         let answer = match self {
             Self::Small | Self::Parts => {
                 extra["size"] = json!(self.size());
-                host.upload("t1", backup("b"), extra, Noise::new(1, self.size())).await
+                host.upload("t1", backup("b"), extra, RandomData::new(1, self.size())).await
             }
             Self::Download => {
                 let take = |bytes: &[u8]| content.extend_from_slice(bytes);
@@ -96,16 +96,16 @@ impl Operation {
             }
             Self::Validate => host.call("target.validate", extra).await,
         };
-        let expected = Noise::new(1, self.size()).bytes(content.len());
+        let expected = RandomData::new(1, self.size()).bytes(content.len());
         assert!(
             content == expected,
             "{self:?}: {} bytes are not those that were stored",
             content.len()
         );
-        self.verdict(answer, content.len() as u64)
+        self.outcome(answer, content.len() as u64)
     }
 
-    fn verdict(self, answer: Answer, received: u64) -> String {
+    fn outcome(self, answer: Answer, received: u64) -> String {
         let result = match answer {
             Ok(result) => result,
             Err(error) => return error.data.code,
@@ -122,12 +122,12 @@ impl Operation {
         "ok".to_owned()
     }
 
-    /// What is left in the bucket that should not be, or is missing; empty when all is well.
-    pub(super) async fn left(self, server: &TestServer, succeeded: bool) -> String {
+    /// Objects in the bucket that should not exist, or that are missing; empty when all is well.
+    pub(super) async fn wrong_objects(self, server: &TestServer, succeeded: bool) -> String {
         let expected = match self {
             Self::Small | Self::Parts if succeeded => 2,
             Self::Delete if succeeded => 0,
-            _ if self.keeps() => 2,
+            _ if self.has_backup_before() => 2,
             _ => 0,
         };
         let (objects, uploads) = (server.objects().await.len(), server.open_uploads().await.len());
@@ -138,7 +138,7 @@ impl Operation {
     }
 }
 
-/// The first thing that `target.validate` found wrong.
+/// The first problem that `target.validate` found.
 fn checked(result: &Value) -> String {
     let checks = result["checks"].as_array().unwrap();
     let failed = checks.iter().find(|check| check["status"] == "failed");

@@ -1,10 +1,11 @@
-//! Metadata objects of other writers: large, deep, many, or with members that do not fit a line.
+//! Metadata objects of other writers: large, deep, many, or with members that do not fit into a
+//! message.
 
 use super::operation::Operation;
-use super::say::{Piece, Say};
-use super::server::{Act, Asked};
-use super::{DEFAULT, Hostility, SMALL, assert_harmless};
-use crate::personality::Call;
+use super::script::{Piece, Script};
+use super::server::{Act, MatchedRequest};
+use super::{Behavior, DEFAULT, SMALL, assert_harmless};
+use crate::provider_emulation::Call;
 
 type Objects = Vec<(String, Vec<u8>)>;
 
@@ -13,12 +14,12 @@ fn pair(name: &str, metadata: impl Into<Vec<u8>>) -> [(String, Vec<u8>); 2] {
     [(format!("{name}.tar"), b"x".to_vec()), (format!("{name}.metadata.json"), metadata.into())]
 }
 
-/// Metadata with so many letters in its ID.
+/// Metadata with this many letters in its id.
 fn long_id(letters: usize) -> String {
     format!("{{\"backup_id\":\"{}\"}}", "i".repeat(letters))
 }
 
-/// Metadata of so many bytes.
+/// Metadata of this many bytes.
 fn padded(id: &str, bytes: usize) -> String {
     format!("{{\"backup_id\":\"{id}\",\"name\":\"n\",\"x\":\"{}\"}}", "y".repeat(bytes))
 }
@@ -28,12 +29,12 @@ fn nested(levels: usize, open: &str, close: &str) -> String {
     format!("{{\"backup_id\":\"deep\",\"x\":{down}1{up}}}")
 }
 
-const fn objects(name: &'static str, documents: usize, objects: fn() -> Objects) -> Hostility {
-    let honest = Hostility::new(name, |_| false, |_| Act::Pass);
-    Hostility { objects, documents, works: true, ..honest }
+const fn objects(name: &'static str, documents: usize, objects: fn() -> Objects) -> Behavior {
+    let honest = Behavior::new(name, |_| false, |_| Act::Pass);
+    Behavior { objects, documents, works: true, ..honest }
 }
 
-const REAL: &[Hostility] = &[
+const REAL: &[Behavior] = &[
     objects("2 MiB of metadata", 1, || pair("x", padded("x", 2 << 20)).into()),
     objects("2 MiB of metadata in 32 objects", 32, || {
         let pairs = (0..32).map(|number| pair(&format!("x{number:02}"), padded("x", 2 << 20)));
@@ -49,18 +50,18 @@ const REAL: &[Hostility] = &[
         let arrays = pair("x", nested(20_000, "[", "]"));
         arrays.into_iter().chain(pair("y", nested(20_000, "{\"a\":", "}"))).collect()
     }),
-    objects("metadata without sense", 6, || {
+    objects("meaningless metadata", 6, || {
         let texts = ["", "[", "null", "{\"backup_id\":1}", "{\"backup_id\":\"\"}", "\u{feff}{}"];
         let pairs = texts.iter().enumerate();
         pairs.flat_map(|(number, text)| pair(&format!("x{number}"), *text)).collect()
     }),
-    objects("numbers without sense", 2, || {
+    objects("impossible numbers", 2, || {
         let huge = "{\"backup_id\":\"x\",\"size\":1e999,\"date\":-1}";
         let ours = "{\"backup_id\":\"y\",\"s3_backup_agent\":{\"format\":1,\"agent\":\"0.1.0\",\
                     \"size\":18446744073709551615,\"part_size\":0,\"sha256\":\"\",\"parts\":[]}}";
         pair("x", huge).into_iter().chain(pair("y", ours)).collect()
     }),
-    objects("names of controls and marks", 1, || {
+    objects("names of control characters and combining marks", 1, || {
         let metadata = "{\"backup_id\":\"x\\u202e\\u001b[31m\",\"name\":\"](https://x.example)\"}";
         pair("x", metadata).into()
     }),
@@ -73,19 +74,19 @@ const REAL: &[Hostility] = &[
     }),
 ];
 
-/// A folder that only the hostile server has: the same number of archives and metadata objects.
-fn folder(asked: &Asked<'_>, count: u64, entry: fn(u64) -> String, metadata: &str) -> Act {
+/// A folder that only the hostile server shows: the same number of archives and metadata objects.
+fn folder(asked: &MatchedRequest<'_>, count: u64, entry: fn(u64) -> String, metadata: &str) -> Act {
     if asked.call == Call::GetObject {
         let id = asked.head.uri.path().rsplit('/').next().unwrap_or_default();
         let document = metadata.replace("ID", id.trim_end_matches(".metadata.json"));
-        return Act::Say(Say::whole(200, "etag: \"0\"\r\n", document));
+        return Act::Send(Script::whole(200, "etag: \"0\"\r\n", document));
     }
     let body = vec![
         Piece::Once(b"<ListBucketResult><IsTruncated>false</IsTruncated>".to_vec()),
         Piece::Numbered(entry, count),
         Piece::Once(b"</ListBucketResult>".to_vec()),
     ];
-    Act::Say(Say::chunked(200, "content-type: application/xml\r\n", body))
+    Act::Send(Script::chunked(200, "content-type: application/xml\r\n", body))
 }
 
 fn entries(name: &str) -> String {
@@ -102,16 +103,20 @@ fn reads(call: Call) -> bool {
     matches!(call, Call::ListObjects | Call::ListObjectsV2 | Call::GetObject)
 }
 
-const fn imagined(name: &'static str, documents: usize, act: fn(&Asked<'_>) -> Act) -> Hostility {
-    let lying = Hostility::new(name, reads, act).lying();
-    Hostility { documents, operations: &[Operation::List, Operation::Quick], ..lying }
+const fn invented(
+    name: &'static str,
+    documents: usize,
+    act: fn(&MatchedRequest<'_>) -> Act,
+) -> Behavior {
+    let undetectable = Behavior::new(name, reads, act).undetectable();
+    Behavior { documents, operations: &[Operation::List, Operation::Quick], ..undetectable }
 }
 
-const IMAGINED: &[Hostility] = &[
-    imagined("30 KiB of metadata in 5,000 objects", 5000, |asked| {
+const INVENTED: &[Behavior] = &[
+    invented("30 KiB of metadata in 5,000 objects", 5000, |asked| {
         folder(asked, 5000, |number| entries(&format!("x{number:04}")), &padded("ID", 30 << 10))
     }),
-    imagined("one metadata object, named 2,000 times", 1, |asked| {
+    invented("one metadata object, named 2,000 times", 1, |asked| {
         folder(
             asked,
             2000,
@@ -119,16 +124,16 @@ const IMAGINED: &[Hostility] = &[
             &padded("ID", 10),
         )
     }),
-    imagined("keys of 70,000 letters", 0, |asked| {
+    invented("keys of 70,000 letters", 0, |asked| {
         let entry = |number: u64| entries(&format!("{number}{}", "k".repeat(70_000)));
         folder(asked, 3, entry, &padded("ID", 10))
     }),
-    imagined("20,000 archives without metadata", 0, |asked| {
+    invented("20,000 archives without metadata", 0, |asked| {
         let entry =
             |number: u64| entries(&format!("x{number:05}")).replace(".metadata.json", ".tar.part");
         folder(asked, 20_000, entry, "")
     }),
-    imagined("one ID in 500 objects", 500, |asked| {
+    invented("one ID in 500 objects", 500, |asked| {
         folder(asked, 500, |number| entries(&format!("x{number:03}")), "{\"backup_id\":\"b\"}")
     }),
 ];
@@ -139,11 +144,11 @@ async fn foreign_metadata_hides_no_backup() {
 }
 
 #[tokio::test]
-async fn foreign_metadata_fits_a_small_budget() {
+async fn foreign_metadata_fits_small_memory() {
     assert_harmless(REAL, SMALL).await;
 }
 
 #[tokio::test]
-async fn crowds_of_metadata_end_or_are_listed() {
-    assert_harmless(IMAGINED, DEFAULT).await;
+async fn many_metadata_objects_are_listed_or_end_in_errors() {
+    assert_harmless(INVENTED, DEFAULT).await;
 }

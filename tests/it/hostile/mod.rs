@@ -1,27 +1,27 @@
-//! What a hostile server can do to an agent: nothing but make single operations fail.
+//! What a hostile server can do to an agent: it can only make single operations fail.
 //!
-//! Each file has one subject and a table of what a server does there. All operations run against
-//! each row, one after the other, in one agent. Meanwhile the agent comes back in the background for
-//! what an earlier one left at the same server, and has another target at an honest server. What must
-//! hold after each operation:
+//! Each file has one subject and a table of server behaviors. All operations run against each row,
+//! one after the other, in one agent. Meanwhile the agent cleans up in the background after an
+//! earlier agent at the same server, and has another target at an honest server. After each
+//! operation:
 //!
-//! * it ended, within [`PATIENCE`], and with no more requests than docs/costs.md and a few repetitions;
+//! * it ended within [`TIME_LIMIT`], with no more requests than docs/costs.md and a few retries;
 //! * the result is right, or an error with a code;
 //! * the other target answered meanwhile;
-//! * the peak of memory is within the budget.
+//! * the peak of memory is within the limit.
 //!
-//! And in the end the backup that was there before is what it was, unless it was deleted.
+//! In the end the backup that existed before is unchanged, unless it was deleted.
 
-mod beside;
+mod adaptation;
 mod bodies;
-mod heads;
-mod learning;
+mod headers;
 mod metadata;
 mod numbers;
 mod operation;
+mod other_target;
 mod pages;
 mod refusals;
-mod say;
+mod script;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -31,76 +31,80 @@ use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::operation::{Operation, SIZE, Truth};
-use self::server::{Act, Asked, HostileServer, Rule};
+use self::operation::{Expectation, Operation, SIZE};
+use self::server::{Act, HostileServer, MatchedRequest, Rule};
 use crate::connection::address;
-use crate::e2e::leftovers::connect_to;
+use crate::e2e::cancellation::send_until;
+use crate::e2e::crash_cleanup::connect_to;
 use crate::e2e::memory::{status, surplus_code};
-use crate::e2e::stops::send_until;
 use crate::e2e::{ids, store};
-use crate::personality::Call;
+use crate::provider_emulation::Call;
 use crate::support::{TestServer, agent_command};
 
-/// By this the time limits and pauses of the agent under test are divided.
-const HURRY: &str = "100";
+/// The time limits and pauses of the agent under test are divided by this.
+const TIME_DIVISOR: &str = "100";
 
-/// So long may an operation take, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// The longest time for an operation, on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(45);
 
-/// Rows of a table that are tried at the same time.
+/// Rows of a table that run at the same time.
 const AT_ONCE: usize = 6;
 
-/// Requests of a background cleanup: it has three calls that are made five times each, comes back after
-/// 5, 10, 20 and 40 seconds, and is begun anew after an operation that hung.
-const OF_BACKGROUND: usize = 5 * 3 * 5 + 20;
+/// Requests of a background cleanup: it makes three calls, five times each, runs again after 5, 10,
+/// 20 and 40 seconds, and starts over after an operation that hung.
+const BACKGROUND_REQUESTS: usize = 5 * 3 * 5 + 20;
 
-/// What a server does.
+/// A hostile behavior of a server.
 #[derive(Clone, Copy)]
-struct Hostility {
+struct Behavior {
     name: &'static str,
     rule: Rule,
-    /// Operations that are run.
+    /// The operations that run.
     operations: &'static [Operation],
-    /// Objects in the folder of the target, put there by other writers.
+    /// Objects in the folder of the target, written by other programs.
     objects: fn() -> Vec<(String, Vec<u8>)>,
-    /// Metadata objects, real or not, that the agent has to look at beside the three of the test.
+    /// Metadata objects, real or not, that the agent has to read beside the three of the test.
     documents: usize,
-    /// Whether its listings are true, or lies that cannot be noticed.
-    lists_truly: bool,
-    /// Whether everything has to work.
+    /// Whether its listings are true, or false in a way that the agent cannot notice.
+    listings_are_true: bool,
+    /// Whether every operation has to work.
     works: bool,
-    /// How often each request has to be made until it gets through.
+    /// How often each request has to be made until it succeeds.
     tries: usize,
 }
 
-impl Hostility {
+impl Behavior {
     /// Against all operations.
-    const fn new(name: &'static str, to: fn(Call) -> bool, act: fn(&Asked<'_>) -> Act) -> Self {
+    const fn new(
+        name: &'static str,
+        to: fn(Call) -> bool,
+        act: fn(&MatchedRequest<'_>) -> Act,
+    ) -> Self {
         Self {
             name,
             rule: Rule { to, act },
             operations: &Operation::ALL,
             objects: Vec::new,
             documents: 0,
-            lists_truly: true,
+            listings_are_true: true,
             works: false,
             tries: 1,
         }
     }
 
-    /// Lies that cannot be told from the truth.
-    const fn lying(self) -> Self {
-        Self { lists_truly: false, ..self }
+    /// False answers that look true.
+    const fn undetectable(self) -> Self {
+        Self { listings_are_true: false, ..self }
     }
 
     /// Only with two operations, because each answer takes long to read without optimization.
-    const fn quick(self) -> Self {
+    const fn with_few_operations(self) -> Self {
         const FEW: &[Operation] = &[Operation::List, Operation::Parts];
         Self { operations: FEW, ..self }
     }
 
-    /// Each second request gets through.
-    const fn in_turn(self) -> Self {
+    /// Every second request succeeds.
+    const fn every_second_succeeds(self) -> Self {
         Self { tries: 2, ..self }
     }
 }
@@ -113,7 +117,7 @@ fn listings(call: Call) -> bool {
     matches!(call, Call::ListObjects | Call::ListObjectsV2)
 }
 
-/// Memory that is given to a target, and what its agent may take of the machine at most, in MiB.
+/// Memory setting of a target, and the most that its agent may use, in MiB.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     budget: Option<u64>,
@@ -121,22 +125,22 @@ struct Memory {
 }
 
 const DEFAULT: Memory = Memory { budget: None, most: 96 };
-/// 40 MiB are right; what is freed stays with the allocator of a build without optimizations for longer.
+/// The right value is 40 MiB; the allocator of an unoptimized build keeps freed memory longer.
 const SMALL: Memory = Memory { budget: Some(32 << 20), most: 40 };
 
-/// Asserts that nothing of a table harms an agent.
-async fn assert_harmless(table: &[Hostility], memory: Memory) {
-    let rows = table.iter().map(|hostility| async move {
-        let faults = suffer(hostility, memory).await;
-        faults.into_iter().map(|fault| format!("{}: {fault}", hostility.name)).collect::<Vec<_>>()
+/// Asserts that no row of a table harms an agent.
+async fn assert_harmless(table: &[Behavior], memory: Memory) {
+    let rows = table.iter().map(|behavior| async move {
+        let faults = run_operations(behavior, memory).await;
+        faults.into_iter().map(|fault| format!("{}: {fault}", behavior.name)).collect::<Vec<_>>()
     });
     let faults: Vec<_> = stream::iter(rows).buffer_unordered(AT_ONCE).collect().await;
     let faults = faults.concat();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// The peak of memory in MiB since the last time, as of a build with optimizations; none when the
-/// process is gone.
+/// The peak of memory in MiB since the last call, converted to an optimized build; none when the
+/// process has ended.
 fn peak(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     text.contains("VmHWM").then_some(())?;
@@ -145,28 +149,28 @@ fn peak(pid: u32) -> Option<u64> {
     Some(peak)
 }
 
-/// An agent with the targets `t1`, whose server turns hostile, and `other`, which is honest.
-struct Victim {
+/// An agent with the targets `t1`, whose server becomes hostile, and `other`, which is honest.
+struct AgentUnderTest {
     server: TestServer,
     hostile: HostileServer,
     state: TempDir,
     memory: Memory,
 }
 
-impl Victim {
-    async fn new(hostility: &Hostility, memory: Memory) -> Self {
+impl AgentUnderTest {
+    async fn new(behavior: &Behavior, memory: Memory) -> Self {
         let server = TestServer::embedded().await;
         let hostile = HostileServer::start(address(&server), "left-behind").await;
         let state = tempfile::tempdir().unwrap();
-        let victim = Self { server, hostile, state, memory };
-        victim.prepare().await;
-        for (name, content) in (hostility.objects)() {
-            victim.server.put(&format!("t1/backups/{name}"), content).await;
+        let tested = Self { server, hostile, state, memory };
+        tested.prepare().await;
+        for (name, content) in (behavior.objects)() {
+            tested.server.put(&format!("t1/backups/{name}"), content).await;
         }
-        victim
+        tested
     }
 
-    /// A backup in each place, and an upload that is killed.
+    /// A backup in each folder, and an upload that is killed.
     async fn prepare(&self) {
         for place in ["t1", "other"] {
             let host = connect_to(self.config(place), self.state.path()).await;
@@ -185,14 +189,14 @@ impl Victim {
         }
         config["prefix"] = place.into();
         config["memory"] = self.memory.budget.into();
-        // A region that was given is never changed, so that nothing could be learned.
+        // A configured region is never changed, so nothing could be learned.
         config.as_object_mut().unwrap().remove("region");
         config
     }
 
-    /// The agent, with everything open but `t1`.
+    /// The agent with all targets open except `t1`.
     async fn launch(&self) -> Host {
-        let environment = [("S3_BACKUP_AGENT_DEMO_HURRY".to_owned(), HURRY.to_owned())];
+        let environment = [("S3_BACKUP_AGENT_DEMO_HURRY".to_owned(), TIME_DIVISOR.to_owned())];
         let arguments = ["serve", "--state-dir", self.state.path().to_str().unwrap()];
         let host = Host::launch(agent_command(), &arguments, &environment).await.unwrap();
         for place in ["other", "left-behind"] {
@@ -207,33 +211,34 @@ impl Victim {
     }
 }
 
-/// Has all operations meet what a server does. Returns what was wrong.
-async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
-    let victim = Victim::new(hostility, memory).await;
-    let mut truth = Truth::new(hostility.lists_truly);
+/// Runs all operations against a behavior. Returns the problems.
+async fn run_operations(behavior: &Behavior, memory: Memory) -> Vec<String> {
+    let tested = AgentUnderTest::new(behavior, memory).await;
+    let mut expectation = Expectation::new(behavior.listings_are_true);
     let mut faults = Vec::new();
-    victim.hostile.turn(Some(hostility.rule));
-    let mut host = victim.launch().await;
-    for operation in hostility.operations {
+    tested.hostile.set_rule(Some(behavior.rule));
+    let mut host = tested.launch().await;
+    for operation in behavior.operations {
         let mut fault = |text: String| faults.push(format!("{operation:?}: {text}"));
-        victim.open(&host, "t1").await;
-        victim.hostile.counts();
+        tested.open(&host, "t1").await;
+        tested.hostile.counts();
         peak(host.pid().unwrap());
         let start = Instant::now();
-        let running = tokio::time::timeout(PATIENCE, operation.run(&host));
-        let (ended, other) = tokio::join!(running, answers(&host));
+        let running = tokio::time::timeout(TIME_LIMIT, operation.run(&host));
+        let (ended, other) = tokio::join!(running, check_honest_target(&host));
         let (most, took) =
-            (operation.most_requests(hostility.documents + 3, hostility.tries), start.elapsed());
-        let (requests, _) = victim.hostile.counts();
+            (operation.most_requests(behavior.documents + 3, behavior.tries), start.elapsed());
+        let (requests, _) = tested.hostile.counts();
         if requests > most {
-            fault(format!("{requests} requests, at most {most} are right"));
+            fault(format!("{requests} requests, at most {most} are expected"));
         }
         if let Some(trouble) = other {
             fault(trouble);
         }
         match ended {
             Ok((answer, content)) => {
-                let wrong = truth.judge(*operation, &answer, &content, &victim.server).await;
+                let wrong =
+                    expectation.check_result(*operation, &answer, &content, &tested.server).await;
                 if std::env::var_os("SHOW_HOSTILE").is_some() {
                     let outcome = match &answer {
                         Ok(_) => "ok".to_owned(),
@@ -242,13 +247,13 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
                     let peak = status(host.pid().unwrap(), "VmHWM") >> 20;
                     println!(
                         "{}: {operation:?}: {took:?}, {requests} requests, {peak} MiB: {outcome}",
-                        hostility.name
+                        behavior.name
                     );
                 }
                 if let Some(wrong) = wrong {
                     fault(wrong);
                 }
-                if let (true, Err(error)) = (hostility.works, &answer) {
+                if let (true, Err(error)) = (behavior.works, &answer) {
                     fault(format!("{error:?}"));
                 }
             }
@@ -256,12 +261,12 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
         }
         let peak = host.pid().and_then(peak);
         if peak.is_none_or(|peak| peak > memory.most) {
-            fault(format!("a peak of {peak:?} MiB, at most {} are right", memory.most));
+            fault(format!("a peak of {peak:?} MiB, at most {} are expected", memory.most));
         }
-        // A fresh start, because what hangs would be counted with the next operation.
-        if took >= PATIENCE || peak.is_none() {
+        // A new start, because requests that hang would be counted for the next operation.
+        if took >= TIME_LIMIT || peak.is_none() {
             host.kill().await.unwrap();
-            host = victim.launch().await;
+            host = tested.launch().await;
             continue;
         }
         let closed = host.call("target.close", json!({"target": "t1"})).await;
@@ -269,20 +274,22 @@ async fn suffer(hostility: &Hostility, memory: Memory) -> Vec<String> {
             fault(format!("cannot be closed: {error:?}"));
         }
     }
-    let (_, apart) = victim.hostile.counts();
-    if apart > OF_BACKGROUND {
-        faults.push(format!("background: {apart} requests, at most {OF_BACKGROUND} are right"));
+    let (_, separate) = tested.hostile.counts();
+    if separate > BACKGROUND_REQUESTS {
+        faults.push(format!(
+            "background: {separate} requests, at most {BACKGROUND_REQUESTS} are expected"
+        ));
     }
-    victim.hostile.turn(None);
-    if ids(&reconnected(&victim).await).await.is_empty() && truth.ids.contains("b") {
+    tested.hostile.set_rule(None);
+    if ids(&reconnect(&tested).await).await.is_empty() && expectation.ids.contains("b") {
         faults.push("afterwards: the honest server has no backups".to_owned());
     }
-    faults.extend(truth.damage(&victim.server).await);
+    faults.extend(expectation.check_bucket(&tested.server).await);
     faults
 }
 
-/// What is wrong with the honest target while the other is in trouble.
-async fn answers(host: &Host) -> Option<String> {
+/// What is wrong with the honest target while the other one is hostile.
+async fn check_honest_target(host: &Host) -> Option<String> {
     let start = Instant::now();
     let list = async {
         loop {
@@ -294,7 +301,7 @@ async fn answers(host: &Host) -> Option<String> {
             }
         }
     };
-    match tokio::time::timeout(PATIENCE / 2, list).await {
+    match tokio::time::timeout(TIME_LIMIT / 2, list).await {
         Ok(Ok(listed)) if listed["backups"].as_array().is_some_and(|it| it.len() == 1) => None,
         Ok(answer) => Some(format!("the honest target: {answer:?}")),
         Err(_) => Some(format!("the honest target did not answer for {:?}", start.elapsed())),
@@ -302,7 +309,7 @@ async fn answers(host: &Host) -> Option<String> {
 }
 
 /// A new agent at the server, which is honest again.
-async fn reconnected(victim: &Victim) -> Host {
+async fn reconnect(tested: &AgentUnderTest) -> Host {
     let state = tempfile::tempdir().unwrap();
-    connect_to(victim.config("t1"), state.path()).await
+    connect_to(tested.config("t1"), state.path()).await
 }

@@ -1,12 +1,12 @@
-//! Sizes, dates, ranges and ETags that cannot be, or that change each time.
+//! Sizes, dates, ranges and ETags that are impossible or change each time.
 
 use http::Method;
 
-use super::server::{Act, Honest};
-use super::{DEFAULT, Hostility, all, assert_harmless, listings};
-use crate::personality::Call;
+use super::server::{Act, HonestAnswer};
+use super::{Behavior, DEFAULT, all, assert_harmless, listings};
+use crate::provider_emulation::Call;
 
-fn looks(call: Call) -> bool {
+fn is_head(call: Call) -> bool {
     call == Call::HeadObject
 }
 
@@ -14,8 +14,8 @@ fn reads(call: Call) -> bool {
     matches!(call, Call::GetObject | Call::HeadObject)
 }
 
-/// The document of a listing with another text in each of these elements.
-fn put(honest: &mut Honest, element: &str, text: &str) {
+/// Replaces the text of each of these elements in a listing.
+fn put(honest: &mut HonestAnswer, element: &str, text: &str) {
     honest.edit(|document| {
         let (start, end) = (format!("<{element}>"), format!("</{element}>"));
         let pieces: Vec<_> = document.split(&start).collect();
@@ -27,109 +27,111 @@ fn put(honest: &mut Honest, element: &str, text: &str) {
     });
 }
 
-const SIZES: &[Hostility] = &[
-    Hostility::new("sizes of u64", listings, |_| {
-        Act::Spoil(|honest, _| put(honest, "Size", "18446744073709551615"))
+const SIZES: &[Behavior] = &[
+    Behavior::new("sizes of u64", listings, |_| {
+        Act::Alter(|honest, _| put(honest, "Size", "18446744073709551615"))
     }),
-    Hostility::new("sizes of i64", listings, |_| {
-        Act::Spoil(|honest, _| put(honest, "Size", "9223372036854775807"))
+    Behavior::new("sizes of i64", listings, |_| {
+        Act::Alter(|honest, _| put(honest, "Size", "9223372036854775807"))
     }),
-    Hostility::new("negative sizes", listings, |_| {
-        Act::Spoil(|honest, _| put(honest, "Size", "-1"))
+    Behavior::new("negative sizes", listings, |_| {
+        Act::Alter(|honest, _| put(honest, "Size", "-1"))
     }),
-    Hostility::new("sizes that are no numbers", listings, |_| {
-        Act::Spoil(|honest, _| put(honest, "Size", "1e3"))
+    Behavior::new("sizes that are not numbers", listings, |_| {
+        Act::Alter(|honest, _| put(honest, "Size", "1e3"))
     }),
-    Hostility::new("no sizes", listings, |_| {
-        Act::Spoil(|honest, _| honest.edit(|it| it.replace("Size>", "Seize>")))
+    Behavior::new("no sizes", listings, |_| {
+        Act::Alter(|honest, _| honest.edit(|it| it.replace("Size>", "Seize>")))
     }),
-    Hostility::new("HEAD: a length of 0", looks, |_| {
-        Act::Spoil(|honest, _| honest.set("content-length", "0"))
+    Behavior::new("HEAD: a length of 0", is_head, |_| {
+        Act::Alter(|honest, _| honest.set("content-length", "0"))
     }),
-    Hostility::new("HEAD: a huge length", looks, |_| {
-        Act::Spoil(|honest, _| honest.set("content-length", "18446744073709551614"))
+    Behavior::new("HEAD: a huge length", is_head, |_| {
+        Act::Alter(|honest, _| honest.set("content-length", "18446744073709551614"))
     }),
-    Hostility::new("HEAD: a length that changes", looks, |_| {
-        Act::Spoil(|honest, number| honest.set("content-length", &number.to_string()))
+    Behavior::new("HEAD: a length that changes", is_head, |_| {
+        Act::Alter(|honest, number| honest.set("content-length", &number.to_string()))
     }),
-    Hostility::new("HEAD: no length", looks, |_| {
-        Act::Spoil(|honest, _| drop(honest.headers.remove("content-length")))
+    Behavior::new("HEAD: no length", is_head, |_| {
+        Act::Alter(|honest, _| drop(honest.headers.remove("content-length")))
     }),
 ];
 
-const DATES: &[Hostility] = &[
-    Hostility::new("dates in the year 9999", all, |_| {
-        Act::Spoil(|honest, _| {
+const DATES: &[Behavior] = &[
+    Behavior::new("dates in the year 9999", all, |_| {
+        Act::Alter(|honest, _| {
             honest.set("date", "Fri, 31 Dec 9999 23:59:59 GMT");
             honest.set("last-modified", "Fri, 31 Dec 9999 23:59:59 GMT");
         })
     }),
-    Hostility::new("dates in the year 0", all, |_| {
-        Act::Spoil(|honest, _| {
+    Behavior::new("dates in the year 0", all, |_| {
+        Act::Alter(|honest, _| {
             honest.set("date", "Sat, 01 Jan 0000 00:00:00 GMT");
             honest.set("last-modified", "Sat, 01 Jan 0000 00:00:00 GMT");
         })
     }),
-    Hostility::new("dates that are none", all, |_| {
-        Act::Spoil(|honest, _| {
+    Behavior::new("invalid dates", all, |_| {
+        Act::Alter(|honest, _| {
             honest.set("date", "now");
             honest.set("last-modified", "then");
         })
     }),
-    Hostility::new("listed dates beyond all years", listings, |_| {
-        Act::Spoil(|honest, _| put(honest, "LastModified", "999999-12-31T23:59:59.999Z"))
+    Behavior::new("listed dates beyond all calendars", listings, |_| {
+        Act::Alter(|honest, _| put(honest, "LastModified", "999999-12-31T23:59:59.999Z"))
     }),
-    Hostility::new("listed dates that are none", listings, |_| {
-        Act::Spoil(|honest, _| put(honest, "LastModified", ":yesterday"))
+    Behavior::new("invalid listed dates", listings, |_| {
+        Act::Alter(|honest, _| put(honest, "LastModified", ":yesterday"))
     }),
-    Hostility::new(
+    Behavior::new(
         "uploads from the future",
         |call| call == Call::ListMultipartUploads,
-        |_| Act::Spoil(|honest, _| put(honest, "Initiated", "9999-12-31T23:59:59.999Z")),
+        |_| Act::Alter(|honest, _| put(honest, "Initiated", "9999-12-31T23:59:59.999Z")),
     ),
 ];
 
-const RANGES: &[Hostility] = &[
-    Hostility::new("another range than asked for", reads, |asked| match asked.header("range") {
+const RANGES: &[Behavior] = &[
+    Behavior::new("another range than asked for", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| honest.set("content-range", "bytes 7-1048576/1048577")),
+        _ => Act::Alter(|honest, _| honest.set("content-range", "bytes 7-1048576/1048577")),
     }),
-    Hostility::new("a range of another whole", reads, |asked| match asked.header("range") {
+    Behavior::new("a range of another total size", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| {
+        _ => Act::Alter(|honest, _| {
             let Some(range) = honest.headers.get("content-range") else { return };
             let range = format!("{}/9", range.to_str().unwrap().split_once('/').unwrap().0);
             honest.set("content-range", &range);
         }),
     }),
-    Hostility::new("a range that is none", reads, |asked| match asked.header("range") {
+    Behavior::new("an invalid range", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| honest.set("content-range", "bytes 9-1/-5")),
+        _ => Act::Alter(|honest, _| honest.set("content-range", "bytes 9-1/-5")),
     }),
-    Hostility::new("more than the range", reads, |asked| match asked.header("range") {
+    Behavior::new("more than the range", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| honest.body.extend([7; 4096])),
+        _ => Act::Alter(|honest, _| honest.body.extend([7; 4096])),
     }),
-    Hostility::new("less than the range", reads, |asked| match asked.header("range") {
+    Behavior::new("less than the range", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| honest.body.truncate(100_000)),
+        _ => Act::Alter(|honest, _| honest.body.truncate(100_000)),
     }),
-    Hostility::new("nothing of the range", reads, |asked| match asked.header("range") {
+    Behavior::new("nothing of the range", reads, |asked| match asked.header("range") {
         "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| honest.body.clear()),
+        _ => Act::Alter(|honest, _| honest.body.clear()),
     }),
-    Hostility::new("the whole in place of the range", reads, |asked| match asked.header("range") {
-        "" => Act::Pass,
-        _ => Act::Spoil(|honest, _| {
-            honest.status = http::StatusCode::OK;
-            honest.headers.remove("content-range");
-            let rest = honest.body.len();
-            honest.body.extend(vec![1; rest]);
-        }),
+    Behavior::new("the whole object instead of the range", reads, |asked| {
+        match asked.header("range") {
+            "" => Act::Pass,
+            _ => Act::Alter(|honest, _| {
+                honest.status = http::StatusCode::OK;
+                honest.headers.remove("content-range");
+                let rest = honest.body.len();
+                honest.body.extend(vec![1; rest]);
+            }),
+        }
     }),
-    Hostility::new("other bytes in each answer", reads, |asked| match asked.head.method {
+    Behavior::new("other bytes in each answer", reads, |asked| match asked.head.method {
         Method::HEAD => Act::Pass,
-        _ => Act::Spoil(|honest, number| {
+        _ => Act::Alter(|honest, number| {
             if let Some(last) = honest.body.last_mut() {
                 *last ^= 1 + u8::try_from(number % 200).unwrap();
             }
@@ -137,29 +139,27 @@ const RANGES: &[Hostility] = &[
     }),
 ];
 
-const ETAGS: &[Hostility] = &[
-    Hostility::new("another ETag in each answer", all, |_| {
-        Act::Spoil(|honest, number| {
+const ETAGS: &[Behavior] = &[
+    Behavior::new("another ETag in each answer", all, |_| {
+        Act::Alter(|honest, number| {
             if honest.headers.contains_key("etag") {
                 honest.set("etag", &format!("\"{number:032x}\""));
             }
         })
     }),
-    Hostility::new("another ETag in each listing", listings, |_| {
-        Act::Spoil(|honest, number| put(honest, "ETag", &format!("\"{number:032x}\"")))
+    Behavior::new("another ETag in each listing", listings, |_| {
+        Act::Alter(|honest, number| put(honest, "ETag", &format!("\"{number:032x}\"")))
     }),
-    Hostility::new("no ETags", all, |_| {
-        Act::Spoil(|honest, _| drop(honest.headers.remove("etag")))
-    }),
-    Hostility::new("empty ETags", all, |_| {
-        Act::Spoil(|honest, _| {
+    Behavior::new("no ETags", all, |_| Act::Alter(|honest, _| drop(honest.headers.remove("etag")))),
+    Behavior::new("empty ETags", all, |_| {
+        Act::Alter(|honest, _| {
             if honest.headers.contains_key("etag") {
                 honest.set("etag", "");
             }
         })
     }),
-    Hostility::new("weak ETags everywhere", all, |_| {
-        Act::Spoil(|honest, _| {
+    Behavior::new("weak ETags everywhere", all, |_| {
+        Act::Alter(|honest, _| {
             if let Some(tag) = honest.headers.get("etag") {
                 let tag = format!("W/{}", tag.to_str().unwrap());
                 honest.set("etag", &tag);
@@ -169,21 +169,21 @@ const ETAGS: &[Hostility] = &[
 ];
 
 #[tokio::test]
-async fn absurd_sizes_end_in_errors() {
+async fn impossible_sizes_end_in_errors() {
     assert_harmless(SIZES, DEFAULT).await;
 }
 
 #[tokio::test]
-async fn absurd_dates_harm_nothing() {
+async fn impossible_dates_cause_no_harm() {
     assert_harmless(DATES, DEFAULT).await;
 }
 
 #[tokio::test]
-async fn wrong_ranges_never_give_wrong_bytes() {
+async fn wrong_ranges_never_deliver_wrong_bytes() {
     assert_harmless(RANGES, DEFAULT).await;
 }
 
 #[tokio::test]
-async fn changing_etags_harm_nothing() {
+async fn changing_etags_cause_no_harm() {
     assert_harmless(ETAGS, DEFAULT).await;
 }

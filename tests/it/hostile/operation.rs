@@ -1,4 +1,4 @@
-//! The operations of an agent, how many requests each may take, and whether its result is right.
+//! The operations of an agent, how many requests each may make, and whether its result is right.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +6,15 @@ use s3_backup_agent::demo::host::{Answer, Host};
 use serde_json::{Value, json};
 
 use crate::e2e::backup;
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::TestServer;
 
 const MIB: u64 = 1 << 20;
 
-/// Of the backup that is there before.
+/// Of the backup that exists before.
 pub(super) const SIZE: u64 = MIB;
 
-/// More requests than docs/costs.md counts, for repetitions after failures.
+/// More requests than docs/costs.md counts, for retries after failures.
 const REPETITIONS: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// In an order in which each has what it needs.
+    /// In an order in which each operation finds the data that it needs.
     pub(super) const ALL: [Self; 11] = [
         Self::Validate,
         Self::List,
@@ -48,8 +48,8 @@ impl Operation {
         Self::Delete,
     ];
 
-    /// Most requests, with `documents` metadata objects that the agent does not know yet, when each
-    /// has to be made so many times.
+    /// The most requests with `documents` metadata objects that the agent does not know yet, when
+    /// each request has to be made this many times.
     pub(super) fn most_requests(self, documents: usize, tries: usize) -> usize {
         let counted = match self {
             Self::Validate => 18,
@@ -69,7 +69,7 @@ impl Operation {
         if self == Self::Parts { 21 * MIB } else { SIZE }
     }
 
-    /// What the backup is named that it stores.
+    /// The name of the backup that it stores.
     fn stores(self) -> Option<&'static str> {
         match self {
             Self::Small => Some("small"),
@@ -90,7 +90,7 @@ impl Operation {
             Self::Get => host.call("backup.get", of_b).await,
             Self::Small | Self::Parts => {
                 let (id, size) = (self.stores().unwrap(), self.size());
-                host.upload("t1", backup(id), json!({"size": size}), Noise::new(2, size)).await
+                host.upload("t1", backup(id), json!({"size": size}), RandomData::new(2, size)).await
             }
             Self::Download => {
                 let take = |bytes: &[u8]| content.extend_from_slice(bytes);
@@ -126,28 +126,28 @@ async fn list(host: &Host) -> Answer {
     Ok(listed)
 }
 
-/// What is known of the bucket.
-pub(super) struct Truth {
-    /// Ids of what is stored and not deleted.
+/// The known content of the bucket.
+pub(super) struct Expectation {
+    /// Ids of stored backups that are not deleted.
     pub(super) ids: BTreeSet<String>,
-    /// Whether listings are true, or lies that cannot be noticed.
+    /// Whether listings are true, or false in a way that the agent cannot notice.
     pub(super) listings: bool,
 }
 
-impl Truth {
+impl Expectation {
     pub(super) fn new(listings: bool) -> Self {
         Self { ids: ["b".to_owned()].into(), listings }
     }
 
     /// What is wrong with an outcome; nothing when all is well.
-    pub(super) async fn judge(
+    pub(super) async fn check_result(
         &mut self,
         operation: Operation,
         answer: &Answer,
         content: &[u8],
         server: &TestServer,
     ) -> Option<String> {
-        if content != Noise::new(1, SIZE).bytes(content.len()) {
+        if content != RandomData::new(1, SIZE).bytes(content.len()) {
             return Some(format!("{} bytes, not those that were stored", content.len()));
         }
         let result = match answer {
@@ -185,7 +185,7 @@ impl Truth {
         wrong.then(|| format!("{result}"))
     }
 
-    /// Whether a listing names each backup, among the skipped objects if it must.
+    /// Whether a listing names each backup, possibly among the skipped objects.
     fn has_all(&self, listed: &Value) -> bool {
         let backups = listed["backups"].as_array().unwrap();
         let named: BTreeSet<_> = backups.iter().filter_map(|it| it["id"].as_str()).collect();
@@ -195,27 +195,27 @@ impl Truth {
             .all(|id| named.contains(id.as_str()) || skipped.contains(&format!("/Backup {id}.")))
     }
 
-    /// What is wrong with what is in the bucket in the end.
-    pub(super) async fn damage(&self, server: &TestServer) -> Option<String> {
+    /// What is wrong with the final content of the bucket.
+    pub(super) async fn check_bucket(&self, server: &TestServer) -> Option<String> {
         if !self.ids.contains("b") {
             return None;
         }
         let archive = server.get("t1/backups/Backup b.tar").await;
         let document = server.get("t1/backups/Backup b.metadata.json").await;
-        if archive.is_some_and(|archive| archive == Noise::new(1, SIZE).bytes(SIZE as usize))
+        if archive.is_some_and(|archive| archive == RandomData::new(1, SIZE).bytes(SIZE as usize))
             && document.is_some()
         {
             return None;
         }
-        Some("the backup that was there is gone or damaged".to_owned())
+        Some("the existing backup is missing or damaged".to_owned())
     }
 }
 
-/// Whether an upload that is said to be stored is there.
+/// Whether an upload that was reported as stored is stored.
 async fn is_stored(server: &TestServer, operation: Operation) -> bool {
     let id = operation.stores().unwrap();
     let archive = server.get(&format!("t1/backups/Backup {id}.tar")).await;
-    let right = Noise::new(2, operation.size()).bytes(operation.size() as usize);
+    let right = RandomData::new(2, operation.size()).bytes(operation.size() as usize);
     let document = server.get(&format!("t1/backups/Backup {id}.metadata.json")).await;
     archive.is_some_and(|archive| archive == right) && document.is_some()
 }

@@ -1,10 +1,10 @@
-//! Listings whose pages never end, end early, repeat, or hold too much.
+//! Listings whose pages never end, end early, repeat, or contain too much.
 
 use super::operation::Operation;
-use super::say::{Piece, Say};
-use super::server::{Act, Asked};
-use super::{DEFAULT, Hostility, SMALL, assert_harmless, listings};
-use crate::personality::Call;
+use super::script::{Piece, Script};
+use super::server::{Act, MatchedRequest};
+use super::{Behavior, DEFAULT, SMALL, assert_harmless, listings};
+use crate::provider_emulation::Call;
 
 const XML: &str = "content-type: application/xml\r\n";
 
@@ -20,13 +20,13 @@ fn parts(call: Call) -> bool {
     call == Call::ListParts
 }
 
-fn say(document: &str) -> Act {
-    Act::Say(Say::document(200, document))
+fn send(document: &str) -> Act {
+    Act::Send(Script::document(200, document))
 }
 
-/// A page of objects with more behind it. Only a listing of the whole folder is spoilt by it.
+/// A page of objects that announces more pages. It only replaces listings of the whole folder.
 fn page(members: &str) -> Act {
-    say(&format!("<ListBucketResult><IsTruncated>true</IsTruncated>{members}</ListBucketResult>"))
+    send(&format!("<ListBucketResult><IsTruncated>true</IsTruncated>{members}</ListBucketResult>"))
 }
 
 fn token(token: &str) -> String {
@@ -40,44 +40,44 @@ fn object(key: &str, etag: &str) -> String {
     )
 }
 
-/// A listing that is no page: one long document.
+/// A listing without pages: one long document.
 fn long(pieces: Vec<Piece>) -> Act {
     let start = Piece::Once(b"<ListBucketResult><IsTruncated>false</IsTruncated>".to_vec());
     let end = Piece::Once(b"</ListBucketResult>".to_vec());
     let body = [start].into_iter().chain(pieces).chain([end]).collect();
-    Act::Say(Say::chunked(200, XML, body))
+    Act::Send(Script::chunked(200, XML, body))
 }
 
-fn marker(asked: &Asked<'_>) -> String {
+fn marker(asked: &MatchedRequest<'_>) -> String {
     asked.parameter("marker").unwrap_or_default()
 }
 
-const ENDLESS: &[Hostility] = &[
-    Hostility::new("an empty token", v2, |_| page(&token(""))),
-    Hostility::new("no token though there is more", v2, |_| page("")),
-    Hostility::new("a token that repeats", v2, |_| page(&token("again"))),
-    Hostility::new("a token that repeats, with an object", v2, |_| {
+const ENDLESS: &[Behavior] = &[
+    Behavior::new("an empty token", v2, |_| page(&token(""))),
+    Behavior::new("no token although there are more pages", v2, |_| page("")),
+    Behavior::new("a token that repeats", v2, |_| page(&token("again"))),
+    Behavior::new("a token that repeats, with an object", v2, |_| {
         page(&(token("again") + &object("x.txt", "0")))
     }),
-    Hostility::new("two tokens in turn", v2, |asked| page(&token(["a", "b"][asked.number % 2]))),
-    Hostility::new("a new token each time and nothing else", v2, |asked| {
+    Behavior::new("two alternating tokens", v2, |asked| page(&token(["a", "b"][asked.number % 2]))),
+    Behavior::new("a new token each time and nothing else", v2, |asked| {
         page(&token(&format!("t{}", asked.number)))
     }),
-    Hostility::new("a new token each time with the same object", v2, |asked| {
+    Behavior::new("a new token each time with the same object", v2, |asked| {
         page(&(token(&format!("t{}", asked.number)) + &object("x.txt", "0")))
     }),
-    Hostility::new("a token of a MiB", v2, |_| page(&token(&"t".repeat(1 << 20)))),
-    Hostility::new("a token that grows", v2, |asked| page(&token(&"t".repeat(1 + asked.number)))),
-    Hostility::new("a marker that repeats", listings, |asked| match asked.call {
-        Call::ListObjectsV2 => Act::Say(Say::refusal(501, "NotImplemented", "", "")),
+    Behavior::new("a token of a MiB", v2, |_| page(&token(&"t".repeat(1 << 20)))),
+    Behavior::new("a token that grows", v2, |asked| page(&token(&"t".repeat(1 + asked.number)))),
+    Behavior::new("a marker that repeats", listings, |asked| match asked.call {
+        Call::ListObjectsV2 => Act::Send(Script::refusal(501, "NotImplemented", "", "")),
         _ => page("<NextMarker>t1/backups/m</NextMarker>"),
     }),
-    Hostility::new("the first page again and again", listings, |asked| match asked.call {
-        Call::ListObjectsV2 => Act::Say(Say::refusal(501, "NotImplemented", "", "")),
+    Behavior::new("the first page again and again", listings, |asked| match asked.call {
+        Call::ListObjectsV2 => Act::Send(Script::refusal(501, "NotImplemented", "", "")),
         _ => page(&object("a.txt", "0")),
     }),
-    Hostility::new("markers that go back", listings, |asked| match asked.call {
-        Call::ListObjectsV2 => Act::Say(Say::refusal(501, "NotImplemented", "", "")),
+    Behavior::new("markers that go back", listings, |asked| match asked.call {
+        Call::ListObjectsV2 => Act::Send(Script::refusal(501, "NotImplemented", "", "")),
         _ => {
             let next = if marker(asked).ends_with('m') { "k" } else { "m" };
             page(&format!("<NextMarker>t1/backups/{next}</NextMarker>"))
@@ -86,100 +86,98 @@ const ENDLESS: &[Hostility] = &[
 ];
 
 /// A page of 1,000 objects that no page before it had.
-fn endless_page(asked: &Asked<'_>, ending: &str) -> Act {
+fn endless_page(asked: &MatchedRequest<'_>, ending: &str) -> Act {
     let name = |number| format!("{:06}-{number:04}{ending}", asked.number);
     let objects: String = (0..1000).map(|number| object(&name(number), "0")).collect();
     page(&(token(&format!("t{}", asked.number)) + &objects))
 }
 
-/// Pages that lead on and on. That ends by what the agent holds of them, after many requests.
-const fn without_end(name: &'static str, act: fn(&Asked<'_>) -> Act) -> Hostility {
-    Hostility { documents: 200, ..Hostility::new(name, v2, act) }
+/// Endless pages. They end when the agent's memory for them is full, after many requests.
+const fn without_end(name: &'static str, act: fn(&MatchedRequest<'_>) -> Act) -> Behavior {
+    Behavior { documents: 200, ..Behavior::new(name, v2, act) }
 }
 
-const CROWDED: &[Hostility] = &[
-    Hostility::new("a page of 100,000 objects", listings, |_| {
+const CROWDED: &[Behavior] = &[
+    Behavior::new("a page of 100,000 objects", listings, |_| {
         long(vec![Piece::Numbered(|number| object(&format!("{number:06}.txt"), "0"), 100_000)])
     })
-    .lying(),
-    Hostility::new("100,000 groups", listings, |_| {
+    .undetectable(),
+    Behavior::new("100,000 groups", listings, |_| {
         let group = |number| {
             format!("<CommonPrefixes><Prefix>t1/backups/{number:06}/</Prefix></CommonPrefixes>")
         };
         long(vec![Piece::Numbered(group, 100_000)])
     })
-    .lying(),
-    without_end("pages of 1,000 archives without an end", |asked| endless_page(asked, ".tar")),
-    without_end("pages of 1,000 foreign objects without an end", |asked| {
-        endless_page(asked, ".txt")
-    })
-    .quick(),
-    without_end("pages of 1,000 groups without an end", |asked| {
+    .undetectable(),
+    without_end("endless pages of 1,000 archives", |asked| endless_page(asked, ".tar")),
+    without_end("endless pages of 1,000 foreign objects", |asked| endless_page(asked, ".txt"))
+        .with_few_operations(),
+    without_end("endless pages of 1,000 groups", |asked| {
         let group = |number| format!("t1/backups/{:06}-{number:04}/", asked.number);
         let groups = (0..1000).map(|number| {
             format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", group(number))
         });
         page(&(token(&format!("t{}", asked.number)) + &groups.collect::<String>()))
     })
-    .quick(),
-    Hostility::new("elements nested 100,000 deep", listings, |_| {
+    .with_few_operations(),
+    Behavior::new("elements nested 100,000 deep", listings, |_| {
         let down = Piece::Repeat(b"<a>".to_vec(), 100_000);
         long(vec![down, Piece::Repeat(b"</a>".to_vec(), 100_000)])
     })
-    .lying(),
-    Hostility::new("100,000 attributes", listings, |_| {
+    .undetectable(),
+    Behavior::new("100,000 attributes", listings, |_| {
         let attribute = Piece::Numbered(|number| format!(" a{number}=\"b\""), 100_000);
         long(vec![Piece::Once(b"<a".to_vec()), attribute, Piece::Once(b"/>".to_vec())])
     })
-    .lying(),
-    Hostility::new("a key of a MiB", listings, |_| {
-        say(&format!("<ListBucketResult>{}</ListBucketResult>", object(&"k".repeat(1 << 20), "0")))
+    .undetectable(),
+    Behavior::new("a key of a MiB", listings, |_| {
+        send(&format!("<ListBucketResult>{}</ListBucketResult>", object(&"k".repeat(1 << 20), "0")))
     })
-    .lying(),
-    Hostility::new("an ETag of 300 kB for each object", listings, |_| {
+    .undetectable(),
+    Behavior::new("an ETag of 300 kB for each object", listings, |_| {
         let both = ["b.tar", "b.metadata.json"].map(|name| object(name, &"e".repeat(300_000)));
-        say(&format!("<ListBucketResult>{}</ListBucketResult>", both.concat()))
+        send(&format!("<ListBucketResult>{}</ListBucketResult>", both.concat()))
     })
-    .lying(),
-    Hostility::new("a member of 1 MiB that nobody knows", listings, |_| {
+    .undetectable(),
+    Behavior::new("an unknown member of 1 MiB", listings, |_| {
         let member = format!("<Owner>{}</Owner>", "o".repeat(1 << 20));
-        say(&format!("<ListBucketResult>{member}</ListBucketResult>"))
+        send(&format!("<ListBucketResult>{member}</ListBucketResult>"))
     })
-    .lying(),
+    .undetectable(),
 ];
 
-const BROKEN: &[Hostility] = &[
-    Hostility::new("a listing with another end", listings, |_| {
-        say("<ListBucketResult><Contents><Key>t1/backups/x</ListBucketResult>")
+const BROKEN: &[Behavior] = &[
+    Behavior::new("a listing with another end", listings, |_| {
+        send("<ListBucketResult><Contents><Key>t1/backups/x</ListBucketResult>")
     }),
-    Hostility::new("a listing that is cut", listings, |_| {
-        say("<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>t1/back")
+    Behavior::new("a listing that is cut", listings, |_| {
+        send("<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>t1/back")
     }),
-    Hostility::new("a listing that nests itself wrongly", listings, |_| {
-        say("<ListBucketResult><a></b></a></ListBucketResult>")
+    Behavior::new("a listing with wrong nesting", listings, |_| {
+        send("<ListBucketResult><a></b></a></ListBucketResult>")
     }),
-    Hostility::new("two listings in one", listings, |_| {
-        say("<ListBucketResult></ListBucketResult><ListBucketResult></ListBucketResult>")
+    Behavior::new("two listings in one", listings, |_| {
+        send("<ListBucketResult></ListBucketResult><ListBucketResult></ListBucketResult>")
     }),
-    Hostility::new("a listing of something else", listings, |_| {
-        say("<ListAllMyBucketsResult><Buckets></Buckets></ListAllMyBucketsResult>")
+    Behavior::new("a listing of something else", listings, |_| {
+        send("<ListAllMyBucketsResult><Buckets></Buckets></ListAllMyBucketsResult>")
     }),
-    Hostility::new("NUL bytes in a listing", listings, |_| {
-        say("<ListBucketResult>\0<Contents><Key>\0</Key></Contents></ListBucketResult>")
+    Behavior::new("NUL bytes in a listing", listings, |_| {
+        send("<ListBucketResult>\0<Contents><Key>\0</Key></Contents></ListBucketResult>")
     })
-    .lying(),
-    Hostility::new("encoded keys that decode to nothing", listings, |_| {
+    .undetectable(),
+    Behavior::new("encoded keys that decode to nothing", listings, |_| {
         let objects = ["%", "%zz", "%ff%fe", "%00"].map(|key| object(key, "0")).concat();
-        say(&format!(
+        send(&format!(
             "<ListBucketResult><EncodingType>url</EncodingType>{objects}</ListBucketResult>"
         ))
     })
-    .lying(),
+    .undetectable(),
 ];
 
-/// A page of unfinished uploads with more behind it.
+/// A page of incomplete uploads that announces more pages.
 fn page_of_uploads(members: &str) -> Act {
-    say(&format!(
+    send(&format!(
         "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>{members}\
          </ListMultipartUploadsResult>"
     ))
@@ -197,48 +195,48 @@ fn next_upload(key: &str, id: &str) -> String {
 }
 
 fn page_of_parts(members: &str) -> Act {
-    say(&format!("<ListPartsResult><IsTruncated>true</IsTruncated>{members}</ListPartsResult>"))
+    send(&format!("<ListPartsResult><IsTruncated>true</IsTruncated>{members}</ListPartsResult>"))
 }
 
-/// A cleanup would look at each upload, which is its job and takes long.
-const fn without_cleanup(hostility: Hostility) -> Hostility {
+/// A cleanup would check each upload, which is its task and takes long.
+const fn without_cleanup(behavior: Behavior) -> Behavior {
     let operations = &[Operation::Validate, Operation::Small, Operation::Repair];
-    Hostility { operations, documents: 40, ..hostility }
+    Behavior { operations, documents: 40, ..behavior }
 }
 
-const OF_UPLOADS: &[Hostility] = &[
-    Hostility::new("uploads: no marker", uploads, |_| page_of_uploads("")),
-    Hostility::new("uploads: empty markers", uploads, |_| page_of_uploads(&next_upload("", ""))),
-    Hostility::new("uploads: a marker that repeats", uploads, |_| {
+const OF_UPLOADS: &[Behavior] = &[
+    Behavior::new("uploads: no marker", uploads, |_| page_of_uploads("")),
+    Behavior::new("uploads: empty markers", uploads, |_| page_of_uploads(&next_upload("", ""))),
+    Behavior::new("uploads: a marker that repeats", uploads, |_| {
         page_of_uploads(&next_upload("k", "i"))
     }),
-    Hostility::new("uploads: new markers without an end", uploads, |asked| {
+    Behavior::new("uploads: endless new markers", uploads, |asked| {
         page_of_uploads(&next_upload("k", &asked.number.to_string()))
     }),
-    without_cleanup(Hostility::new("uploads: pages of 1,000 without an end", uploads, |asked| {
+    without_cleanup(Behavior::new("uploads: endless pages of 1,000", uploads, |asked| {
         let key = |number| format!("t1/backups/{:06}-{number:04}.tar", asked.number);
         let page: String = (0..1000).map(|number| upload(&key(number), "i")).collect();
         page_of_uploads(&(page + &next_upload(&key(999), "i")))
     })),
-    Hostility::new("uploads: an ID of a MiB", uploads, |_| {
+    Behavior::new("uploads: an ID of a MiB", uploads, |_| {
         let upload = upload("t1/backups/Backup z.tar", &"i".repeat(1 << 20));
-        say(&format!("<ListMultipartUploadsResult>{upload}</ListMultipartUploadsResult>"))
+        send(&format!("<ListMultipartUploadsResult>{upload}</ListMultipartUploadsResult>"))
     }),
-    Hostility::new("uploads: a cut listing", uploads, |_| {
-        say("<ListMultipartUploadsResult><Upload><Key>t1/backups/x.tar</Key>")
+    Behavior::new("uploads: a cut listing", uploads, |_| {
+        send("<ListMultipartUploadsResult><Upload><Key>t1/backups/x.tar</Key>")
     }),
-    Hostility::new(
+    Behavior::new(
         "parts: a marker that repeats",
         |call| parts(call) || uploads(call),
         |asked| match asked.call {
             Call::ListParts => page_of_parts("<NextPartNumberMarker>1</NextPartNumberMarker>"),
             _ => {
                 let upload = upload("t1/backups/Backup z.tar", "i");
-                say(&format!("<ListMultipartUploadsResult>{upload}</ListMultipartUploadsResult>"))
+                send(&format!("<ListMultipartUploadsResult>{upload}</ListMultipartUploadsResult>"))
             }
         },
     ),
-    Hostility::new(
+    Behavior::new(
         "parts: new markers",
         |call| parts(call) || uploads(call),
         |asked| match asked.call {
@@ -248,49 +246,49 @@ const OF_UPLOADS: &[Hostility] = &[
             }
             _ => {
                 let upload = upload("t1/backups/Backup z.tar", "i");
-                say(&format!("<ListMultipartUploadsResult>{upload}</ListMultipartUploadsResult>"))
+                send(&format!("<ListMultipartUploadsResult>{upload}</ListMultipartUploadsResult>"))
             }
         },
     ),
-    Hostility::new(
+    Behavior::new(
         "opening: an upload ID of a MiB",
         |call| call == Call::CreateMultipartUpload,
         |_| {
             let id = "i".repeat(1 << 20);
-            say(&format!(
+            send(&format!(
                 "<InitiateMultipartUploadResult><UploadId>{id}</UploadId>\
                  </InitiateMultipartUploadResult>"
             ))
         },
     ),
-    Hostility::new(
+    Behavior::new(
         "opening: no upload ID",
         |call| call == Call::CreateMultipartUpload,
-        |_| say("<InitiateMultipartUploadResult><Key>k</Key></InitiateMultipartUploadResult>"),
+        |_| send("<InitiateMultipartUploadResult><Key>k</Key></InitiateMultipartUploadResult>"),
     ),
 ];
 
 #[tokio::test]
-async fn pages_without_progress_end_in_errors() {
+async fn listing_pages_without_progress_end_in_errors() {
     assert_harmless(ENDLESS, DEFAULT).await;
 }
 
 #[tokio::test]
-async fn crowded_listings_end_in_errors() {
+async fn oversized_listings_end_in_errors() {
     assert_harmless(CROWDED, DEFAULT).await;
 }
 
 #[tokio::test]
-async fn crowded_listings_fit_a_small_budget() {
+async fn oversized_listings_fit_small_memory() {
     assert_harmless(CROWDED, SMALL).await;
 }
 
 #[tokio::test]
-async fn broken_listings_end_in_errors() {
+async fn malformed_listings_end_in_errors() {
     assert_harmless(BROKEN, DEFAULT).await;
 }
 
 #[tokio::test]
-async fn listings_of_uploads_without_progress_end_in_errors() {
+async fn upload_listings_without_progress_end_in_errors() {
     assert_harmless(OF_UPLOADS, DEFAULT).await;
 }

@@ -1,7 +1,7 @@
-//! A server that is hostile where it is told to be, in front of the embedded one.
+//! A server in front of the embedded one that is hostile where a rule says so.
 //!
-//! It speaks HTTP by hand, because a library would not write what is needed. What it is not told to
-//! spoil passes, so that an operation gets as far as it can. Everything is gone when this is dropped.
+//! It writes HTTP by hand, because a library would refuse to write most of it. Requests without a
+//! rule pass, so that an operation gets as far as possible. Dropping it ends everything.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,18 +16,18 @@ use tokio::io::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::say::{Say, Then};
-use crate::personality::Call;
+use super::script::{Script, Then};
+use crate::provider_emulation::Call;
 use crate::relay::{collect, pass_on};
 
-/// A request, and how many came before to which the same rule applies.
-pub(super) struct Asked<'a> {
+/// A request, and how many requests came before it to which the same rule applies.
+pub(super) struct MatchedRequest<'a> {
     pub(super) call: Call,
     pub(super) head: &'a Parts,
     pub(super) number: usize,
 }
 
-impl Asked<'_> {
+impl MatchedRequest<'_> {
     /// A value of the query, decoded.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
         let query = url::form_urlencoded::parse(self.head.uri.query()?.as_bytes());
@@ -39,14 +39,14 @@ impl Asked<'_> {
     }
 }
 
-/// An honest answer before it is spoilt.
-pub(super) struct Honest {
+/// An honest answer before it is altered.
+pub(super) struct HonestAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-impl Honest {
+impl HonestAnswer {
     pub(super) fn set(&mut self, name: &'static str, value: &str) {
         self.headers.insert(name, value.parse().unwrap());
     }
@@ -57,26 +57,26 @@ impl Honest {
     }
 }
 
-/// What is done to a request.
+/// What the server does with a request.
 pub(super) enum Act {
     Pass,
-    /// It passes, and the answer is changed.
-    Spoil(fn(&mut Honest, usize)),
-    Say(Say),
+    /// It passes, and the answer is altered.
+    Alter(fn(&mut HonestAnswer, usize)),
+    Send(Script),
 }
 
-/// What is done, and to which calls.
+/// What the server does, and for which calls.
 #[derive(Clone, Copy)]
 pub(super) struct Rule {
     pub(super) to: fn(Call) -> bool,
-    pub(super) act: fn(&Asked<'_>) -> Act,
+    pub(super) act: fn(&MatchedRequest<'_>) -> Act,
 }
 
 #[derive(Default)]
 struct State {
     rule: Option<Rule>,
-    /// Requests with this in their target are counted apart.
-    apart: String,
+    /// Requests with this in their target are counted separately.
+    separate: String,
     met: usize,
     counts: [usize; 2],
 }
@@ -88,24 +88,24 @@ pub(super) struct HostileServer {
 }
 
 impl HostileServer {
-    /// Lets everything pass at first. Requests with `apart` in their target are counted apart.
-    pub(super) async fn start(upstream: SocketAddr, apart: &str) -> Self {
+    /// Passes everything at first. Requests with `apart` in their target are counted separately.
+    pub(super) async fn start(upstream: SocketAddr, separate: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { apart: apart.to_owned(), ..State::default() };
+        let state = State { separate: separate.to_owned(), ..State::default() };
         let state = Arc::new(Mutex::new(state));
         let serving = tokio::spawn(accept(listener, upstream, Arc::clone(&state))).abort_handle();
         Self { address, state, serving }
     }
 
-    /// Turns hostile, or honest again.
-    pub(super) fn turn(&self, rule: Option<Rule>) {
+    /// Makes the server hostile, or honest again.
+    pub(super) fn set_rule(&self, rule: Option<Rule>) {
         let mut state = self.state.lock().unwrap();
         (state.rule, state.met, state.counts) = (rule, 0, [0, 0]);
     }
 
-    /// How many requests came since the last time, and how many of those that are counted apart since
-    /// the server has turned.
+    /// How many requests came since the last call, and how many of the separately counted ones
+    /// since the rule was set.
     pub(super) fn counts(&self) -> (usize, usize) {
         let mut state = self.state.lock().unwrap();
         (std::mem::take(&mut state.counts[0]), state.counts[1])
@@ -118,7 +118,7 @@ impl Drop for HostileServer {
     }
 }
 
-/// The connections live in this future and end with it.
+/// The connections belong to this future and end with it.
 async fn accept(listener: TcpListener, upstream: SocketAddr, state: Arc<Mutex<State>>) {
     let mut connections = JoinSet::new();
     loop {
@@ -126,7 +126,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, state: Arc<Mutex<St
             accepted = listener.accept() => {
                 let (socket, _) = accepted.unwrap();
                 socket.set_nodelay(true).unwrap();
-                // Ends in an error when the agent has enough.
+                // Ends with an error when the agent closes the connection.
                 connections.spawn(serve(socket, upstream, Arc::clone(&state)));
             }
             Some(_) = connections.join_next() => {}
@@ -143,24 +143,27 @@ async fn serve(
     while let Some((head, body)) = read(&mut socket).await? {
         let act = {
             let mut state = state.lock().unwrap();
-            let is_apart = !state.apart.is_empty()
-                && head.uri.path_and_query().is_some_and(|it| it.as_str().contains(&state.apart));
+            let is_apart = !state.separate.is_empty()
+                && head
+                    .uri
+                    .path_and_query()
+                    .is_some_and(|it| it.as_str().contains(&state.separate));
             state.counts[usize::from(is_apart)] += 1;
             let call = Call::of(&head);
             match state.rule.filter(|rule| (rule.to)(call)) {
                 Some(rule) => {
                     let number = state.met;
                     state.met += 1;
-                    ((rule.act)(&Asked { call, head: &head, number }), number)
+                    ((rule.act)(&MatchedRequest { call, head: &head, number }), number)
                 }
                 None => (Act::Pass, 0),
             }
         };
         let has_body = head.method != Method::HEAD;
         let say = match act {
-            (Act::Say(say), _) => say,
+            (Act::Send(say), _) => say,
             (Act::Pass, _) => passed(upstream, head, body, |_| {}).await?,
-            (Act::Spoil(spoil), number) => {
+            (Act::Alter(spoil), number) => {
                 passed(upstream, head, body, |honest| spoil(honest, number)).await?
             }
         };
@@ -209,12 +212,12 @@ async fn passed(
     upstream: SocketAddr,
     head: Parts,
     body: Bytes,
-    spoil: impl FnOnce(&mut Honest),
-) -> io::Result<Say> {
+    spoil: impl FnOnce(&mut HonestAnswer),
+) -> io::Result<Script> {
     let is_head = head.method == Method::HEAD;
     let (parts, content) = pass_on(upstream, head, body).await?.into_parts();
     let body = collect(content).await?.to_vec();
-    let mut honest = Honest { status: parts.status, headers: parts.headers, body };
+    let mut honest = HonestAnswer { status: parts.status, headers: parts.headers, body };
     if !is_head {
         honest.headers.remove("content-length");
     }
@@ -228,6 +231,6 @@ async fn passed(
         .iter()
         .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
     let lines: String = lines.collect();
-    let body = vec![super::say::Piece::Once(honest.body)];
-    Ok(Say::with(honest.status.as_u16(), &lines, body, Then::Next))
+    let body = vec![super::script::Piece::Once(honest.body)];
+    Ok(Script::with(honest.status.as_u16(), &lines, body, Then::Next))
 }

@@ -1,10 +1,10 @@
-//! Settings that cannot work: refused when the target is opened, naming the field and the remedy.
+//! Invalid settings: refused when the target is opened, with the field and the remedy.
 
 use serde_json::{Value, json};
 
 use super::{config, session};
 
-/// Changes to good settings, and the code, the field and a part of the remedy that they lead to.
+/// Changes to valid settings, and the resulting code, field and part of the remedy.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
     vec![
@@ -117,7 +117,7 @@ fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
 }
 
 #[tokio::test]
-async fn bad_settings_name_the_field_and_the_remedy() {
+async fn invalid_setting_names_field_and_remedy() {
     let host = session().await;
     for (changes, code, field, remedy) in refusals() {
         let params = json!({"target": "t1", "config": config(changes.clone())});

@@ -1,4 +1,4 @@
-//! An agent that runs for months: many requests, many cancels, and nothing grows.
+//! An agent that runs for months: after many requests and many cancels nothing has grown.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
 use crate::e2e::{assert_empty, backup, connect, fetch, store};
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{self, TestServer};
 
-/// Memory that the process has, in KiB.
+/// Memory of the process, in KiB.
 fn memory(host: &Host) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid().unwrap())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// What its descriptors lead to, by kind, without the connections, which come and go.
+/// The targets of its descriptors, by kind, without connections, which come and go.
 fn descriptors(host: &Host) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for entry in support::descriptors(host.pid().unwrap()) {
-        // One that is closed meanwhile is gone.
+        // A descriptor that was closed in the meantime is missing.
         let Ok(end) = std::fs::read_link(entry) else { continue };
         let kind = end.to_string_lossy().split(':').next().unwrap().to_owned();
         if kind != "socket" {
@@ -31,7 +31,7 @@ fn descriptors(host: &Host) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn ten_thousand_requests_leave_nothing_in_the_agent() {
+async fn memory_is_stable_after_ten_thousand_requests() {
     let server = TestServer::embedded().await;
     let host = connect(&server).await;
     store(&host, "b", 1, 1000).await;
@@ -52,7 +52,7 @@ async fn ten_thousand_requests_leave_nothing_in_the_agent() {
 }
 
 #[tokio::test]
-async fn a_thousand_cancels_leave_nothing() {
+async fn cancel_repeated_a_thousand_times_leaves_nothing() {
     let server = TestServer::embedded().await;
     let host = connect(&server).await;
     store(&host, "kept", 1, 3 << 20).await;
@@ -61,7 +61,8 @@ async fn a_thousand_cancels_leave_nothing() {
         let mut answers = BTreeMap::<String, usize>::new();
         for number in 0..count {
             let mut request = begin(&host, number, moments.u8(0..5)).await;
-            // The moment is one in the work of the agent, which goes on while it answers these.
+            // These requests let the agent reach a certain moment of its work while it answers
+            // them.
             for _ in 0..moments.u8(0..12) {
                 host.call("ping", json!({})).await.unwrap();
             }
@@ -85,12 +86,12 @@ async fn a_thousand_cancels_leave_nothing() {
     assert_eq!(descriptors(&host), open);
 
     let (content, _) = fetch(&host, "kept").await;
-    assert!(content == Noise::new(1, 3 << 20).bytes(content.len() + 1));
+    assert!(content == RandomData::new(1, 3 << 20).bytes(content.len() + 1));
     host.call("backup.delete", json!({"target": "t1", "backup_id": "kept"})).await.unwrap();
     assert_empty(&server).await;
 }
 
-/// One of the requests that can be cancelled; none of them changes what is kept.
+/// One of the requests that can be cancelled; none of them changes stored data.
 async fn begin(host: &Host, number: usize, kind: u8) -> s3_backup_agent::demo::host::Request {
     let mut params = json!({"target": "t1"});
     let (method, own): (_, Value) = match kind {

@@ -1,4 +1,4 @@
-//! Local files that never end, or never begin: an error within seconds, and the session goes on.
+//! Local files that never end or never begin: an error within seconds, and the session continues.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{code, config, session};
 use crate::support::agent_command;
 
-/// Nothing of all this may take longer, on however slow a machine.
+/// Longer than any of this takes, on a slow machine too.
 const SOON: Duration = Duration::from_secs(60);
 
 fn fifo(folder: &Path, name: &str) -> PathBuf {
@@ -19,7 +19,7 @@ fn fifo(folder: &Path, name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn secret_in_an_endless_file_is_refused() {
+async fn secret_in_endless_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = fifo(folder.path(), "fifo");
     let large = folder.path().join("large");
@@ -43,8 +43,8 @@ async fn secret_in_an_endless_file_is_refused() {
     host.call("ping", json!({})).await.unwrap();
 }
 
-/// An agent whose certificates of the system come from a pipe, so that opening a target waits for
-/// somebody who writes it.
+/// An agent that reads the system certificates from a pipe, so that opening a target waits for a
+/// writer.
 async fn waiting(folder: &Path) -> (Host, PathBuf) {
     let pipe = fifo(folder, "certificates");
     let environment = [
@@ -59,13 +59,13 @@ fn open(changes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn session_goes_on_while_a_target_opens() {
+async fn session_continues_while_target_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (mut host, _pipe) = waiting(folder.path()).await;
     let https = json!({"endpoint": "https://127.0.0.1:1"});
     let opening = host.start("target.open", open(https)).await.unwrap();
     host.call("ping", json!({})).await.unwrap();
-    // Requests on this target wait, and can be given up.
+    // Requests for this target wait, and can be cancelled.
     let list = || json!({"target": "t1"});
     let mut waiting = host.start("backup.list", list()).await.unwrap();
     host.notify("cancel", json!({"id": waiting.id}), None).await.unwrap();
@@ -83,7 +83,7 @@ async fn session_goes_on_while_a_target_opens() {
 }
 
 #[tokio::test]
-async fn requests_wait_for_their_target_in_their_order() {
+async fn requests_wait_in_order_while_target_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (host, _pipe) = waiting(folder.path()).await;
     // This one needs no certificates, and is replaced by one that cannot be opened.
@@ -95,13 +95,13 @@ async fn requests_wait_for_their_target_in_their_order() {
     let unknown = host.call("backup.list", json!({"target": "t1"})).await;
     assert_eq!(code(unknown), "target_unknown");
     second.response().await.unwrap_err();
-    // What was open before stays open for both of them.
+    // The target that was open before stays open for both of them.
     assert_eq!(code(list.response().await), "cannot_connect");
     assert_eq!(close.response().await.unwrap(), json!({"target": "t1"}));
 }
 
 #[tokio::test]
-async fn update_takes_effect_in_its_order_while_a_target_opens() {
+async fn update_takes_effect_in_order_while_target_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (host, pipe) = waiting(folder.path()).await;
     let update = |limits: Value| json!({"target": "t1", "limits": limits});
@@ -113,7 +113,7 @@ async fn update_takes_effect_in_its_order_while_a_target_opens() {
     let mut second = host.start("target.update", wrong).await.unwrap();
     let mut third = host.start("target.update", update(json!({}))).await.unwrap();
     let mut list = host.start("backup.list", json!({"target": "t1"})).await.unwrap();
-    // It waits for the target, and nobody waits for it. It cannot be cancelled.
+    // It waits for the target, and no request waits for it. It cannot be cancelled.
     host.notify("cancel", json!({"id": first.id}), None).await.unwrap();
     host.call("ping", json!({})).await.unwrap();
     let certificates = rcgen::generate_simple_self_signed(["test".to_owned()]).unwrap().cert.pem();
@@ -130,7 +130,7 @@ async fn update_takes_effect_in_its_order_while_a_target_opens() {
 }
 
 #[tokio::test]
-async fn update_of_a_target_that_does_not_open_is_one_of_what_was_open_before() {
+async fn update_after_failed_open_applies_to_previous_target() {
     let host = session().await;
     let update = || json!({"target": "t1", "limits": {"concurrency": 3}});
     let wrong = json!({"endpoint": "https://127.0.0.1:1", "ca_certificate": "nonsense"});

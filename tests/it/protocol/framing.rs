@@ -1,11 +1,11 @@
-//! Input that is no frame ends the session; a frame that is no message does not.
+//! Input that is not a frame ends the session; a frame that is not a message does not.
 
 use serde_json::json;
 
 use super::{anonymous, code, greeted, session};
 
 #[tokio::test]
-async fn what_is_no_frame_is_fatal() {
+async fn invalid_frame_ends_the_session() {
     let long = format!("{{\"jsonrpc\":\"2.0\",\"x\":\"{}\"}}\n", "y".repeat(65_536));
     let deep = format!("{{\"x\":{}1{}}}\n", "[".repeat(40), "]".repeat(40));
     let huge = "{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"payload\":1048577}\n".to_owned();
@@ -32,7 +32,7 @@ async fn what_is_no_frame_is_fatal() {
 }
 
 #[tokio::test]
-async fn the_session_survives_what_is_merely_wrong() {
+async fn invalid_message_does_not_end_the_session() {
     let mut host = session().await;
     host.raw_write(b"\n\r\n\n").await.unwrap();
     for (input, expected) in [
@@ -55,7 +55,7 @@ async fn the_session_survives_what_is_merely_wrong() {
 }
 
 #[tokio::test]
-async fn unknown_things_are_tolerated() {
+async fn unknown_members_and_methods_are_tolerated() {
     let host = session().await;
     let unknown = host.call("backup.copy", json!({"from": "t1"})).await.unwrap_err();
     assert_eq!((unknown.code, unknown.data.code.as_str()), (-32601, "method_not_found"));
@@ -66,7 +66,7 @@ async fn unknown_things_are_tolerated() {
 }
 
 #[tokio::test]
-async fn frames_may_come_in_pieces_or_glued_together() {
+async fn frames_may_arrive_in_pieces_or_together() {
     let host = greeted().await;
     let initialize =
         "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocol\":1}}\r\n";
@@ -87,7 +87,7 @@ async fn frames_may_come_in_pieces_or_glued_together() {
 }
 
 #[tokio::test]
-async fn the_end_of_input_at_any_byte_ends_the_agent() {
+async fn end_of_input_at_any_byte_ends_the_agent() {
     let transcript = concat!(
         "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocol\":1}}\n",
         "{\"jsonrpc\":\"2.0\",\"method\":\"stream.data\",\"params\":{\"id\":3,\"offset\":0},\"payload\":5}\n",

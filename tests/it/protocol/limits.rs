@@ -1,4 +1,4 @@
-//! A system that gives little: few descriptors, little memory. Whatever fails says so, in time.
+//! A system with few resources: few descriptors, little memory. Failures are reported in time.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
 
 use crate::e2e::backup;
-use crate::noise::Noise;
+use crate::random_data::RandomData;
 use crate::support::{TestServer, agent_command};
 
 /// An agent under a limit of the shell, with the target `t1` open.
@@ -27,15 +27,15 @@ async fn limited(
 }
 
 async fn upload(host: &Host, size: u64) -> Result<Value, Box<ErrorObject>> {
-    let storing = host.upload("t1", backup("b"), json!({"size": size}), Noise::new(1, size));
+    let storing = host.upload("t1", backup("b"), json!({"size": size}), RandomData::new(1, size));
     tokio::time::timeout(Duration::from_secs(60), storing).await.expect("an end")
 }
 
 #[tokio::test]
-async fn few_descriptors_are_an_error_and_no_hang() {
+async fn too_few_descriptors_cause_an_error_not_a_hang() {
     let server = TestServer::embedded().await;
     let mut worked = 0;
-    // With fewer, the system cannot even load a program.
+    // With fewer descriptors the system cannot even load a program.
     for count in 4..30 {
         match limited(&server, &format!("-n {count}"), json!({})).await {
             Err(error) => assert!(error.message.contains("Too many open files"), "{error:?}"),
@@ -53,9 +53,9 @@ async fn few_descriptors_are_an_error_and_no_hang() {
 }
 
 #[tokio::test]
-async fn a_start_with_too_few_descriptors_is_refused() {
+async fn start_with_too_few_descriptors_is_refused() {
     let mut started = 0;
-    // With fewer, the system cannot even load the program.
+    // With fewer descriptors the system cannot even load the program.
     for count in 5..20 {
         for command in ["serve", "list"] {
             let script = format!("ulimit -n {count} && exec \"$0\" {command}");
@@ -64,7 +64,7 @@ async fn a_start_with_too_few_descriptors_is_refused() {
             let ran = shell.output().await.unwrap();
             let said = String::from_utf8_lossy(&ran.stderr).into_owned();
             if ran.stderr.is_empty() || !said.contains("ulimit") {
-                // `list` has no settings, and `serve` no host.
+                // `list` has no settings here, and `serve` no host.
                 started += 1;
                 assert!(matches!(ran.status.code(), Some(0 | 5)), "{count}: {ran:?}");
                 continue;
@@ -78,7 +78,7 @@ async fn a_start_with_too_few_descriptors_is_refused() {
 }
 
 #[tokio::test]
-async fn memory_that_is_not_there_ends_one_request_and_not_the_agent() {
+async fn out_of_memory_ends_one_request_and_not_the_agent() {
     let server = TestServer::embedded().await;
     let budget = json!({"memory": 4_u64 << 30, "part_size": 512 << 20});
     for kib in [200_000, 300_000, 400_000, 600_000, 800_000] {
@@ -86,7 +86,7 @@ async fn memory_that_is_not_there_ends_one_request_and_not_the_agent() {
         for _ in 0..2 {
             let error = upload(&host, 1 << 30).await.unwrap_err();
             assert_eq!(error.data.code, "busy", "{kib}: {error:?}");
-            // The same session goes on, with room for what is smaller.
+            // The same session continues, with enough memory for smaller requests.
             host.call("ping", json!({})).await.unwrap();
             upload(&host, 1 << 20).await.unwrap();
             let gone = json!({"target": "t1", "backup_id": "b"});
@@ -94,7 +94,7 @@ async fn memory_that_is_not_there_ends_one_request_and_not_the_agent() {
         }
         host.close_stdin().await;
         let status = tokio::time::timeout(Duration::from_secs(20), host.wait()).await;
-        // Not by a signal, as an abort would be.
+        // Not by a signal, as after an abort.
         assert_eq!(status.unwrap().unwrap().code(), Some(0), "{kib}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{anonymous, code, config, greeted, session};
 
 #[tokio::test]
-async fn hello_says_what_the_agent_can() {
+async fn hello_announces_capabilities() {
     let host = greeted().await;
     let hello = serde_json::to_value(host.hello()).unwrap();
     assert_eq!((&hello["protocol"], &hello["versions"]), (&json!("backup-agent"), &json!([1])));
@@ -21,7 +21,7 @@ async fn hello_says_what_the_agent_can() {
 }
 
 #[tokio::test]
-async fn initialize_comes_first_and_once() {
+async fn initialize_must_come_first_and_once() {
     let host = greeted().await;
     for method in ["ping", "backup.list", "target.open", "shutdown"] {
         assert_eq!(code(host.call(method, json!({})).await), "not_initialized");
@@ -47,7 +47,7 @@ async fn initialize_comes_first_and_once() {
 }
 
 #[tokio::test]
-async fn wrong_parameters_are_named_and_never_repeated() {
+async fn invalid_parameter_is_named_without_its_value() {
     let host = session().await;
     let open = |config: Value| json!({"target": "t1", "config": config});
     let upload = |backup: Value| json!({"target": "t1", "backup": backup});
@@ -115,7 +115,7 @@ async fn wrong_parameters_are_named_and_never_repeated() {
 }
 
 #[tokio::test]
-async fn targets_are_opened_replaced_and_closed() {
+async fn target_is_opened_replaced_and_closed() {
     let host = session().await;
     for method in ["backup.list", "target.validate", "target.close"] {
         assert_eq!(code(host.call(method, json!({"target": "t1"})).await), "target_unknown");
@@ -128,7 +128,7 @@ async fn targets_are_opened_replaced_and_closed() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_running_cannot_be_used_again() {
+async fn request_id_in_use_is_refused() {
     let server = crate::support::TestServer::embedded().await;
     let mut host = session().await;
     host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
@@ -143,7 +143,7 @@ async fn an_id_that_is_running_cannot_be_used_again() {
 }
 
 #[tokio::test]
-async fn more_requests_than_fit_are_refused_and_more_transfers_wait() {
+async fn excess_requests_are_refused_and_excess_transfers_wait() {
     let server = crate::support::TestServer::embedded().await;
     let host = session().await;
     host.call("target.open", json!({"target": "t1", "config": server.config()})).await.unwrap();
@@ -156,7 +156,7 @@ async fn more_requests_than_fit_are_refused_and_more_transfers_wait() {
     let busy = host.call("backup.list", json!({"target": "t1"})).await.unwrap_err();
     assert_eq!((busy.data.code.as_str(), busy.data.retryable), ("busy", true));
     host.call("ping", json!({})).await.unwrap();
-    // The last one is told to be in line, and can be cancelled there.
+    // The last one is reported as waiting, and can be cancelled while it waits.
     let last = running.last_mut().unwrap();
     match last.next_event().await.unwrap() {
         Event::Notification { method, params, .. } => {
@@ -171,7 +171,7 @@ async fn more_requests_than_fit_are_refused_and_more_transfers_wait() {
 }
 
 #[tokio::test]
-async fn long_texts_of_the_host_do_not_come_back_whole() {
+async fn long_host_text_is_shortened_in_errors() {
     let host = session().await;
     let long = "x".repeat(60_000);
     let unknown = host.call(&long, json!({})).await.unwrap_err();

@@ -1,15 +1,15 @@
-//! The wire itself: what a host can get wrong, and the answer to it.
+//! The protocol itself: mistakes that a host can make, and the answers to them.
 
 mod bad_config;
 #[cfg(target_os = "linux")]
 mod endurance;
-mod faults;
 #[cfg(unix)]
 mod files;
 mod framing;
 #[cfg(unix)]
 mod limits;
 mod messages;
+mod panics;
 mod process;
 mod schema;
 mod update;
@@ -48,7 +48,7 @@ async fn anonymous(host: &mut Host) -> (i32, String) {
     }
 }
 
-/// Settings that are good, but for `changes`.
+/// Valid settings with `changes`.
 fn config(changes: Value) -> Value {
     let mut config = json!({
         "type": "s3", "endpoint": "http://127.0.0.1:1", "bucket": "bucket",

@@ -25,7 +25,7 @@ async fn secrets_stay_out_of_arguments_environment_and_log() {
     for file in ["cmdline", "environ"] {
         match std::fs::read(format!("/proc/{}/{file}", host.pid().unwrap())) {
             Ok(content) => assert!(!String::from_utf8_lossy(&content).contains("canary")),
-            // Shown to root alone.
+            // Only root can read it.
             Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied),
         }
     }
@@ -40,7 +40,7 @@ async fn secrets_stay_out_of_arguments_environment_and_log() {
 }
 
 #[tokio::test]
-async fn a_host_that_stops_reading_and_goes_away_ends_the_agent() {
+async fn host_that_stops_reading_and_exits_ends_the_agent() {
     let mut child = tokio::process::Command::new(agent_command())
         .arg("serve")
         .stdin(Stdio::piped())
@@ -61,7 +61,7 @@ async fn a_host_that_stops_reading_and_goes_away_ends_the_agent() {
 }
 
 #[tokio::test]
-async fn a_full_error_stream_does_not_hold_up_the_agent() {
+async fn full_stderr_does_not_block_the_agent() {
     let mut child = tokio::process::Command::new(agent_command())
         .arg("serve")
         .stdin(Stdio::piped())
@@ -76,10 +76,10 @@ async fn a_full_error_stream_does_not_hold_up_the_agent() {
         "params": {"protocol": 1, "log_level": "debug"}});
     stdin.write_all(format!("{initialize}\n").as_bytes()).await.unwrap();
     lines.next_line().await.unwrap();
-    // Each of these is worth a warning, and nobody reads standard error.
-    let noise = "{\"jsonrpc\":\"2.0\",\"method\":\"stream.data\",\"params\":{\"id\":\"x\"}}\n";
+    // Each of these causes a warning, and standard error is not read.
+    let invalid = "{\"jsonrpc\":\"2.0\",\"method\":\"stream.data\",\"params\":{\"id\":\"x\"}}\n";
     for _ in 0..200 {
-        stdin.write_all(noise.repeat(50).as_bytes()).await.unwrap();
+        stdin.write_all(invalid.repeat(50).as_bytes()).await.unwrap();
     }
     stdin.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}\n").await.unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
@@ -91,7 +91,7 @@ async fn a_full_error_stream_does_not_hold_up_the_agent() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_signal_at_rest_ends_the_agent() {
+async fn signal_while_idle_ends_the_agent() {
     let mut host = session().await;
     let pid = host.pid().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -99,10 +99,10 @@ async fn a_signal_at_rest_ends_the_agent() {
     assert_eq!(status.unwrap().code(), Some(0));
 }
 
-/// Its host sends it, and not a terminal.
+/// Its host sends the signal, not a terminal.
 #[cfg(unix)]
 #[tokio::test]
-async fn interrupt_ends_the_agent_even_if_ignored_at_start() {
+async fn sigint_ends_the_agent_even_if_ignored_at_start() {
     let script = format!("trap '' INT; exec '{}' serve", agent_command().display());
     for signal in ["-INT", "-TERM"] {
         let mut host = Host::launch("sh", &["-c", &script], &[]).await.unwrap();
@@ -116,14 +116,14 @@ async fn interrupt_ends_the_agent_even_if_ignored_at_start() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_stray_print_cannot_reach_the_host() {
+async fn stray_print_cannot_reach_the_host() {
     let host = session().await;
     let pid = host.pid().unwrap();
     let end = |fd: u32| std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
     match (end(1), end(2)) {
-        // What anybody prints to standard output lands where the log goes.
+        // Anything that is printed to standard output goes to the log.
         (Ok(output), Ok(log)) => assert_eq!(output, log),
-        // Shown to root alone.
+        // Only root can read it.
         (Err(error), _) | (_, Err(error)) => {
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         }
@@ -134,7 +134,7 @@ async fn a_stray_print_cannot_reach_the_host() {
 /// The agent in a shell that sets a limit first, as a user to whom limits apply.
 #[cfg(target_os = "linux")]
 async fn limited(limit: &str) -> std::process::Output {
-    // Not every sh has the limit of processes.
+    // Not every sh can limit the number of processes.
     let mut shell = tokio::process::Command::new("bash");
     let agent = agent_command();
     shell.arg("-c").arg(format!("{limit} && exec \"$0\" serve")).arg(agent);
@@ -147,13 +147,13 @@ async fn limited(limit: &str) -> std::process::Output {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn limit_of_the_system_is_a_sentence_and_no_fault() {
+async fn system_limit_is_an_error_message_not_a_panic() {
     for (limit, words) in
         [("ulimit -u 1", "ulimit -u"), ("ulimit -u 2", "ulimit -u"), ("ulimit -n 6", "ulimit -n")]
     {
         let ended = limited(limit).await;
         let log = String::from_utf8_lossy(&ended.stderr);
-        // Where the program itself may not be read by that user, there is nothing to try.
+        // Where that user may not read the program itself, there is nothing to test.
         if matches!(ended.status.code(), Some(126 | 127)) {
             continue;
         }

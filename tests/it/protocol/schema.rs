@@ -1,4 +1,4 @@
-//! The schema of the messages. That it is made from them is tested where they are.
+//! The schema of the messages. Its generation is tested in the sources.
 
 use std::path::Path;
 use std::process::Output;
@@ -12,7 +12,7 @@ fn serve(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_published_schema_is_printed() {
+fn schema_flag_prints_the_published_schema() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol/schema/backup-agent-1.json");
     let published = std::fs::read_to_string(file).unwrap();
     let printed = serve(&["--schema"]);
@@ -26,7 +26,7 @@ fn the_published_schema_is_printed() {
 }
 
 #[test]
-fn it_is_one_or_the_other() {
+fn schema_and_protocol_flags_exclude_each_other() {
     let refused = serve(&["--schema", "--protocol"]);
     assert_eq!(refused.status.code(), Some(64), "{refused:?}");
     assert!(refused.stdout.is_empty(), "{refused:?}");

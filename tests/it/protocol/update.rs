@@ -1,4 +1,4 @@
-//! The limits of an open target: how they are changed, and what is refused.
+//! The limits of an open target: how they are changed, and which changes are refused.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn update(limits: Value) -> Value {
 const MIB: u64 = 1 << 20;
 
 #[tokio::test]
-async fn an_update_says_what_is_in_force() {
+async fn update_returns_the_limits_in_force() {
     let host = session().await;
     assert!(host.hello().capabilities.contains_key("target.update"));
     let set = json!({"bandwidth_limit": 1_000_000, "memory": 64 * MIB});
@@ -34,14 +34,14 @@ async fn an_update_says_what_is_in_force() {
         }});
         assert_eq!(host.call("target.update", update(limits)).await.unwrap(), expected);
     }
-    // A target that is opened again has its own.
+    // A target that is opened again has its own limits.
     host.call("target.open", json!({"target": "t1", "config": config(json!({}))})).await.unwrap();
     let opened = host.call("target.update", update(json!({}))).await.unwrap();
     assert_eq!(opened["limits"], defaults);
 }
 
 #[tokio::test]
-async fn a_wrong_update_changes_nothing() {
+async fn invalid_update_changes_nothing() {
     let host = session().await;
     assert_eq!(code(host.call("target.update", update(json!({}))).await), "target_unknown");
     host.call("target.open", json!({"target": "t1", "config": config(json!({}))})).await.unwrap();

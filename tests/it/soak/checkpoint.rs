@@ -1,4 +1,4 @@
-//! A look at the bucket while nothing goes wrong.
+//! A check of the bucket while no faults happen.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use s3_backup_agent::demo::host::Host;
 use serde_json::{Value, json};
 
-use super::known::Known;
+use super::expected_backup::ExpectedBackup;
 use super::worker::Worker;
+use crate::e2e::crash_cleanup::wait_for_run_cleanup;
 use crate::e2e::fetch;
-use crate::e2e::leftovers::settled;
 use crate::support::TestServer;
 
-/// So long may it take until what failed is taken back: what was killed with its connection is
-/// looked for again for two minutes.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// The longest time for the cleanup of failed requests: a request that was killed with its
+/// connection is looked for during two minutes.
+const TIME_LIMIT: Duration = Duration::from_secs(150);
 
-/// Backups that were not there when they were looked for, although they could have been: an agent
-/// that gave up waiting goes on in the background.
+/// Backups that were missing when they were checked, although they may still arrive: an agent that
+/// timed out continues in the background.
 #[derive(Debug, Default)]
-pub(super) struct Ghosts {
-    known: BTreeMap<String, Known>,
-    /// How many of them came.
-    pub(super) came: u64,
+pub(super) struct LateBackups {
+    known: BTreeMap<String, ExpectedBackup>,
+    /// How many of them arrived.
+    pub(super) arrived: u64,
 }
 
 /// Every backup that is listed.
@@ -44,11 +44,11 @@ async fn listed(host: &Host) -> Vec<String> {
     }
 }
 
-/// The same when nothing else is in the bucket any more.
-async fn listed_alone(host: &Host, server: &TestServer) -> Vec<String> {
+/// The same, once the bucket contains nothing else.
+async fn listed_when_clean(host: &Host, server: &TestServer) -> Vec<String> {
     let watch = Instant::now();
     loop {
-        settled(host).await;
+        wait_for_run_cleanup(host).await;
         let before = server.objects().await;
         let ids = listed(host).await;
         let (objects, uploads) = (server.objects().await, server.open_uploads().await);
@@ -56,23 +56,23 @@ async fn listed_alone(host: &Host, server: &TestServer) -> Vec<String> {
             return ids;
         }
         let log = || host.stderr_lines().join("\n");
-        assert!(watch.elapsed() < PATIENCE, "{ids:?}, {objects:?}, {uploads:?}\n{}", log());
+        assert!(watch.elapsed() < TIME_LIMIT, "{ids:?}, {objects:?}, {uploads:?}\n{}", log());
     }
 }
 
-/// What is there is what the answers said, and whole; nothing else is there. From then on nobody is
-/// in doubt about what is his.
-pub(super) async fn look(
+/// The bucket contains exactly the backups that the answers reported, and they are intact. After
+/// that, no worker has uncertain backups.
+pub(super) async fn check_bucket(
     host: &Host,
     server: &TestServer,
     workers: &mut [Worker],
-    ghosts: &mut Ghosts,
+    late_backups: &mut LateBackups,
 ) {
-    let ids = listed_alone(host, server).await;
+    let ids = listed_when_clean(host, server).await;
     for id in &ids {
         let owner = workers.iter().find_map(|worker| worker.known.get(id));
-        ghosts.came += u64::from(owner.is_none());
-        let known = owner.or_else(|| ghosts.known.get(id));
+        late_backups.arrived += u64::from(owner.is_none());
+        let known = owner.or_else(|| late_backups.known.get(id));
         let known = known.unwrap_or_else(|| panic!("{id} is listed"));
         let (content, result) = fetch(host, id).await;
         assert_eq!(result["verified"], true);
@@ -87,30 +87,30 @@ pub(super) async fn look(
             .into_iter()
             .partition(|(_, known)| !known.may_be_missing && known.seeds.len() == 1);
         worker.known = sure;
-        ghosts.known.extend(doubtful);
+        late_backups.known.extend(doubtful);
     }
-    for id in ids.iter().filter(|id| ghosts.known.contains_key(*id)) {
+    for id in ids.iter().filter(|id| late_backups.known.contains_key(*id)) {
         host.call("backup.delete", json!({"target": "t1", "backup_id": id})).await.unwrap();
     }
 }
 
-/// Deletes everything: then the bucket is empty.
-pub(super) async fn empty(
+/// Deletes everything; then the bucket is empty.
+pub(super) async fn delete_everything(
     host: &Host,
     server: &TestServer,
     workers: &mut [Worker],
-    ghosts: &mut Ghosts,
+    late_backups: &mut LateBackups,
 ) {
     for worker in workers.iter_mut() {
-        ghosts.known.append(&mut worker.known);
+        late_backups.known.append(&mut worker.known);
     }
     let watch = Instant::now();
     loop {
-        look(host, server, workers, ghosts).await;
+        check_bucket(host, server, workers, late_backups).await;
         let (objects, uploads) = (server.objects().await, server.open_uploads().await);
         if objects.is_empty() && uploads.is_empty() {
             return;
         }
-        assert!(watch.elapsed() < PATIENCE, "left over: {objects:?}, {uploads:?}");
+        assert!(watch.elapsed() < TIME_LIMIT, "still stored: {objects:?}, {uploads:?}");
     }
 }

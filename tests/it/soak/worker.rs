@@ -1,5 +1,5 @@
-//! One of those who work with the agent at the same time: each with backups of its own, so that it
-//! knows what must be there.
+//! One of the workers that use the agent at the same time: each has its own backups, so that it
+//! knows which must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,19 +12,19 @@ use s3_backup_agent::protocol::ErrorObject;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
-use super::known::{Known, length};
-use crate::noise::Noise;
+use super::expected_backup::{ExpectedBackup, length};
+use crate::random_data::RandomData;
 
 const MIB: u64 = 1 << 20;
 
 /// Most backups of one worker.
 const MOST: usize = 6;
 
-/// Beyond the pauses of four repetitions, and far below what a stall takes to be noticed.
+/// Longer than the pauses of four retries, and much shorter than the time to detect a stall.
 const DEADLINE_MS: u64 = 6000;
 
-/// What a request may end in while there are faults.
-const PASSING: [&str; 6] = [
+/// The errors that a request may end with while there are faults.
+const TRANSIENT: [&str; 6] = [
     "cannot_connect",
     "integrity_mismatch",
     "network_lost",
@@ -33,7 +33,7 @@ const PASSING: [&str; 6] = [
     "timeout",
 ];
 
-/// Fails when it is read.
+/// A source that fails when it is read.
 struct Failing;
 
 impl AsyncRead for Failing {
@@ -51,10 +51,10 @@ pub(super) struct Worker {
     number: u64,
     random: fastrand::Rng,
     begun: u64,
-    pub(super) known: BTreeMap<String, Known>,
-    /// Ids that were there, were deleted, and can never come back.
-    gone: BTreeSet<String>,
-    /// How often what came out of what.
+    pub(super) known: BTreeMap<String, ExpectedBackup>,
+    /// Ids of deleted backups that can never come back.
+    deleted: BTreeSet<String>,
+    /// How often each operation ended in each outcome.
     outcomes: BTreeMap<&'static str, BTreeMap<String, u64>>,
 }
 
@@ -78,15 +78,15 @@ impl Worker {
             random: fastrand::Rng::with_seed(seed),
             begun: 0,
             known: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            deleted: BTreeSet::new(),
             outcomes: BTreeMap::new(),
         }
     }
 
-    /// Does one thing after the other.
+    /// Runs one operation after the other.
     pub(super) async fn work(&mut self, host: &Host, until: Instant) {
         while Instant::now() < until {
-            let any = self.any();
+            let any = self.random_backup();
             match (self.random.u8(0..24), any) {
                 (0..=4, _) if self.known.len() < MOST => self.upload(host).await,
                 (5 | 6, Some(id)) => self.replace(host, id).await,
@@ -95,8 +95,8 @@ impl Worker {
                 (13, Some(id)) => self.verify(host, &id).await,
                 (14 | 15, Some(id)) => self.get(host, &id).await,
                 (16..=18, _) => self.list(host).await,
-                (19, _) => self.fail_to_upload(host).await,
-                (20, Some(id)) => self.break_off_a_download(host, &id).await,
+                (19, _) => self.upload_from_failing_source(host).await,
+                (20, Some(id)) => self.cancel_download(host, &id).await,
                 (21, _) => self.validate(host).await,
                 (22, _) => self.cleanup(host).await,
                 (23, _) => self.ask(host, "ping", json!({})).await.map(|_| ()).unwrap(),
@@ -105,18 +105,18 @@ impl Worker {
         }
     }
 
-    fn any(&mut self) -> Option<String> {
+    fn random_backup(&mut self) -> Option<String> {
         let number = self.random.usize(0..self.known.len().max(1));
         self.known.keys().nth(number).cloned()
     }
 
-    /// A number that nobody else has: of a backup, and of a content.
-    fn fresh(&mut self) -> u64 {
+    /// A number that no other worker uses: of a backup, and of a content.
+    fn new_number(&mut self) -> u64 {
         self.begun += 1;
         self.begun * 1000 + self.number * 16 + self.random.u64(0..16)
     }
 
-    /// Parameters of a request, most often with enough time.
+    /// Parameters of a request, usually with enough time.
     fn params(&mut self, own: Value) -> Value {
         let mut params = json!({"target": "t1", "deadline_ms": DEADLINE_MS});
         if self.random.u8(0..10) == 0 {
@@ -130,13 +130,13 @@ impl Worker {
         *self.outcomes.entry(what).or_default().entry(outcome.to_owned()).or_default() += 1;
     }
 
-    /// Counts an answer; an error has to be one of those that pass, or this one.
-    fn note(&mut self, what: &'static str, answer: &Answer, other: Option<&str>) {
+    /// Counts an answer; an error must be a transient one, or this one.
+    fn record(&mut self, what: &'static str, answer: &Answer, other: Option<&str>) {
         let code = match answer {
             Ok(_) => "ok",
             Err(error) => {
                 let code = error.data.code.as_str();
-                assert!(PASSING.contains(&code) || other == Some(code), "{what}: {error:?}");
+                assert!(TRANSIENT.contains(&code) || other == Some(code), "{what}: {error:?}");
                 code
             }
         };
@@ -146,20 +146,20 @@ impl Worker {
     async fn ask(&mut self, host: &Host, what: &'static str, own: Value) -> Answer {
         let params = self.params(own);
         let answer = host.call(what, params).await;
-        self.note(what, &answer, None);
+        self.record(what, &answer, None);
         answer
     }
 
-    /// The same about a backup, which may be missing.
+    /// The same for a backup that may be missing.
     async fn ask_about(&mut self, host: &Host, what: &'static str, own: Value, id: &str) -> Answer {
         let mut params = self.params(own);
         params["backup_id"] = json!(id);
         let answer = host.call(what, params).await;
-        self.note(what, &answer, self.missing(id));
+        self.record(what, &answer, self.missing(id));
         answer
     }
 
-    /// The code of a backup that may be missing.
+    /// The error code for a backup that may be missing.
     fn missing(&self, id: &str) -> Option<&'static str> {
         self.known[id].may_be_missing.then_some("not_found")
     }
@@ -172,7 +172,7 @@ impl Worker {
         if_exists: &str,
         source: impl AsyncRead + Unpin,
     ) -> Answer {
-        // Some wish for one name.
+        // Some uploads share one name.
         let name = if self.random.bool() { "Nightly" } else { id };
         let backup = json!({"id": id, "name": name, "metadata": {"backup_id": id, "seed": seed}});
         let mut own = json!({"if_exists": if_exists});
@@ -184,7 +184,7 @@ impl Worker {
         }
         let params = self.params(own);
         let answer = host.upload("t1", backup, params, source).await;
-        self.note(what, &answer, Some("cancelled"));
+        self.record(what, &answer, Some("cancelled"));
         if let Err(error) = &answer {
             let cleanup = serde_json::to_value(error.data.cleanup).unwrap();
             self.count("cleanup", cleanup.as_str().unwrap_or("none"));
@@ -193,19 +193,19 @@ impl Worker {
     }
 
     async fn upload(&mut self, host: &Host) {
-        let seed = self.fresh();
+        let seed = self.new_number();
         let id = format!("w{}-{seed}", self.number);
-        let source = Noise::new(seed, length(seed));
+        let source = RandomData::new(seed, length(seed));
         let answer = self.store(host, "backup.upload", (&id, seed), "fail", source).await;
         match answer {
             Ok(_) => {
-                self.known.insert(id, Known { seeds: vec![seed], may_be_missing: false });
+                self.known.insert(id, ExpectedBackup { seeds: vec![seed], may_be_missing: false });
             }
             Err(error) if leaves_nothing(&error) => {
-                self.gone.insert(id);
+                self.deleted.insert(id);
             }
             Err(_) => {
-                self.known.insert(id, Known { seeds: vec![seed], may_be_missing: true });
+                self.known.insert(id, ExpectedBackup { seeds: vec![seed], may_be_missing: true });
             }
         }
     }
@@ -214,8 +214,8 @@ impl Worker {
         if self.known[&id].may_be_missing || self.known[&id].seeds.len() > 1 {
             return;
         }
-        let seed = self.fresh();
-        let source = Noise::new(seed, length(seed));
+        let seed = self.new_number();
+        let source = RandomData::new(seed, length(seed));
         let answer =
             self.store(host, "backup.upload, replace", (&id, seed), "replace", source).await;
         let known = self.known.get_mut(&id).unwrap();
@@ -226,18 +226,18 @@ impl Worker {
         }
     }
 
-    /// The source fails, sooner or later.
-    async fn fail_to_upload(&mut self, host: &Host) {
-        let seed = self.fresh();
+    /// The source fails sooner or later.
+    async fn upload_from_failing_source(&mut self, host: &Host) {
+        let seed = self.new_number();
         let id = format!("w{}-{seed}", self.number);
         let bytes = self.random.u64(0..=length(seed));
-        let source = Noise::new(seed, bytes).chain(Failing);
+        let source = RandomData::new(seed, bytes).chain(Failing);
         let what = "backup.upload, failing";
         let answer = self.store(host, what, (&id, seed), "fail", source).await;
         let error = answer.expect_err("the source failed");
-        // It never got an end, so that nothing of it can be whole.
+        // It never had an end, so nothing of it can be complete.
         self.count("cleanup", if leaves_nothing(&error) { "nothing" } else { "something" });
-        self.gone.insert(id);
+        self.deleted.insert(id);
     }
 
     async fn download(&mut self, host: &Host, id: &str) {
@@ -252,7 +252,7 @@ impl Worker {
         let window = self.random.u64(1000..8 * MIB);
         let take = |bytes: &[u8]| content.extend_from_slice(bytes);
         let answer = host.download("t1", id, params, window, take).await;
-        self.note(what, &answer, self.missing(id));
+        self.record(what, &answer, self.missing(id));
         assert!(known.allows(&content, offset), "{id}: {} bytes from {offset}", content.len());
         if let Ok(result) = answer {
             let length = content.len() as u64;
@@ -261,7 +261,7 @@ impl Worker {
         }
     }
 
-    async fn break_off_a_download(&mut self, host: &Host, id: &str) {
+    async fn cancel_download(&mut self, host: &Host, id: &str) {
         let params = self.params(json!({"backup_id": id, "up_to": self.begun * 7919 % (4 * MIB)}));
         let mut request = host.start("backup.download", params).await.unwrap();
         let mut pings = self.random.u8(0..8);
@@ -283,7 +283,7 @@ impl Worker {
             Some(code) if answer.as_ref().is_err_and(|error| error.data.code == code) => {
                 self.count(what, code);
             }
-            _ => self.note(what, &answer, Some("cancelled")),
+            _ => self.record(what, &answer, Some("cancelled")),
         }
     }
 
@@ -292,9 +292,9 @@ impl Worker {
         match self.ask_about(host, "backup.delete", json!({}), &id).await {
             Ok(_) if was_sure => {
                 self.known.remove(&id);
-                self.gone.insert(id);
+                self.deleted.insert(id);
             }
-            // What is still on its way may come later.
+            // Data in flight may arrive later.
             _ => self.known.get_mut(&id).unwrap().may_be_missing = true,
         }
     }
@@ -317,7 +317,7 @@ impl Worker {
         }
     }
 
-    /// Everything of ours that must be there is, and nothing that cannot be.
+    /// Every required backup of this worker exists, and no impossible one.
     async fn list(&mut self, host: &Host) {
         let refresh = self.random.bool();
         let page_size = self.random.u64(1..40);
@@ -338,7 +338,7 @@ impl Worker {
         let lost =
             self.known.iter().find(|(id, known)| !known.may_be_missing && !listed.contains(*id));
         assert!(lost.is_none(), "{lost:?} is not among {listed:?}");
-        let back = listed.iter().find(|id| self.gone.contains(*id));
+        let back = listed.iter().find(|id| self.deleted.contains(*id));
         assert!(back.is_none(), "{back:?} is there again");
     }
 
@@ -353,7 +353,7 @@ impl Worker {
     }
 }
 
-/// Whether an upload that failed has left nothing that might become a backup.
+/// Whether a failed upload has left nothing that could become a backup.
 fn leaves_nothing(error: &ErrorObject) -> bool {
     let cleanup = serde_json::to_value(error.data.cleanup).unwrap();
     cleanup.is_null() || cleanup == "complete"

@@ -1,4 +1,4 @@
-//! What our own client does otherwise than the SDK would.
+//! Differences between the test client and the SDK.
 
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::config::interceptors::{
@@ -30,8 +30,7 @@ impl Intercept for SignedForOther {
     }
 }
 
-/// Takes an answer for what it is also where a server gives its root element another name, which the
-/// SDK alone does not.
+/// Accepts an answer whose root element has another name, which the SDK alone does not.
 #[derive(Debug)]
 pub(super) struct AnyRoot;
 

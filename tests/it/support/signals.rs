@@ -1,13 +1,13 @@
-//! Signals that the tests inherited as ignored, which the programs they start would inherit as well.
+//! Signals that the tests inherited as ignored, and that their child processes would inherit too.
 
 use std::sync::Once;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Signals without those of real time.
+/// Signals without the real-time ones.
 const LAST: i32 = 31;
 
-/// Lets programs that are started from now on begin with the default signals. A shell without job
+/// Programs that are started from now on begin with the default signals. A shell without job
 /// control starts background jobs with SIGINT ignored, and `nohup` ignores SIGHUP.
 pub(super) fn give_defaults() {
     static DONE: Once = Once::new();
@@ -16,8 +16,8 @@ pub(super) fn give_defaults() {
         if ignored.is_empty() {
             return;
         }
-        // A handler is not inherited, while "ignored" is. It stays after the runtime, and does
-        // nothing. The thread has no other runtime that this one could be dropped in.
+        // A handler is not inherited, while "ignored" is. It outlives the runtime and does nothing.
+        // The thread has no other runtime in which this one could be dropped.
         let handle = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
             let runtime = runtime.unwrap();

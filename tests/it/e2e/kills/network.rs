@@ -1,48 +1,48 @@
-//! The network is cut at random moments of whatever an agent does, and comes back.
+//! The network is cut at random moments of an agent's work, and returns.
 
 use std::time::Duration;
 
 use url::Url;
 
-use super::trouble::{Trouble, cleanup};
-use crate::cable::{Cable, State};
+use super::disruption::{Disruption, run_with_disruptions};
+use crate::link_faults::{FaultyLink, State};
 use crate::support::TestServer;
 
-/// The longest time without network. Beyond the first repetitions of a request, and for some of
-/// them beyond the last.
+/// The longest time without network: longer than the first retries of a request, and for some
+/// requests longer than the last.
 const LONGEST: Duration = Duration::from_secs(4);
 
-impl Trouble for Cable {
-    /// In one of three ways: broken at once; silent, and going on where it stopped; silent, and
-    /// forgotten, as where an address changes.
-    async fn strike(&mut self, random: &mut fastrand::Rng) {
-        let [first, then] = [State::Cut, State::Silent].map(|_| {
+impl Disruption for FaultyLink {
+    /// In one of three ways: connections break at once; they stall and continue; or they stall and
+    /// are lost, as when an address changes.
+    async fn disrupt(&mut self, random: &mut fastrand::Rng) {
+        let [first, then] = [State::Broken, State::Silent].map(|_| {
             let short = if random.bool() { 10.0 } else { 1.0 };
             LONGEST.mul_f64(random.f64() / short)
         });
         let (start, end) = match random.u8(0..3) {
-            0 => (State::Cut, State::Whole),
-            1 => (State::Silent, State::Whole),
-            _ => (State::Silent, State::Cut),
+            0 => (State::Broken, State::Working),
+            1 => (State::Silent, State::Working),
+            _ => (State::Silent, State::Broken),
         };
         self.set(start);
         tokio::time::sleep(first).await;
         self.set(end);
-        if end == State::Cut {
+        if end == State::Broken {
             tokio::time::sleep(then).await;
-            self.set(State::Whole);
+            self.set(State::Working);
         }
     }
 }
 
 #[tokio::test]
-async fn whenever_the_network_is_cut_nothing_is_lost_and_nothing_is_left() {
+async fn random_network_cuts_lose_and_leave_nothing() {
     let server = TestServer::start().await;
     let mut config = server.config();
     let mut endpoint: Url = config["endpoint"].as_str().unwrap().parse().unwrap();
-    let far = endpoint.socket_addrs(|| None).unwrap()[0];
-    let mut cable = Cable::to(far).await;
-    endpoint.set_port(Some(cable.address.port())).unwrap();
+    let upstream = endpoint.socket_addrs(|| None).unwrap()[0];
+    let mut link = FaultyLink::start(upstream).await;
+    endpoint.set_port(Some(link.address.port())).unwrap();
     config["endpoint"] = endpoint.as_str().trim_end_matches('/').into();
-    cleanup(&server, &config, &mut cable, 20).await;
+    run_with_disruptions(&server, &config, &mut link, 20).await;
 }

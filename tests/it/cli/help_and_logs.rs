@@ -1,0 +1,148 @@
+//! Help, completions, man pages, usage errors and logs.
+
+use std::ffi::OsStr;
+
+use s3_backup_agent::demo::host::Host;
+use serde_json::json;
+
+use super::Shell;
+use crate::support::agent_command;
+
+const COMMANDS: [&str; 13] = [
+    "serve",
+    "validate",
+    "upload",
+    "list",
+    "info",
+    "download",
+    "verify",
+    "delete",
+    "cleanup",
+    "repair",
+    "demo",
+    "completions",
+    "man",
+];
+
+fn shell() -> Shell {
+    Shell::with(vec![("S3_BACKUP_AGENT_SECRET_ACCESS_KEY".to_owned(), "c4n4ry".to_owned())])
+}
+
+#[tokio::test]
+async fn help_of_every_command_has_examples() {
+    let shell = shell();
+    let whole = shell.run(&[&"--help"]).await;
+    assert_eq!((whole.code, whole.stderr.as_str()), (0, ""));
+    for number in ["  0  done", " 64  the command line is wrong", "130  interrupted"] {
+        assert!(whole.stdout.contains(number), "{whole:?}");
+    }
+    for command in COMMANDS {
+        assert!(whole.stdout.contains(&format!("\n  {command}")), "{command}");
+        let help = shell.run(&[&command, &"--help"]).await;
+        assert_eq!(help.code, 0);
+        assert!(
+            help.stdout.contains(&format!("Examples:\n  s3-backup-agent {command}"))
+                || help.stdout.contains(&format!("\n  s3-backup-agent {command}")),
+            "{help:?}"
+        );
+        let page = shell.run(&[&"man", &command]).await;
+        assert_eq!(page.code, 0);
+        assert!(page.stdout.contains(&format!(".TH s3-backup-agent-{command} 1")), "{page:?}");
+        assert!(page.stdout.contains(".SH EXAMPLES\n"), "{page:?}");
+    }
+    let page = shell.run(&[&"man"]).await.stdout;
+    for section in ["NAME", "SYNOPSIS", "KEYS", "\"EXIT CODES\""] {
+        assert!(page.contains(&format!(".SH {section}\n")), "{section}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_every_shell() {
+    for name in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = shell().run(&[&"completions", &name]).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        assert!(ran.stdout.contains("secret-access-key-file"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn invalid_command_line_exits_with_64() {
+    let shell = shell();
+    let wrong: &[&[&dyn AsRef<OsStr>]] = &[
+        &[],
+        &[&"backup"],
+        &[&"upload"],
+        &[&"list", &"--colour"],
+        &[&"list", &"--addressing-style", &"sideways"],
+        &[&"list", &"--part-size", &"16M"],
+        &[&"serve", &"--bucket", &"b"],
+        &[&"serve", &"now"],
+        &[&"demo", &"--size", &"much"],
+        &[&"man", &"nothing"],
+    ];
+    for arguments in wrong {
+        let ran = shell.run(arguments).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{ran:?}");
+        assert!(!ran.stderr.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn version_is_printed() {
+    let ran = shell().run(&[&"--version"]).await;
+    assert_eq!(ran.stdout, format!("s3-backup-agent {}\n", env!("CARGO_PKG_VERSION")));
+    let ran = shell().run(&[&"serve", &"--protocol"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "backup-agent 1\n"));
+}
+
+#[tokio::test]
+async fn verbose_prints_more() {
+    let mut shell = shell();
+    shell.env.extend([
+        ("S3_BACKUP_AGENT_ENDPOINT".to_owned(), "https://127.0.0.1:1".to_owned()),
+        ("S3_BACKUP_AGENT_BUCKET".to_owned(), "bucket".to_owned()),
+        ("S3_BACKUP_AGENT_ACCESS_KEY_ID".to_owned(), "key".to_owned()),
+        ("S3_BACKUP_AGENT_INSECURE_SKIP_TLS_VERIFY".to_owned(), "yes".to_owned()),
+    ]);
+    let ran = shell.run(&[&"validate", &"--level", &"read"]).await;
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert!(ran.stderr.starts_with("warning: certificates are not checked"), "{ran:?}");
+    let missing: [&dyn AsRef<OsStr>; 3] = [&"list", &"--ca-file", &"/no/such/file"];
+    let ran = shell.run(&missing).await;
+    assert!(ran.stderr.starts_with("error: ") && !ran.stderr.contains("because"), "{ran:?}");
+    let ran = shell.run(&[&missing[..], &[&"-v"]].concat()).await;
+    let cause = if cfg!(windows) { "Path not found" } else { "No such file" };
+    assert!(ran.stderr.contains(&format!("\n  because: {cause}")), "{ran:?}");
+}
+
+#[tokio::test]
+async fn serve_logs_json() {
+    let host = Host::launch(agent_command(), &["serve"], &[]).await.unwrap();
+    let config = json!({
+        "bucket": "bucket", "access_key_id": "a", "secret_access_key": "c4n4ry", "verify_tls": false,
+    });
+    host.call("target.open", json!({"target": "t", "config": config})).await.unwrap();
+    let logged = loop {
+        let lines = host.stderr_lines();
+        if lines.iter().any(|line| line.contains("certificates")) {
+            break lines;
+        }
+        tokio::task::yield_now().await;
+    };
+    let warning = logged.iter().find(|line| line.contains("certificates")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(warning).unwrap();
+    assert_eq!(line["level"], "warning");
+    assert!(line["msg"].as_str().unwrap().starts_with("certificates are not checked"), "{line}");
+    assert!(line["ts"].as_str().unwrap().ends_with('Z'), "{line}");
+    assert!(!logged.join("\n").contains("c4n4ry"), "{logged:?}");
+}
+
+#[tokio::test]
+async fn demo_passes() {
+    for arguments in [&["demo"][..], &["demo", "--size", "25M"]] {
+        let arguments: Vec<_> = arguments.iter().map(|it| it as &dyn AsRef<OsStr>).collect();
+        let ran = shell().run(&arguments).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        assert!(ran.stdout.lines().last().unwrap().starts_with("Demo passed: "), "{ran:?}");
+    }
+}
