@@ -12,7 +12,8 @@ Rules that it sees:
   6   no figures of speech: doors, rooms, ladders; nothing lies or stands; servers do not want
   7   no tails: be it, but for, all the same
   8   the terms of the field, and no private ones
-  9   in docs/guides each section (##) has "for example", "such as" or a block of code
+  9   in docs/guides each section (##) has "for example", "such as", code, a picture, or the path
+      of a page in Home Assistant ("Settings → System"); very short ones may lead elsewhere
   11  US spelling
   old words: names that are given up are in no file, and in no name of a file
 """
@@ -32,8 +33,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 JSON_TEXTS = re.compile(r"^protocol/(errors|providers)\.json$|/translations/en\.json$")
 
 
+# It shows what not to write.
+STYLE_GUIDE = "docs/STYLE.md"
+
+
 def passages(path: str, text: str) -> list[prose.Passage]:
     """What a person reads of this file."""
+    if path == STYLE_GUIDE:
+        return []
     if path.endswith(".md"):
         return prose.markdown(changes_of_now(text) if path == "CHANGELOG.md" else text).passages
     if JSON_TEXTS.search(path):

@@ -45,7 +45,7 @@ OLD = [
         "wrong_addressing_style",
     ),
     _old(r"addressing_style_style", "addressing_style"),
-    _old(r"--if-exists", "--replace"),
+    _old(r"--if-exists[ =]replace|\"--if-exists\"", "--replace"),
     _old(r"--level\b", "--read-only"),
     # What is done, and with what.
     _old(r"(?<![a-z])entity[ _-]?tag", "ETag, etag"),
@@ -69,7 +69,7 @@ OLD = [
     _name(r"bites|Bites", "what the check is"),
     _name(r"Stage(?=::|\b *[{,;(])|mod stage|stage::\w+|stage\.rs", "what the module is"),
     _word(r"cables?", "link faults"),
-    _word(r"noise", "random data", except_in=r"^tests/home_assistant/requirements/"),
+    _name(r"mod noise|noise::\w+|noise\.rs|Noise(?=::|;)", "random data"),
     _word(r"vitals", "process metrics"),
     _word(r"strangers?", "newcomer"),
 ]
@@ -79,7 +79,7 @@ EXCEPT_FILES = re.compile(
     r"^tests/words/"  # this table, and its tests
     r"|^fuzz/(?:findings|corpus)/"  # inputs as they were found: each byte counts
     r"|(?:^|/)Cargo\.lock$"  # names of other projects
-    r"|^LICENSE"
+    r"|^docs/STYLE\.md$"  # says what to write instead of them
 )
 
 

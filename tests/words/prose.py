@@ -35,7 +35,9 @@ class Section:
     line: int
     title: str
     passages: list[Passage] = field(default_factory=list)
-    has_code: bool = False
+    # A block of code, a command in the text, or a picture.
+    has_example: bool = False
+    has_link: bool = False
 
 
 @dataclass
@@ -72,7 +74,8 @@ def inline(text: str) -> str:
 
 
 def _cells(line: str) -> list[str]:
-    line = re.sub(r"(`+)[^`]+\1", CODE, line.strip())
+    # A | in code does not end a cell.
+    line = re.sub(r"(`+)[^`]+\1", lambda code: code[0].replace("|", " "), line.strip())
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
@@ -89,6 +92,9 @@ def markdown(text: str) -> Markdown:
     comment = False
 
     def add(line: int, raw: str, kind: Kind) -> None:
+        if section:
+            section.has_example |= bool(re.search(r"`[^`]+ [^`]+`|!\[|<img ", raw))
+            section.has_link |= "](" in raw
         passage = Passage(line, inline(raw), kind)
         if passage.text.strip(f"{CODE} \n"):
             found.passages.append(passage)
@@ -113,7 +119,7 @@ def markdown(text: str) -> Markdown:
             end_block()
             fence = opening[1]
             if section:
-                section.has_code = True
+                section.has_example = True
             continue
         line = re.sub(r"^\s*>\s?(?:\[![A-Z]+\]\s*$)?", "", line)
         if heading := re.match(r"^(#{1,6})\s+(.*)", line):

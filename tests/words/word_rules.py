@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import prose
 from prose import Kind, Passage, Section
 
 
@@ -31,11 +32,11 @@ def _phrase(rule: int, pattern: str, advice: str) -> Phrase:
 
 
 _VERBS = (
-    "accepts?|allows?|answers?|asks?|begins?|closes?|counts?|demands?|does|forbids?|forgets?|gives?"
-    "|has|keeps?|knows?|limits?|refuses?|rejects?|replies|responds?|returns?|says?|sends?|stores?"
+    "accepts?|allows?|answers?|asks?|begins?|closes?|counts?|demands?|forbids?|forgets?|gives?"
+    "|keeps?|knows?|limits?|refuses?|rejects?|replies|responds?|returns?|says?|sends?|stores?"
     "|supports?|takes?|tells?|wants?"
 )
-_THINGS = "(?:archive|bucket|document|file|folder|gateway|key|listing|object|server|storage)s?"
+_THINGS = "(?:archive|bucket|document|file|folder|gateway|key|listing|object|storage)s?"
 
 PHRASES = [
     _phrase(2, "(?:some|no|any)body", "name the actor: you, the agent, the host, the server"),
@@ -51,6 +52,7 @@ PHRASES = [
         6, "stands(?! (?:by|for|out))|stand (?:at|above|below|beside|in|there)", "is, is listed"
     ),
     _phrase(6, f"{_THINGS} (?:wants?|knows?|says?)", "requires; is known; returns, reports"),
+    _phrase(6, "servers? wants?", "requires"),
     _phrase(7, "be it", "whether ... or; including"),
     _phrase(7, "(?<!, )but for", "except"),
     _phrase(
@@ -69,7 +71,9 @@ PHRASES = [
     ),
     _phrase(8, "storages", "server, endpoint, provider"),
     _phrase(
-        8, f"(?:the|a|this|that|no|another|each|every) storage (?:{_VERBS})", "server, provider"
+        8,
+        f"(?<!of )(?:the|a|this|that|no|another|each|every) storage (?:{_VERBS})",
+        "server, provider",
     ),
     _phrase(
         8,
@@ -85,11 +89,11 @@ PHRASES = [
     _phrase(8, "(?:a|its|no|our|the) mark", "upload marker"),
     _phrase(8, "(?:is|are|was|were) noted|for notes|notes of", "record, journal"),
     _phrase(
-        8, "(?:the )?bucket in the (?:path|host(?: ?name)?)", "path style, virtual-hosted style"
+        8, r"bucket in the (?:path|host(?: ?name)?)(?! \(¤)", "path style, virtual-hosted style"
     ),
     _phrase(8, "folder (?:in the bucket|for the backups)", "prefix"),
     _phrase(8, "outages?", "while the server is unreachable; --retry-for"),
-    _phrase(8, "(?:a|no|one|the) whole backups?|no whole \\w+|whole backups", "complete backup"),
+    _phrase(8, "(?:a|no|one) whole backup|no whole \\w+|whole backups", "complete backup"),
     _phrase(8, "plausible", "unverified"),
     _phrase(8, "verifiable", "has checksums"),
     _phrase(8, "process(?:or|ing) time", "CPU time"),
@@ -169,14 +173,15 @@ def phrases(passage: Passage) -> Iterator[Breach]:
             yield Breach(line, phrase.rule, " ".join(match[0].split()), phrase.advice)
 
 
-_EXAMPLE = re.compile(r"\b(?:for\s+example|such\s+as|for\s+instance)\b|\be\.g\.", re.I)
-# Sections that hold nothing but links.
-_LINKS = re.compile(r"^(?:see also|next|next steps|related|links|further reading|more)$", re.I)
+# An example in words, or the way to a page of Home Assistant ("Settings → System"), step by step.
+_EXAMPLE = re.compile(r"\b(?:for\s+example|such\s+as|for\s+instance)\b|\be\.g\.|→", re.I)
+# Shorter sections only lead to another page.
+_SHORT = 40
 
 
 def without_example(section: Section) -> Iterator[Breach]:
-    """Rule 9, of a section of a guide."""
-    if section.has_code or _LINKS.match(section.title.strip()):
+    """Rule 9, of a section of a guide. A picture is an example as well, and so is a command."""
+    if section.has_example or (section.has_link and prose.words(section.passages) < _SHORT):
         return
     if not any(_EXAMPLE.search(passage.text) for passage in section.passages):
         yield Breach(section.line, 9, section.title, "add an example: a command, its output")
