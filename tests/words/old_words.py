@@ -21,7 +21,7 @@ def _old(pattern: str, use: str, except_in: str = "") -> Old:
 
 def _word(pattern: str, use: str, except_in: str = "") -> Old:
     """In any case of its letters, where no other letter is beside it: also a_word_of_a_name."""
-    return _old(rf"(?<![a-z])(?:{pattern})(?![a-z])", use, except_in)
+    return _old(rf"(?<![^\W\d_])(?:{pattern})(?![^\W\d_])", use, except_in)
 
 
 def _name(pattern: str, use: str) -> Old:

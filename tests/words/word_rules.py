@@ -91,7 +91,7 @@ PHRASES = [
     _phrase(
         8, r"bucket in the (?:path|host(?: ?name)?)(?! \(¤)", "path style, virtual-hosted style"
     ),
-    _phrase(8, "folder (?:in the bucket|for the backups)", "prefix"),
+    _phrase(8, "(?-i:F)older (?:in the bucket|for the backups)", "prefix"),
     _phrase(8, "outages?", "while the server is unreachable; --retry-for"),
     _phrase(8, "(?:a|no|one) whole backup|no whole \\w+|whole backups", "complete backup"),
     _phrase(8, "plausible", "unverified"),
