@@ -1,7 +1,7 @@
 """Throughput from a Python host to the agent, compared with a raw pipe: `pipe.py [--size 4G]`.
 
 The host is protocol/reference/host.py, standard library only. The agent is the real one, except
-that its server discards all bytes (sink.rs). So the figures are those of the pipe, the protocol, and
+that its server discards all bytes (sink.rs). So the figures are those of the pipe, the protocol and
 the SHA-256 over all bytes. The raw pipe is a `dd` that reads the same blocks. `sha256` is OpenSSL
 over blocks in memory, the maximum for one thread. They take turns. The output has medians of GB/s,
 and of the CPU seconds per GB of the host and of the other process.
