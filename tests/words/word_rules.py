@@ -87,7 +87,9 @@ PHRASES = [
         "metadata, metadata object",
     ),
     _phrase(8, "(?:a|its|no|our|the) mark", "upload marker"),
-    _phrase(8, "(?:is|are|was|were) noted|for notes|notes of", "record, journal"),
+    _phrase(
+        8, "(?:is|are|was|were) noted|for notes|notes of (?:what|all|every)", "record, journal"
+    ),
     _phrase(
         8, r"bucket in the (?:path|host(?: ?name)?)(?! \(¤)", "path style, virtual-hosted style"
     ),
