@@ -1,6 +1,6 @@
 """Checks the words of the project: what people read, and names that are given up.
 
-usage: tests/words [FILE...]
+usage: python3 tests/words [FILE...]
 
 Without files it checks all of the repository. It prints each breach with its file and line, the
 words, and what to write instead. It exits with 1 if there is any.
