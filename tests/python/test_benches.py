@@ -50,7 +50,7 @@ def test_benchmark_of_wan_link_makes_a_page(binary: str, tmp_path: Path) -> None
         (one,) = runs
         assert one["seconds"] > 0
         assert one["cpu"] > 0
-        # The file does not fit into less, or it is not held.
+        # A peer that keeps the file in memory needs at least its size.
         assert one["rss"] > (16 if peer == "ours" else 1)
         assert one["requests"] == 1 if peer == "curl" else one["requests"] > 1, work
         assert one["failed"] == 0
@@ -61,7 +61,7 @@ def test_benchmark_of_wan_link_makes_a_page(binary: str, tmp_path: Path) -> None
     assert "| **s3-backup-agent, command line** |" in made[1]
     assert f"server {setting('TEST_S3_NAME')}" in made[1]
 
-    # Written again from the results alone, they are the same.
+    # The pages depend only on the results.
     for file in pages:
         file.unlink()
     run(binary, results, "--only", "page")

@@ -154,7 +154,7 @@ def test_patterns_are_well_formed(row: Row) -> None:
         labels = pattern.split(".")
         assert len(labels) >= 2, pattern
         assert all(label and LABEL.fullmatch(label) for label in labels), pattern
-        # Else it would take in the hosts of others.
+        # Otherwise the pattern matches hosts of other providers.
         assert not re.search(r"[*{]", "".join(labels[-2:])), pattern
         assert pattern.count("{region}") <= (row["region"]["rule"] == "in_host"), pattern
 
@@ -184,7 +184,7 @@ def test_endpoint_of_region_matches_provider_and_region(row: Row) -> None:
 def test_host_belongs_to_one_provider() -> None:
     everything = [(row["key"], pattern) for row in ROWS for pattern in patterns(row)]
     for key, pattern in everything:
-        # An ordinary name, and names that stand in other patterns.
+        # An ordinary name, and names from other patterns.
         for word in ("eu-1", "s3", "cdn", "eu"):
             host = pattern.replace("{region}", word).replace("*", word)
             found = [(other, by) for other, by in everything if matched(by, host) is not None]
@@ -225,7 +225,7 @@ def test_guide_is_complete(row: Row) -> None:
     costs = guide.get("costs", {})
     assert costs.keys() <= {"free", "storage", "egress", "minimum", "sources", "page", "month"}
     facts = costs.keys() & {"free", "storage", "egress", "minimum"}
-    # A price without a source and a month is worth nothing.
+    # A price needs a source and a month.
     assert bool(facts) == ("sources" in costs) == ("month" in costs)
     assert facts or "page" in costs or not costs
 
