@@ -1,11 +1,10 @@
-"""How fast bytes get from a Python host to the agent, beside a raw pipe: `pipe.py [--size 4G]`.
+"""Throughput from a Python host to the agent, compared with a raw pipe: `pipe.py [--size 4G]`.
 
-The host is protocol/reference/host.py, standard library only. The agent is the real one but for
-its storage, which throws away what it gets (sink.rs), so what counts is the pipe, the protocol, and
-the SHA-256 over all bytes. The raw pipe is a `dd` that reads the same blocks; `sha256` is that of
-OpenSSL over blocks that are there already, the ceiling of whoever digests in one thread. They take
-turns; printed are medians of GB/s, and of the CPU seconds per GB of the host and of the other
-process.
+The host is protocol/reference/host.py, standard library only. The agent is the real one, except
+that its server discards all bytes (sink.rs). So the figures are those of the pipe, the protocol and
+the SHA-256 over all bytes. The raw pipe is a `dd` that reads the same blocks. `sha256` is OpenSSL
+over blocks in memory, the maximum for one thread. They take turns. The output has medians of GB/s,
+and of the CPU seconds per GB of the host and of the other process.
 """
 
 import argparse

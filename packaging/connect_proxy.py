@@ -1,6 +1,6 @@
-"""A proxy for HTTPS on the loopback, which tells what it is asked for.
+"""A proxy for HTTPS on the loopback address that prints its requests.
 
-Prints its address, then one line for each CONNECT: the host and port that were asked for. Needs
+It prints its address, then one line for each CONNECT, with the host and the port. It needs
 tests/servers in PYTHONPATH.
 """
 
@@ -10,7 +10,7 @@ from tls_front import BLOCK, copy
 
 
 async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection: what is asked for, then bytes in both directions."""
+    """One connection: the request, then bytes in both directions."""
     request = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
     method, place, _ = request.split(" ", 2)
     print(place, flush=True)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Packs the Home Assistant integration as HACS downloads it and people unpack it by hand.
+"""Packs the Home Assistant integration as a zip, for HACS and for an installation by hand.
 
-    integration_zip.py [FOLDER]     into this folder, by default dist; prints the path
+    integration_zip.py [FOLDER]     writes it to this folder, by default dist; prints the path
 
-The zip has the content of custom_components/s3_backup_agent and nothing around it, under the name
-that hacs.json gives it.
+The zip has the content of custom_components/s3_backup_agent without a folder around it. Its name is
+the one in hacs.json.
 """
 
 import json
@@ -20,7 +20,7 @@ LEFT_OUT = {"__pycache__", ".mypy_cache", ".ruff_cache"}
 
 
 def members() -> Iterator[Member]:
-    """What belongs to the integration, in a fixed order."""
+    """The files of the integration, in a fixed order."""
     for path in sorted(INTEGRATION.rglob("*")):
         inside = path.relative_to(INTEGRATION)
         if path.is_file() and not LEFT_OUT & set(inside.parts):

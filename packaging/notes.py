@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Prints what CHANGELOG.md says of one version: the notes of its release. Links lead into the
-repository, as it was then.
+"""Prints the section of CHANGELOG.md for one version, as the notes of its release. Links lead into
+the repository at that version.
 
-    notes.py VERSION    `Unreleased` prints what is to come
+    notes.py VERSION    `Unreleased` prints the changes since the last release
 
-Exit codes: 0; 1, there is no such section, or nothing in it; 64, wrong command line.
+Exit codes: 0, success; 1, the section is missing or empty; 64, wrong command line.
 """
 
 import re

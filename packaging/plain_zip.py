@@ -1,4 +1,4 @@
-"""Zip files that depend on nothing but their content: the same files make the same bytes."""
+"""Zip files that depend only on their content: the same files make the same bytes."""
 
 import zipfile
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Member(NamedTuple):
 
 
 def write(target: Path, members: Iterable[Member]) -> None:
-    """Makes the file, and its folder if need be; members stay in their order."""
+    """Writes the file, and makes its folder if it is missing. Members stay in their order."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w") as archive:
         for member in members:

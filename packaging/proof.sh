@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What prove-static and prove-windows share: two storages, one with TLS, a proxy, and what an agent has
-# to do there. `program` is the command that starts it, `clean` the options of env for that, `settings`
-# its environment, and `machine` what it is called here.
+# Functions of prove-static and prove-windows: two servers, one with TLS, a proxy, and the tasks of an
+# agent. `program` is the command that starts the agent, `clean` the options of env for that, `settings`
+# its environment, and `machine` the name of the machine in messages.
 
 work=$(mktemp -d)
 program=() clean=() settings=() machine=''
-# Says first where it is, then what it is asked for.
+# Prints its address first, then each request.
 exec 3< <(PYTHONPATH=tests/servers exec python3 packaging/connect_proxy.py)
 proxy_pid=$!
 end() {

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Prints what a release binary is made of: a CycloneDX 1.6 document.
+"""Prints the components of a release binary, as a CycloneDX 1.6 document.
 
-    sbom.py [TARGET]    what is linked on this target, by default x86_64-unknown-linux-musl
+    sbom.py [TARGET]    the components on this target, by default x86_64-unknown-linux-musl
 
-The components are the crates whose code is linked, without those of tests, demos and macros, as
-Cargo.lock pins them, with the digests of their packages on crates.io and their licences. The same
-tree makes the same document, byte by byte.
+The components are the crates whose code is linked: not those of tests, demos and macros. They have
+their versions in Cargo.lock, the checksums of their packages on crates.io, and their licenses. The
+same tree makes the same document, byte by byte.
 """
 
 import json

@@ -9,20 +9,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# A release is no larger.
+# The maximum size of a release binary.
 MOST_BYTES = 8_000_000
 MACHINES = {"x86_64": 62, "aarch64": 183}
-# Parts of a program: what the loader is told, and which loader it is.
+# Segments of a program: instructions for the loader, and the name of the loader.
 PT_DYNAMIC, PT_INTERP = 2, 3
 DT_NEEDED = 1
 
 
 class NotStaticError(Exception):
-    """The file is no static program for this machine."""
+    """The file is not a static program for this machine."""
 
 
 def check(binary: bytes, machine: str) -> None:
-    """A program for Linux must be made for this machine, and need no loader and no library.
+    """Refuses a program that is not for Linux on this machine, or that needs a loader or a library.
 
     Raises `NotStaticError`.
     """
@@ -40,7 +40,7 @@ def check(binary: bytes, machine: str) -> None:
 
 
 def _parts(binary: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, place in the file and size there of each part."""
+    """Kind, offset and size in the file of each segment."""
     (table,) = struct.unpack_from("<Q", binary, 32)
     size, count = struct.unpack_from("<HH", binary, 54)
     for number in range(count):

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Prints the version of this tree, and fails where two places name different ones.
+"""Prints the version of this tree, and fails if two files have different versions.
 
     version.py          Cargo.toml, Cargo.lock and the manifest of the integration agree
-    version.py TAG      the tag is `v` and this version, too, and CHANGELOG.md has a dated section
+    version.py TAG      also, the tag is `v` and this version, and CHANGELOG.md has a dated section
 
-Exit codes: 0, they agree; 1, they do not, and each difference is said; 64, wrong command line.
+Exit codes: 0, they agree; 1, they differ, and each difference is printed; 64, wrong command line.
 """
 
 import json
@@ -22,12 +22,12 @@ CONSTANTS = INTEGRATION / "const.py"
 
 
 def version(root: Path) -> str:
-    """The version in Cargo.toml, which is the one that counts."""
+    """The version in Cargo.toml. The others must be the same."""
     return str(tomllib.loads((root / "Cargo.toml").read_text("utf-8"))["package"]["version"])
 
 
 def differences(root: Path, tag: str | None) -> Iterator[str]:
-    """A sentence for each place that names another version."""
+    """A sentence for each file with another version."""
     wanted = version(root)
     for package in tomllib.loads((root / "Cargo.lock").read_text("utf-8"))["package"]:
         if package["name"] == NAME and package["version"] != wanted:

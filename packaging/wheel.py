@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Packs a release binary as a wheel, so that what is on PyPI is the very file of the release.
+"""Packs a release binary as a wheel, so that PyPI has the same binary as the release.
 
     wheel.py BINARY [FOLDER]    into this folder, by default that of the binary; prints the path
 
-The name of the binary says what it runs on, as the other scripts here name it:
+The name of the binary, which the other scripts here give it, has the system that it runs on:
 s3-backup-agent-x86_64 and -aarch64 (Linux, static), -macos-ARCHITECTURE, -windows-x86_64.exe.
-maturin builds the same wheel where the program is compiled anyway, as in the tests; the sources of
-both are pyproject.toml and python/.
+The tests, which compile the program anyway, build the same wheel with maturin. Both use
+pyproject.toml and python/.
 """
 
 import base64
@@ -22,7 +22,7 @@ from static import MACHINES, NotStaticError, check
 from version import NAME, ROOT, version
 
 PACKAGE = NAME.replace("-", "_")
-# A static binary runs with any libc, so that it is right for both.
+# A static binary runs with any libc, so it has both tags.
 TAGS = {
     "x86_64": ["manylinux_2_17_x86_64", "musllinux_1_1_x86_64"],
     "aarch64": ["manylinux_2_17_aarch64", "musllinux_1_1_aarch64"],
@@ -34,17 +34,17 @@ LINK = re.compile(r'(\]\(|src=")(?!https?:|#)([^)"\s]+)')
 
 
 class RefusedError(Exception):
-    """The file is not what its name says."""
+    """The file does not match its name."""
 
 
 def repository() -> str:
-    """The address of the repository."""
+    """The URL of the repository."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     return str(project["urls"]["Repository"])
 
 
 def absolute(text: str, repository: str, release: str) -> str:
-    """The text for a page elsewhere: links lead into the repository, as it was at this release."""
+    """The text for another site: links lead into the repository at this release."""
 
     def lead(found: re.Match[str]) -> str:
         kind = "raw" if found[2].endswith((".png", ".svg")) else "blob"
@@ -55,7 +55,7 @@ def absolute(text: str, repository: str, release: str) -> str:
 
 
 def metadata(release: str) -> str:
-    """The file METADATA, in the words of pyproject.toml."""
+    """The file METADATA, from pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     lines = [
         "Metadata-Version: 2.4",
@@ -90,7 +90,7 @@ def members(binary: bytes, platform: str, release: str) -> Iterator[Member]:
 
 
 def record(files: list[Member], release: str) -> Member:
-    """The file that lists all others with their digests, and itself without."""
+    """The file RECORD: all files with their checksums, and itself without one."""
     name = f"{PACKAGE}-{release}.dist-info/RECORD"
     lines = []
     for file in files:

@@ -1,1 +1,1 @@
-"""Measures the agent beside others that store files on S3: see `benches/run --help`."""
+"""Compares the agent with other programs that store files on S3: see `benches/run --help`."""

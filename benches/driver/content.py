@@ -1,4 +1,4 @@
-"""The bytes that are stored: such that they neither compress nor repeat within reach."""
+"""The bytes that are stored. They neither compress nor repeat within a window."""
 
 import hashlib
 import random
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .results import MIB
 
-# Few enough to be cheap, and a prime number, so that parts that change places are noticed.
+# Few enough to be cheap, and a prime number, so that swapped parts are detected.
 BLOCKS = 61
 
 

@@ -1,4 +1,4 @@
-"""The links between a peer and the server, played by the program in ../link."""
+"""The links between a peer and the server. The program in ../link emulates them."""
 
 import contextlib
 import subprocess
@@ -12,7 +12,7 @@ RATE = 20_000_000
 
 @dataclass(frozen=True)
 class Link:
-    """How far away the server seems to be."""
+    """The delay and the bandwidth between a peer and the server."""
 
     key: str
     title: str
@@ -38,7 +38,7 @@ LINKS = {
 
 
 class Way:
-    """A link that runs."""
+    """A running link."""
 
     def __init__(self, endpoint: str, process: subprocess.Popen[str] | None) -> None:
         self.endpoint = endpoint

@@ -36,11 +36,11 @@ def measure(
 
 
 def stored_backup(bench: Bench, bucket: str) -> tuple[str, bytes, bytes]:
-    """The start of the keys, the archive and the document of a backup that the agent has stored."""
+    """The start of the keys, the archive and the metadata object of a backup of the agent."""
     archive = bench.data / "archive"
     archive.write_bytes(b"a" * 1000)
-    document = bench.data / "document"
-    document.write_text(
+    metadata = bench.data / "metadata"
+    metadata.write_text(
         '{"addons":[],"backup_id":"0000model","database_included":true,'
         '"date":"2026-01-01T00:00:00+00:00","extra_metadata":{},"folders":[],'
         '"homeassistant_included":true,"homeassistant_version":"2026.11.0",'
@@ -56,7 +56,7 @@ def stored_backup(bench: Bench, bucket: str) -> tuple[str, bytes, bytes]:
         "XDG_STATE_HOME": str(bench.data),
     }
     options = ["--id", "0000model", "--name", "Nightly 0000model"]
-    options += ["--metadata", str(document)]
+    options += ["--metadata", str(metadata)]
     run([bench.tools.agent, "upload", archive, *options], environment)
     archive_key, document_key = sorted(server.keys_of(bucket), key=lambda key: key.endswith("json"))
     stored = server.get(bucket, document_key)
@@ -68,14 +68,14 @@ def stored_backup(bench: Bench, bucket: str) -> tuple[str, bytes, bytes]:
 
 
 def populate(bucket: str, model: tuple[str, bytes, bytes], numbers: range) -> None:
-    """Stores copies with ids, names and keys of their own, as the agent would have."""
-    start, archive, document = model
+    """Stores copies with their own IDs, names and keys, as the agent does."""
+    start, archive, metadata = model
 
     def store(number: int) -> None:
         name = f"{number:05}copy"
         key = start.replace("0000model", name)
         server.put(bucket, f"{key}.tar", archive)
-        server.put(bucket, f"{key}.metadata.json", document.replace(b"0000model", name.encode()))
+        server.put(bucket, f"{key}.metadata.json", metadata.replace(b"0000model", name.encode()))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(store, numbers))

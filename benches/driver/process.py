@@ -1,4 +1,4 @@
-"""Runs a program and notes what it and all its children took."""
+"""Runs a program and measures what it and all its children use."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ LONGEST = 3600.0  # seconds
 
 
 class ProgramError(Exception):
-    """A program that ended with an error; says what it said."""
+    """A program ended with an error. The message has its output."""
 
 
 def run(
@@ -79,7 +79,7 @@ class Memory:
         self._thread.start()
 
     def stop(self) -> int:
-        """The most that was seen, in bytes."""
+        """The peak, in bytes."""
         self._ended.set()
         self._thread.join()
         return self._peak
@@ -87,7 +87,7 @@ class Memory:
     def _watch(self) -> None:
         while True:
             now = [resident(pid) for pid in tree(self._pid)]
-            # One process may have had more between two looks, and the system remembers that.
+            # A process may have used more between two measurements: the system keeps its peak.
             self._peak = max(self._peak, sum(rss for rss, _ in now), *(high for _, high in now))
             if self._ended.wait(PAUSE):
                 return
@@ -106,7 +106,7 @@ def tree(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> tuple[int, int]:
-    """Memory of a process in bytes: now, and at its most. 0 when it is gone."""
+    """Memory of a process in bytes: now, and its peak. 0 if the process has ended."""
     values = {}
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""What was measured, as it is kept in docs/development/benchmarks.json."""
+"""The results, as they are kept in docs/development/benchmarks.json."""
 
 import json
 import math
@@ -16,7 +16,7 @@ GIB = 1 << 30
 
 @dataclass
 class Run:
-    """One run. What was not measured is None."""
+    """One run. A measure that was not taken is None."""
 
     seconds: float | None = None
     cpu: float | None = None  # seconds of all processes of the peer, user and system

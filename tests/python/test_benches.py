@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say. How long anything takes is no matter here."""
+"""The benchmarks produce complete results and pages. Their timings are not checked."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ def link_program() -> Path:
 
 
 def run(binary: str, results: Path, *options: str) -> str:
-    """Runs the driver on the server that runs already. Returns its output."""
+    """Runs the driver with the running server. Returns its output."""
     command: list[str | Path] = [
         ROOT / "benches/run",
         "--agent",
@@ -39,7 +39,7 @@ def run(binary: str, results: Path, *options: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_a_far_link_is_measured_and_made_into_a_page(binary: str, tmp_path: Path) -> None:
+def test_benchmark_of_wan_link_makes_a_page(binary: str, tmp_path: Path) -> None:
     results = tmp_path / "benchmarks.json"
     output = run(binary, results, "--only", "near")
     whole = json.loads(results.read_text())
@@ -50,7 +50,7 @@ def test_a_far_link_is_measured_and_made_into_a_page(binary: str, tmp_path: Path
         (one,) = runs
         assert one["seconds"] > 0
         assert one["cpu"] > 0
-        # The file does not fit into less, or it is not held.
+        # A peer that keeps the file in memory needs at least its size.
         assert one["rss"] > (16 if peer == "ours" else 1)
         assert one["requests"] == 1 if peer == "curl" else one["requests"] > 1, work
         assert one["failed"] == 0
@@ -61,14 +61,14 @@ def test_a_far_link_is_measured_and_made_into_a_page(binary: str, tmp_path: Path
     assert "| **s3-backup-agent, command line** |" in made[1]
     assert f"server {setting('TEST_S3_NAME')}" in made[1]
 
-    # Written again from the results alone, they are the same.
+    # The pages depend only on the results.
     for file in pages:
         file.unlink()
     run(binary, results, "--only", "page")
     assert [file.read_text() for file in pages] == made
 
 
-def test_another_run_replaces_what_it_measures_and_nothing_else(tmp_path: Path) -> None:
+def test_second_run_replaces_only_its_cells(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     old = Results(cells=[cell("ours", 4.0), cell("curl", 2.0)])
     old.write(file)
@@ -85,7 +85,7 @@ def cell(peer: str, seconds: float, cpu: float = 1.0) -> Cell:
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(4.0, "reached"), (5.0, "**not reached**")])
-def test_an_aim_says_whether_it_is_reached(seconds: float, word: str) -> None:
+def test_goal_shows_whether_it_is_reached(seconds: float, word: str) -> None:
     results = Results(cells=[cell("ours", seconds), cell("s5cmd", 4.0), cell("rclone", 9.0)])
     (row,) = (
         aim.row() for aim in aims.aims(results) if "upload, speed relative to the f" in aim.title
@@ -97,7 +97,7 @@ def test_an_aim_says_whether_it_is_reached(seconds: float, word: str) -> None:
     assert other[3] == "not measured"
 
 
-def test_plots_are_images_and_the_report_names_what_does_better(tmp_path: Path) -> None:
+def test_report_has_plots_and_names_better_programs(tmp_path: Path) -> None:
     results = Results(cells=[cell("ours", 4.0), cell("s5cmd", 2.0), cell("curl", 1.0)])
     page.write(results, tmp_path)
     made = (tmp_path / "development/benchmarks.md").read_text()
@@ -109,14 +109,14 @@ def test_plots_are_images_and_the_report_names_what_does_better(tmp_path: Path) 
         assert ElementTree.parse(image).getroot().tag.endswith("svg")
 
 
-def test_ratios_say_which_program_does_better(tmp_path: Path) -> None:
+def test_ratios_name_the_better_program(tmp_path: Path) -> None:
     results = Results(cells=[cell("ours", 4.0), cell("s5cmd", 2.0), cell("rclone", 8.0)])
     page.write(results, tmp_path)
     row = "| speed: upload of 1 GiB, loopback |  |  | 2 | *0.5* |  |  |"
     assert row in (tmp_path / "benchmarks.md").read_text().splitlines()
 
 
-def test_the_pages_are_those_of_the_results() -> None:
+def test_pages_match_the_results() -> None:
     docs = ROOT / "docs"
     pages = ("benchmarks.md", "development/benchmarks.md")
     with tempfile.TemporaryDirectory() as folder:
@@ -125,13 +125,13 @@ def test_the_pages_are_those_of_the_results() -> None:
     assert written == [(docs / name).read_text() for name in pages]
 
 
-def test_a_plot_has_a_line_for_each_peer() -> None:
+def test_plot_has_a_line_for_each_peer() -> None:
     series = {name: [(1.0, 1.0), (2.0, 2.0)] for name in NAMES.values()}
     made = plot.lines("time", "size", "s", series, {1.0: "1", 2.0: "2"})
     assert made.count('fill="none"') == len(NAMES)
 
 
-def test_a_failing_link_answers_in_order_and_keeps_the_connection(link_program: Path) -> None:
+def test_failing_link_responds_in_order_on_one_connection(link_program: Path) -> None:
     endpoint = setting("TEST_S3_ENDPOINT")
     for failing, status, bodies in ((1000, 503, (b"", b"x" * 300_000, b"x")), (0, 403, (b"",))):
         with open_link(Link("x", "x", failing=failing), link_program, endpoint) as way:

@@ -12,7 +12,7 @@ from conftest import setting
 
 REFERENCE = Path(__file__).parents[2] / "protocol/reference"
 HELLO = '{"method":"hello","params":{"protocol":"backup-agent","versions":[1],"limits":%s}}'
-LITTLE = 512 << 20  # more than a host needs, less than a flood brings in ten seconds
+LITTLE = 512 << 20  # more than a host needs, less than a flood of messages in ten seconds
 
 
 def hosts() -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The table of providers: its form, that it is true to itself, and what is made from it."""
+"""The table of providers: its format, its consistency, and the files made from it."""
 
 import importlib.util
 import json
@@ -57,7 +57,7 @@ LABEL = re.compile(r"[a-z0-9-]*(\*|\{region\})?[a-z0-9-]*")
 
 
 def load_script() -> Any:
-    """The generator; by its path, as the transcripts have one of the same name."""
+    """The generator, loaded by its path: the transcripts have a module with the same name."""
     spec = importlib.util.spec_from_file_location("render_providers", SCRIPT)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -66,7 +66,7 @@ def load_script() -> Any:
 
 
 def matched(pattern: str, host: str) -> dict[str, str] | None:
-    """What `{region}` stands for if the host fits, as the agent understands patterns."""
+    """The value of `{region}` if the host matches, with the same patterns as the agent."""
     expression = re.escape(pattern).replace(r"\{region\}", "(?P<region>[^.]+)")
     found = re.fullmatch(expression.replace(r"\*", "[^.]+"), host)
     return found.groupdict() if found else None
@@ -98,7 +98,7 @@ def links(value: Any) -> Iterator[str]:
             yield from links(member)
 
 
-def test_the_keys_are_unique_and_the_known_ones_stay() -> None:
+def test_keys_are_unique_and_stable() -> None:
     keys = [row["key"] for row in ROWS]
     assert len(keys) == len(set(keys)) and set(keys) >= KEPT
     assert len({row["name"] for row in ROWS}) == len(ROWS)
@@ -107,7 +107,7 @@ def test_the_keys_are_unique_and_the_known_ones_stay() -> None:
 
 
 @each
-def test_each_row_is_complete(row: Row) -> None:
+def test_row_is_complete(row: Row) -> None:
     assert row.keys() - {"key_id", "wrong_key_ids"} == MEMBERS.keys()
     for name, kind in MEMBERS.items():
         assert type(row[name]) is kind and row[name] not in ("", {}), name
@@ -135,7 +135,7 @@ def test_each_row_is_complete(row: Row) -> None:
 
 
 @each
-def test_texts_fit_where_they_are_shown(row: Row) -> None:
+def test_texts_are_short_enough(row: Row) -> None:
     assert all(note["text"].endswith(".") for note in row["notes"])
     parts = [row["permissions"]["least"], row["keys"]["path"]]
     parts += [wrong["is"] for wrong in [*row["wrong_hosts"], *row.get("wrong_key_ids", [])]]
@@ -143,7 +143,7 @@ def test_texts_fit_where_they_are_shown(row: Row) -> None:
 
 
 @each
-def test_links_are_safe(row: Row) -> None:
+def test_links_are_https(row: Row) -> None:
     found = [*links(row), *links(GUIDES[row["key"]])]
     assert len(found) > 4 and all(re.fullmatch(r"https://[^\s()]+", link) for link in found)
 
@@ -154,13 +154,13 @@ def test_patterns_are_well_formed(row: Row) -> None:
         labels = pattern.split(".")
         assert len(labels) >= 2, pattern
         assert all(label and LABEL.fullmatch(label) for label in labels), pattern
-        # Else it would take in the hosts of others.
+        # Otherwise the pattern matches hosts of other providers.
         assert not re.search(r"[*{]", "".join(labels[-2:])), pattern
         assert pattern.count("{region}") <= (row["region"]["rule"] == "in_host"), pattern
 
 
 @each
-def test_an_endpoint_is_given_only_where_it_does_not_follow(row: Row) -> None:
+def test_region_has_endpoint_only_if_needed(row: Row) -> None:
     for region in row["region"]["regions"]:
         follows = row["endpoint"].replace("{region}", region["id"])
         assert region.get("endpoint", "") != follows
@@ -168,7 +168,7 @@ def test_an_endpoint_is_given_only_where_it_does_not_follow(row: Row) -> None:
 
 
 @each
-def test_the_endpoint_of_each_region_names_its_provider_and_region(row: Row) -> None:
+def test_endpoint_of_region_matches_provider_and_region(row: Row) -> None:
     scheme, _, host = row["endpoint"].partition("://")
     assert scheme in ("http", "https") and not re.search(r"[/?#]", host)
     assert scheme == "https" or not row["https_only"]
@@ -181,10 +181,10 @@ def test_the_endpoint_of_each_region_names_its_provider_and_region(row: Row) -> 
         assert regions == (known if row["hosts"] else [])
 
 
-def test_no_host_is_that_of_two() -> None:
+def test_host_belongs_to_one_provider() -> None:
     everything = [(row["key"], pattern) for row in ROWS for pattern in patterns(row)]
     for key, pattern in everything:
-        # An ordinary name, and names that stand in other patterns.
+        # An ordinary name, and names from other patterns.
         for word in ("eu-1", "s3", "cdn", "eu"):
             host = pattern.replace("{region}", word).replace("*", word)
             found = [(other, by) for other, by in everything if matched(by, host) is not None]
@@ -193,7 +193,7 @@ def test_no_host_is_that_of_two() -> None:
 
 
 @each
-def test_good_key_ids_are_not_doubted(row: Row) -> None:
+def test_valid_key_ids_get_no_warning(row: Row) -> None:
     good = row.get("key_id", {})
     for wrong in row.get("wrong_key_ids", []):
         assert wrong.keys() <= {"prefix", "length", "is"} and len(wrong) >= 2
@@ -205,12 +205,12 @@ def test_good_key_ids_are_not_doubted(row: Row) -> None:
     assert len(good.get("prefix", "")) < good.get("length", 1000)
 
 
-def test_each_provider_has_a_guide() -> None:
+def test_provider_has_a_guide() -> None:
     assert list(GUIDES) and GUIDES.keys() == {row["key"] for row in ROWS}
 
 
 @each
-def test_each_guide_is_complete(row: Row) -> None:
+def test_guide_is_complete(row: Row) -> None:
     guide = GUIDES[row["key"]]
     assert guide.keys() - {"keys", "unchecked", "costs"} == {
         "about",
@@ -225,19 +225,19 @@ def test_each_guide_is_complete(row: Row) -> None:
     costs = guide.get("costs", {})
     assert costs.keys() <= {"free", "storage", "egress", "minimum", "sources", "page", "month"}
     facts = costs.keys() & {"free", "storage", "egress", "minimum"}
-    # A price without a source and a month is worth nothing.
+    # A price needs a source and a month.
     assert bool(facts) == ("sources" in costs) == ("month" in costs)
     assert facts or "page" in costs or not costs
 
 
 @each
-def test_guides_say_the_same_of_keys_as_the_table(row: Row) -> None:
+def test_guide_and_table_agree_on_keys(row: Row) -> None:
     shape, text = row.get("key_id", {}), GUIDES[row["key"]].get("keys", "")
     assert f"`{shape['prefix']}`" in text or shape["prefix"] == "00" if "prefix" in shape else True
     assert str(shape.get("length", "")) in text
 
 
-def test_labels_are_those_of_the_form() -> None:
+def test_labels_match_the_form() -> None:
     """The pages name the fields as the form does."""
     english = json.loads((ROOT / load_script().ENGLISH).read_text("utf-8"))
     fields = english["config"]["step"]["connection"]["data"]
@@ -250,7 +250,7 @@ def test_labels_are_those_of_the_form() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """What the generator reads and writes, to be spoiled."""
+    """A copy of the files that the generator reads and writes, to be changed."""
     script = load_script()
     for path in (script.TABLE, script.TEXTS, script.STORAGE, script.ENGLISH, *script.render(ROOT)):
         tmp_path.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
@@ -258,7 +258,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_guides_and_copy_say_what_the_table_says(
+def test_guides_and_copy_match_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--check"])
@@ -269,7 +269,7 @@ def test_guides_and_copy_say_what_the_table_says(
     assert copy.read_bytes() == (ROOT / "protocol/providers.json").read_bytes()
 
 
-def test_what_differs_is_found_and_mended(project: Path) -> None:
+def test_differences_are_found_and_fixed(project: Path) -> None:
     script = load_script()
     assert script.check(project) == []
     table = project / script.TABLE
@@ -287,7 +287,7 @@ def test_what_differs_is_found_and_mended(project: Path) -> None:
 
 
 @each
-def test_links_of_guides_lead_somewhere(row: Row) -> None:
+def test_links_of_guides_work(row: Row) -> None:
     page = ROOT / "docs/providers" / f"{row['key']}.md"
     local = re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8"))
     assert len(local) >= 4

@@ -44,7 +44,7 @@ def fetch(agent: Agent, number: str = "b1", window: int = 4 * MIB) -> bytes:
 
 
 def start_upload(agent: Agent, **options: object) -> Request:
-    """An upload that has its first credit."""
+    """An upload that has received its first credit."""
     request = agent.start("backup.upload", target="t1", backup=backup(), **options)
     message, _ = request.next(timeout=30)
     assert message["method"] == "stream.credit"
@@ -64,7 +64,7 @@ def fails(code: str) -> Iterator[pytest.ExceptionInfo[AgentError]]:
     assert caught.value.code == code, caught.value
 
 
-# The way of a backup
+# Uploads and downloads
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,9 @@ def fails(code: str) -> Iterator[pytest.ExceptionInfo[AgentError]]:
         (45 * MIB + 7, 45 * MIB + 7),
     ],
 )
-def test_round_trip(agent: Agent, folder: Folder, size: int, step: int) -> None:
+def test_upload_and_download_return_the_same_bytes(
+    agent: Agent, folder: Folder, size: int, step: int
+) -> None:
     data = random_bytes(size)
     metadata = {"extra": ["ä", 1, None], "protected": False}
 
@@ -100,20 +102,20 @@ def test_round_trip(agent: Agent, folder: Folder, size: int, step: int) -> None:
     assert_nothing_stored(agent, folder)
 
 
-def test_payload_that_looks_like_messages(agent: Agent) -> None:
+def test_payload_with_messages_is_kept(agent: Agent) -> None:
     data = b'{"jsonrpc":"2.0","id":1,"result":{}}\n' * 3000 + b"\n\n\r\n\0"
     agent.upload("t1", backup(), chunks(data, 4999))
     assert fetch(agent) == data
 
 
 @pytest.mark.parametrize(("size", "window"), [(100, 1), (300_000, 4001)])
-def test_download_with_a_tiny_window(agent: Agent, size: int, window: int) -> None:
+def test_download_with_small_window_is_complete(agent: Agent, size: int, window: int) -> None:
     data = random_bytes(size)
     agent.upload("t1", backup(), [data])
     assert fetch(agent, window=window) == data
 
 
-def test_four_transfers_at_once(agent: Agent) -> None:
+def test_parallel_transfers_keep_their_bytes(agent: Agent) -> None:
     def transfer(index: int) -> None:
         data = random_bytes((5 + 6 * index) * MIB + index)
         agent.upload("t1", backup(f"b{index}"), chunks(data, 300_007), size=len(data))
@@ -124,7 +126,7 @@ def test_four_transfers_at_once(agent: Agent) -> None:
     assert len(agent.list("t1")["backups"]) == 4
 
 
-def test_a_long_list_comes_in_pages(agent: Agent) -> None:
+def test_long_list_is_paged(agent: Agent) -> None:
     numbers = [f"b{index}" for index in range(5)]
     for number in numbers:
         agent.upload("t1", backup(number, note="x" * 20_000), [b"data"])
@@ -134,7 +136,7 @@ def test_a_long_list_comes_in_pages(agent: Agent) -> None:
     assert sorted(entry["id"] for entry in agent.list("t1")["backups"]) == numbers
 
 
-def test_a_backup_is_not_overwritten(agent: Agent) -> None:
+def test_upload_of_existing_id_is_refused(agent: Agent) -> None:
     agent.upload("t1", backup(), [b"first"])
     source = iter([b"second"])
     with fails("already_exists"):
@@ -147,7 +149,7 @@ def test_a_backup_is_not_overwritten(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3 * MIB, 41 * MIB])
-def test_source_that_raises(agent: Agent, folder: Folder, size: int) -> None:
+def test_upload_with_failing_source_cleans_up(agent: Agent, folder: Folder, size: int) -> None:
     def source() -> Iterator[bytes]:
         yield from chunks(bytes(size), 250_000)
         raise ConnectionError("the source is gone")
@@ -157,7 +159,7 @@ def test_source_that_raises(agent: Agent, folder: Folder, size: int) -> None:
     assert_nothing_stored(agent, folder)
 
 
-def test_cancelled_upload_says_so(agent: Agent, folder: Folder) -> None:
+def test_cancelled_upload_cleans_up(agent: Agent, folder: Folder) -> None:
     request = start_upload(agent)
     agent.notify("stream.data", b"half", id=request.id, offset=0)
     agent.notify("cancel", id=request.id, reason="source_failed")
@@ -169,7 +171,7 @@ def test_cancelled_upload_says_so(agent: Agent, folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3 * MIB, 25 * MIB])
-def test_truncated_source(agent: Agent, folder: Folder, size: int) -> None:
+def test_upload_with_short_source_cleans_up(agent: Agent, folder: Folder, size: int) -> None:
     with fails("length_mismatch") as caught:
         agent.upload("t1", backup(), chunks(bytes(size), MIB), size=size + 1)
     assert caught.value.kind == "integrity"
@@ -177,7 +179,7 @@ def test_truncated_source(agent: Agent, folder: Folder, size: int) -> None:
     assert_nothing_stored(agent, folder)
 
 
-def test_consumer_that_raises(agent: Agent) -> None:
+def test_download_with_failing_consumer_is_cancelled(agent: Agent) -> None:
     data = random_bytes(30 * MIB)
     agent.upload("t1", backup(), [data])
     received = bytearray()
@@ -193,7 +195,7 @@ def test_consumer_that_raises(agent: Agent) -> None:
     assert fetch(agent) == data
 
 
-def test_cancel_in_mid_download(agent: Agent) -> None:
+def test_cancelled_download_is_an_error(agent: Agent) -> None:
     agent.upload("t1", backup(), [random_bytes(8 * MIB)])
     request = agent.start("backup.download", target="t1", backup_id="b1", up_to=MIB)
     while not request.next(timeout=30)[1]:
@@ -203,7 +205,7 @@ def test_cancel_in_mid_download(agent: Agent) -> None:
         request.result()
 
 
-def test_close_in_mid_upload(agent: Agent, folder: Folder) -> None:
+def test_close_during_upload_cleans_up(agent: Agent, folder: Folder) -> None:
     request = start_upload(agent)
     agent.notify("stream.data", random_bytes(MIB), id=request.id, offset=0)
     assert agent.close() == 0
@@ -213,11 +215,11 @@ def test_close_in_mid_upload(agent: Agent, folder: Folder) -> None:
     assert folder.unfinished() == []
 
 
-# Errors, and what must not disturb
+# Errors, and messages that are ignored
 
 
 @pytest.mark.parametrize("method", ["get", "delete", "download"])
-def test_missing_backup(agent: Agent, method: str) -> None:
+def test_missing_backup_is_an_error(agent: Agent, method: str) -> None:
     with fails("not_found") as caught:
         if method == "download":
             fetch(agent, "nothing")
@@ -227,13 +229,13 @@ def test_missing_backup(agent: Agent, method: str) -> None:
     assert caught.value.details == {"backup_id": "nothing"}
 
 
-def test_unknown_method(agent: Agent) -> None:
+def test_unknown_method_is_an_error(agent: Agent) -> None:
     with fails("method_not_found"):
         agent.call("backup.frobnicate", target="t1")
     assert agent.call("ping", new_member=[1]) == {}
 
 
-def test_unknown_target(agent: Agent) -> None:
+def test_unknown_target_is_an_error(agent: Agent) -> None:
     with fails("target_unknown"):
         agent.list("t2")
 
@@ -252,7 +254,7 @@ def test_late_frames_are_ignored(agent: Agent, folder: Folder) -> None:
     assert_nothing_stored(agent, folder)
 
 
-def test_a_stalled_download_holds_up_nobody(agent: Agent) -> None:
+def test_stalled_download_does_not_delay_ping(agent: Agent) -> None:
     agent.upload("t1", backup(), [random_bytes(25 * MIB)])
     request = agent.start("backup.download", target="t1", backup_id="b1", up_to=1000)
     received = 0
@@ -271,7 +273,7 @@ def test_a_stalled_download_holds_up_nobody(agent: Agent) -> None:
     request.cancel("user")
 
 
-def test_agent_that_is_killed(binary: str, folder: Folder) -> None:
+def test_killed_agent_is_an_error(binary: str, folder: Folder) -> None:
     with contextlib.closing(Agent([binary, "serve"])) as agent:
         agent.call("target.open", target="t1", config=folder.config)
         request = start_upload(agent)
@@ -290,7 +292,7 @@ def test_agent_that_is_killed(binary: str, folder: Folder) -> None:
         ("echo no such library >&2; exit 3", "agent_gone", "exit code 3; its log: no such library"),
     ],
 )
-def test_a_program_that_is_no_agent(script: str, code: str, message: str) -> None:
+def test_program_that_is_no_agent_is_refused(script: str, code: str, message: str) -> None:
     with fails(code) as caught:
         Agent(["sh", "-c", script])
     assert message in caught.value.message
@@ -299,7 +301,7 @@ def test_a_program_that_is_no_agent(script: str, code: str, message: str) -> Non
 # Frames
 
 
-def test_frames_survive_the_pipe() -> None:
+def test_frames_through_a_pipe_are_unchanged() -> None:
     frames: list[tuple[Json, bytes | None]] = [
         ({"id": 1, "method": "ping"}, None),
         ({"method": "stream.data", "params": {"id": 1}}, b"\n{}\n"),
@@ -314,7 +316,7 @@ def test_frames_survive_the_pipe() -> None:
     assert read_frame(wire) is None
 
 
-def test_longest_line() -> None:
+def test_longest_line_is_read() -> None:
     def line(length: int) -> bytes:
         return b'{"x":"' + b"a" * (length - 9) + b'"}\n'
 
@@ -339,13 +341,13 @@ def test_longest_line() -> None:
         b'{"payload":5}\n123456\n',
     ],
 )
-def test_a_bad_frame_is_refused(wire: bytes) -> None:
+def test_bad_frame_is_refused(wire: bytes) -> None:
     with fails("agent_protocol"):
         read_frame(io.BytesIO(wire))
 
 
 @pytest.mark.parametrize("wire", [b"{}", b'{"payload":5}\n1234', b'{"payload":5}\n12345'])
-def test_an_end_inside_a_frame_is_the_end_of_the_agent(wire: bytes) -> None:
+def test_end_inside_a_frame_is_an_agent_failure(wire: bytes) -> None:
     with fails("agent_gone"):
         read_frame(io.BytesIO(wire))
 
@@ -353,7 +355,7 @@ def test_an_end_inside_a_frame_is_the_end_of_the_agent(wire: bytes) -> None:
 # The command line
 
 
-def test_a_validation_is_told_in_lines() -> None:
+def test_validation_is_printed_in_lines() -> None:
     error = {"message": "it is elsewhere", "code": "wrong_region"}
     checks = [
         {"name": "dns", "status": "passed", "ms": 1, "message": "203.0.113.7"},
@@ -367,7 +369,9 @@ def test_a_validation_is_told_in_lines() -> None:
     assert list(host.report(result)) == [*lines, "it works with region r, addressing_style path"]
 
 
-def test_command_line(binary: str, folder: Folder, tmp_path: Path) -> None:
+def test_command_line_uploads_lists_and_downloads(
+    binary: str, folder: Folder, tmp_path: Path
+) -> None:
     config = tmp_path / "target.json"
     config.write_text(json.dumps(folder.config))
     source, metadata, fetched = (tmp_path / name for name in ("Night.tar", "m.json", "out.tar"))

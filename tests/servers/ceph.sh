@@ -3,9 +3,9 @@
 #   ceph.sh install             gets the packages of a Debian release into the cache: 160 MB
 #   ceph.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
 #   ceph.sh stop DIR            stops it and waits until it is gone
-# The packages come with everything they need, down to the C library, and nothing is installed, so
-# neither root nor a certain Debian is needed: only apt-get, dpkg-deb, and a Debian mirror, which is
-# the one that apt is set up with; on x86-64.
+# The packages bring everything they need, including the C library, and nothing is installed. The script
+# needs neither root nor a specific Debian release: only apt-get, dpkg-deb, and the Debian mirror that apt
+# is configured with; on x86-64.
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -30,7 +30,7 @@ Dir::Cache "$apt"; Dir::Cache::archives "$apt/archives";
 Dir::Etc::sourcelist "$apt/sources.list"; Dir::Etc::sourceparts "/dev/null";
 APT::Architecture "amd64"; APT::Install-Recommends "false"; APT::Sandbox::User "";
 Debug::NoLocking "true"; Acquire::Languages "none";
-// A mirror may be a snapshot. The signatures of the release are checked all the same.
+// A mirror may be a snapshot. The signatures of the release are checked anyway.
 Acquire::Check-Valid-Until "false";
 EOF
     APT_CONFIG=$apt/apt.conf apt-get update -qq
@@ -40,7 +40,7 @@ EOF
     touch "$tree/complete"
 }
 
-# A program of the packages, with the libraries of the packages.
+# Runs a program of the packages with the libraries of the packages.
 program() { # name
     command=("$libraries/ld-linux-x86-64.so.2" --argv0 "$1"
         --library-path "$libraries:$libraries/ceph" "$tree/usr/bin/$1")
@@ -55,14 +55,14 @@ serve() { # name arguments
     program "$1"
     run "${command[@]}" --conf "$dir/ceph.conf" --foreground "${@:2}"
 }
-# The program ceph is written in Python, and the packages have that as well.
+# Runs ceph, which is a Python program, with the Python of the packages.
 ceph() { PYTHONHOME=$tree/usr PYTHONPATH=$tree/usr/lib/python3/dist-packages call python3 "$tree/usr/bin/ceph" --conf "$dir/ceph.conf" --connect-timeout 20 "$@"; }
 osd_is_up() { ceph osd stat && tail -n 5 "$dir/log" | grep -q '1 up'; }
 
 new_user() { # name key secret [capabilities]
     local command
     program radosgw-admin
-    # The answer holds the secret, so it does not go to the log.
+    # The output has the secret, so it is not logged.
     "${command[@]}" --conf "$dir/ceph.conf" --name client.rgw user create --uid "$1" \
         --display-name "$1" --access-key "$2" --secret-key "$3" ${4:+--caps "$4"} \
         >"$dir/data/user" 2>>"$dir/log"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-unset CDPATH # with it `cd` may go elsewhere, and prints where
-# What the server scripts share. Each of them defines install(), which gets the program into the
+unset CDPATH # it changes where `cd` goes, and what it prints
+# Functions of the server scripts. Each script defines install(), which gets the program into the
 # cache, and launch(), which starts the server with `run` and describes it with `write_env`.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,7 +10,7 @@ bucket=s3-backup-agent-test
 dir= # set by main
 tls= # set by main: whether the server is to speak TLS
 
-# Free ports below the range from which the system picks ports for outgoing connections.
+# Prints free ports below the range from which the system picks ports for outgoing connections.
 free_ports() {
     python3 - "$1" <<'EOF'
 import random, socket, sys
@@ -27,10 +27,10 @@ print(*(s.getsockname()[1] for s in sockets))
 EOF
 }
 
-# With characters that base64 has and URLs do not take, as real ones have them.
+# Prints a secret with characters of base64 that URLs must escape, as in real secrets.
 new_secret() { python3 -c 'import secrets; print(f"{secrets.token_urlsafe(27)}/+{secrets.token_urlsafe(3)}")'; }
 
-# As many random bytes, in hexadecimal.
+# Prints this many random bytes, in hexadecimal.
 new_hex() { python3 -c 'import secrets, sys; print(secrets.token_hex(int(sys.argv[1])))' "$1"; }
 
 write_env() { # port region key secret version
@@ -45,7 +45,7 @@ EOF
     [[ -z $tls ]] || echo "export TEST_S3_CA_CERTIFICATE=$dir/tls/ca.pem" >>"$dir/env"
 }
 
-# A user who has the rights that the IAM API of the server gives: none so far.
+# Describes a user whose permissions are set with the IAM API of the server. It has none at first.
 write_limited_user() { # name key secret conditions: 0 if the server does not look at them
     cat >>"$dir/env" <<EOF
 export TEST_S3_LIMITED_USER=$1
@@ -54,11 +54,11 @@ export TEST_S3_POLICY_CONDITIONS=${4-1}
 EOF
 }
 
-# Packages of the Python index, pinned by their hashes, in an environment of their own in the cache.
+# Installs packages of the Python index, pinned by their hashes, into an environment in the cache.
 python_packages() { # name
     local requirements=$here/requirements/$1.txt
     programs=$cache/server-$1/bin
-    unset PYTHONPYCACHEPREFIX # for pip compiles them to where they lie
+    unset PYTHONPYCACHEPREFIX # pip compiles the packages in their own directories
     cmp -s "$requirements" "$programs/../requirements.txt" && return
     python3 -c 'import ensurepip' 2>/dev/null || "$here/../debian-packages" python3-venv
     python3 -m venv --clear "$cache/server-$1"
@@ -67,11 +67,11 @@ python_packages() { # name
     cp "$requirements" "$programs/../requirements.txt"
 }
 
-# The version of a package in the requirements.
+# Prints the version of a package in the requirements.
 pinned() { sed -n "s/^$2==\([^ ]*\).*/\1/p" "$here/requirements/$1.txt"; }
 
-# A certificate for the loopback from an authority that only this run knows. It is some days old, so
-# that it is good for an agent that lives in another time.
+# Makes a certificate for the loopback address, and the CA that signs it, for this run only. It is some
+# days old, so that it is valid for an agent whose clock is changed.
 certificates() (
     openssl() {
         LD_PRELOAD=/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1 \
@@ -88,12 +88,12 @@ certificates() (
         -out server.pem -extfile extensions
 ) 2>>"$dir/log"
 
-# For servers without TLS of their own: what comes to a port over TLS goes to another one without.
+# For servers without TLS: accepts TLS at one port and forwards plain HTTP to another one.
 tls_front() { # port behind
     [[ -z $tls ]] || run python3 "$here/tls_front.py" "$dir/tls/server.pem" "$dir/tls/server.key" "$@"
 }
 
-# Starts a program in the background, in a process group of its own, and notes it for `again`.
+# Starts a program in the background, in its own process group, and records its command for `again`.
 run() {
     printf '%q ' "$@" >>"$dir/programs"
     echo >>"$dir/programs"
@@ -106,7 +106,7 @@ launched() {
     disown # so that its end by force is no message
 }
 
-# A process that is gone but not yet collected by its parent does not count.
+# Whether a process runs. A process that has ended, but that its parent has not waited for, does not.
 runs() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
 
 all_run() {
@@ -114,7 +114,7 @@ all_run() {
     while read -r pid; do runs "$pid" || return 1; done <"$dir/pid"
 }
 
-# Repeats a command until it succeeds, for a minute at most.
+# Repeats a command until it succeeds, for at most one minute.
 await() {
     local deadline=$((SECONDS + 60))
     until "$@" >"$dir/await.log" 2>&1; do
@@ -150,13 +150,13 @@ start() {
     trap - EXIT
 }
 
-# The bucket may be there before there is room for objects.
+# Waits until objects can be stored: the bucket may exist before that.
 ready() {
     await request PUT "/$bucket/ready" x
     request DELETE "/$bucket/ready"
 }
 
-# Kills a server, unless that was done, and starts it at its ports on the data that it has.
+# Kills a server if it still runs, and starts it again with the same ports and data.
 again() {
     stop
     trap stop EXIT # unless the end of this function is reached
@@ -168,7 +168,7 @@ again() {
     trap - EXIT
 }
 
-# At once and by force: a graceful end takes some servers 20 seconds, and the data are not kept.
+# Kills a server: a graceful stop takes some servers 20 seconds, and the data is not needed.
 stop() {
     [[ -f $dir/pid ]] || return 0
     local pid

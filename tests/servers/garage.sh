@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A throw-away Garage S3 server on free loopback ports.
-#   garage.sh install             builds the program unless it is there, which takes some minutes
+#   garage.sh install             builds the program, which takes some minutes, if it is missing
 #   garage.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
 #   garage.sh stop DIR            stops it and waits until it is gone
 # The program is $GARAGE_BIN, or garage from PATH or from the cache.

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# A throw-away gateway of MinIO, as JuiceFS ships it, on free loopback ports: MinIO as it was when it
-# had gateways.
+# A throw-away MinIO gateway on free loopback ports. JuiceFS includes the last MinIO that had gateways.
 #   minio.sh install             gets the program from the Python index
 #   minio.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
 #   minio.sh stop DIR            stops it and waits until it is gone

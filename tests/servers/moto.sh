@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A throw-away moto server on a free loopback port, which checks signatures and the rights of users.
+# A throw-away moto server on a free loopback port, which checks signatures and the permissions of users.
 #   moto.sh install             gets the program from the Python index
 #   moto.sh start [--tls] DIR   starts it with its data in memory, writes DIR/env and DIR/pid
 #   moto.sh stop DIR            stops it and waits until it is gone
@@ -9,7 +9,7 @@ set -euo pipefail
 
 install() { python_packages moto; }
 
-# Sets `answer`, which may hold a secret, so no file does.
+# Stores the response in `answer`, not in a file: it may have a secret.
 iam() { # parameters
     answer=$(request --service iam POST / "Version=2010-05-08&$1")
 }
@@ -24,7 +24,7 @@ launch() {
     local port answer key secret tls_flags=()
     port=$(free_ports 1)
     [[ -z $tls ]] || tls_flags=(--ssl-cert "$dir/tls/server.pem" --ssl-key "$dir/tls/server.key")
-    # Until there is somebody who may do anything, everybody may: for the five calls below.
+    # The five calls below need no permission: they make the user that has all permissions.
     export INITIAL_NO_AUTH_ACTION_COUNT=5
     run "$programs/moto_server" --host 127.0.0.1 --port "$port" "${tls_flags[@]}"
     local version everything

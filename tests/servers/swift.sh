@@ -3,14 +3,14 @@
 #   swift.sh install             gets the program from the Python index
 #   swift.sh start [--tls] DIR   starts it with its data in DIR, writes DIR/env and DIR/pid
 #   swift.sh stop DIR            stops it and waits until it is gone
-# The file system of DIR must know extended attributes.
+# The file system of DIR must support extended attributes.
 set -euo pipefail
 # shellcheck source=tests/servers/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 install() { python_packages swift; }
 
-# One of the servers behind, with one device, and the ring that says so.
+# Starts one of the internal servers, with a ring that has one device.
 storage() { # kind port
     local builder=("$programs/swift-ring-builder" "$dir/$1.builder")
     cat >"$dir/$1.conf" <<EOF

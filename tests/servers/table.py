@@ -30,7 +30,7 @@ configurable permissions, one more test removes the permissions one by one.
 | server | version | without TLS | TLS | date | differs from AWS |
 |---|---|---|---|---|---|
 {rows}
-{failed}{left_out}{rights}"""
+{failed}{left_out}{permissions}"""
 
 Report = dict[str, Any]
 
@@ -72,19 +72,19 @@ def left_out() -> str:
     return f"\n## Skipped\n\n{text}\n"
 
 
-def rights(reports: list[Report]) -> str:
+def permissions(reports: list[Report]) -> str:
     """How each operation ends without each permission, on each server with such users."""
     text = ""
     for report in reports:
-        ends = {(right, operation): how for right, operation, how in report["rights"]}
+        ends = {(missing, operation): how for missing, operation, how in report["permissions"]}
         if report["tls"] or not ends:
             continue
-        missing = list(dict.fromkeys(right for right, _ in ends))
+        columns = list(dict.fromkeys(missing for missing, _ in ends))
         text += f"\n### On {TITLES[report['server']]}\n\n"
-        text += f"| operation | {' | '.join(missing)} |\n"
-        text += "|---" * (1 + len(missing)) + "|\n"
+        text += f"| operation | {' | '.join(columns)} |\n"
+        text += "|---" * (1 + len(columns)) + "|\n"
         for operation in dict.fromkeys(operation for _, operation in ends):
-            cells = " | ".join(ends[right, operation] for right in missing)
+            cells = " | ".join(ends[column, operation] for column in columns)
             text += f"| {operation} | {cells} |\n"
     if not text:
         return ""
@@ -107,7 +107,7 @@ def main() -> None:
             rows="\n".join(rows),
             failed=failures(reports),
             left_out=left_out(),
-            rights=rights(reports),
+            permissions=permissions(reports),
         )
     )
 

@@ -1,6 +1,6 @@
-"""TLS before a server that has none: `tls_front.py CERTIFICATE KEY PORT PORT_BEHIND`.
+"""TLS for a server without it: `tls_front.py CERTIFICATE KEY PORT PORT_BEHIND`.
 
-What arrives at the first port of the loopback over TLS goes to the second port without, and back.
+It accepts TLS at the first port of the loopback address and forwards plain HTTP to the second.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
 
 
 async def serve(certificate: str, key: str, port: int, behind: int) -> None:
-    """Accepts connections for ever."""
+    """Accepts connections until it is killed."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
 

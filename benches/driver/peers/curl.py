@@ -38,7 +38,7 @@ class Curl(Peer):
 
 
 def presigned(place: Place, method: str) -> str:
-    """An address that needs no header, so that nobody digests the body."""
+    """A signed URL that needs no header, so that the peer computes no checksum of the body."""
     server = place.server
     path = f"/{place.bucket}/bench"
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -1,5 +1,5 @@
-"""A wheel, installed where nothing else is, at work on a real storage: with what a shell gives it,
-and nothing of this repository.
+"""A wheel in an empty environment works with a real S3 server. Only variables configure it, and no
+file of this repository is used.
 """
 
 import json
@@ -15,14 +15,14 @@ BACKUPS = sorted((Path(__file__).resolve().parents[2] / "data").glob("*.tar"))
 WHEEL = os.environ.get("S3_BACKUP_AGENT_WHEEL", "")
 
 pytestmark = pytest.mark.skipif(
-    not WHEEL, reason="where a wheel is built: tests/run --only home-assistant, tests/stranger"
+    not WHEEL, reason="needs a wheel: tests/run --only home-assistant, tests/newcomer"
 )
 
 
-def test_a_wheel_from_pip_to_an_empty_bucket(folder: Folder, tmp_path: Path) -> None:
+def test_wheel_in_empty_environment_works(folder: Folder, tmp_path: Path) -> None:
     venv, here = tmp_path / "venv", tmp_path / "here"
     here.mkdir()
-    # Neither a proxy nor a configuration of the user's decides where it comes from.
+    # No proxy and no configuration of the user.
     environment = folder.environment | {"HOME": str(tmp_path), "PATH": f"{venv}/bin:/usr/bin:/bin"}
 
     def run(*command: str | Path) -> str:
@@ -38,7 +38,7 @@ def test_a_wheel_from_pip_to_an_empty_bucket(folder: Folder, tmp_path: Path) -> 
 
     run(sys.executable, "-m", "venv", venv)
     run(venv / "bin/pip", "install", "--no-index", "--disable-pip-version-check", WHEEL)
-    # Found by its name, as a shell finds it.
+    # A shell finds the program by its name.
     assert run("which", "s3-backup-agent").strip() == f"{venv}/bin/s3-backup-agent"
     version = Path(WHEEL).name.split("-")[1]
     assert run("s3-backup-agent", "--version") == f"s3-backup-agent {version}\n"

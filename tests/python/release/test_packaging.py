@@ -1,4 +1,4 @@
-"""The scripts that make a release, run for real: on this tree, and on one with a fault."""
+"""The scripts of a release, run on this tree and on changed copies."""
 
 import functools
 import hashlib
@@ -37,7 +37,7 @@ def version() -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What names a version, and the scripts, to be changed."""
+    """A copy of the scripts and of the files with a version, to be changed."""
     for name in NAMED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -52,17 +52,17 @@ def change(file: Path, old: str, new: str) -> None:
 
 
 def release(copy: Path) -> None:
-    """Makes the changelog that of a release."""
+    """Turns the changelog into that of a release."""
     heading = f"## [{version()}] - 2026-12-01"
     if heading not in (copy / "CHANGELOG.md").read_text("utf-8"):
         change(copy / "CHANGELOG.md", "## [Unreleased]\n", f"## [Unreleased]\n\n{heading}\n")
 
 
-def test_this_tree_has_one_version() -> None:
+def test_tree_has_one_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", version())
 
 
-def test_a_tag_is_a_release_of_this_version(copy: Path) -> None:
+def test_tag_of_this_version_is_accepted(copy: Path) -> None:
     release(copy)
     done = run(copy / "packaging/version.py", f"v{version()}")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{version()}\n", "")
@@ -78,9 +78,7 @@ def test_a_tag_is_a_release_of_this_version(copy: Path) -> None:
         ("CHANGELOG.md", "## [{}] - 2026-12-01", "## [{}]", "has no section"),
     ],
 )
-def test_what_names_another_version_is_told(
-    copy: Path, file: str, old: str, new: str, said: str
-) -> None:
+def test_other_version_is_reported(copy: Path, file: str, old: str, new: str, said: str) -> None:
     release(copy)
     change(copy / file, old.format(version()), new.format(version()))
     done = run(copy / "packaging/version.py", f"v{version()}")
@@ -88,7 +86,7 @@ def test_what_names_another_version_is_told(
     assert said in done.stderr
 
 
-def test_another_tag_is_refused(copy: Path) -> None:
+def test_tag_of_other_version_is_refused(copy: Path) -> None:
     release(copy)
     done = run(copy / "packaging/version.py", version())
     assert done.returncode == 1
@@ -105,12 +103,12 @@ def test_notes_are_the_section_of_the_version(copy: Path) -> None:
     assert run(script, "1.2.3").stdout == f"### Added\n\n- a [thing]({thing})\n"
     assert run(script, "1.2.2").stdout == "- older\n"
     assert run(script, "Unreleased").stdout == "- to come\n"
-    # A dot stands for itself.
+    # A dot matches only a dot.
     assert run(script, "1x2.3").returncode == 1
     assert run(script).returncode == 64
 
 
-def test_the_zip_holds_the_integration_and_is_the_same_each_time(tmp_path: Path) -> None:
+def test_zip_of_integration_is_reproducible(tmp_path: Path) -> None:
     first = Path(output("integration_zip.py", str(tmp_path / "one")))
     again = Path(output("integration_zip.py", str(tmp_path / "two")))
     assert first.name == json.loads((ROOT / "hacs-wrapper/hacs.json").read_text())["filename"]
@@ -131,7 +129,7 @@ def test_the_zip_holds_the_integration_and_is_the_same_each_time(tmp_path: Path)
     assert sorted(names) == sorted(wanted)
 
 
-def test_checksums_can_be_checked(tmp_path: Path) -> None:
+def test_checksums_can_be_verified(tmp_path: Path) -> None:
     for name in ("b", "a c"):
         (tmp_path / name).write_text(name)
     output("checksums", str(tmp_path))
@@ -149,7 +147,7 @@ def test_checksums_can_be_checked(tmp_path: Path) -> None:
 
 @pytest.fixture
 def static_program(tmp_path: Path) -> Path:
-    """A program like that of a release: for this machine, and static."""
+    """A program like that of a release: static, and for this machine."""
     source = tmp_path / "program.c"
     source.write_text('int puts(const char *);\nint main(void) { puts("it runs"); return 0; }\n')
     machine = os.uname().machine
@@ -158,12 +156,12 @@ def static_program(tmp_path: Path) -> Path:
     return program
 
 
-def test_a_static_program_needs_no_loader_and_no_library(
+def test_program_with_loader_or_library_is_refused(
     binary: str, static_program: Path, tmp_path: Path
 ) -> None:
     size = static_program.stat().st_size
     assert output("static.py", str(static_program)) == f"{static_program} {size} bytes"
-    # A library asks for no loader, but for other libraries.
+    # A library names no loader, but other libraries.
     library = tmp_path / "library" / static_program.name
     library.parent.mkdir()
     source = static_program.with_name("program.c")
@@ -177,7 +175,7 @@ def test_a_static_program_needs_no_loader_and_no_library(
         assert said in done.stderr
 
 
-def test_a_wheel_installs_the_program(static_program: Path, tmp_path: Path) -> None:
+def test_wheel_installs_the_program(static_program: Path, tmp_path: Path) -> None:
     wheel = Path(output("wheel.py", str(static_program), str(tmp_path / "wheels")))
     machine = os.uname().machine
     tag = f"manylinux_2_17_{machine}.musllinux_1_1_{machine}"
@@ -194,19 +192,21 @@ def test_a_wheel_installs_the_program(static_program: Path, tmp_path: Path) -> N
         program = archive.read(f"s3_backup_agent-{version()}.data/scripts/s3-backup-agent")
     assert program == static_program.read_bytes()
     assert f"\nVersion: {version()}\n" in metadata
-    # Elsewhere, the links of the README lead into the repository.
+    # On other sites, the links of the README lead into the repository.
     assert f"/blob/v{version()}/docs/install.md" in metadata
     assert f"/raw/v{version()}/docs/demo.svg" in metadata
     assert "](docs/" not in metadata
 
 
-def test_wheels_are_the_same_each_time(static_program: Path, tmp_path: Path) -> None:
+def test_wheel_is_reproducible(static_program: Path, tmp_path: Path) -> None:
     first = Path(output("wheel.py", str(static_program), str(tmp_path / "one")))
     again = Path(output("wheel.py", str(static_program), str(tmp_path / "two")))
     assert first.read_bytes() == again.read_bytes()
 
 
-def test_a_wheel_never_promises_too_much(binary: str, static_program: Path, tmp_path: Path) -> None:
+def test_wheel_of_other_binary_is_refused(
+    binary: str, static_program: Path, tmp_path: Path
+) -> None:
     machine = os.uname().machine
     other = {"x86_64": "aarch64", "aarch64": "x86_64"}[machine]
     wrong = {
@@ -224,12 +224,12 @@ def test_a_wheel_never_promises_too_much(binary: str, static_program: Path, tmp_
         assert said in done.stderr, name
 
 
-def test_the_bill_of_materials_names_what_is_linked() -> None:
+def test_sbom_lists_linked_crates() -> None:
     document = json.loads(output("sbom.py"))
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
     components = {one["name"]: one for one in document["components"]}
     assert {"rustls", "ring", "tokio", "aws-sdk-s3", "rustix"} <= components.keys()
-    # Neither what only tests, the demo, macros or other systems need.
+    # Without the crates that only tests, the demo, macros or other systems need.
     assert not {"proptest", "s3s", "serde_derive", "windows-sys"} & components.keys()
     for one in document["components"]:
         assert re.fullmatch(r"[0-9a-f]{64}", one["hashes"][0]["content"]), one
@@ -248,15 +248,15 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_integration_becomes_a_repository_of_its_own(tmp_path: Path) -> None:
+def test_integration_is_pushed_as_a_repository(tmp_path: Path) -> None:
     here, remote = tmp_path / "here", tmp_path / "remote.git"
     shutil.copytree(ROOT / "hacs-wrapper", here / "hacs-wrapper")
     shutil.copytree(SCRIPTS, here / "packaging")
     for folder, options in ((here, ()), (remote, ("--bare",))):
         folder.mkdir(exist_ok=True)
         git(folder, "init", "--quiet", "--initial-branch=main", *options)
-    git(here, "config", "user.name", "Somebody")
-    git(here, "config", "user.email", "somebody@example.org")
+    git(here, "config", "user.name", "Someone")
+    git(here, "config", "user.email", "someone@example.org")
 
     def publish(tag: str) -> str:
         git(here, "add", "--all")
@@ -277,14 +277,14 @@ def test_the_integration_becomes_a_repository_of_its_own(tmp_path: Path) -> None
     assert not {"other", "packaging/version.py"} & set(files)
     done = run(here / "packaging/push-integration", str(remote), "v1.1.0")
     assert (done.returncode, done.stdout.strip()) == (0, second), done.stderr
-    # A tag that is there stays what it is.
+    # An existing tag is not changed.
     again = run(here / "packaging/push-integration", str(remote), "v1.0.0")
     assert again.returncode != 0
     assert git(remote, "rev-parse", "v1.0.0", "main").split() == [first, second]
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.iterdir()))
-def test_scripts_say_how_they_are_used(script: str) -> None:
+def test_scripts_print_their_usage(script: str) -> None:
     path = SCRIPTS / script
     if not os.access(path, os.X_OK):
         return

@@ -1,6 +1,6 @@
-"""What a release is made of: one TLS, few crates, all from crates.io, under licences that fit.
+"""The crates of a release: one TLS library, few crates, all from crates.io, with suitable licenses.
 
-`scripts/deny` looks closer, and at what is known of the crates, with cargo-deny.
+`scripts/deny` checks more, known vulnerabilities included, with cargo-deny.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-# All crates that a release needs to be built, with those whose macros run then. The SDK for S3 and
-# what it takes along are most of them. A new one needs a reason; raise this with it.
+# The number of crates that build a release, macros included. Most of them belong to the SDK for S3.
+# A new one needs a reason; raise this number with it.
 BUDGET = 225
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 TLS = {"rustls", "ring"}
@@ -38,7 +38,7 @@ def rules() -> dict[str, Any]:
 
 
 def permitted(expression: str, allowed: set[str]) -> bool:
-    """Whether a licence expression of SPDX can be met with these licences."""
+    """Whether a license expression of SPDX can be met with these licenses."""
     words = re.findall(r"[()]|[\w.+-]+(?: WITH [\w.-]+)?", expression)
     return _any(words, allowed)
 
@@ -69,7 +69,7 @@ def _one(words: list[str], allowed: set[str]) -> bool:
 
 
 @targets
-def test_there_is_one_tls(machine: str) -> None:
+def test_release_has_one_tls_library(machine: str) -> None:
     names = [crate.split()[0] for crate in tree(machine)]
     assert {name: names.count(name) for name in TLS} == dict.fromkeys(TLS, 1)
     assert [name for name in names if OTHER_TLS.fullmatch(name)] == []
@@ -79,12 +79,12 @@ def test_there_is_one_tls(machine: str) -> None:
 
 
 @targets
-def test_there_are_few_crates(machine: str) -> None:
+def test_release_has_few_crates(machine: str) -> None:
     found = tree(machine)
     assert 100 < len(found) <= BUDGET
 
 
-def test_all_crates_come_from_one_place() -> None:
+def test_crates_come_from_crates_io() -> None:
     for lock in ("Cargo.lock", "fuzz/Cargo.lock"):
         packages = tomllib.loads((ROOT / lock).read_text("utf-8"))["package"]
         sources = {package.get("source") for package in packages}
@@ -93,7 +93,7 @@ def test_all_crates_come_from_one_place() -> None:
         assert ours <= {"s3-backup-agent", "s3-backup-agent-fuzz"}
 
 
-def test_licences_are_those_that_are_allowed() -> None:
+def test_licenses_are_allowed() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "packaging/sbom.py"],
         check=True,
@@ -101,14 +101,12 @@ def test_licences_are_those_that_are_allowed() -> None:
         encoding="utf-8",
     )
     allowed = set(rules()["licenses"]["allow"])
-    licences = {
+    licenses = {
         one["name"]: one["licenses"][0]["expression"]
         for one in json.loads(done.stdout)["components"]
     }
-    assert len(licences) > 100
-    assert {
-        name: licence for name, licence in licences.items() if not permitted(licence, allowed)
-    } == {}
+    assert len(licenses) > 100
+    assert {name: terms for name, terms in licenses.items() if not permitted(terms, allowed)} == {}
 
 
 @pytest.mark.parametrize(
@@ -125,5 +123,5 @@ def test_licences_are_those_that_are_allowed() -> None:
         ("GPL-2.0-only WITH Classpath-exception-2.0 OR ISC", True),
     ],
 )
-def test_licence_expressions_are_understood(expression: str, met: bool) -> None:
+def test_license_expression_is_evaluated(expression: str, met: bool) -> None:
     assert permitted(expression, {"MIT", "ISC"}) is met

@@ -1,5 +1,5 @@
-"""The workflows: what they use is pinned, what they run is in this repository and can be run by
-anybody, and nothing is published before it is tested.
+"""The workflows: actions are pinned, steps are scripts of this repository that run on any machine,
+and publishing needs passed tests.
 """
 
 import os
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 PINNED = re.compile(r"[\w.-]+/[\w.-]+(/[\w.-]+)*@[0-9a-f]{40}")
 COMMENT = re.compile(r" # (v?\d+\.\d+\.\d+|master)$")
-# Besides scripts: what a runner brings, in steps of one line.
+# Besides scripts: programs of the runner, in steps of one line.
 COMMANDS = {"gh", "mkdir", "$BINARY"}
 BEFORE_A_SCRIPT = {"sudo", "python"}
 each = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -37,7 +37,7 @@ def steps(workflow: Json) -> Iterator[Json]:
 
 
 def not_pinned(text: str) -> list[str]:
-    """What is used by a name that can come to mean something else, or does not say what it is."""
+    """Actions that are not pinned to a commit, or without a comment that names their version."""
     wrong = []
     for line in re.findall(r"^\s*(?:- )?uses: (.+)$", text, re.M):
         used = COMMENT.sub("", line)
@@ -77,7 +77,7 @@ def test_actions_are_pinned_to_commits(path: Path) -> None:
     assert not_pinned(path.read_text("utf-8")) == []
 
 
-def test_an_action_is_pinned_to_one_commit() -> None:
+def test_action_has_one_pin() -> None:
     pins: dict[str, set[str]] = {}
     for path in WORKFLOWS:
         for line in re.findall(r"uses: (\S+@\S+.*)$", path.read_text("utf-8"), re.M):
@@ -97,7 +97,7 @@ def test_steps_are_scripts_of_this_repository(path: Path) -> None:
 
 
 @each
-def test_jobs_have_few_rights_and_an_end(path: Path) -> None:
+def test_jobs_have_few_permissions_and_a_timeout(path: Path) -> None:
     workflow = load(path)
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
@@ -108,14 +108,14 @@ def test_jobs_have_few_rights_and_an_end(path: Path) -> None:
 
 
 @each
-def test_values_from_outside_do_not_become_commands(path: Path) -> None:
-    """Only what the workflow itself lists may stand in a command."""
+def test_outside_values_are_not_in_commands(path: Path) -> None:
+    """Commands use only values that the workflow itself lists."""
     for step in steps(load(path)):
         found = re.findall(r"\$\{\{\s*(\w+)", step.get("run", ""))
         assert set(found) <= {"matrix"}, step
 
 
-def test_nothing_is_published_untested() -> None:
+def test_publishing_needs_passed_tests() -> None:
     release = load(ROOT / ".github/workflows/release.yml")
     publishing = {
         name
@@ -125,7 +125,7 @@ def test_nothing_is_published_untested() -> None:
     assert publishing == {"assemble", "pypi", "github", "hacs"}
     for name in publishing:
         assert {"version", "tests", "linux"} <= needed(release, name)
-    # The integration asks for the wheel by its version.
+    # The integration requires this version of the wheel.
     assert "pypi" in needed(release, "hacs")
 
 
@@ -140,7 +140,7 @@ def test_every_part_of_the_tests_is_run() -> None:
     assert {machine["name"] for machine in tests["machine"]} == {"x86_64", "aarch64"}
 
 
-def test_what_is_updated_is_there() -> None:
+def test_updated_files_exist() -> None:
     updates = load(ROOT / ".github/dependabot.yml")["updates"]
     files = {
         "cargo": "Cargo.lock",
@@ -154,12 +154,12 @@ def test_what_is_updated_is_there() -> None:
             folder = ROOT / directory.removeprefix("/")
             wanted = files[update["package-ecosystem"]]
             if directory != "/" and update["package-ecosystem"] == "github-actions":
-                # Anywhere but in the root, they are looked for in the folder itself.
+                # Except in the root, dependabot reads the files in the directory itself.
                 wanted = "*.yml"
             assert any(folder.glob(wanted)), directory
 
 
-def test_an_auditor_finds_nothing() -> None:
+def test_zizmor_finds_nothing() -> None:
     zizmor = shutil.which("zizmor")
     assert zizmor
     done = subprocess.run(
@@ -170,7 +170,7 @@ def test_an_auditor_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_is_wrong_is_found() -> None:
+def test_unpinned_action_and_unknown_command_are_found() -> None:
     text = f"""
 jobs:
   a:
