@@ -331,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_come_out_as_they_went_in() {
+    fn bytes_are_returned_unchanged() {
         let pool = Pool::default();
         let input: Vec<u8> =
             (0..200_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_too_early_is_an_error() {
+    fn early_end_of_input_is_an_error() {
         let mut filled = Filled::new(&Pool::default());
         let error = filled.read_exact(&mut &b"abc"[..], 4).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn spare_blocks_are_used_again_and_none_is_kept_at_rest() {
+    fn spare_buffers_are_reused_and_freed_when_idle() {
         let pool = Pool::default();
         let mut blocks: Vec<_> = (0..10).map(|_| pool.take().unwrap()).collect();
         blocks.truncate(6);
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn spare_blocks_are_kept_while_a_transfer_runs() {
+    fn spare_buffers_are_kept_during_a_transfer() {
         let pool = Pool::default();
         let [one, other] = [pool.keep(), pool.keep()];
         drop(pool.take().unwrap());

@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_json_and_never_longer_than_promised() {
+    fn log_line_is_json_of_limited_length() {
         let mut fields = Map::new();
         for number in 0..8 {
             fields.insert(format!("field{number}"), json!("\"".repeat(2048)));

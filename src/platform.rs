@@ -271,7 +271,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn ignored_signal_is_read_from_status() {
+    fn ignored_signal_is_read_from_proc_status() {
         let status = "Name:\tx\nSigBlk:\t0000000000000002\nSigIgn:\t8000000000001006\n";
         let ignored: Vec<_> = (0..70).filter(|signal| ignores(status, *signal)).collect();
         assert_eq!(ignored, [2, 3, 13, 64]);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn moment_of_any_clock_is_a_date() {
+    fn any_clock_value_becomes_a_date() {
         let at = |seconds: u64| Duration::from_secs(seconds);
         let early = SystemTime::UNIX_EPOCH - at(86_400);
         assert_eq!(utc(early).to_rfc3339(), "1969-12-31T00:00:00+00:00");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_can_be_called_so() {
+    fn unsafe_characters_in_file_names_are_replaced() {
         assert_eq!(file_name("Nächtliche 🏠 1.tar"), "Nächtliche 🏠 1.tar");
         assert_eq!(file_name("a/b\\c:d\n.tar"), "a_b_c_d_.tar");
         let (question, device) = (file_name("why?.tar"), file_name("Nul.tar"));

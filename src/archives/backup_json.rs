@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_supervisor_backup_is_read_like_home_assistant_reads_it() {
+    fn supervisor_backup_is_read_like_home_assistant_does() {
         let json = br#"{"slug":"9e346a5c","version":2,"name":"Nightly","date":"2025-02-21T03:53:34+00:00",
             "type":"partial","extra":{"instance_id":"i","supervisor.backup_request_date":"2025-02-21T04:53:34+01:00"},
             "addons":[{"slug":"ssh","name":"SSH","version":"20.0.0","size":0.1},{"slug":"x","name":null}],
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_of_an_old_supervisor_is_read() {
+    fn snapshot_of_old_supervisor_is_read() {
         let read = |core: Value, folders: Value, protected: Value| {
             let json = json!({
                 "slug": "5nap0001", "type": "full", "name": "Snapshot",

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_moment_is_not_long_ago() {
+    fn unknown_time_does_not_count_as_old() {
         assert_eq!(idle_since(0, 7), None);
         assert_eq!(idle_since(1, 7), Some(Duration::from_secs(6)));
         assert_eq!(idle_since(i64::MAX, 7), Some(Duration::ZERO));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn record_belongs_to_the_layout_of_its_own_folder_only() {
+    fn record_belongs_to_its_own_folder_only() {
         let record = |archive: &str, document: &str| Beginning {
             endpoint: "e".to_owned(),
             bucket: "b".to_owned(),

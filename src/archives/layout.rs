@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slashes_around_a_prefix_and_a_folder_do_not_count() {
+    fn slashes_around_prefix_and_folder_are_ignored() {
         for (prefix, folder, whole) in [
             ("", "backups", "backups/"),
             ("/", "/backups/", "backups/"),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_lead_astray_are_refused() {
+    fn paths_with_dot_segments_are_refused() {
         let refused = |prefix: &str, folder: &str| {
             let error = Layout::new(prefix, folder).unwrap_err();
             assert_eq!(error.code(), Code::InvalidConfig);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn only_direct_children_are_halves_of_backups() {
+    fn only_direct_children_belong_to_backups() {
         let layout = Layout::new("ha", "backups").unwrap();
         assert_eq!(layout.half("ha/backups/a.tar"), Some(Half::Archive("a")));
         assert_eq!(layout.half("ha/backups/a.b.metadata.json"), Some(Half::Metadata("a.b")));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_readable() {
+    fn backup_names_stay_readable_in_keys() {
         assert_eq!(safe("Nächtliche Sicherung Büro 🏠"), "Nächtliche Sicherung Büro 🏠");
         assert_eq!(safe("a/b\\c"), "a_b_c");
         assert_eq!(safe("../../etc/passwd"), "_.._etc_passwd");
@@ -282,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_leads_to_keys_that_lead_back(
+        fn every_name_maps_to_keys_and_back(
             wished in ".*", id in ".*", prefix in PATH, folder in PATH,
         ) {
             let layout = Layout::new(&prefix, &folder).unwrap();

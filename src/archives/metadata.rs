@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_gave_comes_back_as_it_was() {
+    fn host_metadata_reads_back_unchanged() {
         let given = object(json!({
             "name": "Nächtliche Sicherung 🏠", "size": 20480, "backup_id": "b1", "date": "2026-11-20",
             "extra_metadata": {"instance_id": "x", "nested": [1, 2.5, 1e70, null]}, "folders": ["share"],
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_readers_rely_on_is_filled_in() {
+    fn members_that_other_readers_need_are_filled_in() {
         let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests()));
         let value: Value = serde_json::from_slice(&content).unwrap();
         for member in [
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_was_announced_may_be_estimated_too_high() {
+    fn announced_size_may_be_an_overestimate() {
         let lengths = |members: Value| {
             let mut metadata = object(json!({"backup_id": "f"}));
             metadata.extend(object(members));
@@ -347,14 +347,14 @@ mod tests {
     }
 
     #[test]
-    fn a_document_may_have_no_digests() {
+    fn metadata_without_digests_is_read() {
         let read = read(&write(Metadata::new(), "b1", "Name", 7, None)).unwrap();
         assert!(read.digests.is_none() && read.fault.is_none());
         assert_eq!(read.size, Some(7));
     }
 
     #[test]
-    fn a_document_may_have_no_checksums() {
+    fn metadata_without_checksums_is_read() {
         let digests = digests().sha256_only();
         let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests));
         assert!(!String::from_utf8(content.to_vec()).unwrap().contains("crc64nvme"));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_documents_are_read_and_damaged_ones_named() {
+    fn foreign_metadata_is_read_and_damage_is_named() {
         let foreign = read(br#"{"backup_id":"f","size":1}"#).unwrap();
         assert!(foreign.digests.is_none());
         for content in

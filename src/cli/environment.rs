@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_variables_count_in_their_order() {
+    fn endpoint_variables_have_an_order_of_precedence() {
         const ALL: [&str; 4] =
             ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_S3_ENDPOINT", "AWS_ENDPOINT"];
         for (index, first) in ALL.iter().enumerate() {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_variables_of_other_programs_are_named_and_do_not_count() {
+    fn endpoint_variables_of_other_programs_are_named_but_ignored() {
         for name in ["S3_ENDPOINT", "MINIO_ENDPOINT", "RCLONE_S3_ENDPOINT"] {
             let (config, notice) = config_of(&[(name, "http://nas:9000")]);
             assert!(!config.unwrap().endpoint_given);

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_from_one_place() {
+    fn account_keys_come_from_one_source() {
         let aws = [("AWS_ACCESS_KEY_ID", "aws"), ("AWS_SECRET_ACCESS_KEY", "aws secret")];
         let own =
             TargetOptions { access_key_id: Some("own".to_owned()), ..TargetOptions::default() };
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn our_names_come_before_those_of_aws() {
+    fn own_variables_take_precedence_over_aws_ones() {
         let environment = |name: &str| Some(format!("value of {name}"));
         let options = TargetOptions {
             region: Some("ours".to_owned()),

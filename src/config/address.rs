@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_that_contradicts_the_settings_names_both() {
+    fn endpoint_that_contradicts_settings_names_both() {
         for (endpoint, bucket, prefix, both) in [
             ("https://acc.r2.cloudflarestorage.com/one", "two", "", ["\"one\"", "\"two\""]),
             ("https://one.s3.eu-central-1.amazonaws.com", "two", "", ["\"one\"", "\"two\""]),

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_parts_has_bounds() {
+    fn concurrency_outside_its_range_is_refused() {
         assert_eq!(check_parallel_parts(None).unwrap(), DEFAULT_PARALLEL_PARTS);
         for fits in [1, 64] {
             assert_eq!(check_parallel_parts(Some(fits)).unwrap() as u64, fits);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_not_too_low() {
+    fn bandwidth_limit_below_minimum_is_refused() {
         for fits in [None, Some(65_536), Some(u64::MAX)] {
             assert_eq!(check_rate(fits).unwrap(), fits);
         }

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_providers_are_told_apart_from_their_secrets() {
+    fn key_ids_are_distinguished_from_secrets_per_provider() {
         for (id, secret) in [
             // AWS, Wasabi, Ceph, MinIO.
             ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_fit_no_pattern_are_left_alone() {
+    fn account_keys_of_unknown_pattern_are_accepted() {
         for (id, secret) in [
             ("minioadmin", "minioadmin"),
             ("a-user-with-a-very-long-name", "password12"),

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_stays_and_null_is_the_default() {
+    fn missing_limit_stays_and_null_resets_to_default() {
         let of = |json: &str| change(json).of(SET).unwrap();
         assert_eq!(of("{}"), SET);
         assert_eq!(of(r#"{"concurrency":5,"later":1}"#), Limits { concurrency: 5, ..SET });
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_value_changes_nothing() {
+    fn one_invalid_limit_changes_nothing() {
         let limits = LiveLimits::new(SET);
         for (json, field) in [
             (r#"{"bandwidth_limit":65535,"concurrency":5}"#, "bandwidth_limit"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn clones_are_the_same_and_hear_of_changes() {
+    fn limit_clones_share_values_and_are_notified() {
         let limits = LiveLimits::new(SET);
         let (other, watch) = (limits.clone(), limits.watch());
         limits.change(change("{}"), |_| ()).unwrap();

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_name_their_provider_and_region() {
+    fn host_name_gives_provider_and_region() {
         assert!(TABLE.len() > 15);
         let named = |key, region: &str| Some((key, Some(region.to_owned())));
         for (host, provider) in [
@@ -248,13 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_are_no_storage_are_known() {
+    fn host_name_that_is_not_s3_is_recognized() {
         assert_eq!(wrong_host("pub-0123.r2.dev").unwrap().0.key, "cloudflare");
         assert!(wrong_host("s3.us-west-004.backblazeb2.com").is_none());
     }
 
     #[test]
-    fn a_key_of_the_wrong_kind_is_seen() {
+    fn account_key_of_wrong_kind_is_detected() {
         let (backblaze, _) = of_host("s3.us-west-004.backblazeb2.com").unwrap();
         assert!(backblaze.doubt_about("0123456789ab").unwrap().contains("master"));
         assert_eq!(backblaze.doubt_about("0040123456789ab0000000001"), None);

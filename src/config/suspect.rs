@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_secret_knows_the_keys_of_providers() {
+    fn looks_secret_recognizes_keys_of_providers() {
         for secret in [
             "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
             "K004abcDEFghiJKLmnoPQRstuVWXyz12",

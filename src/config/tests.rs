@@ -36,14 +36,14 @@ fn defaults_fit_any_provider() {
 }
 
 #[test]
-fn an_empty_folder_is_not_the_default_one() {
+fn empty_folder_differs_from_default_folder() {
     let mut given = settings();
     given.folder = Some(String::new());
     assert_eq!(given.check().unwrap().folder, "");
 }
 
 #[test]
-fn aws_is_virtual_hosted_and_knows_its_region() {
+fn aws_endpoint_is_virtual_hosted_and_has_a_region() {
     let mut given = settings();
     given.endpoint = Some("https://s3.eu-central-1.amazonaws.com".to_owned());
     let config = given.check().unwrap();
@@ -65,7 +65,7 @@ fn aws_is_virtual_hosted_and_knows_its_region() {
 }
 
 #[test]
-fn known_hosts_fill_in_what_is_missing_and_nothing_else() {
+fn known_host_fills_in_missing_settings_only() {
     let of = |endpoint: &str| {
         let endpoint = Some(endpoint.to_owned());
         S3Config { endpoint, ..settings() }
@@ -86,7 +86,7 @@ fn known_hosts_fill_in_what_is_missing_and_nothing_else() {
 }
 
 #[test]
-fn endpoints_that_cannot_work_are_explained() {
+fn invalid_endpoint_is_explained() {
     for (endpoint, reason) in [
         ("s3.example.org", "scheme"),
         ("", "scheme"),
@@ -124,7 +124,7 @@ fn bucket_is_refused(bucket: &str, endpoint: &str) -> bool {
 }
 
 #[test]
-fn bucket_names_follow_the_rules_of_aws_there_only() {
+fn bucket_name_follows_aws_rules_on_aws_only() {
     let aws = ["https://s3.eu-central-1.amazonaws.com", "https://s3.cn-north-1.amazonaws.com.cn"];
     for bucket in
         ["ab", "My-Bucket", "my_bucket", "-abc", "abc.", "10.0.0.1", "bück", "tenant:bucket"]
@@ -136,7 +136,7 @@ fn bucket_names_follow_the_rules_of_aws_there_only() {
 }
 
 #[test]
-fn bucket_names_that_no_server_takes_are_refused() {
+fn bucket_name_that_no_server_accepts_is_refused() {
     let long = "x".repeat(256);
     for bucket in [
         "",
@@ -157,7 +157,7 @@ fn bucket_names_that_no_server_takes_are_refused() {
 }
 
 #[test]
-fn bucket_or_path_without_room_in_a_host_is_path_style() {
+fn bucket_that_fits_no_host_name_uses_path_style() {
     for (endpoint, bucket) in [
         ("https://s3.example.org", "my_bucket"),
         ("https://s3.example.org", "tenant:bucket"),
@@ -173,7 +173,7 @@ fn bucket_or_path_without_room_in_a_host_is_path_style() {
 }
 
 #[test]
-fn secrets_in_other_settings_are_not_repeated() {
+fn secret_in_other_setting_is_not_printed() {
     const RANDOM: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
     const OWN: &str = "minio-secret-4711";
     type Setting = fn(&mut S3Config) -> &mut Option<String>;
@@ -202,7 +202,7 @@ fn secrets_in_other_settings_are_not_repeated() {
 }
 
 #[test]
-fn key_of_kms_needs_kms() {
+fn kms_key_needs_kms_encryption() {
     let with = |algorithm, key: &str| {
         let mut given = settings();
         given.server_side_encryption = algorithm;
@@ -225,7 +225,7 @@ fn key_of_kms_needs_kms() {
 }
 
 #[test]
-fn blank_and_padded_keys_name_their_field() {
+fn blank_or_padded_account_key_names_its_field() {
     for key in ["", "  ", " AK", "AK\n", "A K"] {
         let mut given = settings();
         given.access_key_id = Some(key.to_owned());
@@ -245,7 +245,7 @@ fn blank_and_padded_keys_name_their_field() {
 }
 
 #[test]
-fn a_secret_file_may_end_with_a_line_break() {
+fn secret_file_may_end_with_a_line_break() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "s3cr3t\r\n").unwrap();
@@ -255,7 +255,7 @@ fn a_secret_file_may_end_with_a_line_break() {
 }
 
 #[test]
-fn small_budgets_get_small_parts() {
+fn small_memory_gets_small_parts() {
     let mut given = settings();
     given.memory = Some(32 * MIB);
     assert_eq!(given.check().unwrap().part_size, 5 * MIB);
@@ -268,7 +268,7 @@ fn small_budgets_get_small_parts() {
 }
 
 #[test]
-fn secrets_do_not_print() {
+fn secret_is_not_printed_by_debug() {
     let config = settings().check().unwrap();
     assert!(!format!("{config:?}").contains("SK"));
 }

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_names_fit_whatever_the_key() {
+    fn file_name_fits_for_any_key() {
         let bucket = "b".repeat(63);
         for length in 1..=1024 {
             let place = Place::of(&bucket, &"k".repeat(length));

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_codes_is_the_published_one() {
+    fn error_codes_match_the_published_list() {
         let published: Vec<serde_json::Value> =
             serde_json::from_str(include_str!("../../protocol/errors.json")).unwrap();
         let ours: Vec<serde_json::Value> = Code::ALL

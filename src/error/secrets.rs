@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn short_secrets_are_redacted_as_words_only() {
+    fn short_secret_is_redacted_as_whole_word_only() {
         let _known = ["fo7", "fou7", "seven77"].map(|text| Known::secret(text.to_owned()));
         assert_eq!(
             redact("fo7 (fou7), fou77 xseven77 seven77"),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_signatures_are_redacted_in_text_of_servers_only() {
+    fn key_ids_and_signatures_are_redacted_in_server_text_only() {
         let _name = Known::name("GK31c2f218a2e44f485b94".to_owned());
         let digest = "0123456789abcdefABCDEF".repeat(3);
         let text = format!("No such key: GK31c2f218a2e44f485b94, {digest}.");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn data_loses_only_what_is_unmistakable() {
+    fn redaction_of_data_removes_only_clear_secrets() {
         let _known = Known::secret("homeassistant-x".to_owned());
         let _token = Known::secret("FwoGZXIvYXdzEBYaDHqa0AP/7k+9=token".to_owned());
         let text = "homeassistant-x.tar FwoGZXIvYXdzEBYaDHqa0AP%2F7k%2B9%3Dtoken";
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_of_proxies_are_found() {
+    fn redaction_finds_proxy_passwords() {
         for (address, expected) in [
             ("http://me:s3cr3t%2Fpw@proxy:3128", Some("s3cr3t/pw")),
             ("socks5h://me:with@sign@proxy", Some("with@sign")),

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_from_outside_loses_control_characters_and_length() {
+    fn external_text_loses_control_characters_and_is_cut() {
         assert_eq!(clean("a\u{1b}[31m\nb"), "a [31m b");
         assert!(clean(&"é".repeat(5000)).len() <= MAX_TEXT);
         assert_eq!(shortened("aéb", 2), "a");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_characters_show_as_replaced() {
+    fn hidden_characters_are_shown_as_replacements() {
         for hidden in [
             "\u{202e}",
             "\u{202a}",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_every_script_stay() {
+    fn names_in_every_script_are_kept() {
         for name in [
             "Größe ÷ naïve",
             "e\u{301}te\u{301}",
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_do_not_pile_up() {
+    fn combining_marks_are_limited() {
         let flood = format!("a{}b", "\u{336}".repeat(500));
         assert_eq!(clean(&flood), format!("a{}b", "\u{336}".repeat(MOST_MARKS)));
         // Nor do they sit on what stands before the text.

@@ -23,7 +23,7 @@ fn orphans(journal: &Journal) -> Vec<Record> {
 }
 
 #[test]
-fn what_is_noted_already_is_told_from_what_cannot_be_noted() {
+fn existing_record_differs_from_journal_write_failure() {
     let (_folder, journal) = journal();
     let _record = journal.begin(beginning("1")).unwrap().unwrap();
     assert!(journal.begin(beginning("1")).unwrap().is_none());
@@ -33,7 +33,7 @@ fn what_is_noted_already_is_told_from_what_cannot_be_noted() {
 }
 
 #[test]
-fn a_lock_without_a_record_goes() {
+fn lock_without_record_is_removed() {
     let (_folder, journal) = journal();
     let _record = journal.begin(beginning("1")).unwrap().unwrap();
     let lock = |mark: &str| journal.folder.join(mark).with_extension(LOCK_ENDING);
@@ -45,7 +45,7 @@ fn a_lock_without_a_record_goes() {
 }
 
 #[test]
-fn an_orphan_is_taken_over_once() {
+fn orphan_record_is_taken_over_once() {
     let (_folder, journal) = journal();
     assert!(orphans(&journal).is_empty());
     let record = journal.begin(beginning("1")).unwrap().unwrap();
@@ -73,7 +73,7 @@ fn an_orphan_is_taken_over_once() {
 }
 
 #[test]
-fn a_record_that_was_cut_off_counts_as_far_as_it_goes() {
+fn truncated_record_is_read_up_to_the_cut() {
     let (_folder, journal) = journal();
     let record = journal.begin(beginning("1")).unwrap().unwrap();
     record.opened("upload-1", Duration::ZERO).unwrap();
@@ -93,7 +93,7 @@ fn a_record_that_was_cut_off_counts_as_far_as_it_goes() {
 }
 
 #[test]
-fn records_of_another_version_are_left_alone() {
+fn record_of_other_version_is_left_alone() {
     let (_folder, journal) = journal();
     drop(journal.begin(beginning("1")).unwrap().unwrap());
     let path = journal.folder.join("1.json");
@@ -104,7 +104,7 @@ fn records_of_another_version_are_left_alone() {
 }
 
 #[test]
-fn mark_that_is_no_file_name_is_not_noted() {
+fn marker_that_is_not_a_file_name_is_not_recorded() {
     let (folder, journal) = journal();
     let outside = folder.path().join("outside");
     let absolute = outside.display().to_string();
@@ -118,7 +118,7 @@ fn mark_that_is_no_file_name_is_not_noted() {
 }
 
 #[test]
-fn folder_with_too_many_files_is_not_used() {
+fn journal_with_too_many_files_is_not_used() {
     let (_folder, journal) = journal();
     let _record = journal.begin(beginning("1")).unwrap().unwrap();
     for number in 0..MOST_FILES {
@@ -129,7 +129,7 @@ fn folder_with_too_many_files_is_not_used() {
 }
 
 #[test]
-fn gate_that_is_held_is_given_up() {
+fn journal_lock_held_by_others_times_out() {
     let (_folder, journal) = journal();
     let _record = journal.begin(beginning("1")).unwrap().unwrap();
     let held = gate::pass(&journal.folder, false).unwrap();

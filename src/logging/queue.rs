@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_nobody_reads_are_counted() {
+    fn unread_log_lines_are_counted() {
         let (messages, waiting) = sync_channel(2);
         let queue = Queue { messages, dropped: AtomicU64::new(0) };
         for _ in 0..5 {

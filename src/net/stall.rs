@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_keeps_moving_is_not_given_up() {
+    async fn request_that_makes_progress_does_not_time_out() {
         let activity = Activity::new();
         let body = frames(1000, Duration::ZERO);
         let mut body = Tracked { body, activity: activity.clone() };
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_request_is_given_up_after_the_limit() {
+    async fn silent_request_times_out_after_the_limit() {
         let activity = Activity::new();
         let mut body = Tracked { body: frames(10, ALMOST), activity: activity.clone() };
         let start = Instant::now();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_keeps_moving_is_not_given_up() {
+    async fn response_that_makes_progress_does_not_time_out() {
         let mut body = Limited::new(frames(1000, ALMOST), LIMIT);
         for _ in 0..1000 {
             body.frame().await.unwrap().unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_answer_is_given_up_after_the_limit() {
+    async fn silent_response_times_out_after_the_limit() {
         let mut body = Limited::new(frames(3, ALMOST), LIMIT);
         for _ in 0..3 {
             body.frame().await.unwrap().unwrap();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answer_that_trickles_is_given_up() {
+    async fn trickling_response_times_out() {
         for (bytes, pause) in [(1, 5), (1000, 10), (LEAST_BYTES / 4, 59)] {
             let pause = Duration::from_secs(pause);
             let mut body = Limited::new(frames_of(bytes, 1000, pause), LIMIT);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_may_take_its_time() {
+    async fn slow_reader_does_not_time_out() {
         let mut body = Limited::new(frames(3, Duration::from_secs(1)), LIMIT);
         for _ in 0..3 {
             sleep(LIMIT * 10).await;

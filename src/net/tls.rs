@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_processor_without_aes_asks_for_chacha_first() {
+    fn cpu_without_aes_prefers_chacha() {
         let suites = |fast_aes| {
             let suites = provider(fast_aes).cipher_suites;
             suites.iter().map(|suite| suite.suite()).collect::<Vec<_>>()

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tunnel_any_answer_of_success_is_taken() {
+    async fn tunnel_accepts_any_success_status() {
         let bytewise: Vec<_> = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 p\r\n\r\n"
             .iter()
             .map(std::slice::from_ref)
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tunnel_odd_answers_end_in_a_problem_of_their_own() {
+    async fn tunnel_malformed_response_has_its_own_error() {
         for garbage in [
             b"SSH-2.0-OpenSSH_9.9\r\n".as_slice(),
             b"\x05\xff",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tunnel_answer_without_end_is_given_up() {
+    async fn tunnel_endless_response_is_aborted() {
         let line = [b"X-Pad: ".as_slice(), &[b'y'; 8000], b"\r\n"].concat();
         let mut pieces = vec![b"HTTP/1.1 200 OK\r\n".as_slice()];
         pieces.extend(std::iter::repeat_n(line.as_slice(), 20));

@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_come_out_as_they_went_in(
+        fn bytes_are_returned_unchanged(
             sizes in prop::collection::vec(0_usize..40_000, 0..40), cut in 1_u64..100_000,
         ) {
             let mut chunks = Chunks::new(&Pool::default());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn single_bytes_are_glued() {
+    fn single_bytes_are_combined() {
         let mut chunks = Chunks::new(&Pool::default());
         for _ in 0..200_000 {
             chunks.push(Bytes::from_static(b"x")).unwrap();

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_host_is_no_reason_for_more() {
+    fn concurrency_does_not_grow_for_a_slow_host() {
         let mut concurrency = Concurrency::new(&limits(32));
         for _ in 0..100 {
             concurrency.done(1, Duration::from_secs(1), 0);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_at_once() {
+    fn concurrency_change_takes_effect_at_once() {
         let limits = limits(8);
         let mut concurrency = Concurrency::new(&limits);
         for (most, open) in [(8, 8), (3, 3), (1, 1), (5, 5), (32, 8)] {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_hears_of_a_change() {
+    async fn concurrency_change_wakes_waiting_parts() {
         let limits = limits(8);
         let mut concurrency = Concurrency::new(&limits);
         let hears = tokio::spawn(async move {

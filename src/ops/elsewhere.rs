@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn search_names_the_settings_that_lead_to_the_backups() {
+    fn search_names_settings_that_lead_to_backups() {
         for (prefix, folder, names, expected) in [
             ("ha", "backups", &["backups/a", "backups/b"][..], ("", "backups", true)),
             ("", "backups", &["ha/backups/a"], ("ha", "backups", true)),

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pool_grows_at_once() {
+    async fn memory_pool_grows_at_once() {
         let budget = budget(30);
         let _held = take(&budget, 30);
         let mut waiting = Box::pin(budget.reserve(20 * MIB));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_shrinks_as_what_it_gave_comes_back() {
+    fn memory_pool_shrinks_as_memory_is_returned() {
         let budget = budget(60);
         let (one, two) = (take(&budget, 25), take(&budget, 25));
         resize(&budget, 30);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn up_and_down_end_in_the_right_number() {
+    fn memory_pool_resized_repeatedly_ends_at_the_right_size() {
         let budget = budget(24);
         let mut held = VecDeque::new();
         for step in 0..1000_u64 {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_more_than_there_is_now_is_refused() {
+    async fn memory_request_larger_than_the_shrunk_pool_is_refused() {
         let budget = budget(60);
         let held = take(&budget, 20);
         // Has 40 of its 50 already.

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_storage_may_be_away_for_so_long_and_no_longer() {
+    async fn retry_stops_after_the_given_time() {
         let (retry, progress, _) = retry(ALLOWED);
         let start = Instant::now();
         let mut tries = 0;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_success_of_another_part_ends_the_outage() {
+    async fn retry_time_restarts_after_success_of_other_part() {
         let (retry, _, _) = retry(ALLOWED);
         let start = Instant::now();
         let one = retry.run(async || if start.elapsed() < ALLOWED * 3 { away() } else { Ok(()) });
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_pause_that_the_storage_asks_for_is_kept() {
+    async fn retry_keeps_the_pause_the_server_asks_for() {
         let (retry, _, _) = retry(ALLOWED);
         let start = Instant::now();
         let mut pauses = vec![60_000, 1_000_000];
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_else_is_tried_again() {
+    async fn retry_does_not_repeat_other_errors() {
         for (allowed, code) in [
             (Duration::ZERO, Code::CannotConnect),
             (ALLOWED, Code::AccessDenied),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cancel_ends_it_at_once() {
+    async fn retry_ends_at_once_on_cancel() {
         let (retry, progress, cancel) = retry(ALLOWED);
         let start = Instant::now();
         let stop = async {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_the_limit() {
+    fn retry_for_is_limited_to_one_hour() {
         let allowed = Duration::from_millis(MAX_RETRY_FOR_MS + 1);
         let error = Retry::new(allowed, &Progress::default(), &Cancel::default()).unwrap_err();
         assert_eq!(error.code(), Code::InvalidParams);

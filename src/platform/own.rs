@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn folder_of_others_is_refused_with_the_remedy() {
+    fn state_dir_of_other_user_is_refused_with_a_remedy() {
         let top = tempfile::tempdir().unwrap();
         let (state, inner) = (top.path().join("state"), top.path().join("state/uploads"));
         assert!(!trusted_folder(&inner).unwrap());
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn symbolic_link_is_followed_to_the_state_folder_only() {
+    fn symbolic_link_is_followed_to_the_state_dir_only() {
         let top = tempfile::tempdir().unwrap();
         let [real, link] = ["real", "link"].map(|name| top.path().join(name));
         make_trusted_folder(&real.join("uploads")).unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_ordinary_file_of_this_user_is_opened() {
+    fn only_a_regular_file_of_this_user_is_opened() {
         let top = tempfile::tempdir().unwrap();
         let at = |name: &str| top.path().join(name);
         drop(create_own(&at("own")).unwrap());

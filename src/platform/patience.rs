@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_that_hangs_is_given_up_and_its_outcome_handed_on() {
+    fn hanging_work_times_out_and_its_result_is_passed_on() {
         let (go, wait) = channel::<()>();
         let (late, outcome) = channel();
         let hanging = move || {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_ends_gives_its_outcome() {
+    fn finished_work_returns_its_result() {
         let limit = Duration::from_secs(60);
         assert_eq!(within(limit, || Ok(7), drop).unwrap(), 7);
         let failed = within(limit, || Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)), drop);

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_file_is_read_whole_or_not_at_all() {
+    fn small_file_is_read_completely_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("small");
         std::fs::write(&path, "12345678").unwrap();

@@ -114,7 +114,7 @@ fn document() -> Value {
 }
 
 #[test]
-fn the_schema_is_the_published_one() {
+fn schema_matches_the_published_file() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/protocol/schema/backup-agent-1.json");
     let text = serde_json::to_string_pretty(&document()).unwrap() + "\n";
     if std::env::var_os("WRITE_SCHEMA").is_some() {
@@ -125,7 +125,7 @@ fn the_schema_is_the_published_one() {
 }
 
 #[test]
-fn members_that_come_later_are_allowed_everywhere() {
+fn schema_allows_unknown_members_everywhere() {
     let mut objects = 0;
     each_schema(&document(), &mut |schema| {
         objects += usize::from(schema.contains_key("properties"));
@@ -137,7 +137,7 @@ fn members_that_come_later_are_allowed_everywhere() {
 }
 
 #[test]
-fn nothing_speaks_of_rust() {
+fn schema_descriptions_contain_no_rust_terms() {
     each_schema(&document(), &mut |schema| {
         let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
         assert!(!description.contains("[`"), "{description}");

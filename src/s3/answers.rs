@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn shape_of_request_follows_its_query() {
+    fn request_kind_follows_its_query() {
         let listing = |shape| match shape {
             Shape::Listing(kind) => Some(kind),
             Shape::Object | Shape::Other => None,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn read_of_long_body_fails_or_stops() {
+    async fn read_of_too_long_body_fails_or_stops() {
         let body = || SdkBody::from(vec![b'x'; 100]);
         let turns = Semaphore::new(1);
         assert_eq!(read(body(), 100, true, &turns).await.unwrap().len(), 100);

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_takes_what_servers_write() {
+    fn content_range_is_read_in_every_server_format() {
         let range = |first, last, whole| Some(ContentRange { first, last, whole });
         assert_eq!(ContentRange::read("bytes 0-99/1234"), range(0, 99, Some(1234)));
         assert_eq!(ContentRange::read(" Bytes  5 - 5 / * "), range(5, 5, None));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn check_refuses_other_bytes() {
+    fn content_range_of_other_bytes_is_refused() {
         let code = |header, wanted: Range<u64>| {
             ContentRange::check(header, &wanted, 100).map_err(|error| error.code())
         };

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_are_what_everybody_else_computes() {
+    fn digests_match_published_test_vectors() {
         // The check value of the catalogue of CRCs, and the test vector of FIPS 180-2.
         let digits = PartDigest::of([&b"1234"[..], b"", b"56789"].into_iter());
         assert_eq!(digits.crc64nvme, Some(0xae8b_1486_0a79_9888));
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn sha256_decides_where_the_checksum_differs_or_is_missing() {
+    fn sha256_decides_when_crc_differs_or_is_missing() {
         let content = || [&b"some"[..], b"thing"].into_iter();
         let right = PartDigest::of(content());
         for (digest, is_right) in [

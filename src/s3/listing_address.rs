@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn question_keeps_the_base_path_and_encodes_the_bucket() {
+    fn probe_url_keeps_base_path_and_encodes_bucket() {
         for (endpoint, bucket, expected) in [
             ("https://h", "b1", "https://h/b1"),
             ("https://h:9000/", "my_b", "https://h:9000/my_b"),

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_that_repeat_end_in_an_error() {
+    fn repeated_listing_pages_end_in_an_error() {
         let mut onward = Onward::new(Operation::ListObjectsV2);
         for page in 0..100 {
             onward.step(&page.to_string(), true).unwrap();
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_without_anything_new_end_in_an_error() {
+    fn listing_pages_without_new_keys_end_in_an_error() {
         let mut onward = Onward::new(Operation::ListParts);
         let steps =
             (0..100).take_while(|page: &usize| onward.step(&page.to_string(), false).is_ok());

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_payloads_are_taken_apart() {
+    fn lines_and_payloads_are_separated() {
         let input = b"\n\r\n{\"method\":\"a\"}\r\n{\"payload\":3,\"method\":\"b\"}\n{\n}\n{\"method\":\"c\"}\n";
         let (found, end) = frames(input);
         let expected = [("\"a\"", &b""[..]), ("\"b\"", b"{\n}"), ("\"c\"", b"")];
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_ends_the_input() {
+    fn invalid_frame_ends_the_input() {
         let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(40), "]".repeat(40));
         let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(MAX_LINE));
         for input in [
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_without_memory_is_passed_over() {
+    fn payload_without_memory_is_skipped() {
         let long =
             [b"{\"method\":\"a\",\"payload\":200000}\n", &[b'\n'; 200_000][..], b"\n"].concat();
         let short = b"{\"method\":\"b\",\"payload\":2}\nxy\n";
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_line_is_accepted() {
+    fn longest_allowed_line_is_accepted() {
         let fill = MAX_LINE - "{\"method\":\"\"}\n".len();
         let line = format!("{{\"method\":\"{}\"}}\n", "x".repeat(fill));
         assert_eq!(line.len(), MAX_LINE);
@@ -318,12 +318,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_input_upsets_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn any_input_is_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             frames(&bytes);
         }
 
         #[test]
-        fn what_is_written_reads_back(payload in prop::collection::vec(any::<u8>(), 1..3000)) {
+        fn written_frame_reads_back(payload in prop::collection::vec(any::<u8>(), 1..3000)) {
             let line = format!("{{\"method\":\"m\",\"payload\":{}}}", payload.len());
             let mut bytes = Vec::new();
             Outgoing::new(line.into_bytes(), vec![payload.clone().into()]).write(&mut bytes).unwrap();

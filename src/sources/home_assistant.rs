@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_that_home_assistant_suggests() {
+    fn file_name_matches_home_assistant_suggestion() {
         for (name, date, expected) in [
             (
                 "Automatic backup 2026.11.0",

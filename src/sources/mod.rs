@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_comes_whole() {
+    async fn file_is_read_completely() {
         let content: Vec<u8> =
             (0..3 * BLOCK + 5).map(|byte| u8::try_from(byte % 251).unwrap()).collect();
         let (_folder, input) = file(&content, content.len() as u64);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_changes_is_refused() {
+    async fn file_that_changes_while_read_is_refused() {
         for (size, how) in [(4, "grew"), (6, "shrank")] {
             let (_folder, input) = file(b"12345", size);
             let error = drain(input).await.unwrap_err();

@@ -153,7 +153,7 @@ fn allowed_dependency_is_not_reported() {
 }
 
 /// Every file below the folder, by its path in that folder, with its text.
-fn sources(folder: &Path) -> Vec<(String, String)> {
+pub(crate) fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -199,7 +199,7 @@ fn violations(file: &str, source: &str) -> Vec<String> {
 }
 
 /// The source without comments and unit tests.
-fn code_of(source: &str) -> String {
+pub(crate) fn code_of(source: &str) -> String {
     let code = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")

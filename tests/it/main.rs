@@ -19,6 +19,7 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod interleavings;
+mod circles;
 mod layering;
 mod link_faults;
 mod permissions;

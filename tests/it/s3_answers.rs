@@ -379,9 +379,9 @@ fn assert_presentable(name: &str, error: &Error) {
     assert!(message.chars().count() <= 300, "{name}: {} characters: {message}", message.len());
     assert!(!message.chars().any(char::is_control), "{name}: {message:?}");
     let data = serde_json::to_string(&error.data()).unwrap();
-    assert!(data.len() <= 8 << 10, "{who}: {} bytes", data.len());
+    assert!(data.len() <= 8 << 10, "{name}: {} bytes", data.len());
     for text in [&message, &data] {
-        assert!(!text.contains(ECHO), "{who}: {text}");
+        assert!(!text.contains(ECHO), "{name}: {text}");
     }
 }
 

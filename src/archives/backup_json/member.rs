@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn member_with_absurd_sizes_is_read_in_bounded_memory() {
+    fn tar_member_with_huge_sizes_is_read_in_bounded_memory() {
         let file = header("./backup.json", b'0', b"00000000007");
         let huge = binary(700 << 20);
         // A long link target is skipped, a long name is read up to its limit, the rest is refused.
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn extension_header_gives_name_and_size() {
+    fn tar_extension_header_gives_name_and_size() {
         let records = b"20 path=backup.json\n14 size=70000\n";
         let mut content = records.to_vec();
         content.resize(512, 0);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn description_that_is_no_file_is_not_read() {
+    fn backup_json_that_is_not_a_file_is_not_read() {
         for (name, kind, is_one) in [
             ("./backup.json", b'0', true),
             ("backup.json", 0, true),

@@ -208,7 +208,7 @@ mod tests {
     const VALUE: &str = "wJal/rXU+tnFE&MI\"K7=MDENG";
 
     #[test]
-    fn millions_of_breaks_are_passed_over() {
+    fn redaction_skips_millions_of_separators() {
         let breaks = "\u{1}".repeat(4 << 20);
         let text = format!("w{breaks}Jal/rXU+tnFE&MI\"K7=MDENG w{breaks}");
         assert_eq!(redacted(&text), format!("* w{breaks}"));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_is_found() {
+    fn redaction_finds_every_encoding() {
         let all = |write: &dyn Fn(u8) -> String| VALUE.bytes().map(write).collect::<String>();
         let percent: String = url::form_urlencoded::byte_serialize(VALUE.as_bytes()).collect();
         for spelled in [
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_found_at_every_offset() {
+    fn redaction_finds_base64_at_every_offset() {
         for before in ["", "a", "ab", "abc", "user:"] {
             for behind in ["", "x", "xy", "xyz"] {
                 let text = format!("{before}{VALUE}{behind}");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_spelled_out_stays() {
+    fn redaction_keeps_partial_secrets() {
         for text in [
             "",
             "%",
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_look_like_escapes_are_found() {
+    fn redaction_finds_values_that_look_like_escapes() {
         for value in ["100%25&amp;\\u0041b", "a%b&c\\d", "%%%&&&\\\\x"] {
             let percent: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
             let json = serde_json::to_string(value).unwrap();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_beyond_ascii_are_found() {
+    fn redaction_finds_non_ascii_letters() {
         let forms = Forms::of("pässwörd");
         for text in ["pässwörd", "p%C3%A4ssw%c3%b6rd"] {
             assert_eq!(forms.replace(text, "*", false).as_deref(), Some("*"));

@@ -37,7 +37,7 @@ fn state(journal: &Journal) -> (bool, bool) {
 }
 
 #[test]
-fn what_is_kept_waits_for_one_who_goes_on_with_it() {
+fn resumable_record_waits_to_be_resumed() {
     let (_folder, journal, record) = journal(HOUR);
     record.stored(part(1), HOUR).unwrap();
     record.stored(part(2), HOUR).unwrap();
@@ -53,7 +53,7 @@ fn what_is_kept_waits_for_one_who_goes_on_with_it() {
 }
 
 #[test]
-fn what_is_not_kept_any_more_is_an_orphan() {
+fn record_that_is_no_longer_resumable_is_an_orphan() {
     let ends: [fn(&Record); 4] = [
         |record| record.keep(Duration::ZERO).unwrap(),
         |record| record.completing().unwrap(),
@@ -72,7 +72,7 @@ fn what_is_not_kept_any_more_is_an_orphan() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_keeps_nothing_for_ever() {
+fn record_written_with_clock_ahead_still_expires() {
     let (_folder, journal, record) = journal(HOUR);
     for far in [seconds(SystemTime::now() + 3 * MAX_KEPT), u64::MAX >> 1] {
         record.add(&Later { keep_until: Some(far), ..Later::default() }).unwrap();
@@ -84,7 +84,7 @@ fn a_clock_that_was_ahead_keeps_nothing_for_ever() {
 }
 
 #[test]
-fn it_can_be_left_while_somebody_still_notes_a_part() {
+fn record_can_be_released_during_a_part_write() {
     let (_folder, journal, record) = journal(HOUR);
     record.release();
     let next = journal.kept("e", "b", |_| true).unwrap().unwrap();
@@ -96,7 +96,7 @@ fn it_can_be_left_while_somebody_still_notes_a_part() {
 }
 
 #[test]
-fn what_was_not_written_whole_costs_only_itself() {
+fn incomplete_record_line_loses_only_itself() {
     let (_folder, journal, record) = journal(HOUR);
     record.stored(part(1), HOUR).unwrap();
     record.append(b"\n{\"part\":{\"number\":2,\"le").unwrap();
@@ -109,7 +109,7 @@ fn what_was_not_written_whole_costs_only_itself() {
 }
 
 #[test]
-fn a_record_does_not_grow_for_ever() {
+fn record_size_is_limited() {
     let (_folder, journal, record) = journal(HOUR);
     for _ in 0..4 {
         for number in 1..=10_000 {

@@ -56,7 +56,7 @@ fn proxy_scheme_and_default_port_are_kept() {
 }
 
 #[test]
-fn proxy_value_that_cannot_be_used_is_refused_by_name_alone() {
+fn invalid_proxy_value_is_refused_by_variable_name_only() {
     for value in [
         "ftp://me:S3CR3T@proxy.test:21",
         "socks4://me:S3CR3T@proxy.test",
@@ -97,7 +97,7 @@ fn proxy_value_that_cannot_be_used_is_refused_by_name_alone() {
 
 #[cfg(unix)]
 #[test]
-fn proxy_value_that_is_no_text_is_refused() {
+fn proxy_value_that_is_not_text_is_refused() {
     use std::os::unix::ffi::OsStringExt as _;
     let endpoint = Url::parse("https://storage.test").unwrap();
     for name in ["HTTPS_PROXY", "all_proxy", "NO_PROXY"] {
@@ -129,7 +129,7 @@ fn proxy_login_is_decoded() {
 }
 
 #[test]
-fn proxy_variable_upper_case_and_scheme_go_first() {
+fn proxy_variable_order_is_upper_case_then_scheme() {
     let all = [
         ("HTTPS_PROXY", "http://a:1"),
         ("https_proxy", "http://b:1"),
@@ -156,7 +156,7 @@ fn proxy_variable_upper_case_and_scheme_go_first() {
 }
 
 #[test]
-fn proxy_of_a_cgi_request_is_ignored() {
+fn proxy_variable_in_cgi_environment_is_ignored() {
     let cgi = |variables: &[(&'static str, &'static str)]| {
         let variables = [variables, &[("REQUEST_METHOD", "GET")]].concat();
         uri(named("http://storage.test", &variables).unwrap())

@@ -53,14 +53,14 @@ async fn arrivals(mut body: RateLimited<StreamBody<Frames>>, start: Instant) -> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_of_one_body_pass_at_the_rate() {
+async fn rate_limit_paces_frames_of_one_body() {
     let start = Instant::now();
     let times = arrivals(limited(frames(4, FRAME / 2), &with(Some(RATE))), start).await;
     assert_eq!(times, [0, 500, 1000, 1500].map(Duration::from_millis));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_frame_keeps_those_behind_it_waiting() {
+async fn rate_limit_large_frame_delays_the_next_ones() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
     arrivals(limited(frames(1, FRAME * 30), &limiter), start).await;
@@ -68,7 +68,7 @@ async fn a_large_frame_keeps_those_behind_it_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_share_one_rate_and_take_turns() {
+async fn rate_limit_is_shared_between_bodies() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
     let all = join_all((0..3).map(|_| arrivals(limited(frames(4, FRAME), &limiter), start))).await;
@@ -82,7 +82,7 @@ async fn bodies_share_one_rate_and_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_line_makes_up_for_little() {
+async fn rate_limit_idle_time_gives_little_credit() {
     let limiter = with(Some(64_000));
     tokio::time::sleep(LIMIT).await;
     let start = Instant::now();
@@ -92,7 +92,7 @@ async fn an_idle_line_makes_up_for_little() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_takes_no_time_from_others() {
+async fn rate_limit_cancelled_body_costs_others_nothing() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
     arrivals(limited(frames(1, FRAME), &limiter), start).await;
@@ -105,7 +105,7 @@ async fn who_gives_up_takes_no_time_from_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_stuck_holds_nobody_up() {
+async fn rate_limit_stuck_body_does_not_block_others() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
     arrivals(limited(frames(1, FRAME), &limiter), start).await;
@@ -117,14 +117,14 @@ async fn who_is_stuck_holds_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_limit_nothing_waits() {
+async fn rate_limit_absent_means_no_wait() {
     let start = Instant::now();
     let body = RateLimited::new(frames(1000, FRAME), with(None), Activity::new());
     assert_eq!(arrivals(body, start).await, [Duration::ZERO; 1000]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_that_waits_still_counts() {
+async fn rate_limit_waiting_frame_counts_as_remaining() {
     let limiter = with(Some(RATE));
     arrivals(limited(frames(1, FRAME), &limiter), Instant::now()).await;
     let whole = Full::new(Bytes::from_static(b"the last frame"));
@@ -136,7 +136,7 @@ async fn a_frame_that_waits_still_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_not_given_up_while_it_waits_for_its_turn() {
+async fn rate_limit_wait_does_not_time_out_the_request() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
     arrivals(limited(frames(1, FRAME * 300), &limiter), start).await;
@@ -152,7 +152,7 @@ async fn a_request_is_not_given_up_while_it_waits_for_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_clock_of_a_request_goes_on_when_its_body_is_dropped() {
+async fn request_timer_resumes_when_its_body_is_dropped() {
     let limiter = with(Some(RATE));
     arrivals(limited(frames(1, FRAME * 300), &limiter), Instant::now()).await;
     let activity = Activity::new();
@@ -165,7 +165,7 @@ async fn the_clock_of_a_request_goes_on_when_its_body_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_silent_only_while_the_storage_is() {
+async fn response_timer_runs_only_while_the_server_is_silent() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
     let silent_in_the_end = some(3 * 300, FRAME).chain(stream::pending());
@@ -179,7 +179,7 @@ async fn an_answer_is_silent_only_while_the_storage_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_follows_a_change() {
+async fn rate_limit_change_applies_to_waiting_frames() {
     const LONG: usize = FRAME * 3600;
     for (rate, expected) in [
         // Of the hour 60 s have passed, and the rest goes at the new rate.
@@ -200,7 +200,7 @@ async fn who_waits_follows_a_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lower_rate_holds_back_who_waits() {
+async fn rate_limit_lowered_delays_waiting_frames() {
     let start = Instant::now();
     let limiter = with(Some(RATE * 4));
     limiter.line_up(FRAME * 40).use_up();
@@ -215,7 +215,7 @@ async fn a_lower_rate_holds_back_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_comes_back_begins_anew() {
+async fn rate_limit_set_again_starts_fresh() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
     limiter.line_up(FRAME * 3600).use_up();
@@ -234,7 +234,7 @@ async fn a_limit_that_comes_back_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_in_one_go_passes_in_pieces() {
+async fn rate_limit_splits_large_reads() {
     let limiter = with(None);
     let mut body = limited(frames(2, FRAME * 3 - 1), &limiter);
     assert_eq!(body.frame().await.unwrap().unwrap().data_ref().unwrap().len(), FRAME * 3 - 1);

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_grow_with_the_announced_size_only() {
+    fn part_size_grows_with_announced_size_only() {
         let plan = |announced| Plan::new(8 * MIB, 10_000, announced);
         let sizes = |announced| plan(announced).unwrap().part_size / MIB;
         assert_eq!(sizes(None), 8);

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_may_be_listed_twice() {
+    fn part_number_may_be_listed_twice() {
         let listed = |tags: &[&str]| -> Vec<_> {
             let part = |etag: &&str| ListedPart {
                 number: 1,

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn moment_reads_what_servers_write() {
+    fn date_header_is_read_in_every_server_format() {
         for text in [
             "Fri, 20 Nov 2026 04:32:00 GMT",
             "2026-11-20T04:32:00Z",
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_nothing_reads_are_left_out() {
+    fn unused_headers_are_dropped() {
         let response = kept(&[
             ("ETag", "\"e\""),
             ("X-Amz-Object-Lock-Retain-Until-Date", "never"),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_far_away_does_not_reach_the_signer() {
+    fn date_more_than_a_day_off_does_not_reach_the_signer() {
         let in_hours = |hours| (Utc::now() + chrono::TimeDelta::hours(hours)).to_rfc2822();
         for (hours, stays) in [(0, true), (23, true), (-23, true), (25, false), (-48, false)] {
             let response = kept(&[("date", &in_hours(hours))]);

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn number_outside_of_octal_is_binary() {
+    fn number_beyond_octal_range_is_binary() {
         let binary = |value: i128| {
             let mut field: [u8; 12] = value.to_be_bytes()[4..].try_into().unwrap();
             field[0] = if value < 0 { 0xff } else { 0x80 };
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_targets_are_stored_byte_by_byte() {
+    fn names_and_link_targets_are_stored_unchanged() {
         let header =
             header(b"./a//b/../c", EntryType::Symlink, b"a//b/./\xff", &Attributes::default());
         assert_eq!(&header.path_bytes()[..], b"./a//b/../c");

@@ -111,7 +111,7 @@ fn fifo(path: &Path) {
 }
 
 #[test]
-fn folder_with_odd_times_unpacks_equal() {
+fn folder_with_unusual_times_unpacks_equal() {
     let case = Case::new();
     for (nth, time) in [0, 1, -1, -1_000_000_000, 1 << 32, 1 << 33].into_iter().enumerate() {
         let (file, folder, link) =
@@ -129,7 +129,7 @@ fn folder_with_odd_times_unpacks_equal() {
 }
 
 #[test]
-fn folder_with_odd_names_and_links_unpacks_equal() {
+fn folder_with_unusual_names_and_links_unpacks_equal() {
     let case = Case::new();
     let names: &[&[u8]] = &[
         b"-rf",
@@ -195,7 +195,7 @@ fn permissions_and_sizes_unpack_equal() {
 }
 
 #[test]
-fn sockets_and_pipes_are_left_out_and_counted() {
+fn sockets_and_pipes_are_skipped_and_counted() {
     let case = Case::new();
     fs::write(case.path("file"), "x").unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(case.path("socket")).unwrap();
@@ -222,7 +222,7 @@ fn dig(top: &Path, name: &str, levels: usize) -> std::os::fd::OwnedFd {
 }
 
 #[test]
-fn deep_folder_is_packed_as_far_as_it_can_be_unpacked() {
+fn deep_folder_is_packed_as_deep_as_it_can_be_unpacked() {
     let list = "import sys, tarfile\nprint(*tarfile.open(sys.argv[1]).getnames(), sep='\\n')";
     for (name, levels, unpack) in [("d", 1_997, false), (&*"d".repeat(39), 99, true)] {
         let case = Case::new();
@@ -279,7 +279,7 @@ impl Write for Sparse {
 }
 
 #[test]
-fn file_of_more_than_8_gib_is_packed() {
+fn file_larger_than_8_gib_is_packed() {
     let case = Case::new();
     let size = (8 << 30) + 5;
     File::create(case.path("large")).unwrap().set_len(size).unwrap();
@@ -330,7 +330,7 @@ impl Case {
 }
 
 #[test]
-fn what_vanishes_or_is_replaced_meanwhile_is_left_out() {
+fn file_that_vanishes_or_is_replaced_is_skipped() {
     let case = Case::new();
     for name in ["a", "file", "log", "pipe", "link"] {
         fs::write(case.path(name), name).unwrap();
@@ -360,7 +360,7 @@ fn what_vanishes_or_is_replaced_meanwhile_is_left_out() {
 }
 
 #[test]
-fn file_that_shrinks_is_filled_up_and_named() {
+fn shrinking_file_is_padded_and_reported() {
     for (size, rest) in [(3 << 20, 10), (100, 0), (1 << 20, 1 << 19)] {
         let case = Case::new();
         fs::write(case.path("a"), vec![1; size]).unwrap();
@@ -380,7 +380,7 @@ fn file_that_shrinks_is_filled_up_and_named() {
 }
 
 #[test]
-fn file_that_grows_has_the_length_of_its_turn() {
+fn growing_file_is_cut_at_its_initial_length() {
     let case = Case::new();
     fs::write(case.path("a"), "12345").unwrap();
     let left_out = case.pack_while("folder/a\0", || {
@@ -393,7 +393,7 @@ fn file_that_grows_has_the_length_of_its_turn() {
 }
 
 #[test]
-fn deep_folder_that_is_moved_loses_only_its_rest() {
+fn deep_folder_moved_during_packing_loses_only_the_rest() {
     let case = Case::new();
     drop(dig(&case.folder, "d", OPEN + 10));
     let at = |level: usize| case.folder.join("d/".repeat(level));
@@ -412,7 +412,7 @@ fn deep_folder_that_is_moved_loses_only_its_rest() {
 }
 
 #[test]
-fn folder_of_which_nothing_is_left_is_an_error() {
+fn folder_without_readable_files_is_an_error() {
     let case = Case::new();
     fs::write(case.path("a"), "x").unwrap();
     fs::write(case.path("b"), "x").unwrap();
@@ -428,7 +428,7 @@ fn folder_of_which_nothing_is_left_is_an_error() {
 }
 
 #[test]
-fn names_of_what_is_left_out_are_bounded() {
+fn reported_names_of_skipped_files_are_bounded() {
     let case = Case::new();
     fs::write(case.path("z"), "x").unwrap();
     for nth in 0..100 {

@@ -26,7 +26,7 @@ def code(document: str, language: str, heading: str | None = None) -> list[str]:
 
 
 def test_the_readme_ends_with_two_commands() -> None:
-    """Those that tests/stranger runs as they stand there."""
+    """Those that tests/newcomer runs as they stand there."""
     demo, tests = code("README.md", "sh", "### Try it")
     assert demo == "cargo run --features demo -- demo\n"
     assert os.access(markdown.ROOT / tests.strip(), os.X_OK)

@@ -112,12 +112,12 @@ fn problem(certificate: &str, given: &[&str], now: u64) -> Option<Problem> {
 }
 
 #[test]
-fn certificate_signature_with_sha1_is_named() {
+fn certificate_with_sha1_signature_is_named() {
     assert_eq!(problem(BY_SHA1, &[CA], NOW), Some(Problem::SignatureAlgorithm));
 }
 
 #[test]
-fn certificate_short_rsa_key_is_named() {
+fn certificate_with_short_rsa_key_is_named() {
     assert_eq!(problem(SHORT_KEY, &[CA], NOW), Some(Problem::ShortKey(1024)));
     assert_eq!(problem(BY_SHORT_CA, &[SHORT_CA], NOW), Some(Problem::ShortKey(1024)));
     // Given itself, it does no better.

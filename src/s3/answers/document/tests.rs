@@ -19,7 +19,7 @@ fn member_of(read: Result<String, Unread>) -> &'static str {
 }
 
 #[test]
-fn root_gets_the_name_that_the_sdk_insists_on() {
+fn xml_root_gets_the_name_that_the_sdk_expects() {
     for root in ["ListBucketResult", "ListBucket", "ListBucketV2Result", "s3:ListBucketResult"] {
         let document =
             format!("\u{feff}\r\n<?xml version=\"1.0\"?>\n<{root}><Name>b</Name></{root}>\n");
@@ -39,7 +39,7 @@ fn root_gets_the_name_that_the_sdk_insists_on() {
 }
 
 #[test]
-fn document_without_its_end_is_cut() {
+fn xml_without_end_tag_is_reported_as_cut() {
     let whole = "<?xml?><ListBucketResult xmlns=\"x\"><Name>b</Name></ListBucketResult>";
     for end in 18..whole.len() {
         let read = canonical(&whole.as_bytes()[..end], Kind::Objects);
@@ -51,7 +51,7 @@ fn document_without_its_end_is_cut() {
 }
 
 #[test]
-fn document_that_is_not_well_formed_is_refused() {
+fn xml_that_is_malformed_is_refused() {
     for inside in [
         "<Contents><Key>a</ListBucketResult>",
         "<Contents><Key>a</Key></ListBucketResult><Contents>",
@@ -64,7 +64,7 @@ fn document_that_is_not_well_formed_is_refused() {
 }
 
 #[test]
-fn keys_are_read_whatever_was_done_to_them() {
+fn object_keys_are_read_in_any_escaping() {
     for (given, key) in [
         ("Net &amp; Works", "Net & Works"),
         ("Net & Works", "Net & Works"),
@@ -84,14 +84,14 @@ fn keys_are_read_whatever_was_done_to_them() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_stay_as_they_are() {
+fn bytes_that_are_not_utf8_are_kept() {
     let document = b"<ListBucketResult><Contents><Key>a\xff</Key></Contents></ListBucketResult>";
     let read = String::from_utf8(canonical(document, Kind::Objects).unwrap()).unwrap();
     assert!(read.contains("<Key>a%FF</Key>"), "{read}");
 }
 
 #[test]
-fn members_that_say_nothing_are_unknown() {
+fn unusable_xml_members_are_dropped() {
     let entry = |members: &str| {
         let read = objects(&format!("<Contents><Key>a</Key>{members}</Contents>")).unwrap();
         read.split("</Key>").nth(1).unwrap().split("</Contents>").next().unwrap().to_owned()
@@ -108,7 +108,7 @@ fn members_that_say_nothing_are_unknown() {
 }
 
 #[test]
-fn what_is_too_long_or_too_much_is_left_out_or_refused() {
+fn oversized_xml_members_are_dropped_or_refused() {
     let long = "k".repeat(KEY + 1);
     let read = objects(&format!(
         "<Contents><Key>{long}</Key></Contents><Contents><Key>a</Key></Contents>"
