@@ -12,7 +12,7 @@ mod storage;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use s3_backup_agent::net::fuzzing::put_in_place;
+use s3_backup_agent::net::fuzzing::install_storage;
 
 use crate::player::Player;
 use crate::script::Script;
@@ -21,7 +21,7 @@ use crate::storage::{Door, Memory};
 fuzz_target!(|script: &[u8]| {
     fastrand::seed(0);
     let memory = Arc::new(Memory::default());
-    put_in_place(Arc::new(Door(Arc::clone(&memory))));
+    install_storage(Arc::new(Door(Arc::clone(&memory))));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
