@@ -1,11 +1,10 @@
-//! The one table of error codes. A code is a stable string of the protocol: codes are added, never
-//! renamed.
+//! The table of error codes. Codes are part of the protocol: new ones may be added, and none is renamed.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The closed set of causes. A host that does not know a code acts on its kind.
+/// The kind of an error, a closed set. A host that does not know a code acts on its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -13,23 +12,23 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// A setting is wrong; a person must change it.
     Config,
-    /// The storage cannot be reached or its certificate is not accepted.
+    /// The server cannot be reached, or its certificate is not accepted.
     Connect,
-    /// The storage does not accept who we are.
+    /// The server does not accept the credentials.
     Auth,
-    /// The storage knows us and refuses this action.
+    /// The server accepts the credentials, but denies this action.
     Permission,
-    /// What was asked for does not exist.
+    /// The requested object does not exist.
     NotFound,
-    /// The state of the storage forbids the action.
+    /// The state of the bucket prevents the action.
     Conflict,
-    /// Bytes are missing or are not the bytes that were stored.
+    /// Bytes are missing or differ from the stored ones.
     Integrity,
-    /// A passing fault.
+    /// A temporary fault.
     Transient,
-    /// A limit of the storage or of the agent is reached.
+    /// A limit of the server or of the agent is reached.
     Limit,
-    /// The request was stopped on purpose.
+    /// The request was cancelled.
     Cancelled,
     /// A message broke the rules of the protocol.
     Protocol,
@@ -57,13 +56,13 @@ macro_rules! codes {
                 match self { $( Self::$variant => $name, )+ }
             }
 
-            /// The cause this code belongs to.
+            /// The kind of this code.
             #[must_use]
             pub fn kind(self) -> Kind {
                 match self { $( Self::$variant => Kind::$kind, )+ }
             }
 
-            /// Whether the same request may succeed later without anybody changing anything.
+            /// Whether the same request may succeed later without any change.
             #[must_use]
             pub fn retryable(self) -> bool {
                 match self { $( Self::$variant => $retryable, )+ }
