@@ -114,7 +114,7 @@ async fn a_proxy_that_wants_another_login_is_explained() {
             let host = open(&server, endpoint, json!({}), &[(variable, url)]).await.unwrap();
             let error = list_error(&host).await;
             assert_failed(&error, &host);
-            for words in ["wants a user name and password", variable, endpoint] {
+            for words in ["requires a user name and password", variable, endpoint] {
                 assert!(error.message.contains(words), "{}", error.message);
             }
             // Asking again is no use.

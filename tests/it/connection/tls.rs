@@ -127,14 +127,14 @@ async fn certificate_problem_is_named_where_its_issuer_is_known() {
     });
     for (authority, identity, words) in [
         (&authority, authority.issue_with(&[HOST], for_clients), "extended key usage"),
-        (&authority, authority.issue_with(&[HOST], as_authority), "certificate of a CA"),
+        (&authority, authority.issue_with(&[HOST], as_authority), "a CA certificate"),
         (&constrained, constrained.issue(&[HOST], 2000..3000), "name constraints"),
     ] {
         let secured = Secured::start(identity).await;
         let given = json!({"ca_certificate": authority.pem});
         let error = secured.refusal(given, "invalid", "ca_certificate").await;
         assert!(error.message.contains(words), "{}", error.message);
-        assert!(!error.message.contains("give"), "{}", error.message);
+        assert!(!error.message.contains("set the CA"), "{}", error.message);
     }
 }
 
@@ -153,7 +153,7 @@ async fn given_certificate_out_of_its_time_is_refused_with_its_date() {
             assert_eq!(error.data.code, "tls_untrusted", "{error:?}");
             assert_eq!(detail(&error, "reason"), reason, "{error:?}");
             assert!(error.message.contains(words), "{}", error.message);
-            assert!(error.message.contains("that you gave"), "{}", error.message);
+            assert!(error.message.contains("in the settings"), "{}", error.message);
             // One that is in its time helps, whatever lies beside it.
             let both = format!("{pem}\n{}", secured.identity.pem);
             if secured.identity.pem != pem {
@@ -165,7 +165,7 @@ async fn given_certificate_out_of_its_time_is_refused_with_its_date() {
         let own = Identity::self_signed_with(HOST, |params| set_years(params, 2000..2001));
         let secured = Secured::start(own).await;
         let error = secured.refusal(json!({}), "expired", "ca_certificate").await;
-        assert!(!error.message.contains("give"), "{}", error.message);
+        assert!(!error.message.contains("set the CA"), "{}", error.message);
     }
 }
 
