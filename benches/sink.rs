@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response};
-use s3_backup_agent::net::fuzzing::{Answering, Storage, put_in_place};
+use s3_backup_agent::net::fuzzing::{ResponseFuture, Storage, install_storage};
 use s3_backup_agent::session;
 use tokio::runtime::Builder;
 
@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 struct LengthOnly(AtomicU64);
 
 impl Storage for LengthOnly {
-    fn answer(&self, request: Request<Bytes>) -> Answering {
+    fn answer(&self, request: Request<Bytes>) -> ResponseFuture {
         let query = request.uri().query().unwrap_or_default();
         let answer = Response::builder().header("etag", "\"e\"");
         let (answer, body) = match *request.method() {
@@ -48,7 +48,7 @@ impl Storage for LengthOnly {
 }
 
 fn main() -> std::io::Result<ExitCode> {
-    put_in_place(Arc::new(LengthOnly::default()));
+    install_storage(Arc::new(LengthOnly::default()));
     // As in the agent itself.
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     Ok(ExitCode::from(runtime.block_on(session::serve(None)).exit_code()))

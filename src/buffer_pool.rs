@@ -1,9 +1,9 @@
-//! Memory for the bytes of backups: blocks of 64 KiB mapped from the system, used again while a
-//! transfer runs, and given back when it ends.
+//! Buffer pool for the bytes of backups: blocks of 64 KiB that are mapped from the system, reused while a
+//! transfer runs, and unmapped when it ends.
 //!
-//! An allocator keeps what it once got, scattered over the threads that freed it; after a few large
-//! transfers an agent that does nothing would hold a hundred megabytes. Here the memory in use plus
-//! the spare never exceeds what was in use at the peak, and falls to nothing when no transfer runs.
+//! A general allocator keeps freed memory, scattered over threads: after a few large transfers an idle
+//! agent would hold a hundred megabytes. In this pool, used plus spare memory never exceeds the peak of the
+//! used memory, and drops to zero when no transfer runs.
 
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -11,45 +11,45 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-/// Bytes of a block. Small enough that a block that is not full wastes little, large enough that
-/// there are not too many.
+/// Size of a block in bytes. Small enough that a partly filled block wastes little, large enough to
+/// keep their number low.
 pub const BLOCK: usize = 64 << 10;
 
-/// Bytes that must be free beside each new block. Whatever else needs memory, such as a task or a
-/// thread, cannot be refused any in an orderly way: the program would end.
+/// Bytes that must be free in addition to each new block. Other allocations, such as a task or a
+/// thread, cannot fail gracefully: they would abort the program.
 const HEADROOM: usize = 8 << 20;
 
-/// Where blocks come from and go back to. Clones share it.
+/// A pool of blocks. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
     used: usize,
-    /// Transfers that will want blocks again.
+    /// Number of running transfers, which will need blocks again.
     running: usize,
     spare: Vec<MmapMut>,
-    /// Blocks that a machine without memory gives.
+    /// Number of blocks after which allocation fails.
     #[cfg(test)]
     most: Option<usize>,
 }
 
 impl Pool {
-    /// That of this process: what one transfer has spare, another one uses.
+    /// The pool of this process, which all transfers share.
     #[must_use]
     pub fn of_process() -> Self {
         static POOL: LazyLock<Pool> = LazyLock::new(Pool::default);
         POOL.clone()
     }
 
-    /// Has spare blocks kept, as long as it lives, also in a moment in which none is in use.
+    /// Keeps spare blocks until the guard is dropped, even while none is in use.
     #[must_use]
-    pub fn keep(&self) -> Kept {
+    pub fn keep_spare(&self) -> SpareGuard {
         self.counts().running += 1;
-        Kept(self.clone())
+        SpareGuard(self.clone())
     }
 
-    /// Gives back the spare blocks, if nobody is going to use them.
+    /// Unmaps the spare blocks if no transfer needs them.
     fn rest(mut counts: MutexGuard<'_, Counts>) {
         let at_rest = counts.used == 0 && counts.running == 0;
         let spare = if at_rest { std::mem::take(&mut counts.spare) } else { Vec::new() };
@@ -61,7 +61,7 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A pool of a machine that has memory for so many blocks.
+    /// A pool that can allocate this number of blocks.
     #[cfg(test)]
     pub(crate) fn of(most: usize) -> Self {
         let pool = Self::default();
@@ -69,10 +69,10 @@ impl Pool {
         pool
     }
 
-    /// An empty block.
+    /// Takes an empty block.
     ///
     /// # Errors
-    /// `OutOfMemory` when the system has none left.
+    /// `OutOfMemory` when the system has no memory left.
     pub fn take(&self) -> io::Result<Block> {
         let mut counts = self.counts();
         #[cfg(test)]
@@ -93,7 +93,7 @@ impl Pool {
 
 fn new_block() -> io::Result<MmapMut> {
     let map = MmapMut::map_anon(BLOCK)?;
-    // Given back at once, and never touched.
+    // Mapped and unmapped without being touched, to check that it is free.
     MmapMut::map_anon(HEADROOM)?;
     Ok(map)
 }
@@ -101,7 +101,7 @@ fn new_block() -> io::Result<MmapMut> {
 /// A block that is being filled.
 #[derive(Debug)]
 pub struct Block {
-    /// Only empty while it is dropped.
+    /// `None` only during drop.
     map: Option<MmapMut>,
     filled: usize,
     pool: Pool,
@@ -114,12 +114,12 @@ impl Block {
         self.map.as_mut().and_then(|map| map.get_mut(filled..)).unwrap_or_default()
     }
 
-    /// Counts bytes that were written to the start of the rest.
+    /// Marks bytes at the start of the rest as filled.
     pub fn advance(&mut self, bytes: usize) {
         self.filled = BLOCK.min(self.filled + bytes);
     }
 
-    /// Copies as much as fits; says how much that was.
+    /// Copies as many bytes as fit. Returns their number.
     pub fn fill(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(BLOCK - self.filled);
         if let (Some(to), Some(from)) = (self.rest().get_mut(..count), bytes.get(..count)) {
@@ -141,7 +141,8 @@ impl Block {
         self.filled == 0
     }
 
-    /// What was filled, to be shared; the block is free again when nobody needs it any more.
+    /// The filled part as shared bytes. The block returns to the pool when the last clone is
+    /// dropped.
     #[must_use]
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
@@ -164,11 +165,12 @@ impl Drop for Block {
     }
 }
 
-/// A transfer that runs. To get a block anew costs more than to copy what goes into it.
+/// Guard of a running transfer, which keeps spare blocks: mapping a new block costs more than
+/// copying 64 KiB.
 #[derive(Debug)]
-pub struct Kept(Pool);
+pub struct SpareGuard(Pool);
 
-impl Drop for Kept {
+impl Drop for SpareGuard {
     fn drop(&mut self) {
         let mut counts = self.0.counts();
         counts.running = counts.running.saturating_sub(1);
@@ -176,17 +178,17 @@ impl Drop for Kept {
     }
 }
 
-/// Writes all pieces, with as few calls as the output needs.
+/// Writes all pieces with as few calls as possible.
 ///
 /// # Errors
-/// What the output ends in.
+/// Errors of `output`.
 pub fn write_all<'a>(
     output: &mut impl Write,
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> io::Result<()> {
     let mut slices: Vec<_> = pieces.map(IoSlice::new).collect();
     let mut slices = slices.as_mut_slice();
-    // Empty ones, which no call would take away.
+    // Skips empty slices, which no call would consume.
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match output.write_vectored(slices) {
@@ -199,15 +201,15 @@ pub fn write_all<'a>(
     Ok(())
 }
 
-/// Bytes in blocks, filled from the start.
+/// A byte buffer made of blocks.
 #[derive(Debug)]
-pub struct Filled {
+pub struct BlockBuffer {
     pool: Pool,
     blocks: Vec<Block>,
 }
 
-impl Filled {
-    /// Nothing yet.
+impl BlockBuffer {
+    /// An empty buffer.
     #[must_use]
     pub fn new(pool: &Pool) -> Self {
         Self { pool: pool.clone(), blocks: Vec::new() }
@@ -227,15 +229,15 @@ impl Filled {
         self.len() == 0
     }
 
-    /// Forgets all bytes.
+    /// Removes all bytes.
     pub fn clear(&mut self) {
         self.blocks.clear();
     }
 
-    /// Copies bytes to the end.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// When the system has no memory left.
+    /// `OutOfMemory` when the system has no memory left.
     pub fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = self.last()?.fill(bytes);
@@ -244,7 +246,7 @@ impl Filled {
         Ok(())
     }
 
-    /// The block that has room for more.
+    /// The last block, or a new one if that is full.
     fn last(&mut self) -> io::Result<&mut Block> {
         if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
             self.blocks.push(self.pool.take()?);
@@ -252,22 +254,26 @@ impl Filled {
         self.blocks.last_mut().ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
-    /// Reads exactly `length` bytes to the end.
+    /// Reads exactly `length` bytes and appends them.
     ///
     /// # Errors
     /// `UnexpectedEof` when there are fewer, `OutOfMemory` when the system has no memory left (then
-    /// exactly [`Filled::len`] bytes were read), and what the input ends in.
+    /// exactly [`BlockBuffer::len`] bytes were read), and errors of `input`.
     pub fn read_exact(&mut self, input: &mut impl io::Read, length: usize) -> io::Result<()> {
-        let read = self.read_gathered(length, input);
+        let read = self.read_vectored_exact(length, input);
         while self.blocks.last().is_some_and(Block::is_empty) {
             self.blocks.pop();
         }
         read
     }
 
-    /// Asks for all that is missing at once: every call wakes up whoever writes, and the fewer of them
-    /// there are, the more he can write each time.
-    fn read_gathered(&mut self, mut length: usize, input: &mut impl io::Read) -> io::Result<()> {
+    /// Reads into all missing blocks at once: every call wakes up the writer, and fewer calls let
+    /// it write more each time.
+    fn read_vectored_exact(
+        &mut self,
+        mut length: usize,
+        input: &mut impl io::Read,
+    ) -> io::Result<()> {
         let mut first = self.blocks.iter().take_while(|block| block.len() == BLOCK).count();
         let mut room = self.blocks.len() * BLOCK - self.len();
         while room < length {
@@ -308,7 +314,7 @@ impl Filled {
         self.blocks.iter().map(AsRef::as_ref)
     }
 
-    /// The bytes from `skip` on, to be shared.
+    /// The bytes from `skip` on, as shared bytes.
     #[must_use]
     pub fn into_bytes(self, skip: usize) -> Vec<Bytes> {
         let mut skip = skip;
@@ -335,7 +341,7 @@ mod tests {
         let pool = Pool::default();
         let input: Vec<u8> =
             (0..200_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
-        let mut filled = Filled::new(&pool);
+        let mut filled = BlockBuffer::new(&pool);
         filled.push(&input[..3]).unwrap();
         filled.read_exact(&mut &input[3..150_000], 149_997).unwrap();
         filled.push(&input[150_000..]).unwrap();
@@ -346,7 +352,7 @@ mod tests {
 
     #[test]
     fn early_end_of_input_is_an_error() {
-        let mut filled = Filled::new(&Pool::default());
+        let mut filled = BlockBuffer::new(&Pool::default());
         let error = filled.read_exact(&mut &b"abc"[..], 4).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
@@ -374,7 +380,7 @@ mod tests {
     #[test]
     fn spare_buffers_are_kept_during_a_transfer() {
         let pool = Pool::default();
-        let [one, other] = [pool.keep(), pool.keep()];
+        let [one, other] = [pool.keep_spare(), pool.keep_spare()];
         drop(pool.take().unwrap());
         drop(one);
         assert_eq!(counts(&pool), (0, 1));
@@ -384,7 +390,7 @@ mod tests {
         drop(block);
         assert_eq!(counts(&pool), (0, 0));
         drop(pool.take().unwrap());
-        drop(pool.keep());
+        drop(pool.keep_spare());
         assert_eq!(counts(&pool), (0, 0));
     }
 }

@@ -1,7 +1,6 @@
-//! What went wrong, in terms a person or a host can act on.
+//! The error type and the error codes of the crate.
 //!
-//! Owns the table of codes and the error type that every room returns. It does not know how S3, a
-//! socket or a file failed; the rooms that talk to them translate into this type once.
+//! Modules that call S3, sockets or files translate their errors to this type once.
 
 mod code;
 pub mod secrets;
@@ -17,14 +16,14 @@ use serde::{Deserialize, Serialize};
 pub use self::code::{Code, Kind};
 pub use self::text::{MAX_TEXT, clean, shortened};
 
-/// Pattern of the characters that no text of the storage keeps.
+/// Pattern of the characters that texts of the server never contain.
 #[cfg(test)]
 pub(crate) const CONTROL: &str = r"[\u0000-\u001f\u007f-\u009f]";
 
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A value for the host's own wording.
+/// A value for the host's own messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
@@ -32,7 +31,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Detail {
     /// A whole number.
     Number(i64),
-    /// Text. From the storage it is untrusted: shortened and without control characters.
+    /// Text. Text of the server is untrusted: shortened and without control characters.
     Text(
         #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
         String,
@@ -75,22 +74,22 @@ impl fmt::Display for Detail {
     }
 }
 
-/// Whether a failed or cancelled upload left something behind in the storage.
+/// What is left in the bucket after a failed or cancelled upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CleanupOutcome {
-    /// Nothing is left.
+    /// Everything was deleted.
     Complete,
-    /// Cleaning up took too long and may not be done.
+    /// The cleanup took too long and may not have finished.
     Pending,
-    /// Cleaning up failed; something may be left.
+    /// The cleanup failed; objects or an incomplete upload may be left.
     Failed,
-    /// What was stored is kept for a repetition that goes on with it.
+    /// The stored parts are kept, so that a repeated upload can resume.
     Kept,
 }
 
-/// What the storage itself said. Its text is untrusted and shortened.
+/// The response of the server. Its texts are untrusted and shortened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Upstream {
@@ -101,23 +100,23 @@ pub struct Upstream {
     /// The HTTP status.
     #[cfg_attr(test, schemars(range(min = 100, max = 599)))]
     pub status: u16,
-    /// The error code of S3, if there was one.
+    /// The S3 error code, if the server sent one.
     #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The message of the storage, if there was one.
+    /// The server's message, if it sent one.
     #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What to quote to the provider's support.
+    /// The request ID, for the provider's support.
     #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
-/// An error with a stable [`Code`], a sentence for people and the details behind it.
+/// An error with a stable [`Code`], a message for people and details for programs.
 ///
-/// `Display` prints the sentence alone; the cause, where there is one, is its `source`.
+/// `Display` prints only the message; the cause, if there is one, is its `source`.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -151,7 +150,7 @@ impl Error {
         }))
     }
 
-    /// Adds to the sentence what only the caller knows.
+    /// Appends text to the message.
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.0.message.push_str(more);
@@ -165,42 +164,42 @@ impl Error {
         self
     }
 
-    /// Names the setting that is to be changed.
+    /// Sets the setting to change.
     #[must_use]
     pub fn field(mut self, field: &'static str) -> Self {
         self.0.field = Some(field);
         self
     }
 
-    /// Adds a detail for the host's own wording.
+    /// Adds a detail for the host's own messages.
     #[must_use]
     pub fn detail(mut self, name: &'static str, value: impl Into<Detail>) -> Self {
         self.0.details.insert(name, value.into());
         self
     }
 
-    /// Says how long the storage wants us to wait.
+    /// Sets the time that the server asks to wait, in milliseconds.
     #[must_use]
     pub fn retry_after_ms(mut self, ms: u64) -> Self {
         self.0.retry_after_ms = Some(ms);
         self
     }
 
-    /// Says what became of the half upload.
+    /// Sets the result of the cleanup after a failed upload.
     #[must_use]
     pub fn cleanup(mut self, cleanup: CleanupOutcome) -> Self {
         self.0.cleanup = Some(cleanup);
         self
     }
 
-    /// Adds the answer of the storage.
+    /// Adds the server's response.
     #[must_use]
     pub fn upstream(mut self, upstream: Upstream) -> Self {
         self.0.upstream = Some(upstream);
         self
     }
 
-    /// Keeps the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
@@ -234,7 +233,7 @@ impl Error {
         }
     }
 
-    /// How long the storage wants us to wait, if it says so.
+    /// The time that the server asks to wait, if any.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after_ms.map(Duration::from_millis)
@@ -246,13 +245,13 @@ impl Error {
         &self.0.details
     }
 
-    /// The answer of the storage, if it gave one.
+    /// The server's response, if there is one.
     #[must_use]
     pub fn upstream_answer(&self) -> Option<&Upstream> {
         self.0.upstream.as_ref()
     }
 
-    /// The parts as the protocol sends them.
+    /// The machine-readable part, as the protocol sends it.
     #[must_use]
     pub fn data(&self) -> ErrorData {
         let inner = &self.0;
@@ -273,30 +272,30 @@ impl Error {
     }
 }
 
-/// The machine-readable part of an error, as it stands in `error.data` on the wire.
+/// The machine-readable part of an error: `error.data` in the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorData {
     /// The stable code.
     #[cfg_attr(test, schemars(with = "Code"))]
     pub code: String,
-    /// The cause to act on when the code is unknown.
+    /// The kind of error, for hosts that do not know the code.
     pub kind: Kind,
-    /// Whether the same request may succeed later without anybody changing anything.
+    /// Whether the same request may succeed later without any change.
     pub retryable: bool,
-    /// How long the storage wants us to wait, in milliseconds.
+    /// How long the server asks to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     /// The setting to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// Details for the host's own wording.
+    /// Details for the host's own messages.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Detail>,
-    /// What became of a half upload.
+    /// Result of the cleanup after a failed upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<CleanupOutcome>,
-    /// What the storage said.
+    /// The response of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
 }
@@ -320,7 +319,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The sentences of the causes. What else they hold may be a whole request.
+/// Formats only the messages of the causes: other fields may contain a whole request.
 struct Causes<'a>(&'a Error);
 
 impl fmt::Debug for Causes<'_> {
@@ -337,7 +336,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The error for memory that the system does not give.
+/// The error for a failed memory allocation.
 #[must_use]
 pub fn no_memory(error: std::io::Error) -> Error {
     Error::new(Code::Busy, "this machine has no memory left for the transfer").source(error)

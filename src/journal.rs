@@ -29,7 +29,7 @@ use self::gate::pass;
 pub use self::record::{Record, StoredPart};
 pub use self::sound::is_mark;
 use crate::platform::{
-    folder_in, make_trusted_folder, states, sync_folder, trusted_folder, within,
+    env_path, make_trusted_folder, state_dir, sync_folder, trusted_folder, within,
 };
 
 /// Longest time that a record can be kept, whatever it says: a day.
@@ -137,7 +137,7 @@ impl Journal {
     /// systemd), or its folder where the states of programs are.
     #[must_use]
     pub fn usual_folder() -> Option<PathBuf> {
-        folder_in("STATE_DIRECTORY").or_else(|| Some(states()?.join(env!("CARGO_PKG_NAME"))))
+        env_path("STATE_DIRECTORY").or_else(|| Some(state_dir()?.join(env!("CARGO_PKG_NAME"))))
     }
 
     /// Asks the journal something that may block, for a limited time, and without a thread of the

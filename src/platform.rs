@@ -1,9 +1,8 @@
-//! What is done in another way on Windows than elsewhere, and how files are read that others may
-//! have written or that may hang.
+//! Differences between operating systems: signals, standard streams, private and trusted files, clocks.
 
-mod own;
-mod patience;
-mod small;
+mod small_file;
+mod time_limit;
+mod trusted;
 
 use std::fs::{self, File};
 use std::io;
@@ -12,15 +11,15 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::own::{create_own, make_trusted_folder, open_own, trusted_folder};
-pub(crate) use self::patience::within;
-pub(crate) use self::small::read_small;
+pub(crate) use self::small_file::read_small;
+pub(crate) use self::time_limit::within;
+pub(crate) use self::trusted::{create_own, make_trusted_folder, open_own, trusted_folder};
 
 use crate::error::text::is_hidden;
 
-/// Requests of a person or of the system that the program should end.
-pub(crate) struct EndRequests {
-    /// None if it stays ignored.
+/// Signals of a person or the system to shut down.
+pub(crate) struct ShutdownSignals {
+    /// `None` if SIGINT stays ignored.
     #[cfg(unix)]
     interrupt: Option<tokio::signal::unix::Signal>,
     #[cfg(unix)]
@@ -29,17 +28,17 @@ pub(crate) struct EndRequests {
     ctrl_c: tokio::signal::windows::CtrlC,
     #[cfg(windows)]
     ctrl_break: tokio::signal::windows::CtrlBreak,
-    /// The window is closed; the system waits some seconds.
+    /// The console window is closed; the system then waits some seconds.
     #[cfg(windows)]
     ctrl_close: tokio::signal::windows::CtrlClose,
 }
 
 #[cfg(unix)]
-impl EndRequests {
-    /// From now on they do not end the process by themselves.
+impl ShutdownSignals {
+    /// Handles the signals, which then no longer end the process by themselves.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// An error of the system.
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -48,11 +47,12 @@ impl EndRequests {
         })
     }
 
-    /// The same, but a SIGINT that was ignored when the process started stays ignored: a shell
-    /// without job control starts background jobs so, and Ctrl-C is not meant for these.
+    /// As [`listen`](Self::listen), but a SIGINT that was ignored when the process started stays
+    /// ignored: a shell without job control starts background jobs that way, and Ctrl-C is not
+    /// meant for them.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// An error of the system.
     pub(crate) fn listen_unless_ignored() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let number = SignalKind::interrupt().as_raw_value();
@@ -62,7 +62,7 @@ impl EndRequests {
         Ok(Self { interrupt: None, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         let interrupted = async {
             match &mut self.interrupt {
@@ -77,8 +77,8 @@ impl EndRequests {
     }
 }
 
-/// Whether a process with this `/proc/PID/status` ignores a signal. Only Linux tells that without
-/// an unsafe call.
+/// Whether a process with this `/proc/PID/status` ignores a signal. Only Linux provides this
+/// without an unsafe call.
 #[cfg(unix)]
 fn ignores(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -87,25 +87,25 @@ fn ignores(status: &str, signal: i32) -> bool {
 }
 
 #[cfg(windows)]
-impl EndRequests {
-    /// From now on they do not end the process by themselves.
+impl ShutdownSignals {
+    /// Handles the signals, which then no longer end the process by themselves.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// An error of the system.
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
         Ok(Self { ctrl_c: ctrl_c()?, ctrl_break: ctrl_break()?, ctrl_close: ctrl_close()? })
     }
 
-    /// The same: no signal is inherited as ignored here.
+    /// As [`listen`](Self::listen): Windows processes do not inherit ignored signals.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// An error of the system.
     pub(crate) fn listen_unless_ignored() -> io::Result<Self> {
         Self::listen()
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.ctrl_c.recv() => {}
@@ -115,10 +115,10 @@ impl EndRequests {
     }
 }
 
-/// Standard input, without a buffer, that nobody else closes.
+/// An unbuffered duplicate of standard input, which no other code closes.
 ///
 /// # Errors
-/// When it is closed, or the system refuses.
+/// When the stream is closed, or an error of the system.
 pub(crate) fn stdin() -> io::Result<File> {
     #[cfg(unix)]
     let own = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned()?;
@@ -127,10 +127,10 @@ pub(crate) fn stdin() -> io::Result<File> {
     Ok(own.into())
 }
 
-/// Standard output, without the buffer that would only copy.
+/// An unbuffered duplicate of standard output; a buffer would only add a copy.
 ///
 /// # Errors
-/// When it is closed, or the system refuses.
+/// When the stream is closed, or an error of the system.
 pub(crate) fn stdout() -> io::Result<File> {
     #[cfg(unix)]
     let own = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
@@ -139,9 +139,9 @@ pub(crate) fn stdout() -> io::Result<File> {
     Ok(own.into())
 }
 
-/// Whether standard output was closed when the program began, as far as that can be told. The runtime
-/// puts the null device in its place, open for reading and writing; a shell that sends output to
-/// `/dev/null` opens it for writing only.
+/// Whether standard output was closed when the program started, as far as that is known. The Rust
+/// runtime opens the null device in its place for reading and writing; a shell that redirects to
+/// `/dev/null` opens it only for writing.
 pub(crate) fn stdout_was_closed() -> bool {
     #[cfg(unix)]
     {
@@ -157,25 +157,26 @@ pub(crate) fn stdout_was_closed() -> bool {
     }
 }
 
-/// From now on a file that grows beyond `ulimit -f` is an error of the call that writes it, and does
-/// not end the process before it can clean up. Needs a runtime.
+/// Makes a file that grows beyond `ulimit -f` an error of the write, instead of a signal that ends
+/// the process before it can clean up. Needs a runtime.
 ///
 /// # Errors
-/// When the system refuses.
+/// An error of the system.
 pub(crate) fn survive_file_limit() -> io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        // The handler stays when this is dropped.
+        // The handler stays installed when this is dropped.
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     }
     Ok(())
 }
 
-/// Creates a file for this user alone. On Windows those below the user's own are.
+/// Creates a file that only this user can access. On Windows, the files in a user's folders already
+/// are.
 ///
 /// # Errors
-/// When there is a file of this name, or the system refuses.
+/// When the file exists, or an error of the system.
 pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
     #[cfg(unix)]
@@ -183,40 +184,41 @@ pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     options.write(true).create_new(true).open(path)
 }
 
-/// The time of this machine.
+/// The current time of this machine.
 pub(crate) fn now() -> DateTime<Utc> {
     utc(SystemTime::now())
 }
 
-/// A moment as a date. A machine without a battery for its clock starts in 1970 or before it.
+/// Converts a time to UTC. The time may lie before 1970 on a machine whose clock has no battery.
 pub(crate) fn utc(moment: SystemTime) -> DateTime<Utc> {
     let (sign, distance) = match moment.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => (1, after),
         Err(before) => (-1, before.duration()),
     };
     let seconds = i64::try_from(distance.as_secs()).unwrap_or(i64::MAX).saturating_mul(sign);
-    // What no calendar shows is as good as unknown. Fractions before 1970 do not matter.
+    // Times out of range become 1970. Fractions before 1970 do not matter.
     DateTime::from_timestamp(seconds, distance.subsec_nanos()).unwrap_or_default()
 }
 
-/// Where programs of this user keep their state, if that can be told: `XDG_STATE_HOME` or
+/// The directory for the state of this user's programs, if it is known: `XDG_STATE_HOME` or
 /// `.local/state` in `HOME`; `LOCALAPPDATA` on Windows.
-pub(crate) fn states() -> Option<PathBuf> {
+pub(crate) fn state_dir() -> Option<PathBuf> {
     if cfg!(windows) {
-        return folder_in("LOCALAPPDATA");
+        return env_path("LOCALAPPDATA");
     }
-    folder_in("XDG_STATE_HOME").or_else(|| Some(folder_in("HOME")?.join(".local/state")))
+    env_path("XDG_STATE_HOME").or_else(|| Some(env_path("HOME")?.join(".local/state")))
 }
 
-/// The absolute path that a variable of the environment holds.
-pub(crate) fn folder_in(variable: &str) -> Option<PathBuf> {
+/// The absolute path in an environment variable.
+pub(crate) fn env_path(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Creates a folder for this user alone. On Windows those below the user's own are.
+/// Creates a folder, and its parents, that only this user can access. On Windows, the folders of a
+/// user already are.
 ///
 /// # Errors
-/// When the system refuses.
+/// An error of the system.
 pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -224,20 +226,20 @@ pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     builder.recursive(true).create(folder)
 }
 
-/// Lets the names in a folder outlive a power failure. Windows has no call for that.
+/// Syncs the entries of a folder to disk. Windows has no call for that.
 ///
 /// # Errors
-/// When the file system cannot.
+/// When the file system does not support it.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(windows) { Ok(()) } else { File::open(folder)?.sync_all() }
 }
 
-/// Bytes that are free where `folder` is; none where that cannot be told, as on Windows.
+/// Free bytes on the file system of `folder`; `None` when unknown, as on Windows.
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         let space = rustix::fs::statvfs(folder).ok()?;
-        // Some network file systems have no idea and say zero to everything.
+        // Some network file systems report zero for everything.
         (space.f_blocks > 0).then(|| space.f_bavail.saturating_mul(space.f_frsize))
     }
     #[cfg(windows)]
@@ -247,15 +249,16 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     }
 }
 
-/// The name with which a file can be called, as near to this one as possible. Those in a bucket may
-/// come from other tools, and hold what a file name must not, or what makes it look like another.
+/// Converts a name from a bucket to a valid file name that is as similar as possible. Names in a
+/// bucket may come from other tools, and contain characters that a file name must not have, or that
+/// make it look like another.
 pub(crate) fn file_name(name: &str) -> String {
     let forbidden = if cfg!(windows) { r#"/\:<>"|?*"# } else { r"/\:" };
     let name = name.replace(|letter: char| is_hidden(letter) || forbidden.contains(letter), "_");
     if cfg!(windows) && is_device(&name) { format!("_{name}") } else { name }
 }
 
-/// Whether Windows takes it for a device, in whatever folder.
+/// Whether Windows treats the name as a device, in any folder.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));

@@ -1,58 +1,58 @@
-//! How far a transfer has come: written by the operation, read by whoever shows it.
+//! Progress of a request: the operation writes it, the session or the command line reads it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// What a request is doing.
+/// The phase of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Waiting for others to end.
+    /// Waiting for other requests to end.
     Queued,
-    /// Looking around before the first byte.
+    /// Preparing, before the first byte.
     Starting,
-    /// Bytes are moving.
+    /// Transferring bytes.
     Transferring,
-    /// All bytes are there; making it a backup.
+    /// All bytes are transferred; completing the backup.
     Finalizing,
-    /// Comparing.
+    /// Comparing bytes.
     Verifying,
-    /// Taking back what was begun.
+    /// Cleaning up after a failure or cancellation.
     Aborting,
 }
 
-/// Whose turn it is.
+/// The side that the request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, schemars(rename = "WaitingFor"))]
 pub enum Waiting {
-    /// The host's: to send, or to grant credit.
+    /// The host, to send data or to grant credit.
     Host,
-    /// The storage's.
+    /// The server.
     Remote,
 }
 
-/// The state at one moment.
+/// The progress at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Snapshot {
     /// What the request is doing.
     pub phase: Phase,
-    /// Bytes that are safe on the far side. Never decreases.
+    /// Bytes that have reached the server (upload) or the host (download). Never decreases.
     pub done: u64,
-    /// Bytes in all, if known.
+    /// Total number of bytes, if known.
     pub total: Option<u64>,
-    /// Whose turn it is, if anybody's.
+    /// The side that the request waits for, if any.
     pub waiting_for: Option<Waiting>,
-    /// Calls that had to be repeated so far.
+    /// Number of retried requests so far.
     pub retries: u32,
 }
 
-/// A shared, cheap to clone progress value.
+/// Shared progress; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Inner>);
 
@@ -60,11 +60,11 @@ pub struct Progress(Arc<Inner>);
 struct Inner {
     phase: Mutex<Phase>,
     done: AtomicU64,
-    /// `u64::MAX` stands for unknown.
+    /// `u64::MAX`: unknown.
     total: AtomicU64,
     waiting: AtomicU8,
-    /// Whether the storage is away, which counts before all else that is waited for.
-    away: AtomicBool,
+    /// Whether the server is unreachable, which takes precedence over `waiting`.
+    unreachable: AtomicBool,
     retries: AtomicU32,
 }
 
@@ -75,49 +75,49 @@ impl Default for Inner {
             done: AtomicU64::new(0),
             total: AtomicU64::new(u64::MAX),
             waiting: AtomicU8::new(0),
-            away: AtomicBool::new(false),
+            unreachable: AtomicBool::new(false),
             retries: AtomicU32::new(0),
         }
     }
 }
 
 impl Progress {
-    /// Enters a phase.
+    /// Sets the phase.
     pub fn enter(&self, phase: Phase) {
         *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    /// Sets the number of bytes in all.
+    /// Sets the total number of bytes.
     pub fn expect(&self, total: Option<u64>) {
         self.0.total.store(total.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Counts bytes that are safe on the far side.
+    /// Adds bytes that have reached the server or the host.
     pub fn add(&self, bytes: u64) {
         self.0.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Says whose turn it is.
-    pub fn wait_for(&self, whom: Option<Waiting>) {
-        let whom = match whom {
+    /// Sets the side that the request waits for.
+    pub fn wait_for(&self, side: Option<Waiting>) {
+        let side = match side {
             None => 0,
             Some(Waiting::Host) => 1,
             Some(Waiting::Remote) => 2,
         };
-        self.0.waiting.store(whom, Ordering::Relaxed);
+        self.0.waiting.store(side, Ordering::Relaxed);
     }
 
-    /// Says whether the storage has to come back before the transfer can go on.
-    pub fn away(&self, away: bool) {
-        self.0.away.store(away, Ordering::Relaxed);
+    /// Sets whether the server is unreachable, so that the transfer cannot continue.
+    pub fn set_unreachable(&self, unreachable: bool) {
+        self.0.unreachable.store(unreachable, Ordering::Relaxed);
     }
 
-    /// Counts a call that is made again.
+    /// Counts a retried request.
     pub fn retried(&self) {
         self.0.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The state now.
+    /// The progress now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let total = self.0.total.load(Ordering::Relaxed);
@@ -126,7 +126,7 @@ impl Progress {
             done: self.0.done.load(Ordering::Relaxed),
             total: (total != u64::MAX).then_some(total),
             waiting_for: match self.0.waiting.load(Ordering::Relaxed) {
-                _ if self.0.away.load(Ordering::Relaxed) => Some(Waiting::Remote),
+                _ if self.0.unreachable.load(Ordering::Relaxed) => Some(Waiting::Remote),
                 1 => Some(Waiting::Host),
                 2 => Some(Waiting::Remote),
                 _ => None,

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::Code;
 use s3_backup_agent::protocol::MAX_METADATA_DEPTH;
-use s3_backup_agent::s3::PartDigest;
+use s3_backup_agent::s3::PartChecksums;
 use s3_backup_agent::archives::metadata::{Digests, depth, read, write};
 
 /// Number of members that the agent adds for other readers.
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let digests = document.digests.unwrap_or_else(|| Digests {
         size: data.len() as u64,
         part_size: data.len() as u64,
-        parts: vec![PartDigest { sha256: [data[0]; 32], crc64nvme: Some(data[0].into()) }],
+        parts: vec![PartChecksums { sha256: [data[0]; 32], crc64nvme: Some(data[0].into()) }],
     });
     assert_eq!(digests.size.div_ceil(digests.part_size), digests.parts.len() as u64);
     let written =

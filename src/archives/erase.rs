@@ -135,7 +135,7 @@ impl Store {
 
     /// What HEAD says of an object, with its upload marker. None when it is missing.
     async fn look(&self, key: &str) -> Result<Option<(ObjectInfo, Option<String>)>> {
-        match self.bucket.look(key).await {
+        match self.bucket.head_with_marker(key).await {
             Err(error) if error.code() == Code::NotFound => Ok(None),
             // To keys that may list only one folder, AWS forbids what is missing.
             Err(error) if error.code() == Code::AccessDenied => {

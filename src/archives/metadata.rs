@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Code, Error, Result};
 use crate::platform::now;
 use crate::protocol::{MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata};
-use crate::s3::PartDigest;
+use crate::s3::PartChecksums;
 
 /// Name of our member.
 const OURS: &str = "s3_backup_agent";
@@ -36,7 +36,7 @@ pub struct Digests {
     /// Length of every part but the last.
     pub part_size: u64,
     /// Of each part, in order.
-    pub parts: Vec<PartDigest>,
+    pub parts: Vec<PartChecksums>,
 }
 
 impl Digests {
@@ -139,7 +139,7 @@ pub fn write(
     }
     if let Some(digests) = digests {
         let parts = &digests.parts;
-        let checksum = |part: &PartDigest| {
+        let checksum = |part: &PartChecksums| {
             part.crc64nvme.map(|checksum| BASE64_STANDARD.encode(checksum.to_be_bytes()))
         };
         let ours = json!(Ours {
@@ -269,7 +269,7 @@ fn read_ours(ours: &RawValue) -> Result<Digests> {
         }
     };
     let parts = sha256.into_iter().zip(crc64nvme);
-    let parts = parts.map(|(sha256, crc64nvme)| PartDigest { sha256, crc64nvme }).collect();
+    let parts = parts.map(|(sha256, crc64nvme)| PartChecksums { sha256, crc64nvme }).collect();
     let digests = Digests { size: ours.size, part_size: ours.part_size, parts };
     if !digests.fits_together() || digests.composite() != ours.sha256 {
         return Err(corrupt());
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     fn digests() -> Digests {
-        let part = |number| PartDigest { sha256: [number; 32], crc64nvme: Some(number.into()) };
+        let part = |number| PartChecksums { sha256: [number; 32], crc64nvme: Some(number.into()) };
         Digests { size: 25, part_size: 10, parts: [1, 2, 3].map(part).to_vec() }
     }
 

@@ -324,7 +324,7 @@ impl Store {
         // Nothing is written that no listing would show.
         Summary::read(&content)?;
         let content = Payload::new(vec![content]);
-        let write = Write { replaces: false, ..of_document(&key) };
+        let write = Write { may_replace: false, ..of_document(&key) };
         let stored = self.bucket.put(write, &content).await;
         self.changed();
         match stored {
@@ -337,7 +337,13 @@ impl Store {
 
 /// How a metadata document is stored. Its name belongs to the archive, and that is in place.
 fn of_document(key: &str) -> Write<'_> {
-    Write { key, content_type: "application/json", storage_class: None, mark: None, replaces: true }
+    Write {
+        key,
+        content_type: "application/json",
+        storage_class: None,
+        upload_marker: None,
+        may_replace: true,
+    }
 }
 
 /// Whoever may not read a document cannot say that it is not the one in question.

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::layout::{Half, Layout};
 use crate::error::{Code, Error, Result};
-use crate::s3::{Bucket, Next, Onward, Operation, Page};
+use crate::s3::{Bucket, Next, Operation, Page, Pagination};
 
 /// Keys of a page, unless the storage gives fewer.
 const PAGE: usize = 1000;
@@ -34,7 +34,7 @@ struct Walk<'a> {
     /// Where the next page begins, if there is one.
     next: Option<Next>,
     is_begun: bool,
-    onward: Onward,
+    pagination: Pagination,
     /// Bytes that the rest may take.
     room: usize,
 }
@@ -83,7 +83,7 @@ pub(super) fn pages<'a>(
     let guessed = starts.map(move |border| async move {
         let page = match &border {
             None => bucket.list(folder, None).await,
-            Some(border) => bucket.list_behind(folder, &border.end).await,
+            Some(border) => bucket.list_after(folder, &border.end).await,
         };
         (border, page)
     });
@@ -92,7 +92,7 @@ pub(super) fn pages<'a>(
         last: None,
         next: None,
         is_begun: false,
-        onward: Onward::new(Operation::ListObjectsV2),
+        pagination: Pagination::new(Operation::ListObjectsV2),
         room: most_bytes,
     };
     stream::try_unfold(walk, move |mut walk| async move {
@@ -126,14 +126,14 @@ impl Walk<'_> {
         };
         self.is_begun = true;
         // Not every server lists in order.
-        let furthest = page.furthest();
+        let furthest = page.last_name();
         let is_new = furthest.is_some_and(|key| self.last.as_deref().is_none_or(|last| key > last));
         if let Some(key) = furthest.filter(|_| is_new) {
             self.last = Some(key.to_owned());
         }
         self.room = self.room.checked_sub(weight(layout, &page)).ok_or_else(|| too_many(layout))?;
         if let Some(next) = &page.next {
-            self.onward.step(next.marker(), is_new)?;
+            self.pagination.advance(next.marker(), is_new)?;
         }
         self.next = page.next.take();
         Ok(Some(page))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::output::note;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause};
-use crate::platform::EndRequests;
+use crate::platform::ShutdownSignals;
 
 /// Time for a command to clean up after its deadline: longer than any operation takes for that.
 const CLEANUP: Duration = Duration::from_secs(20);
@@ -21,7 +21,7 @@ pub(super) async fn interruptible<T>(
     deadline: Option<Duration>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut requests = EndRequests::listen_unless_ignored()
+    let mut requests = ShutdownSignals::listen_unless_ignored()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
     tokio::pin!(work);
     let mut limit = std::pin::pin!(limit(cancel, deadline));

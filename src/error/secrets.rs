@@ -1,14 +1,13 @@
-//! Secrets are taken out of texts by their value, wherever the text comes from.
+//! Removes secrets from texts by their value, wherever the text comes from.
 //!
-//! Who holds a secret holds a [`Known`]: for as long as one is there, [`redact`] replaces the value
-//! by [`MARK`], also where it is percent-encoded, in base64 or hexadecimal, escaped for JSON or XML,
-//! or in other case. So a server that repeats a request, a library that quotes one and a setting in
-//! the wrong field give nothing away.
+//! Each secret is held as a [`Known`]. As long as one exists, [`redact`] replaces its value by
+//! [`REDACTED`], including percent-encoded, base64, hexadecimal, JSON-escaped, XML-escaped and differently
+//! cased spellings. So a server that repeats a request, a library that quotes one and a setting in the
+//! wrong field reveal nothing.
 //!
-//! How long a secret is decides how it is looked for. From 8 bytes on it is taken out anywhere, from
-//! 4 on where it stands as a word of its own; shorter ones would black out half of every text, and
-//! keep no one out. Where a change would spoil data, only from 32 bytes on: such a value is in no
-//! name by chance.
+//! The length of a secret decides where it is replaced: from 8 bytes on anywhere, from 4 bytes on as a
+//! separate word. Shorter ones would black out half of every text, and protect nothing. In data that must
+//! not be damaged, only from 32 bytes on: no name contains such a value by chance.
 
 mod spelling;
 
@@ -21,19 +20,19 @@ use zeroize::Zeroizing;
 
 use self::spelling::Forms;
 
-/// What stands in place of a secret.
-pub const MARK: &str = "[redacted]";
+/// The replacement for a secret.
+pub const REDACTED: &str = "[redacted]";
 
-/// Bytes from which a secret is taken out anywhere.
+/// Length in bytes from which a secret is replaced anywhere.
 const LONG: usize = 8;
 
-/// Bytes from which it is taken out as a word.
+/// Length in bytes from which a secret is replaced as a separate word.
 const SHORTEST: usize = 4;
 
-/// Bytes from which it is in no name by chance.
+/// Length in bytes from which no name contains a secret by chance.
 const UNMISTAKABLE: usize = 32;
 
-/// Variables that hold a secret, whether it is used or not.
+/// Environment variables that contain a secret, whether the agent uses it or not.
 const VARIABLES: [&str; 5] = [
     "S3_BACKUP_AGENT_SECRET_ACCESS_KEY",
     "S3_BACKUP_AGENT_SESSION_TOKEN",
@@ -42,10 +41,10 @@ const VARIABLES: [&str; 5] = [
     "AWS_SECURITY_TOKEN",
 ];
 
-/// How a string to sign begins.
+/// The start of a string to sign.
 const STRING_TO_SIGN: &str = "aws4-hmac-sha256";
 
-/// Hexadecimal digits of a signature, and of what it signs.
+/// Number of hexadecimal digits of a signature, and of the hashes in a string to sign.
 const SIGNATURE: usize = 64;
 
 static KNOWN: RwLock<Vec<Weak<Value>>> = RwLock::new(Vec::new());
@@ -61,7 +60,7 @@ static ENVIRONMENT: LazyLock<Vec<Known>> = LazyLock::new(|| {
     variables.map(Known::secret).collect()
 });
 
-/// A value that texts must not hold. Forgotten and wiped when its last clone is dropped.
+/// A value that texts must not contain. It is wiped from memory when its last clone is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Known(Arc<Value>);
 
@@ -75,18 +74,18 @@ impl fmt::Debug for Known {
 struct Value {
     text: Zeroizing<String>,
     forms: Forms,
-    /// Whether only what a server says must not hold it.
+    /// Whether it is removed only from texts of servers.
     of_servers: bool,
 }
 
 impl Known {
-    /// A secret: no text holds it.
+    /// A secret: removed from all texts.
     #[must_use]
     pub fn secret(text: String) -> Self {
         Self::new(text, false)
     }
 
-    /// The name that goes with a secret: what a server says does not hold it.
+    /// The public name of a secret, such as an access key ID: removed from texts of servers.
     #[must_use]
     pub fn name(text: String) -> Self {
         Self::new(text, true)
@@ -108,14 +107,14 @@ impl Known {
     }
 }
 
-/// The text without secrets.
+/// Removes secrets from a text.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
     without(text, |value| !value.of_servers)
 }
 
-/// The text of a server or a library without secrets, their names, and what was signed. A string to
-/// sign reaches to the end of the text, as nothing tells where it ends.
+/// Removes secrets, their names and signed data from a text of a server or a library. A string to
+/// sign is removed up to the end of the text, because its end is not marked.
 #[must_use]
 pub fn redact_served(text: &str) -> Cow<'_, str> {
     match without(text, |_| true) {
@@ -124,14 +123,14 @@ pub fn redact_served(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Data without the secrets that cannot be in it by chance.
+/// Removes from data the secrets that cannot be in it by chance.
 #[must_use]
 pub fn redact_data(text: &str) -> Cow<'_, str> {
     without(text, |value| !value.of_servers && value.text.len() >= UNMISTAKABLE)
 }
 
 fn without(text: &str, wanted: impl Fn(&Value) -> bool) -> Cow<'_, str> {
-    // They are known from the first text on.
+    // Loads the secrets of the environment before the first text.
     LazyLock::force(&ENVIRONMENT);
     let known: Vec<_> = {
         let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +139,7 @@ fn without(text: &str, wanted: impl Fn(&Value) -> bool) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     for value in known.iter().filter(|value| wanted(value)) {
         let word = value.text.len() < LONG;
-        if let Some(redacted) = value.forms.replace(&text, MARK, word) {
+        if let Some(redacted) = value.forms.replace(&text, REDACTED, word) {
             text = Cow::Owned(redacted);
         }
     }
@@ -159,7 +158,7 @@ fn unsigned(text: &str) -> Cow<'_, str> {
         }
         if digits >= SIGNATURE {
             unsigned.push_str(kept.get(from..at - digits).unwrap_or_default());
-            unsigned.push_str(MARK);
+            unsigned.push_str(REDACTED);
             from = at;
         }
         digits = 0;
@@ -169,12 +168,12 @@ fn unsigned(text: &str) -> Cow<'_, str> {
     }
     unsigned.push_str(kept.get(from..).unwrap_or_default());
     if start.is_some() {
-        unsigned.push_str(MARK);
+        unsigned.push_str(REDACTED);
     }
     Cow::Owned(unsigned)
 }
 
-/// The password in the address of a proxy, or what stands in place of one.
+/// The password in a proxy URL, or the token in its place.
 fn password(address: &str) -> Option<String> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let (login, _) = rest.rsplit_once('@')?;
@@ -195,7 +194,7 @@ mod tests {
         let known = Known::secret(secret.to_owned());
         let clone = known.clone();
         drop(known);
-        assert_eq!(redact(&text), format!("before {MARK} behind"));
+        assert_eq!(redact(&text), format!("before {REDACTED} behind"));
         drop(clone);
         assert_eq!(redact(&text), text);
     }
@@ -205,7 +204,7 @@ mod tests {
         let _known = ["fo7", "fou7", "seven77"].map(|text| Known::secret(text.to_owned()));
         assert_eq!(
             redact("fo7 (fou7), fou77 xseven77 seven77"),
-            format!("fo7 ({MARK}), fou77 xseven77 {MARK}")
+            format!("fo7 ({REDACTED}), fou77 xseven77 {REDACTED}")
         );
     }
 
@@ -215,9 +214,9 @@ mod tests {
         let digest = "0123456789abcdefABCDEF".repeat(3);
         let text = format!("No such key: GK31c2f218a2e44f485b94, {digest}.");
         assert_eq!(redact(&text), text);
-        assert_eq!(redact_served(&text), format!("No such key: {MARK}, {MARK}."));
+        assert_eq!(redact_served(&text), format!("No such key: {REDACTED}, {REDACTED}."));
         let signed = "wanted 'AWS4-HMAC-SHA256\n20261130T000000Z\n20261130/r/s3/aws4_request\nab'";
-        assert_eq!(redact_served(signed), format!("wanted '{MARK}"));
+        assert_eq!(redact_served(signed), format!("wanted '{REDACTED}"));
         for plain in ["", "tx00000a-0065f0-default", "no ÄÖ\u{130} AWS4"] {
             assert_eq!(redact_served(plain), plain);
         }
@@ -228,7 +227,7 @@ mod tests {
         let _known = Known::secret("homeassistant-x".to_owned());
         let _token = Known::secret("FwoGZXIvYXdzEBYaDHqa0AP/7k+9=token".to_owned());
         let text = "homeassistant-x.tar FwoGZXIvYXdzEBYaDHqa0AP%2F7k%2B9%3Dtoken";
-        assert_eq!(redact_data(text), format!("homeassistant-x.tar {MARK}"));
+        assert_eq!(redact_data(text), format!("homeassistant-x.tar {REDACTED}"));
     }
 
     #[test]

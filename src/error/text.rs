@@ -1,30 +1,29 @@
-//! Text of others, made safe for where it goes.
+//! Makes untrusted text safe for messages, logs and terminals.
 //!
-//! Servers, buckets and hosts name things as they like, and some characters do more than show:
-//! they move the cursor, turn the direction of a line round, hide, or pile up. Each edge has its way
-//! with them:
+//! Servers, buckets and hosts choose names freely, and some characters move the cursor, reverse the text
+//! direction, hide or pile up. Each output handles them differently:
 //!
-//! | edge | what happens to them |
+//! | output | replacement |
 //! |---|---|
-//! | sentence, log line, terminal | [`clean`]: a line break becomes a blank, the others U+FFFD |
-//! | JSON on stdout | the value stays, written as `\u202e` |
-//! | name of a file | `_` |
-//! | Markdown and HTML | the host escapes all of it: here it is plain text |
+//! | message, log line, terminal | [`clean`]: a space for a line break, U+FFFD for the others |
+//! | JSON on stdout | an escape such as `\u202e`, so the value stays |
+//! | file name | `_` |
+//! | Markdown and HTML | none here: the host escapes plain text |
 //!
-//! Letters of every script, accents and emoji with their joiners stay.
+//! Letters of every script, accents and emoji with their joiners are kept.
 
 use unicode_width::UnicodeWidthChar as _;
 
 use super::secrets;
 
-/// Longest text of the storage that is repeated, in bytes.
+/// Maximum length in bytes of a quoted text.
 pub const MAX_TEXT: usize = 2048;
 
-/// Marks on one letter. More would climb over the lines above.
-const MOST_MARKS: usize = 4;
+/// Maximum number of combining marks on one letter. More would cover the lines above.
+const MAX_MARKS: usize = 4;
 
-/// Text from outside for a sentence: without secrets and hidden characters, and at most [`MAX_TEXT`]
-/// long, so that it can stand in a log line, a terminal or a message.
+/// Untrusted text for a message, a log line or a terminal: without secrets and hidden characters,
+/// and at most [`MAX_TEXT`] bytes.
 #[must_use]
 pub fn clean(text: &str) -> String {
     shortened(text, MAX_TEXT)
@@ -36,8 +35,8 @@ pub fn shortened(text: &str, limit: usize) -> String {
     cut(&visible(&secrets::redact(text)), limit)
 }
 
-/// [`clean`] for what a server or a library says, which may repeat a request: without the access
-/// key ID and what was signed, too.
+/// [`clean`] for a text of a server or a library, which may repeat a request: also without the
+/// access key ID and signed data.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     quoted_within(text, MAX_TEXT)
@@ -49,26 +48,26 @@ pub fn quoted_within(text: &str, limit: usize) -> String {
     cut(&visible(&secrets::redact_served(text)), limit)
 }
 
-/// Whether a character shows as nothing, or changes how others show. Joiners are not hidden: they
-/// make one picture or word of their neighbours.
+/// Whether a character is invisible or changes how others are shown. Joiners are not hidden: they
+/// combine their neighbors to one emoji or word.
 #[must_use]
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            // Blanks without width, and marks of direction.
+            // Zero-width spaces and direction marks.
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'
             | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
-            // Letters that show as a blank.
+            // Letters that look like a space.
             | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
-            // Control characters of notes, shorthand and hieroglyphs.
+            // Control characters of musical notation, shorthand and hieroglyphs.
             | '\u{13430}'..='\u{1345f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            // Tags and selectors, private use, and what is no character.
+            // Tags and selectors, private use, and noncharacters.
             | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{e0000}'..='\u{10ffff}')
         || u32::from(character) & 0xfffe == 0xfffe
 }
 
-/// Joins its neighbours, or chooses how the letter before it looks.
+/// Whether a character joins its neighbors, or selects how the letter before it looks.
 fn is_joiner(character: char) -> bool {
     matches!(character, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }
@@ -77,7 +76,7 @@ fn is_break(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
-/// The text with its hidden characters replaced; several in a row by one.
+/// Replaces hidden characters; several in a row by one U+FFFD.
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut marks = 0;
@@ -95,14 +94,14 @@ fn visible(text: &str) -> String {
             if before != Some(char::REPLACEMENT_CHARACTER) {
                 shown.push(char::REPLACEMENT_CHARACTER);
             }
-        } else if marks <= MOST_MARKS {
+        } else if marks <= MAX_MARKS {
             shown.push(character);
         }
     }
     shown
 }
 
-/// Whether a joiner has something to do behind this character.
+/// Whether a joiner has an effect after this character.
 fn joins(before: char, joiner: char) -> bool {
     let selector = matches!(joiner, '\u{fe00}'..='\u{fe0f}');
     let keycap = before.is_ascii_digit() || matches!(before, '#' | '*');
@@ -113,7 +112,7 @@ fn joins(before: char, joiner: char) -> bool {
     }
 }
 
-/// As many whole characters as fit into so many bytes.
+/// The longest prefix of whole characters within `limit` bytes.
 fn cut(text: &str, limit: usize) -> String {
     let text = text.trim();
     text.get(..text.floor_char_boundary(limit)).unwrap_or_default().to_owned()
@@ -186,8 +185,8 @@ mod tests {
     #[test]
     fn combining_marks_are_limited() {
         let flood = format!("a{}b", "\u{336}".repeat(500));
-        assert_eq!(clean(&flood), format!("a{}b", "\u{336}".repeat(MOST_MARKS)));
-        // Nor do they sit on what stands before the text.
+        assert_eq!(clean(&flood), format!("a{}b", "\u{336}".repeat(MAX_MARKS)));
+        // Marks at the start do not combine with the text before.
         assert_eq!(clean("\u{301}a"), "\u{fffd}a");
     }
 }

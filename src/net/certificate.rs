@@ -1,4 +1,4 @@
-//! What is said about a certificate that was refused.
+//! Error messages for certificates that are not trusted.
 
 use chrono::DateTime;
 
@@ -6,17 +6,18 @@ use super::tls::{Problem, UntrustedCertificate};
 use crate::error::{Code, Error};
 use crate::platform::now;
 
-/// Of the server at `endpoint`.
+/// The error for an untrusted certificate of the server at `endpoint`.
 pub(super) fn untrusted(endpoint: &str, fault: &UntrustedCertificate) -> Error {
     let problem = fault.problem;
     let why = why(problem);
-    let is_about_given = matches!(
+    let is_user_certificate = matches!(
         problem,
-        Problem::GivenExpired(_) | Problem::GivenNotYetValid(_) | Problem::GivenNotAuthority
+        Problem::UserExpired(_) | Problem::UserNotYetValid(_) | Problem::UserNotAuthority
     );
-    let message = if is_about_given {
+    let message = if is_user_certificate {
         format!(
-            "cannot trust the certificate of {endpoint}: the CA certificate that you gave {why}"
+            "the certificate of {endpoint} is not trusted: the CA certificate in the settings \
+             {why}"
         )
     } else {
         format!("the certificate of {endpoint} is not trusted: {why}")
@@ -30,30 +31,28 @@ pub(super) fn untrusted(endpoint: &str, fault: &UntrustedCertificate) -> Error {
         .detail("sha256", fault.sha256.as_str())
 }
 
-/// What is wrong with it, and what helps.
+/// The reason, a colon and the remedy.
 fn why(problem: Problem) -> String {
     let text = match problem {
-        Problem::UnknownIssuer => {
-            "its issuer is unknown here: give the CA certificate of your storage"
-        }
+        Problem::UnknownIssuer => "its issuer is unknown: set the CA certificate of the server",
         Problem::OtherKey => {
-            "its issuer has the name of a known CA but another key: if that CA was made anew, give its \
-             new certificate"
+            "its issuer has the name of a known CA but a different key: if the CA was recreated, \
+             set its new certificate"
         }
         Problem::SelfSigned => {
-            "it signed itself: give it as CA certificate if the fingerprint is right"
+            "it is self-signed: if its fingerprint is correct, set it as the CA certificate"
         }
         Problem::Expired(to) => {
             return format!(
-                "it expired on {}: renew it on the server, or set the clock of this machine, which \
-                 says {}",
+                "it expired on {}: renew it on the server, or correct the clock of this machine, \
+                 which says {}",
                 day(to),
                 today()
             );
         }
         Problem::NotYetValid(from) => {
             return format!(
-                "it is not valid before {}: set the clock of this machine, which says {}",
+                "it is not valid before {}: correct the clock of this machine, which says {}",
                 day(from),
                 today()
             );
@@ -67,84 +66,87 @@ fn why(problem: Problem) -> String {
         }
         Problem::ChainNotYetValid(from) => {
             return format!(
-                "an intermediate certificate that the server sends is not valid before {}: set the \
-                 clock of this machine, which says {}",
+                "an intermediate certificate that the server sends is not valid before {}: \
+                 correct the clock of this machine, which says {}",
                 day(from),
                 today()
             );
         }
         Problem::OtherName => {
-            "it was made for another host name: use that name in the endpoint, or path addressing style"
+            "it was issued for another host name: use that name in the endpoint, or the \
+             addressing style path"
         }
         Problem::Purpose => {
-            "its extended key usage does not allow servers: have one issued for server \
-             authentication (serverAuth)"
+            "its extended key usage does not include server authentication: issue one with \
+             serverAuth"
         }
         Problem::NameConstraints => {
-            "its issuer is not allowed to sign for this host name (name constraints): have it \
-             issued by another CA, or use a host name that the CA may sign for"
+            "its issuer is not allowed to sign for this host name (name constraints): use another \
+             CA, or a host name that this CA may sign for"
         }
         Problem::AuthorityAsServer => {
-            "it is the certificate of a CA and not of a server: have the CA issue one for the server"
+            "it is a CA certificate, not a server certificate: have the CA issue one for the \
+             server"
         }
         Problem::IssuerNotAuthority => {
-            "a certificate in its chain is not allowed to sign others (CA flag or path length in the \
-             basic constraints): have it issued by a CA"
+            "a certificate in its chain is not allowed to sign others (CA flag or path length in \
+             the basic constraints): use a certificate that a CA issued"
         }
         Problem::ShortKey(bits) => {
             return format!(
-                "it or its CA has an RSA key of {bits} bits, which is too short: make a new one of \
+                "it or its CA has an RSA key of {bits} bits, which is too short: create a key of \
                  at least 2048 bits"
             );
         }
         Problem::SignatureAlgorithm => {
-            "it is signed with an algorithm that is not accepted, such as SHA-1: have it issued \
-             anew with SHA-256"
+            "it is signed with an algorithm that is not accepted, such as SHA-1: reissue it with \
+             SHA-256"
         }
         Problem::Version => {
-            "it is of version 1 of X.509, which cannot name hosts: make a new one of version 3 with \
-             a subject alternative name"
+            "it is an X.509 version 1 certificate, which cannot name hosts: create one of version \
+             3 with a subject alternative name"
         }
         Problem::CriticalExtension => {
-            "it has a critical extension that is not known here: have one issued without it"
+            "it has an unknown critical extension: reissue it without that extension"
         }
-        Problem::Unreadable => "it cannot be read: make a new one on the server",
-        Problem::GivenExpired(to) => {
-            return format!("expired on {}: give the one that the server uses now", day(to));
+        Problem::Unreadable => "it cannot be read: create a new one on the server",
+        Problem::UserExpired(to) => {
+            return format!("expired on {}: set the one that the server uses now", day(to));
         }
-        Problem::GivenNotYetValid(from) => {
+        Problem::UserNotYetValid(from) => {
             return format!(
-                "is not valid before {}: set the clock of this machine, which says {}",
+                "is not valid before {}: correct the clock of this machine, which says {}",
                 day(from),
                 today()
             );
         }
-        Problem::GivenNotAuthority => {
-            "is not one of a CA (no CA flag in the basic constraints): give that of the CA, or the \
-             certificate of the server itself"
+        Problem::UserNotAuthority => {
+            "is not a CA certificate (no CA flag in the basic constraints): set the certificate \
+             of the CA, or that of the server itself"
         }
-        Problem::Other => "it breaks the rules for certificates of servers: have a new one issued",
+        Problem::Other => "it is not a valid server certificate: have a new one issued",
     };
     text.to_owned()
 }
 
-/// Of the proxy on the way; the remedies of a server do not apply to it.
-pub(super) fn of_proxy(fault: &UntrustedCertificate) -> String {
+/// The reason for an untrusted certificate of a proxy, without a remedy: those for a server do not
+/// apply.
+pub(super) fn proxy_reason(fault: &UntrustedCertificate) -> String {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others name no remedy of a server")]
     let why = match fault.problem {
         Problem::UnknownIssuer | Problem::OtherKey | Problem::SelfSigned => {
-            "its issuer is unknown here".to_owned()
+            "its issuer is unknown".to_owned()
         }
-        Problem::OtherName => "it was made for another host name".to_owned(),
+        Problem::OtherName => "it was issued for another host name".to_owned(),
         problem => why(problem).split(": ").next().unwrap_or_default().to_owned(),
     };
-    format!("its certificate is not trusted, because {why}")
+    format!("its certificate is not trusted: {why}")
 }
 
-/// In UTC.
+/// The date in UTC, such as `2026-11-30`.
 fn day(seconds: i64) -> String {
     DateTime::from_timestamp(seconds, 0)
-        .map_or_else(|| "a day out of range".to_owned(), |time| time.format("%Y-%m-%d").to_string())
+        .map_or_else(|| "an unknown day".to_owned(), |time| time.format("%Y-%m-%d").to_string())
 }
 
 fn today() -> String {

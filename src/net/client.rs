@@ -1,5 +1,5 @@
-//! The HTTP client: HTTP/1.1 over pooled connections, proxies, a bandwidth limit, and time limits that
-//! count from the last byte that moved.
+//! HTTP client: HTTP/1.1 over pooled connections, proxies, a bandwidth limit, and time limits that count
+//! from the last byte transferred.
 //!
 //! HTTP/2 is not offered, because it would put all parts of an upload on one TCP connection.
 
@@ -28,17 +28,18 @@ use super::tls;
 use crate::config::TargetConfig;
 use crate::error::Result;
 
-/// Below the keep-alive of common servers, so that a pooled connection is rarely found dead.
+/// Time after which an idle connection is closed. Shorter than the keep-alive of common servers, so
+/// that a pooled connection is rarely found dead.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Most connections that are kept idle: as many as a transfer can use at the same time.
+/// Maximum number of idle connections: as many as a transfer can use at the same time.
 const IDLE_CONNECTIONS: usize = 64;
 
-/// Most headers of an answer; the library's default, which answers of S3 are far from.
+/// Maximum number of headers of a response: the library's default. S3 sends far fewer.
 const HEADERS_LIMIT: usize = 100;
 
-/// Most bytes that are read ahead on a connection, and so of the header of an answer: 408 KiB, the
-/// library's default.
+/// Maximum number of bytes that are read ahead on a connection, and so of the headers of a
+/// response: 408 KiB, the library's default.
 const BUFFER_LIMIT: usize = (8 << 10) + (4 << 10) * 100;
 
 /// One connection pool for one target.
@@ -48,7 +49,7 @@ pub(crate) struct Pool {
     proxy_authorization: Option<HeaderValue>,
     up: RateLimiter,
     down: RateLimiter,
-    /// Leads to a server in memory, in place of the network.
+    /// Client of an in-memory server that replaces the network.
     #[cfg(feature = "fuzzing")]
     memory: Option<Client<super::fuzzing::Dialer, Tracked<RateLimited<SdkBody>>>>,
 }
@@ -82,7 +83,7 @@ impl Pool {
         connector: &Connector,
         https: HttpsConnector<Connector>,
     ) -> Self {
-        let proxy_authorization = connector.authorization_of_requests();
+        let proxy_authorization = connector.forward_authorization();
         let mut client = Client::builder(TokioExecutor::new());
         client
             .pool_timer(TokioTimer::new())
@@ -102,7 +103,7 @@ impl Pool {
         }
     }
 
-    /// Sends a request and gives it up when nothing moves for `limit`.
+    /// Sends a request. Fails when no byte is transferred for `limit`.
     pub(super) async fn send(
         self,
         mut request: http::Request<SdkBody>,
@@ -118,14 +119,14 @@ impl Pool {
             Tracked { body, activity: activity.clone() }
         });
         #[cfg(feature = "fuzzing")]
-        let answering = match &self.memory {
+        let response = match &self.memory {
             Some(memory) => memory.request(request),
             None => self.client.request(request),
         };
         #[cfg(not(feature = "fuzzing"))]
-        let answering = self.client.request(request);
+        let response = self.client.request(request);
         let response = activity
-            .limited(limit, answering)
+            .limited(limit, response)
             .await
             .map_err(|stall| ConnectorError::timeout(Box::new(stall)))?
             .map_err(connector_error)?;
@@ -140,7 +141,7 @@ pub(super) fn https_connector(
     connector: Connector,
 ) -> Result<HttpsConnector<Connector>> {
     if let Some(pem) = &config.ca_certificate {
-        // Told now, and not when the endpoint becomes https one day.
+        // Reported now, and not only once the endpoint uses https.
         tls::read_pem(pem)?;
     }
     let tls = match config.endpoint.scheme() {
@@ -179,7 +180,7 @@ impl HttpConnector for LimitedPool {
             let request =
                 request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
             let mut response = pool.send(request, limit).await?;
-            // One that is no text would make the whole answer useless.
+            // The SDK rejects the whole response for one header value that is not text.
             let headers = response.headers_mut();
             let odd =
                 headers.iter().filter(|(_, value)| std::str::from_utf8(value.as_bytes()).is_err());
@@ -193,15 +194,15 @@ impl HttpConnector for LimitedPool {
     }
 }
 
-/// What the SDK does not try again: faults that stay until a person changes something.
+/// Marks faults that last until a person changes something, so that the SDK does not retry them.
 fn connector_error(error: PoolError) -> ConnectorError {
-    let stays = find::<rustls::Error>(&error).is_some_and(|fault| {
+    let is_permanent = find::<rustls::Error>(&error).is_some_and(|fault| {
         matches!(fault, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidMessage(_))
-    }) || find::<ProxyFault>(&error).is_some_and(ProxyFault::stays)
+    }) || find::<ProxyFault>(&error).is_some_and(ProxyFault::is_permanent)
         || find::<NotTls>(&error).is_some()
         || find::<NotHttp>(&error).is_some()
         || find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse);
-    if stays {
+    if is_permanent {
         return ConnectorError::other(Box::new(error), None);
     }
     ConnectorError::io(Box::new(error))

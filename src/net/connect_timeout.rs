@@ -1,5 +1,4 @@
-//! A limit on the time until a connection is ready, TLS included: one that nobody waits for any more must
-//! end as well.
+//! Time limit for opening a connection, TLS included. It also ends attempts whose request was given up.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,10 +9,11 @@ use tower_service::Service;
 
 use super::faults::{BoxError, ConnectTimedOut};
 
-/// More than name resolution, TCP and a proxy may take, and less than a request waits.
+/// Longer than name resolution, TCP and a proxy may take, and shorter than the time limit of a
+/// request.
 const LIMIT: Duration = Duration::from_secs(50);
 
-/// A connector whose connections are ready in time, or not at all.
+/// A connector that fails when a connection is not ready within the time limit.
 #[derive(Clone)]
 pub(super) struct ConnectTimeout<C>(pub(super) C);
 

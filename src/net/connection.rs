@@ -1,5 +1,4 @@
-//! The connection that a route ends in: it knows how requests on it are written, and looks at the first
-//! bytes that come back, which tell TLS, HTTP/1 and other protocols apart.
+//! A connection to a server or to its proxy. Its first bytes tell TLS, HTTP/1 and other protocols apart.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,45 +12,45 @@ use tokio::net::TcpStream;
 use super::faults::{NotHttp, NotTls};
 
 /// TCP, or TLS to a proxy.
-pub(super) type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(super) type Transport = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// How answers of HTTP/1 begin.
+/// The first bytes of an HTTP/1 response.
 const HTTP: &[u8] = b"HTTP/";
 
 /// The types of TLS records: change_cipher_spec, alert, handshake, application_data.
 const TLS_RECORDS: std::ops::RangeInclusive<u8> = 0x14..=0x17;
 
-/// Room for bytes that may be read in one go, before others get their turn. A server that never stops to send
-/// would else keep its thread: heads that are no answer yet are read as long as there are any.
+/// Buffer space that may be filled in one go before the task yields. Otherwise a server that never
+/// stops sending would block its thread: interim responses are read as long as there are any.
 const BURST: usize = 256 << 10;
 
-/// A connection on the route to an endpoint.
+/// A connection to an endpoint, directly or through a proxy.
 pub(super) struct Stream {
-    io: Hop,
-    /// Room for bytes that was filled since others had their turn.
+    io: Transport,
+    /// Buffer space that was filled since the task last yielded.
     burst: usize,
-    /// Whether requests must carry the whole URI.
+    /// Whether a proxy forwards the requests, which must then carry the whole URI.
     is_forwarded: bool,
-    opening: Option<Opening>,
+    first_bytes: Option<FirstBytes>,
 }
 
-/// The first bytes of a server that should speak TLS, or HTTP/1.
-struct Opening {
+/// The first bytes of a server that is expected to speak TLS or HTTP/1.
+struct FirstBytes {
     expects_tls: bool,
     bytes: [u8; HTTP.len()],
     filled: usize,
 }
 
 impl Stream {
-    pub(super) fn new(io: Hop, is_forwarded: bool, expects_tls: bool) -> Self {
-        let opening = Opening { expects_tls, bytes: [0; HTTP.len()], filled: 0 };
-        Self { io, burst: 0, is_forwarded, opening: Some(opening) }
+    pub(super) fn new(io: Transport, is_forwarded: bool, expects_tls: bool) -> Self {
+        let first_bytes = FirstBytes { expects_tls, bytes: [0; HTTP.len()], filled: 0 };
+        Self { io, burst: 0, is_forwarded, first_bytes: Some(first_bytes) }
     }
 }
 
-impl Opening {
-    /// Reads until it is clear what comes; gives the bytes that belong to it.
-    fn poll(&mut self, io: &mut Hop, cx: &mut Context<'_>) -> Poll<std::io::Result<&[u8]>> {
+impl FirstBytes {
+    /// Reads until the protocol is known. Returns the bytes read, which belong to the stream.
+    fn poll(&mut self, io: &mut Transport, cx: &mut Context<'_>) -> Poll<std::io::Result<&[u8]>> {
         loop {
             let rest = self.bytes.get_mut(self.filled..).unwrap_or_default();
             let mut buffer = ReadBuf::new(rest);
@@ -93,15 +92,15 @@ impl hyper::rt::Read for Stream {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let Self { io, opening, burst, .. } = &mut *self;
+        let Self { io, first_bytes, burst, .. } = &mut *self;
         if *burst >= BURST {
             *burst = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Some(first) = opening.as_mut().filter(|_| buffer.remaining() >= HTTP.len()) {
+        if let Some(first) = first_bytes.as_mut().filter(|_| buffer.remaining() >= HTTP.len()) {
             buffer.put_slice(ready!(first.poll(io, cx))?);
-            *opening = None;
+            *first_bytes = None;
             return Poll::Ready(Ok(()));
         }
         let most = buffer.remaining();

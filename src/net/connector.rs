@@ -1,4 +1,4 @@
-//! The way to an endpoint: straight, or through the proxy that the environment names.
+//! Opens connections to an endpoint, directly or through the proxy from the environment.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::proxy::SocksV5;
 use tower_service::Service;
 
-use super::connection::{Hop, Stream};
+use super::connection::{Stream, Transport};
 use super::faults::{BoxError, DnsFault, ProxyFault, ProxyProblem};
 use super::proxy::{Protocol, Proxy};
 use super::stall::STALL_LIMIT;
@@ -25,27 +25,29 @@ use crate::error::Result;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Time for a TCP connection to stand.
+/// Time limit for opening a TCP connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Time for a proxy to lead to the server: connection, TLS to the proxy, login and answer together.
+/// Time limit for a connection through a proxy: TCP, TLS to the proxy, login and its response
+/// together.
 pub(super) const PROXY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Opens TCP connections on the route to the endpoint.
+/// Opens connections to the endpoint, directly or through a proxy.
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: TcpConnector<Resolver>,
-    /// Connects to a proxy, with TLS where its URL says so.
-    hop: HttpsConnector<TcpConnector<Resolver>>,
+    /// Connects to a proxy, with TLS if its URL is https.
+    to_proxy: HttpsConnector<TcpConnector<Resolver>>,
     proxy: Option<Proxy>,
     expects_tls: bool,
 }
 
 impl Connector {
-    /// The route that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` ask for.
+    /// A connector that uses the proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+    /// `NO_PROXY`.
     ///
     /// # Errors
-    /// `invalid_config` when the variable that counts cannot be used.
+    /// `invalid_config` when the variable that applies is not valid.
     pub(super) fn new(config: &TargetConfig) -> Result<Self> {
         let proxy = Proxy::for_endpoint(&config.endpoint, |name| std::env::var_os(name))?;
         let mut tcp = TcpConnector::new_with_resolver(Resolver);
@@ -53,20 +55,20 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(30)));
         tcp.set_connect_timeout(Some(CONNECT_LIMIT));
-        // The kernel knows whether bytes that were written are taken on the other side.
+        // The kernel knows whether the server acknowledges the bytes that were written.
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(STALL_LIMIT));
-        // Never `verify_tls` or `ca_certificate`: those are about the server.
+        // `verify_tls` and `ca_certificate` apply to the server, not to the proxy.
         let tls = match &proxy {
             Some(proxy) if proxy.is_https() => tls::for_proxy(proxy.variable)?,
             _ => tls::unused()?,
         };
-        let hop = hyper_rustls::HttpsConnectorBuilder::new()
+        let to_proxy = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp.clone());
-        Ok(Self { tcp, hop, proxy, expects_tls: config.endpoint.scheme() == "https" })
+        Ok(Self { tcp, to_proxy, proxy, expects_tls: config.endpoint.scheme() == "https" })
     }
 
     /// Host and port of the proxy, if there is one.
@@ -74,13 +76,13 @@ impl Connector {
         self.proxy.as_ref().map(Proxy::address)
     }
 
-    /// The first host on the way to `destination`.
+    /// The host that the agent connects to for `destination`: the proxy, or the server itself.
     pub(super) fn first_host<'a>(&'a self, destination: &'a Uri) -> &'a str {
         let first = self.proxy.as_ref().map_or(destination, |proxy| &proxy.uri);
         first.host().unwrap_or_default()
     }
 
-    /// A fault that is the proxy's, if there is one.
+    /// The fault of the proxy if there is one, or of the server.
     pub(super) fn fault(&self, fault: DnsFault) -> BoxError {
         match &self.proxy {
             Some(proxy) => {
@@ -90,8 +92,8 @@ impl Connector {
         }
     }
 
-    /// What a proxy wants to see in each request that it forwards.
-    pub(super) fn authorization_of_requests(&self) -> Option<HeaderValue> {
+    /// The `Proxy-Authorization` header of each request that a proxy forwards.
+    pub(super) fn forward_authorization(&self) -> Option<HeaderValue> {
         match &self.proxy.as_ref()?.protocol {
             Protocol::Forward { authorization } => authorization.clone(),
             Protocol::Tunnel { .. } | Protocol::Socks { .. } => None,
@@ -100,7 +102,7 @@ impl Connector {
 
     async fn open(self, destination: Uri) -> std::result::Result<Stream, BoxError> {
         let Some(proxy) = &self.proxy else {
-            let io = Hop::Http(self.tcp.clone().call(destination).await?);
+            let io = Transport::Http(self.tcp.clone().call(destination).await?);
             return Ok(Stream::new(io, false, self.expects_tls));
         };
         let through = tokio::time::timeout(PROXY_LIMIT, self.through(proxy, &destination)).await;
@@ -116,15 +118,16 @@ impl Connector {
         &self,
         proxy: &Proxy,
         destination: &Uri,
-    ) -> std::result::Result<Hop, BoxError> {
+    ) -> std::result::Result<Transport, BoxError> {
         let failed = |(problem, source)| ProxyFault::new(proxy, problem, source);
         let unreachable = |error| failed((ProxyProblem::Unreachable, Some(error)));
         match &proxy.protocol {
             Protocol::Forward { .. } => {
-                Ok(self.hop.clone().call(proxy.uri.clone()).await.map_err(unreachable)?)
+                Ok(self.to_proxy.clone().call(proxy.uri.clone()).await.map_err(unreachable)?)
             }
             Protocol::Tunnel { authorization } => {
-                let mut io = self.hop.clone().call(proxy.uri.clone()).await.map_err(unreachable)?;
+                let mut io =
+                    self.to_proxy.clone().call(proxy.uri.clone()).await.map_err(unreachable)?;
                 let destination = with_port(destination);
                 let asked = tunnel::establish(&mut io, &destination, authorization.as_ref());
                 asked.await.map_err(failed)?;
@@ -140,21 +143,20 @@ impl Connector {
                     socks = socks.with_auth(user, password);
                 }
                 let io = socks.call(destination.parse()?).await;
-                Ok(Hop::Http(io.map_err(|fault| failed(of_socks(fault)))?))
+                Ok(Transport::Http(io.map_err(|fault| failed(socks_problem(fault)))?))
             }
         }
     }
 }
 
-/// Host and port of a URI, as an authority.
+/// Host and port of a URI, such as `s3.example.com:443`.
 fn with_port(destination: &Uri) -> String {
     let is_https = destination.scheme() == Some(&http::uri::Scheme::HTTPS);
     let port = destination.port_u16().unwrap_or(if is_https { 443 } else { 80 });
     format!("{}:{port}", destination.host().unwrap_or_default())
 }
 
-/// The same with an address in place of the host: one of IPv4 where there is one, which more proxies
-/// can reach.
+/// Address and port of a URI. IPv4 is preferred, because more proxies can reach it.
 async fn resolved(destination: &Uri) -> std::result::Result<String, BoxError> {
     let with_port = with_port(destination);
     let Some((host, port)) = with_port.rsplit_once(':') else { return Ok(with_port) };
@@ -184,13 +186,13 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Finds the addresses of a host.
+/// Resolves a host name.
 pub(super) async fn resolve(host: &str) -> std::result::Result<Vec<IpAddr>, DnsFault> {
     let found = TokioDnsResolver::new().resolve_dns(host).await;
     found.map_err(|error| DnsFault { host: host.to_owned(), source: error.into() })
 }
 
-/// Name resolution with a fault of its own type.
+/// Resolver whose errors are a [`DnsFault`].
 #[derive(Clone, Debug)]
 pub(super) struct Resolver;
 
@@ -212,22 +214,22 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// Its name is not exported.
+/// The library does not export the name of this type.
 type SocksFault = <SocksV5<TcpConnector<Resolver>> as Service<http::Uri>>::Error;
 
-/// The problem that a failed SOCKS5 dialogue stands for, and its cause.
-fn of_socks(fault: SocksFault) -> (ProxyProblem, Option<BoxError>) {
+/// The problem and the cause of a failed SOCKS5 handshake.
+fn socks_problem(fault: SocksFault) -> (ProxyProblem, Option<BoxError>) {
     match fault {
         SocksFault::Inner(error) => (ProxyProblem::Unreachable, Some(Box::new(error))),
         SocksFault::Io(error) => (ProxyProblem::Closed, Some(Box::new(error))),
         SocksFault::V5(answer) => {
-            // Its variants are not exported either.
+            // The library does not export the variants of this type either.
             if format!("{answer:?}").starts_with("Auth") {
                 return (ProxyProblem::Login, None);
             }
             let status = answer.to_string();
-            let for_good = status == "connection not allowed";
-            (ProxyProblem::Refused { status, for_good }, None)
+            let is_permanent = status == "connection not allowed";
+            (ProxyProblem::Refused { status, is_permanent }, None)
         }
         SocksFault::DnsFailure
         | SocksFault::MissingHost

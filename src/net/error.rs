@@ -1,4 +1,4 @@
-//! What is said about a connection that is not there, or broke.
+//! Error codes and messages for broken connections.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use hyper_util::client::legacy::Error as PoolError;
 use rustls::{AlertDescription, InvalidMessage};
 
-use super::certificate::{of_proxy, untrusted};
+use super::certificate::{proxy_reason, untrusted};
 use super::faults::{
     BoxError, ConnectTimedOut, DnsFault, NotHttp, NotTls, ProxyFault, ProxyProblem, find,
 };
@@ -14,21 +14,21 @@ use super::stall::StallFault;
 use super::tls::UntrustedCertificate;
 use crate::error::{Code, Error};
 
-/// Translates a broken connection.
+/// The error for a request `what` whose connection broke.
 pub(crate) fn broken(endpoint: &str, what: &str, source: BoxError) -> Error {
-    if let Some(error) = on_the_way(endpoint, source.as_ref()) {
+    if let Some(error) = known_fault(endpoint, source.as_ref()) {
         return error.source(source);
     }
     if let Some(fault) = find::<StallFault>(source.as_ref()) {
         let ms = u64::try_from(fault.limit.as_millis()).unwrap_or(u64::MAX);
         let message =
-            format!("{endpoint} was silent for {} seconds in {what}", fault.limit.as_secs());
+            format!("{what}: no data from {endpoint} for {} seconds", fault.limit.as_secs());
         return Error::new(Code::Timeout, message)
             .detail("stage", "http")
             .detail("ms", ms)
             .source(source);
     }
-    // Absent while an answer is read; what breaks then is worth another try.
+    // Absent while a response body is read: a fault then is retryable.
     let request = find::<PoolError>(source.as_ref());
     if let Some(fault) = find::<rustls::Error>(source.as_ref()).filter(|_| request.is_some()) {
         return tls_failed(endpoint, fault).source(source);
@@ -42,14 +42,14 @@ pub(crate) fn broken(endpoint: &str, what: &str, source: BoxError) -> Error {
     {
         return error.source(source);
     }
-    Error::new(Code::NetworkLost, format!("the connection to {endpoint} broke in {what}"))
+    Error::new(Code::NetworkLost, format!("{what}: the connection to {endpoint} broke"))
         .detail("stage", "http")
         .source(source)
 }
 
-/// Translates why there is no connection.
+/// The error for a connection that could not be opened.
 pub(crate) fn unreachable(endpoint: &str, source: BoxError) -> Error {
-    if let Some(error) = on_the_way(endpoint, source.as_ref()) {
+    if let Some(error) = known_fault(endpoint, source.as_ref()) {
         return error.source(source);
     }
     match find::<rustls::Error>(source.as_ref()) {
@@ -58,9 +58,9 @@ pub(crate) fn unreachable(endpoint: &str, source: BoxError) -> Error {
     }
 }
 
-/// What our own types say of a connection.
-fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error> {
-    // Before the faults of a name and of a certificate, which may be the proxy's.
+/// The error for the fault types of this module.
+fn known_fault(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error> {
+    // Checked before DNS and certificate faults, which may be the proxy's.
     if let Some(fault) = find::<ProxyFault>(source) {
         return Some(proxy_failed(endpoint, fault));
     }
@@ -76,8 +76,8 @@ fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error
     if let Some(fault) = find::<ConnectTimedOut>(source) {
         let seconds = fault.limit.as_secs();
         let message = format!(
-            "the connection to {endpoint} was not ready after {seconds} seconds: check host and \
-             port, and that the server speaks TLS there"
+            "the connection to {endpoint} was not ready after {seconds} seconds: check the host \
+             and port, and that the server uses TLS on this port"
         );
         return Some(
             Error::new(Code::Timeout, message).detail("stage", "tls").detail("ms", seconds * 1000),
@@ -96,31 +96,31 @@ fn on_the_way(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Error
 fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
     let (proxy, variable) = (fault.proxy.as_str(), fault.variable);
     let message = match &fault.problem {
-        ProxyProblem::Login => return wants_login(endpoint, variable).detail("host", proxy),
-        ProxyProblem::Unreachable => no_way_to_proxy(endpoint, fault),
+        ProxyProblem::Login => return login_required(endpoint, variable).detail("host", proxy),
+        ProxyProblem::Unreachable => proxy_unreachable(endpoint, fault),
         ProxyProblem::Refused { status, .. } => format!(
-            "the proxy {proxy} does not lead to {endpoint}: it answered \"{status}\": allow the \
-             host on the proxy, or name it in NO_PROXY if it can be reached without {variable}"
+            "the proxy {proxy} does not connect to {endpoint}: it answered \"{status}\": allow \
+             the host on the proxy, or add it to NO_PROXY if it can be reached without {variable}"
         ),
         ProxyProblem::Garbled => format!(
-            "the proxy {proxy} on the way to {endpoint} does not answer in the protocol of its \
-             URL: check its scheme and port in {variable}"
+            "the proxy {proxy} for {endpoint} does not speak the protocol of its URL: check its \
+             scheme and port in {variable}"
         ),
         ProxyProblem::TooLong(limit) => format!(
-            "the proxy {proxy} on the way to {endpoint} answered with a header of more than \
-             {limit} bytes: check its port in {variable}"
+            "the proxy {proxy} for {endpoint} answered with headers of more than {limit} bytes: \
+             check its port in {variable}"
         ),
         ProxyProblem::Closed => format!(
-            "the proxy {proxy} on the way to {endpoint} closed the connection without an answer: \
-             check its scheme and port in {variable}, and its log"
+            "the proxy {proxy} for {endpoint} closed the connection without an answer: check its \
+             scheme and port in {variable}, and its log"
         ),
         ProxyProblem::Early => format!(
-            "the proxy {proxy} on the way to {endpoint} sent data that does not come from the \
-             server: check the proxy, or its port in {variable}"
+            "the proxy {proxy} for {endpoint} sent data that does not come from the server: check \
+             the proxy, or its port in {variable}"
         ),
         ProxyProblem::Silent(limit) => format!(
-            "the proxy {proxy} did not lead to {endpoint} within {} seconds: check it, or its \
-             scheme and port in {variable}",
+            "the proxy {proxy} did not connect to {endpoint} within {} seconds: check the proxy, \
+             or its scheme and port in {variable}",
             limit.as_secs()
         ),
     };
@@ -132,35 +132,33 @@ fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
     error
 }
 
-fn no_way_to_proxy(endpoint: &str, fault: &ProxyFault) -> String {
+fn proxy_unreachable(endpoint: &str, fault: &ProxyFault) -> String {
     let (proxy, variable) = (fault.proxy.as_str(), fault.variable);
     if let Some(refused) = find::<UntrustedCertificate>(fault) {
         return format!(
-            "the proxy {proxy} on the way to {endpoint} cannot be used: {}: add its CA to the \
+            "the proxy {proxy} for {endpoint} cannot be used: {}: add its CA to the trusted \
              certificates of this machine (SSL_CERT_FILE), or check {variable}",
-            of_proxy(refused)
+            proxy_reason(refused)
         );
     }
     if find::<rustls::Error>(fault).is_some() {
         return format!(
-            "the proxy {proxy} on the way to {endpoint} does not speak TLS as its https:// URL \
-             says: check its port in {variable}"
+            "the proxy {proxy} for {endpoint} does not speak TLS, but its URL is https://: check \
+             its port in {variable}"
         );
     }
-    format!(
-        "cannot reach the proxy {proxy} on the way to {endpoint}: check {variable} and NO_PROXY"
-    )
+    format!("cannot reach the proxy {proxy} for {endpoint}: check {variable} and NO_PROXY")
 }
 
-/// To a request that a proxy forwards.
-pub(crate) fn proxy_wants_login(endpoint: &str) -> Error {
-    wants_login(endpoint, "HTTPS_PROXY or HTTP_PROXY")
+/// The error for a forwarded request that the proxy answered with 407.
+pub(crate) fn proxy_login_required(endpoint: &str) -> Error {
+    login_required(endpoint, "HTTPS_PROXY or HTTP_PROXY")
 }
 
-fn wants_login(endpoint: &str, variable: &str) -> Error {
+fn login_required(endpoint: &str, variable: &str) -> Error {
     let message = format!(
-        "the proxy on the way to {endpoint} wants a user name and password: write the right ones \
-         into its URL in {variable}"
+        "the proxy for {endpoint} requires a user name and password: put the correct ones into \
+         its URL in {variable}"
     );
     Error::new(Code::CannotConnect, message).detail("stage", "proxy")
 }
@@ -169,15 +167,16 @@ fn not_connected(endpoint: &str, source: BoxError) -> Error {
     let io = find::<std::io::Error>(source.as_ref());
     let reason = match io.map(std::io::Error::kind) {
         Some(ErrorKind::ConnectionRefused) => {
-            "nothing listens there: check host and port, and that the storage runs"
+            "the connection was refused: check the host and port, and that the server is running"
         }
         Some(ErrorKind::TimedOut) => {
-            "it does not answer: check host and port, and firewalls on the way"
+            "the server does not answer: check the host and port, and firewalls"
         }
         Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-            "it closed the connection at once: check the port, and that the storage runs"
+            "the server closed the connection at once: check the port, and that the server is \
+             running"
         }
-        _ => "check host and port",
+        _ => "check the host and port",
     };
     let mut error =
         Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}: {reason}"))
@@ -190,29 +189,29 @@ fn not_connected(endpoint: &str, source: BoxError) -> Error {
     error.source(source)
 }
 
-/// No remedy leads from https to http: who is on the way could send these bytes as well.
+/// The remedy is never http instead of https: an attacker on the network could send these bytes.
 fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
     if fault.is_http {
         let message = format!(
-            "{endpoint} answers in plain HTTP on this port: enter the port for https, or set up \
-             TLS on the server"
+            "{endpoint} answers in plain HTTP on this port: use the HTTPS port, or set up TLS on \
+             the server"
         );
         return Error::new(Code::InvalidEndpoint, message)
             .field("endpoint")
             .detail("reason", "tls_on_plain_http");
     }
-    let message = format!("{endpoint} does not speak TLS on this port: enter the port for https");
+    let message = format!("{endpoint} does not speak TLS on this port: use the HTTPS port");
     Error::new(Code::TlsFailed, message).field("endpoint").detail("alert", "not TLS")
 }
 
 fn not_http(endpoint: &str, fault: &NotHttp) -> Error {
     let (reason, why) = if fault.is_tls {
-        ("plain_http_on_tls", "answers in TLS: write https:// instead of http://")
+        ("plain_http_on_tls", "uses TLS: write https:// instead of http://")
     } else {
         (
             "not_http",
-            "does not answer in HTTP/1.1: enter the port of the S3 service; gRPC and others \
-                      have ports of their own",
+            "does not answer in HTTP/1.1: use the port of the S3 service, and not that of gRPC or \
+             another service",
         )
     };
     Error::new(Code::InvalidEndpoint, format!("{endpoint} {why}"))
@@ -225,24 +224,25 @@ fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
     let why = match fault {
         rustls::Error::InvalidMessage(
             InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
-        ) => "its certificate with the chain is larger than 64 KiB: install a shorter chain there",
+        ) => "the certificate chain is larger than 64 KiB: install a shorter chain on the server",
         rustls::Error::InvalidMessage(_) => {
-            "what came breaks the rules of TLS: check the port, and what is between"
+            "the data received is not valid TLS: check the port, and proxies and firewalls"
         }
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
         | rustls::Error::PeerIncompatible(
             rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13
             | rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => "it does not speak TLS 1.2 or 1.3: update the server",
+        ) => "the server does not speak TLS 1.2 or 1.3: update it",
         rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
-            "it does not know this host name: check the host, and the certificate on the server"
+            "the server does not know this host name: check the host, and the certificate on the \
+             server"
         }
         rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::NoCertificate,
-        ) => "it wants a client certificate, which this agent does not have",
+        ) => "the server requires a client certificate, which is not supported",
         rustls::Error::InvalidCertificate(_) => {
-            "its signature does not match its certificate: check the key and the certificate on the \
-             server"
+            "the signature does not match the certificate: check the key and the certificate on \
+             the server"
         }
         other => &format!("the handshake failed: {other}"),
     };
@@ -251,22 +251,21 @@ fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
         .detail("alert", fault.to_string())
 }
 
-/// What the HTTP client says of an answer, if it is worth a sentence.
+/// The error for a fault of the HTTP client, if there is a specific one.
 fn broken_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error> {
-    // The library has a method for this, but only in servers.
+    // The library has a method for this, but only for servers.
     if fault.is_parse() && fault.to_string().starts_with("message head is too large") {
-        let message =
-            format!("the headers of what {endpoint} answered to {what} are too many or too large");
+        let message = format!("{what}: {endpoint} answered with too many or too large headers");
         return Some(Error::new(Code::RemoteError, message).detail("member", "headers"));
     }
     let is_http = endpoint.starts_with("http://");
     if fault.is_parse() {
-        let message = format!("{endpoint} does not answer {what} in HTTP/1.1");
+        let message = format!("{what}: {endpoint} does not answer in HTTP/1.1");
         return Some(Error::new(Code::RemoteError, message).detail("member", "status line"));
     }
     if fault.is_incomplete_message() && is_http {
         let message = format!(
-            "{endpoint} closed the connection without an answer to {what}; if it wants TLS, \
+            "{what}: {endpoint} closed the connection without an answer: if the server uses TLS, \
              write https://"
         );
         return Some(Error::new(Code::NetworkLost, message).detail("stage", "http"));

@@ -1,11 +1,11 @@
-//! Faults on the way to a server, as types that the translation of errors looks for.
+//! Fault types of connections, which `error` translates.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
 use super::proxy::Proxy;
 
-/// The cause of a fault.
+/// An error of any type.
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A host name that could not be resolved.
@@ -16,30 +16,30 @@ pub(crate) struct DnsFault {
     pub(super) source: BoxError,
 }
 
-/// A server sent something else than TLS where TLS was begun.
+/// The server sent something other than TLS when TLS was expected.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not TLS")]
 pub(crate) struct NotTls {
-    /// Whether the bytes begin as those of an HTTP/1 answer do.
+    /// Whether the bytes begin like an HTTP/1 response.
     pub(crate) is_http: bool,
 }
 
-/// A server sent something else than HTTP/1 where that was asked for.
+/// The server sent something other than HTTP/1 when HTTP/1 was expected.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not HTTP/1")]
 pub(crate) struct NotHttp {
-    /// Whether the bytes begin as those of TLS do.
+    /// Whether the bytes begin like TLS.
     pub(crate) is_tls: bool,
 }
 
-/// No connection was ready within `limit`, the proxy's part and TLS included.
+/// No connection was ready within `limit`, which includes the proxy and TLS.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {} seconds", limit.as_secs())]
 pub(crate) struct ConnectTimedOut {
     pub(crate) limit: Duration,
 }
 
-/// A proxy that did not lead to the server.
+/// A proxy did not connect to the server.
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy {proxy} failed: {problem:?}")]
 pub(crate) struct ProxyFault {
@@ -51,24 +51,24 @@ pub(crate) struct ProxyFault {
     source: Option<BoxError>,
 }
 
-/// What a proxy did instead.
+/// The reason why a proxy did not connect to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProxyProblem {
-    /// There is no connection to the proxy; the source says why.
+    /// The agent cannot connect to the proxy; the source says why.
     Unreachable,
-    /// It wants a user name and password, or others than it got.
+    /// The proxy requires a user name and password, or different ones.
     Login,
-    /// It answered with this status, in standard words.
-    Refused { status: String, for_good: bool },
-    /// It answered something that is not of its protocol.
+    /// The proxy answered with this status, such as `403 Forbidden`.
+    Refused { status: String, is_permanent: bool },
+    /// The response of the proxy does not follow its protocol.
     Garbled,
-    /// The header of its answer has more than this many bytes.
+    /// The headers of the response are longer than this many bytes.
     TooLong(usize),
-    /// It closed the connection without a whole answer.
+    /// The proxy closed the connection before its response was complete.
     Closed,
-    /// It sent data before the server can have said anything.
+    /// The proxy sent data before the server can have sent any.
     Early,
-    /// It did not lead anywhere within this time.
+    /// The proxy did not connect within this time.
     Silent(Duration),
 }
 
@@ -77,11 +77,11 @@ impl ProxyFault {
         Self { proxy: proxy.address(), variable: proxy.variable, problem, source }
     }
 
-    /// Whether another try is of no use until a person changes something.
-    pub(super) fn stays(&self) -> bool {
+    /// Whether a retry cannot succeed until a person changes something.
+    pub(super) fn is_permanent(&self) -> bool {
         match self.problem {
             ProxyProblem::Login => true,
-            ProxyProblem::Refused { for_good, .. } => for_good,
+            ProxyProblem::Refused { is_permanent, .. } => is_permanent,
             ProxyProblem::Unreachable
             | ProxyProblem::Garbled
             | ProxyProblem::TooLong(_)
@@ -92,8 +92,8 @@ impl ProxyFault {
     }
 }
 
-/// The first cause of type `T`, looking into the layers that wrap errors without naming them as
-/// their source.
+/// The first cause of type `T`. Also looks into wrappers that do not name the inner error as their
+/// source.
 pub(crate) fn find<'a, T: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
 ) -> Option<&'a T> {

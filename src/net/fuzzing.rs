@@ -1,4 +1,4 @@
-//! A storage or a server inside the process in place of the network, for the fuzzers.
+//! In-memory servers that replace the network, for fuzzing and benchmarks.
 
 use std::fmt;
 use std::pin::Pin;
@@ -21,71 +21,71 @@ use tower_service::Service;
 
 use super::faults::BoxError;
 
-/// What a storage says to a request, or how the connection to it breaks.
-pub type Answering =
+/// The response to a request, or the error of a broken connection.
+pub type ResponseFuture =
     Pin<Box<dyn Future<Output = std::result::Result<http::Response<Bytes>, BoxError>> + Send>>;
 
-/// Answers requests of the S3 API.
+/// An S3 server without HTTP: receives each request and returns the response.
 pub trait Storage: Send + Sync + 'static {
-    /// Answers one; dropping the future is what a broken connection is to a server.
-    fn answer(&self, request: http::Request<Bytes>) -> Answering;
+    /// Answers one request. Dropping the future stands for a broken connection.
+    fn answer(&self, request: http::Request<Bytes>) -> ResponseFuture;
 
-    /// Takes the next bytes of a body in place of `answer`, which then gets an empty one; says
-    /// whether it did.
+    /// Receives the next bytes of a request body instead of `answer`, which then gets an empty
+    /// body. Returns whether it took them.
     fn takes(&self, _request: &http::request::Parts, _bytes: &Bytes) -> bool {
         false
     }
 }
 
-/// A connection in memory.
-pub type Dialled = tokio::io::DuplexStream;
+/// An in-memory connection.
+pub type MemoryStream = tokio::io::DuplexStream;
 
-/// Takes connections in place of all hosts: what goes over them is HTTP, as on a network.
+/// A server that receives the connections to all hosts and speaks HTTP on them.
 pub trait Server: Send + Sync + 'static {
-    /// The near end of a new connection.
-    fn dial(self: Arc<Self>) -> Dialled;
+    /// The client's end of a new connection.
+    fn dial(self: Arc<Self>) -> MemoryStream;
 }
 
-static LISTENING: RwLock<Option<Arc<dyn Server>>> = RwLock::new(None);
+static SERVER: RwLock<Option<Arc<dyn Server>>> = RwLock::new(None);
 
-/// All connections that are opened from now on lead to `server`, whatever their endpoint.
-pub fn put_server_in_place(server: Arc<dyn Server>) {
-    *LISTENING.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
+/// Connects all connections that are opened from now on to `server`, regardless of their endpoint.
+pub fn install_server(server: Arc<dyn Server>) {
+    *SERVER.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
 }
 
-/// What opens connections to the server that was put in place of the network.
+/// Opens connections to the server of [`install_server`], if there is one.
 pub(super) fn dialer() -> Option<Dialer> {
-    LISTENING.read().unwrap_or_else(PoisonError::into_inner).clone().map(Dialer)
+    SERVER.read().unwrap_or_else(PoisonError::into_inner).clone().map(Dialer)
 }
 
-/// Opens connections in memory.
+/// Opens in-memory connections.
 #[derive(Clone)]
 pub(super) struct Dialer(Arc<dyn Server>);
 
 impl Service<http::Uri> for Dialer {
-    type Response = Memory;
+    type Response = MemoryConnection;
     type Error = BoxError;
-    type Future = std::future::Ready<std::result::Result<Memory, BoxError>>;
+    type Future = std::future::Ready<std::result::Result<MemoryConnection, BoxError>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _destination: http::Uri) -> Self::Future {
-        std::future::ready(Ok(Memory(TokioIo::new(Arc::clone(&self.0).dial()))))
+        std::future::ready(Ok(MemoryConnection(TokioIo::new(Arc::clone(&self.0).dial()))))
     }
 }
 
-/// A connection in memory, as the pool takes it.
-pub(super) struct Memory(TokioIo<Dialled>);
+/// An in-memory connection for the pool.
+pub(super) struct MemoryConnection(TokioIo<MemoryStream>);
 
-impl Connection for Memory {
+impl Connection for MemoryConnection {
     fn connected(&self) -> Connected {
         Connected::new()
     }
 }
 
-impl hyper::rt::Read for Memory {
+impl hyper::rt::Read for MemoryConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,7 +95,7 @@ impl hyper::rt::Read for Memory {
     }
 }
 
-impl hyper::rt::Write for Memory {
+impl hyper::rt::Write for MemoryConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -113,21 +113,22 @@ impl hyper::rt::Write for Memory {
     }
 }
 
-static IN_PLACE: RwLock<Option<Arc<dyn Storage>>> = RwLock::new(None);
+static STORAGE: RwLock<Option<Arc<dyn Storage>>> = RwLock::new(None);
 
-/// All buckets that are opened from now on lie in `storage`, whatever their endpoint.
-pub fn put_in_place(storage: Arc<dyn Storage>) {
-    *IN_PLACE.write().unwrap_or_else(PoisonError::into_inner) = Some(storage);
+/// Sends the requests of all buckets that are opened from now on to `storage`, regardless of their
+/// endpoint.
+pub fn install_storage(storage: Arc<dyn Storage>) {
+    *STORAGE.write().unwrap_or_else(PoisonError::into_inner) = Some(storage);
 }
 
-/// Whether there is something in place of the network.
-pub(super) fn is_in_place() -> bool {
+/// Whether an in-memory server replaces the network.
+pub(super) fn is_installed() -> bool {
     client().is_some() || dialer().is_some()
 }
 
-/// The client of the storage that was put in place of the network.
+/// The HTTP client of the storage of [`install_storage`], if there is one.
 pub(crate) fn client() -> Option<SharedHttpClient> {
-    let storage = IN_PLACE.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+    let storage = STORAGE.read().unwrap_or_else(PoisonError::into_inner).clone()?;
     Some(SharedHttpClient::new(Client(storage)))
 }
 

@@ -1,7 +1,7 @@
-//! HTTP over TCP, TLS and proxies: the client under the S3 client, its limits and its faults.
+//! HTTP over TCP, TLS and proxies: the client, its limits and its faults.
 //!
-//! Knows nothing of S3. Faults of a connection are types ([`DnsFault`], [`ProxyFault`] and others) in the
-//! source chain of an error; [`broken`] and [`unreachable`] make a [`crate::Error`] of them.
+//! Independent of S3. Faults of a connection are types ([`DnsFault`], [`ProxyFault`] and others) in the
+//! source chain of an error; [`broken`] and [`unreachable`] translate them to a [`crate::Error`].
 
 mod certificate;
 mod client;
@@ -21,7 +21,7 @@ mod tunnel;
 
 pub(crate) use self::client::Pool;
 pub use self::client::requests;
-pub(crate) use self::error::{broken, proxy_wants_login};
+pub(crate) use self::error::{broken, proxy_login_required};
 pub(crate) use self::faults::find;
 pub use self::probe::{Probe, ServerInfo};
 pub(crate) use self::rate_limit::FRAME;

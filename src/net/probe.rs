@@ -1,6 +1,6 @@
-//! Tests the connection to a server step by step: DNS, TCP, TLS, first answer.
+//! Tests the connection to a server step by step: DNS, TCP, TLS, first response.
 //!
-//! Nothing here is signed, and nothing is retried.
+//! Requests are not signed and not retried.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::error::text::quoted_within;
 use crate::error::{Code, Error, Result};
 use crate::platform::now;
 
-/// Time for each step; a proxy has its own in addition.
+/// Time limit of each step, without that of a proxy.
 const LIMIT: Duration = Duration::from_secs(15);
 
 fn limit() -> Duration {
@@ -39,46 +39,48 @@ pub struct Probe {
     pool: Pool,
 }
 
-/// What a server says about itself in its first answer.
+/// Information in the headers of a server's first response.
 #[derive(Clone, Debug)]
 pub struct ServerInfo {
-    /// The header `Server`.
+    /// The header `Server`, cut to 64 bytes.
     pub server: Option<String>,
-    /// Seconds by which the clock of this machine is ahead of its own.
+    /// Seconds by which the clock of this machine is ahead of the server's; negative when it is
+    /// behind.
     pub ahead_s: Option<i64>,
 }
 
 impl Probe {
-    /// A probe of the server at the endpoint of `config`; `address` is the URL of the request that
-    /// [`greet`](Self::greet) sends. Does not use the network.
+    /// A probe of the server at the endpoint of `config`. `address` is the URL that
+    /// [`server_info`](Self::server_info) requests. Does not use the network.
     ///
     /// # Errors
-    /// `invalid_config` for certificates and proxies that cannot be used.
+    /// `invalid_config` for CA certificates and proxies that are not valid.
     pub fn new(config: &TargetConfig, address: &str) -> Result<Self> {
         let connector = Connector::new(config)?;
         let endpoint = config.endpoint.as_str().trim_end_matches('/').to_owned();
         let uri = address.parse().map_err(|error| {
-            Error::new(Code::Internal, "the endpoint makes no address").source(Box::new(error))
+            Error::new(Code::Internal, "the endpoint does not form a URL").source(Box::new(error))
         });
         let https = https_connector(config, connector.clone())?;
         let pool = Pool::over(config, &connector, https.clone());
         Ok(Self { endpoint, uri: uri?, connector, https, pool })
     }
 
-    /// Host and port of the proxy on the way, if there is one.
+    /// Host and port of the proxy, if there is one.
     #[must_use]
     pub fn proxy(&self) -> Option<String> {
         self.connector.proxy()
     }
 
-    /// Finds the address of the first host on the way; says which.
+    /// Resolves the host name of the server, or of its proxy. Returns the IP addresses, separated
+    /// by `, `.
     ///
     /// # Errors
     /// `cannot_connect`, `timeout`.
     pub async fn resolve(&self) -> Result<String> {
         let host = self.connector.first_host(&self.uri);
         let literal = host.trim_start_matches('[').trim_end_matches(']');
-        if Self::nowhere() || literal.parse::<IpAddr>().is_ok() {
+        if Self::is_simulated() || literal.parse::<IpAddr>().is_ok() {
             return Ok(literal.to_owned());
         }
         let found = self.limited("dns", resolve(host)).await?;
@@ -92,7 +94,7 @@ impl Probe {
     /// # Errors
     /// `cannot_connect`, `timeout`.
     pub async fn connect(&self) -> Result<()> {
-        if Self::nowhere() {
+        if Self::is_simulated() {
             return Ok(());
         }
         let connected = self.limited("tcp", self.connector.clone().call(self.uri.clone())).await?;
@@ -103,30 +105,31 @@ impl Probe {
     ///
     /// # Errors
     /// `tls_untrusted`, `tls_failed`, `invalid_endpoint`, `timeout`.
-    pub async fn secure(&self) -> Result<()> {
-        if Self::nowhere() {
+    pub async fn connect_tls(&self) -> Result<()> {
+        if Self::is_simulated() {
             return Ok(());
         }
-        let secured = self.limited("tls", self.https.clone().call(self.uri.clone())).await?;
-        secured.map(|_| ()).map_err(|fault| self.unreachable(fault))
+        let connected = self.limited("tls", self.https.clone().call(self.uri.clone())).await?;
+        connected.map(|_| ()).map_err(|fault| self.unreachable(fault))
     }
 
-    /// Sends one unsigned request.
+    /// Sends one unsigned request and reads the headers of its response.
     ///
     /// # Errors
-    /// Every code that a broken connection can cause. A refusal is a good answer.
-    pub async fn greet(&self) -> Result<ServerInfo> {
+    /// Any code of a broken connection. A response that refuses the request is no error.
+    pub async fn server_info(&self) -> Result<ServerInfo> {
         #[cfg(feature = "fuzzing")]
         if super::fuzzing::client().is_some() {
             return Ok(ServerInfo { server: None, ahead_s: None });
         }
         let request = http::Request::builder().uri(&self.uri).body(SdkBody::empty());
         let request = request.map_err(|error| {
-            Error::new(Code::Internal, "the endpoint makes no request").source(Box::new(error))
+            Error::new(Code::Internal, "the endpoint does not form a request")
+                .source(Box::new(error))
         })?;
         let response = self.pool.clone().send(request, limit()).await;
         let response = response
-            .map_err(|error| broken(&self.endpoint, "a first question", Box::new(error)))?;
+            .map_err(|error| broken(&self.endpoint, "the first request", Box::new(error)))?;
         let header = |name: http::HeaderName| response.headers().get(name)?.to_str().ok();
         let date =
             header(http::header::DATE).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
@@ -140,21 +143,21 @@ impl Probe {
         unreachable(&self.endpoint, fault)
     }
 
-    /// Whether there is no network to look at.
-    fn nowhere() -> bool {
+    /// Whether an in-memory server replaces the network.
+    fn is_simulated() -> bool {
         #[cfg(feature = "fuzzing")]
-        return super::fuzzing::is_in_place();
+        return super::fuzzing::is_installed();
         #[cfg(not(feature = "fuzzing"))]
         false
     }
 
     async fn limited<T>(&self, stage: &'static str, step: impl Future<Output = T>) -> Result<T> {
-        let of_proxy = self.connector.proxy().map_or(Duration::ZERO, |_| PROXY_LIMIT);
-        let limit = limit() + of_proxy;
+        let proxy_limit = self.connector.proxy().map_or(Duration::ZERO, |_| PROXY_LIMIT);
+        let limit = limit() + proxy_limit;
         tokio::time::timeout(limit, step).await.map_err(|_| {
             let endpoint = &self.endpoint;
             let seconds = limit.as_secs();
-            Error::new(Code::Timeout, format!("{endpoint} was silent for {seconds} seconds"))
+            Error::new(Code::Timeout, format!("{endpoint} did not answer within {seconds} seconds"))
                 .detail("stage", stage)
                 .detail("ms", seconds * 1000)
         })

@@ -1,9 +1,9 @@
-//! The proxy that the environment names for an endpoint.
+//! Proxy settings from the environment.
 //!
-//! `HTTPS_PROXY` counts for `https://`, `HTTP_PROXY` for `http://`, `ALL_PROXY` for both, and `NO_PROXY`
-//! names hosts that are reached directly. Upper case goes before lower case; an empty variable counts
-//! as not set. A value that cannot be used is an error, so that no proxy is bypassed silently. The
-//! value is never repeated, because it may hold a password.
+//! `HTTPS_PROXY` applies to `https://` endpoints, `HTTP_PROXY` to `http://`, `ALL_PROXY` to both;
+//! `NO_PROXY` lists hosts that are reached directly. Upper case takes precedence over lower case, and an
+//! empty variable is ignored. A value that is not valid is an error, so that no proxy is bypassed silently.
+//! The value is never repeated, because it may contain a password.
 
 use std::ffi::OsString;
 
@@ -16,12 +16,12 @@ use url::Url;
 
 use crate::error::{Code, Error, Result};
 
-/// Longest user name and longest password of SOCKS5, and how many bytes of both and the host name the
-/// library sends.
+/// Maximum length of a SOCKS5 user name and of a password, and of both together with the host name,
+/// as the library sends them. In bytes.
 const SOCKS_LOGIN: usize = 255;
 const SOCKS_MESSAGES: usize = 249;
 
-/// How a proxy is spoken to.
+/// The protocol of a proxy.
 #[derive(Clone)]
 pub(super) enum Protocol {
     /// For `http` endpoints: the whole URI in the request line.
@@ -32,21 +32,22 @@ pub(super) enum Protocol {
     Socks { local_dns: bool, login: Option<(String, String)> },
 }
 
-/// A proxy on the way to one endpoint.
+/// The proxy for one endpoint.
 #[derive(Clone)]
 pub(super) struct Proxy {
-    /// The environment variable that names it.
+    /// The environment variable that the proxy comes from.
     pub(super) variable: &'static str,
-    /// Host and port, without login; `https` when the connection to the proxy itself is TLS.
+    /// URL with host and port, without login. The scheme is `https` when the connection to the
+    /// proxy uses TLS.
     pub(super) uri: Uri,
     pub(super) protocol: Protocol,
 }
 
 impl Proxy {
-    /// The proxy for `endpoint`, unless it is reached directly.
+    /// The proxy for `endpoint`; `None` when it is reached directly.
     ///
     /// # Errors
-    /// `invalid_config` when the variable that counts for `endpoint` cannot be used.
+    /// `invalid_config` when the variable that applies to `endpoint` is not valid.
     pub(super) fn for_endpoint(
         endpoint: &Url,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -56,7 +57,7 @@ impl Proxy {
             true => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
             false => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
         };
-        // A web server hands the header `Proxy` of a request to a CGI program as HTTP_PROXY.
+        // A web server passes the header `Proxy` of a request to a CGI program as HTTP_PROXY.
         let is_cgi = variable("REQUEST_METHOD").is_some();
         let is_of_request =
             |name: &str| is_cgi && (name == "HTTP_PROXY" || cfg!(windows) && name == "http_proxy");
@@ -66,7 +67,7 @@ impl Proxy {
         let names = names.into_iter().filter(|name| !is_of_request(name));
         let Some((name, value)) = first(names, &variable)? else { return Ok(None) };
         if let Some((_, list)) = first(["NO_PROXY", "no_proxy"], &variable)?
-            && is_excepted(endpoint, &list)
+            && is_excluded(endpoint, &list)
         {
             return Ok(None);
         }
@@ -79,19 +80,19 @@ impl Proxy {
             false => format!("http://{value}"),
         };
         let odd = value.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\');
-        let url = Url::parse(&text).ok().filter(|_| !odd).ok_or_else(|| unusable(variable))?;
-        // The rest of a password with an unescaped slash would stand behind the host.
+        let url = Url::parse(&text).ok().filter(|_| !odd).ok_or_else(|| not_a_url(variable))?;
+        // The rest of a password with an unescaped slash would become the path.
         let bare =
             matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
         let host = url.host_str().filter(|host| !host.is_empty() && bare);
-        let host = host.ok_or_else(|| unusable(variable))?;
+        let host = host.ok_or_else(|| not_a_url(variable))?;
         let (user, password) = (decoded(url.username()), url.password().map(decoded));
         let login =
             (!user.is_empty() || password.is_some()).then(|| (user, password.unwrap_or_default()));
         let (protocol, default_port) = match url.scheme() {
             scheme @ ("http" | "https") => {
                 let authorization =
-                    login.map(basic).transpose().map_err(|()| unusable(variable))?;
+                    login.map(basic).transpose().map_err(|()| not_a_url(variable))?;
                 let protocol = match endpoint.scheme() {
                     "https" => Protocol::Tunnel { authorization },
                     _ => Protocol::Forward { authorization },
@@ -99,19 +100,20 @@ impl Proxy {
                 (protocol, if scheme == "https" { 443 } else { 80 })
             }
             scheme @ ("socks5" | "socks5h") => {
-                let login = login.map(|login| texts(variable, login, endpoint)).transpose()?;
+                let login =
+                    login.map(|login| socks_login(variable, login, endpoint)).transpose()?;
                 (Protocol::Socks { local_dns: scheme == "socks5", login }, 1080)
             }
             _ => {
                 return Err(refused(format!(
-                    "{variable} names a proxy of a kind that is not supported: use a URL that \
-                     begins with http://, https://, socks5:// or socks5h://"
+                    "{variable}: this kind of proxy is not supported: use a URL that begins with \
+                     http://, https://, socks5:// or socks5h://"
                 )));
             }
         };
         let port = url.port().unwrap_or(default_port);
         let uri = format!("{}://{host}:{port}/", url.scheme()).parse();
-        Ok(Self { variable, uri: uri.map_err(|_| unusable(variable))?, protocol })
+        Ok(Self { variable, uri: uri.map_err(|_| not_a_url(variable))?, protocol })
     }
 
     /// Host and port.
@@ -119,7 +121,7 @@ impl Proxy {
         self.uri.authority().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Whether the connection to the proxy itself is TLS.
+    /// Whether the connection to the proxy uses TLS.
     pub(super) fn is_https(&self) -> bool {
         self.uri.scheme() == Some(&http::uri::Scheme::HTTPS)
     }
@@ -129,14 +131,14 @@ fn refused(message: String) -> Error {
     Error::new(Code::InvalidConfig, message)
 }
 
-fn unusable(variable: &str) -> Error {
+fn not_a_url(variable: &str) -> Error {
     refused(format!(
-        "{variable} is not the URL of a proxy: write it as http://USER:PASSWORD@HOST:PORT, with \
-         special characters of the password percent-encoded (%2F for a slash)"
+        "{variable} is not a valid proxy URL: write it as http://USER:PASSWORD@HOST:PORT, with \
+         special characters in the password percent-encoded (%2F for a slash)"
     ))
 }
 
-/// The first of these variables that holds something.
+/// The first of these variables that is not empty, with its value.
 fn first(
     names: impl IntoIterator<Item = &'static str>,
     variable: impl Fn(&str) -> Option<OsString>,
@@ -145,7 +147,7 @@ fn first(
         let Some(value) = variable(name) else { continue };
         let value = value
             .into_string()
-            .map_err(|_| refused(format!("{name} is not UTF-8 text: set it again, or unset it")))?;
+            .map_err(|_| refused(format!("{name} is not valid UTF-8: correct it, or unset it")))?;
         let value = value.trim();
         if !value.is_empty() {
             return Ok(Some((name, value.to_owned())));
@@ -165,8 +167,8 @@ fn basic((user, password): (Vec<u8>, Vec<u8>)) -> std::result::Result<HeaderValu
     Ok(value)
 }
 
-/// A login that SOCKS5 can carry.
-fn texts(
+/// User name and password as text, if they fit into the SOCKS5 messages.
+fn socks_login(
     variable: &str,
     (user, password): (Vec<u8>, Vec<u8>),
     endpoint: &Url,
@@ -178,14 +180,14 @@ fn texts(
     login.filter(|_| fits).ok_or_else(|| {
         refused(format!(
             "the user name and password in {variable} cannot be sent to a SOCKS proxy: together \
-             with the host of the endpoint they may have {SOCKS_MESSAGES} bytes of UTF-8"
+             with the host of the endpoint they may have at most {SOCKS_MESSAGES} bytes of UTF-8"
         ))
     })
 }
 
-/// Whether `NO_PROXY` names the host of `endpoint`: hosts, their subdomains, addresses and networks, each
-/// with or without a port, or `*`.
-fn is_excepted(endpoint: &Url, list: &str) -> bool {
+/// Whether `list`, the value of `NO_PROXY`, contains the host of `endpoint`. Entries are hosts
+/// (which include their subdomains), addresses, networks, each with or without a port, or `*`.
+fn is_excluded(endpoint: &Url, list: &str) -> bool {
     let Some(host) = endpoint.host_str() else { return false };
     let port = endpoint.port_or_known_default();
     let entries = list.split(|c: char| c == ',' || c.is_whitespace());
@@ -199,9 +201,9 @@ fn is_excepted(endpoint: &Url, list: &str) -> bool {
     matcher.intercept(&destination).is_none()
 }
 
-/// The host of an entry of `NO_PROXY`, unless the entry is for another port.
+/// The host of an entry of `NO_PROXY`, unless the entry is for a different port.
 fn host_of(entry: &str, port: Option<u16>) -> Option<&str> {
-    // Many write `*.example.com` for `.example.com`.
+    // `*.example.com` is a common spelling of `.example.com`.
     let entry = entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry);
     let (host, given) = match entry.strip_prefix('[') {
         Some(rest) => {
@@ -209,13 +211,13 @@ fn host_of(entry: &str, port: Option<u16>) -> Option<&str> {
             (host, given.strip_prefix(':'))
         }
         None => match entry.split_once(':') {
-            // More colons are those of an IPv6 address.
+            // More than one colon means an IPv6 address.
             Some((host, given)) if !given.contains(':') => (host, Some(given)),
             _ => (entry, None),
         },
     };
-    let is_meant = given.is_none_or(|given| given.parse().ok() == port);
-    is_meant.then(|| host.trim_end_matches('.'))
+    let port_matches = given.is_none_or(|given| given.parse().ok() == port);
+    port_matches.then(|| host.trim_end_matches('.'))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! A limit on bytes per second: the frames of all connections stand in one line, and each passes
-//! when those before it have had their time. The limit may change, begin and end at any moment, and
-//! those who are in line follow.
+//! Bandwidth limit for one direction of a target. All connections share one queue: each frame reserves its
+//! bytes at the end and is sent when the bytes before it have had their time. The limit can be changed, set
+//! and removed at any time, and waiting frames adapt to it.
 //!
-//! Headers, TLS and what is sent again below us are not counted.
+//! Headers, TLS and TCP retransmissions are not counted.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,55 +13,57 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::stall::{Activity, Held};
+use super::stall::{Activity, Paused};
 use crate::config::LiveLimits;
 
-/// What one write to the socket takes. Small, so that a slow link shows as slow and not as silent.
+/// Maximum number of bytes of one write to the socket. Small, so that a slow link shows as slow and
+/// not as stalled.
 pub(crate) const FRAME: usize = 64 << 10;
 
-/// Lost time that is made up for, so that timers that fire late do not lower the speed.
+/// Idle time that may be made up for, so that timers that fire late do not lower the speed.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// Those who wait look so often whether the limit is still the same. Whoever sets one has to tell
-/// nobody then, and at this pace looking costs nothing.
-const LOOK: Duration = Duration::from_millis(200);
+/// Interval at which waiting frames check whether the limit has changed. So a change needs no
+/// notification, and the checks cost little.
+const RECHECK: Duration = Duration::from_millis(200);
 
-/// One direction of a target. Clones are the same line.
+/// The rate limiter of one direction of a target. Clones share the queue.
 #[derive(Clone)]
 pub(super) struct RateLimiter {
     limits: LiveLimits,
-    line: Arc<Mutex<Line>>,
+    queue: Arc<Mutex<Queue>>,
 }
 
-/// As far ahead as a turn is reckoned: no clock ends before, and it is reckoned again by then.
-const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum time that a due time may lie in the future. A waiting frame recomputes it long before.
+const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Places in line are counted in bytes, so that they keep their order and their share at any rate.
-struct Line {
-    /// Bytes per second. Without it there is no line.
+/// The queue of bytes. Positions are counted in bytes, so that frames keep their order and share at
+/// any rate.
+struct Queue {
+    /// Bytes per second. `None`: no limit, and no queue.
     rate: Option<u64>,
-    /// The turn of the byte `head`, from which those of all others follow.
+    /// The time at which the byte `head` is due. The due times of all other bytes follow from it.
     since: Instant,
     head: u64,
-    /// The first byte that nobody has taken.
+    /// The position after the last reserved byte.
     tail: u64,
-    /// How often there was no limit: then nobody is in line any more.
-    ended: u64,
+    /// How often the limit was removed. Slots from before are due at once.
+    removals: u64,
 }
 
-impl Line {
-    fn turn(&self, byte: u64) -> Option<Instant> {
+impl Queue {
+    fn due(&self, byte: u64) -> Option<Instant> {
         let nanoseconds = u128::from(byte.saturating_sub(self.head)) * 1_000_000_000;
         let nanoseconds = nanoseconds.div_ceil(u128::from(self.rate?.max(1)));
         let ahead = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-        Some(self.since + ahead.min(FAR))
+        Some(self.since + ahead.min(MAX_AHEAD))
     }
 
-    /// Puts `rate` in force from now on. What has passed stays as it was, and an idle line does not
-    /// save up.
-    fn follow(&mut self, rate: Option<u64>) {
+    /// Applies `rate` from now on. Bytes that were sent before are not recounted, and an idle queue
+    /// does not save up bytes.
+    fn apply(&mut self, rate: Option<u64>) {
         let now = Instant::now();
-        let free = self.turn(self.tail).unwrap_or(now);
+        let free = self.due(self.tail).unwrap_or(now);
         if free <= now {
             let late = (now - free).min(CATCH_UP);
             (self.since, self.head) = (now - late, self.tail);
@@ -78,99 +80,100 @@ impl Line {
         self.rate = rate;
         if rate.is_none() {
             self.head = self.tail;
-            self.ended += 1;
+            self.removals += 1;
         }
     }
 }
 
 impl RateLimiter {
-    /// Keeps to `bandwidth_limit` of `limits`, whatever that is at the time.
+    /// A limiter that follows `bandwidth_limit` of `limits`, also when it changes.
     pub(super) fn new(limits: LiveLimits) -> Self {
         let (since, rate) = (Instant::now(), limits.get().bandwidth_limit);
-        let line = Line { rate, since, head: 0, tail: 0, ended: 0 };
-        Self { limits, line: Arc::new(Mutex::new(line)) }
+        let queue = Queue { rate, since, head: 0, tail: 0, removals: 0 };
+        Self { limits, queue: Arc::new(Mutex::new(queue)) }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.follow(self.limits.get().bandwidth_limit);
-        line
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.apply(self.limits.get().bandwidth_limit);
+        queue
     }
 
     fn is_limited(&self) -> bool {
         self.limits.get().bandwidth_limit.is_some()
     }
 
-    /// A place for `bytes` at the end of the line. Nobody has to wait for anybody to wake up, so
-    /// that a connection that is stuck cannot hold up the others.
-    fn line_up(&self, bytes: usize) -> Place {
-        let mut line = self.line();
-        // Without a limit nothing is counted.
-        let bytes = if line.rate.is_some() { bytes as u64 } else { 0 };
-        let (first, ended) = (line.tail, line.ended);
-        line.tail = line.tail.saturating_add(bytes);
-        drop(line);
-        Place { limiter: self.clone(), first, bytes, ended }
+    /// Reserves `bytes` at the end of the queue. Frames do not wait for each other to wake up, so
+    /// that a stalled connection cannot hold up the others.
+    fn reserve(&self, bytes: usize) -> Slot {
+        let mut queue = self.queue();
+        // Without a limit, bytes are not counted.
+        let bytes = if queue.rate.is_some() { bytes as u64 } else { 0 };
+        let (first, removals) = (queue.tail, queue.removals);
+        queue.tail = queue.tail.saturating_add(bytes);
+        drop(queue);
+        Slot { limiter: self.clone(), first, bytes, removals }
     }
 }
 
-/// Some bytes in line that belong to one frame, and go back when they are not used.
-struct Place {
+/// The reserved bytes of one frame. They are returned when the slot is dropped unused.
+struct Slot {
     limiter: RateLimiter,
     first: u64,
     bytes: u64,
-    ended: u64,
+    removals: u64,
 }
 
-impl Place {
-    /// When it is its turn, as things are; none when it is by now.
-    fn turn(&self) -> Option<Instant> {
-        let line = self.limiter.line();
-        let turn = line.turn(self.first).filter(|_| self.ended == line.ended);
-        drop(line);
-        turn.filter(|turn| *turn > Instant::now())
+impl Slot {
+    /// When the slot is due at the current rate; `None` when it is due now.
+    fn due(&self) -> Option<Instant> {
+        let queue = self.limiter.queue();
+        let due = queue.due(self.first).filter(|_| self.removals == queue.removals);
+        drop(queue);
+        due.filter(|due| *due > Instant::now())
     }
 
-    fn use_up(mut self) {
+    fn consume(mut self) {
         self.bytes = 0;
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut line = self.limiter.line.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.ended == line.ended {
-            line.tail = line.tail.saturating_sub(self.bytes).max(line.head);
+        let mut queue = self.limiter.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.removals == queue.removals {
+            queue.tail = queue.tail.saturating_sub(self.bytes).max(queue.head);
         }
     }
 }
 
-/// A body whose frames pass when it is their turn. While there is no limit they pass at once.
+/// A body whose frames are delayed until they are due. Without a limit they pass at once.
 pub(super) struct RateLimited<B> {
     body: B,
     limiter: RateLimiter,
     activity: Activity,
     waiting: Option<Waiting>,
-    /// What was read in one go with what passes next.
+    /// The rest of a frame that was split.
     rest: Option<Bytes>,
 }
 
-/// The frame that is held back.
+/// A frame that waits until it is due.
 struct Waiting {
     frame: Frame<Bytes>,
-    place: Place,
-    look: Pin<Box<Sleep>>,
-    _clock: Held,
+    slot: Slot,
+    timer: Pin<Box<Sleep>>,
+    _clock: Paused,
 }
 
 impl<B> RateLimited<B> {
-    /// The clock of `activity` stands still while a frame waits.
+    /// A limited `body`. The clock of `activity` is paused while a frame waits.
     pub(super) fn new(body: B, limiter: RateLimiter, activity: Activity) -> Self {
         Self { body, limiter, activity, waiting: None, rest: None }
     }
 
-    /// As much as may pass at a time: nothing small should wait long behind what was read in one go.
-    fn piece(&mut self, mut data: Bytes) -> Frame<Bytes> {
+    /// The first [`FRAME`] bytes of `data`; the rest is kept. So small frames of other connections
+    /// do not wait for a large one.
+    fn first_frame(&mut self, mut data: Bytes) -> Frame<Bytes> {
         if data.len() > FRAME && self.limiter.is_limited() {
             self.rest = Some(data.split_off(FRAME));
         }
@@ -181,12 +184,12 @@ impl<B> RateLimited<B> {
 impl<B: Body<Data = Bytes> + Unpin> RateLimited<B> {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if let Some(rest) = self.rest.take() {
-            return Poll::Ready(Some(Ok(self.piece(rest))));
+            return Poll::Ready(Some(Ok(self.first_frame(rest))));
         }
         let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(next.map(|frame| {
             frame.map(|frame| match frame.into_data() {
-                Ok(data) => self.piece(data),
+                Ok(data) => self.first_frame(data),
                 Err(other) => other,
             })
         }))
@@ -206,23 +209,23 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RateLimited<B> {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
             };
-            let place = self.limiter.line_up(frame.data_ref().map_or(0, Bytes::len));
-            if place.turn().is_none() {
-                place.use_up();
+            let slot = self.limiter.reserve(frame.data_ref().map_or(0, Bytes::len));
+            if slot.due().is_none() {
+                slot.consume();
                 return Poll::Ready(Some(Ok(frame)));
             }
-            let look = Box::pin(sleep_until(Instant::now()));
-            let _clock = self.activity.hold();
-            self.waiting = Some(Waiting { frame, place, look, _clock });
+            let timer = Box::pin(sleep_until(Instant::now()));
+            let _clock = self.activity.pause();
+            self.waiting = Some(Waiting { frame, slot, timer, _clock });
         }
         if let Some(waiting) = &mut self.waiting {
-            while let Some(turn) = waiting.place.turn() {
-                waiting.look.as_mut().reset(turn.min(Instant::now() + LOOK));
-                ready!(waiting.look.as_mut().poll(cx));
+            while let Some(due) = waiting.slot.due() {
+                waiting.timer.as_mut().reset(due.min(Instant::now() + RECHECK));
+                ready!(waiting.timer.as_mut().poll(cx));
             }
         }
         Poll::Ready(self.waiting.take().map(|waiting| {
-            waiting.place.use_up();
+            waiting.slot.consume();
             Ok(waiting.frame)
         }))
     }

@@ -1,5 +1,5 @@
-//! Time limits that count from the last byte that moved, so that a slow storage is not taken for a
-//! dead one, however large a request is.
+//! Time limits that count from the last byte transferred, so that a large request to a slow server is not
+//! taken for a dead one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use tokio::time::{Instant, Sleep};
 
 use super::faults::BoxError;
 
-/// Longest silence of the storage, in either direction, before a request is given up.
+/// Time without a transferred byte, in either direction, after which a request fails.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Bytes of an object that must arrive within the time limit of a silence.
-const LEAST_BYTES: u64 = 16 << 10;
+/// Bytes of a response body that must arrive within the time limit.
+const MIN_BYTES: u64 = 16 << 10;
 
-/// Nothing moved for `limit`.
+/// No byte was transferred for `limit`.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing moved for {} seconds", limit.as_secs())]
+#[error("no byte was transferred for {} seconds", limit.as_secs())]
 pub(crate) struct StallFault {
     pub(crate) limit: Duration,
 }
 
-/// Stands for a moment while nothing can move because we do not let it.
-const HELD: u64 = u64::MAX;
+/// The value of `last` while the clock is paused, because the agent itself holds back the bytes.
+const PAUSED: u64 = u64::MAX;
 
-/// When a byte moved last, in milliseconds since `start`.
+/// When a byte was last transferred, in milliseconds since `start`.
 #[derive(Clone)]
 pub(super) struct Activity {
     start: Instant,
@@ -42,17 +42,17 @@ impl Activity {
     }
 
     fn touch(&self) {
-        let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(HELD - 1);
+        let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(PAUSED - 1);
         self.last.store(passed, Ordering::Relaxed);
     }
 
-    /// Stops the clock for as long as what this gives lives.
-    pub(super) fn hold(&self) -> Held {
-        self.last.store(HELD, Ordering::Relaxed);
-        Held(self.clone())
+    /// Pauses the clock until the returned guard is dropped.
+    pub(super) fn pause(&self) -> Paused {
+        self.last.store(PAUSED, Ordering::Relaxed);
+        Paused(self.clone())
     }
 
-    /// Gives `work` up when nothing moved for `limit`.
+    /// Runs `work`. Fails when no byte is transferred for `limit`.
     pub(super) async fn limited<T>(
         &self,
         limit: Duration,
@@ -62,13 +62,13 @@ impl Activity {
         loop {
             let last = self.last.load(Ordering::Relaxed);
             let since = match last {
-                HELD => Instant::now(),
+                PAUSED => Instant::now(),
                 last => self.start + Duration::from_millis(last),
             };
             tokio::select! {
                 done = &mut work => return Ok(done),
                 () = tokio::time::sleep_until(since + limit) => {
-                    if last != HELD && self.last.load(Ordering::Relaxed) == last {
+                    if last != PAUSED && self.last.load(Ordering::Relaxed) == last {
                         return Err(StallFault { limit });
                     }
                 }
@@ -77,16 +77,16 @@ impl Activity {
     }
 }
 
-/// An activity whose clock stands still.
-pub(super) struct Held(Activity);
+/// Guard that keeps the clock of an [`Activity`] paused.
+pub(super) struct Paused(Activity);
 
-impl Drop for Held {
+impl Drop for Paused {
     fn drop(&mut self) {
         self.0.touch();
     }
 }
 
-/// A request body that notes when the connection took some of it.
+/// A request body that records when the connection takes bytes of it.
 pub(super) struct Tracked<B> {
     pub(super) body: B,
     pub(super) activity: Activity,
@@ -116,15 +116,15 @@ impl<B: Body + Unpin> Body for Tracked<B> {
     }
 }
 
-/// A response body that fails when the server is silent for `limit` while its bytes are waited for, or
-/// sends less than [`LEAST_BYTES`] in so much waiting.
+/// A response body that fails when no byte arrives for `limit` while the reader waits, or fewer
+/// than [`MIN_BYTES`] in that much waiting time.
 pub(super) struct Limited<B> {
     body: B,
     limit: Duration,
     silence: Option<Pin<Box<Sleep>>>,
-    /// When the waiting began that is not over yet.
+    /// Start of the current wait.
     since: Option<Instant>,
-    /// Waiting that is over, and the bytes that came meanwhile.
+    /// Time of the finished waits, and the bytes that arrived in them.
     waited: Duration,
     bytes: u64,
 }
@@ -135,13 +135,13 @@ impl<B> Limited<B> {
         Self { body, limit, silence, since, waited: Duration::ZERO, bytes: 0 }
     }
 
-    /// Counts bytes that came. Says whether they come too slowly.
+    /// Counts bytes that arrived. Returns whether they arrive too slowly.
     fn is_slow(&mut self, bytes: usize) -> bool {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
         }
-        if self.bytes >= LEAST_BYTES {
+        if self.bytes >= MIN_BYTES {
             (self.waited, self.bytes) = (Duration::ZERO, 0);
         }
         self.waited >= self.limit
@@ -209,7 +209,7 @@ mod tests {
 
     /// This many frames, each after `pause`; then silence.
     fn frames(count: usize, pause: Duration) -> StreamBody<BoxStream<'static, Data>> {
-        frames_of(LEAST_BYTES, count, pause)
+        frames_of(MIN_BYTES, count, pause)
     }
 
     fn frames_of(
@@ -236,7 +236,7 @@ mod tests {
         let sending = async {
             for _ in 0..1000 {
                 body.frame().await.unwrap().unwrap();
-                // So long does the connection take for what it got.
+                // The connection takes this long for the bytes that it got.
                 sleep(ALMOST).await;
             }
         };
@@ -281,7 +281,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn trickling_response_times_out() {
-        for (bytes, pause) in [(1, 5), (1000, 10), (LEAST_BYTES / 4, 59)] {
+        for (bytes, pause) in [(1, 5), (1000, 10), (MIN_BYTES / 4, 59)] {
             let pause = Duration::from_secs(pause);
             let mut body = Limited::new(frames_of(bytes, 1000, pause), LIMIT);
             let start = Instant::now();

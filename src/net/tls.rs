@@ -1,12 +1,12 @@
-//! TLS of a target and of a proxy: versions, cipher suites, and which certificates are accepted.
+//! TLS settings of a target and of a proxy: versions, cipher suites, and accepted certificates.
 //!
-//! A server is checked against the roots of the system (`SSL_CERT_FILE` included) plus the certificates of
-//! the target, a proxy against the roots of the system alone. A refused certificate comes back as
-//! [`UntrustedCertificate`] with what a person needs to judge it.
+//! A server is verified against the system's root certificates (`SSL_CERT_FILE` included) plus the
+//! certificates of the target, a proxy against the system's alone. A rejected certificate is reported as
+//! [`UntrustedCertificate`], with the details that a person needs to judge it.
 
-mod given;
 mod problem;
 mod refusal;
+mod user_certificate;
 mod verifier;
 
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{CipherSuite, ClientConfig, RootCertStore};
 
-pub(super) use self::given::read_pem;
 pub(super) use self::problem::Problem;
 pub(super) use self::refusal::UntrustedCertificate;
+pub(super) use self::user_certificate::read_pem;
 use self::verifier::{AcceptAnything, Verifier};
 use crate::config::TargetConfig;
 use crate::error::{Code, Error, Result};
@@ -25,33 +25,36 @@ use crate::error::{Code, Error, Result};
 /// TLS settings of a target.
 ///
 /// # Errors
-/// `invalid_config` when `ca_certificate` holds no certificate.
+/// `invalid_config` when `ca_certificate` contains no certificate.
 pub(super) fn client_config(config: &TargetConfig) -> Result<ClientConfig> {
     let provider = Arc::new(provider(has_fast_aes()));
     let verifier: Arc<dyn ServerCertVerifier> = if config.verify_tls {
-        let given = config.ca_certificate.as_deref().map(read_pem).transpose()?;
+        let user = config.ca_certificate.as_deref().map(read_pem).transpose()?;
         let roots = system_roots();
-        let verifier = Verifier::new(roots, given.unwrap_or_default(), Arc::clone(&provider))?;
+        let verifier = Verifier::new(roots, user.unwrap_or_default(), Arc::clone(&provider))?;
         Arc::new(verifier.ok_or_else(|| {
             Error::new(
                 Code::TlsUntrusted,
                 "this machine has no trusted certificates: install ca-certificates, set \
-                 SSL_CERT_FILE, or give the certificate of your storage",
+                 SSL_CERT_FILE, or set the CA certificate of the server",
             )
             .field("ca_certificate")
             .detail("reason", "unknown_issuer")
         })?)
     } else {
-        tracing::warn!("certificates are not checked: anybody on the way can read and change data");
+        tracing::warn!(
+            "certificates are not verified: an attacker on the network can read and \
+                        change data"
+        );
         Arc::new(AcceptAnything(Arc::clone(&provider)))
     };
     with(provider, verifier)
 }
 
-/// TLS settings for the proxy that the environment variable `variable` names.
+/// TLS settings for the proxy from the environment variable `variable`.
 ///
 /// # Errors
-/// `cannot_connect` when the system has no roots.
+/// `cannot_connect` when the system has no root certificates.
 pub(super) fn for_proxy(variable: &str) -> Result<ClientConfig> {
     let provider = Arc::new(provider(has_fast_aes()));
     let verifier = Verifier::new(system_roots(), Vec::new(), Arc::clone(&provider))?;
@@ -65,12 +68,12 @@ pub(super) fn for_proxy(variable: &str) -> Result<ClientConfig> {
     with(provider, Arc::new(verifier))
 }
 
-/// TLS settings that trust no certificate, for connections without TLS: reading the system's roots
-/// would only cost time.
+/// TLS settings that trust no certificate, for connections without TLS: loading the system's root
+/// certificates would only cost time.
 pub(super) fn unused() -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(setup_failed)?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
@@ -79,26 +82,26 @@ fn with(
     verifier: Arc<dyn ServerCertVerifier>,
 ) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(setup_failed)?;
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(Code::Internal, "TLS is unusable").source(error)
+fn setup_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(Code::Internal, "cannot set up TLS").source(error)
 }
 
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
-        tracing::warn!(%error, "cannot read some of the system's certificates");
+        tracing::warn!(%error, "cannot read some of the system's root certificates");
     }
     roots.add_parsable_certificates(system.certs);
     roots
 }
 
-/// Where the processor has no instructions for AES, as in a Raspberry Pi 4, ChaCha20 is several times
-/// faster; servers that let the client choose take what comes first.
+/// The cipher suites. On a CPU without AES instructions, such as a Raspberry Pi 4, ChaCha20 is
+/// several times faster and comes first; servers that let the client choose take the first suite.
 fn provider(fast_aes: bool) -> CryptoProvider {
     let mut provider = ring::default_provider();
     if !fast_aes {
@@ -155,7 +158,7 @@ mod tests {
         assert!(!is_chacha(usual[0]));
         let (first, last) = slow.split_at(3);
         assert!(first.iter().all(|suite| is_chacha(*suite)), "{slow:?}");
-        // The others as they were, and none is missing.
+        // The other suites keep their order, and none is missing.
         let rest: Vec<_> = usual.into_iter().filter(|suite| !is_chacha(*suite)).collect();
         assert_eq!(last, rest);
     }

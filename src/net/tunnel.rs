@@ -1,6 +1,6 @@
-//! CONNECT: a proxy is asked to lead to the server, and its answer is read within limits.
+//! HTTP CONNECT: opens a tunnel through a proxy. Length and headers of the response are bounded.
 //!
-//! `Tunnel` of hyper-util does the same and drops the status of a refusal.
+//! `Tunnel` of hyper-util does the same, but drops the status of a refusal.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -10,15 +10,15 @@ use hyper::rt::{Read, ReadBuf, Write};
 
 use super::faults::{BoxError, ProxyProblem};
 
-/// Most bytes of what a proxy answers before the tunnel stands.
+/// Maximum number of bytes of a proxy's responses before the tunnel is open.
 const ANSWER_LIMIT: usize = 64 << 10;
 
-/// Most headers of that answer.
+/// Maximum number of headers of a response.
 const HEADERS_LIMIT: usize = 100;
 
 type Failure = (ProxyProblem, Option<BoxError>);
 
-/// Asks the proxy behind `io` for a tunnel to `destination`, a host with a port.
+/// Asks the proxy at `io` for a tunnel to `destination`, such as `s3.example.com:443`.
 pub(super) async fn establish<T>(
     io: &mut T,
     destination: &str,
@@ -35,17 +35,18 @@ where
         request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
-    // A proxy that refuses without reading has closed this direction; its answer still counts.
+    // A proxy that refuses without reading the request closes this direction; its response still
+    // counts.
     let written = write_all(io, &request).await;
     let mut answer = Vec::new();
     let mut taken = 0;
     loop {
-        if let Some((status, length)) = head(&answer)? {
+        if let Some((status, length)) = parse_head(&answer)? {
             if status.is_informational() {
                 answer.drain(..length);
                 continue;
             }
-            return judge(status, answer.len() > length);
+            return classify(status, answer.len() > length);
         }
         let mut block = [0; 4096];
         let count = match read(io, &mut block).await {
@@ -61,8 +62,8 @@ where
     }
 }
 
-/// Status and length of the header, as soon as all of it is there.
-fn head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, Failure> {
+/// Status and length of the response parse_head, once it is complete.
+fn parse_head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, Failure> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_LIMIT];
     let mut parsed = httparse::Response::new(&mut headers);
     let garbled = |error| (ProxyProblem::Garbled, Some(error));
@@ -72,7 +73,7 @@ fn head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, Failure> {
             let status = StatusCode::from_u16(parsed.code.unwrap_or_default());
             Ok(Some((status.map_err(|error| garbled(error.into()))?, length)))
         }
-        // The status comes before what cannot be read.
+        // The status comes before the part that cannot be parsed.
         Err(error) => match parsed.code.and_then(|code| StatusCode::from_u16(code).ok()) {
             Some(status) if !status.is_success() => Ok(Some((status, answer.len()))),
             _ => Err(garbled(error.into())),
@@ -80,19 +81,19 @@ fn head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, Failure> {
     }
 }
 
-fn judge(status: StatusCode, more: bool) -> Result<(), Failure> {
+fn classify(status: StatusCode, has_more: bool) -> Result<(), Failure> {
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         return Err((ProxyProblem::Login, None));
     }
     if status.is_success() {
-        // Servers that speak TLS wait for the client.
-        return if more { Err((ProxyProblem::Early, None)) } else { Ok(()) };
+        // TLS servers wait for the client.
+        return if has_more { Err((ProxyProblem::Early, None)) } else { Ok(()) };
     }
-    let passes = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
-    let for_good = !status.is_server_error() && !passes.contains(&status);
+    let transient = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    let is_permanent = !status.is_server_error() && !transient.contains(&status);
     let reason = status.canonical_reason().unwrap_or_default();
     let status = format!("{} {reason}", status.as_u16()).trim_end().to_owned();
-    Err((ProxyProblem::Refused { status, for_good }, None))
+    Err((ProxyProblem::Refused { status, is_permanent }, None))
 }
 
 async fn write_all(io: &mut (impl Write + Unpin), mut bytes: &[u8]) -> std::io::Result<()> {
@@ -126,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of an answer that comes in these pieces; the connection stays open after it.
+    /// The result for a response that arrives in these pieces; the connection stays open after it.
     async fn tunnel(pieces: &[&[u8]]) -> Result<(), ProxyProblem> {
         let (near, mut far) = tokio::io::duplex(4096);
         let pieces: Vec<_> = pieces.iter().map(|piece| piece.to_vec()).collect();
@@ -147,8 +148,8 @@ mod tests {
         result
     }
 
-    fn refused(status: &str, for_good: bool) -> Result<(), ProxyProblem> {
-        Err(ProxyProblem::Refused { status: status.to_owned(), for_good })
+    fn refused(status: &str, is_permanent: bool) -> Result<(), ProxyProblem> {
+        Err(ProxyProblem::Refused { status: status.to_owned(), is_permanent })
     }
 
     #[tokio::test]
@@ -181,7 +182,7 @@ mod tests {
             (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", refused("502 Bad Gateway", false)),
             (b"HTTP/1.1 429 Slow\r\n\r\n", refused("429 Too Many Requests", false)),
             (b"HTTP/1.1 599 whatever\r\n\r\n", refused("599", false)),
-            // Unreadable behind the status.
+            // Unreadable after the status.
             (
                 b"HTTP/1.1 503 Busy\r\nno header\x01\r\n\r\n",
                 refused("503 Service Unavailable", false),
@@ -221,7 +222,7 @@ mod tests {
         let mut pieces = vec![b"HTTP/1.1 200 OK\r\n".as_slice()];
         pieces.extend(std::iter::repeat_n(line.as_slice(), 20));
         assert_eq!(tunnel(&pieces).await, Err(ProxyProblem::TooLong(ANSWER_LIMIT)));
-        // Interim answers count as well.
+        // Interim responses count as well.
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n".as_slice();
         assert_eq!(tunnel(&[interim; 4000]).await, Err(ProxyProblem::TooLong(ANSWER_LIMIT)));
         let many = [b"HTTP/1.1 200 OK\r\n".as_slice(), &b"A: b\r\n".repeat(200), b"\r\n"].concat();

@@ -49,7 +49,7 @@ impl Removal {
         let mut mark = None;
         if target.journal.is_on() {
             let archive = target.store.layout().archive_key(&name);
-            mark = match target.store.bucket().mark(&archive).await {
+            mark = match target.store.bucket().upload_marker(&archive).await {
                 Err(error) if error.code().retryable() => return Err(error),
                 // No agent has given another one, so that it tells nothing apart.
                 found => found.ok().flatten().filter(|mark| is_mark(mark)),

@@ -16,7 +16,7 @@ use super::memory_budget::{Reservation, WINDOW};
 use super::retry::Retry;
 use super::{Cancel, Target};
 use crate::archives::metadata::Digests;
-use crate::buffer_pool::Filled;
+use crate::buffer_pool::BlockBuffer;
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, DownloadResult};
@@ -141,7 +141,7 @@ pub(super) async fn transfer<S: Sink>(
                 },
             };
             let (source, index) = (source.clone(), next);
-            let blank = Filled::new(&target.pool);
+            let blank = BlockBuffer::new(&target.pool);
             let fetch = tokio::spawn(async move {
                 let Source { bucket, plan, retry } = &source;
                 let begun = Instant::now();

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::buffer_pool::{Kept, Pool};
+use crate::buffer_pool::{Pool, SpareGuard};
 use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 
@@ -70,7 +70,7 @@ impl Shared {
 pub(super) struct Reservation {
     permit: OwnedSemaphorePermit,
     pool: Arc<Shared>,
-    _blocks: Kept,
+    _blocks: SpareGuard,
 }
 
 impl Drop for Reservation {
@@ -124,7 +124,7 @@ impl Budget {
 
     fn given(&self, permit: OwnedSemaphorePermit) -> Reservation {
         let pool = Arc::clone(&self.pool);
-        Reservation { permit, pool, _blocks: Pool::of_process().keep() }
+        Reservation { permit, pool, _blocks: Pool::of_process().keep_spare() }
     }
 
     /// Waits in line for `bytes`.

@@ -12,7 +12,7 @@ use super::{Cancel, Target};
 use crate::archives::backup_json::{self, Member};
 use crate::archives::metadata::depth;
 use crate::archives::{Entry, Listing};
-use crate::buffer_pool::Filled;
+use crate::buffer_pool::BlockBuffer;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{
     CheckError, MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata, RepairResult,
@@ -239,7 +239,7 @@ async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option
 }
 
 async fn read(target: &Target, object: &ObjectInfo, range: Range<u64>) -> Result<Vec<u8>> {
-    let mut content = Filled::new(&target.pool);
+    let mut content = BlockBuffer::new(&target.pool);
     let bucket = target.store.bucket();
     bucket.get_range(object, range, &mut content).await?;
     Ok(content.slices().collect::<Vec<_>>().concat())

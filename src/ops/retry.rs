@@ -89,13 +89,13 @@ impl Retry {
         }
         let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
         let lasted = since.get_or_insert_with(Instant::now).elapsed();
-        progress.away(true);
+        progress.set_unreachable(true);
         allowed.checked_sub(lasted).filter(|rest| !rest.is_zero())
     }
 
     fn ends(&self) {
         *self.0.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.0.progress.away(false);
+        self.0.progress.set_unreachable(false);
     }
 }
 

@@ -258,7 +258,7 @@ impl Commit {
             Ok(stored) => return Ok(stored),
             Err(error) => error,
         };
-        match self.target.store.bucket().look(key).await {
+        match self.target.store.bucket().head_with_marker(key).await {
             Ok((object, Some(found))) if found == mark && object.size == sent.digests.size => {
                 Ok(Stored { etag: object.etag, version_id: None })
             }
@@ -279,7 +279,7 @@ impl Commit {
         let Self { retry, name, .. } = &self;
         let store = &self.target.store;
         let key = store.layout().archive_key(name);
-        let (stored, stored_mark) = retry.run(|| store.bucket().look(&key)).await?;
+        let (stored, stored_mark) = retry.run(|| store.bucket().head_with_marker(&key)).await?;
         if stored_mark.is_some_and(|stored| stored != mark) {
             // The storage lets two write one name, and the other came last.
             return Err(taken(name));

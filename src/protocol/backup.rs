@@ -1,4 +1,4 @@
-//! Messages about backups.
+//! Messages for backups: upload, download, list, get, delete.
 
 use std::sync::Arc;
 
@@ -13,32 +13,32 @@ use super::{MAX_BACKUP_ID, MAX_PAGE, MAX_RESUME_S, MAX_RETRY_FOR_MS, MAX_STALE_S
 use crate::error::CONTROL;
 use crate::error::Code;
 
-/// Metadata of a backup, carried verbatim.
+/// Metadata of a backup, a JSON object that is stored verbatim.
 pub type Metadata = Map<String, Value>;
 
-/// A backup to be stored.
+/// A backup to upload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NewBackup {
-    /// Identity, 1 to 200 characters.
+    /// Backup ID, 1 to 200 characters.
     #[cfg_attr(test, schemars(length(min = 1, max = MAX_BACKUP_ID), extend("not" = { "pattern": CONTROL })))]
     pub id: String,
-    /// Wish for the name of the objects; made safe and unique by the agent.
+    /// Requested name of the objects; the agent makes it safe and unique.
     pub name: String,
-    /// Stored verbatim. `backup_id`, where present, must equal `id`.
+    /// Stored verbatim. If it contains `backup_id`, this must equal `id`.
     #[serde(default)]
     pub metadata: Metadata,
 }
 
-/// What to do when a backup of this id exists.
+/// What to do when a backup with this ID exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum IfExists {
-    /// Answer `already_exists`.
+    /// Fail with `already_exists`.
     #[default]
     Fail,
-    /// Store the new one, then delete the old one.
+    /// Store the new backup, then delete the existing one.
     Replace,
 }
 
@@ -50,22 +50,23 @@ pub struct UploadRequest {
     pub target: String,
     /// What to store.
     pub backup: NewBackup,
-    /// Announced length; fewer bytes are refused.
+    /// Announced length in bytes; an upload with fewer bytes fails.
     #[cfg_attr(test, schemars(range(min = 1)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Whether more bytes than `size` are refused as well.
+    /// Whether an upload with more bytes than `size` fails as well.
     #[serde(default)]
     pub exact: bool,
     /// Default: `fail`.
     #[serde(default)]
     pub if_exists: IfExists,
-    /// How long the storage may be away in the middle of it, 0 to 3,600,000.
+    /// How long to keep retrying if the server becomes unreachable during the transfer, in
+    /// milliseconds, 0 to 3,600,000.
     #[cfg_attr(test, schemars(range(max = MAX_RETRY_FOR_MS)))]
     #[serde(default)]
     pub retry_for_ms: u64,
-    /// How long what was stored waits for a repetition that goes on with it, when the upload is
-    /// interrupted, 0 to 86,400. Needs the capability `upload.resume`.
+    /// How long the parts of an interrupted upload are kept so that a repeated upload can resume,
+    /// in seconds, 0 to 86,400. Needs the capability `upload.resume`.
     #[cfg_attr(test, schemars(range(max = MAX_RESUME_S)))]
     #[serde(default)]
     pub resume_s: u64,
@@ -78,15 +79,15 @@ pub struct UploadRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UploadResult {
-    /// The backup as `backup.list` shows it from now on.
+    /// The backup, as `backup.list` returns it.
     pub backup: Backup,
-    /// Entity tag of the archive.
+    /// ETag of the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Version of the archive, in a versioned bucket.
+    /// Version ID of the archive, in a versioned bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
-    /// Bytes that were not sent to the storage, because an earlier upload had stored them.
+    /// Bytes that were not sent, because an earlier upload had stored them.
     #[cfg_attr(test, schemars(range(min = 1)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_bytes: Option<u64>,
@@ -96,41 +97,41 @@ pub struct UploadResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Backup {
-    /// Identity.
+    /// Backup ID.
     pub id: String,
-    /// Name of its objects in the bucket, without folder and ending.
+    /// Name of its objects in the bucket, without folder and extension.
     pub name: String,
-    /// Length that its metadata announces.
+    /// Length in bytes from its metadata.
     pub size: u64,
-    /// Length of the stored archive.
+    /// Length of the stored archive in bytes.
     pub stored_size: u64,
-    /// Whether a download is checked against digests kept since the upload.
+    /// Whether downloads are verified against checksums recorded at upload.
     pub has_checksums: bool,
-    /// Metadata as it was given.
+    /// Metadata as it was uploaded.
     #[cfg_attr(test, schemars(with = "Metadata"))]
     pub metadata: MetadataText,
 }
 
-/// Metadata as text, because as values it takes many times the memory. Clones share it.
+/// Metadata as JSON text, because parsed values take many times the memory. Clones share it.
 #[derive(Clone, Debug)]
 pub struct MetadataText(Arc<RawValue>);
 
 impl MetadataText {
-    /// The text of these values.
+    /// Serializes metadata.
     ///
     /// # Errors
-    /// When they cannot be written as JSON.
+    /// When the values cannot be serialized.
     pub fn of(metadata: &Metadata) -> serde_json::Result<Self> {
         serde_json::value::to_raw_value(metadata).map(|text| Self(text.into()))
     }
 
-    /// The values; none where the text is no object.
+    /// The parsed metadata; empty when the text is not an object.
     #[must_use]
     pub fn values(&self) -> Metadata {
         serde_json::from_str(self.0.get()).unwrap_or_default()
     }
 
-    /// Bytes of the text.
+    /// Length of the text in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.0.get().len()
@@ -161,14 +162,15 @@ impl<'de> Deserialize<'de> for MetadataText {
 pub struct DownloadRequest {
     /// Name of the target.
     pub target: String,
-    /// Identity of the backup.
+    /// Backup ID.
     pub backup_id: String,
-    /// First credit: bytes of the stream that the agent may send.
+    /// Initial credit: number of bytes of the stream that the agent may send.
     pub up_to: u64,
     /// First byte of the archive to send. Default: 0.
     #[serde(default)]
     pub offset: u64,
-    /// How long the storage may be away in the middle of it, 0 to 3,600,000.
+    /// How long to keep retrying if the server becomes unreachable during the transfer, in
+    /// milliseconds, 0 to 3,600,000.
     #[cfg_attr(test, schemars(range(max = MAX_RETRY_FOR_MS)))]
     #[serde(default)]
     pub retry_for_ms: u64,
@@ -181,9 +183,9 @@ pub struct DownloadRequest {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DownloadResult {
-    /// Bytes sent.
+    /// Number of bytes sent.
     pub length: u64,
-    /// Whether every byte was checked against digests kept since the upload.
+    /// Whether every byte was verified against checksums recorded at upload.
     pub verified: bool,
 }
 
@@ -193,18 +195,18 @@ pub struct DownloadResult {
 pub struct ListRequest {
     /// Name of the target.
     pub target: String,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// Most entries in a page, 1 to 1,000. Default: as many as fit.
+    /// Maximum number of entries on a page, 1 to 1,000. Default: as many as fit.
     #[cfg_attr(test, schemars(range(min = 1, max = MAX_PAGE)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<usize>,
-    /// Whether to ask the storage even when a recent listing is at hand.
+    /// Whether to list the bucket even if a recent listing is cached.
     #[serde(default)]
     pub refresh: bool,
-    /// How much older than usual a listing may be that is given at once, in seconds, 0 to 86,400. A
-    /// new one is made meanwhile.
+    /// Additional age up to which a cached listing is returned at once, in seconds, 0 to 86,400.
+    /// The agent then lists the bucket in the background.
     #[cfg_attr(test, schemars(range(max = MAX_STALE_S)))]
     #[serde(default)]
     pub stale_s: u64,
@@ -213,15 +215,15 @@ pub struct ListRequest {
     pub common: Common,
 }
 
-/// An object that looks like a part of a backup and is not offered.
+/// An object that looks like part of a backup, but is not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Skipped {
     /// Its key.
     pub key: String,
-    /// Why, as an error code.
+    /// The reason, as an error code.
     pub code: Code,
-    /// Why, as a sentence.
+    /// The reason, as a message.
     pub message: String,
 }
 
@@ -231,9 +233,9 @@ pub struct Skipped {
 pub struct ListResult {
     /// Backups in the order of their names.
     pub backups: Vec<Backup>,
-    /// What to give as `cursor` for the next page, if there is one.
+    /// `cursor` for the next page, if there is one.
     pub next: Option<String>,
-    /// Objects that are not offered.
+    /// Objects that are not listed as backups.
     pub skipped: Vec<Skipped>,
 }
 
@@ -243,7 +245,7 @@ pub struct ListResult {
 pub struct BackupRequest {
     /// Name of the target.
     pub target: String,
-    /// Identity of the backup.
+    /// Backup ID.
     pub backup_id: String,
     /// Deadline and progress.
     #[serde(flatten)]

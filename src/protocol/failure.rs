@@ -9,12 +9,12 @@ use crate::error::{Code, Error, ErrorData};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorObject {
-    /// Integer of JSON-RPC.
+    /// JSON-RPC error code.
     #[cfg_attr(test, schemars(extend("enum" = rpc::ALL)))]
     pub code: i32,
-    /// English, for logs.
+    /// Message in English, for logs.
     pub message: String,
-    /// The contract.
+    /// The machine-readable error.
     pub data: ErrorData,
 }
 

@@ -1,4 +1,4 @@
-//! Messages about archives whose documents are lost.
+//! Messages for archives whose metadata objects are lost.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{CheckError, Common};
 pub struct RepairRequest {
     /// Name of the target.
     pub target: String,
-    /// Whether only to look.
+    /// Whether to report without writing anything.
     #[serde(default)]
     pub dry_run: bool,
     /// Deadline and progress.
@@ -22,45 +22,47 @@ pub struct RepairRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RepairResult {
-    /// Archives without document that nobody is storing, in the order of their names, as far as
-    /// they fit into a line.
+    /// Archives without a metadata object that no upload is writing, in the order of their names,
+    /// as many as fit into a line.
     pub archives: Vec<RepairedArchive>,
     /// Whether there were more.
     pub more: bool,
 }
 
-/// An archive without document.
+/// An archive without a metadata object.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RepairedArchive {
-    /// Name of the object, without folder and ending.
+    /// Name of the object, without folder and extension.
     pub name: String,
     /// Its key.
     pub key: String,
-    /// Its length.
+    /// Its length in bytes.
     pub size: u64,
-    /// What became of it.
+    /// The result.
     pub status: RepairStatus,
-    /// Identity of the backup, as the archive says.
+    /// Backup ID, from the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
-    /// What the backup is called, as the archive says.
+    /// Title of the backup, from the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Why it is no backup again.
+    /// Why it was not repaired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CheckError>,
 }
 
-/// What became of an archive without document.
+/// Result for an archive without a metadata object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RepairStatus {
-    /// It says what a document needs, which was not written: a dry run, or an error.
+    /// The archive contains the data for a metadata object, but none was written: a dry run, or an
+    /// error.
     Repairable,
-    /// It has a document again, and is listed.
+    /// The metadata object was written, and the backup is listed again.
     Repaired,
-    /// It does not say what a document needs, or that cannot stand beside what is listed.
+    /// The archive does not contain the data for a metadata object, or the data conflicts with a
+    /// listed backup.
     Unknown,
 }

@@ -1,5 +1,5 @@
-//! The JSON Schema of all messages, made from their types: that it is the published one, and that
-//! it closes no door which the protocol keeps open.
+//! Generates the JSON Schema of all messages from their types, and tests that it is the published one and
+//! that it rejects nothing that the protocol allows.
 
 mod adapt;
 mod envelope;
@@ -17,7 +17,7 @@ use super::*;
 type Object = Map<String, Value>;
 type Make = fn(&mut SchemaGenerator) -> Schema;
 
-/// A request: its method, its parameters, its result.
+/// Requests: method, parameters and result.
 const REQUESTS: [(&str, Make, Make); 15] = [
     ("initialize", of::<InitializeRequest>, of::<InitializeResult>),
     ("ping", of::<Object>, of::<Object>),
@@ -36,7 +36,7 @@ const REQUESTS: [(&str, Make, Make); 15] = [
     ("backup.delete", of::<BackupRequest>, of::<DeleteResult>),
 ];
 
-/// A notification of the host, and its parameters.
+/// Notifications of the host: method and parameters.
 const FROM_HOST: [(&str, Make); 4] = [
     ("cancel", of::<Cancel>),
     (DATA, of::<StreamData>),
@@ -44,7 +44,7 @@ const FROM_HOST: [(&str, Make); 4] = [
     ("stream.credit", of::<StreamCredit>),
 ];
 
-/// A notification of the agent, and its parameters.
+/// Notifications of the agent: method and parameters.
 const FROM_AGENT: [(&str, Make); 6] = [
     ("hello", of::<Hello>),
     ("progress", of::<ProgressNotification>),
@@ -59,7 +59,8 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 fn document() -> Value {
-    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(adapt::plain));
+    let settings =
+        SchemaSettings::draft2020_12().with_transform(RecursiveTransform(adapt::limit_integers));
     let mut host = settings.clone().for_deserialize().into_generator();
     let mut agent = settings.for_serialize().into_generator();
 
@@ -105,9 +106,9 @@ fn document() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": format!("urn:{NAME}:{VERSION}"),
         "title": format!("Backup Agent Protocol, version {VERSION}"),
-        "description": "A message of the host or of the agent, without the payload that may follow \
-            it. Sizes and offsets are in bytes, times in milliseconds. Members that are not named \
-            here are allowed everywhere, and to be ignored.",
+        "description": "A message of the host or of the agent, without the payload that may \
+                        follow it. Sizes and offsets are in bytes, times in milliseconds. Members \
+                        that are not named here are allowed in all objects, and ignored.",
         "anyOf": [{ "$ref": "#/$defs/hostMessage" }, { "$ref": "#/$defs/agentMessage" }],
         "$defs": definitions,
     })

@@ -1,4 +1,4 @@
-//! Messages about the session itself.
+//! Messages for the session: hello, initialize, shutdown, cancel.
 
 #[cfg(test)]
 use std::collections::BTreeMap;
@@ -24,16 +24,16 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentLimits {
-    /// Longest line it accepts, line feed included.
+    /// Maximum length of a line that the agent accepts, in bytes, line feed included.
     #[cfg_attr(test, schemars(range(min = MAX_LINE)))]
     pub max_line: usize,
-    /// Largest payload it accepts.
+    /// Maximum payload that the agent accepts, in bytes.
     #[cfg_attr(test, schemars(range(min = SAFE_PAYLOAD)))]
     pub max_payload: usize,
-    /// Requests that may run at the same time.
+    /// Maximum number of concurrent requests.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub max_requests: usize,
-    /// Transfers that may run at the same time; further ones wait.
+    /// Maximum number of concurrent transfers; further ones wait.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub max_transfers: usize,
 }
@@ -45,12 +45,12 @@ pub struct Hello {
     /// Always `backup-agent`.
     #[cfg_attr(test, schemars(extend("const" = NAME)))]
     pub protocol: String,
-    /// Protocol versions that the agent speaks.
+    /// Protocol versions that the agent supports.
     #[cfg_attr(test, schemars(length(min = 1), inner(range(min = 1))))]
     pub versions: Vec<u32>,
-    /// The agent.
+    /// Name and version of the agent.
     pub agent: Program,
-    /// Optional features by name; what is missing is not there.
+    /// Supported optional features by name.
     #[cfg_attr(test, schemars(with = "BTreeMap<String, Map<String, Value>>"))]
     pub capabilities: Map<String, Value>,
     /// Limits of the agent.
@@ -61,28 +61,28 @@ pub struct Hello {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostLimits {
-    /// Longest line it accepts; at least and by default 65,536.
+    /// Maximum length of a line that the host accepts, in bytes; at least and by default 65,536.
     #[cfg_attr(test, schemars(range(min = MAX_LINE)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_line: Option<usize>,
-    /// Largest payload it accepts; at least 65,536, by default 1,048,576.
+    /// Maximum payload that the host accepts, in bytes; at least 65,536, by default 1,048,576.
     #[cfg_attr(test, schemars(range(min = SAFE_PAYLOAD)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_payload: Option<usize>,
 }
 
-/// Least important log lines to write.
+/// Lowest level of log lines to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
-    /// Failures.
+    /// Errors only.
     Error,
-    /// And what may become one.
+    /// Also warnings.
     Warning,
-    /// And what happens.
+    /// Also events.
     Info,
-    /// And why.
+    /// Also details for debugging.
     Debug,
 }
 
@@ -93,13 +93,13 @@ pub struct InitializeRequest {
     /// Protocol version that the host chose.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub protocol: u32,
-    /// The host.
+    /// Name and version of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Program>,
     /// Limits of the host.
     #[serde(default)]
     pub limits: HostLimits,
-    /// Default: `info`.
+    /// Log level. Default: `info`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_level: Option<LogLevel>,
 }
@@ -108,20 +108,20 @@ pub struct InitializeRequest {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InitializeResult {
-    /// Protocol version in force.
+    /// Protocol version of the session.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub protocol: u32,
 }
 
-/// How to end.
+/// How to shut down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ShutdownMode {
-    /// Let running requests end.
+    /// Wait for running requests.
     #[default]
     Drain,
-    /// Cancel them.
+    /// Cancel running requests.
     Abort,
 }
 
@@ -129,10 +129,10 @@ pub enum ShutdownMode {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShutdownRequest {
-    /// Default: `drain`.
+    /// How to shut down. Default: `drain`.
     #[serde(default)]
     pub mode: ShutdownMode,
-    /// How long `drain` waits before it cancels. Default: 60,000.
+    /// How long `drain` waits before it cancels, in milliseconds. Default: 60,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }
@@ -141,7 +141,7 @@ pub struct ShutdownRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShutdownResult {
-    /// Requests that were cancelled.
+    /// IDs of the cancelled requests.
     #[cfg_attr(test, schemars(inner(range(min = 1))))]
     pub aborted: Vec<u64>,
 }
@@ -150,10 +150,10 @@ pub struct ShutdownResult {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cancel {
-    /// The request to cancel.
+    /// ID of the request to cancel.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
-    /// Repeated in the answer.
+    /// The reason, quoted in the response to the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Messages that accompany a running request: its bytes, its credit, its progress.
+//! Notifications for a running request: data, credit, progress.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ use crate::progress::Snapshot;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamData {
-    /// The request the stream belongs to.
+    /// ID of the request that the stream belongs to.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
-    /// Bytes of the stream sent before.
+    /// Number of bytes of the stream that were sent before.
     pub offset: u64,
 }
 
@@ -20,10 +20,10 @@ pub struct StreamData {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamEnd {
-    /// The request the stream belongs to.
+    /// ID of the request that the stream belongs to.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
-    /// Bytes of the whole stream.
+    /// Length of the whole stream in bytes.
     pub length: u64,
 }
 
@@ -31,10 +31,10 @@ pub struct StreamEnd {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamCredit {
-    /// The request the stream belongs to.
+    /// ID of the request that the stream belongs to.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
-    /// Bytes of the stream that may have been sent, counted from its start.
+    /// Total number of bytes of the stream that may be sent, counted from its start.
     pub up_to: u64,
 }
 
@@ -42,14 +42,14 @@ pub struct StreamCredit {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamBegin {
-    /// The request the stream belongs to.
+    /// ID of the request that the stream belongs to.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
-    /// Bytes that the stream will have.
+    /// Length of the stream in bytes.
     pub length: u64,
-    /// Position in the archive of its first byte.
+    /// Position of its first byte in the archive.
     pub offset: u64,
-    /// What is being sent.
+    /// The backup that is being sent.
     pub backup: Backup,
 }
 
@@ -57,10 +57,10 @@ pub struct StreamBegin {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProgressNotification {
-    /// The request.
+    /// ID of the request.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub id: u64,
-    /// What is known of it.
+    /// The progress of the request.
     #[serde(flatten)]
     pub snapshot: Snapshot,
 }

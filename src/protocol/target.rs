@@ -1,4 +1,4 @@
-//! Messages about targets: where backups live.
+//! Messages for targets, which are places that store backups.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::error::{Detail, Error, ErrorData};
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetOpenRequest {
-    /// Name that the host gives to the target; opening it again replaces it.
+    /// Name that the host chooses for the target; opening a target with the same name replaces it.
     #[cfg_attr(test, schemars(length(min = 1, max = MAX_TARGET)))]
     pub target: String,
-    /// Where the backups live.
+    /// Settings of the target.
     pub config: S3Config,
 }
 
-/// Parameters of `target.close`, and result of both.
+/// Parameters of `target.close`, and result of `target.open` and `target.close`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetRequest {
@@ -38,7 +38,7 @@ pub struct TargetRequest {
 pub struct TargetUpdateRequest {
     /// Name of the target.
     pub target: String,
-    /// What changes.
+    /// The limits to change.
     #[serde(deserialize_with = "LimitsUpdate::of_object")]
     pub limits: LimitsUpdate,
 }
@@ -49,21 +49,21 @@ pub struct TargetUpdateRequest {
 pub struct TargetUpdateResult {
     /// Name of the target.
     pub target: String,
-    /// All that is in force now.
+    /// All current limits.
     pub limits: LimitsInForce,
 }
 
-/// Limits of a target, by their names in the settings.
+/// Current limits of a target, named as in the settings.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsInForce {
-    /// `null`: no limit.
+    /// Maximum transfer rate in each direction, in bytes per second. `null`: no limit.
     #[cfg_attr(test, schemars(range(min = MIN_BYTES_PER_SECOND)))]
     pub bandwidth_limit: Option<u64>,
-    /// Parts of one transfer that are on their way at the same time.
+    /// Maximum number of parallel parts of one transfer.
     #[cfg_attr(test, schemars(range(min = 1, max = MOST_PARALLEL_PARTS)))]
     pub concurrency: usize,
-    /// Memory that transfers of this target are measured against.
+    /// Memory budget of the transfers of this target, in bytes.
     #[cfg_attr(test, schemars(range(min = MIN_MEMORY_BUDGET)))]
     pub memory: u64,
 }
@@ -78,28 +78,29 @@ impl From<Limits> for LimitsInForce {
     }
 }
 
-/// What every request that works on a target may say.
+/// Parameters that all requests on a target have.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Common {
-    /// Time after which the request is given up.
+    /// Time after which the request fails, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// Shortest time between two `progress` messages, 100 to 60,000; none are sent without it.
+    /// Minimum time between two `progress` messages, in milliseconds, 100 to 60,000. Without it,
+    /// none are sent.
     #[cfg_attr(test, schemars(range(min = MIN_PROGRESS_MS, max = MAX_PROGRESS_MS)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_ms: Option<u64>,
 }
 
-/// How far `target.validate` goes.
+/// What `target.validate` may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, schemars(rename = "ValidateLevel"))]
 pub enum Level {
-    /// Looks only.
+    /// Only read.
     Read,
-    /// Writes, reads back and deletes a small object, and opens and aborts an upload.
+    /// Write, read and delete a small object, and create and abort a multipart upload.
     #[default]
     Write,
 }
@@ -110,7 +111,7 @@ pub enum Level {
 pub struct ValidateRequest {
     /// Name of the target.
     pub target: String,
-    /// Default: `write`.
+    /// What the checks may do. Default: `write`.
     #[serde(default)]
     pub level: Level,
     /// Deadline and progress.
@@ -124,13 +125,13 @@ pub struct ValidateRequest {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, schemars(rename = "CheckStatus"))]
 pub enum Status {
-    /// It is as it should be.
+    /// The check passed.
     Passed,
-    /// It is not.
+    /// The check failed.
     Failed,
-    /// Not looked at: something before it failed, or there is nothing to look at.
+    /// The check did not run: an earlier one failed, or there is nothing to check.
     Skipped,
-    /// It works, but look at it.
+    /// The check passed with a warning.
     Warning,
 }
 
@@ -142,32 +143,32 @@ pub struct Check {
     pub name: String,
     /// Its result.
     pub status: Status,
-    /// Time it took.
+    /// Duration in milliseconds.
     pub ms: u64,
-    /// What was found, in English; untrusted where the storage said it.
+    /// The finding, in English; untrusted where it quotes the server.
     #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The same for the host's own wording.
+    /// The finding as details, for the host's own messages.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Detail>,
-    /// Why it failed, or what to look at.
+    /// The error or warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CheckError>,
 }
 
-/// The error of a check: that of a request, with its sentence beside the details.
+/// The error of a check: the error data of a request, with its message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckError {
-    /// English, for logs.
+    /// Message in English, for logs.
     pub message: String,
-    /// The details.
+    /// The machine-readable error.
     #[serde(flatten)]
     pub data: ErrorData,
 }
 
-/// Result of `target.validate`. A bad target is a result, not an error.
+/// Result of `target.validate`. A target that fails checks is a result, not an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValidateResult {
@@ -175,14 +176,14 @@ pub struct ValidateResult {
     pub ok: bool,
     /// The checks in the order in which they ran.
     pub checks: Vec<Check>,
-    /// What is in force.
+    /// Current settings of the target.
     pub details: TargetDetails,
-    /// Other settings than the given ones, which work as far as the listing.
+    /// Different settings, with which the listing works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<Suggestion>,
 }
 
-/// Settings to enter in place of the given ones; what is missing stays as it is.
+/// Settings to change. Missing members stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Suggestion {
@@ -210,14 +211,15 @@ pub struct Suggestion {
 pub struct CleanupRequest {
     /// Name of the target.
     pub target: String,
-    /// Seconds without a sign of life after which something is left over, 0 to 31,536,000.
+    /// Seconds without activity after which an item is cleaned up, 0 to 31,536,000.
     #[cfg_attr(test, schemars(range(max = MAX_OLDER_THAN_S)))]
     #[serde(default = "one_day")]
     pub older_than_s: u64,
-    /// Whether only to look.
+    /// Whether to report without deleting anything.
     #[serde(default)]
     pub dry_run: bool,
-    /// Whether halves of backups are removed as well. Default: they are only named.
+    /// Whether to also delete orphaned objects (archives without metadata, metadata without
+    /// archives). Default: they are only reported.
     #[serde(default)]
     pub objects: bool,
     /// Deadline and progress.
@@ -233,72 +235,73 @@ fn one_day() -> u64 {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CleanupResult {
-    /// What was left over, in the order of the keys, as far as it fits into a line.
+    /// Incomplete uploads and orphaned objects, in the order of their keys, as many as fit into a
+    /// line.
     pub items: Vec<CleanupItem>,
-    /// Whether there was more.
+    /// Whether there were more.
     pub more: bool,
 }
 
-/// Something that belongs to no backup and that nobody is working on.
+/// An incomplete upload or orphaned object that no request is working on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CleanupItem {
-    /// What it is.
+    /// Kind of the item.
     pub kind: CleanupItemKind,
-    /// Key of the object, or of the one that it should have become.
+    /// Key of the object, or of the object that the upload would have created.
     pub key: String,
-    /// Seconds since somebody worked on it.
+    /// Seconds since the last activity.
     pub idle_s: u64,
-    /// What became of it.
+    /// The result.
     pub status: CleanupItemStatus,
-    /// Why it could not be removed.
+    /// Why it could not be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CheckError>,
 }
 
-/// Kind of a leftover.
+/// Kind of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CleanupItemKind {
     /// A multipart upload that was neither completed nor aborted.
     Upload,
-    /// The archive of a backup without its document.
+    /// An archive without its metadata object.
     Archive,
-    /// The document of a backup without its archive.
+    /// A metadata object without its archive.
     Metadata,
-    /// An object of `target.validate`.
+    /// A test object of `target.validate`.
     Probe,
 }
 
-/// What became of a leftover.
+/// Result for an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CleanupItemStatus {
-    /// It is gone.
+    /// It was deleted.
     Removed,
-    /// It is still there, because nobody asked to remove it.
+    /// It was not deleted, because the request did not ask for it.
     Found,
-    /// It is still there, because the storage refused.
+    /// It was not deleted, because the server refused.
     Failed,
 }
 
-/// What is in force for a target.
+/// Current settings of a target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetDetails {
-    /// Address of the service.
+    /// Endpoint URL.
     pub endpoint: String,
-    /// Region that signatures name.
+    /// Region that requests are signed for.
     pub region: String,
-    /// `path` or `virtual`.
+    /// Addressing style: `path` or `virtual`.
     #[cfg_attr(test, schemars(extend("enum" = [AddressingStyle::Path, AddressingStyle::Virtual])))]
     pub addressing_style: AddressingStyle,
-    /// Name of the provider in `protocol/providers.json`, when its host is known.
+    /// Name of the provider in `protocol/providers.json`, if the endpoint's host is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// What the storage calls itself; only in the result of `target.validate`.
+    /// The header `Server` of the server; only in the result of `target.validate`.
     #[cfg_attr(test, schemars(length(max = MAX_TEXT), extend("not" = { "pattern": CONTROL })))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,

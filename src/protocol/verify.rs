@@ -1,17 +1,17 @@
-//! Messages about whether what is stored is still what was stored.
+//! Messages for verification: compares stored backups with their checksums.
 
 use serde::{Deserialize, Serialize};
 
 use super::{CheckError, Common};
 
-/// How closely `backup.verify` looks.
+/// How thorough `backup.verify` is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyLevel {
-    /// At lengths only; no byte of the archive is read.
+    /// Compare lengths only; the archive is not read.
     Quick,
-    /// At every byte.
+    /// Read and compare every byte.
     #[default]
     Full,
 }
@@ -22,9 +22,9 @@ pub enum VerifyLevel {
 pub struct VerifyRequest {
     /// Name of the target.
     pub target: String,
-    /// Identity of the backup.
+    /// Backup ID.
     pub backup_id: String,
-    /// Default: `full`.
+    /// How thorough the verification is. Default: `full`.
     #[serde(default)]
     pub level: VerifyLevel,
     /// Deadline and progress.
@@ -32,32 +32,32 @@ pub struct VerifyRequest {
     pub common: Common,
 }
 
-/// What was found of a backup.
+/// Result for a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyStatus {
-    /// Every byte is the one that was stored.
+    /// Every byte matches its checksum.
     Ok,
-    /// Nothing speaks against it, and not every byte could be compared, or was to be.
+    /// No error was found, but not every byte was compared: `quick`, or there are no checksums.
     Unverified,
-    /// It is not what was stored, and cannot be restored as it is.
+    /// The backup differs from the uploaded one, and cannot be restored as it is.
     Damaged,
 }
 
-/// Result of `backup.verify`. A broken backup is a result, not an error.
+/// Result of `backup.verify`. A damaged backup is a result, not an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerifyResult {
-    /// Identity of the backup.
+    /// Backup ID.
     pub backup_id: String,
-    /// How closely it was looked at.
+    /// How thorough the verification was.
     pub level: VerifyLevel,
-    /// What was found.
+    /// The result.
     pub status: VerifyStatus,
-    /// Length of the stored archive; 0 where there is none, or where it was not looked at.
+    /// Length of the stored archive in bytes; 0 if there is none, or if it was not checked.
     pub length: u64,
-    /// How it is broken.
+    /// What is damaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CheckError>,
 }

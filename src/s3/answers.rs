@@ -1,8 +1,8 @@
-//! Every answer of a server passes here before the SDK or anything else sees it: bounded in length and
-//! time, with the headers that are used and no others, and its XML brought into one form.
+//! Filters every response of a server before the SDK reads it: bounded in length and time, with only the
+//! headers that are used, and with its XML in canonical form.
 //!
-//! Servers are sloppy where nothing depends on it and the SDK is strict, so what is read is read
-//! tolerantly, what is not used is left out, and what cannot be read is an error that names the member.
+//! Servers are sloppy and the SDK is strict, so this module parses tolerantly, drops members that are not
+//! used, and reports the member that cannot be read.
 
 mod document;
 mod headers;
@@ -27,14 +27,14 @@ use tokio::sync::Semaphore;
 pub(super) use self::document::decoded;
 use self::document::{Kind, canonical};
 pub(super) use self::headers::ServerDate;
-use super::bounds::{ANSWER, ANSWER_TIME, LARGE, REFUSAL};
+use super::bounds::{BODY_TIMEOUT, LARGE_BODY, MAX_BODY, MAX_ERROR_BODY};
 
-/// An answer that is not used: it is too long, takes too long, or makes no sense.
+/// A response that is not used: too long, too slow or invalid.
 #[derive(Debug)]
 pub(super) struct AnswerFault {
-    /// The member that cannot be read, or `body`.
+    /// The member that is invalid, or `body`.
     pub(super) member: &'static str,
-    /// What is wrong with it.
+    /// The reason.
     pub(super) why: String,
 }
 
@@ -52,17 +52,18 @@ impl fmt::Display for AnswerFault {
 
 impl StdError for AnswerFault {}
 
-/// A client whose answers are bounded and in one form.
+/// An HTTP client whose responses are bounded and in canonical form.
 #[derive(Debug)]
 pub(super) struct Bounded {
     client: SharedHttpClient,
-    /// Long answers are read one at a time, but none has to wait for the server of another target.
-    turns: Arc<Semaphore>,
+    /// Large bodies of one target are read one at a time. Each target has its own semaphore, so
+    /// that no target waits for the server of another.
+    large_bodies: Arc<Semaphore>,
 }
 
 impl Bounded {
     pub(super) fn new(client: SharedHttpClient) -> Self {
-        Self { client, turns: Arc::new(Semaphore::new(1)) }
+        Self { client, large_bodies: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -73,37 +74,40 @@ impl HttpClient for Bounded {
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let connector = self.client.http_connector(settings, components);
-        SharedHttpConnector::new(BoundedConnector { connector, turns: Arc::clone(&self.turns) })
+        SharedHttpConnector::new(BoundedConnector {
+            connector,
+            large_bodies: Arc::clone(&self.large_bodies),
+        })
     }
 }
 
 #[derive(Debug)]
 struct BoundedConnector {
     connector: SharedHttpConnector,
-    turns: Arc<Semaphore>,
+    large_bodies: Arc<Semaphore>,
 }
 
 impl HttpConnector for BoundedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let shape = Shape::of(&request);
-        let answering = self.connector.call(request);
-        let turns = Arc::clone(&self.turns);
+        let sending = self.connector.call(request);
+        let large_bodies = Arc::clone(&self.large_bodies);
         HttpConnectorFuture::new(async move {
-            let mut response = answering.await?;
+            let mut response = sending.await?;
             headers::keep_used(&mut response);
             let success = response.status().is_success();
             let content = match shape {
-                // Whoever asked for it counts its bytes.
+                // The caller counts the bytes of an object.
                 Shape::Object if success => return Ok(response),
                 Shape::Listing(kind) if success => {
-                    let body = read(response.take_body(), ANSWER, true, &turns).await?;
+                    let body = read(response.take_body(), MAX_BODY, true, &large_bodies).await?;
                     document(body, kind)?
                 }
                 Shape::Object | Shape::Listing(_) | Shape::Other => {
-                    read(response.take_body(), REFUSAL, false, &turns).await?.to_vec()
+                    read(response.take_body(), MAX_ERROR_BODY, false, &large_bodies).await?.to_vec()
                 }
             };
-            // The SDK holds the body against it.
+            // The SDK compares it with the length of the body.
             response.headers_mut().remove("content-length");
             *response.body_mut() = SdkBody::from(content);
             Ok(response)
@@ -111,13 +115,13 @@ impl HttpConnector for BoundedConnector {
     }
 }
 
-/// What a good answer to a request is.
+/// The kind of body of a successful response.
 enum Shape {
-    /// A document that is brought into one form.
+    /// An XML document that is brought into canonical form.
     Listing(Kind),
     /// The bytes of an object.
     Object,
-    /// Nothing, or a short document.
+    /// An empty body, or a short document.
     Other,
 }
 
@@ -132,7 +136,7 @@ impl Shape {
             "GET" if asks("uploadId") => Self::Listing(Kind::Parts),
             "GET" if asks("object-lock") => Self::Other,
             "GET" if asks("prefix") => Self::Listing(Kind::Objects),
-            // Only its headers are an answer, but they speak of the body that there would be.
+            // A HEAD response has no body, but its headers describe the one of a GET.
             "HEAD" => Self::Object,
             "GET" => Self::Object,
             _ => Self::Other,
@@ -140,41 +144,41 @@ impl Shape {
     }
 }
 
-/// Reads a body up to `limit` bytes. A longer one is an error if it is `needed` as a whole, else its rest
-/// is left where it is, and the connection is closed.
+/// Reads a body of at most `limit` bytes. A longer one is an error if `needed` as a whole;
+/// otherwise the rest is not read, and the connection is closed.
 async fn read(
     mut body: SdkBody,
     limit: usize,
     needed: bool,
-    turns: &Semaphore,
+    large_bodies: &Semaphore,
 ) -> Result<BytesMut, ConnectorError> {
     let reading = async {
         let mut content = BytesMut::new();
-        let mut turn = None;
+        let mut permit = None;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(ConnectorError::io)?;
             let Some(data) = frame.data_ref() else { continue };
-            let room = limit.saturating_sub(content.len());
-            if data.len() > room && needed {
-                let why = format!("it is longer than {} MiB", limit >> 20);
+            let left = limit.saturating_sub(content.len());
+            if data.len() > left && needed {
+                let why = format!("longer than {} MiB", limit >> 20);
                 return Err(fault(AnswerFault::new("body", why)));
             }
-            content.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+            content.extend_from_slice(data.get(..left.min(data.len())).unwrap_or_default());
             if content.len() == limit && !needed {
                 return Ok(content);
             }
-            if content.len() > LARGE && turn.is_none() {
-                turn = turns.acquire().await.ok();
+            if content.len() > LARGE_BODY && permit.is_none() {
+                permit = large_bodies.acquire().await.ok();
             }
         }
         Ok(content)
     };
-    let time = ANSWER_TIME;
+    let time = BODY_TIMEOUT;
     #[cfg(feature = "demo")]
     let time = crate::fault_injection::hurried(time);
     let limited = tokio::time::timeout(time, reading).await;
     limited.unwrap_or_else(|_| {
-        let why = format!("it did not end within {} seconds", ANSWER_TIME.as_secs());
+        let why = format!("not complete after {} seconds", BODY_TIMEOUT.as_secs());
         Err(fault(AnswerFault::new("body", why)))
     })
 }
@@ -182,20 +186,20 @@ async fn read(
 fn document(body: BytesMut, kind: Kind) -> Result<Vec<u8>, ConnectorError> {
     match canonical(&body, kind) {
         Ok(document) => Ok(document),
-        // Worth another try: the connection may have been cut.
-        Err(document::Unread::Cut) => {
+        // Retryable: the connection may have been cut.
+        Err(document::ReadFault::Truncated) => {
             Err(ConnectorError::io(io::Error::from(io::ErrorKind::UnexpectedEof).into()))
         }
-        Err(document::Unread::Other) => {
+        Err(document::ReadFault::OtherDocument) => {
             let mut body = body;
-            body.truncate(REFUSAL);
+            body.truncate(MAX_ERROR_BODY);
             Ok(body.to_vec())
         }
-        Err(document::Unread::Wrong(wrong)) => Err(fault(wrong)),
+        Err(document::ReadFault::Invalid(wrong)) => Err(fault(wrong)),
     }
 }
 
-/// What the SDK does not try again by itself.
+/// An error that the SDK does not retry.
 fn fault(fault: AnswerFault) -> ConnectorError {
     ConnectorError::other(Box::new(fault), None)
 }
@@ -227,9 +231,9 @@ mod tests {
     #[tokio::test]
     async fn read_of_too_long_body_fails_or_stops() {
         let body = || SdkBody::from(vec![b'x'; 100]);
-        let turns = Semaphore::new(1);
-        assert_eq!(read(body(), 100, true, &turns).await.unwrap().len(), 100);
-        read(body(), 99, true, &turns).await.unwrap_err();
-        assert_eq!(read(body(), 99, false, &turns).await.unwrap().len(), 99);
+        let large_bodies = Semaphore::new(1);
+        assert_eq!(read(body(), 100, true, &large_bodies).await.unwrap().len(), 100);
+        read(body(), 99, true, &large_bodies).await.unwrap_err();
+        assert_eq!(read(body(), 99, false, &large_bodies).await.unwrap().len(), 99);
     }
 }

@@ -1,21 +1,21 @@
-//! Which bytes of an object a server says that it sends.
+//! The header `Content-Range`.
 
 use std::ops::Range;
 
 use super::error::{Operation, invalid_response};
 use crate::error::{Code, Error, Result};
 
-/// The header `Content-Range` of a part of an object.
+/// The byte range of an object that a response contains. `last` is inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ContentRange {
     first: u64,
     last: u64,
-    /// Length of the whole object, if it is told.
+    /// Length of the whole object, if the server sent it.
     pub(super) whole: Option<u64>,
 }
 
 impl ContentRange {
-    /// Reads `bytes 0-99/1234`, or `bytes 0-99/*`.
+    /// Parses `bytes 0-99/1234`, or `bytes 0-99/*`.
     pub(super) fn read(header: &str) -> Option<Self> {
         let (unit, rest) = header.trim().split_once(char::is_whitespace)?;
         let (range, whole) = rest.trim().split_once('/')?;
@@ -28,18 +28,21 @@ impl ContentRange {
         (unit.eq_ignore_ascii_case("bytes") && first <= last).then_some(Self { first, last, whole })
     }
 
-    /// Whether an answer holds the bytes that were asked for, of an object of `size` bytes.
+    /// Checks that a response contains the `wanted` bytes of an object of `size` bytes. It may end
+    /// early: the caller requests the rest.
     ///
     /// # Errors
-    /// `modified` when the object has another size by now, `unsupported_feature` when the server does
-    /// not do ranges, `remote_error` when it sends others.
+    /// `modified` when the object now has a different size, `unsupported_feature` when the server
+    /// does not support ranges, `remote_error` when it sends a different range.
     pub(super) fn check(header: Option<&str>, wanted: &Range<u64>, size: u64) -> Result<()> {
         let Some(header) = header else {
-            // All of it, which is as good where all of it was wanted.
+            // A response without the header is the whole object, which may be what was requested.
             return if *wanted == (0..size) { Ok(()) } else { Err(no_ranges()) };
         };
         let wrong = |why: String| invalid_response(Operation::GetObject, "Content-Range", &why);
-        let Some(sent) = Self::read(header) else { return Err(wrong("it is no range".to_owned())) };
+        let Some(sent) = Self::read(header) else {
+            return Err(wrong("not a byte range".to_owned()));
+        };
         if sent.whole.is_some_and(|whole| whole != size) {
             return Err(Error::new(
                 Code::Modified,
@@ -52,12 +55,12 @@ impl ContentRange {
         let Range { start, end } = wanted;
         let (first, last) = (sent.first, sent.last);
         let end = end.saturating_sub(1);
-        Err(wrong(format!("bytes {start} to {end} were asked for, and {first} to {last} came")))
+        Err(wrong(format!("requested bytes {start} to {end}, received {first} to {last}")))
     }
 }
 
 fn no_ranges() -> Error {
-    let message = "GetObject: the server sends the whole object in place of a range";
+    let message = "GetObject: the server ignores the requested range and sends the whole object";
     Error::new(Code::UnsupportedFeature, message).detail("feature", "Range")
 }
 
@@ -84,7 +87,7 @@ mod tests {
         };
         assert_eq!(code(Some("bytes 10-19/100"), 10..20), Ok(()));
         assert_eq!(code(Some("bytes 10-19/*"), 10..20), Ok(()));
-        // The rest is asked for again.
+        // The caller requests the rest.
         assert_eq!(code(Some("bytes 10-14/100"), 10..20), Ok(()));
         assert_eq!(code(None, 0..100), Ok(()));
         for other in ["bytes 0-9/100", "bytes 11-19/100", "bytes 10-20/100", "junk"] {

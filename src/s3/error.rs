@@ -1,12 +1,12 @@
-//! From how a call of the S3 API fails to one of our codes.
+//! Translates failed S3 calls to error codes.
 //!
-//! Broken connections are translated in `net`; an answer of the server is read in `answer` and given its
-//! meaning in `rules` and `place`.
+//! `net` translates broken connections; `answer` parses error responses, and `rules` and `settings`
+//! classify them.
 
 mod answer;
 mod denied;
-mod place;
 mod rules;
+mod settings;
 
 use std::error::Error as StdError;
 
@@ -14,8 +14,8 @@ use aws_sdk_s3::error::SdkError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 pub use self::answer::Answer;
-pub use self::place::clock_skew;
 pub use self::rules::classify;
+pub use self::settings::clock_skew;
 use super::answers::AnswerFault;
 use crate::error::{Code, Error, Upstream};
 use crate::net::{broken, find};
@@ -58,7 +58,7 @@ impl Operation {
         }
     }
 
-    /// The right that the call needs, as policies name it.
+    /// The permission that the call needs, as policies name it.
     fn action(self) -> &'static str {
         match self {
             Self::ListObjectsV2 | Self::ListObjects => "s3:ListBucket",
@@ -80,10 +80,10 @@ impl Operation {
     }
 }
 
-/// What an answer is read against.
+/// The settings that an error response is read against.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Scheme and host of the service.
+    /// Scheme and host of the endpoint, such as `https://s3.example.com`.
     pub endpoint: String,
     /// Name of the bucket.
     pub bucket: String,
@@ -91,11 +91,12 @@ pub struct Context {
     pub region: String,
     /// Whether the access key ID looks like a secret, and the secret like an access key ID.
     pub keys_look_swapped: bool,
-    /// Whether the request was signed by the server's clock, because it refused this machine's.
+    /// Whether the request was signed with the server's time, because the server refused this
+    /// machine's.
     pub clock_corrected: bool,
 }
 
-/// Translates what the SDK reports.
+/// Translates an error of the SDK.
 pub(super) fn translate<E>(
     operation: Operation,
     context: &Context,
@@ -126,10 +127,10 @@ where
             let status = other.raw_response().map(|response| response.status().as_u16());
             let (member, why) = match (operation, status) {
                 (_, Some(status @ (100..=199 | 204))) => {
-                    ("status", format!("{status} does not answer this request"))
+                    ("status", format!("{status} is no response to this request"))
                 }
-                (Operation::HeadObject, _) => ("headers", "they cannot be read".to_owned()),
-                _ => ("body", "it does not answer this request".to_owned()),
+                (Operation::HeadObject, _) => ("headers", "unreadable".to_owned()),
+                _ => ("body", "no response to this request".to_owned()),
             };
             let error = invalid_response(operation, member, &why).source(other);
             match status {
@@ -147,7 +148,7 @@ where
     }
 }
 
-/// An answer of which a member cannot be read.
+/// The error for a response with an invalid member.
 pub(super) fn invalid_response(operation: Operation, member: &'static str, why: &str) -> Error {
     let message = format!("{}: invalid response: {member}: {why}", operation.name());
     Error::new(Code::RemoteError, message).detail("member", member)

@@ -1,13 +1,12 @@
 //! Comparison of ETags.
 
-/// Whether two ETags are the same, however they are quoted, and whether or not something on the way
-/// calls one of them weak.
+/// Whether two ETags are equal, regardless of quotes and of the prefix `W/`, which a proxy may add.
 #[must_use]
-pub fn same_tag(one: &str, other: &str) -> bool {
+pub fn same_etag(one: &str, other: &str) -> bool {
     bare(one) == bare(other)
 }
 
-/// An ETag without its quotes, and without the mark of a weak one.
+/// An ETag without its quotes and without the prefix `W/`.
 pub(super) fn bare(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }

@@ -1,4 +1,4 @@
-//! What happens on the way of a request through the SDK, besides what the SDK does.
+//! Interceptors and a retry classifier for the SDK.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 
-/// Counts the calls that the SDK makes again.
+/// Counts the requests that the SDK retries.
 #[derive(Debug)]
-pub(super) struct Repeats(pub(super) Progress);
+pub(super) struct CountRetries(pub(super) Progress);
 
-impl Intercept for Repeats {
+impl Intercept for CountRetries {
     fn name(&self) -> &'static str {
-        "Repeats"
+        "CountRetries"
     }
 
     fn read_before_attempt(
@@ -39,13 +39,13 @@ impl Intercept for Repeats {
     }
 }
 
-/// Reads the clock of the storage off its answers.
+/// Reads the server's time from its responses.
 #[derive(Debug)]
-pub(super) struct Clock(pub(super) Arc<Quirks>);
+pub(super) struct ReadServerTime(pub(super) Arc<Quirks>);
 
-impl Intercept for Clock {
+impl Intercept for ReadServerTime {
     fn name(&self) -> &'static str {
-        "Clock"
+        "ReadServerTime"
     }
 
     fn read_before_deserialization(
@@ -55,14 +55,13 @@ impl Intercept for Clock {
         _config: &mut ConfigBag,
     ) -> std::result::Result<(), aws_sdk_s3::error::BoxError> {
         if let Some(ServerDate(date)) = context.response().extension() {
-            self.0.it_is(*date);
+            self.0.set_server_time(*date);
         }
         Ok(())
     }
 }
 
-/// Hands a digest that is already known to the signer, which would otherwise leave a streamed
-/// payload unsigned.
+/// Passes a known SHA-256 to the signer, which would otherwise leave a streamed payload unsigned.
 #[derive(Debug)]
 pub(super) struct SignedPayload(String);
 
@@ -88,12 +87,12 @@ impl Intercept for SignedPayload {
     }
 }
 
-/// Has the SDK repeat what a storage refuses because there was too much, or because it was damaged on
-/// the way; the SDK itself knows only some of the codes for that, and not the status.
+/// Makes the SDK retry requests that the server throttles or received damaged. The SDK knows only
+/// some of these error codes, and not the status 429.
 #[derive(Debug)]
-pub(super) struct Passing;
+pub(super) struct RetryTransient;
 
-impl ClassifyRetry for Passing {
+impl ClassifyRetry for RetryTransient {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         match context.response() {
             Some(response) if response.status().as_u16() == 429 => RetryAction::throttling_error(),
@@ -103,7 +102,7 @@ impl ClassifyRetry for Passing {
     }
 
     fn name(&self) -> &'static str {
-        "Passing"
+        "RetryTransient"
     }
 }
 
@@ -114,13 +113,13 @@ fn arrived_damaged(response: &HttpResponse) -> bool {
         && (says("<Code>XAmzContentSHA256Mismatch<") || says("<Code>BadDigest<"))
 }
 
-/// Takes away the query parameter `x-id`, which the SDK adds for its own logs.
+/// Removes the query parameter `x-id`, which the SDK adds for its own logs.
 #[derive(Debug)]
-pub(super) struct WithoutXId;
+pub(super) struct RemoveXId;
 
-impl Intercept for WithoutXId {
+impl Intercept for RemoveXId {
     fn name(&self) -> &'static str {
-        "WithoutXId"
+        "RemoveXId"
     }
 
     fn modify_before_signing(

@@ -1,4 +1,4 @@
-//! Listings of objects and of unfinished uploads.
+//! Listings of objects and of incomplete uploads.
 
 use std::time::Duration;
 
@@ -6,59 +6,59 @@ use aws_sdk_s3::types::{CommonPrefix, Object};
 use futures_util::FutureExt;
 
 use super::answers::decoded;
-use super::bounds::UPLOADS;
+use super::bounds::MAX_UPLOADS;
 use super::error::{Operation, invalid_response};
 use super::member::{lossy, text};
 use super::types::{ObjectInfo, OpenUpload};
-use super::{Bucket, Onward};
+use super::{Bucket, Pagination};
 use crate::error::{Code, Error, Result};
 
-/// As many keys with the same start are looked through in one listing.
-const FEW: i32 = 16;
+/// Number of keys with a common prefix that one listing checks.
+const FEW_KEYS: i32 = 16;
 
-/// How long the listing of a server is waited for that is behind.
-const LAG: [Duration; 4] = [
+/// Pauses between listings while a new object is not listed yet.
+const LISTING_PAUSES: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
 
-/// An object that a listing names in a way that cannot be read.
+/// An object whose listing entry cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Its key, with a mark in place of each byte that is no text.
+    /// Its key, with U+FFFD in place of each byte that is not UTF-8.
     pub key: String,
-    /// The member of the listing that cannot be read.
+    /// The member that cannot be read.
     pub member: &'static str,
 }
 
-/// Some of the objects in a folder, mostly 1,000.
+/// One page of a listing, mostly 1,000 objects.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The objects, as a rule in the order of their keys.
+    /// The objects, usually in the order of their keys.
     pub objects: Vec<ObjectInfo>,
-    /// Objects that are there as well.
+    /// Further objects, which cannot be used.
     pub unreadable: Vec<Unreadable>,
-    /// Number of folders that are named in place of what they hold.
+    /// Number of folders (common prefixes), which stand for the objects in them.
     pub folders: usize,
-    /// The last of them, as keys go.
+    /// The last folder in the order of keys.
     pub last_folder: Option<String>,
-    /// Where the next page begins, if there is one.
+    /// Start of the next page, if there is one.
     pub next: Option<Next>,
 }
 
-/// Where a page begins.
+/// Start of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// At what the storage means by this.
+    /// The server's continuation token.
     Token(String),
-    /// Behind this key.
+    /// The key after which the page starts.
     After(String),
 }
 
 impl Next {
-    /// What tells it from others.
+    /// The token or key.
     #[must_use]
     pub fn marker(&self) -> &str {
         match self {
@@ -68,19 +68,19 @@ impl Next {
 }
 
 impl Bucket {
-    /// The objects directly under `folder`, which ends with a slash, from the page `next` on.
+    /// The objects directly in `folder`, which ends with a slash, from the page `next` on.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn list(&self, folder: &str, next: Option<Next>) -> Result<Page> {
         self.list_some(folder, next, None).await
     }
 
-    /// The objects directly under `folder` whose keys come behind `key`, at most a page of them.
+    /// The objects directly in `folder` whose keys come after `key`, at most one page.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
-    pub async fn list_behind(&self, folder: &str, key: &str) -> Result<Page> {
+    /// Any code of a failed call or a broken connection.
+    pub async fn list_after(&self, folder: &str, key: &str) -> Result<Page> {
         let key = Some(key.to_owned());
         if self.quirks.in_force().list_v1 {
             return self.list_v1(folder, key, None).await;
@@ -88,44 +88,46 @@ impl Bucket {
         self.list_v2(folder, None, key, None).await
     }
 
-    /// Asks for a single object under `folder`: the cheapest question that shows that the bucket
-    /// exists and may be listed.
+    /// Lists a single object in `folder`: the cheapest request that shows that the bucket exists
+    /// and can be listed.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn probe_list(&self, folder: &str) -> Result<()> {
         self.list_some(folder, None, Some(1)).await.map(|_| ())
     }
 
-    /// Whether there is an object with this key. Unlike a look at the object itself, which some
-    /// storages forbid where there is none, this needs only the right to list.
+    /// Whether an object with this key exists. Needs only the permission to list, unlike HEAD,
+    /// which some servers deny for missing objects.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn exists(&self, key: &str) -> Result<bool> {
         Ok(self.find(key).await?.is_some())
     }
 
-    /// The object with this key as a listing names it, if there is one. Needs only the right to list.
+    /// The listing entry of the object with this key, if it exists. Needs only the permission to
+    /// list.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn find(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        // Of all keys that begin so, it is the first.
+        // It is the first of all keys with this prefix.
         let page = self.list_some(key, None, Some(1)).await?;
         Ok(page.objects.into_iter().next().filter(|object| object.key == key))
     }
 
-    /// The object with this key, which was stored just now, as soon as a listing names it: some servers
-    /// take seconds. None when it is not named after 4.5 s. With whether it was named at once.
+    /// The listing entry of an object that was just stored. Waits up to 4.5 s until the object is
+    /// listed, because some servers take seconds; `None` after that. The flag tells whether it was
+    /// listed at once.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn find_new(&self, key: &str) -> Result<(Option<ObjectInfo>, bool)> {
         if let Some(object) = self.find(key).await? {
             return Ok((Some(object), true));
         }
-        for pause in LAG {
+        for pause in LISTING_PAUSES {
             #[cfg(feature = "demo")]
             let pause = crate::fault_injection::hurried(pause);
             tokio::time::sleep(pause).await;
@@ -136,13 +138,13 @@ impl Bucket {
         Ok((None, false))
     }
 
-    /// Whether there is an object with any of these keys, all of which begin with `start`. Takes one
-    /// listing, or one more for each key where there are many others that begin so.
+    /// Whether an object with any of these keys exists, which all have the prefix `start`. Takes
+    /// one listing, plus one for each key if there are many other keys with this prefix.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn any_exists(&self, start: &str, keys: &[String]) -> Result<bool> {
-        let page = self.list_some(start, None, Some(FEW)).await?;
+        let page = self.list_some(start, None, Some(FEW_KEYS)).await?;
         if page.objects.iter().any(|object| keys.contains(&object.key)) {
             return Ok(true);
         }
@@ -157,24 +159,32 @@ impl Bucket {
         Ok(false)
     }
 
-    async fn list_some(&self, folder: &str, next: Option<Next>, most: Option<i32>) -> Result<Page> {
+    async fn list_some(
+        &self,
+        folder: &str,
+        next: Option<Next>,
+        limit: Option<i32>,
+    ) -> Result<Page> {
         let token = match next {
-            Some(Next::After(key)) => return self.list_v1(folder, Some(key), most).await,
+            Some(Next::After(key)) => return self.list_v1(folder, Some(key), limit).await,
             None if self.quirks.in_force().list_v1 => {
-                return self.list_v1(folder, None, most).await;
+                return self.list_v1(folder, None, limit).await;
             }
             Some(Next::Token(token)) => Some(token),
             None => None,
         };
         let first = token.is_none();
-        match self.list_v2(folder, token, None, most).await {
+        match self.list_v2(folder, token, None, limit).await {
             Err(error) if first && error.code() == Code::UnsupportedFeature => {
-                let page = self.list_v1(folder, None, most).await.map_err(|other| {
-                    // When neither is known, the first refusal tells more.
+                let page = self.list_v1(folder, None, limit).await.map_err(|other| {
+                    // When the server supports neither call, the first error tells more.
                     if other.code() == Code::UnsupportedFeature { error } else { other }
                 })?;
-                tracing::info!("the storage has no ListObjectsV2: listing with ListObjects");
-                self.quirks.list_v1();
+                tracing::info!(
+                    "the server does not support ListObjectsV2: listing with \
+                                ListObjects"
+                );
+                self.quirks.use_list_v1();
                 Ok(page)
             }
             page => page,
@@ -186,32 +196,32 @@ impl Bucket {
         folder: &str,
         token: Option<String>,
         after: Option<String>,
-        most: Option<i32>,
+        limit: Option<i32>,
     ) -> Result<Page> {
         let operation = Operation::ListObjectsV2;
-        let listed = self.call(operation, None, |way| {
+        let listed = self.call(operation, None, |options| {
             let list = self.client.list_objects_v2().bucket(&self.name).prefix(folder);
             list.delimiter("/")
-                .set_max_keys(most)
+                .set_max_keys(limit)
                 .set_continuation_token(token.clone())
                 .set_start_after(after.clone())
                 .customize()
-                .config_override(way.config)
+                .config_override(options.config)
                 .send()
                 .boxed()
         });
         let output = listed.await?;
-        let says_nothing = output.name.is_none() && output.is_truncated.is_none();
+        let has_no_members = output.name.is_none() && output.is_truncated.is_none();
         let mut page = Page::of(operation, output.contents, output.common_prefixes)?;
-        self.check_is_listing(says_nothing && page.is_empty())?;
+        self.check_is_listing(has_no_members && page.is_empty())?;
         let member = "NextContinuationToken";
         let token = text(operation, member, output.next_continuation_token)?;
         let token = token.filter(|token| !token.is_empty());
         if output.is_truncated.unwrap_or(token.is_some()) {
             page.next = Some(match token {
                 Some(token) => Next::Token(token),
-                // It took the call for the older one.
-                None => Next::After(page.last(operation, None)?),
+                // The server answered in the format of the older call.
+                None => Next::After(page.next_marker(operation, None)?),
             });
         }
         Ok(page)
@@ -221,72 +231,72 @@ impl Bucket {
         &self,
         folder: &str,
         after: Option<String>,
-        most: Option<i32>,
+        limit: Option<i32>,
     ) -> Result<Page> {
-        let listed = self.call(Operation::ListObjects, None, |way| {
+        let listed = self.call(Operation::ListObjects, None, |options| {
             let list = self.client.list_objects().bucket(&self.name).prefix(folder);
             list.delimiter("/")
-                .set_max_keys(most)
+                .set_max_keys(limit)
                 .set_marker(after.clone())
                 .customize()
-                .config_override(way.config)
+                .config_override(options.config)
                 .send()
                 .boxed()
         });
         let output = listed.await?;
-        let says_nothing = output.name.is_none() && output.is_truncated.is_none();
+        let has_no_members = output.name.is_none() && output.is_truncated.is_none();
         let operation = Operation::ListObjects;
         let mut page = Page::of(operation, output.contents, output.common_prefixes)?;
-        self.check_is_listing(says_nothing && page.is_empty())?;
+        self.check_is_listing(has_no_members && page.is_empty())?;
         if output.is_truncated == Some(true) {
-            let last = page.last(Operation::ListObjects, output.next_marker)?;
+            let last = page.next_marker(Operation::ListObjects, output.next_marker)?;
             page.next = Some(Next::After(last));
         }
         Ok(page)
     }
 
-    /// A page of something else that answers 200 to anything has none of a listing's members.
-    fn check_is_listing(&self, says_nothing: bool) -> Result<()> {
-        if !says_nothing {
+    /// A web page that answers 200 to any request has none of a listing's members.
+    fn check_is_listing(&self, has_no_members: bool) -> Result<()> {
+        if !has_no_members {
             return Ok(());
         }
         let message = format!(
-            "{} does not answer as an S3 service: check the endpoint; a console, web page or login \
-             may live there",
+            "{} does not answer as an S3 service: check the endpoint, which may be a web console, \
+             web page or login",
             self.endpoint
         );
         Err(Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", "not_s3"))
     }
 
-    /// The unfinished multipart uploads whose keys begin with `prefix`, at most 5,000 and the rest of a
-    /// page.
+    /// The incomplete multipart uploads whose keys begin with `prefix`: at most 5,000 plus the rest
+    /// of a page.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
         let operation = Operation::ListMultipartUploads;
-        let mut onward = Onward::new(operation);
+        let mut pagination = Pagination::new(operation);
         let mut found = Vec::new();
         let (mut key_marker, mut id_marker) = (None::<String>, None::<String>);
         loop {
-            let listed = self.call(operation, None, |way| {
+            let listed = self.call(operation, None, |options| {
                 let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(prefix);
                 list.set_key_marker(key_marker.clone())
                     .set_upload_id_marker(id_marker.clone())
                     .customize()
-                    .config_override(way.config)
+                    .config_override(options.config)
                     .send()
                     .boxed()
             });
             let output = match listed.await {
                 Ok(output) => output,
-                // rclone, when there is none.
+                // rclone answers so when there is no upload.
                 Err(error) if error.code() == Code::Modified => return Ok(found),
                 Err(error) => return Err(error),
             };
             let before = found.len();
             for upload in output.uploads.unwrap_or_default() {
-                // Nothing of ours has a key or an id that is no text.
+                // The agent uses no keys and gets no upload IDs that are not UTF-8.
                 let key = text(operation, "Key", upload.key).ok().flatten();
                 let id = text(operation, "UploadId", upload.upload_id).ok().flatten();
                 if let (Some(key), Some(id)) = (key, id) {
@@ -299,15 +309,15 @@ impl Bucket {
             if !output.is_truncated.unwrap_or(false) {
                 return Ok(found);
             }
-            if found.len() >= UPLOADS {
-                tracing::warn!("there are more unfinished uploads than are looked at in one go");
+            if found.len() >= MAX_UPLOADS {
+                tracing::warn!("there are more incomplete uploads than are listed at once");
                 return Ok(found);
             }
             let Some(key) = key.filter(|key| !key.is_empty()) else {
-                return Err(onward.no_marker());
+                return Err(pagination.no_marker());
             };
             let marker = format!("{key}\n{}", id.as_deref().unwrap_or_default());
-            onward.step(&marker, found.len() > before)?;
+            pagination.advance(&marker, found.len() > before)?;
             (key_marker, id_marker) = (Some(key), id);
         }
     }
@@ -334,9 +344,9 @@ impl Page {
                 page.unreadable.push(Unreadable { key: lossy(&key), member: "Key" });
                 continue;
             };
-            // A server that leaves out one size leaves out all: without them nothing is a backup.
+            // Without sizes there are no backups, so a missing size is an error.
             let size = object.size.and_then(|size| u64::try_from(size).ok());
-            let unknown = || invalid_response(operation, "Size", "it is missing, or no number");
+            let unknown = || invalid_response(operation, "Size", "missing, or not a number");
             page.objects.push(ObjectInfo {
                 key: name,
                 size: size.ok_or_else(unknown)?,
@@ -351,19 +361,19 @@ impl Page {
         self.objects.is_empty() && self.unreadable.is_empty()
     }
 
-    /// The last name on a page, where the next one goes on.
-    fn last(&self, operation: Operation, marker: Option<String>) -> Result<String> {
+    /// The marker of the next page: `marker`, or the last name on this page.
+    fn next_marker(&self, operation: Operation, marker: Option<String>) -> Result<String> {
         let marker = text(operation, "NextMarker", marker)?;
         if let Some(marker) = marker.filter(|marker| !marker.is_empty()) {
             return Ok(marker);
         }
-        let last = self.furthest().map(str::to_owned);
-        last.ok_or_else(|| Onward::new(operation).no_marker())
+        let last = self.last_name().map(str::to_owned);
+        last.ok_or_else(|| Pagination::new(operation).no_marker())
     }
 
-    /// The last name on the page, as keys go.
+    /// The last name on the page, in the order of keys.
     #[must_use]
-    pub fn furthest(&self) -> Option<&str> {
+    pub fn last_name(&self) -> Option<&str> {
         let objects = self.objects.iter().map(|object| object.key.as_str());
         let unreadable = self.unreadable.iter().map(|unreadable| unreadable.key.as_str());
         objects.chain(unreadable).chain(self.last_folder.as_deref()).max()

@@ -1,25 +1,26 @@
-//! The address of a listing, as [`crate::net::Probe`] asks for it without a signature.
+//! URL of a listing, which [`crate::net::Probe`] requests without a signature.
 
 use url::Url;
 
 use crate::config::TargetConfig;
 
-/// URL of a listing of at most one key under `prefix`, in the addressing style of `config`.
+/// URL of a listing of at most one key that begins with `prefix`, in the addressing style of
+/// `config`. For example `https://s3.example.com/bucket?list-type=2&max-keys=1&prefix=backups%2F`.
 #[must_use]
 pub fn listing_address(config: &TargetConfig, prefix: &str) -> String {
-    let bucket = match host_of_bucket(config) {
+    let bucket = match virtual_host(config) {
         Some(host) => {
             let port = config.endpoint.port().map(|port| format!(":{port}"));
             format!("{}://{host}{}/", config.endpoint.scheme(), port.unwrap_or_default())
         }
-        None => below(&config.endpoint, &config.bucket),
+        None => path_style_url(&config.endpoint, &config.bucket),
     };
     let prefix: String = url::form_urlencoded::byte_serialize(prefix.as_bytes()).collect();
     format!("{bucket}?list-type=2&max-keys=1&prefix={prefix}")
 }
 
-/// The bucket below the endpoint and its base path.
-fn below(endpoint: &Url, bucket: &str) -> String {
+/// The path-style URL of the bucket.
+fn path_style_url(endpoint: &Url, bucket: &str) -> String {
     let mut url = endpoint.clone();
     // Only URLs of other schemes have no path.
     if let Ok(mut path) = url.path_segments_mut() {
@@ -28,9 +29,10 @@ fn below(endpoint: &Url, bucket: &str) -> String {
     url.into()
 }
 
-/// The host that requests go to when it holds the bucket.
-fn host_of_bucket(config: &TargetConfig) -> Option<String> {
-    // Where the SDK does the same: a certificate covers one label, and an address has none.
+/// The virtual-hosted-style host of the bucket, if `config` uses this style.
+fn virtual_host(config: &TargetConfig) -> Option<String> {
+    // As the SDK does: a wildcard certificate covers one label, so a bucket name with dots needs
+    // path-style over TLS, and an IP address cannot contain the bucket.
     let dots = config.bucket.contains('.') && config.endpoint.scheme() == "https";
     let host = config.endpoint.domain().filter(|_| !config.path_style && !dots)?;
     Some(format!("{}.{host}", config.bucket))
@@ -49,7 +51,7 @@ mod tests {
             ("https://h/a%20b", "b\u{fc}ck", "https://h/a%20b/b%C3%BCck"),
             ("https://h", "tenant:b", "https://h/tenant:b"),
         ] {
-            assert_eq!(below(&Url::parse(endpoint).unwrap(), bucket), expected);
+            assert_eq!(path_style_url(&Url::parse(endpoint).unwrap(), bucket), expected);
         }
     }
 }

@@ -1,19 +1,19 @@
-//! One bucket on any S3-compatible storage: objects, listings and multipart uploads.
+//! Access to one bucket on any S3-compatible server: objects, listings and multipart uploads.
 //!
-//! Knows nothing of backups. No type of the SDK leaves this folder, every failure leaves it as
-//! [`crate::Error`]. Payloads are always signed with their SHA-256, which makes the storage check
-//! what it received; checksum headers, trailers and chunked signing, which many providers refuse,
-//! are never used. Nor are `DeleteObjects`, `ListBuckets` and `HeadBucket`, which need more rights
-//! or headers than a backup does.
+//! Independent of backups. No type of the SDK leaves this module, and every failure is a [`crate::Error`].
+//! Payloads are always signed with their SHA-256, so that the server verifies the bytes it receives.
+//! Checksum headers, trailers and chunked signing are never used, because many providers reject them; nor
+//! are `DeleteObjects`, `ListBuckets` and `HeadBucket`, which need more permissions or headers than a
+//! backup does.
 
 mod answers;
 mod bounds;
+mod checksum;
 mod content_range;
-mod digest;
-mod echo;
 mod encryption;
 mod error;
 mod etag;
+mod first_keys;
 mod intercept;
 mod list;
 mod listing_address;
@@ -21,10 +21,10 @@ mod lock;
 mod member;
 mod multipart;
 mod object;
-mod onward;
+mod pagination;
 mod payload;
 mod quirks;
-mod survey;
+mod redact;
 mod types;
 
 use std::error::Error as StdError;
@@ -45,32 +45,33 @@ use futures_util::future::BoxFuture;
 use url::Url;
 
 use self::answers::Bounded;
-use self::bounds::SKEW;
-pub use self::digest::{PartDigest, Sha256Digest};
-use self::echo::Echoes;
-use self::encryption::Asked;
+use self::bounds::MAX_SKEW;
+pub use self::checksum::{PartChecksums, Sha256Digest};
+use self::encryption::RequestedEncryption;
 use self::error::translate;
 pub use self::error::{Answer, Context, Operation, classify, clock_skew};
-pub use self::etag::same_tag;
-use self::intercept::{Clock, Passing, Repeats, WithoutXId};
+pub use self::etag::same_etag;
+use self::intercept::{CountRetries, ReadServerTime, RemoveXId, RetryTransient};
 pub use self::list::{Next, Page, Unreadable};
 pub use self::listing_address::listing_address;
 pub use self::lock::Retention;
 pub use self::multipart::{ListedPart, Part, Upload};
 pub use self::object::{Conditional, Deleted};
-pub use self::onward::Onward;
+pub use self::pagination::Pagination;
 pub use self::payload::Payload;
 use self::quirks::{InForce, Quirks};
+use self::redact::RedactSecrets;
 pub use self::types::{ObjectInfo, OpenUpload, Stored, Write};
 use crate::config::TargetConfig;
 use crate::error::{Code, Detail, Result};
 use crate::net::Pool;
 use crate::progress::Progress;
 
-/// How often one call is tried, the first time included.
+/// Number of attempts of a request, the first included.
 const ATTEMPTS: u32 = 5;
 
-/// Pause before the second try; it doubles with each further one, and a random part of it is used.
+/// Pause before the second attempt. It doubles with each further attempt, and a random part of it
+/// is used.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 fn retries() -> RetryConfig {
@@ -80,7 +81,7 @@ fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(pause)
-        // Closing connections after failures is the pool's own business.
+        // The connection pool closes connections after failures.
         .with_reconnect_mode(ReconnectMode::ReuseAllConnections)
 }
 
@@ -92,23 +93,23 @@ fn http_client(config: &TargetConfig) -> Result<SharedHttpClient> {
     Ok(SharedHttpClient::new(Bounded::new(SharedHttpClient::new(Pool::new(config)?))))
 }
 
-/// An endpoint as the SDK needs it: it puts the bucket right behind a base path, so that the path has
-/// to end in a slash.
+/// The endpoint in the form that the SDK needs: it appends the bucket to a base path without a
+/// separator, so the path must end in a slash.
 fn endpoint_of(endpoint: &Url) -> String {
     let text = endpoint.as_str().trim_end_matches('/');
     if endpoint.path() == "/" { text.to_owned() } else { format!("{text}/") }
 }
 
-/// One bucket, reached with one set of credentials. Cheap to clone.
+/// A bucket with its credentials. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: aws_sdk_s3::Client,
     name: String,
     endpoint: String,
-    encryption: Asked,
+    encryption: RequestedEncryption,
     quirks: Arc<Quirks>,
     keys_look_swapped: bool,
-    /// Where calls that are made again are counted.
+    /// Counts retried requests.
     progress: Progress,
 }
 
@@ -122,7 +123,7 @@ impl Bucket {
         Self::with_retries(config, retries())
     }
 
-    /// The same without repeating anything by itself, to see each answer as it is.
+    /// A bucket that does not retry requests, to see each response as it is.
     ///
     /// # Errors
     /// As [`Bucket::new`].
@@ -138,7 +139,7 @@ impl Bucket {
             None,
             "target",
         );
-        // The default budget never refills by itself: one long retry would end all retries for good.
+        // The SDK's default retry budget never refills: one long outage would end all retries.
         let budget = TokenBucket::builder().capacity(500).refill_rate(5.0).build();
         let mut builder = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -150,7 +151,7 @@ impl Bucket {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
-            .retry_classifier(Passing)
+            .retry_classifier(RetryTransient)
             .retry_partition(
                 RetryPartition::custom(format!("{}{}", config.endpoint, config.bucket))
                     .token_bucket(budget)
@@ -161,35 +162,36 @@ impl Bucket {
             builder = builder.app_name(name);
         }
         if config.provider.is_some_and(|provider| provider.drop_x_id) {
-            builder = builder.interceptor(WithoutXId);
+            builder = builder.interceptor(RemoveXId);
         }
         let quirks = Arc::new(Quirks::new(config));
-        builder = builder.interceptor(Clock(Arc::clone(&quirks))).interceptor(Echoes);
+        builder =
+            builder.interceptor(ReadServerTime(Arc::clone(&quirks))).interceptor(RedactSecrets);
         Ok(Self {
             client: aws_sdk_s3::Client::from_conf(builder.build()),
             name: config.bucket.clone(),
             endpoint: config.endpoint.as_str().trim_end_matches('/').to_owned(),
-            encryption: Asked::new(config.encryption.clone()),
+            encryption: RequestedEncryption::new(config.encryption.clone()),
             quirks,
             keys_look_swapped: config.keys_look_swapped(),
             progress: Progress::default(),
         })
     }
 
-    /// Region that signatures name by now: the one that was set, or that the storage named.
+    /// The region that requests are signed for now: from the settings, or as the server named it.
     #[must_use]
     pub fn region(&self) -> String {
         self.quirks.in_force().region
     }
 
-    /// Whether requests name the bucket in the path by now, and not in the host.
+    /// Whether requests use path-style addressing now, and not virtual-hosted-style.
     #[must_use]
     pub fn path_style(&self) -> bool {
         self.quirks.in_force().path_style
     }
 
-    /// The time of the storage as its answers have it, in seconds since 1970: the clock by which it
-    /// says when something was stored.
+    /// The server's time from its responses, in seconds since 1970. The server sets the timestamps
+    /// of objects by this clock.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.quirks.now()
@@ -205,13 +207,13 @@ impl Bucket {
         }
     }
 
-    /// Makes a call, and makes it anew in another way when its refusal says how. A storage may be
-    /// silent for as long as `silence`, or as usual.
+    /// Sends a request. When the error tells how to send it differently, it is sent again that way.
+    /// The server may be silent for `silence`, or for the default time.
     async fn call<'a, T, E>(
         &self,
         operation: Operation,
         silence: Option<Duration>,
-        attempt: impl Fn(Way) -> Attempt<'a, T, E>,
+        attempt: impl Fn(RequestOptions) -> Attempt<'a, T, E>,
     ) -> Result<T>
     where
         E: StdError + Send + Sync + 'static,
@@ -226,22 +228,25 @@ impl Bucket {
                 config =
                     config.timeout_config(TimeoutConfig::builder().read_timeout(limit).build());
             }
-            let way =
-                Way { config, content_md5: in_force.content_md5, conditions: in_force.conditions };
-            let error = match attempt(way).await {
+            let options = RequestOptions {
+                config,
+                content_md5: in_force.content_md5,
+                conditional_writes: in_force.conditional_writes,
+            };
+            let error = match attempt(options).await {
                 Ok(output) => return Ok(output),
                 Err(error) => translate(
                     operation,
-                    &self.context(&in_force, corrections == CORRECTIONS),
+                    &self.context(&in_force, corrections == MAX_CORRECTIONS),
                     error,
                 ),
             };
-            // The SDK measures the difference of the clocks on every answer that has a believable date,
-            // and signs with the server's time from the next request on.
+            // The SDK measures the clock difference on every response with a plausible date, and
+            // signs with the server's time from the next request on.
             let corrected = error.code() == Code::ClockSkew
                 && matches!(error.details().get("skew_s"), Some(Detail::Number(skew))
-                    if skew.unsigned_abs() <= SKEW.as_secs())
-                && corrections < CORRECTIONS;
+                    if skew.unsigned_abs() <= MAX_SKEW.as_secs())
+                && corrections < MAX_CORRECTIONS;
             corrections += u8::from(corrected);
             if !corrected && !self.quirks.learn(operation, &in_force, &error) {
                 return Err(error);
@@ -250,39 +255,39 @@ impl Bucket {
     }
 }
 
-/// How often a call is made again with another time: twice, because the SDK learns nothing from an answer
-/// while which the clock was set.
-const CORRECTIONS: u8 = 2;
+/// Maximum number of repetitions with a corrected time: two, because the SDK learns nothing from a
+/// response during which the clock was set.
+const MAX_CORRECTIONS: u8 = 2;
 
-/// One try of a call.
+/// One attempt of a request.
 type Attempt<'a, T, E> = BoxFuture<'a, std::result::Result<T, SdkError<E, HttpResponse>>>;
 
-/// How a call is to be made.
-struct Way {
-    /// What is different from the client's own settings.
+/// How a request is sent.
+struct RequestOptions {
+    /// Overrides of the client's settings.
     config: aws_sdk_s3::config::Builder,
     /// Whether a write carries the header Content-MD5.
     content_md5: bool,
-    /// Whether a write may say that it is to replace nothing.
-    conditions: bool,
+    /// Whether a write may be conditional (`If-None-Match`).
+    conditional_writes: bool,
 }
 
-impl Way {
+impl RequestOptions {
     async fn content_md5(&self, payload: &Payload) -> Option<String> {
         if self.content_md5 { Some(payload.md5_base64().await) } else { None }
     }
 
-    /// The value of If-None-Match for a write that is to replace nothing.
-    fn none_match(&self, replaces: bool) -> Option<String> {
-        (self.conditions && !replaces).then(|| "*".to_owned())
+    /// The value of If-None-Match for a write that must not replace an object.
+    fn if_none_match(&self, may_replace: bool) -> Option<String> {
+        (self.conditional_writes && !may_replace).then(|| "*".to_owned())
     }
 }
 
 impl Bucket {
-    /// The same bucket, counting repeated calls on `progress`.
+    /// The same bucket, but retried requests are counted on `progress`.
     #[must_use]
     pub fn reporting_to(&self, progress: &Progress) -> Self {
-        let config = self.client.config().to_builder().interceptor(Repeats(progress.clone()));
+        let config = self.client.config().to_builder().interceptor(CountRetries(progress.clone()));
         Self {
             client: aws_sdk_s3::Client::from_conf(config.build()),
             progress: progress.clone(),
@@ -291,8 +296,9 @@ impl Bucket {
     }
 }
 
-/// Completing a large upload may take a storage minutes in silence.
+/// Time limit for completing an upload: the server may be silent for minutes when it is large.
 const COMPLETE_LIMIT: Duration = Duration::from_secs(300);
 
-/// When the last bytes of an upload are written, they may still wait in buffers for a slow uplink.
+/// Time limit for a response after the last bytes were written, which may still wait in buffers for
+/// a slow uplink.
 const DRAIN_LIMIT: Duration = Duration::from_secs(180);

@@ -1,19 +1,19 @@
-//! Multipart uploads. Nothing of one is visible before it is completed.
+//! Multipart uploads. The object is not visible before the upload is completed.
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 
 use futures_util::FutureExt;
 
-use super::bounds::PARTS;
+use super::bounds::MAX_PARTS;
 use super::error::{Operation, invalid_response};
 use super::intercept::SignedPayload;
 use super::member::{lossy, text};
 use super::payload::Payload;
 use super::types::{Stored, Write};
-use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, Onward};
+use super::{Bucket, COMPLETE_LIMIT, DRAIN_LIMIT, Pagination};
 use crate::error::{Code, Result};
 
-/// A running multipart upload. Dropping it leaves it open on the storage; see [`Upload::abort`].
+/// A multipart upload. Dropping it leaves it open on the server; see [`Upload::abort`].
 #[derive(Clone, Debug)]
 pub struct Upload {
     bucket: Bucket,
@@ -21,12 +21,12 @@ pub struct Upload {
     id: String,
 }
 
-/// A part that the storage has taken.
+/// A part that the server has stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// From 1 to 10,000.
     pub number: u16,
-    /// Entity tag that completes the upload.
+    /// ETag, which completes the upload.
     pub etag: String,
 }
 
@@ -37,21 +37,21 @@ pub struct ListedPart {
     pub number: u16,
     /// Number of bytes.
     pub size: u64,
-    /// Entity tag; not every storage writes it as it did when it took the part, see [`same_tag`].
+    /// ETag. Some servers write it differently than when they stored the part, see [`same_etag`].
     pub etag: String,
-    /// When it was stored, in seconds since 1970; 0 where the storage does not say.
+    /// Time when it was stored, in seconds since 1970; 0 when the server does not send it.
     pub stored: i64,
 }
 
 impl Bucket {
-    /// Opens a multipart upload. Not safe to give up half-way: the answer holds the only name under
-    /// which it can be aborted.
+    /// Creates a multipart upload. Do not drop the future before it is ready: the response contains
+    /// the ID that is needed to abort the upload.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn create_upload(&self, write: Write<'_>) -> Result<Upload> {
         let output = self
-            .call(Operation::CreateMultipartUpload, None, |way| {
+            .call(Operation::CreateMultipartUpload, None, |options| {
                 let create = self.client.create_multipart_upload();
                 create
                     .bucket(&self.name)
@@ -62,7 +62,7 @@ impl Bucket {
                     .set_server_side_encryption(self.encryption.algorithm())
                     .set_ssekms_key_id(self.encryption.key_id())
                     .customize()
-                    .config_override(way.config)
+                    .config_override(options.config)
                     .send()
                     .boxed()
             })
@@ -73,7 +73,7 @@ impl Bucket {
         let upload = Upload {
             bucket: self.clone(),
             key: write.key.to_owned(),
-            id: self.entity_tag(operation, id)?,
+            id: self.require_id(operation, id)?,
         };
         if let Err(error) = self.encryption.check(output.server_side_encryption.as_ref()) {
             upload.abort().await?;
@@ -82,7 +82,7 @@ impl Bucket {
         Ok(upload)
     }
 
-    /// An upload that was opened before, whether it still exists or not.
+    /// An upload that was created before. It may no longer exist.
     #[must_use]
     pub fn upload(&self, key: &str, id: &str) -> Upload {
         Upload { bucket: self.clone(), key: key.to_owned(), id: id.to_owned() }
@@ -90,36 +90,36 @@ impl Bucket {
 }
 
 impl Upload {
-    /// Names it on the storage, together with the key.
+    /// The upload ID, which identifies the upload together with the key.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// When its newest part was stored, in seconds since 1970. None while it has no parts.
+    /// Time when its newest part was stored, in seconds since 1970. `None` when it has no parts.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn newest_part(&self) -> Result<Option<i64>> {
         Ok(self.parts().await?.iter().map(|part| part.stored).max())
     }
 
-    /// All parts that the storage has, at most 10,000.
+    /// All parts that the server has, at most 10,000.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn parts(&self) -> Result<Vec<ListedPart>> {
         let operation = Operation::ListParts;
-        let mut onward = Onward::new(operation);
+        let mut pagination = Pagination::new(operation);
         let (mut parts, mut marker) = (Vec::new(), None);
         loop {
-            let listed = self.bucket.call(operation, None, |way| {
+            let listed = self.bucket.call(operation, None, |options| {
                 let list = self.bucket.client.list_parts().bucket(&self.bucket.name);
                 list.key(&self.key)
                     .upload_id(&self.id)
                     .set_part_number_marker(marker.clone())
                     .customize()
-                    .config_override(way.config)
+                    .config_override(options.config)
                     .send()
                     .boxed()
             });
@@ -128,7 +128,7 @@ impl Upload {
             for part in page.parts.unwrap_or_default() {
                 let number = part.part_number.and_then(|number| u16::try_from(number).ok());
                 let size = part.size.and_then(|size| u64::try_from(size).ok());
-                let invalid = |member| invalid_response(operation, member, "it is no number");
+                let invalid = |member| invalid_response(operation, member, "not a number");
                 parts.push(ListedPart {
                     number: number.ok_or_else(|| invalid("PartNumber"))?,
                     size: size.ok_or_else(|| invalid("Size"))?,
@@ -136,26 +136,26 @@ impl Upload {
                     stored: part.last_modified.map_or(0, |time| time.secs()),
                 });
             }
-            if !page.is_truncated.unwrap_or(false) || parts.len() >= PARTS {
+            if !page.is_truncated.unwrap_or(false) || parts.len() >= MAX_PARTS {
                 return Ok(parts);
             }
             let next = text(operation, "NextPartNumberMarker", page.next_part_number_marker)?;
             let Some(next) = next.filter(|next| !next.is_empty()) else {
-                return Err(onward.no_marker());
+                return Err(pagination.no_marker());
             };
-            onward.step(&next, parts.len() > before)?;
+            pagination.advance(&next, parts.len() > before)?;
             marker = Some(next);
         }
     }
 
-    /// Sends one part. Safe to repeat: the last one of a number counts.
+    /// Uploads one part. Safe to repeat: the last one with a number counts.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn send_part(&self, number: u16, payload: &Payload) -> Result<Part> {
-        let uploaded = self.bucket.call(Operation::UploadPart, Some(DRAIN_LIMIT), |way| {
+        let uploaded = self.bucket.call(Operation::UploadPart, Some(DRAIN_LIMIT), |options| {
             async move {
-                let content_md5 = way.content_md5(payload).await;
+                let content_md5 = options.content_md5(payload).await;
                 let upload = self.bucket.client.upload_part().bucket(&self.bucket.name);
                 upload
                     .key(&self.key)
@@ -166,38 +166,38 @@ impl Upload {
                     .body(payload.body())
                     .customize()
                     .interceptor(SignedPayload::of(payload))
-                    .config_override(way.config)
+                    .config_override(options.config)
                     .send()
                     .await
             }
             .boxed()
         });
         let output = uploaded.await?;
-        let etag = self.bucket.entity_tag(Operation::UploadPart, output.e_tag)?;
-        // What completes the upload is compared as it was before something on the way made it weak.
+        let etag = self.bucket.require_id(Operation::UploadPart, output.e_tag)?;
+        // The server compares the ETag as it was before a proxy made it weak.
         let etag = etag.strip_prefix("W/").unwrap_or(&etag).to_owned();
         Ok(Part { number, etag })
     }
 
-    /// Makes the object visible, not over another one where the storage can tell. `parts` must be in
-    /// the order of their numbers.
+    /// Completes the upload, which makes the object visible. Does not replace an existing object if
+    /// the server supports conditional writes. `parts` must be in the order of their numbers.
     ///
     /// # Errors
-    /// `already_exists`, and every code that a storage or a connection can cause. After one of them the object may exist
-    /// all the same, when only the answer was lost.
+    /// `already_exists`, and any code of a failed call or a broken connection. The object may exist
+    /// after an error, when only the response was lost.
     pub async fn complete(&self, parts: &[Part]) -> Result<Stored> {
         self.make_visible(parts, false).await
     }
 
-    /// As [`Upload::complete`], but whatever is there.
+    /// As [`Upload::complete`], but may_replace an existing object.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn replace(&self, parts: &[Part]) -> Result<Stored> {
         self.make_visible(parts, true).await
     }
 
-    async fn make_visible(&self, parts: &[Part], replaces: bool) -> Result<Stored> {
+    async fn make_visible(&self, parts: &[Part], may_replace: bool) -> Result<Stored> {
         let parts: Vec<_> = parts
             .iter()
             .map(|part| {
@@ -209,16 +209,16 @@ impl Upload {
             .collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let operation = Operation::CompleteMultipartUpload;
-        let completed = self.bucket.call(operation, Some(COMPLETE_LIMIT), |way| {
+        let completed = self.bucket.call(operation, Some(COMPLETE_LIMIT), |options| {
             let complete = self.bucket.client.complete_multipart_upload();
             complete
                 .bucket(&self.bucket.name)
                 .key(&self.key)
                 .upload_id(&self.id)
                 .multipart_upload(parts.clone())
-                .set_if_none_match(way.none_match(replaces))
+                .set_if_none_match(options.if_none_match(may_replace))
                 .customize()
-                .config_override(way.config)
+                .config_override(options.config)
                 .send()
                 .boxed()
         });
@@ -227,18 +227,19 @@ impl Upload {
         Ok(Stored { etag, version_id: output.version_id })
     }
 
-    /// Throws away what was sent. An upload that is gone already counts as aborted.
+    /// Aborts the upload, which deletes its parts. An upload that no longer exists counts as
+    /// aborted.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn abort(&self) -> Result<()> {
-        let aborted = self.bucket.call(Operation::AbortMultipartUpload, None, |way| {
+        let aborted = self.bucket.call(Operation::AbortMultipartUpload, None, |options| {
             let abort = self.bucket.client.abort_multipart_upload().bucket(&self.bucket.name);
             abort
                 .key(&self.key)
                 .upload_id(&self.id)
                 .customize()
-                .config_override(way.config)
+                .config_override(options.config)
                 .send()
                 .boxed()
         });

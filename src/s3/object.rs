@@ -1,4 +1,4 @@
-//! Single objects: write, read, look at, delete.
+//! Single objects: put, head, get, delete.
 
 use std::ops::Range;
 
@@ -10,69 +10,71 @@ use futures_util::FutureExt;
 
 use super::content_range::ContentRange;
 use super::error::{Operation, invalid_response};
-use super::etag::{bare, same_tag};
+use super::etag::{bare, same_etag};
 use super::intercept::SignedPayload;
 use super::payload::Payload;
 use super::types::{ObjectInfo, Stored, UPLOAD_MARKER, Write};
 use super::{Bucket, DRAIN_LIMIT};
-use crate::buffer_pool::Filled;
-use crate::error::secrets::MARK as MARK_OF_SECRET;
+use crate::buffer_pool::BlockBuffer;
+use crate::error::secrets::REDACTED;
 use crate::error::{Code, Error, Result, no_memory};
 use crate::net::broken;
 
-/// What a storage makes of a write that is to replace nothing, when there is something.
+/// How the server handles a conditional write (`If-None-Match`) when the object exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conditional {
-    /// It refuses the write.
+    /// It rejects the write.
     Enforced,
-    /// It replaces what is there.
+    /// It ignores the condition and replaces the object.
     Ignored(Stored),
-    /// It does not know such writes, and replaces what is there without the wish.
+    /// It rejects the condition. Without the condition, it replaces the object.
     Refused(Stored),
 }
 
-/// What the storage says of a deletion.
+/// The server's response to a deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deleted {
-    /// Whether the object stays as an old version, behind a marker.
+    /// Whether the object is kept as an old version behind a delete marker.
     pub marker: bool,
-    /// Version of the marker, or of what was deleted.
+    /// Version ID of the delete marker, or of the deleted version.
     pub version_id: Option<String>,
 }
 
-/// How often a broken download goes on from where it stopped without having got any further.
+/// Maximum number of attempts in a row that receive no further bytes of a download.
 const FRUITLESS_ATTEMPTS: u32 = 4;
 
 impl Bucket {
-    /// Stores an object in one request, and unless it `replaces` what is there, not over another one
-    /// where the storage can tell. Safe to repeat with a mark.
+    /// Stores an object in one request. Without `may_replace` it does not replace an existing
+    /// object if the server supports conditional writes. Safe to repeat with an upload marker.
     ///
     /// # Errors
-    /// `already_exists`, and every code that a storage or a connection can cause.
+    /// `already_exists`, and any code of a failed call or a broken connection.
     pub async fn put(&self, write: Write<'_>, payload: &Payload) -> Result<Stored> {
         match self.put_once(write, payload).await {
             Err(error) if error.code() == Code::AlreadyExists => {
-                self.own(write, payload.length()).await.ok_or(error)
+                self.find_own(write, payload.length()).await.ok_or(error)
             }
             stored => stored,
         }
     }
 
-    /// What was stored by this very write, when its answer was lost and it was made again.
-    async fn own(&self, write: Write<'_>, length: u64) -> Option<Stored> {
-        let mark = write.mark?;
-        let (there, found) = self.look(write.key).await.ok()?;
-        (found.as_deref() == Some(mark) && there.size == length)
+    /// The object, if this write stored it: the response was lost, and the retry found the object.
+    async fn find_own(&self, write: Write<'_>, length: u64) -> Option<Stored> {
+        let marker = write.upload_marker?;
+        let (there, found) = self.head_with_marker(write.key).await.ok()?;
+        (found.as_deref() == Some(marker) && there.size == length)
             .then_some(Stored { etag: there.etag, version_id: None })
     }
 
-    /// Writes over an object and says what the storage makes of the wish to replace nothing.
+    /// Overwrites an object with a conditional write, and returns how the server handles it.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Any code of a failed call or a broken connection.
     pub async fn try_to_replace(&self, write: Write<'_>, payload: &Payload) -> Result<Conditional> {
-        match self.put_once(Write { replaces: false, ..write }, payload).await {
-            Ok(stored) if self.quirks.in_force().conditions => Ok(Conditional::Ignored(stored)),
+        match self.put_once(Write { may_replace: false, ..write }, payload).await {
+            Ok(stored) if self.quirks.in_force().conditional_writes => {
+                Ok(Conditional::Ignored(stored))
+            }
             Ok(stored) => Ok(Conditional::Refused(stored)),
             Err(error) if error.code() == Code::AlreadyExists => Ok(Conditional::Enforced),
             Err(error) => Err(error),
@@ -81,9 +83,9 @@ impl Bucket {
 
     async fn put_once(&self, write: Write<'_>, payload: &Payload) -> Result<Stored> {
         let output = self
-            .call(Operation::PutObject, Some(DRAIN_LIMIT), |way| {
+            .call(Operation::PutObject, Some(DRAIN_LIMIT), |options| {
                 async move {
-                    let content_md5 = way.content_md5(payload).await;
+                    let content_md5 = options.content_md5(payload).await;
                     self.client
                         .put_object()
                         .bucket(&self.name)
@@ -93,13 +95,13 @@ impl Bucket {
                         .set_metadata(write.metadata())
                         .set_server_side_encryption(self.encryption.algorithm())
                         .set_ssekms_key_id(self.encryption.key_id())
-                        .set_if_none_match(way.none_match(write.replaces))
+                        .set_if_none_match(options.if_none_match(write.may_replace))
                         .set_content_md5(content_md5)
                         .content_length(i64::try_from(payload.length()).unwrap_or(i64::MAX))
                         .body(payload.body())
                         .customize()
                         .interceptor(SignedPayload::of(payload))
-                        .config_override(way.config)
+                        .config_override(options.config)
                         .send()
                         .await
                 }
@@ -109,13 +111,14 @@ impl Bucket {
             .map_err(|error| self.encryption.explain(error))?;
         self.encryption.check(output.server_side_encryption.as_ref())?;
         Ok(Stored {
-            etag: self.entity_tag(Operation::PutObject, output.e_tag)?,
+            etag: self.require_id(Operation::PutObject, output.e_tag)?,
             version_id: output.version_id,
         })
     }
 
-    /// Every S3 service names what it stored; a web page that answers 200 to anything does not.
-    pub(super) fn entity_tag(&self, operation: Operation, etag: Option<String>) -> Result<String> {
+    /// The ETag or upload ID. Every S3 server sends it; a web page that answers 200 to any request
+    /// does not.
+    pub(super) fn require_id(&self, operation: Operation, etag: Option<String>) -> Result<String> {
         etag.filter(|etag| !etag.is_empty()).ok_or_else(|| {
             let endpoint = &self.endpoint;
             Error::new(
@@ -129,32 +132,33 @@ impl Bucket {
         })
     }
 
-    /// Looks at an object without reading it.
+    /// Size, ETag and time of an object (HEAD).
     ///
     /// # Errors
     /// `not_found` when it does not exist.
     pub async fn head(&self, key: &str) -> Result<ObjectInfo> {
-        Ok(self.look(key).await?.0)
+        Ok(self.head_with_marker(key).await?.0)
     }
 
-    /// The mark that an object was stored with, if any, and if the storage keeps such things.
+    /// The upload marker of an object; `None` when it has none, or the server does not keep object
+    /// metadata.
     ///
     /// # Errors
     /// `not_found` when the object does not exist.
-    pub async fn mark(&self, key: &str) -> Result<Option<String>> {
-        Ok(self.look(key).await?.1)
+    pub async fn upload_marker(&self, key: &str) -> Result<Option<String>> {
+        Ok(self.head_with_marker(key).await?.1)
     }
 
-    /// [`Bucket::head`] and [`Bucket::mark`] in one.
+    /// [`Bucket::head`] and [`Bucket::upload_marker`] in one request.
     ///
     /// # Errors
     /// `not_found` when the object does not exist.
-    pub async fn look(&self, key: &str) -> Result<(ObjectInfo, Option<String>)> {
+    pub async fn head_with_marker(&self, key: &str) -> Result<(ObjectInfo, Option<String>)> {
         let output = self.head_object(key).await?;
         let length = output.content_length.and_then(|length| u64::try_from(length).ok());
         let size = match length {
             Some(size) => size,
-            None => self.measure(key).await?,
+            None => self.size_without_length(key).await?,
         };
         let object = ObjectInfo {
             key: key.to_owned(),
@@ -165,14 +169,14 @@ impl Bucket {
         Ok((object, output.metadata.and_then(|mut metadata| metadata.remove(UPLOAD_MARKER))))
     }
 
-    /// The size of an object that a look at it did not tell, as something on the way leaves it out:
-    /// from the range of its first byte, else from a listing.
-    async fn measure(&self, key: &str) -> Result<u64> {
-        let first = self.call(Operation::GetObject, None, |way| {
+    /// The size of an object whose HEAD response has no length, because a proxy removed it: from
+    /// the range of its first byte, or else from a listing.
+    async fn size_without_length(&self, key: &str) -> Result<u64> {
+        let first = self.call(Operation::GetObject, None, |options| {
             let get = self.client.get_object().bucket(&self.name).key(key).range("bytes=0-0");
-            get.customize().config_override(way.config).send().boxed()
+            get.customize().config_override(options.config).send().boxed()
         });
-        // One that is empty has no first byte.
+        // An empty object has no first byte.
         let range = first.await.ok().and_then(|output| output.content_range);
         if let Some(ContentRange { whole: Some(whole), .. }) =
             range.as_deref().and_then(ContentRange::read)
@@ -180,19 +184,19 @@ impl Bucket {
             return Ok(whole);
         }
         let member = "Content-Length";
-        let unknown = || invalid_response(Operation::HeadObject, member, "it is missing");
+        let unknown = || invalid_response(Operation::HeadObject, member, "missing");
         Ok(self.find(key).await?.ok_or_else(unknown)?.size)
     }
 
     async fn head_object(&self, key: &str) -> Result<HeadObjectOutput> {
-        self.call(Operation::HeadObject, None, |way| {
+        self.call(Operation::HeadObject, None, |options| {
             let head = self.client.head_object().bucket(&self.name).key(key);
-            head.customize().config_override(way.config).send().boxed()
+            head.customize().config_override(options.config).send().boxed()
         })
         .await
     }
 
-    /// Reads a whole small object.
+    /// Reads a small object of at most `limit` bytes.
     ///
     /// # Errors
     /// `not_found`, or `too_large` when it has more than `limit` bytes.
@@ -200,7 +204,7 @@ impl Bucket {
         let mut tries = 1;
         loop {
             match self.get_once(key, limit).await {
-                // The SDK repeats a request, but not the reading of an answer.
+                // The SDK retries a request, but not the reading of a response body.
                 Err(error) if error.code() == Code::NetworkLost && tries < FRUITLESS_ATTEMPTS => {
                     tries += 1;
                     self.progress.retried();
@@ -212,18 +216,18 @@ impl Bucket {
 
     async fn get_once(&self, key: &str, limit: u64) -> Result<Bytes> {
         let mut output = self
-            .call(Operation::GetObject, None, |way| {
+            .call(Operation::GetObject, None, |options| {
                 let get = self.client.get_object().bucket(&self.name).key(key);
-                get.customize().config_override(way.config).send().boxed()
+                get.customize().config_override(options.config).send().boxed()
             })
             .await?;
         let mut content = BytesMut::new();
         while let Some(chunk) = output.body.next().await {
-            content.extend_from_slice(&chunk.map_err(|error| self.body_broke(error))?);
+            content.extend_from_slice(&chunk.map_err(|error| self.broken_body(error))?);
             if content.len() as u64 > limit {
                 return Err(Error::new(
                     Code::TooLarge,
-                    format!("{key} has more than the {limit} bytes that such an object may have"),
+                    format!("{key} is larger than the limit of {limit} bytes"),
                 )
                 .detail("limit", limit));
             }
@@ -231,16 +235,17 @@ impl Bucket {
         Ok(content.freeze())
     }
 
-    /// Reads `range` of the object as it was when `whole` was seen into `content`, in place of what
-    /// is there. After a broken connection it goes on where that broke.
+    /// Reads `range` of the object `whole` into `content`, which is cleared first. After a broken
+    /// connection it continues where that broke.
     ///
     /// # Errors
-    /// `modified` when the object is another one by now, `not_found` when it is gone.
+    /// `modified` when the object has changed since `whole` was read, `not_found` when it no longer
+    /// exists.
     pub async fn get_range(
         &self,
         whole: &ObjectInfo,
         range: Range<u64>,
-        content: &mut Filled,
+        content: &mut BlockBuffer,
     ) -> Result<()> {
         let wanted = usize::try_from(range.end.saturating_sub(range.start))
             .map_err(|_| Error::new(Code::TooLarge, "the range does not fit into memory"))?;
@@ -249,55 +254,57 @@ impl Bucket {
         loop {
             let before = content.len();
             let rest = range.start + before as u64..range.end;
-            let (broke, is_short) = match self.read_into(content, wanted, whole, rest).await {
+            let (error, is_short) = match self.read_into(content, wanted, whole, rest).await {
                 Ok(()) if content.len() == wanted => return Ok(()),
                 Ok(()) => (
-                    Error::new(Code::NetworkLost, "the storage ended the object too early")
+                    Error::new(Code::NetworkLost, "the server ended the object too early")
                         .detail("stage", "http"),
                     true,
                 ),
                 Err(error) => (error, false),
             };
-            // A server that ends each answer early would be asked for a few bytes again and again.
+            // A server that ends each response early would be asked for a few bytes again and
+            // again.
             let is_progress = content.len() > before && !is_short;
             fruitless = if is_progress { 0 } else { fruitless + 1 };
-            if !broke.code().retryable() || fruitless >= FRUITLESS_ATTEMPTS {
-                return Err(broke);
+            if !error.code().retryable() || fruitless >= FRUITLESS_ATTEMPTS {
+                return Err(error);
             }
             self.progress.retried();
             let (key, offset) = (whole.key.as_str(), content.len());
-            tracing::info!(key, offset, error = %broke, "reading on after a break");
-            let patience = 200_u64 << fruitless;
-            tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(0..patience))).await;
+            tracing::info!(key, offset, %error, "continuing the download after a broken connection");
+            let max_pause = 200_u64 << fruitless;
+            tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(0..max_pause))).await;
         }
     }
 
     async fn read_into(
         &self,
-        content: &mut Filled,
+        content: &mut BlockBuffer,
         wanted: usize,
         whole: &ObjectInfo,
         range: Range<u64>,
     ) -> Result<()> {
         let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        // A weak ETag matches nothing here, nor does one out of which a secret was taken.
+        // A weak ETag never matches If-Match, and neither does an ETag that a secret was removed
+        // from.
         let condition = Some(bare(&whole.etag))
-            .filter(|etag| !etag.is_empty() && !etag.contains(MARK_OF_SECRET))
+            .filter(|etag| !etag.is_empty() && !etag.contains(REDACTED))
             .filter(|_| !whole.etag.starts_with("W/"))
             .map(|etag| format!("\"{etag}\""));
         let mut output = self
-            .call(Operation::GetObject, None, |way| {
+            .call(Operation::GetObject, None, |options| {
                 let get = self.client.get_object().bucket(&self.name).key(&whole.key).range(&bytes);
                 get.set_if_match(condition.clone())
                     .customize()
-                    .config_override(way.config)
+                    .config_override(options.config)
                     .send()
                     .boxed()
             })
             .await?;
-        let is_other = |etag: &str| !whole.etag.is_empty() && !same_tag(etag, &whole.etag);
+        let differs = |etag: &str| !whole.etag.is_empty() && !same_etag(etag, &whole.etag);
         // Some servers ignore If-Match.
-        if output.e_tag.as_deref().is_some_and(is_other) {
+        if output.e_tag.as_deref().is_some_and(differs) {
             return Err(Error::new(
                 Code::Modified,
                 "the object was replaced while it was being read: start again",
@@ -305,11 +312,11 @@ impl Bucket {
         }
         ContentRange::check(output.content_range.as_deref(), &range, whole.size)?;
         while let Some(chunk) = output.body.next().await {
-            let chunk = chunk.map_err(|error| self.body_broke(error))?;
+            let chunk = chunk.map_err(|error| self.broken_body(error))?;
             if content.len() + chunk.len() > wanted {
                 return Err(Error::new(
                     Code::UnsupportedFeature,
-                    "the storage sent more than the range that was asked for",
+                    "the server sent more than the requested range",
                 )
                 .detail("feature", "Range"));
             }
@@ -318,30 +325,30 @@ impl Bucket {
         Ok(())
     }
 
-    fn body_broke(&self, error: ByteStreamError) -> Error {
+    fn broken_body(&self, error: ByteStreamError) -> Error {
         broken(&self.endpoint, "GetObject", Box::new(error))
     }
 
-    /// Deletes an object. A missing one counts as deleted, so this is safe to repeat.
+    /// Deletes an object. Safe to repeat: a missing object counts as deleted.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause, but never `not_found`.
+    /// Any code of a failed call or a broken connection, but never `not_found`.
     pub async fn delete(&self, key: &str) -> Result<()> {
         self.delete_version(key, None).await.map(|_| ())
     }
 
-    /// Deletes one version of an object, or the marker of a deletion, for good; without a version, it
-    /// is an ordinary deletion.
+    /// Deletes one version of an object, or a delete marker, permanently. Without a version, it is
+    /// an ordinary deletion.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause, but never `not_found`.
+    /// Any code of a failed call or a broken connection, but never `not_found`.
     pub async fn delete_version(&self, key: &str, version: Option<&str>) -> Result<Deleted> {
-        let deleted = self.call(Operation::DeleteObject, None, |way| {
+        let deleted = self.call(Operation::DeleteObject, None, |options| {
             let delete = self.client.delete_object().bucket(&self.name).key(key);
             delete
                 .set_version_id(version.map(str::to_owned))
                 .customize()
-                .config_override(way.config)
+                .config_override(options.config)
                 .send()
                 .boxed()
         });

@@ -1,4 +1,4 @@
-//! Bytes on their way to the storage: kept as they came, hashed once, sent again when needed.
+//! Request bodies: hashed once, and sent as often as needed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use sha2::Digest as _;
 
-use super::digest::PartDigest;
+use super::checksum::PartChecksums;
 use crate::net::{FRAME, hex};
 
-/// The bytes of one request with their length and digests. Cloning copies no bytes.
+/// The body of a request with its length and checksums. Cloning copies no bytes.
 #[derive(Clone, Debug)]
 pub struct Payload {
     chunks: Arc<[Bytes]>,
     length: u64,
-    digest: PartDigest,
+    checksums: PartChecksums,
 }
 
 impl Payload {
-    /// Hashes `chunks` in the calling thread; right for small bodies.
+    /// Hashes `chunks` in the calling thread; for small bodies.
     #[must_use]
     pub fn new(chunks: Vec<Bytes>) -> Self {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let digest = PartDigest::of(chunks.iter().map(AsRef::as_ref));
-        Self { chunks: chunks.into(), length, digest }
+        let checksums = PartChecksums::of(chunks.iter().map(AsRef::as_ref));
+        Self { chunks: chunks.into(), length, checksums }
     }
 
-    /// Hashes `chunks` on a thread for such work, so that the caller's thread stays responsive.
-    pub async fn hashed_aside(chunks: Vec<Bytes>) -> Self {
-        aside(move || Self::new(chunks)).await
+    /// Hashes `chunks` in a blocking thread, so that the caller's thread stays responsive.
+    pub async fn hash_in_background(chunks: Vec<Bytes>) -> Self {
+        in_background(move || Self::new(chunks)).await
     }
 
     /// Number of bytes.
@@ -42,21 +42,21 @@ impl Payload {
         self.length
     }
 
-    /// The digests over all bytes.
+    /// The checksums of all bytes.
     #[must_use]
-    pub fn digest(&self) -> PartDigest {
-        self.digest
+    pub fn checksums(&self) -> PartChecksums {
+        self.checksums
     }
 
-    /// The digest as the signature wants it.
+    /// The SHA-256 in hexadecimal, as the signature needs it.
     pub(super) fn sha256_hex(&self) -> String {
-        hex(&self.digest.sha256)
+        hex(&self.checksums.sha256)
     }
 
-    /// MD5 over all bytes as the header Content-MD5 wants it, for the few storages that ask for it.
+    /// The MD5 of all bytes for the header Content-MD5, which few servers require.
     pub(super) async fn md5_base64(&self) -> String {
         let chunks = Arc::clone(&self.chunks);
-        aside(move || {
+        in_background(move || {
             let mut hasher = md5::Md5::new();
             chunks.iter().for_each(|chunk| hasher.update(chunk));
             BASE64_STANDARD.encode(hasher.finalize())
@@ -78,13 +78,13 @@ impl Payload {
     }
 }
 
-/// Does `work` on a thread for such work.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs `work` in a blocking thread.
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let work = tokio::task::spawn_blocking(work);
     match work.await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // The runtime is ending, and with it whoever waits here.
+        // The runtime is shutting down, and the waiting task with it.
         Err(Err(_)) => std::future::pending().await,
     }
 }

@@ -1,7 +1,8 @@
-//! What one storage wants done in another way than most, as far as its answers have told.
+//! Adapts requests to the server: its region, addressing style, listing call and headers.
 //!
-//! Each is learned from a refusal, at most once, and kept for as long as the target lives: a server
-//! that asks for another thing in each refusal would be asked for ever. Settings are never changed.
+//! Each is learned from an error response, at most once, and kept as long as the target is open: a server
+//! that demands something else in each response would be asked forever. The settings of the target are
+//! never changed.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,41 +14,41 @@ use crate::config::{AddressingStyle, Provider, TargetConfig};
 use crate::error::{Code, Detail, Error};
 use crate::platform::now;
 
-/// The feature that an error names when a storage wants the header.
+/// The feature that an error names when the server requires this header.
 pub(super) const CONTENT_MD5: &str = "Content-MD5";
 
-/// What has been learned about one bucket.
+/// The knowledge about the server of one bucket.
 #[derive(Debug)]
 pub(super) struct Quirks {
     may_learn: Mutex<MayLearn>,
-    /// Seconds by which our clock is ahead of the server's, as its last answer had it.
+    /// Seconds by which the clock of this machine is ahead of the server's, from its last response.
     ahead_s: AtomicI64,
     in_force: Mutex<InForce>,
 }
 
-/// What can still be learned.
+/// What may still be learned.
 #[derive(Clone, Copy, Debug)]
 struct MayLearn {
     region: bool,
     addressing_style: bool,
 }
 
-/// How requests are made at the moment.
+/// How requests are currently sent.
 #[derive(Clone, Debug)]
 pub(super) struct InForce {
     pub(super) region: String,
     pub(super) path_style: bool,
-    /// Whether objects are listed with the first version of the call.
+    /// Whether objects are listed with ListObjects in place of ListObjectsV2.
     pub(super) list_v1: bool,
     /// Whether writes carry the header Content-MD5.
     pub(super) content_md5: bool,
-    /// Whether writes may say that they are to replace nothing.
-    pub(super) conditions: bool,
+    /// Whether writes may be conditional (`If-None-Match`).
+    pub(super) conditional_writes: bool,
 }
 
 impl Quirks {
     pub(super) fn new(config: &TargetConfig) -> Self {
-        // Where the host names the region, another region is another host as well.
+        // If the host name contains the region, another region also needs another host.
         let host = config.endpoint.host_str().unwrap_or_default();
         let in_host = host.split('.').any(|label| label == config.region);
         Self {
@@ -61,19 +62,19 @@ impl Quirks {
                 path_style: config.path_style,
                 list_v1: false,
                 content_md5: false,
-                conditions: !config.provider.is_some_and(Provider::refuses_conditions),
+                conditional_writes: !config.provider.is_some_and(Provider::refuses_conditions),
             }),
         }
     }
 
-    /// Notes the time of the storage.
-    pub(super) fn it_is(&self, time: DateTime<Utc>) {
+    /// Records the server's time.
+    pub(super) fn set_server_time(&self, time: DateTime<Utc>) {
         let ahead = now().signed_duration_since(time).num_seconds();
         self.ahead_s.store(ahead, Ordering::Relaxed);
     }
 
-    /// The earlier of our time and the server's, in seconds since 1970. So neither clock alone makes
-    /// anything look old.
+    /// The earlier of this machine's time and the server's, in seconds since 1970. So neither clock
+    /// alone makes anything look old.
     pub(super) fn now(&self) -> i64 {
         now().timestamp().saturating_sub(self.ahead_s.load(Ordering::Relaxed).max(0))
     }
@@ -86,17 +87,17 @@ impl Quirks {
         self.lock().clone()
     }
 
-    /// Lists with the first version from now on.
-    pub(super) fn list_v1(&self) {
+    /// Uses ListObjects from now on.
+    pub(super) fn use_list_v1(&self) {
         self.lock().list_v1 = true;
     }
 
-    /// Whether to make a request anew that was made as `before` says and ended in `error`, because
-    /// it will be made in another way now.
+    /// Learns from an `error` of a request that was sent as `before`. Returns whether to send the
+    /// request again, because it will now be sent differently.
     pub(super) fn learn(&self, operation: Operation, before: &InForce, error: &Error) -> bool {
         let mut may_learn = self.may_learn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut now = self.lock();
-        let conditional =
+        let is_conditional =
             matches!(operation, Operation::PutObject | Operation::CompleteMultipartUpload);
         let text = |name| match error.details().get(name) {
             Some(Detail::Text(text)) => Some(text.as_str()),
@@ -108,7 +109,7 @@ impl Quirks {
                 let Some(expected) = text("expected") else { return false };
                 if may_learn.region && before.region == now.region && now.region != expected {
                     may_learn.region = false;
-                    tracing::info!(region = expected, "the storage names another region");
+                    tracing::info!(region = expected, "the server names another region");
                     expected.clone_into(&mut now.region);
                 }
                 before.region != now.region
@@ -118,20 +119,20 @@ impl Quirks {
                 let is_new = before.path_style == now.path_style && now.path_style != path_style;
                 if may_learn.addressing_style && is_new {
                     may_learn.addressing_style = false;
-                    tracing::info!(path_style, "the storage wants the other addressing style");
+                    tracing::info!(path_style, "the server requires the other addressing style");
                     now.path_style = path_style;
                 }
                 before.path_style != now.path_style
             }
             Code::UnsupportedFeature if text("feature") == Some(CONTENT_MD5) => {
-                let takes_it = matches!(operation, Operation::PutObject | Operation::UploadPart);
-                now.content_md5 |= takes_it;
-                takes_it && !before.content_md5
+                let applies = matches!(operation, Operation::PutObject | Operation::UploadPart);
+                now.content_md5 |= applies;
+                applies && !before.content_md5
             }
-            // Whatever else it may be that is refused: without the condition it is seen alone.
-            Code::UnsupportedFeature if conditional => {
-                let first = before.conditions;
-                now.conditions = false;
+            // If something else is refused, the request without the condition will show it.
+            Code::UnsupportedFeature if is_conditional => {
+                let first = before.conditional_writes;
+                now.conditional_writes = false;
                 first
             }
             _ => false,

@@ -1,60 +1,61 @@
-//! Objects, writes and unfinished uploads, as the rest of the program sees them.
+//! Objects, writes and incomplete uploads.
 
 use std::collections::HashMap;
 
-/// Name of the mark, behind `x-amz-meta-`.
+/// Name of the upload marker, after `x-amz-meta-`.
 pub(super) const UPLOAD_MARKER: &str = env!("CARGO_PKG_NAME");
 
-/// One object as a listing names it.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Full key.
     pub key: String,
     /// Size in bytes.
     pub size: u64,
-    /// Entity tag as sent, quotes included; empty where the storage sends none.
+    /// ETag as the server sent it, quotes included; empty when it sent none.
     pub etag: String,
-    /// When it was stored, in seconds since 1970; 0 where the storage does not say.
+    /// Time when it was stored, in seconds since 1970; 0 when the server does not send it.
     pub modified: i64,
 }
 
-/// How an object is stored.
+/// The parameters of a write.
 #[derive(Clone, Copy, Debug)]
 pub struct Write<'a> {
     /// Key of the object.
     pub key: &'a str,
     /// MIME type.
     pub content_type: &'a str,
-    /// Storage class; the bucket's default when missing.
+    /// Storage class; `None`: the default of the bucket.
     pub storage_class: Option<&'a str>,
-    /// What [`super::Bucket::mark`] will say of it.
-    pub mark: Option<&'a str>,
-    /// Whether it may take the place of another object.
-    pub replaces: bool,
+    /// Upload marker, which [`super::Bucket::upload_marker`] returns.
+    pub upload_marker: Option<&'a str>,
+    /// Whether the write may replace an existing object.
+    pub may_replace: bool,
 }
 
 impl Write<'_> {
     pub(super) fn metadata(&self) -> Option<HashMap<String, String>> {
-        self.mark.map(|mark| HashMap::from([(UPLOAD_MARKER.to_owned(), mark.to_owned())]))
+        self.upload_marker
+            .map(|marker| HashMap::from([(UPLOAD_MARKER.to_owned(), marker.to_owned())]))
     }
 }
 
-/// What the storage says of an object that it has just stored.
+/// The server's response to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Entity tag as sent, quotes included.
+    /// ETag as the server sent it, quotes included.
     pub etag: String,
-    /// Version, in a versioned bucket.
+    /// Version ID, in a versioned bucket.
     pub version_id: Option<String>,
 }
 
-/// An unfinished upload as a listing names it.
+/// An incomplete multipart upload in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenUpload {
-    /// Key of the object it is for.
+    /// Key of the object that it would create.
     pub key: String,
-    /// Id of the upload.
+    /// Upload ID.
     pub id: String,
-    /// When it was opened, in seconds since 1970; 0 where the storage does not say.
+    /// Time when it was created, in seconds since 1970; 0 when the server does not send it.
     pub opened: i64,
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::buffer_pool::{Filled, Pool, write_all};
+use crate::buffer_pool::{BlockBuffer, Pool, write_all};
 use crate::error::{Code, Error, no_memory};
 use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 
@@ -132,7 +132,7 @@ impl<R: BufRead> Reader<R> {
             .ok()
             .filter(|length| (1..=MAX_PAYLOAD).contains(length))
             .ok_or_else(|| format!("the payload must have 1 to {MAX_PAYLOAD} bytes"))?;
-        let mut bytes = Filled::new(&self.pool);
+        let mut bytes = BlockBuffer::new(&self.pool);
         let payload = match bytes.read_exact(&mut self.input, length) {
             Ok(()) => Ok(bytes.into_bytes(0)),
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {

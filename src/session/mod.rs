@@ -25,7 +25,7 @@ use self::outbox::Outbox;
 use self::streams::Streams;
 use crate::journal::Journal;
 use crate::ops::Cause;
-use crate::platform::{EndRequests, survive_file_limit};
+use crate::platform::{ShutdownSignals, survive_file_limit};
 
 /// Time for what was cancelled to clean up when the session ends.
 const CLEANUP: Duration = Duration::from_secs(12);
@@ -115,7 +115,7 @@ fn protect_process() {
 }
 
 async fn asked_to_end() {
-    match EndRequests::listen() {
+    match ShutdownSignals::listen() {
         Ok(mut requests) => requests.next().await,
         Err(_) => std::future::pending().await,
     }

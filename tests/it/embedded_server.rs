@@ -20,8 +20,8 @@ fn write(key: &str) -> Write<'_> {
         key,
         content_type: "application/x-tar",
         storage_class: None,
-        mark: None,
-        replaces: true,
+        upload_marker: None,
+        may_replace: true,
     }
 }
 

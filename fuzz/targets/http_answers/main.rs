@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use s3_backup_agent::net::fuzzing::put_server_in_place;
+use s3_backup_agent::net::fuzzing::install_server;
 use tokio::time::timeout;
 
 use crate::plan::{Plan, operations};
@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     let plan = Plan::read(input);
     let (operation, settings) = (plan.operation, plan.settings);
     let server = Arc::new(Server::new(plan));
-    put_server_in_place(Arc::clone(&server) as _);
+    install_server(Arc::clone(&server) as _);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

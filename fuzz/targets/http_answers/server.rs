@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use s3_backup_agent::net::fuzzing::Dialled;
+use s3_backup_agent::net::fuzzing::MemoryStream;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::io::{DuplexStream, duplex};
 
@@ -124,7 +124,7 @@ impl Server {
 }
 
 impl s3_backup_agent::net::fuzzing::Server for Server {
-    fn dial(self: std::sync::Arc<Self>) -> Dialled {
+    fn dial(self: std::sync::Arc<Self>) -> MemoryStream {
         let (near, far) = duplex(ON_THE_WAY);
         tokio::spawn(async move {
             let mut connection = BufReader::new(far);

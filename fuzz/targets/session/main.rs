@@ -12,7 +12,7 @@ mod session_record;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use s3_backup_agent::net::fuzzing::put_in_place;
+use s3_backup_agent::net::fuzzing::install_storage;
 
 use crate::player::Player;
 use crate::script::Script;
@@ -21,7 +21,7 @@ use crate::server::{MemoryServer, Transport};
 fuzz_target!(|script: &[u8]| {
     fastrand::seed(0);
     let server = Arc::new(MemoryServer::default());
-    put_in_place(Arc::new(Transport(Arc::clone(&server))));
+    install_storage(Arc::new(Transport(Arc::clone(&server))));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

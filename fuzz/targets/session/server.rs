@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use s3_backup_agent::net::fuzzing::{Answering, Storage};
+use s3_backup_agent::net::fuzzing::{ResponseFuture, Storage};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -80,7 +80,7 @@ impl MemoryServer {
 pub struct Transport(pub Arc<MemoryServer>);
 
 impl Storage for Transport {
-    fn answer(&self, request: Request<Bytes>) -> Answering {
+    fn answer(&self, request: Request<Bytes>) -> ResponseFuture {
         let memory = Arc::clone(&self.0);
         let condition = {
             let mut state = memory.state();

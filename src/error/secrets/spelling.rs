@@ -1,20 +1,20 @@
-//! The ways in which a text may spell a value.
+//! Finds a value in a text in all spellings.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use zeroize::Zeroizing;
 
-/// Characters of base64 that stand for nothing else than the value, at least.
+/// Minimum number of base64 characters that encode only the value.
 const LEAST_ENCODED: usize = 8;
 
-/// Letters and digits in a row that a quick look looks for.
+/// Length of the pieces that the quick check searches for.
 const PIECE: usize = 6;
 
-/// A value, and how others may write it down.
+/// A value and its spellings.
 #[derive(PartialEq, Eq)]
 pub(super) struct Forms {
     plain: Zeroizing<String>,
-    /// In hexadecimal, and in base64 behind none, one or two bytes of something else.
+    /// Hexadecimal, and base64 after none, one or two other bytes.
     encoded: Vec<Zeroizing<String>>,
 }
 
@@ -27,7 +27,7 @@ impl Forms {
             encoded.push(Zeroizing::new(hexadecimal));
             for before in 0..3 {
                 let bytes = Zeroizing::new([&vec![0; before], value.as_bytes()].concat());
-                // The first and last characters also stand for bits of the neighbours.
+                // The first and last characters also encode bits of the neighbors.
                 let (start, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
                 for engine in [BASE64_STANDARD, BASE64_URL_SAFE] {
                     let whole = Zeroizing::new(engine.encode(&bytes));
@@ -41,8 +41,8 @@ impl Forms {
         Self { plain: Zeroizing::new(value.to_owned()), encoded }
     }
 
-    /// The text with `mark` wherever it spells the value, if it does; as a `word`, only where no
-    /// letters or digits stand around it.
+    /// Replaces each spelling of the value by `mark`; as a `word`, only without letters or digits
+    /// around it. `None` when the text does not contain it.
     pub(super) fn replace(&self, text: &str, mark: &str, word: bool) -> Option<String> {
         let mut replaced = None;
         let around = |byte: u8| word && byte.is_ascii_alphanumeric();
@@ -61,12 +61,12 @@ impl Forms {
             if !may_hold(text, form) {
                 continue;
             }
-            // What stands beside it is a part of what was encoded.
+            // The adjacent base64 characters are part of the encoded text.
             let changed = replace(text, form, mark, |text, start, end| {
                 let in_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
                 let before = text.iter().take(start).rev().take_while(|byte| in_base64(byte));
-                let behind = text.iter().skip(end).take_while(|byte| in_base64(byte));
-                Some((start - before.count(), end + behind.count()))
+                let after = text.iter().skip(end).take_while(|byte| in_base64(byte));
+                Some((start - before.count(), end + after.count()))
             });
             if changed.is_some() {
                 replaced = changed;
@@ -76,11 +76,11 @@ impl Forms {
     }
 }
 
-/// Whether a quick look finds a piece of what is encoded. Listings are long, and hold none.
+/// Quick check whether the text may contain `encoded`. Most texts are long listings that do not.
 fn may_hold(text: &str, encoded: &str) -> bool {
     let pieces = encoded.split(|letter: char| !letter.is_ascii_alphanumeric());
     let pieces: Vec<_> = pieces.filter(|piece| piece.len() >= PIECE).collect();
-    // Where lines are broken, one of them may be as well.
+    // A line break may be inside a piece.
     let some = [pieces.first(), pieces.get(pieces.len() / 2), pieces.last()];
     let starts = some.into_iter().flatten().flat_map(|piece| {
         [piece.get(..PIECE), piece.get(piece.len() - PIECE..)].into_iter().flatten()
@@ -88,7 +88,7 @@ fn may_hold(text: &str, encoded: &str) -> bool {
     pieces.is_empty() || starts.into_iter().any(|start| text.contains(start))
 }
 
-/// Puts `mark` in place of each spelling of `wanted`, as far as `reach` takes it.
+/// Replaces each spelling of `wanted` by `mark`, in the range that `reach` returns.
 fn replace(
     text: &str,
     wanted: &str,
@@ -118,21 +118,21 @@ fn replace(
     Some(replaced)
 }
 
-/// Where a spelling of `wanted` that begins at `at` ends.
+/// The end of a spelling of `wanted` that begins at `at`.
 fn end_of(text: &[u8], at: usize, wanted: &[u8]) -> Option<usize> {
     let text = text.get(at..)?;
     let rest = walk(text, wanted)?;
     Some(at + text.len() - rest.len())
 }
 
-/// What follows the whole of `wanted`.
+/// The text after the whole of `wanted`.
 fn walk<'a>(mut text: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     for (index, byte) in wanted.iter().enumerate() {
-        if index > 0 && behind(text, *byte).is_none() {
-            // Long values are broken into lines.
-            text = behind_breaks(text);
+        if index > 0 && after(text, *byte).is_none() {
+            // Long values may contain line breaks.
+            text = after_breaks(text);
         }
-        text = match (behind(text, *byte), behind_escape(text, *byte)) {
+        text = match (after(text, *byte), after_escape(text, *byte)) {
             // A value may itself look like an escape.
             (Some(plain), Some(escaped)) => {
                 let others = wanted.get(index + 1..)?;
@@ -144,8 +144,8 @@ fn walk<'a>(mut text: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
-/// What follows the line breaks that a text begins with. In a loop: a server may send millions.
-fn behind_breaks(mut text: &[u8]) -> &[u8] {
+/// The text after leading line breaks. A loop, because a server may send millions.
+fn after_breaks(mut text: &[u8]) -> &[u8] {
     loop {
         text = match text {
             [first, rest @ ..] if first.is_ascii_control() => rest.trim_ascii_start(),
@@ -155,13 +155,13 @@ fn behind_breaks(mut text: &[u8]) -> &[u8] {
     }
 }
 
-fn behind(text: &[u8], wanted: u8) -> Option<&[u8]> {
+fn after(text: &[u8], wanted: u8) -> Option<&[u8]> {
     let (first, rest) = text.split_first()?;
     first.eq_ignore_ascii_case(&wanted).then_some(rest)
 }
 
-/// What follows a byte that is escaped.
-fn behind_escape(text: &[u8], wanted: u8) -> Option<&[u8]> {
+/// The text after an escaped byte.
+fn after_escape(text: &[u8], wanted: u8) -> Option<&[u8]> {
     let is_wanted = |code: u32| u8::try_from(code).is_ok_and(|it| it.eq_ignore_ascii_case(&wanted));
     match text {
         [b'%', rest @ ..] => {
@@ -169,7 +169,7 @@ fn behind_escape(text: &[u8], wanted: u8) -> Option<&[u8]> {
             if is_wanted(number(digits, 16)?) {
                 return Some(after);
             }
-            // Twice where an address stands in another one.
+            // Percent-encoded twice, as in a URL inside a URL.
             let (digits, after) = rest.strip_prefix(b"25")?.split_at_checked(2)?;
             is_wanted(number(digits, 16)?).then_some(after)
         }
@@ -247,8 +247,8 @@ mod tests {
     #[test]
     fn redaction_finds_base64_at_every_offset() {
         for before in ["", "a", "ab", "abc", "user:"] {
-            for behind in ["", "x", "xy", "xyz"] {
-                let text = format!("{before}{VALUE}{behind}");
+            for after in ["", "x", "xy", "xyz"] {
+                let text = format!("{before}{VALUE}{after}");
                 for engine in [BASE64_STANDARD, BASE64_URL_SAFE] {
                     let encoded = engine.encode(&text);
                     assert_eq!(redacted(&format!("Basic {encoded}, more")), "Basic *, more");

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What these variables make of an endpoint.
+/// The proxy for an endpoint with these variables.
 fn named(endpoint: &str, variables: &[(&str, &str)]) -> Result<Option<Proxy>> {
     let endpoint = Url::parse(endpoint).unwrap();
     Proxy::for_endpoint(&endpoint, |name| {
@@ -140,7 +140,7 @@ fn proxy_variable_order_is_upper_case_then_scheme() {
         let proxy = named("https://storage.test", &all[index..]).unwrap().unwrap();
         assert_eq!(proxy.variable, *name);
     }
-    // Empty ones count as not set, and those that do not count are not looked at.
+    // Empty variables are ignored, and variables that do not apply are not parsed.
     let variables = [
         ("HTTPS_PROXY", ""),
         ("https_proxy", "  "),
@@ -166,7 +166,7 @@ fn proxy_variable_in_cgi_environment_is_ignored() {
     assert_eq!(cgi(&all).as_deref(), Some("http://all:1/"));
     #[cfg(not(windows))]
     assert_eq!(cgi(&[("http_proxy", "http://own:1")]).as_deref(), Some("http://own:1/"));
-    // No request can set this one.
+    // No request can set this variable.
     let https = [("REQUEST_METHOD", "GET"), ("HTTPS_PROXY", "http://own:1")];
     assert!(named("https://storage.test", &https).unwrap().is_some());
 }
@@ -216,7 +216,7 @@ fn no_proxy_entries_match_hosts_networks_and_ports() {
     ] {
         assert!(!excepted(endpoint, list), "{endpoint} {list}");
     }
-    // What is reached directly needs no proxy that can be used.
+    // A proxy that is not used need not be valid.
     let variables = [("ALL_PROXY", "ftp://p"), ("no_proxy", "storage.test"), ("NO_PROXY", "")];
     assert!(named("https://storage.test", &variables).unwrap().is_none());
 }

@@ -14,13 +14,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
 
-/// This many frames that are there at once.
+/// This many frames, all available at once.
 fn some(count: usize, length: usize) -> Frames {
     let frame = move |_| Ok(Frame::data(Bytes::from(vec![7; length])));
     stream::iter(0..count).map(frame).boxed()
 }
 
-/// The same, then the end.
+/// This many frames, then the end of the body.
 fn frames(count: usize, length: usize) -> StreamBody<Frames> {
     StreamBody::new(some(count, length))
 }
@@ -42,7 +42,7 @@ fn change(limiter: &RateLimiter, rate: Option<u64>) {
     limiter.limits.change(change, |_| ()).unwrap();
 }
 
-/// Reads a body to its end; when each of its frames came, since `start`.
+/// Reads a body to its end. Returns the arrival time of each frame, since `start`.
 async fn arrivals(mut body: RateLimited<StreamBody<Frames>>, start: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -76,7 +76,7 @@ async fn rate_limit_is_shared_between_bodies() {
     in_line.sort_unstable();
     assert_eq!(in_line, (0..12).map(|second| SECOND * second).collect::<Vec<_>>());
     for times in all {
-        // Nobody waits for more than one frame of each other body.
+        // No body waits for more than one frame of each other body.
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= SECOND * 3), "{times:?}");
     }
 }
@@ -110,7 +110,7 @@ async fn rate_limit_stuck_body_does_not_block_others() {
     let limiter = with(Some(RATE));
     arrivals(limited(frames(1, FRAME), &limiter), start).await;
     let mut stuck = limited(frames(1, FRAME), &limiter);
-    // In line by now, and never looked at again.
+    // In the queue by now, and never polled again.
     assert!(stuck.frame().now_or_never().is_none());
     let times = arrivals(limited(frames(2, FRAME), &limiter), start).await;
     assert_eq!(times, [SECOND * 2, SECOND * 3]);
@@ -144,7 +144,7 @@ async fn rate_limit_wait_does_not_time_out_the_request() {
     let mut body = RateLimited::new(frames(2, FRAME * 300), limiter, activity.clone());
     let sending = async {
         while body.frame().await.is_some() {}
-        // The storage never answers.
+        // The server never answers.
         std::future::pending::<()>().await;
     };
     activity.limited(LIMIT, sending).await.unwrap_err();
@@ -182,20 +182,20 @@ async fn response_timer_runs_only_while_the_server_is_silent() {
 async fn rate_limit_change_applies_to_waiting_frames() {
     const LONG: usize = FRAME * 3600;
     for (rate, expected) in [
-        // Of the hour 60 s have passed, and the rest goes at the new rate.
+        // 60 s of the hour have passed, and the rest is sent at the new rate.
         (Some(RATE * 60), Duration::from_secs(60 + 59)),
         (Some(RATE / 2 * 3), Duration::from_secs(60 + 2360)),
         (None, Duration::from_secs(60)),
     ] {
         let start = Instant::now();
         let limiter = with(Some(RATE));
-        limiter.line_up(LONG).use_up();
+        limiter.reserve(LONG).consume();
         let waiting = tokio::spawn(arrivals(limited(frames(2, FRAME), &limiter), start));
         tokio::time::sleep(SECOND * 60).await;
         change(&limiter, rate);
         let times = waiting.await.unwrap();
         let late = times[0] - expected;
-        assert!(late <= LOOK, "{rate:?}: {times:?}");
+        assert!(late <= RECHECK, "{rate:?}: {times:?}");
     }
 }
 
@@ -203,14 +203,14 @@ async fn rate_limit_change_applies_to_waiting_frames() {
 async fn rate_limit_lowered_delays_waiting_frames() {
     let start = Instant::now();
     let limiter = with(Some(RATE * 4));
-    limiter.line_up(FRAME * 40).use_up();
+    limiter.reserve(FRAME * 40).consume();
     let waiting = tokio::spawn(arrivals(limited(frames(3, FRAME), &limiter), start));
     tokio::time::sleep(SECOND * 5).await;
     change(&limiter, Some(RATE));
     let times = waiting.await.unwrap();
-    // It is noticed a little later, and until then more has passed.
+    // The change is noticed a little later, and until then more is sent.
     let early = SECOND * 25 - times[0];
-    assert!(early <= LOOK * 4, "{times:?}");
+    assert!(early <= RECHECK * 4, "{times:?}");
     assert_eq!([times[1] - times[0], times[2] - times[1]], [SECOND; 2]);
 }
 
@@ -218,7 +218,7 @@ async fn rate_limit_lowered_delays_waiting_frames() {
 async fn rate_limit_set_again_starts_fresh() {
     let start = Instant::now();
     let limiter = with(Some(RATE));
-    limiter.line_up(FRAME * 3600).use_up();
+    limiter.reserve(FRAME * 3600).consume();
     let mut before = limited(frames(1, FRAME), &limiter);
     let mut given_up = limited(frames(1, FRAME), &limiter);
     assert!(poll!(before.frame()).is_pending() && poll!(given_up.frame()).is_pending());
@@ -227,7 +227,7 @@ async fn rate_limit_set_again_starts_fresh() {
     change(&limiter, Some(RATE));
     let times = arrivals(limited(frames(3, FRAME), &limiter), start).await;
     assert_eq!(times, [0, 1, 2].map(|second| SECOND * second));
-    // What was in line when there was no limit passes, or is given up, at nobody's cost.
+    // Frames that waited when the limit was removed pass or are dropped without using up bytes.
     assert!(before.frame().now_or_never().is_some());
     drop(given_up);
     assert_eq!(arrivals(limited(frames(1, FRAME), &limiter), start).await, [SECOND * 3]);

@@ -1,36 +1,36 @@
-//! Reasons to distrust a certificate.
+//! Reasons why a certificate is not trusted.
 
-/// What is wrong with a certificate. Times are seconds since 1970.
+/// Why a certificate is not trusted. Times are seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     UnknownIssuer,
-    /// An authority with the name of one that is known, but not its key.
+    /// The issuer has the name of a trusted CA, but a different key.
     OtherKey,
     SelfSigned,
     Expired(i64),
     NotYetValid(i64),
-    /// Another certificate of the chain that the server sent.
+    /// Expiry of another certificate of the chain that the server sent.
     ChainExpired(i64),
     ChainNotYetValid(i64),
     OtherName,
-    /// Made for something else than servers.
+    /// The extended key usage does not include servers.
     Purpose,
-    /// The issuer may not sign for this name.
+    /// Name constraints of the issuer exclude this host name.
     NameConstraints,
-    /// That of an authority where that of a server belongs.
+    /// A CA certificate in place of a server certificate.
     AuthorityAsServer,
-    /// A certificate of the chain may not sign others.
+    /// A certificate of the chain is not allowed to sign others.
     IssuerNotAuthority,
-    /// Of a server or of an authority of the chain, with so many bits.
+    /// RSA key length in bits, of the server or a CA of the chain.
     ShortKey(usize),
     SignatureAlgorithm,
     Version,
     CriticalExtension,
     Unreadable,
-    /// Of a certificate that was given by hand.
-    GivenExpired(i64),
-    GivenNotYetValid(i64),
-    GivenNotAuthority,
+    /// Expiry of a certificate from the settings.
+    UserExpired(i64),
+    UserNotYetValid(i64),
+    UserNotAuthority,
     Other,
 }
 
@@ -40,8 +40,8 @@ impl Problem {
         match self {
             Self::UnknownIssuer | Self::OtherKey => "unknown_issuer",
             Self::SelfSigned => "self_signed",
-            Self::Expired(_) | Self::ChainExpired(_) | Self::GivenExpired(_) => "expired",
-            Self::NotYetValid(_) | Self::ChainNotYetValid(_) | Self::GivenNotYetValid(_) => {
+            Self::Expired(_) | Self::ChainExpired(_) | Self::UserExpired(_) => "expired",
+            Self::NotYetValid(_) | Self::ChainNotYetValid(_) | Self::UserNotYetValid(_) => {
                 "not_yet_valid"
             }
             Self::OtherName => "name_mismatch",
@@ -54,7 +54,7 @@ impl Problem {
             | Self::Version
             | Self::CriticalExtension
             | Self::Unreadable
-            | Self::GivenNotAuthority
+            | Self::UserNotAuthority
             | Self::Other => "invalid",
         }
     }

@@ -1,4 +1,4 @@
-//! Why a certificate is refused: the verdict of the library, and what the certificates themselves add.
+//! Finds out why a certificate is not trusted, from the library's error and the certificates themselves.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
-use super::given::Given;
 use super::hex;
 use super::problem::Problem;
+use super::user_certificate::UserCertificate;
 
-/// The library takes no shorter RSA keys.
+/// Shortest RSA key that the library accepts, in bits.
 const SHORTEST_RSA_KEY: usize = 2048;
 
-/// A certificate that was refused, and why.
+/// A certificate that is not trusted, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("the certificate is not trusted ({problem:?})")]
 pub(crate) struct UntrustedCertificate {
@@ -27,7 +27,7 @@ pub(crate) struct UntrustedCertificate {
     pub(crate) sha256: String,
 }
 
-/// The fault of a handshake with this certificate.
+/// The handshake error for this certificate.
 pub(super) fn refused(certificate: &CertificateDer<'_>, problem: Problem) -> rustls::Error {
     let (subject, issuer) = match X509Certificate::from_der(certificate) {
         Ok((_, parsed)) => (parsed.subject().to_string(), parsed.issuer().to_string()),
@@ -38,33 +38,33 @@ pub(super) fn refused(certificate: &CertificateDer<'_>, problem: Problem) -> rus
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted))))
 }
 
-/// What a server sent, what was given, and when.
-pub(super) struct Checked<'a> {
+/// The certificates of a server, those from the settings, and the time of the check.
+pub(super) struct Chain<'a> {
     pub(super) end_entity: &'a CertificateDer<'a>,
     pub(super) intermediates: &'a [CertificateDer<'a>],
-    pub(super) given: &'a [Given],
+    pub(super) user_certificates: &'a [UserCertificate],
     pub(super) now: UnixTime,
 }
 
-impl Checked<'_> {
-    /// What the verdict of the library means.
+impl Chain<'_> {
+    /// The problem behind the library's error.
     pub(super) fn problem(&self, cause: &CertificateError) -> Problem {
         let parsed = X509Certificate::from_der(self.end_entity).ok().map(|(_, parsed)| parsed);
         let Some(own) = parsed else { return Problem::Unreadable };
         let dates = own.validity();
         let (from, to) = (dates.not_before.timestamp(), dates.not_after.timestamp());
         let now = i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX);
-        // Before the issuer: to give an expired certificate would not help.
+        // Chain before the issuer: adding an expired certificate to the settings would not help.
         if now > to {
             return Problem::Expired(to);
         }
         if now < from {
             return Problem::NotYetValid(from);
         }
-        let is_given = self.given.iter().any(|given| given.der == *self.end_entity);
-        let is_self_signed = own.subject() == own.issuer() && !is_given;
+        let is_in_settings = self.user_certificates.iter().any(|user| user.der == *self.end_entity);
+        let is_self_signed = own.subject() == own.issuer() && !is_in_settings;
         #[expect(clippy::wildcard_enum_match_arm, reason = "the others are as they are")]
-        match named(cause) {
+        match problem_of(cause) {
             problem @ (Problem::OtherName | Problem::Version) => problem,
             _ if is_self_signed => self.short_key().unwrap_or(Problem::SelfSigned),
             problem
@@ -75,15 +75,16 @@ impl Checked<'_> {
         }
     }
 
-    /// An RSA key that is too short, anywhere on the way from the server to an authority.
+    /// An RSA key that is too short, in any certificate from the server to a CA.
     fn short_key(&self) -> Option<Problem> {
-        let given = self.given.iter().map(|given| &given.der);
-        let mut all = std::iter::once(self.end_entity).chain(self.intermediates).chain(given);
+        let user_certificates = self.user_certificates.iter().map(|user| &user.der);
+        let mut all =
+            std::iter::once(self.end_entity).chain(self.intermediates).chain(user_certificates);
         all.find_map(|der| short_key(der))
     }
 }
 
-/// The RSA key of a certificate, when it is too short for the library.
+/// The problem with the RSA key of a certificate that is too short for the library.
 pub(super) fn short_key(certificate: &CertificateDer<'_>) -> Option<Problem> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let PublicKey::RSA(key) = parsed.public_key().parsed().ok()? else { return None };
@@ -95,9 +96,9 @@ fn seconds(time: UnixTime) -> i64 {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the libraries add variants at will")]
-fn named(cause: &CertificateError) -> Problem {
+fn problem_of(cause: &CertificateError) -> Problem {
     match cause {
-        // The certificate of the server itself was looked at before.
+        // The server's own certificate was checked before.
         CertificateError::ExpiredContext { not_after, .. } => {
             Problem::ChainExpired(seconds(*not_after))
         }

@@ -1,4 +1,4 @@
-//! The check of the library, and what it leaves out: certificates that are given by hand, and key lengths.
+//! Certificate verification: the library's, plus certificates from the settings and key lengths.
 
 use std::sync::Arc;
 
@@ -9,72 +9,76 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::given::Given;
 use super::problem::Problem;
-use super::refusal::{Checked, refused, short_key};
-use super::unusable;
+use super::refusal::{Chain, refused, short_key};
+use super::setup_failed;
+use super::user_certificate::UserCertificate;
 use crate::error::Result;
 
-/// Accepts what the roots of the system or the given certificates vouch for.
+/// Accepts certificates that the system's root certificates or those from the settings vouch for.
 #[derive(Debug)]
 pub(super) struct Verifier {
     system: RootCertStore,
-    given: Vec<Given>,
-    /// With the roots of the system and all that is given.
+    user: Vec<UserCertificate>,
+    /// Verifies against the system's root certificates and all from the settings.
     all: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
-    /// None when there is no certificate to check against.
+    /// A verifier; `None` when there is no certificate to verify against.
     ///
     /// # Errors
-    /// `invalid_config` when none of the given certificates can be read.
+    /// `invalid_config` when none of the certificates from the settings can be read.
     pub(super) fn new(
         system: RootCertStore,
-        given: Vec<Given>,
+        user: Vec<UserCertificate>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Option<Self>> {
         let mut roots = system.clone();
         let (taken, ignored) =
-            roots.add_parsable_certificates(given.iter().map(|given| given.der.clone()));
+            roots.add_parsable_certificates(user.iter().map(|user| user.der.clone()));
         if taken == 0 && ignored > 0 {
-            return Err(super::given::invalid("the CA certificate is damaged: copy it again"));
+            return Err(super::user_certificate::invalid(
+                "the CA certificate is damaged: copy it \
+                                                         again",
+            ));
         }
         if ignored > 0 {
-            tracing::warn!(ignored, "some of the given CA certificates are damaged");
+            tracing::warn!(ignored, "some of the CA certificates in the settings are damaged");
         }
         if roots.is_empty() {
             return Ok(None);
         }
-        let all = build(roots, Arc::clone(&provider)).map_err(unusable)?;
-        Ok(Some(Self { system, given, all, provider }))
+        let all = build(roots, Arc::clone(&provider)).map_err(setup_failed)?;
+        Ok(Some(Self { system, user, all, provider }))
     }
 
-    /// What keeps a chain that `all` accepts from being trusted. The library looks neither at the dates
-    /// of an anchor nor at whether it is an authority.
-    fn anchors_problem(
+    /// The certificate from the settings that a chain depends on but that is not valid as an
+    /// issuer, and its problem. The library checks neither the dates of a trust anchor nor whether
+    /// it is a CA.
+    fn user_anchor_problem(
         &self,
         now: UnixTime,
         accepts: impl Fn(&WebPkiServerVerifier) -> bool,
-    ) -> Option<(&Given, Problem)> {
-        let problem = |given: &'_ Given| given.problem_as_issuer(now);
-        if self.given.iter().all(|given| problem(given).is_none()) {
+    ) -> Option<(&UserCertificate, Problem)> {
+        let problem = |user: &'_ UserCertificate| user.problem_as_issuer(now);
+        if self.user.iter().all(|user| problem(user).is_none()) {
             return None;
         }
-        let sound = || self.given.iter().filter(|given| problem(given).is_none());
-        let vouched = |anchors: &mut dyn Iterator<Item = &Given>| {
+        let valid = || self.user.iter().filter(|user| problem(user).is_none());
+        let vouched = |anchors: &mut dyn Iterator<Item = &UserCertificate>| {
             let mut roots = self.system.clone();
-            roots.add_parsable_certificates(anchors.map(|given| given.der.clone()));
-            // An empty store makes no verifier.
+            roots.add_parsable_certificates(anchors.map(|user| user.der.clone()));
+            // The library builds no verifier for an empty store.
             build(roots, Arc::clone(&self.provider)).is_ok_and(|verifier| accepts(&verifier))
         };
-        if vouched(&mut sound()) {
+        if vouched(&mut valid()) {
             return None;
         }
-        let unsound = self.given.iter().filter_map(|given| Some((given, problem(given)?)));
-        let mut unsound = unsound.filter(|(given, _)| vouched(&mut std::iter::once(*given)));
-        unsound.next()
+        let invalid = self.user.iter().filter_map(|user| Some((user, problem(user)?)));
+        let mut invalid = invalid.filter(|(user, _)| vouched(&mut std::iter::once(*user)));
+        invalid.next()
     }
 }
 
@@ -97,26 +101,26 @@ impl ServerCertVerifier for Verifier {
         let check = |verifier: &WebPkiServerVerifier| {
             verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         };
-        // A self-signed certificate that the user gave is trusted as it is; chain building would
-        // refuse it when it calls itself a CA, as those made with `openssl req -x509` do.
-        let exact = self.given.iter().find(|given| given.der == *end_entity);
-        let checked = Checked { end_entity, intermediates, given: &self.given, now };
-        let verdict = match exact {
-            Some(given) => match given.problem_in_time(now) {
-                Some(problem) => return Err(refused(&given.der, problem)),
+        // A self-signed certificate from the settings is trusted as it is. Chain building would
+        // reject it when it is marked as a CA, as `openssl req -x509` does.
+        let exact = self.user.iter().find(|user| user.der == *end_entity);
+        let chain = Chain { end_entity, intermediates, user_certificates: &self.user, now };
+        let result = match exact {
+            Some(user) => match user.problem_as_server(now) {
+                Some(problem) => return Err(refused(&user.der, problem)),
                 None => ParsedCertificate::try_from(end_entity)
                     .and_then(|parsed| rustls::client::verify_server_name(&parsed, server_name))
                     .map(|()| ServerCertVerified::assertion()),
             },
             None => check(&self.all),
         };
-        match verdict {
+        match result {
             Ok(verified) => {
                 let anchors = exact
                     .is_none()
-                    .then(|| self.anchors_problem(now, |verifier| check(verifier).is_ok()));
-                if let Some((given, problem)) = anchors.flatten() {
-                    return Err(refused(&given.der, problem));
+                    .then(|| self.user_anchor_problem(now, |verifier| check(verifier).is_ok()));
+                if let Some((user, problem)) = anchors.flatten() {
+                    return Err(refused(&user.der, problem));
                 }
                 // The library would refuse the signature of the handshake without a reason.
                 match short_key(end_entity) {
@@ -125,7 +129,7 @@ impl ServerCertVerifier for Verifier {
                 }
             }
             Err(rustls::Error::InvalidCertificate(cause)) => {
-                Err(refused(end_entity, checked.problem(&cause)))
+                Err(refused(end_entity, chain.problem(&cause)))
             }
             Err(error) => Err(error),
         }
@@ -154,7 +158,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The opt-out: any certificate will do, signatures are still checked.
+/// Accepts any certificate, for `verify_tls: false`. Signatures are still verified.
 #[derive(Debug)]
 pub(super) struct AcceptAnything(pub(super) Arc<CryptoProvider>);
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::archives::metadata::Digests;
-use crate::buffer_pool::Filled;
+use crate::buffer_pool::BlockBuffer;
 use crate::config::DEFAULT_PART_SIZE;
 use crate::error::{Code, Error, Result};
 use crate::ops::retry::Retry;
-use crate::s3::{Bucket, ObjectInfo, PartDigest};
+use crate::s3::{Bucket, ObjectInfo, PartChecksums};
 
 /// The pieces of one download.
 pub(in crate::ops) struct Plan {
@@ -89,7 +89,7 @@ impl Plan {
         bucket: &Bucket,
         retry: &Retry,
         index: u64,
-        mut content: Filled,
+        mut content: BlockBuffer,
     ) -> Result<Vec<Bytes>> {
         #[cfg(feature = "demo")]
         crate::fault_injection::trip("piece");
@@ -136,7 +136,7 @@ impl Plan {
         bucket: &Bucket,
         retry: &Retry,
         range: Range<u64>,
-        content: &mut Filled,
+        content: &mut BlockBuffer,
     ) -> Result<()> {
         let mut tries = retry.tries();
         loop {
@@ -148,9 +148,12 @@ impl Plan {
     }
 }
 
-async fn check_aside(content: Filled, expected: Option<PartDigest>) -> Result<(Filled, bool)> {
+async fn check_aside(
+    content: BlockBuffer,
+    expected: Option<PartChecksums>,
+) -> Result<(BlockBuffer, bool)> {
     let work = tokio::task::spawn_blocking(move || {
-        let is_right = expected.is_some_and(|digest| digest.is_of(content.slices()));
+        let is_right = expected.is_some_and(|digest| digest.matches(content.slices()));
         (content, is_right)
     });
     work.await.map_err(|error| {

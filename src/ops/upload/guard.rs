@@ -41,8 +41,8 @@ impl ArchiveName {
             key: &self.key,
             content_type: ARCHIVE_TYPE,
             storage_class: self.storage_class.as_deref(),
-            mark: Some(&self.mark),
-            replaces: false,
+            upload_marker: Some(&self.mark),
+            may_replace: false,
         }
     }
 }
@@ -354,7 +354,7 @@ impl UploadGuard {
     /// Whether there is an archive under this key, and it is the one that this upload has stored.
     async fn is_ours(&self, target: &Target, key: &str) -> Result<bool> {
         let bucket = target.store.bucket();
-        let refusal = match bucket.mark(key).await {
+        let refusal = match bucket.upload_marker(key).await {
             Err(error) if error.code() == Code::NotFound => return Ok(false),
             Err(error) if error.code() == Code::AccessDenied => error,
             mark => return Ok(mark?.as_ref() == Some(&self.mark)),

@@ -18,7 +18,7 @@ use crate::ops::memory_budget::{Reservation, WINDOW};
 use crate::ops::retry::Retry;
 use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
-use crate::s3::{Bucket, Part, PartDigest, Payload, Upload};
+use crate::s3::{Bucket, Part, PartChecksums, Payload, Upload};
 
 /// From this many bytes on an archive is sent in parts.
 pub(super) const THRESHOLD: u64 = 20 * MIB;
@@ -137,8 +137,8 @@ impl Archive<'_> {
 
     async fn send_whole(&self, mut collected: Chunks, guard: &mut UploadGuard) -> Result<Sent> {
         let size = collected.length();
-        let payload = Payload::hashed_aside(collected.take(size)).await;
-        let digests = Digests { size, part_size: size, parts: vec![payload.digest()] };
+        let payload = Payload::hash_in_background(collected.take(size)).await;
+        let digests = Digests { size, part_size: size, parts: vec![payload.checksums()] };
         let stored =
             guard.put(self.target, &self.bucket, &self.key, self.storage_class(), payload).await?;
         self.progress.add(size);
@@ -193,11 +193,11 @@ impl Archive<'_> {
         sending.tasks.spawn(async move {
             #[cfg(feature = "demo")]
             crate::fault_injection::trip("part");
-            let payload = Payload::hashed_aside(part).await;
+            let payload = Payload::hash_in_background(part).await;
             let begun = Instant::now();
             let stored = ledger.send(&upload, number, &payload, &retry).await;
             drop(room);
-            let part = (stored?, payload.digest());
+            let part = (stored?, payload.checksums());
             Ok(SentPart { part, length: payload.length(), took: begun.elapsed() })
         });
         if in_own_memory && let Some(sent) = sending.tasks.join_next().await {
@@ -208,7 +208,7 @@ impl Archive<'_> {
 }
 
 struct SentPart {
-    part: (Part, PartDigest),
+    part: (Part, PartChecksums),
     length: u64,
     took: Duration,
 }
@@ -218,7 +218,7 @@ struct Sending {
     tasks: JoinSet<Result<SentPart>>,
     concurrency: Concurrency,
     count: u64,
-    parts: Vec<(Part, PartDigest)>,
+    parts: Vec<(Part, PartChecksums)>,
 }
 
 impl Sending {

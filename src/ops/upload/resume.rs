@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Kind, Result};
 use crate::journal::{Record, Resumable, StoredPart};
 use crate::ops::retry::Retry;
 use crate::ops::{Target, cleanup};
-use crate::s3::{ListedPart, Part, Payload, Upload, same_tag};
+use crate::s3::{ListedPart, Part, Payload, Upload, same_etag};
 
 /// What is still there of an earlier upload of the same backup.
 pub(super) struct Kept {
@@ -113,7 +113,8 @@ impl Ledger {
         payload: &Payload,
         retry: &Retry,
     ) -> Result<Part> {
-        let (length, sha256) = (payload.length(), BASE64_STANDARD.encode(payload.digest().sha256));
+        let (length, sha256) =
+            (payload.length(), BASE64_STANDARD.encode(payload.checksums().sha256));
         let before = self.0.before.get(&number);
         if let Some(same) = before.filter(|part| part.length == length && part.sha256 == sha256) {
             self.0.resumed.fetch_add(length, Ordering::Relaxed);
@@ -199,13 +200,13 @@ impl<'a> ListedParts<'a> {
 
     fn has(&self, number: u16, length: u64, etag: &str) -> bool {
         let mut found = self.0.get(&number).into_iter().flatten();
-        found.any(|part| part.size == length && same_tag(&part.etag, etag))
+        found.any(|part| part.size == length && same_etag(&part.etag, etag))
     }
 
     /// Whether there is a part of this number, and only with other entity tags.
     fn has_others_only(&self, number: u16, etag: &str) -> bool {
         let found = self.0.get(&number);
-        found.is_some_and(|found| !found.iter().any(|part| same_tag(&part.etag, etag)))
+        found.is_some_and(|found| !found.iter().any(|part| same_etag(&part.etag, etag)))
     }
 }
 

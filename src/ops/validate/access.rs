@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::net::{Probe, ServerInfo};
 use crate::ops::Cancel;
 use crate::ops::elsewhere::look_around;
-use crate::s3::{Bucket, Onward, Operation, Page, clock_skew, listing_address};
+use crate::s3::{Bucket, Operation, Page, Pagination, clock_skew, listing_address};
 
 /// Difference of the clocks that is worth a word, in seconds.
 const NOTABLE_SKEW: i64 = 60;
@@ -92,7 +92,7 @@ impl Access {
             if self.config.endpoint.scheme() != "https" {
                 return Ok(Outcome::no_matter("http: whoever is on the way can read along"));
             }
-            probe.secure().await?;
+            probe.connect_tls().await?;
             Ok(match self.config.verify_tls {
                 true => Outcome::nothing(),
                 false => Outcome::warning("the certificate is not checked"),
@@ -100,7 +100,7 @@ impl Access {
         };
         checks.run(CheckName::Tls, secured).await.map_err(at(CheckName::Tls))?;
         let start = Instant::now();
-        match probe.greet().await {
+        match probe.server_info().await {
             Ok(server_info) => self.server_info = Some(server_info),
             // What the signed request meets counts; a service may have no words for strangers.
             Err(error) => tracing::debug!(%error, "no answer to a first question"),
@@ -115,13 +115,13 @@ impl Access {
 
     /// The first page of the folder, behind which another one can be read if there is more.
     async fn first_page(&self, layout: &Layout) -> Result<Page> {
-        let mut onward = Onward::new(Operation::ListObjectsV2);
+        let mut pagination = Pagination::new(Operation::ListObjectsV2);
         let page = self.bucket.list(layout.folder(), None).await?;
         if let Some(next) = page.next.clone() {
-            onward.step(next.marker(), true)?;
+            pagination.advance(next.marker(), true)?;
             let second = self.bucket.list(layout.folder(), Some(next)).await?;
             if let Some(next) = second.next {
-                onward.step(next.marker(), true)?;
+                pagination.advance(next.marker(), true)?;
             }
         }
         Ok(page)

@@ -10,12 +10,12 @@ use super::checks::{CheckName, Checks, Outcome};
 use super::{PAUSE, may_pass};
 use crate::archives::Layout;
 use crate::archives::erase::probe;
-use crate::buffer_pool::Filled;
+use crate::buffer_pool::BlockBuffer;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
 use crate::ops::{Cancel, Target, cleanup};
 use crate::s3::{
-    Bucket, Conditional, ObjectInfo, Onward, Operation, Part, Payload, Stored, Upload, Write,
+    Bucket, Conditional, ObjectInfo, Operation, Pagination, Part, Payload, Stored, Upload, Write,
 };
 
 /// Content of the object that is written and read back.
@@ -119,8 +119,8 @@ impl<'a> Probe<'a> {
             key: &self.key,
             content_type: "text/plain",
             storage_class: None,
-            mark: Some(&self.mark),
-            replaces: false,
+            upload_marker: Some(&self.mark),
+            may_replace: false,
         }
     }
 
@@ -132,7 +132,7 @@ impl<'a> Probe<'a> {
             return Ok(Outcome::nothing());
         }
         // A server that demands the encryption has read the header, even if its answer says nothing.
-        let plain = Write { replaces: true, ..self.object() };
+        let plain = Write { may_replace: true, ..self.object() };
         match self.bucket.without_encryption().put(plain, &content()).await {
             Ok(stored) => {
                 versions.extend(version(&stored));
@@ -157,7 +157,7 @@ impl<'a> Probe<'a> {
         if object.size != PROBE.len() as u64 {
             return other("another number of bytes");
         }
-        let mut part = Filled::new(&target.pool);
+        let mut part = BlockBuffer::new(&target.pool);
         let object = ObjectInfo { etag: etag.to_owned(), ..object };
         self.bucket.get_range(&object, PART, &mut part).await?;
         let expected = PROBE.iter().skip(5).take(6);
@@ -181,15 +181,15 @@ impl<'a> Probe<'a> {
 
     /// Whether a listing that has more than one page gets to the second one.
     async fn pages_lead_on(&self) -> Result<()> {
-        let mut onward = Onward::new(Operation::ListObjectsV2);
+        let mut pagination = Pagination::new(Operation::ListObjectsV2);
         let (folder, mut next, mut last) = (self.layout.folder(), None, None);
         for _ in 0..2 {
             let page = self.bucket.list(folder, next).await?;
-            let furthest = page.furthest().map(str::to_owned);
+            let furthest = page.last_name().map(str::to_owned);
             let is_new = furthest > last;
             last = furthest.max(last);
             let Some(more) = page.next else { return Ok(()) };
-            onward.step(more.marker(), is_new)?;
+            pagination.advance(more.marker(), is_new)?;
             next = Some(more);
         }
         Ok(())

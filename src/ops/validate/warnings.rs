@@ -62,7 +62,7 @@ fn wrong_service(config: &TargetConfig) -> Option<Error> {
 fn plain_http(config: &TargetConfig) -> Option<Error> {
     let provider = config.provider.filter(|provider| provider.https_only)?;
     (config.endpoint.scheme() == "http").then(|| {
-        let message = format!("{} wants TLS: write https:// instead of http://", provider.name);
+        let message = format!("{} requires TLS: write https:// instead of http://", provider.name);
         invalid_endpoint("plain_http_on_tls", message)
     })
 }

@@ -1,4 +1,4 @@
-//! From what the types say to what the protocol says.
+//! Adapts the schemas of the Rust types to the rules of the protocol.
 
 use schemars::Schema;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Object;
 use crate::protocol::MAX_ID;
 
-/// What a newer agent may have more values of (V4).
+/// Enums to which a newer agent may add values (V4).
 const OPEN: [&str; 9] = [
     "RepairStatus",
     "CleanupOutcome",
@@ -19,7 +19,7 @@ const OPEN: [&str; 9] = [
     "WaitingFor",
 ];
 
-/// The types of both sides, by name. What both send has to look the same.
+/// The types of both sides, by name. A type that both send must have one schema.
 pub(super) fn merged(host: Object, agent: Object) -> Object {
     let mut all = host;
     for (name, schema) in agent {
@@ -31,8 +31,8 @@ pub(super) fn merged(host: Object, agent: Object) -> Object {
     all
 }
 
-/// Integers keep to what every JSON library has exact (M4), and nothing speaks of Rust.
-pub(super) fn plain(schema: &mut Schema) {
+/// Limits integers to the exact range of every JSON library (M4), and removes formats of Rust.
+pub(super) fn limit_integers(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");
     }
@@ -54,10 +54,10 @@ fn adapt(types: &mut Object) {
     for name in OPEN {
         open(&mut types[name]);
     }
-    of_any_storage(types);
+    allow_other_targets(types);
 }
 
-/// A member that is not required is left out where it is not wanted, and not `null` (M5).
+/// Optional members are omitted, and not `null` (M5).
 fn leave_out_instead_of_null(name: &str, schema: &mut Value) {
     let required = schema.get("required").cloned();
     let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
@@ -90,16 +90,16 @@ fn without_null(schema: &mut Object) {
     }
 }
 
-/// Says what is known, and takes any other text as well.
+/// Allows any other string in addition to the known values.
 fn open(schema: &mut Value) {
     let Value::Object(schema) = schema else { panic!("{schema:?}") };
     let Some(Value::Array(mut known)) = schema.remove("oneOf") else { panic!("{schema:?}") };
-    known.push(json!({ "type": "string", "description": "Of a newer agent." }));
+    known.push(json!({ "type": "string", "description": "A value of a newer agent." }));
     schema.insert("anyOf".to_owned(), Value::Array(known));
 }
 
-/// Settings and details are those of S3 only where the target is.
-fn of_any_storage(types: &mut Object) {
+/// Allows settings and details of other target types than S3.
+fn allow_other_targets(types: &mut Object) {
     let config = &mut types["TargetOpenRequest"]["properties"]["config"];
     let description = config["description"].take();
     *config = json!({
@@ -107,7 +107,7 @@ fn of_any_storage(types: &mut Object) {
         "anyOf": [{ "$ref": "#/$defs/S3Config" }, { "$ref": "#/$defs/OtherConfig" }],
     });
     let other = json!({
-        "description": "Settings of another kind of storage.",
+        "description": "Settings of another type of target.",
         "type": "object",
         "properties": { "type": { "type": "string", "not": { "const": "s3" } } },
         "required": ["type"],
@@ -118,7 +118,7 @@ fn of_any_storage(types: &mut Object) {
     }
 }
 
-/// Whether a name, or a list of names, is or has this one.
+/// Whether a name equals this one, or a list of names contains it.
 fn names(given: Option<&Value>, name: &str) -> bool {
     match given {
         Some(Value::Array(names)) => names.iter().any(|given| given == name),

@@ -1,4 +1,4 @@
-//! What is around the parameters of a message, and around a result.
+//! Schemas of the envelopes around parameters and results.
 
 use schemars::Schema;
 use serde_json::{Value, json};
@@ -9,28 +9,30 @@ use crate::protocol::MAX_ID;
 /// The only message that has a payload.
 pub(super) const DATA: &str = "stream.data";
 
-/// The types that envelopes share, by name.
+/// Types that envelopes share, by name.
 pub(super) fn shared() -> [(String, Value); 3] {
     [
         ("JsonRpc".to_owned(), json!({ "const": "2.0" })),
         (
             "RequestId".to_owned(),
             json!({
-                "description": "Chosen by the host, and never used twice in a session.",
+                "description": "Request ID, which the host chooses. Each is used once in a \
+                                session.",
                 "type": "integer", "minimum": 1, "maximum": MAX_ID,
             }),
         ),
         (
             "Payload".to_owned(),
             json!({
-                "description": "Bytes that follow the line; at most the receiver's `max_payload`.",
+                "description": "Number of bytes that follow the line; at most the receiver's \
+                                `max_payload`.",
                 "type": "integer", "minimum": 1, "maximum": MAX_ID,
             }),
         ),
     ]
 }
 
-/// A request; `types` are those that the parameters refer to.
+/// A request. `types` contains the types that the parameters refer to.
 pub(super) fn request(method: &str, params: &Schema, types: &Object) -> Value {
     let mut required = vec!["jsonrpc", "id", "method"];
     let name = params.get("$ref").and_then(Value::as_str).and_then(|it| it.rsplit('/').next());
@@ -70,7 +72,8 @@ pub(super) fn notification(method: &str, params: &Schema) -> Value {
     message
 }
 
-/// What comes without a new version of the protocol (V2), and is ignored by who does not know it.
+/// A notification that was added without a new protocol version (V2). Receivers that do not know it
+/// ignore it.
 pub(super) fn unknown_notification(known: &[&str]) -> Value {
     json!({
         "title": "notification that came later",
@@ -94,10 +97,10 @@ pub(super) fn response(error: &Schema) -> Value {
         "properties": {
             "jsonrpc": reference("JsonRpc"),
             "id": {
-                "description": "That of the request; `null` in an error about something without one.",
+                "description": "ID of the request; `null` in an error about input without an ID.",
                 "anyOf": [reference("RequestId"), { "type": "null" }],
             },
-            "result": { "description": "See `results`.", "type": "object" },
+            "result": { "description": "Result of the method, see `results`.", "type": "object" },
             "error": error,
         },
         "required": ["jsonrpc", "id"],
@@ -109,15 +112,15 @@ pub(super) fn response(error: &Schema) -> Value {
     })
 }
 
-/// A line of the log.
+/// A log line.
 pub(super) fn log_line(level: &Schema) -> Value {
     json!({
-        "description": "A line on standard error.",
+        "description": "A log line on standard error.",
         "type": "object",
         "properties": {
             "ts": { "type": "string", "format": "date-time" },
             "level": level,
-            "msg": { "description": "English.", "type": "string" },
+            "msg": { "description": "Message in English.", "type": "string" },
         },
         "required": ["ts", "level", "msg"],
     })

@@ -1,9 +1,10 @@
-//! The XML documents of good answers, brought into one form: the root that the SDK insists on, the
-//! members that are used and no others, each text percent-encoded so that no byte of it is markup.
-//! [`decoded`] gives the text back.
+//! Rewrites the XML documents of successful responses to a canonical form: the root element that the SDK
+//! requires, only the members that are used, and each text percent-encoded, so that none of its bytes is
+//! markup. [`decoded`] restores the text.
 //!
-//! Servers leave keys unescaped, encode them without being asked, write dates in their own way and name
-//! roots as they like; all of that is read. A document that is cut or that is not well-formed is not.
+//! Servers leave keys unescaped, encode them without being asked, write dates differently and use other
+//! root elements; the parser accepts all of these. It rejects documents that are truncated or not
+//! well-formed.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -16,16 +17,16 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 
 use super::AnswerFault;
-use super::headers::moment;
-use crate::s3::bounds::{ENTRIES, KEY, MEMBER};
+use super::headers::timestamp;
+use crate::s3::bounds::{MAX_ENTRIES, MAX_KEY, MAX_MEMBER};
 
-/// More are no number of bytes, as the SDK reads it.
-const MOST_BYTES: u64 = i64::MAX.unsigned_abs();
+/// Largest number of bytes that the SDK reads.
+const MAX_BYTES: u64 = i64::MAX.unsigned_abs();
 
-/// More are no number of a part, as the SDK reads it.
-const MOST_PARTS: u64 = i32::MAX.unsigned_abs() as u64;
+/// Largest part number that the SDK reads.
+const MAX_PART_NUMBER: u64 = i32::MAX.unsigned_abs() as u64;
 
-/// A document of the S3 API.
+/// A kind of document of the S3 API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Objects,
@@ -36,7 +37,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The root without its ending, which servers vary.
+    /// The root element without its ending, which servers vary.
     fn root(self) -> &'static str {
         match self {
             Self::Objects => "ListBucket",
@@ -47,50 +48,50 @@ impl Kind {
         }
     }
 
-    /// The member that a path of elements below the root is, if it is used.
+    /// The used member at a path of elements below the root, if any.
     fn member(self, path: &[&[u8]]) -> Option<Member> {
-        let members: &[(&[&str], Form)] = match self {
+        let members: &[(&[&str], Type)] = match self {
             Self::Objects => &[
-                (&["Name"], Form::Text),
-                (&["IsTruncated"], Form::Flag),
-                (&["NextContinuationToken"], Form::Marker),
-                (&["NextMarker"], Form::Key),
-                (&["Contents", "Key"], Form::Key),
-                (&["Contents", "Size"], Form::Number { most: MOST_BYTES }),
-                (&["Contents", "ETag"], Form::Text),
-                (&["Contents", "LastModified"], Form::Moment),
-                (&["CommonPrefixes", "Prefix"], Form::Key),
+                (&["Name"], Type::Text),
+                (&["IsTruncated"], Type::Flag),
+                (&["NextContinuationToken"], Type::Marker),
+                (&["NextMarker"], Type::Key),
+                (&["Contents", "Key"], Type::Key),
+                (&["Contents", "Size"], Type::Number { max: MAX_BYTES }),
+                (&["Contents", "ETag"], Type::Text),
+                (&["Contents", "LastModified"], Type::Timestamp),
+                (&["CommonPrefixes", "Prefix"], Type::Key),
             ],
             Self::Uploads => &[
-                (&["IsTruncated"], Form::Flag),
-                (&["NextKeyMarker"], Form::Key),
-                (&["NextUploadIdMarker"], Form::Marker),
-                (&["Upload", "Key"], Form::Key),
-                (&["Upload", "UploadId"], Form::Text),
-                (&["Upload", "Initiated"], Form::Moment),
+                (&["IsTruncated"], Type::Flag),
+                (&["NextKeyMarker"], Type::Key),
+                (&["NextUploadIdMarker"], Type::Marker),
+                (&["Upload", "Key"], Type::Key),
+                (&["Upload", "UploadId"], Type::Text),
+                (&["Upload", "Initiated"], Type::Timestamp),
             ],
             Self::Parts => &[
-                (&["IsTruncated"], Form::Flag),
-                (&["NextPartNumberMarker"], Form::Marker),
-                (&["Part", "PartNumber"], Form::Number { most: MOST_PARTS }),
-                (&["Part", "Size"], Form::Number { most: MOST_BYTES }),
-                (&["Part", "ETag"], Form::Text),
-                (&["Part", "LastModified"], Form::Moment),
+                (&["IsTruncated"], Type::Flag),
+                (&["NextPartNumberMarker"], Type::Marker),
+                (&["Part", "PartNumber"], Type::Number { max: MAX_PART_NUMBER }),
+                (&["Part", "Size"], Type::Number { max: MAX_BYTES }),
+                (&["Part", "ETag"], Type::Text),
+                (&["Part", "LastModified"], Type::Timestamp),
             ],
-            Self::Initiate => &[(&["UploadId"], Form::Marker)],
-            Self::Complete => &[(&["ETag"], Form::Text)],
+            Self::Initiate => &[(&["UploadId"], Type::Marker)],
+            Self::Complete => &[(&["ETag"], Type::Text)],
         };
         let found = members.iter().find(|(names, _)| {
             names.len() == path.len()
                 && names.iter().zip(path).all(|(name, part)| name.as_bytes() == *part)
         });
-        found.map(|(names, form)| Member {
+        found.map(|(names, value_type)| Member {
             name: names.last().copied().unwrap_or_default(),
-            form: *form,
+            value_type: *value_type,
         })
     }
 
-    /// The entry of a list that an element below the root is, if it is one.
+    /// The list entry that an element below the root stands for, if any.
     fn entry(self, name: &[u8]) -> Option<&'static str> {
         let entries: &[&str] = match self {
             Self::Objects => &["Contents", "CommonPrefixes"],
@@ -105,49 +106,50 @@ impl Kind {
 #[derive(Clone, Copy)]
 struct Member {
     name: &'static str,
-    form: Form,
+    value_type: Type,
 }
 
-/// How the text of a member is read.
+/// The type of a member.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// As it is. One that is too long is left out.
+enum Type {
+    /// Any text. Left out when it is too long.
     Text,
-    /// What a later request repeats. One that is too long is an error.
+    /// A text that a later request repeats. An error when it is too long.
     Marker,
-    /// Encoded, where the document says so. An entry whose key is too long is left out.
+    /// A key, percent-encoded if the document says so. The entry is left out when its key is too
+    /// long.
     Key,
-    /// A whole number, as digits. Another one is left out, so that it is unknown.
-    Number { most: u64 },
+    /// A whole number in digits. Left out (unknown) when it is not.
+    Number { max: u64 },
     /// `true` or `false`. Anything else is an error.
     Flag,
-    /// A moment, see [`moment`]. Another one is left out, so that it is unknown.
-    Moment,
+    /// A timestamp, see [`timestamp`]. Left out (unknown) when it is not.
+    Timestamp,
 }
 
-/// Why a document is not read.
+/// Why a document cannot be read.
 #[derive(Debug)]
-pub(super) enum Unread {
-    /// It ends too early.
-    Cut,
-    /// It is no document of this kind; what it is instead is found out elsewhere.
-    Other,
-    /// It makes no sense.
-    Wrong(AnswerFault),
+pub(super) enum ReadFault {
+    /// It is truncated.
+    Truncated,
+    /// It is a different document; the caller classifies it.
+    OtherDocument,
+    /// A member is invalid.
+    Invalid(AnswerFault),
 }
 
-fn wrong(member: &'static str, why: impl Into<String>) -> Unread {
-    Unread::Wrong(AnswerFault::new(member, why))
+fn invalid(member: &'static str, why: impl Into<String>) -> ReadFault {
+    ReadFault::Invalid(AnswerFault::new(member, why))
 }
 
-/// Elements inside each other that are looked at. What is deeper is skipped.
-const DEEPEST: usize = 4;
+/// Maximum nesting of elements; deeper ones are skipped.
+const MAX_DEPTH: usize = 4;
 
-/// Rewrites the document of an answer.
+/// Rewrites a document to its canonical form.
 ///
 /// # Errors
-/// See [`Unread`].
-pub(super) fn canonical(body: &[u8], kind: Kind) -> Result<Vec<u8>, Unread> {
+/// See [`ReadFault`].
+pub(super) fn canonical(body: &[u8], kind: Kind) -> Result<Vec<u8>, ReadFault> {
     let content = read(body, kind)?;
     let root = kind.root();
     let mut document = format!("<{root}Result>");
@@ -158,16 +160,16 @@ pub(super) fn canonical(body: &[u8], kind: Kind) -> Result<Vec<u8>, Unread> {
     }
     for (element, members) in &content.entries {
         let mut entry = format!("<{element}>");
-        let mut is_ours = true;
+        let mut is_used = true;
         for (member, text) in members {
             match value(*member, text, content.is_encoded)? {
                 Some(value) => write_member(&mut entry, member.name, &value),
-                // Nothing of ours has such a key.
-                None if member.form == Form::Key => is_ours = false,
+                // The agent uses no such keys.
+                None if member.value_type == Type::Key => is_used = false,
                 None => {}
             }
         }
-        if is_ours {
+        if is_used {
             let _ = write!(document, "{entry}</{element}>");
         }
     }
@@ -175,62 +177,68 @@ pub(super) fn canonical(body: &[u8], kind: Kind) -> Result<Vec<u8>, Unread> {
     Ok(document.into_bytes())
 }
 
-/// All but what is neither markup nor blank, and what dates are written with.
+/// All characters except letters, digits and those of dates.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b':').remove(b'.').remove(b'/');
 
 fn write_member(document: &mut String, name: &str, value: &[u8]) {
     let _ = write!(document, "<{name}>{}</{name}>", percent_encode(value, ENCODED));
 }
 
-/// The bytes of a text in a document of [`canonical`].
+/// The bytes of a text in a document that [`canonical`] wrote.
 pub(in crate::s3) fn decoded(text: &str) -> Cow<'_, [u8]> {
     percent_decode_str(text).into()
 }
 
 type Members = Vec<(Member, Vec<u8>)>;
 
-/// What is used of a document.
+/// The used members of a document.
 #[derive(Default)]
 struct Content {
-    /// Whether keys are encoded as in a URL.
+    /// Whether keys are percent-encoded.
     is_encoded: bool,
     top: Members,
-    /// With the names of their elements.
+    /// The members of each list entry, with the name of its element.
     entries: Vec<(&'static str, Members)>,
 }
 
-fn read(body: &[u8], kind: Kind) -> Result<Content, Unread> {
+fn read(body: &[u8], kind: Kind) -> Result<Content, ReadFault> {
     let body = body.trim_ascii_start();
     let mut reader = Reader::from_reader(body.strip_prefix(BOM).unwrap_or(body));
     reader.config_mut().allow_dangling_amp = true;
     reader.config_mut().expand_empty_elements = true;
     let mut content = Content::default();
-    // The names of the open elements, from the root on.
+    // The names of the open elements, starting at the root.
     let mut path: Vec<Vec<u8>> = Vec::new();
-    let (mut deeper, mut is_over) = (0_usize, false);
+    let (mut deeper, mut is_closed) = (0_usize, false);
     let mut text: Option<Vec<u8>> = None;
     loop {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
         let event = reader.read_event().map_err(|error| match error {
-            // All of these mean that something has no end.
-            quick_xml::Error::Syntax(_) if begins(body, kind) => Unread::Cut,
-            _ if path.is_empty() => Unread::Other,
-            error => wrong("body", format!("it is not well-formed XML ({error})")),
+            // All of these errors mean that the document ends inside an element.
+            quick_xml::Error::Syntax(_) if has_root(body, kind) => ReadFault::Truncated,
+            _ if path.is_empty() => ReadFault::OtherDocument,
+            error => invalid("body", format!("not well-formed XML ({error})")),
         })?;
         match event {
-            Event::Start(_) if is_over => return Err(wrong("body", "it goes on behind its end")),
-            Event::Start(_) if path.len() == DEEPEST => deeper += 1,
+            Event::Start(_) if is_closed => {
+                return Err(invalid(
+                    "body",
+                    "data after the end of the \
+                                                                        document",
+                ));
+            }
+            Event::Start(_) if path.len() == MAX_DEPTH => deeper += 1,
             Event::Start(start) => {
                 let name = start.local_name().into_inner();
                 if path.is_empty() && !name.starts_with(kind.root().as_bytes()) {
-                    return Err(Unread::Other);
+                    return Err(ReadFault::OtherDocument);
                 }
                 if path.len() == 1
                     && let Some(element) = kind.entry(name)
                 {
-                    if content.entries.len() == ENTRIES {
-                        let why = format!("there are more than {ENTRIES} on one page");
-                        return Err(wrong(element, why));
+                    if content.entries.len() == MAX_ENTRIES {
+                        let why = format!("more than {MAX_ENTRIES} on one page");
+                        return Err(invalid(element, why));
                     }
                     content.entries.push((element, Members::new()));
                 }
@@ -245,19 +253,19 @@ fn read(body: &[u8], kind: Kind) -> Result<Content, Unread> {
                     content.take(kind, &names, text);
                 }
                 path.pop();
-                is_over = path.is_empty();
+                is_closed = path.is_empty();
             }
             Event::Text(found) if path.is_empty() => {
-                if !is_over && !found.trim_ascii().is_empty() {
-                    return Err(Unread::Other);
+                if !is_closed && !found.trim_ascii().is_empty() {
+                    return Err(ReadFault::OtherDocument);
                 }
             }
             Event::Text(found) => append(&mut text, &found),
             Event::CData(found) => append(&mut text, &found),
             Event::GeneralRef(reference) => append(&mut text, &resolved(&reference)),
-            Event::Eof if is_over => return Ok(content),
-            Event::Eof if path.is_empty() => return Err(Unread::Other),
-            Event::Eof => return Err(Unread::Cut),
+            Event::Eof if is_closed => return Ok(content),
+            Event::Eof if path.is_empty() => return Err(ReadFault::OtherDocument),
+            Event::Eof => return Err(ReadFault::Truncated),
             Event::Empty(_)
             | Event::Comment(_)
             | Event::Decl(_)
@@ -267,8 +275,8 @@ fn read(body: &[u8], kind: Kind) -> Result<Content, Unread> {
     }
 }
 
-/// Whether a root begins that is the right one as far as it goes.
-fn begins(body: &[u8], kind: Kind) -> bool {
+/// Whether the body contains the start of the expected root element.
+fn has_root(body: &[u8], kind: Kind) -> bool {
     let root = kind.root().as_bytes();
     body.windows(root.len()).take(1024).any(|window| window == root)
 }
@@ -295,7 +303,7 @@ fn append(text: &mut Option<Vec<u8>>, found: &[u8]) {
     }
 }
 
-/// The bytes that a reference stands for; those of an unknown one are kept, as it may be none.
+/// The bytes of a reference such as `&amp;`. An unknown one is kept, because it may be plain text.
 fn resolved(reference: &BytesRef<'_>) -> Vec<u8> {
     if let Ok(Some(letter)) = reference.resolve_char_ref() {
         return letter.to_string().into_bytes();
@@ -308,35 +316,40 @@ fn resolved(reference: &BytesRef<'_>) -> Vec<u8> {
     }
 }
 
-/// The text of a member as it is passed on; none where it is left out.
-fn value(member: Member, text: &[u8], is_encoded: bool) -> Result<Option<Cow<'_, [u8]>>, Unread> {
+/// The canonical text of a member; `None` when it is left out.
+fn value(
+    member: Member,
+    text: &[u8],
+    is_encoded: bool,
+) -> Result<Option<Cow<'_, [u8]>>, ReadFault> {
     let trimmed = text.trim_ascii();
-    let letters = || std::str::from_utf8(trimmed).unwrap_or_default();
-    let fits = text.len() <= MEMBER;
+    let as_text = || std::str::from_utf8(trimmed).unwrap_or_default();
+    let fits = text.len() <= MAX_MEMBER;
     let kept = |text: &[u8]| Some(Cow::Owned(text.to_vec()));
-    Ok(match member.form {
-        Form::Text => fits.then_some(Cow::Borrowed(trimmed)),
-        Form::Marker if !fits => {
-            return Err(wrong(member.name, format!("it is longer than {MEMBER} bytes")));
+    Ok(match member.value_type {
+        Type::Text => fits.then_some(Cow::Borrowed(trimmed)),
+        Type::Marker if !fits => {
+            return Err(invalid(member.name, format!("longer than {MAX_MEMBER} bytes")));
         }
-        Form::Marker => Some(Cow::Borrowed(text)),
-        Form::Key => {
+        Type::Marker => Some(Cow::Borrowed(text)),
+        Type::Key => {
             let key = if is_encoded { url_decoded(text) } else { Cow::Borrowed(text) };
-            (key.len() <= KEY).then_some(key)
+            (key.len() <= MAX_KEY).then_some(key)
         }
-        Form::Number { most } => number(letters())
-            .filter(|it| *it <= most)
-            .and_then(|it| kept(it.to_string().as_bytes())),
-        Form::Flag => match letters().to_ascii_lowercase().as_str() {
+        Type::Number { max } => {
+            number(as_text()).filter(|it| *it <= max).and_then(|it| kept(it.to_string().as_bytes()))
+        }
+        Type::Flag => match as_text().to_ascii_lowercase().as_str() {
             flag @ ("true" | "false") => kept(flag.as_bytes()),
-            _ => return Err(wrong(member.name, "it is neither true nor false")),
+            _ => return Err(invalid(member.name, "neither true nor false")),
         },
-        Form::Moment => moment(letters())
-            .and_then(|moment| kept(moment.format("%Y-%m-%dT%H:%M:%SZ").to_string().as_bytes())),
+        Type::Timestamp => timestamp(as_text()).and_then(|timestamp| {
+            kept(timestamp.format("%Y-%m-%dT%H:%M:%SZ").to_string().as_bytes())
+        }),
     })
 }
 
-/// A whole number, also where a server writes it with a fraction of zeros.
+/// A whole number, possibly with a fraction of zeros such as `12.0`.
 fn number(text: &str) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     fraction.bytes().all(|digit| digit == b'0').then(|| whole.parse().ok()).flatten()

@@ -1,16 +1,16 @@
-//! The headers of an answer that anything reads. Others are left out: the SDK would refuse the whole
-//! answer for one that it cannot read, and keeps them all.
+//! Removes the headers of responses that are not used: the SDK would reject a whole response for one header
+//! that it cannot read, and it keeps all of them.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::platform::now;
-use crate::s3::bounds::{MEMBER, SKEW};
+use crate::s3::bounds::{MAX_MEMBER, MAX_SKEW};
 
-/// The only member of the metadata of objects that is read.
-const MARK_HEADER: &str = concat!("x-amz-meta-", env!("CARGO_PKG_NAME"));
+/// The header of the upload marker, the only object metadata that is used.
+const MARKER_HEADER: &str = concat!("x-amz-meta-", env!("CARGO_PKG_NAME"));
 
-/// Headers that are read, by the SDK or by us.
+/// Headers that the SDK or the agent reads.
 const USED: &[&str] = &[
     "content-length",
     "content-range",
@@ -27,33 +27,33 @@ const USED: &[&str] = &[
     "x-amz-version-id",
     "x-minio-error-code",
     "x-minio-error-desc",
-    MARK_HEADER,
+    MARKER_HEADER,
 ];
 
-/// The clock of the server, as the header `Date` has it.
+/// The server's time from the header `Date`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::s3) struct ServerDate(pub(in crate::s3) DateTime<Utc>);
 
-/// Leaves what is used, in the form that the SDK reads. `Date` stays only where it is near our own
-/// time, because the SDK signs with it; what it was is kept as [`ServerDate`].
+/// Keeps the used headers, in the form that the SDK reads. `Date` is kept only if it is close to
+/// this machine's time, because the SDK signs with it; its value is stored as [`ServerDate`].
 pub(super) fn keep_used(response: &mut HttpResponse) {
-    let date = response.headers().get("date").and_then(moment);
+    let date = response.headers().get("date").and_then(timestamp);
     if let Some(date) = date {
         response.add_extension(ServerDate(date));
     }
     let is_near = date.is_some_and(|date| {
-        let apart = now().signed_duration_since(date).abs();
-        apart.to_std().is_ok_and(|apart| apart <= SKEW)
+        let difference = now().signed_duration_since(date).abs();
+        difference.to_std().is_ok_and(|difference| difference <= MAX_SKEW)
     });
-    let modified = response.headers().get("last-modified").and_then(moment);
+    let modified = response.headers().get("last-modified").and_then(timestamp);
     let names: Vec<_> =
         response.headers().iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     for name in names {
         let value = response.headers().get(&name).unwrap_or_default();
-        let fits = value.len() <= MEMBER && !value.contains(|letter: char| letter.is_control());
+        let fits = value.len() <= MAX_MEMBER && !value.contains(|letter: char| letter.is_control());
         let used = match name.as_str() {
             "date" => is_near,
-            // An empty one, or one that is no number, says nothing.
+            // An empty value, or one that is not a number, is ignored.
             "content-length" => value.trim().parse::<u64>().is_ok(),
             name => USED.contains(&name),
         };
@@ -68,13 +68,13 @@ pub(super) fn keep_used(response: &mut HttpResponse) {
     }
 }
 
-/// A moment as servers write it: RFC 1123, ISO 8601 with or without zone, blanks around it. None for
-/// anything else, and outside of the years 1970 to 9999.
-pub(in crate::s3) fn moment(text: &str) -> Option<DateTime<Utc>> {
+/// Parses a timestamp as servers write it: RFC 1123, ISO 8601 with or without a time zone, with
+/// spaces around it. `None` for anything else, and outside of the years 1970 to 9999.
+pub(in crate::s3) fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim_matches(|letter: char| letter.is_whitespace() || letter == ':');
     let zoned = DateTime::parse_from_rfc2822(text)
         .or_else(|_| DateTime::parse_from_rfc3339(text))
-        .map(|moment| moment.with_timezone(&Utc));
+        .map(|timestamp| timestamp.with_timezone(&Utc));
     let read = zoned.or_else(|_| {
         [
             "%Y-%m-%dT%H:%M:%S%.fZ",
@@ -84,10 +84,10 @@ pub(in crate::s3) fn moment(text: &str) -> Option<DateTime<Utc>> {
         ]
         .iter()
         .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-        .map(|moment| moment.and_utc())
+        .map(|timestamp| timestamp.and_utc())
         .ok_or(())
     });
-    read.ok().filter(|moment| (0..=253_402_300_799).contains(&moment.timestamp()))
+    read.ok().filter(|timestamp| (0..=253_402_300_799).contains(&timestamp.timestamp()))
 }
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
             "Fri, 20 Nov 2026 04:32:00",
         ] {
             assert_eq!(
-                moment(text).map(|moment| moment.timestamp()),
+                timestamp(text).map(|timestamp| timestamp.timestamp()),
                 Some(1_795_149_120),
                 "{text}"
             );
@@ -128,7 +128,7 @@ mod tests {
         for text in
             ["", "now", "1795149120", "Fri, 31 Dec 1900 00:00:00 GMT", "99999-01-01T00:00:00Z"]
         {
-            assert_eq!(moment(text), None, "{text}");
+            assert_eq!(timestamp(text), None, "{text}");
         }
     }
 
@@ -140,11 +140,11 @@ mod tests {
             ("Content-Length", ""),
             ("Last-Modified", "2026-11-20T04:32:00Z"),
             ("x-amz-meta-other", "x"),
-            (MARK_HEADER, "mark"),
+            (MARKER_HEADER, "mark"),
         ]);
         let mut names: Vec<_> = response.headers().iter().map(|(name, _)| name).collect();
         names.sort_unstable();
-        assert_eq!(names, ["etag", "last-modified", MARK_HEADER]);
+        assert_eq!(names, ["etag", "last-modified", MARKER_HEADER]);
         assert_eq!(response.headers().get("last-modified"), Some("Fri, 20 Nov 2026 04:32:00 GMT"));
     }
 

@@ -1,8 +1,8 @@
-//! The answer of a storage that refuses: its status, its headers, its error document.
+//! An error response of a server: its status, headers and error document.
 //!
-//! The only place that reads S3's error documents. Everything in them is untrusted, and may repeat
-//! the request: what goes on from here has no hidden characters, nothing that was signed or secret,
-//! and a limited length.
+//! The only module that parses S3 error documents. Their content is untrusted and may repeat the request:
+//! the texts that leave this module have no hidden characters, no secrets, nothing that was signed, and a
+//! limited length.
 
 use std::fmt;
 
@@ -12,19 +12,19 @@ use chrono::{DateTime, Utc};
 use crate::error::text::quoted;
 use crate::s3::answers::ServerDate;
 
-/// An HTTP answer that reports a failure.
+/// An HTTP response that reports a failure.
 #[derive(Clone, Default)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Header names in lower case, with their values.
+    /// Headers: names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The body, as text.
+    /// The body as text, cut to 64 KiB.
     pub body: String,
 }
 
 impl fmt::Debug for Answer {
-    /// Without what may repeat the request.
+    /// Leaves out headers and body, which may repeat the request.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
     }
@@ -36,7 +36,7 @@ impl Answer {
         let body = body.get(..body.len().min(64 << 10)).unwrap_or_default();
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-        // Also one that was kept from the signer.
+        // Includes a date that `headers` removed for the signer.
         let date = response.extension().map(|ServerDate(date)| date.to_rfc2822());
         Self {
             status: response.status().as_u16(),
@@ -53,17 +53,17 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether there is no body at all.
-    pub(super) fn is_silent(&self) -> bool {
+    /// Whether the body is empty.
+    pub(super) fn is_empty(&self) -> bool {
         self.body.trim().is_empty()
     }
 
-    /// Whether nothing but the status says why: an answer to HEAD, for one, has no document.
-    pub(super) fn is_bare(&self) -> bool {
-        self.is_silent() && matches!(self.status, 400 | 401 | 403)
+    /// Whether only the status tells why, as in a response to HEAD.
+    pub(super) fn is_status_only(&self) -> bool {
+        self.is_empty() && matches!(self.status, 400 | 401 | 403)
     }
 
-    /// Whether the body is for a person or another program: HTML, JSON or plain text.
+    /// Whether the body is not XML: HTML, JSON or plain text.
     pub(super) fn is_page(&self) -> bool {
         let body = self.body.trim_start_matches('\u{feff}').trim_start();
         let start: String = body.chars().take(512).collect::<String>().to_ascii_lowercase();
@@ -73,12 +73,12 @@ impl Answer {
                 || start.contains("<html"))
     }
 
-    /// Whether the body is something else than what S3 says when it refuses.
-    pub(super) fn is_foreign(&self) -> bool {
-        self.is_page() || (!self.is_silent() && !self.body.contains("<Error"))
+    /// Whether the body is not an S3 error document.
+    pub(super) fn is_not_s3(&self) -> bool {
+        self.is_page() || (!self.is_empty() && !self.body.contains("<Error"))
     }
 
-    /// The clock of whoever answered.
+    /// The server's time from the header `Date`.
     pub(super) fn date(&self) -> Option<DateTime<Utc>> {
         let date = DateTime::parse_from_rfc2822(self.header("date")?).ok()?;
         Some(date.with_timezone(&Utc))
@@ -90,14 +90,15 @@ impl Answer {
 pub(super) struct Document {
     pub(super) code: String,
     pub(super) message: String,
-    /// As it came: only compared.
+    /// Unmodified; only compared.
     pub(super) bucket: Option<String>,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
     pub(super) server_time: Option<DateTime<Utc>>,
     pub(super) storage_class: Option<String>,
-    /// Whether a policy forbids it, where the storage tells that from a right that is missing.
-    pub(super) forbidden: Option<bool>,
+    /// Whether a policy denies the request, if the server distinguishes this from a missing
+    /// permission.
+    pub(super) explicit_deny: Option<bool>,
     pub(super) request_id: Option<String>,
 }
 
@@ -105,7 +106,7 @@ impl Document {
     pub(super) fn read(answer: &Answer) -> Self {
         let body = answer.body.trim_start_matches('\u{feff}').trim();
         let tree = roxmltree::Document::parse(body).ok();
-        // Those of the error itself come before those of what a server nests in it.
+        // Members of the `Error` element take precedence over nested ones.
         let member = |name: &str| {
             let root = tree.as_ref()?.root();
             let is = |node: &roxmltree::Node<'_, '_>, name: &str| node.tag_name().name() == name;
@@ -115,7 +116,7 @@ impl Document {
         };
         let text = |name: &str| member(name).map(quoted).filter(|text| !text.is_empty());
         Self {
-            // HEAD has no body; MinIO says it in a header.
+            // A HEAD response has no body; MinIO sends the code in a header.
             code: text("Code")
                 .or_else(|| answer.header("x-minio-error-code").map(quoted))
                 .map(|code| shortened(&code, 64))
@@ -131,8 +132,8 @@ impl Document {
             server_time: text("ServerTime")
                 .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
                 .map(|time| time.with_timezone(&Utc)),
-            // Alibaba OSS, and Google of the policy of an organization.
-            forbidden: member("NoPermissionType")
+            // Sent by Alibaba OSS, and by Google for an organization policy.
+            explicit_deny: member("NoPermissionType")
                 .map(|kind| kind.trim() == "ExplicitDeny")
                 .or_else(|| {
                     member("Details")?.contains("prohibited by organization").then_some(true)
@@ -145,13 +146,13 @@ impl Document {
     }
 }
 
-/// Whether a text from outside can be the name of a region.
+/// Whether an untrusted text can be the name of a region.
 pub(super) fn is_region(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
 }
 
-/// The start of a text, with a mark where the rest is missing.
+/// The first `longest` characters of a text, followed by an ellipsis if it is longer.
 pub(super) fn shortened(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

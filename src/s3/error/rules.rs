@@ -1,9 +1,9 @@
-//! What the answer of a storage means.
+//! Classifies error responses.
 //!
-//! Providers differ: messages may be missing, codes may be wrong, a console or a proxy answers in
-//! place of the storage. So the answer is looked at from each side in turn, and the first side that
-//! knows it decides. The details behind each rule are the recorded answers in
-//! `tests/it/s3_answers.rs`. The rules about settings are in `place`, those about policies in `denied`.
+//! Providers differ: messages may be missing, codes may be wrong, and a console or a proxy may answer in
+//! place of the server. So the rules are tried in order, and the first one that matches decides.
+//! `tests/it/s3_answers.rs` has the recorded responses behind each rule. `settings` has the rules about
+//! settings, `denied` those about policies.
 
 use chrono::{DateTime, Utc};
 
@@ -11,10 +11,10 @@ use super::answer::{Answer, Document, shortened};
 use super::{Context, Operation};
 use crate::error::{Code, Error, Upstream};
 
-/// Longest wait that a storage may ask for.
-const LONGEST_WAIT: u64 = 86_400;
+/// Maximum wait in seconds that a server may ask for.
+const MAX_WAIT_S: u64 = 86_400;
 
-/// Gives the answer of a storage its meaning.
+/// Classifies an error response.
 #[must_use]
 pub fn classify(operation: Operation, context: &Context, answer: &Answer) -> Error {
     let document = Document::read(answer);
@@ -29,7 +29,7 @@ pub fn classify(operation: Operation, context: &Context, answer: &Answer) -> Err
     })
 }
 
-/// One answer and what it is read against.
+/// An error response and the settings that it is read against.
 pub(super) struct Rules<'a> {
     pub(super) operation: Operation,
     pub(super) context: &'a Context,
@@ -39,18 +39,18 @@ pub(super) struct Rules<'a> {
 
 impl Rules<'_> {
     pub(super) fn apply(&self) -> Error {
-        self.bare_clock()
+        self.clock_without_document()
             .or_else(|| self.not_s3())
             .or_else(|| self.clock())
-            .or_else(|| self.swapped())
-            .or_else(|| self.identity())
+            .or_else(|| self.swapped_keys())
+            .or_else(|| self.credentials())
             .or_else(|| self.addressing_style())
-            .or_else(|| self.place())
-            .or_else(|| self.space())
-            .or_else(|| self.content())
+            .or_else(|| self.location())
+            .or_else(|| self.quota())
+            .or_else(|| self.object_state())
             .or_else(|| self.permission())
-            .or_else(|| self.absence())
-            .or_else(|| self.pressure())
+            .or_else(|| self.not_found())
+            .or_else(|| self.overload())
             .unwrap_or_else(|| self.other())
     }
 
@@ -66,8 +66,8 @@ impl Rules<'_> {
         self.document.message.to_ascii_lowercase().contains(text)
     }
 
-    /// What the storage said, to stand in a sentence.
-    pub(super) fn words(&self) -> String {
+    /// The server's code and message, for a message of the agent.
+    pub(super) fn server_words(&self) -> String {
         let message = shortened(&self.document.message, 120);
         match (self.code(), message.as_str()) {
             ("", "") => format!("HTTP status {}", self.status()),
@@ -77,7 +77,7 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn space(&self) -> Option<Error> {
+    pub(super) fn quota(&self) -> Option<Error> {
         let full = match self.code() {
             "QuotaExceeded"
             | "StorageQuotaExceeded"
@@ -91,21 +91,22 @@ impl Rules<'_> {
         };
         if full && self.says("cap exceeded") {
             let message = format!(
-                "a cap of the account is used up: raise it in the account's settings ({})",
-                self.words()
+                "a cap of the account is reached: raise it in the account's settings ({})",
+                self.server_words()
             );
             return Some(Error::new(Code::QuotaExceeded, message));
         }
         full.then(|| {
             let message = format!(
-                "the storage is full or a quota is used up: delete old backups or raise the quota ({})",
-                self.words()
+                "the storage is full or a quota is reached: delete old backups or raise the quota \
+                 ({})",
+                self.server_words()
             );
             Error::new(Code::QuotaExceeded, message)
         })
     }
 
-    pub(super) fn content(&self) -> Option<Error> {
+    pub(super) fn object_state(&self) -> Option<Error> {
         let what = self.operation.name();
         let changed = |message: &str| Some(Error::new(Code::Modified, message));
         let shorter = "the object is shorter than it was a moment ago";
@@ -115,45 +116,45 @@ impl Rules<'_> {
             | "XAmzContentSHA256Mismatch"
             | "XAmzContentChecksumMismatch" => {
                 let part = self.operation == Operation::UploadPart;
-                let message = format!("the storage received other bytes than were sent in {what}");
+                let message = format!("{what}: the server received other bytes than were sent");
                 Some(
                     Error::new(Code::IntegrityMismatch, message)
                         .detail("where", if part { "part" } else { "object" })
                         .detail("algorithm", "sha256"),
                 )
             }
-            // Buckets with a default retention want it.
+            // Buckets with a default retention require it.
             "MissingContentMD5" => Some(self.unsupported("Content-MD5")),
             "InvalidRequest" if self.says("content-md5") => Some(self.unsupported("Content-MD5")),
             "EntityTooLarge" => {
-                Some(Error::new(Code::TooLarge, "the storage refuses an object of this size"))
+                Some(Error::new(Code::TooLarge, "the server refuses an object of this size"))
             }
             "EntityTooSmall" | "InvalidPart" | "InvalidPartOrder" => {
                 let message =
-                    format!("the storage refuses the parts of the upload: {}", self.words());
+                    format!("the server refuses the parts of the upload: {}", self.server_words());
                 Some(Error::new(Code::LengthMismatch, message))
             }
             "IncompleteBody" => Some(
-                Error::new(Code::NetworkLost, "the storage received only a part of the request")
+                Error::new(Code::NetworkLost, "the server received only a part of the request")
                     .detail("stage", "http"),
             ),
             "RequestTimeout" => Some(slow()),
             "InvalidObjectState" => {
                 let class = self.document.storage_class.clone().unwrap_or_default();
-                let message = "the object lies in an archive tier: restore it there first";
+                let message = "the object is in cold storage: restore it at the provider first";
                 Some(Error::new(Code::ColdStorage, message).detail("storage_class", class))
             }
             "InvalidStorageClass" => Some(
                 Error::new(
                     Code::InvalidConfig,
-                    "the storage does not have this storage class: set one that it has, or none",
+                    "the server does not have this storage class: set one that it has, or none",
                 )
                 .field("storage_class")
                 .detail("field", "storage_class"),
             ),
-            "NoSuchUpload" => changed(
-                "the upload does not exist any more: somebody else, or a clean-up rule, ended it",
-            ),
+            "NoSuchUpload" => {
+                changed("the upload no longer exists: another program or a lifecycle rule ended it")
+            }
             "PreconditionFailed" | "ConditionalRequestConflict" => Some(self.precondition()),
             "InvalidRange" => changed(shorter),
             _ => match self.status() {
@@ -175,14 +176,15 @@ impl Rules<'_> {
 
     fn permission(&self) -> Option<Error> {
         if self.code() == "ObjectLocked" || self.says("worm") || self.says("object lock") {
-            let message = format!("the storage protects the object from changes: {}", self.words());
+            let message =
+                format!("the server protects the object from changes: {}", self.server_words());
             return Some(Error::new(Code::ObjectLocked, message));
         }
         match self.code() {
             "AccountProblem" | "AllAccessDisabled" | "UserSuspended" => {
                 let message = format!(
-                    "the storage has blocked the account: ask whoever runs it ({})",
-                    self.words()
+                    "the server has blocked the account: contact its provider ({})",
+                    self.server_words()
                 );
                 return Some(Error::new(Code::AccessDenied, message).field("access_key_id"));
             }
@@ -193,12 +195,12 @@ impl Rules<'_> {
         Some(self.denied())
     }
 
-    fn absence(&self) -> Option<Error> {
+    fn not_found(&self) -> Option<Error> {
         (self.code() == "NoSuchKey" || self.status() == 404)
             .then(|| Error::new(Code::NotFound, "the object does not exist"))
     }
 
-    fn pressure(&self) -> Option<Error> {
+    fn overload(&self) -> Option<Error> {
         let status = self.status();
         let slow = match self.code() {
             "SlowDown"
@@ -208,25 +210,26 @@ impl Rules<'_> {
             | "RequestLimitExceeded"
             | "ServiceUnavailable"
             | "Busy" => true,
-            // A page comes from something in front of the storage.
+            // A page comes from a gateway in front of the server.
             _ => status == 429 || (status == 503 && !self.answer.is_page()),
         };
         if slow {
             let error =
-                Error::new(Code::Throttled, "the storage asks to slow down: try again later");
-            return Some(match self.wanted_wait() {
-                Some(seconds) => error.retry_after_ms(seconds.min(LONGEST_WAIT) * 1000),
+                Error::new(Code::Throttled, "the server asks to slow down: try again later");
+            return Some(match self.retry_after_s() {
+                Some(seconds) => error.retry_after_ms(seconds.min(MAX_WAIT_S) * 1000),
                 None => error,
             });
         }
         if self.code() == "NotImplemented" || status == 501 {
             return None;
         }
-        let passing = status >= 500 || matches!(self.code(), "InternalError" | "OperationAborted");
-        passing.then(|| self.failed())
+        let is_transient =
+            status >= 500 || matches!(self.code(), "InternalError" | "OperationAborted");
+        is_transient.then(|| self.failed())
     }
 
-    fn wanted_wait(&self) -> Option<u64> {
+    fn retry_after_s(&self) -> Option<u64> {
         let wanted = self.answer.header("retry-after")?.trim();
         wanted.parse().ok().or_else(|| {
             let until = DateTime::parse_from_rfc2822(wanted).ok()?.with_timezone(&Utc);
@@ -246,14 +249,14 @@ impl Rules<'_> {
     fn failed(&self) -> Error {
         if self.code().is_empty() && matches!(self.status(), 502..=504 | 520..=530) {
             let message = format!(
-                "something in front of the storage answers with {}: the storage behind it is down, \
-                 starting, or cannot be reached from there",
-                self.words()
+                "a gateway in front of the server answers with {}: the server behind it is down, \
+                 starting or unreachable",
+                self.server_words()
             );
             return Error::new(Code::RemoteError, message)
                 .detail("status", i64::from(self.status()));
         }
-        Error::new(Code::RemoteError, format!("the storage failed: {}", self.words()))
+        Error::new(Code::RemoteError, format!("the server failed: {}", self.server_words()))
             .detail("status", i64::from(self.status()))
     }
 
@@ -261,12 +264,12 @@ impl Rules<'_> {
         let what = self.operation.name();
         Error::new(
             Code::UnsupportedFeature,
-            format!("the storage refuses {what}: {}", self.words()),
+            format!("the server refuses {what}: {}", self.server_words()),
         )
         .detail("feature", feature)
     }
 }
 
 fn slow() -> Error {
-    Error::new(Code::Timeout, "the storage waited too long for data").detail("stage", "http")
+    Error::new(Code::Timeout, "the server waited too long for data").detail("stage", "http")
 }

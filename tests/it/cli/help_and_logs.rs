@@ -106,7 +106,7 @@ async fn verbose_prints_more() {
     ]);
     let ran = shell.run(&[&"validate", &"--level", &"read"]).await;
     assert_eq!(ran.code, 6, "{ran:?}");
-    assert!(ran.stderr.starts_with("warning: certificates are not checked"), "{ran:?}");
+    assert!(ran.stderr.starts_with("warning: certificates are not verified"), "{ran:?}");
     let missing: [&dyn AsRef<OsStr>; 3] = [&"list", &"--ca-file", &"/no/such/file"];
     let ran = shell.run(&missing).await;
     assert!(ran.stderr.starts_with("error: ") && !ran.stderr.contains("because"), "{ran:?}");
@@ -132,7 +132,7 @@ async fn serve_logs_json() {
     let warning = logged.iter().find(|line| line.contains("certificates")).unwrap();
     let line: serde_json::Value = serde_json::from_str(warning).unwrap();
     assert_eq!(line["level"], "warning");
-    assert!(line["msg"].as_str().unwrap().starts_with("certificates are not checked"), "{line}");
+    assert!(line["msg"].as_str().unwrap().starts_with("certificates are not verified"), "{line}");
     assert!(line["ts"].as_str().unwrap().ends_with('Z'), "{line}");
     assert!(!logged.join("\n").contains("c4n4ry"), "{logged:?}");
 }

@@ -120,7 +120,7 @@ async fn proxy_login_refused_is_explained() {
             let host = open(&server, endpoint, json!({}), &[(variable, url)]).await.unwrap();
             let error = list_error(&host).await;
             assert_failed(&error, &host);
-            for words in ["wants a user name and password", variable, endpoint] {
+            for words in ["requires a user name and password", variable, endpoint] {
                 assert!(error.message.contains(words), "{}", error.message);
             }
             // A retry would not help.

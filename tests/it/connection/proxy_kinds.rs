@@ -139,7 +139,7 @@ async fn socks_refusal_is_explained() {
         (2, "connection not allowed"),
         (4, "host unreachable"),
         (5, "connection refused"),
-        (9, "does not answer in the protocol"),
+        (9, "does not speak the protocol"),
     ] {
         let proxy = Socks::start(address(&server), None, status).await;
         let url = format!("socks5h://{}", proxy.address);
@@ -155,7 +155,7 @@ async fn socks_refusal_is_explained() {
         let host = open(&server, HTTP, json!({}), &[("HTTP_PROXY", &url)]).await.unwrap();
         let error = list_error(&host).await;
         assert_failed(&error, &host);
-        assert!(error.message.contains("wants a user name and password"), "{}", error.message);
+        assert!(error.message.contains("requires a user name and password"), "{}", error.message);
         assert!(error.message.contains("HTTP_PROXY"), "{}", error.message);
         // A retry would not help.
         assert_eq!(proxy.asked(), [seen]);
@@ -226,7 +226,7 @@ async fn connect_refusal_keeps_its_status() {
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "\"502 Bad Gateway\""),
         (b"HTTP/1.0 302 Found\r\nLocation: http://login.test/\r\n\r\n", "\"302 Found\""),
         (b"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n", "\"503 Service Unavailable\""),
-        (b"SSH-2.0-OpenSSH_9.9\r\n", "does not answer in the protocol"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "does not speak the protocol"),
         (b"HTTP/1.1 200 OK\r\n", "closed the connection"),
         (b"", "closed the connection"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK", "does not come from the server"),

@@ -127,14 +127,14 @@ async fn certificate_problem_of_known_issuer_is_named() {
     });
     for (authority, identity, words) in [
         (&authority, authority.issue_with(&[HOST], for_clients), "extended key usage"),
-        (&authority, authority.issue_with(&[HOST], as_authority), "certificate of a CA"),
+        (&authority, authority.issue_with(&[HOST], as_authority), "a CA certificate"),
         (&constrained, constrained.issue(&[HOST], 2000..3000), "name constraints"),
     ] {
         let tls_server = TlsServer::start(identity).await;
         let given = json!({"ca_certificate": authority.pem});
         let error = tls_server.refusal(given, "invalid", "ca_certificate").await;
         assert!(error.message.contains(words), "{}", error.message);
-        assert!(!error.message.contains("give"), "{}", error.message);
+        assert!(!error.message.contains("set the CA"), "{}", error.message);
     }
 }
 
@@ -153,7 +153,7 @@ async fn given_certificate_that_expired_is_refused_with_its_date() {
             assert_eq!(error.data.code, "tls_untrusted", "{error:?}");
             assert_eq!(detail(&error, "reason"), reason, "{error:?}");
             assert!(error.message.contains(words), "{}", error.message);
-            assert!(error.message.contains("that you gave"), "{}", error.message);
+            assert!(error.message.contains("in the settings"), "{}", error.message);
             // A valid one helps, whatever other certificates are in the file.
             let both = format!("{pem}\n{}", tls_server.identity.pem);
             if tls_server.identity.pem != pem {
@@ -165,7 +165,7 @@ async fn given_certificate_that_expired_is_refused_with_its_date() {
         let own = Identity::self_signed_with(HOST, |params| set_years(params, 2000..2001));
         let tls_server = TlsServer::start(own).await;
         let error = tls_server.refusal(json!({}), "expired", "ca_certificate").await;
-        assert!(!error.message.contains("give"), "{}", error.message);
+        assert!(!error.message.contains("set the CA"), "{}", error.message);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use s3_backup_agent::archives::metadata::Digests;
 use s3_backup_agent::demo::host::{Event, Host};
-use s3_backup_agent::s3::PartDigest;
+use s3_backup_agent::s3::PartChecksums;
 use serde_json::{Value, json};
 
 use super::{code, connect, connect_with, fetch, ids, store};
@@ -219,7 +219,7 @@ async fn verify_uses_sha256_when_crc_is_wrong_or_missing() {
 }
 
 fn composite_of(digests: &[[u8; 32]]) -> String {
-    let parts = digests.iter().map(|sha256| PartDigest { sha256: *sha256, crc64nvme: None });
+    let parts = digests.iter().map(|sha256| PartChecksums { sha256: *sha256, crc64nvme: None });
     Digests { size: 1, part_size: 1, parts: parts.collect() }.composite()
 }
 

@@ -98,7 +98,7 @@ n9BnJ0XiY9TephmLOm8=
 /// In 2027.
 const NOW: u64 = 1_800_000_000;
 
-/// The problem of a certificate when these are given.
+/// The problem of a certificate with these certificates in the settings.
 fn problem(certificate: &str, given: &[&str], now: u64) -> Option<Problem> {
     let given = given.iter().flat_map(|pem| read_pem(pem).unwrap()).collect();
     let provider = Arc::new(ring::default_provider());
@@ -120,7 +120,7 @@ fn certificate_with_sha1_signature_is_named() {
 fn certificate_with_short_rsa_key_is_named() {
     assert_eq!(problem(SHORT_KEY, &[CA], NOW), Some(Problem::ShortKey(1024)));
     assert_eq!(problem(BY_SHORT_CA, &[SHORT_CA], NOW), Some(Problem::ShortKey(1024)));
-    // Given itself, it does no better.
+    // The same when the certificate itself is in the settings.
     assert_eq!(problem(SHORT_KEY, &[SHORT_KEY], NOW), Some(Problem::ShortKey(1024)));
 }
 
@@ -136,8 +136,8 @@ fn given_certificate_is_trusted_between_its_dates_only() {
     let (early, late) = (1_000_000_000, 7_300_000_000);
     for given in [CA, SHORT_CA] {
         let of = |now| problem(given, &[given], now);
-        assert!(matches!(of(early), Some(Problem::GivenNotYetValid(_))), "{:?}", of(early));
-        assert!(matches!(of(late), Some(Problem::GivenExpired(_))), "{:?}", of(late));
+        assert!(matches!(of(early), Some(Problem::UserNotYetValid(_))), "{:?}", of(early));
+        assert!(matches!(of(late), Some(Problem::UserExpired(_))), "{:?}", of(late));
     }
     assert!(matches!(problem(BY_SHA1, &[CA], late), Some(Problem::Expired(_))));
 }

@@ -1,19 +1,19 @@
 use super::*;
 
-fn objects(inside: &str) -> Result<String, Unread> {
+fn objects(inside: &str) -> Result<String, ReadFault> {
     let document = format!("<ListBucketResult xmlns=\"x\">{inside}</ListBucketResult>");
     text_of(document.as_bytes(), Kind::Objects)
 }
 
-fn text_of(document: &[u8], kind: Kind) -> Result<String, Unread> {
+fn text_of(document: &[u8], kind: Kind) -> Result<String, ReadFault> {
     let document = String::from_utf8(canonical(document, kind)?).unwrap();
     let text = decoded(&document).into_owned();
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-fn member_of(read: Result<String, Unread>) -> &'static str {
+fn member_of(read: Result<String, ReadFault>) -> &'static str {
     match read {
-        Err(Unread::Wrong(fault)) => fault.member,
+        Err(ReadFault::Invalid(fault)) => fault.member,
         other => panic!("{other:?}"),
     }
 }
@@ -30,7 +30,10 @@ fn xml_root_gets_the_name_that_the_sdk_expects() {
     for other in
         ["<Error><Code>x</Code></Error>", "<html></html>", "", "{}", "x<ListBucketResult/>"]
     {
-        assert!(matches!(text_of(other.as_bytes(), Kind::Objects), Err(Unread::Other)), "{other}");
+        assert!(
+            matches!(text_of(other.as_bytes(), Kind::Objects), Err(ReadFault::OtherDocument)),
+            "{other}"
+        );
     }
     assert_eq!(
         text_of(b"<ListBucketResult/>", Kind::Objects).unwrap(),
@@ -43,7 +46,7 @@ fn xml_without_end_tag_is_reported_as_cut() {
     let whole = "<?xml?><ListBucketResult xmlns=\"x\"><Name>b</Name></ListBucketResult>";
     for end in 18..whole.len() {
         let read = canonical(&whole.as_bytes()[..end], Kind::Objects);
-        assert!(matches!(read, Err(Unread::Cut)), "{end}");
+        assert!(matches!(read, Err(ReadFault::Truncated)), "{end}");
     }
     for whole in [whole.to_owned(), format!("{whole}\n"), format!("{whole}<!-- > -->")] {
         canonical(whole.as_bytes(), Kind::Objects).unwrap();
@@ -104,12 +107,12 @@ fn unusable_xml_members_are_dropped() {
     let date = "<LastModified>Fri, 20 Nov 2026 04:32:00 GMT</LastModified>";
     assert_eq!(entry(date), "<LastModified>2026-11-20T04:32:00Z</LastModified>");
     assert_eq!(entry("<LastModified>soon</LastModified>"), "");
-    assert_eq!(entry(&format!("<ETag>{}</ETag>", "e".repeat(MEMBER + 1))), "");
+    assert_eq!(entry(&format!("<ETag>{}</ETag>", "e".repeat(MAX_MEMBER + 1))), "");
 }
 
 #[test]
 fn oversized_xml_members_are_dropped_or_refused() {
-    let long = "k".repeat(KEY + 1);
+    let long = "k".repeat(MAX_KEY + 1);
     let read = objects(&format!(
         "<Contents><Key>{long}</Key></Contents><Contents><Key>a</Key></Contents>"
     ));
@@ -117,11 +120,11 @@ fn oversized_xml_members_are_dropped_or_refused() {
         read.unwrap(),
         "<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>"
     );
-    let token = "t".repeat(MEMBER + 1);
+    let token = "t".repeat(MAX_MEMBER + 1);
     let read = objects(&format!("<NextContinuationToken>{token}</NextContinuationToken>"));
     assert_eq!(member_of(read), "NextContinuationToken");
     assert_eq!(member_of(objects("<IsTruncated>perhaps</IsTruncated>")), "IsTruncated");
-    assert_eq!(member_of(objects(&"<Contents/>".repeat(ENTRIES + 1))), "Contents");
+    assert_eq!(member_of(objects(&"<Contents/>".repeat(MAX_ENTRIES + 1))), "Contents");
     let deep = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
     objects(&deep).unwrap();
 }

@@ -1,7 +1,7 @@
-//! Certificates that the user gives for a target, and what each may vouch for.
+//! Certificates from the setting `ca_certificate`, and when they are trusted.
 //!
-//! The certificate of a server that is given itself is trusted exactly, for the hosts that it names, between
-//! its dates. One of an authority vouches for what it signed, between its dates.
+//! A server certificate is trusted exactly, for the hosts that it names, between its dates. A CA
+//! certificate is trusted to sign others, between its dates.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -11,22 +11,24 @@ use x509_parser::prelude::FromDer;
 use super::problem::Problem;
 use crate::error::{Code, Error, Result};
 
-/// One of them. What cannot be parsed has no dates and no rights of an authority; the library refuses it.
+/// A certificate from the settings. One that cannot be parsed has no dates and is no CA; the
+/// library rejects it.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct UserCertificate {
     pub(super) der: CertificateDer<'static>,
-    /// Seconds since 1970.
+    /// First and last second of its validity, in seconds since 1970.
     dates: Option<(i64, i64)>,
     is_authority: bool,
 }
 
-impl Given {
+impl UserCertificate {
     fn new(der: CertificateDer<'static>) -> Self {
         let (dates, is_authority) = match X509Certificate::from_der(&der) {
             Ok((_, parsed)) => {
                 let validity = parsed.validity();
                 let dates = (validity.not_before.timestamp(), validity.not_after.timestamp());
-                // The first version of X.509 has no extensions to say so; old authorities are such.
+                // X.509 version 1 has no extensions to mark a CA; old CA certificates have this
+                // version.
                 (Some(dates), parsed.is_ca() || parsed.version().0 == 0)
             }
             Err(_) => (None, false),
@@ -34,20 +36,20 @@ impl Given {
         Self { der, dates, is_authority }
     }
 
-    /// Why it is not to be trusted as the certificate of a server at this time.
-    pub(super) fn problem_in_time(&self, now: UnixTime) -> Option<Problem> {
+    /// The problem with it as a server certificate at this time.
+    pub(super) fn problem_as_server(&self, now: UnixTime) -> Option<Problem> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let (from, to) = self.dates?;
         if now > to {
-            return Some(Problem::GivenExpired(to));
+            return Some(Problem::UserExpired(to));
         }
-        (now < from).then_some(Problem::GivenNotYetValid(from))
+        (now < from).then_some(Problem::UserNotYetValid(from))
     }
 
-    /// Why it cannot vouch for another certificate at this time.
+    /// The problem with it as the issuer of another certificate at this time.
     pub(super) fn problem_as_issuer(&self, now: UnixTime) -> Option<Problem> {
-        let timeless = || (!self.is_authority).then_some(Problem::GivenNotAuthority);
-        timeless().or_else(|| self.problem_in_time(now))
+        let not_a_ca = || (!self.is_authority).then_some(Problem::UserNotAuthority);
+        not_a_ca().or_else(|| self.problem_as_server(now))
     }
 }
 
@@ -57,16 +59,16 @@ pub(super) fn invalid(message: &str) -> Error {
         .detail("field", "ca_certificate")
 }
 
-pub(crate) fn read_pem(pem: &str) -> Result<Vec<Given>> {
+pub(crate) fn read_pem(pem: &str) -> Result<Vec<UserCertificate>> {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .map(|der| der.map(Given::new))
+        .map(|der| der.map(UserCertificate::new))
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|error| {
             invalid("the CA certificate is not valid PEM text: copy it again").source(error)
         })?;
     if certificates.is_empty() {
         return Err(invalid(
-            "the CA certificate holds no certificate: it must be PEM text that begins with \
+            "the CA certificate contains no certificate: it must be PEM text that begins with \
              -----BEGIN CERTIFICATE-----",
         ));
     }

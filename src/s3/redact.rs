@@ -1,7 +1,7 @@
-//! Takes secrets out of answers before anything of them is kept.
+//! Removes secrets from responses before anything of them is used.
 //!
-//! A server that repeats the headers of a request may put them anywhere: into the ETag, the ID of an
-//! upload, a key. What is read of an answer ends up in results, in the journal and in the cache.
+//! A server that repeats request headers may put them anywhere: into the ETag, the ID of an upload, a key.
+//! Members of a response end up in results, in the journal and in the cache.
 
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -12,13 +12,13 @@ use std::borrow::Cow;
 
 use crate::error::secrets::redact_data;
 
-/// Redacts the headers of answers, and the documents among their bodies.
+/// Redacts the headers of responses, and bodies that were read as a whole.
 #[derive(Debug)]
-pub(super) struct Echoes;
+pub(super) struct RedactSecrets;
 
-impl Intercept for Echoes {
+impl Intercept for RedactSecrets {
     fn name(&self) -> &'static str {
-        "Echoes"
+        "RedactSecrets"
     }
 
     fn modify_before_deserialization(
@@ -29,7 +29,7 @@ impl Intercept for Echoes {
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
         redact_headers(response);
-        // What is read piece by piece is the content of an object.
+        // A body that is streamed is the content of an object.
         let body = response.body().bytes().and_then(|bytes| std::str::from_utf8(bytes).ok());
         if let Some(Cow::Owned(redacted)) = body.map(redact_data) {
             response.headers_mut().remove("content-length");

@@ -1,7 +1,6 @@
-//! Whether the answer comes from the right place, at the right time, to the right keys.
+//! Rules for errors that a wrong setting causes: endpoint, clock, keys, region and bucket.
 //!
-//! The first half of the rules: everything about the endpoint, the clock, the keys, the region and
-//! the bucket, where a person has to change a setting.
+//! These rules come first, and a person has to change a setting.
 
 use url::Url;
 
@@ -12,18 +11,19 @@ use crate::error::text::quoted;
 use crate::error::{Code, Error};
 use crate::platform::now;
 
-/// Difference of the clocks from which storages refuse, 15 minutes.
-const MOST_SKEW: u64 = 900;
+/// Clock difference in seconds from which servers refuse requests: 15 minutes.
+const MAX_SKEW_S: u64 = 900;
 
-const SET_IT: &str = "set it, or turn on time synchronisation";
+const SET_CLOCK: &str = "correct it, or turn on time synchronization";
 
-/// The clock of this machine is so many seconds ahead of the storage's, or behind it.
+/// The error for a clock of this machine that is `ahead_s` seconds ahead of the server's, or behind
+/// it when negative.
 #[must_use]
 pub fn clock_skew(ahead_s: i64) -> Error {
     let direction = if ahead_s < 0 { "behind" } else { "ahead of" };
-    let difference = spoken(ahead_s.unsigned_abs());
+    let difference = duration_text(ahead_s.unsigned_abs());
     let message =
-        format!("this machine's clock is {difference} {direction} the storage's: {SET_IT}");
+        format!("this machine's clock is {difference} {direction} the server's: {SET_CLOCK}");
     Error::new(Code::ClockSkew, message).detail("skew_s", ahead_s)
 }
 
@@ -32,7 +32,7 @@ impl Rules<'_> {
         let Context { endpoint, .. } = self.context;
         let status = self.status();
         if status == 407 {
-            return Some(crate::net::proxy_wants_login(endpoint));
+            return Some(crate::net::proxy_login_required(endpoint));
         }
         let invalid = |reason: &'static str, message: String| {
             Some(
@@ -42,92 +42,95 @@ impl Rules<'_> {
             )
         };
         let body = self.answer.body.to_ascii_lowercase();
-        let moved = self.answer.header("location").unwrap_or_default();
+        let location_header = self.answer.header("location").unwrap_or_default();
         let port_for_tls = ["sent to https port", "http request to an https server"];
         if (status == 400 && port_for_tls.iter().any(|words| body.contains(words)))
             || (status == 403 && (self.says("ssl required") || self.says("ssl is required")))
-            || (endpoint.starts_with("http://") && self.leads_to_tls_here(moved))
+            || (endpoint.starts_with("http://") && self.redirects_to_tls(location_header))
         {
-            let message = format!("{endpoint} wants TLS: write https:// instead of http://");
+            let message = format!("{endpoint} requires TLS: write https:// instead of http://");
             return invalid("plain_http_on_tls", message);
         }
         if status == 413 && self.code().is_empty() {
             return Some(
                 Error::new(
                     Code::TooLarge,
-                    "a proxy in front of the storage refuses requests of this size: raise its limit, \
-                     or set a smaller part_size",
+                    "a proxy in front of the server refuses requests of this size: raise its \
+                     limit, or set a smaller part_size",
                 )
                 .field("part_size"),
             );
         }
-        // A gateway in front of a storage that is down answers with a page as well, and these
-        // statuses speak for themselves.
+        // A gateway in front of a server that is down also answers with a page, and these statuses
+        // are specific enough.
         let plain =
             matches!(status, 304 | 408 | 412 | 416 | 429) || (status >= 500 && status != 501);
         if plain || !self.code().is_empty() {
             return None;
         }
-        let elsewhere = (300..400).contains(&status) && self.document.region.is_none();
+        let is_redirect = (300..400).contains(&status) && self.document.region.is_none();
         let login = status == 401 && self.answer.header("www-authenticate").is_some();
         let unknown = matches!(status, 404 | 405)
-            && self.answer.is_silent()
+            && self.answer.is_empty()
             && self.operation == Operation::ListObjectsV2;
-        if elsewhere && !moved.is_empty() {
-            let moved = shortened(&quoted(moved), 120);
+        if is_redirect && !location_header.is_empty() {
+            let location = shortened(&quoted(location_header), 120);
             let message =
-                format!("{endpoint} does not answer as an S3 service: it redirects to {moved}");
+                format!("{endpoint} does not answer as an S3 service: it redirects to {location}");
             return invalid("not_s3", message);
         }
-        if endpoint.ends_with(":9001") && (self.answer.is_foreign() || elsewhere || unknown) {
+        if endpoint.ends_with(":9001") && (self.answer.is_not_s3() || is_redirect || unknown) {
             let message = format!(
                 "{endpoint} does not answer as an S3 service: this looks like the port of a web \
-                 console; the S3 port is often 9000"
+                 console: the S3 port is often 9000"
             );
             return invalid("console_port", message);
         }
-        if self.answer.is_foreign() || elsewhere || login || unknown {
+        if self.answer.is_not_s3() || is_redirect || login || unknown {
             let message = format!(
-                "{endpoint} does not answer as an S3 service: check the endpoint; a console, web \
-                 page or login may live there"
+                "{endpoint} does not answer as an S3 service: check the endpoint, which may be a \
+                 web console, web page or login"
             );
             return invalid("not_s3", message);
         }
         None
     }
 
-    /// Whether a redirect changes the scheme alone, and not the host.
-    fn leads_to_tls_here(&self, moved: &str) -> bool {
+    /// Whether a redirect changes only the scheme, and not the host.
+    fn redirects_to_tls(&self, location_header: &str) -> bool {
         let Context { endpoint, bucket, .. } = self.context;
         let host = |url: &str| Some(Url::parse(url).ok()?.host_str()?.to_owned());
-        let (Some(there), Some(here)) = (host(moved), host(endpoint)) else { return false };
+        let (Some(there), Some(here)) = (host(location_header), host(endpoint)) else {
+            return false;
+        };
         let in_host = there.strip_prefix(bucket.as_str()).and_then(|rest| rest.strip_prefix('.'));
-        moved.starts_with("https://") && (there == here || in_host == Some(here.as_str()))
+        location_header.starts_with("https://") && (there == here || in_host == Some(here.as_str()))
     }
 
-    /// Before everything else where there is no document: a clock that has just been set looks like
-    /// a right that is missing. What comes of it is corrected and asked again.
-    pub(super) fn bare_clock(&self) -> Option<Error> {
-        self.answer.is_bare().then(|| self.clock()).flatten()
+    /// Comes first when there is no error document: after the clock was set, a server refuses
+    /// requests as if a permission were missing. The request is then repeated with the server's
+    /// time.
+    pub(super) fn clock_without_document(&self) -> Option<Error> {
+        self.answer.is_status_only().then(|| self.clock()).flatten()
     }
 
     pub(super) fn clock(&self) -> Option<Error> {
         let server = self.document.server_time.or_else(|| self.answer.date());
         let ahead = server.map(|server| now().signed_duration_since(server).num_seconds());
-        // Once a request was signed by the server's clock, the reason is another one.
+        // A request that was signed with the server's time failed for another reason.
         let looks_skewed = !self.context.clock_corrected
-            && ahead.is_some_and(|ahead| ahead.unsigned_abs() > MOST_SKEW);
+            && ahead.is_some_and(|ahead| ahead.unsigned_abs() > MAX_SKEW_S);
         let skewed = match self.code() {
             "RequestTimeTooSkewed" | "RequestInTheFuture" | "RequestExpired" | "ExpiredRequest" => {
                 true
             }
             _ if self.says("date is too old") => true,
-            // The signature covers the time. rclone says AccessDenied with status 400.
+            // The signature covers the time. rclone answers AccessDenied with status 400.
             "SignatureDoesNotMatch" => looks_skewed,
             "AccessDenied" if self.status() == 400 => looks_skewed,
             "" | "AccessDenied" | "Forbidden" | "Unauthorized" | "BadRequest" => {
                 let other_region = self.status() == 400 && self.expected_region().is_some();
-                self.answer.is_bare() && looks_skewed && !other_region
+                self.answer.is_status_only() && looks_skewed && !other_region
             }
             _ => false,
         };
@@ -135,22 +138,22 @@ impl Rules<'_> {
             return None;
         }
         let (Some(server), Some(ahead)) = (server, ahead) else {
-            let message = format!("this machine's clock and the storage's differ: {SET_IT}");
+            let message = format!("this machine's clock and the server's differ: {SET_CLOCK}");
             return Some(Error::new(Code::ClockSkew, message));
         };
         Some(clock_skew(ahead).detail("server_time", server.to_rfc3339()))
     }
 
     /// Servers refuse swapped keys with many codes: a secret with a slash breaks the scope of the
-    /// signature. So what is refused is not read, as long as it is not about something else.
-    pub(super) fn swapped(&self) -> Option<Error> {
+    /// signature. So the code is ignored, unless the error is about something else.
+    pub(super) fn swapped_keys(&self) -> Option<Error> {
         let refused = matches!(self.status(), 400 | 401 | 403 | 405 | 501);
-        let other = || self.addressing_style().or_else(|| self.space()).or_else(|| self.content());
+        let other =
+            || self.addressing_style().or_else(|| self.quota()).or_else(|| self.object_state());
         if !self.context.keys_look_swapped || !refused || other().is_some() {
             return None;
         }
-        let message = "the access key id and the secret access key look swapped: enter each in \
-                       the place of the other";
+        let message = "the access key ID and the secret access key look swapped: exchange them";
         Some(
             Error::new(Code::InvalidCredentials, message)
                 .field("access_key_id")
@@ -158,7 +161,7 @@ impl Rules<'_> {
         )
     }
 
-    pub(super) fn identity(&self) -> Option<Error> {
+    pub(super) fn credentials(&self) -> Option<Error> {
         let refused = |which: &'static str, field: &'static str, message: &str| {
             Some(Error::new(Code::InvalidCredentials, message).field(field).detail("which", which))
         };
@@ -166,16 +169,16 @@ impl Rules<'_> {
             refused(
                 "access_key",
                 "access_key_id",
-                "the storage does not know this access key id: check it, and that it belongs to this \
-                 endpoint",
+                "the server does not know this access key ID: check it, and that it belongs to \
+                 this endpoint",
             )
         };
         let wrong_signature = || {
             refused(
                 "signature",
                 "secret_access_key",
-                "the storage refuses the signature: the secret access key does not belong to the \
-                 access key id, check both",
+                "the server refuses the signature: the secret access key does not match the \
+                 access key ID: check both",
             )
         };
         match self.code() {
@@ -183,31 +186,31 @@ impl Rules<'_> {
             "InvalidAccessKeyId" if self.says("malformed access key") => refused(
                 "access_key",
                 "access_key_id",
-                "the storage does not take this kind of access key id: on Backblaze B2 make an \
+                "the server does not accept this kind of access key ID: on Backblaze B2 create an \
                  application key, the master key does not work",
             ),
-            // InvalidSecurity is Google's.
+            // Google answers InvalidSecurity.
             "InvalidAccessKeyId" | "NotSignedUp" | "InvalidClientTokenId" | "InvalidSecurity" => {
                 unknown_key()
             }
             // Cloudflare R2, for keys of another length.
             "InvalidArgument" if self.says("credential access key has length") => {
                 let message = format!(
-                    "the storage does not take this kind of access key id ({}): enter the access key \
-                     id that belongs to this storage",
-                    self.words()
+                    "the server does not accept this kind of access key ID ({}): enter the access \
+                     key ID that belongs to this server",
+                    self.server_words()
                 );
                 refused("access_key", "access_key_id", &message)
             }
-            // Garage says AccessDenied for everything; its message tells.
+            // Garage answers AccessDenied for everything; only its message tells.
             "AccessDenied" if self.says("no such key") => unknown_key(),
             "AccessDenied" if self.says("invalid signature") => wrong_signature(),
             "SignatureDoesNotMatch" => wrong_signature(),
             "InvalidToken" => refused(
                 "token",
                 "session_token",
-                "the storage refuses the session token: get new credentials and enter all three \
-                     parts of them",
+                "the server refuses the session token: get new credentials and enter all three \
+                 parts",
             ),
             "ExpiredToken" | "TokenRefreshRequired" => Some(
                 Error::new(Code::CredentialsExpired, "the credentials have expired: get new ones")
@@ -226,13 +229,18 @@ impl Rules<'_> {
             | "PathStyleDomainForbidden"
             | "VirtualHostDomainRequired" => (
                 "virtual",
-                "the storage wants the bucket in the host name: set addressing style to virtual",
+                "the server requires the bucket in the host name: set the addressing style to \
+                 virtual",
             ),
-            // A server that does not read the host name takes the first folder for the bucket.
+            // A server that ignores the host name takes the first path segment for the bucket.
             "NoSuchBucket"
                 if self.document.bucket.as_ref().is_some_and(|named| named != bucket) =>
             {
-                ("path", "the storage wants the bucket in the path: set addressing style to path")
+                (
+                    "path",
+                    "the server requires the bucket in the path: set the addressing style to \
+                          path",
+                )
             }
             _ => return None,
         };
@@ -243,7 +251,7 @@ impl Rules<'_> {
         )
     }
 
-    pub(super) fn place(&self) -> Option<Error> {
+    pub(super) fn location(&self) -> Option<Error> {
         let Context { bucket, region, endpoint, .. } = self.context;
         let unusable = |code, message| {
             Some(Error::new(code, message).field("bucket").detail("bucket", bucket.as_str()))
@@ -255,8 +263,7 @@ impl Rules<'_> {
                 return unusable(Code::BucketNotFound, message);
             }
             "InvalidBucketName" => {
-                let message =
-                    format!("the storage refuses \"{bucket}\" as a bucket name: check it");
+                let message = format!("the server refuses \"{bucket}\" as a bucket name: check it");
                 return unusable(Code::InvalidBucketName, message);
             }
             "PermanentRedirect"
@@ -266,7 +273,7 @@ impl Rules<'_> {
             | "InvalidRegionName"
             | "InvalidRegion" => {}
             _ if matches!(self.status(), 301 | 307 | 308) => {}
-            // AWS, to a HEAD.
+            // AWS, in a response to HEAD.
             "" if self.status() == 400 && self.expected_region().is_some() => {}
             _ => return None,
         }
@@ -297,7 +304,8 @@ impl Rules<'_> {
                     .detail("expected", named),
             );
         }
-        let message = format!("the region \"{region}\" is not the bucket's: {}", self.words());
+        let message =
+            format!("the region \"{region}\" is not the bucket's: {}", self.server_words());
         Some(
             Error::new(Code::WrongRegion, message)
                 .field("region")
@@ -307,7 +315,8 @@ impl Rules<'_> {
 
     fn expected_region(&self) -> Option<String> {
         let message = &self.document.message;
-        // AWS names the constraint of the bucket; us-east-1 has none, eu-west-1 an old name.
+        // AWS names the location constraint of the bucket; us-east-1 has none, and eu-west-1 an old
+        // name.
         let constraint = || {
             let (named, _) = message.strip_prefix("The ")?.split_once(" location constraint")?;
             Some(match named {
@@ -320,7 +329,7 @@ impl Rules<'_> {
             let (_, rest) = message.split_once("expecting '")?;
             rest.split_once('\'').map(|(quoted, _)| quoted)
         };
-        // Cloudflare R2 lists the regions that it takes.
+        // Cloudflare R2 lists the regions that it accepts.
         let automatic = || message.ends_with("auto").then_some("auto");
         self.document
             .region
@@ -333,7 +342,7 @@ impl Rules<'_> {
     }
 }
 
-fn spoken(seconds: u64) -> String {
+fn duration_text(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} seconds"),
         120..=7199 => format!("{} minutes", seconds / 60),

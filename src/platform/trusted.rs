@@ -1,8 +1,8 @@
-//! Files and folders that only this user, or the administrator, can have written.
+//! Files and folders that only this user or the administrator can write.
 //!
-//! The agent deletes objects because of a record in its state folder. A record that another user of
-//! the machine can write would delete objects for that user, so the agent reads none of those. On
-//! Windows the folders of a user are closed to others by their access lists.
+//! The agent deletes objects listed in its state folder. Another user who can write there could make the
+//! agent delete any object, so it reads no such files. On Windows, access control lists protect the folders
+//! of a user.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -10,21 +10,21 @@ use std::path::Path;
 
 use super::create_private;
 
-/// Whether there is such a folder. It, and the folder that it lies in, belong to this user, and no
-/// other user can write in them. The outer one may be reached through a symbolic link of this user
-/// or of the administrator, as systemd makes one.
+/// Whether the folder exists and can be trusted: it and its parent belong to this user or the
+/// administrator, and no other user can write in them. The parent may be a symbolic link of this
+/// user or the administrator, as systemd creates one.
 ///
 /// # Errors
-/// A sentence that names the path and the remedy when the folder cannot be trusted.
+/// A message with the path and the remedy when the folder cannot be trusted.
 pub(crate) fn trusted_folder(folder: &Path) -> io::Result<bool> {
     let outer = folder.parent().map_or(Ok(true), |outer| check_folder(outer, true));
     Ok(outer? && check_folder(folder, false)?)
 }
 
-/// The same for a folder that is created where it is missing.
+/// As [`trusted_folder`], but creates a missing folder.
 ///
 /// # Errors
-/// As [`trusted_folder`], and when the system refuses.
+/// As [`trusted_folder`], and errors of the system.
 pub(crate) fn make_trusted_folder(folder: &Path) -> io::Result<()> {
     if trusted_folder(folder)? {
         return Ok(());
@@ -33,10 +33,10 @@ pub(crate) fn make_trusted_folder(folder: &Path) -> io::Result<()> {
     trusted_folder(folder).map(|_| ())
 }
 
-/// Creates a file for this user alone, whatever mask is set for new files.
+/// Creates a file that only this user can access, regardless of the umask.
 ///
 /// # Errors
-/// When there is such a file, or the system refuses.
+/// When the file exists, or an error of the system.
 pub(crate) fn create_own(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create_new(true);
@@ -45,12 +45,12 @@ pub(crate) fn create_own(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Opens a file to read it and to add to it: an ordinary one of this user that no other user can
-/// write, that has no second name, and that has at most `limit` bytes. Does not wait for the other
-/// end of a pipe.
+/// Opens a file for reading and appending. It must be a regular file of this user that no other
+/// user can write, with a single hard link and at most `limit` bytes. Does not block on a named
+/// pipe.
 ///
 /// # Errors
-/// `NotFound`, and a sentence when the file cannot be trusted.
+/// `NotFound`, and a message when the file cannot be trusted.
 pub(crate) fn open_own(path: &Path, limit: u64) -> io::Result<File> {
     let refuse = |why: &str| Err(io::Error::other(format!("{} {why}", path.display())));
     let named = |error: io::Error| {
@@ -70,7 +70,7 @@ pub(crate) fn open_own(path: &Path, limit: u64) -> io::Result<File> {
     #[cfg(windows)]
     let file = OpenOptions::new().read(true).append(true).open(path).map_err(named)?;
     let found = file.metadata()?;
-    // It may have been exchanged since it was looked at.
+    // The file may have been replaced since the first check.
     if !found.is_file() {
         return refuse("is not a regular file");
     }
@@ -85,7 +85,7 @@ pub(crate) fn open_own(path: &Path, limit: u64) -> io::Result<File> {
 }
 
 fn check_folder(folder: &Path, may_be_link: bool) -> io::Result<bool> {
-    let look = || {
+    let metadata_of = || {
         let found = fs::symlink_metadata(folder)?;
         if !found.is_symlink() {
             return Ok(found);
@@ -98,7 +98,7 @@ fn check_folder(folder: &Path, may_be_link: bool) -> io::Result<bool> {
         check_owner(folder, &found)?;
         fs::metadata(folder)
     };
-    let found = match look() {
+    let found = match metadata_of() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         found => found?,
     };

@@ -1,4 +1,4 @@
-//! Small files that a person or a host names: secrets, certificates, metadata.
+//! Reads small files: secrets, certificates, metadata.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::patience::within;
+use super::time_limit::within;
 
-/// Time to read such a file.
+/// Time limit for reading.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Reads a regular file of at most `limit` bytes of text, within seconds. A device or a pipe could
-/// go on for ever, or wait for a writer. The text is wiped from memory when it is dropped. Blocks.
+/// Reads a regular UTF-8 file of at most `limit` bytes, within 5 seconds. Devices and pipes are
+/// rejected, because they may be endless or wait for a writer. The text is wiped from memory when
+/// it is dropped. Blocks.
 ///
 /// # Errors
-/// When it cannot be read, is another kind of file, is longer, or is not text.
+/// When the file cannot be read, is not a regular file, is too long, or is not UTF-8.
 pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Zeroizing<String>> {
     let path = path.to_owned();
     within(LIMIT, move || read(&path, limit), drop)
@@ -43,7 +44,7 @@ fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<String>> {
     if found.len() > limit {
         return too_long();
     }
-    // With room for all of it, so that no copy stays behind when it grows.
+    // Capacity for all of it, so that growing leaves no copy in memory.
     let room = usize::try_from(found.len().saturating_add(1)).unwrap_or_default();
     let mut content = Zeroizing::new(Vec::with_capacity(room));
     file.take(limit.saturating_add(1)).read_to_end(&mut content)?;

@@ -1,5 +1,5 @@
-//! Work on files that may never end: a network file system can hang, and a pipe stays silent. Such
-//! work runs on a thread of its own, and the agent waits for it for a limited time.
+//! Time limit for file operations, which may hang on a network file system or a pipe. They run in a thread
+//! of their own, and the caller waits for a limited time.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,27 +8,26 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
-/// Threads that may hang at the same time. With as many, further work fails at once.
-const MOST_HANGING: usize = 16;
+/// Maximum number of hanging threads. Beyond it, further operations fail at once.
+const MAX_HANGING: usize = 16;
 
-/// Threads whose end the agent has given up to wait for.
+/// Number of threads that the agent no longer waits for.
 static HANGING: AtomicUsize = AtomicUsize::new(0);
 
-/// Does `work` and waits for it for as long as `limit`. What comes after that is given to `late`.
-/// Blocks.
+/// Runs `work` and waits for it until `limit`. A later result is passed to `late`. Blocks.
 ///
 /// # Errors
-/// `TimedOut`; what the work ends in; when the system has no thread for it.
+/// `TimedOut`; errors of `work`; an error when no thread can be started.
 pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
     late: impl FnOnce(T) + Send + 'static,
 ) -> io::Result<T> {
     let too_late = |what: &str| Err(io::Error::new(io::ErrorKind::TimedOut, what.to_owned()));
-    if HANGING.load(Ordering::Relaxed) >= MOST_HANGING {
+    if HANGING.load(Ordering::Relaxed) >= MAX_HANGING {
         return too_late("the file system has not answered for a while");
     }
-    // Without room in between, so that each outcome is either taken or comes back.
+    // Capacity 0, so that each result is either received or returned to the sender.
     let (sender, receiver) = sync_channel(0);
     let working = move || {
         let outcome = catch_unwind(AssertUnwindSafe(work))
@@ -42,7 +41,7 @@ pub(crate) fn within<T: Send + 'static>(
     };
     thread::Builder::new().name("files".to_owned()).spawn(working)?;
     receiver.recv_timeout(limit).unwrap_or_else(|_| {
-        // Counted before the receiver goes, which is what the thread sees.
+        // Counted before the receiver is dropped, which the thread notices.
         HANGING.fetch_add(1, Ordering::Relaxed);
         too_late(&format!("the file system has not answered within {} s", limit.as_secs()))
     })
