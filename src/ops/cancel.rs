@@ -1,4 +1,4 @@
-//! The one way in which running operations are told to stop.
+//! Cancellation of running operations.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,28 +9,28 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Code, Error, shortened};
 use crate::protocol::MAX_REASON;
 
-/// How long an operation that was told to stop may go on, to leave things in order.
+/// Time for a cancelled operation to clean up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why an operation is to stop.
+/// Reason why an operation is cancelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Whoever asked for it does not want it any more, with the reason given.
+    /// The caller cancelled it, with this reason.
     Asked(Option<String>),
-    /// Its deadline passed.
+    /// The deadline has passed.
     Deadline {
-        /// The deadline.
+        /// The deadline, in milliseconds after the start.
         ms: u64,
     },
-    /// The agent is ending, or its host is gone.
+    /// The agent is shutting down, or the host is gone.
     Ending,
-    /// The host has told the agent to end.
+    /// The host told the agent to shut down.
     ToldToEnd,
-    /// The stream that feeds it broke a rule.
+    /// The stream that feeds the operation broke a rule.
     Stream(Code, String),
 }
 
-/// A shared switch that turns once. Cheap to clone.
+/// A cancellation token with a cause. Cheap to clone; clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     token: CancellationToken,
@@ -38,31 +38,31 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Turns the switch; the first cause counts.
+    /// Cancels; the first cause counts.
     pub fn cancel(&self, cause: Cause) {
-        // Only fails when there is a cause already.
+        // Fails only when a cause is set already.
         let _ = self.cause.set(cause);
         self.token.cancel();
     }
 
-    /// Ends when the switch is turned.
+    /// Completes when the token is cancelled.
     pub async fn cancelled(&self) {
         self.token.cancelled().await;
     }
 
-    /// Whether the switch is turned.
+    /// Whether the token is cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Whether somebody wanted it so, and did not just go away or lose patience.
+    /// Whether the host asked for it, as opposed to a deadline or a lost host.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         matches!(self.cause.get(), Some(Cause::Asked(_) | Cause::ToldToEnd))
     }
 
-    /// The error that a stopped operation ends in.
+    /// The error of a cancelled operation.
     #[must_use]
     pub fn error(&self) -> Error {
         match self.cause.get() {
@@ -84,11 +84,11 @@ impl Cancel {
         }
     }
 
-    /// Waits for a task that is better not given up half-way. When the switch is turned it has
-    /// [`PATIENCE`] left; it goes on after that, but nobody waits for it.
+    /// Waits for a task that must not be dropped halfway. After cancellation the task has
+    /// [`PATIENCE`] left; then this returns, and the task goes on in the background.
     ///
     /// # Errors
-    /// [`Cancel::error`], or what the task ends in.
+    /// [`Cancel::error`], or the error of the task.
     pub async fn finish<T>(&self, mut task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
         let done = tokio::select! {
             biased;
@@ -103,10 +103,10 @@ impl Cancel {
         })
     }
 
-    /// Runs `work`, which may be dropped at any time, unless the switch is turned first.
+    /// Runs `work` until it is done or the token is cancelled. Cancellation drops `work`.
     ///
     /// # Errors
-    /// [`Cancel::error`], or what `work` ends in.
+    /// [`Cancel::error`], or the error of `work`.
     pub async fn cancellable<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,

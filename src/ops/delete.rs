@@ -1,4 +1,4 @@
-//! Deletes a backup.
+//! Deletion of a backup.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use super::{Cancel, Target, cleanup, start_cleanup};
 use crate::error::Result;
 use crate::journal::{Beginning, Record, Replacement, is_mark};
 
-/// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
-/// fine. Where it lies there more than once, the one that counts goes last. Once begun it goes on even
-/// when cancelled, because half a deletion helps nobody.
+/// Deletes the backup with this ID: its metadata first, then its archive. A missing archive is not
+/// an error. If several backups have the ID, the current one is deleted last. A deletion that has
+/// begun continues even if cancelled, so that no half-deleted backup remains.
 ///
 /// # Errors
-/// `not_found` when there is no such backup, `access_denied` or `object_locked` when the storage keeps it.
+/// `not_found` when there is no such backup, `access_denied` or `object_locked` when the server
+/// refuses.
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
     let names = cancel.cancellable(target.store.names_of(id)).await?;
     let target = Arc::clone(target);
@@ -28,43 +29,44 @@ pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<(
     cancel.finish(tokio::spawn(deleting)).await
 }
 
-/// A backup that is to be deleted. When this process is killed half way, the next one goes on; when
-/// the storage is away, this one tries again later.
+/// Deletion of one backup, with a journal record. If the process is killed, the next one finishes
+/// the deletion; if the server is unreachable, this one retries later.
 #[derive(Debug)]
 pub(super) struct Removal {
     name: String,
-    /// What its archive is known by; none where that is somebody else's, or nothing can be noted.
+    /// Upload marker of the archive. None if another program wrote the archive, or if there is no
+    /// journal.
     mark: Option<String>,
-    /// What takes its place; none when a user deletes it.
+    /// The backup that replaces it. None when a user deletes it.
     replacement: Option<Replacement>,
     record: Option<Arc<Record>>,
 }
 
 impl Removal {
-    /// Looks at the archive, so that it could be found again when only half of it is deleted.
+    /// Reads the upload marker of the archive, by which a later cleanup identifies it.
     ///
     /// # Errors
-    /// When that cannot be done for now.
+    /// When a retry may help.
     pub(super) async fn plan(target: &Target, name: String) -> Result<Self> {
         let mut mark = None;
         if target.journal.is_on() {
             let archive = target.store.layout().archive_key(&name);
             mark = match target.store.bucket().mark(&archive).await {
                 Err(error) if error.code().retryable() => return Err(error),
-                // No agent has given another one, so that it tells nothing apart.
+                // No agent writes another format, so it identifies nothing.
                 found => found.ok().flatten().filter(|mark| is_mark(mark)),
             };
         }
         Ok(Self { name, mark, replacement: None, record: None })
     }
 
-    /// The backup that is to be deleted.
+    /// Name of the backup.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Notes in the journal that it begins: what is half deleted will be deleted, and what has been
-    /// replaced `by` the backup of this name and id.
+    /// Records the deletion in the journal. With `by`, the name and ID of its replacement, a backup
+    /// that is still complete is deleted as well.
     pub(super) async fn note(&mut self, target: &Target, by: Option<(&str, &str)>) {
         let keys = |name: &str| {
             let layout = target.store.layout();
@@ -83,10 +85,10 @@ impl Removal {
         self.record = record.map(Arc::new);
     }
 
-    /// Deletes it, unless it was to be replaced and is another backup by now. Safe to repeat.
+    /// Deletes the backup, unless it was to be replaced and has changed. Safe to repeat.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Every code that a server or a connection can cause.
     pub(super) async fn attempt(&self, target: &Target) -> Result<()> {
         let Some(by) = &self.replacement else { return target.store.remove(&self.name).await };
         let removed = target.store.remove_replaced(&self.name, self.mark.as_deref(), by).await?;
@@ -97,12 +99,12 @@ impl Removal {
         Ok(())
     }
 
-    /// Forgets it when nothing is left to be done, and comes back for it otherwise.
+    /// Deletes the record if the deletion `is_done`; otherwise starts a cleanup.
     pub(super) async fn close(self, target: &Arc<Target>, is_done: bool) {
         match self.record {
             Some(record) if is_done => cleanup::forget(record).await,
             Some(record) => {
-                // Without an owner it is found by who comes back for it.
+                // The cleanup finds only records without an owner.
                 drop(record);
                 start_cleanup(target);
             }

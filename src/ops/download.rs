@@ -1,5 +1,4 @@
-//! Brings a backup back: several parts at a time, in order, each checked before a byte of it is
-//! handed on.
+//! Download of a backup: parts are fetched in parallel, verified and delivered in order.
 
 pub(super) mod plan;
 
@@ -22,15 +21,15 @@ use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, DownloadResult};
 use crate::s3::{Bucket, ObjectInfo};
 
-/// After this time a host that does not take its bytes makes room for others.
+/// A host that takes no bytes for this time frees memory for other transfers.
 const SLOW_HOST: Duration = Duration::from_secs(1);
 
-/// Where the bytes of a download go.
+/// Destination of a download.
 pub trait Sink: Send {
-    /// Who is waited for while bytes are handed on.
+    /// The party that the transfer waits for while bytes are delivered.
     const TAKER: Option<Waiting> = Some(Waiting::Host);
 
-    /// Comes before the first byte: `length` bytes of `backup` will follow, from `offset` on.
+    /// Called before the first byte: `length` bytes of `backup` follow, starting at `offset`.
     fn begin(
         &mut self,
         backup: &Backup,
@@ -42,23 +41,24 @@ pub trait Sink: Send {
     fn write(&mut self, bytes: Vec<Bytes>) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// What to download.
+/// Parameters of a download.
 #[derive(Clone, Debug)]
 pub struct Download {
-    /// Identity of the backup.
+    /// ID of the backup.
     pub id: String,
-    /// First byte of the archive that is wanted.
+    /// Offset of the first byte in the archive.
     pub offset: u64,
-    /// How long the storage may be away once bytes are moving. At most an hour.
+    /// Keep retrying for this long if the server becomes unreachable during the transfer. At most
+    /// an hour.
     pub retry_for: Duration,
 }
 
-/// Downloads a backup into `sink`. Changes nothing; may be dropped at any time.
+/// Downloads a backup into `sink`. Read-only; may be dropped at any time.
 ///
 /// # Errors
-/// `not_found`; `integrity_mismatch` when a part differs from its digest twice; `modified` when the
-/// archive is replaced meanwhile; what the sink ends in. Bytes that the sink got by then were
-/// right.
+/// `not_found`; `integrity_mismatch` when a part differs from its checksum twice; `modified` when
+/// the archive is replaced during the download; the error of the sink. All delivered bytes were
+/// verified as far as there are checksums.
 pub async fn download(
     target: &Target,
     request: Download,
@@ -81,7 +81,7 @@ async fn fetch(
     let mut backup = target.store.find(&request.id).await?;
     let mut looked = look(target, &backup).await;
     if looked.as_ref().is_err_and(|error| error.code() == Code::NotFound) {
-        // Another one may have taken its place since it was listed.
+        // The backup may have been replaced since it was listed.
         backup = target.store.find(&request.id).await?;
         looked = look(target, &backup).await;
     }
@@ -99,7 +99,7 @@ async fn fetch(
     Ok(DownloadResult { length: plan.length(), verified: plan.is_verified() })
 }
 
-/// What is to come, and the archive that has it.
+/// The checksums of a backup, if there are any, and its archive.
 async fn look(target: &Target, backup: &Backup) -> Result<(Option<Digests>, ObjectInfo)> {
     let digests = match backup.has_checksums {
         true => target.store.document(&backup.name, &backup.id).await?.digests,
@@ -108,7 +108,7 @@ async fn look(target: &Target, backup: &Backup) -> Result<(Option<Digests>, Obje
     Ok((digests, target.store.archive(&backup.name, &backup.id).await?))
 }
 
-/// Where the pieces come from.
+/// Where the pieces are fetched from.
 #[derive(Clone)]
 pub(super) struct Source {
     pub(super) bucket: Bucket,
@@ -116,8 +116,7 @@ pub(super) struct Source {
     pub(super) retry: Retry,
 }
 
-/// Hands all pieces to `sink`, in order, several of them fetched at a time. `reservation` has room for
-/// one.
+/// Fetches pieces in parallel and delivers them to `sink` in order. `reservation` covers one piece.
 pub(super) async fn transfer<S: Sink>(
     target: &Target,
     source: &Source,
@@ -129,7 +128,7 @@ pub(super) async fn transfer<S: Sink>(
     let mut next = 0;
     let mut ahead = VecDeque::new();
     let mut concurrency = Concurrency::new(&target.config.limits);
-    // The first reservation stays with the transfer, so that it can always go on.
+    // The transfer keeps the first reservation, so that it can always continue.
     let mut own = Some(reservation);
     loop {
         while ahead.len() < concurrency.open() && next < plan.pieces() {
@@ -160,7 +159,7 @@ pub(super) async fn transfer<S: Sink>(
             biased;
             fetched = &mut fetch => fetched,
             () = concurrency.changed() => {
-                // Perhaps more can be fetched meanwhile.
+                // The changed limits may allow more pieces.
                 ahead.push_front((fetch, room));
                 continue;
             }
@@ -195,9 +194,9 @@ pub(super) async fn transfer<S: Sink>(
 
 /// Memory for a piece.
 enum Room {
-    /// The one that the transfer keeps.
+    /// The reservation that the transfer keeps.
     Own(Reservation),
-    /// One that goes back to the pool when the piece is delivered.
+    /// Returned to the pool when the piece is delivered.
     Extra(#[expect(dead_code, reason = "held for its drop")] Reservation),
 }
 

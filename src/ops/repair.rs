@@ -1,5 +1,4 @@
-//! Makes backups again of archives whose documents are lost, as far as they say of themselves what
-//! they are.
+//! Rebuilds lost metadata from the `backup.json` inside an archive.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -20,24 +19,25 @@ use crate::protocol::{
 };
 use crate::s3::ObjectInfo;
 
-/// Archives looked at at the same time.
+/// Archives inspected at the same time.
 const AT_ONCE: usize = 4;
 
-/// Bytes that are fetched to find the members of an archive.
+/// Bytes of one request for tar headers.
 const BEGINNING: u64 = 64 << 10;
 
-/// Members of an archive that are looked at. Home Assistant has one for each add-on and folder, and
-/// puts its own first or last.
+/// Most tar members inspected in an archive. Home Assistant writes one for each add-on and folder,
+/// with its own first or last.
 const MEMBERS: usize = 200;
 
-/// Longest `backup.json` that is read. What is listed of it is far shorter.
+/// Longest `backup.json` that is read, in bytes. The part that is listed is far shorter.
 const LONGEST_JSON: u64 = 512 << 10;
 
-/// Looks at the archives without document that nobody is storing, and unless this is a dry run
-/// writes a document for each that says what it is. Safe to repeat, and to give up at any time.
+/// Inspects archives without metadata that no process is storing, and unless this is a dry run
+/// writes metadata for each archive that contains it. Safe to repeat and to interrupt.
 ///
 /// # Errors
-/// Every code that a storage or a connection can cause. What cannot be repaired is a result.
+/// Every code that a server or a connection can cause. An archive that cannot be repaired is a
+/// result.
 pub async fn repair(target: &Target, dry_run: bool, cancel: &Cancel) -> Result<RepairResult> {
     cancel.cancellable(run(target, dry_run)).await
 }
@@ -46,10 +46,10 @@ async fn run(target: &Target, dry_run: bool) -> Result<RepairResult> {
     if !dry_run {
         clean_up(target).await;
     }
-    // Before the listing: what is completed in between is no upload any more, and an archive.
+    // Before the listing: an upload that completes in between is listed as an archive.
     let unfinished = unfinished(target).await?;
     let listing = target.store.listing(true).await?;
-    // And this one after it: an upload is noted before it is begun.
+    // After the listing: an upload is recorded before it is created.
     let noted = target.journal.archives().await;
     let layout = target.store.layout();
     let lone = listing.entries.iter().filter_map(|(name, entry)| {
@@ -80,7 +80,7 @@ async fn run(target: &Target, dry_run: bool) -> Result<RepairResult> {
     Ok(RepairResult { archives, more: false })
 }
 
-/// Looks at the bucket once more, as only what is listed now is repaired.
+/// Lists the bucket again: an archive is repaired only if it is listed.
 async fn check_listed(target: &Target, archives: &mut [RepairedArchive]) -> Result<()> {
     let listing = target.store.listing(true).await?;
     for archive in archives.iter_mut().filter(|it| it.status == RepairStatus::Repaired) {
@@ -100,11 +100,11 @@ async fn check_listed(target: &Target, archives: &mut [RepairedArchive]) -> Resu
     Ok(())
 }
 
-/// Keys of what somebody has begun to store in parts.
+/// Keys of unfinished multipart uploads.
 async fn unfinished(target: &Target) -> Result<HashSet<String>> {
     match target.store.bucket().open_uploads(target.store.layout().folder()).await {
         Ok(uploads) => Ok(uploads.into_iter().map(|upload| upload.key).collect()),
-        // A right that not every policy gives, and a call that not every storage has.
+        // Some policies lack the permission, and some servers the call.
         Err(error) if matches!(error.code(), Code::AccessDenied | Code::UnsupportedFeature) => {
             Ok(HashSet::new())
         }
@@ -112,7 +112,8 @@ async fn unfinished(target: &Target) -> Result<HashSet<String>> {
     }
 }
 
-/// Decides on an archive that says what it is, and writes its document. False when it has one by now.
+/// Writes metadata for an archive with readable `backup.json`. False if the archive has metadata by
+/// now.
 async fn decide(
     target: &Target,
     archive: &mut RepairedArchive,
@@ -149,7 +150,7 @@ fn refuse(archive: &mut RepairedArchive, error: &Error) {
 
 type Found = Option<(RepairedArchive, Option<Metadata>)>;
 
-/// What an archive says of itself; nothing when it is gone.
+/// Reads the metadata inside an archive. None when the archive is gone.
 async fn look(target: &Target, name: String, key: String) -> Result<Found> {
     let object = match target.store.bucket().head(&key).await {
         Err(error) if error.code() == Code::NotFound => return Ok(None),
@@ -181,7 +182,7 @@ async fn look(target: &Target, name: String, key: String) -> Result<Found> {
     Ok(Some((archive, metadata)))
 }
 
-/// Whether one archive is to blame, such as one that lies in a tier that cannot be read at once.
+/// Whether the error concerns one archive only, such as one in cold storage.
 fn is_about_the_archive(error: &Error) -> bool {
     matches!(error.code().kind(), Kind::Conflict | Kind::Integrity)
         || error.code() == Code::TooLarge
@@ -213,8 +214,8 @@ async fn read_metadata(target: &Target, object: &ObjectInfo) -> Result<Option<Me
     Ok(Some(metadata))
 }
 
-/// Where in the archive its `backup.json` is, if it is a tar that has one. Goes from member to member
-/// and fetches what lies between them only where that is short.
+/// Position of `backup.json` in the archive; None if it is not a tar with one. Goes from header to
+/// header, and fetches the content between them only if it is short.
 async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option<Range<u64>>> {
     let (mut start, mut fetched) = (0, Vec::new());
     let mut at: u64 = 0;

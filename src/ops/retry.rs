@@ -1,7 +1,7 @@
-//! A storage that goes away in the middle of a transfer, and comes back.
+//! Retries while the server is unreachable during a transfer.
 //!
-//! Lies around the few quick tries that a call makes by itself: those help over a fault of a moment,
-//! this over the restart of a router or a storage.
+//! Each request has a few quick retries of its own for short faults; these longer ones cover the
+//! restart of a router or a server.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,31 +13,31 @@ use crate::error::{Code, Error, Kind, Result};
 use crate::progress::Progress;
 use crate::protocol::MAX_RETRY_FOR_MS;
 
-/// Longest pause before the second try. It doubles with each further one, up to the last; a random
-/// part of it is used, so that the parts of a transfer do not come back all at once.
+/// Longest pause before the first retry. It doubles with each further one, up to [`LONGEST_PAUSE`].
+/// The actual pause is a random part of it, so that parallel parts do not retry at the same time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause of all, but for one that the storage asks for.
+/// Longest pause, unless the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What one transfer puts up with. Clones are the same.
+/// Retry policy and state of one transfer. Clones share the state.
 #[derive(Clone, Debug)]
 pub(super) struct Retry(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     allowed: Duration,
-    /// The first failure that no success of the transfer has followed.
+    /// Time of the first failure since the last success of the transfer.
     since: Mutex<Option<Instant>>,
     progress: Progress,
     cancel: Cancel,
 }
 
 impl Retry {
-    /// Lasts as long as `allowed`, and no longer than until `cancel`.
+    /// Retries for `allowed`, until `cancel`.
     ///
     /// # Errors
-    /// `invalid_params` when it is longer than an hour.
+    /// `invalid_params` when `allowed` is longer than an hour.
     pub(super) fn new(allowed: Duration, progress: &Progress, cancel: &Cancel) -> Result<Self> {
         if allowed > Duration::from_millis(MAX_RETRY_FOR_MS) {
             return Err(Error::new(
@@ -54,7 +54,7 @@ impl Retry {
         })))
     }
 
-    /// Makes a call again and again while the storage is away. The call must be safe to repeat.
+    /// Repeats a call while the server is unreachable. The call must be safe to repeat.
     ///
     /// # Errors
     /// As [`Tries::after`].
@@ -70,17 +70,17 @@ impl Retry {
         }
     }
 
-    /// The tries of one call that is made in a loop of its own.
+    /// The attempts of one call, for callers with a loop of their own.
     pub(super) fn tries(&self) -> Tries<'_> {
         Tries { retry: self, longest: FIRST_PAUSE }
     }
 
-    /// Calls that were made again so far, the quick tries included.
+    /// Number of retries so far, quick ones included.
     pub(super) fn repeats(&self) -> u32 {
         self.0.progress.snapshot().retries
     }
 
-    /// How much longer it may last. None when `error` is not about it, or it has lasted too long.
+    /// Remaining time for retries. None if `error` is not temporary, or the time is over.
     fn rest(&self, error: &Error) -> Option<Duration> {
         let Inner { allowed, since, progress, .. } = &*self.0;
         let passes = matches!(error.code().kind(), Kind::Connect | Kind::Transient);
@@ -99,18 +99,18 @@ impl Retry {
     }
 }
 
-/// The tries of one call.
+/// The attempts of one call.
 pub(super) struct Tries<'a> {
     retry: &'a Retry,
-    /// Longest that the next pause may be.
+    /// Longest possible next pause.
     longest: Duration,
 }
 
 impl Tries<'_> {
-    /// What a try was good for. None when the call is to be made again, now.
+    /// The result of an attempt. None after a pause when the call is to be repeated.
     ///
     /// # Errors
-    /// The failure, when it does not pass by itself or has lasted too long; [`Cancel::error`].
+    /// The error, when it is permanent or the time is over; [`Cancel::error`].
     pub(super) async fn after<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
         let error = match outcome {
             Ok(done) => {
@@ -167,7 +167,7 @@ mod tests {
         };
         assert_eq!(retry.run(call).await.unwrap_err().code(), Code::CannotConnect);
         assert!(start.elapsed() >= ALLOWED && start.elapsed() < ALLOWED + FIRST_PAUSE);
-        // At least one try in each of the longest pauses.
+        // At least one attempt in each of the longest pauses.
         assert!(tries > 30, "{tries}");
         assert_eq!(progress.snapshot().retries, tries - 1);
 
@@ -201,7 +201,7 @@ mod tests {
             let error = Error::new(Code::Throttled, "slow down");
             ready(Err::<(), _>(error.retry_after_ms(pauses.remove(0))))
         };
-        // The second one is longer than the rest, so there is nothing to wait for.
+        // The second pause exceeds the remaining time, so waiting is pointless.
         assert_eq!(retry.run(call).await.unwrap_err().code(), Code::Throttled);
         assert_eq!(start.elapsed(), Duration::from_secs(60));
     }

@@ -1,9 +1,9 @@
-//! Stores a backup: archive, check, metadata, in this order.
+//! Upload of a backup: archive, check, metadata, in this order.
 //!
-//! Under 20 MiB the archive is one request; from there on it is a multipart upload of equal parts,
-//! several at once within the memory budget. Whatever stops an upload (cancel, a failing source, a
-//! failing storage, a lost host), it leaves through one path that takes back what was begun, or leaves
-//! it to a repetition that goes on with it.
+//! An archive under 20 MiB is one request; a larger one is a multipart upload with equal parts,
+//! sent in parallel within the memory budget. When an upload ends early (cancelled, failed source,
+//! failed server, lost host), one code path cleans up, or keeps the parts for a later upload that
+//! resumes.
 
 mod guard;
 mod measured;
@@ -38,40 +38,41 @@ use crate::protocol::{
 };
 use crate::s3::{self, Stored};
 
-/// How long a finished upload waits for the listing at most, whatever the server does.
+/// Longest wait until the server lists a finished upload.
 const APPEARANCE: Duration = Duration::from_secs(20);
 
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
-    /// The next bytes, or `None` after the last. The first call says that the upload is ready for
-    /// data; dropping the future loses nothing.
+    /// The next bytes, or `None` after the last. The first call means that the upload is ready for
+    /// data. Dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 }
 
-/// What to store.
+/// Parameters of an upload.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// Identity, wished name and metadata.
+    /// ID, wanted name and metadata.
     pub backup: NewBackup,
-    /// Announced length; fewer bytes are refused.
+    /// Announced length in bytes; a shorter source is refused.
     pub size: Option<u64>,
-    /// Whether more bytes are refused as well.
+    /// Whether a longer source is refused as well.
     pub exact: bool,
     /// What to do when the backup exists.
     pub if_exists: IfExists,
-    /// How long the storage may be away once the upload is begun. At most an hour.
+    /// Keep retrying for this long if the server becomes unreachable during the upload. At most an
+    /// hour.
     pub retry_for: Duration,
-    /// How long what is stored waits for another upload of the same backup, when a repetition may
-    /// mend what ended this one. At most a day; with zero everything is taken back.
+    /// How long stored parts are kept for another upload of the same backup, after an error that a
+    /// retry may solve. At most a day; with zero the upload is always cleaned up.
     pub resume: Duration,
 }
 
-/// Stores a backup from `source`. It is listed when this has returned, and not before.
+/// Stores a backup from `source`. The backup is listed once this returns, not before.
 ///
 /// # Errors
 /// `already_exists`; `length_mismatch` when the source has fewer bytes than announced, or none;
-/// `too_large`; what the source ends in; every code that a storage or a connection can cause. The
-/// error says whether everything was taken back.
+/// `too_large`; the error of the source; every code that a server or a connection can cause. The
+/// error contains the outcome of the cleanup.
 pub async fn upload(
     target: &Arc<Target>,
     request: Upload,
@@ -83,7 +84,7 @@ pub async fn upload(
     let retry = Retry::new(request.retry_for, progress, cancel)?;
     let mut guard = UploadGuard::new(retry);
     let storing = store(target, &request, source, progress, cancel, &mut guard);
-    // What is in the bucket has to be taken back whatever happens here.
+    // Objects in the bucket must be cleaned up even after a panic.
     let stored = AssertUnwindSafe(storing).catch_unwind().await;
     let stored = stored.unwrap_or_else(|_| {
         Err(Error::new(Code::Internal, "the upload failed inside the agent: see its log"))
@@ -139,7 +140,7 @@ fn check(request: &Upload) -> Result<()> {
     Ok(())
 }
 
-/// Whether a backup can have this id.
+/// Whether a backup can have this ID.
 pub(super) fn is_id(id: &str) -> bool {
     (1..=MAX_BACKUP_ID).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }
@@ -218,7 +219,7 @@ async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reser
             )
             .detail("backup_id", id.as_str()));
         }
-        // What a killed upload sent may still arrive, so its name is not free yet.
+        // Data of a killed upload may still arrive, so its name is not free yet.
         let known = target.journal.archives().await;
         let is_taken = |archive: &str| known.contains_key(archive);
         if let Some(name) = target.store.reserve((&listing, ended), wished, id, is_taken)? {
@@ -227,7 +228,7 @@ async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reser
     }
 }
 
-/// What makes an archive a backup.
+/// The steps that turn an archive into a backup.
 struct Commit {
     target: Arc<Target>,
     name: String,
@@ -235,18 +236,18 @@ struct Commit {
     title: String,
     metadata: Metadata,
     digests: Digests,
-    /// The backups whose place it takes.
+    /// The backups that it replaces.
     replaced: Vec<Removal>,
     retry: Retry,
-    /// Set when the document may be stored later than the storage is known to have it.
+    /// Set while the metadata may arrive after a failed request.
     may_arrive: Arc<AtomicBool>,
-    /// Set as soon as it is a backup: from then on nothing of it is taken back.
+    /// Set as soon as the backup is complete: from then on nothing is rolled back.
     uploaded: Arc<OnceLock<UploadResult>>,
 }
 
 impl Commit {
-    /// Completes a multipart upload. Safe to repeat: when the answer is lost, the object itself tells,
-    /// by its mark.
+    /// Completes a multipart upload. Safe to repeat: when the response is lost, the upload marker
+    /// of the object shows that it was completed.
     async fn complete(
         &self,
         upload: &s3::Upload,
@@ -266,7 +267,7 @@ impl Commit {
         }
     }
 
-    /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
+    /// Checks the stored archive, writes the metadata, then deletes the replaced backups.
     async fn run(
         mut self,
         mark: &str,
@@ -281,7 +282,8 @@ impl Commit {
         let key = store.layout().archive_key(name);
         let (stored, stored_mark) = retry.run(|| store.bucket().look(&key)).await?;
         if stored_mark.is_some_and(|stored| stored != mark) {
-            // The storage lets two write one name, and the other came last.
+            // The server does not support conditional writes, and another upload wrote the name
+            // later.
             return Err(taken(name));
         }
         if stored.size != self.digests.size {
@@ -298,9 +300,9 @@ impl Commit {
         for removal in &mut replaced {
             removal.note(&self.target, Some((name, &self.id))).await;
         }
-        // Whatever ends this before its outcome is known, the document may be on its way.
+        // From here on a failed request may still write the metadata.
         self.may_arrive.store(true, Ordering::Relaxed);
-        // Safe to repeat: the name is this upload's alone, and the document is always the same.
+        // Safe to repeat: only this upload has the name, and the metadata is always the same.
         let commit =
             || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
         let committed = retry.run(commit).await.map(|backup| {
@@ -322,8 +324,7 @@ impl Commit {
         committed
     }
 
-    /// Waits until the server lists the backup, for a while: whoever hears that it is stored looks for it
-    /// next.
+    /// Waits a while until the server lists the backup, because the caller may list next.
     async fn appear(&self) {
         let store = &self.target.store;
         let key = store.layout().metadata_key(&self.name);
@@ -337,11 +338,11 @@ impl Commit {
         }
     }
 
-    /// Deletes what this backup takes the place of, if it has become one.
+    /// Deletes a replaced backup, if the new one is committed.
     async fn replace(&self, removal: Removal, is_committed: bool) {
         let mut is_done = true;
         if is_committed && let Err(error) = self.retry.run(|| removal.attempt(&self.target)).await {
-            // The new backup is safe and newer, so it is the one that counts from now on.
+            // The new backup is complete and newer, so it is the current one.
             let name = removal.name();
             tracing::warn!(name, %error, "the replaced backup could not be deleted");
             is_done = false;

@@ -1,4 +1,4 @@
-//! Tells whether a backup in the storage is still what was stored, without bringing it back.
+//! Verification of a stored backup without writing it anywhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, CheckError, VerifyLevel, VerifyResult, VerifyStatus};
 use crate::s3::ObjectInfo;
 
-/// What to verify.
+/// Parameters of a verification.
 #[derive(Clone, Debug)]
 pub struct Verify {
-    /// Identity of the backup.
+    /// ID of the backup.
     pub id: String,
-    /// How closely to look.
+    /// How thorough the verification is.
     pub level: VerifyLevel,
 }
 
-/// Compares a backup with what its document says of it, as a download would, several parts at a
-/// time within the memory budget. Changes nothing; may be dropped at any time.
+/// Compares a backup with its metadata, like a download, several parts at a time within the memory
+/// budget. Read-only; may be dropped at any time.
 ///
 /// # Errors
-/// `not_found` when there is no such backup, and whatever keeps from looking. A broken backup is a
-/// result.
+/// `not_found` when there is no such backup, and every error that prevents the comparison. A
+/// damaged backup is a result.
 pub async fn verify(
     target: &Target,
     request: Verify,
@@ -49,7 +49,7 @@ async fn look(
     let name = target.store.name_of(&request.id).await?;
     match look_at(target, &name, &request, progress, cancel).await {
         Err(error) if error.code() == Code::NotFound => {
-            // Another one may have taken its place since it was listed.
+            // The backup may have been replaced since it was listed.
             let name = target.store.name_of(&request.id).await?;
             look_at(target, &name, &request, progress, cancel).await
         }
@@ -97,7 +97,7 @@ async fn look_at(
     }
 }
 
-/// A backup that is being deleted, and whose document went first, is not broken but gone.
+/// `not_found` if the backup is being deleted: its metadata goes first, and it is not damaged.
 async fn still_there(target: &Target, name: &str, id: &str) -> Result<()> {
     target.store.document(name, id).await.map(|_| ())
 }
@@ -141,8 +141,7 @@ async fn compare(
     Ok(if plan.is_verified() { VerifyStatus::Ok } else { VerifyStatus::Unverified })
 }
 
-/// Compares the length of the archive with the one in the metadata, which is all that there is to
-/// compare when nobody kept digests.
+/// Compares the length of the archive with the metadata, the only check without checksums.
 fn check_announced(document: &Document, archive: &ObjectInfo) -> Result<()> {
     match document.lengths() {
         Some(lengths) if !lengths.contains(&archive.size) => Err(Error::new(
@@ -159,7 +158,7 @@ fn check_announced(document: &Document, archive: &ObjectInfo) -> Result<()> {
     }
 }
 
-/// Where bytes go that are only to be looked at.
+/// A sink that discards the bytes.
 struct Nowhere;
 
 impl Sink for Nowhere {

@@ -1,7 +1,7 @@
-//! Finds and removes what nobody will ever finish.
+//! Cleanup of incomplete uploads and orphaned objects.
 //!
-//! Ages go by the younger of the clocks of the server and of this machine: neither of them alone
-//! makes a running upload look abandoned.
+//! An age is measured by the clocks of the server and of this machine, and the smaller value
+//! counts, so that one wrong clock does not make a running upload look abandoned.
 
 mod background;
 mod objects;
@@ -24,29 +24,29 @@ use crate::protocol::{
 };
 use crate::s3::OpenUpload;
 
-/// Uploads looked at the same time.
+/// Uploads checked at the same time.
 const AT_ONCE: usize = 8;
 
-/// What to cleanup.
+/// Parameters of a cleanup.
 #[derive(Clone, Copy, Debug)]
 pub struct Cleanup {
-    /// What nobody has touched for so long is nobody's. At most a year.
+    /// Minimum age: time since the last change. At most a year.
     pub older_than: Duration,
-    /// Only look.
+    /// Only report.
     pub dry_run: bool,
-    /// Also remove archives without metadata and metadata without archives, which are only named
-    /// otherwise: an archive may be a whole backup all the same.
+    /// Also delete archives without metadata and metadata without an archive. Otherwise they are
+    /// only reported, because an archive alone may be a complete backup.
     pub objects: bool,
 }
 
-/// Aborts the multipart uploads of archives to which no part was added for a while, so that they
-/// cost no more. Uploads of this machine that are running are left alone, whatever their age, and so
-/// are those of which the storage does not say when somebody touched them. Test objects are deleted,
-/// and halves of backups named or deleted. Safe to repeat, and to give up at any time.
+/// Aborts multipart uploads of archives that received no part for `older_than`, so that they cost
+/// nothing. Uploads that this machine is running are left alone whatever their age, and so are
+/// uploads whose age the server does not report. Deletes test objects, and reports or deletes
+/// orphaned objects. Safe to repeat and to interrupt.
 ///
 /// # Errors
-/// `access_denied` without the right to list uploads, and every other code that a storage or a
-/// connection can cause. What cannot be removed is a result.
+/// `access_denied` without the permission to list uploads, and every code that a server or a
+/// connection can cause. A failed removal is a result.
 pub async fn cleanup(target: &Target, request: Cleanup, cancel: &Cancel) -> Result<CleanupResult> {
     if request.older_than > Duration::from_secs(MAX_OLDER_THAN_S) {
         return Err(Error::new(
@@ -64,7 +64,7 @@ async fn run(target: &Target, request: Cleanup) -> Result<CleanupResult> {
     }
     let layout = target.store.layout();
     let mut uploads = target.store.bucket().open_uploads(layout.folder()).await?;
-    // Not every storage lists them in order.
+    // Some servers do not list them in order.
     uploads.sort_unstable_by(|one, other| (&one.key, &one.id).cmp(&(&other.key, &other.id)));
     let known = target.journal.archives().await;
     let ours = uploads.into_iter().filter(|upload| {
@@ -84,7 +84,7 @@ async fn run(target: &Target, request: Cleanup) -> Result<CleanupResult> {
     Ok(CleanupResult { items, more: false })
 }
 
-/// What is left over of an upload, if it is stale, and is gone now unless this is a dry run.
+/// Checks an upload and, unless this is a dry run, aborts it. None when it is not stale.
 async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Option<CleanupItem>> {
     let bucket = target.store.bucket();
     let upload = bucket.upload(&found.key, &found.id);
@@ -98,11 +98,11 @@ async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Op
             Ok(newest) => {
                 idle = idle_since(found.opened.max(newest.unwrap_or_default()), bucket.now());
             }
-            // It has come to its end since it was listed.
+            // The upload was completed or aborted after the listing.
             Err(error) if matches!(error.code(), Code::NotFound | Code::Modified) => {
                 return Ok(None);
             }
-            // One storage or another has no words for this upload; that is no reason to leave the rest.
+            // Some servers cannot list the parts of an upload; the other uploads are still handled.
             Err(error) if matches!(error.code(), Code::RemoteError | Code::UnsupportedFeature) => {
                 let idle = idle.unwrap_or_default();
                 return leftover(idle, CleanupItemStatus::Failed, Some(CheckError::from(&error)));

@@ -1,4 +1,4 @@
-//! Objects that are no part of a backup any more, or not yet.
+//! Cleanup of objects that are not part of a complete backup.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +13,15 @@ use crate::ops::Target;
 use crate::protocol::{CheckError, CleanupItem, CleanupItemKind, CleanupItemStatus};
 use crate::s3::ObjectInfo;
 
-/// The halves of one backup that are there.
+/// The objects of one name that exist.
 #[derive(Default)]
 struct Pair {
     archive: Option<ObjectInfo>,
     metadata: Option<ObjectInfo>,
 }
 
-/// Names halves of backups, and removes them when that is asked for; removes test objects.
+/// Reports archives and metadata objects without a counterpart, and deletes them if requested;
+/// deletes test objects.
 pub(super) async fn cleanup(target: &Target, request: Cleanup) -> Result<Vec<CleanupItem>> {
     let found = stale(target, request.older_than).await?;
     let looking = stream::iter(found).map(|(kind, object, idle)| {
@@ -32,7 +33,7 @@ pub(super) async fn cleanup(target: &Target, request: Cleanup) -> Result<Vec<Cle
     looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
 }
 
-/// What nobody has touched for so long.
+/// Orphaned objects and test objects that are at least `older_than` old.
 async fn stale(
     target: &Target,
     older_than: Duration,
@@ -58,7 +59,7 @@ async fn stale(
     }
     let known = target.journal.archives().await;
     for (name, pair) in pairs {
-        // Of those in the journal somebody takes care already.
+        // Uploads in the journal have their own cleanup.
         let running =
             target.store.is_reserved(&name) || known.contains_key(&layout.archive_key(&name));
         match pair {
@@ -74,14 +75,14 @@ async fn stale(
     let now = bucket.now();
     let stale = found.into_iter().filter_map(|(kind, object)| {
         let idle = idle_since(object.modified, now).filter(|idle| *idle >= older_than)?;
-        // Whoever is trying out the storage has not finished yet.
+        // A validation is still running.
         let running = kind == CleanupItemKind::Probe && known.contains_key(&object.key);
         (!running).then_some((kind, object, idle))
     });
     Ok(stale.collect())
 }
 
-/// Names an object that a listing shows to be left over, if that is what it is, or removes it.
+/// Reports or deletes an object of a listing. None when it is part of a backup, gone or younger.
 async fn look(
     target: &Target,
     (kind, key): (CleanupItemKind, String),

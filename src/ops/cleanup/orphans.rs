@@ -1,9 +1,10 @@
-//! What uploads and deletions that came to no end have left in the bucket, and taking it back.
+//! Cleanup after interrupted uploads and deletions, based on the journal.
 //!
-//! An upload notes in the journal what it is about to store, a deletion what it is about to delete.
-//! When its process is gone, whoever opens the same place next finds the note; when only the storage
-//! was away, its own process does. What is kept for a later upload is left alone until its time is
-//! over. The journal is a help and no condition: a backup is stored even where it cannot be written.
+//! An upload records in the journal what it is about to store, a deletion what it is about to
+//! delete. After a crash, the next process that opens the same target finds the record and cleans
+//! up; after a network failure, the same process does. Uploads that are kept for resuming are left
+//! alone until they expire. The journal is optional: a backup is stored even if the journal cannot
+//! be written.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,27 +22,26 @@ use crate::journal::{Beginning, Journal, Orphans, Owner, Record};
 use crate::ops::Target;
 use crate::s3::{Bucket, OpenUpload, Upload};
 
-/// So long after an upload was killed, what it had already sent may still arrive: the system goes on
-/// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again
-/// until then.
+/// Time in which the data of a killed upload may still arrive, from the buffers of the operating
+/// system or the server. A record is checked again until this time is over.
 const ON_THE_WAY: Duration = Duration::from_secs(120);
 
-/// Longest that one turn takes. What is not done by then is left to the next one.
+/// Time limit of one run. The next run does the rest.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
-/// Records that one turn looks at.
+/// Records that one run handles.
 pub(super) const MOST_RECORDS: usize = 32;
 
-/// Multipart uploads of one archive that one turn looks at.
+/// Multipart uploads of one archive that one run handles.
 pub(super) const MOST_UPLOADS: usize = 100;
 
-/// The journal of this process, as one target uses it.
+/// The journal, limited to the bucket of one target.
 #[derive(Debug)]
 pub(in crate::ops) struct TargetJournal {
     journal: Option<Journal>,
     endpoint: String,
     bucket: String,
-    /// Held while something is taken back.
+    /// Held during a cleanup run.
     running: Mutex<()>,
 }
 
@@ -56,7 +56,7 @@ impl TargetJournal {
         self.journal.is_some()
     }
 
-    /// The archive with this key, known by `mark`, which nobody may go on with and nothing replaces.
+    /// The record of the archive with this key and upload marker, neither resumable nor replaced.
     pub(in crate::ops) fn beginning(
         &self,
         archive: String,
@@ -68,9 +68,9 @@ impl TargetJournal {
         Beginning { endpoint, bucket, archive, document, mark, resumable, replacement }
     }
 
-    /// Notes what is about to be done. None where nothing can be noted, or it is noted already.
+    /// Writes a record. None if the journal cannot be written, or has such a record already.
     pub(in crate::ops) async fn begin(&self, beginning: Beginning) -> Option<Record> {
-        // Nobody uses a record that comes too late.
+        // The caller has given up on this record.
         let late = |record: Option<Record>| {
             if let Some(record) = record {
                 record.end();
@@ -79,12 +79,14 @@ impl TargetJournal {
         self.ask_with(move |journal| journal.begin(beginning), late).await.flatten()
     }
 
-    /// Keys of archives that this machine is storing, or was when it was killed.
+    /// Keys of archives that a process of this machine is storing, or was storing when it was
+    /// killed.
     pub(in crate::ops) async fn archives(&self) -> HashMap<String, Owner> {
         self.ask(|journal| journal.archives()).await.unwrap_or_default()
     }
 
-    /// What is kept of an upload of the backup `id` into this folder. It belongs to the caller now.
+    /// The record of a kept upload of the backup `id` into this folder. The caller owns it from now
+    /// on.
     pub(in crate::ops) async fn kept(&self, layout: &Layout, id: &str) -> Option<Record> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
         let (layout, id) = (layout.clone(), id.to_owned());
@@ -129,7 +131,7 @@ impl TargetJournal {
     }
 }
 
-/// Adds something to a record. Says whether that could be done.
+/// Adds to a record. Returns whether that succeeded.
 pub(in crate::ops) async fn write(
     record: Arc<Record>,
     what: impl FnOnce(&Record) -> io::Result<()> + Send + 'static,
@@ -141,30 +143,30 @@ pub(in crate::ops) async fn write(
     noted.is_ok()
 }
 
-/// Forgets a beginning.
+/// Deletes a record.
 pub(in crate::ops) async fn forget(record: Arc<Record>) {
     let ended = record.add_within(|record| {
         record.end();
         Ok(())
     });
-    // Otherwise the record is looked at once more.
+    // On failure, the next run handles the record again.
     let _ = ended.await;
 }
 
-/// When to look for leftovers once more.
+/// When the next cleanup run is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum NextRun {
-    /// There are none.
+    /// Nothing is left.
     Never,
-    /// In a while: something may still arrive, or could not be taken back.
+    /// After a pause: data may still arrive, or something could not be deleted.
     Soon,
-    /// After this time, when something that is kept will be due.
+    /// After this time, when a kept upload expires.
     After(Duration),
 }
 
-/// Takes back what killed processes of this machine have left in the bucket, or waits until that is
-/// done. May be dropped at any time; what is not done by then is done the next time. Costs no more
-/// than [`tend`] says.
+/// Cleans up after interrupted uploads and deletions of this machine, or waits for a run that does
+/// so. May be dropped at any time; the next run does the rest. For the limits see [`LIMIT`],
+/// [`MOST_RECORDS`] and [`MOST_UPLOADS`].
 pub(in crate::ops) async fn clean_up(target: &Target) -> NextRun {
     let end = Instant::now() + LIMIT;
     let running = tokio::time::timeout_at(end, target.journal.running.lock()).await;
@@ -196,11 +198,11 @@ async fn end_record(record: Record) {
     forget(Arc::new(record)).await;
 }
 
-/// What a killed upload has left.
+/// Result of cleaning up after one record.
 enum Found {
-    /// Everything: it was killed right after its end.
+    /// The upload is a complete backup: the process was killed right after the commit.
     Backup,
-    /// Some of it, which is gone now, or nothing.
+    /// Whatever existed is deleted.
     Rest,
 }
 
@@ -219,7 +221,7 @@ async fn roll_back(target: &Target, record: &Record) -> Result<Found> {
                 return Ok(Found::Rest);
             }
         }
-        // A metadata object that was still on its way when its archive was deleted.
+        // A metadata object that arrived after its archive was deleted.
         (Fate::Stays, _) => {
             if store.erase(document, Why::Lone).await? == Fate::Goes {
                 tracing::info!(document, "deleted metadata that was left behind");
@@ -233,12 +235,12 @@ async fn roll_back(target: &Target, record: &Record) -> Result<Found> {
     Ok(Found::Rest)
 }
 
-/// Aborts an upload whose id was not noted any more. It cannot have got a part by then, which tells
-/// it from one that somebody else is filling.
+/// Aborts an upload whose ID is not in the record. Such an upload cannot have parts, unlike an
+/// upload of another program.
 async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
     let bucket = target.store.bucket();
     let uploads = uploads_of(bucket, archive).await?;
-    // Asked after the uploads: a new one is noted before it is opened.
+    // Checked after listing the uploads: a new upload is recorded before it is created.
     if target.journal.archives().await.get(archive) == Some(&Owner::Alive) {
         return Ok(());
     }
@@ -248,8 +250,8 @@ async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
     Ok(())
 }
 
-/// The same for an archive of ours that is being stored: what was opened by a call whose answer did
-/// not arrive. The upload `known` stays.
+/// Aborts the empty uploads of an archive that this process is storing, except `known`: a lost
+/// response leaves an upload without a known ID.
 pub(in crate::ops) async fn abort_unnamed(
     bucket: &Bucket,
     archive: &str,
@@ -272,7 +274,7 @@ async fn abort_if_empty(upload: &Upload) -> Result<()> {
 
 async fn uploads_of(bucket: &Bucket, archive: &str) -> Result<Vec<Upload>> {
     let uploads = match bucket.open_uploads(archive).await {
-        // Looking is a right that not every policy gives; the bucket's own rules have to do it.
+        // Without the permission to list uploads, a lifecycle rule of the bucket has to abort them.
         Err(error) if error.code() == Code::AccessDenied => return Ok(Vec::new()),
         uploads => uploads?,
     };

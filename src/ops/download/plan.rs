@@ -1,4 +1,4 @@
-//! What a download fetches, and in which pieces; each is checked before anybody sees it.
+//! Pieces of a download, and their verification.
 
 use std::ops::Range;
 
@@ -53,22 +53,22 @@ impl Plan {
         Ok(Self { archive, digests, offset, piece })
     }
 
-    /// Whether there are digests to check against.
+    /// Whether the metadata has checksums.
     pub(in crate::ops) fn is_verified(&self) -> bool {
         self.digests.is_some()
     }
 
-    /// Bytes to be delivered.
+    /// Bytes to deliver.
     pub(in crate::ops) fn length(&self) -> u64 {
         self.archive.size - self.offset
     }
 
-    /// Bytes of the largest piece.
+    /// Size of the largest piece in bytes.
     pub(in crate::ops) fn largest_piece(&self) -> u64 {
         self.piece.min(self.archive.size)
     }
 
-    /// Number of pieces; the first one holds the byte at the offset.
+    /// Number of pieces; the first one contains the byte at the offset.
     pub(in crate::ops) fn pieces(&self) -> u64 {
         self.archive.size.div_ceil(self.piece) - self.first()
     }
@@ -82,8 +82,7 @@ impl Plan {
         start..self.archive.size.min(start.saturating_add(self.piece))
     }
 
-    /// Fetches the piece `index` of those to be delivered, checks it, and leaves out what lies
-    /// before the offset.
+    /// Fetches and verifies the piece `index`, and cuts off the bytes before the offset.
     pub(in crate::ops) async fn fetch(
         &self,
         bucket: &Bucket,
@@ -130,7 +129,7 @@ impl Plan {
         }
     }
 
-    /// Reads a range, however often it takes; each time from its start.
+    /// Reads a range, with retries; each retry starts over.
     async fn read(
         &self,
         bucket: &Bucket,

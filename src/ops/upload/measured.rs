@@ -1,12 +1,12 @@
-//! Compares the length of a source with the announced one.
+//! Length check of an upload source.
 
 use bytes::Bytes;
 
 use super::{Source, Upload};
 use crate::error::{Code, Error, Result};
 
-/// A source whose length is checked: its bytes are counted here, because what is stored may have another
-/// length than what came.
+/// A source that counts its bytes and checks the announced length: the stored length may differ
+/// from what the source delivered.
 pub(super) struct Measured<'a, S> {
     source: &'a mut S,
     announced: Option<u64>,
@@ -22,7 +22,7 @@ impl<'a, S: Source> Measured<'a, S> {
 
 impl<S: Source> Source for Measured<'_, S> {
     /// # Errors
-    /// `length_mismatch` for more bytes than announced, if that is to be exact, and for fewer or none.
+    /// `length_mismatch` for more bytes than announced, if `exact`, and for fewer or none.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(chunk) = self.source.next().await? else {
             check_not_shorter(self.announced, self.seen)?;

@@ -1,5 +1,5 @@
-//! The bytes of an archive on their way: collected into equal parts, hashed and sent while the next
-//! part fills.
+//! Multipart transfer of an archive: bytes are collected into equal parts, hashed and sent while
+//! the next part fills.
 
 use std::time::{Duration, Instant};
 
@@ -20,21 +20,21 @@ use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::s3::{Bucket, Part, PartDigest, Payload, Upload};
 
-/// From this many bytes on an archive is sent in parts.
+/// Archives of this size or larger are sent in parts.
 pub(super) const THRESHOLD: u64 = 20 * MIB;
 
-/// Sizes, decided before the first byte.
+/// Part size and mode, decided before the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) part_size: u64,
-    /// Most parts that the storage takes.
+    /// Most parts that the provider allows.
     max_parts: u64,
     multipart_at_once: bool,
 }
 
 impl Plan {
-    /// Parts must be equal (Cloudflare R2 and others insist), so their size follows from the
-    /// announced length. A source may turn out a little longer than announced, hence the 5 %.
+    /// Parts must be equal (Cloudflare R2 and others require it), so their size follows from the
+    /// announced length. A source may be slightly longer than announced, hence the 5 %.
     pub(super) fn new(preferred: u64, max_parts: u64, announced: Option<u64>) -> Result<Self> {
         let likely = announced.unwrap_or_default();
         let likely = likely.saturating_add(likely / 20);
@@ -50,7 +50,7 @@ impl Plan {
         })
     }
 
-    /// Memory without which the upload cannot run: what is collected, and the source's window.
+    /// Minimum memory of the upload: the collected bytes and the window of the source.
     pub(super) fn reservation(self) -> u64 {
         let collected =
             if self.multipart_at_once { self.part_size } else { self.part_size.max(THRESHOLD) };
@@ -69,7 +69,7 @@ pub(super) struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    /// Sends everything that `source` has.
+    /// Sends all bytes of `source`.
     pub(super) async fn send(
         &self,
         source: &mut impl Source,
@@ -145,7 +145,7 @@ impl Archive<'_> {
         Ok(Sent { stored: Some(stored), parts: Vec::new(), digests })
     }
 
-    /// Starts to send a part. Waits while there is no memory for collecting the next one.
+    /// Starts to send a part. Waits until there is memory to collect the next one.
     async fn send_part(
         &self,
         upload: &Upload,
@@ -184,7 +184,7 @@ impl Archive<'_> {
             };
             match sent {
                 Some(sent) => sending.done(sent, self.progress)?,
-                // Nothing of ours is on its way that could make room.
+                // No part is in flight that could free memory.
                 None => break None,
             }
         };
@@ -213,7 +213,7 @@ struct SentPart {
     took: Duration,
 }
 
-/// Parts on their way. Dropping this stops them.
+/// Parts in flight. Dropping this aborts them.
 struct Sending {
     tasks: JoinSet<Result<SentPart>>,
     concurrency: Concurrency,
@@ -264,10 +264,10 @@ mod tests {
         assert_eq!(sizes(Some(70 << 30)), 8);
         assert_eq!(sizes(Some(1 << 40)), 111);
         let reserved = |announced| plan(announced).unwrap().reservation() / MIB;
-        // Only what may still become a single request is collected as a whole.
+        // Only an archive that may still become a single request is collected as a whole.
         assert_eq!([reserved(None), reserved(Some(1)), reserved(Some(THRESHOLD))], [24, 24, 12]);
         assert_eq!(plan(Some(u64::MAX)).unwrap_err().code(), Code::TooLarge);
-        // Scaleway takes a tenth of the parts.
+        // Scaleway allows a tenth of the parts.
         assert_eq!(Plan::new(8 * MIB, 1000, Some(40 << 30)).unwrap().part_size, 44 * MIB);
     }
 }

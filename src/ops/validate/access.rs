@@ -1,4 +1,4 @@
-//! The lower half of the checks: from the settings to a listing that the storage grants.
+//! Checks from the settings to a granted listing.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -14,10 +14,10 @@ use crate::ops::Cancel;
 use crate::ops::elsewhere::look_around;
 use crate::s3::{Bucket, Onward, Operation, Page, clock_skew, listing_address};
 
-/// Difference of the clocks that is worth a word, in seconds.
+/// Clock difference, in seconds, that is reported.
 const NOTABLE_SKEW: i64 = 60;
 
-/// How far some settings lead.
+/// Result of the access checks with some settings.
 pub(super) struct Access {
     pub(super) config: TargetConfig,
     pub(super) bucket: Bucket,
@@ -28,10 +28,10 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Climbs until something fails.
+    /// Runs the checks until one fails.
     ///
     /// # Errors
-    /// Only those of settings that cannot be used at all.
+    /// Only for settings that cannot be used at all.
     pub(super) async fn gain(
         config: TargetConfig,
         layout: &Layout,
@@ -46,7 +46,7 @@ impl Access {
             checks: Checks::default(),
             failure: None,
         };
-        // Dropped at once when somebody cancels: nothing down here changes anything.
+        // Dropped at once on cancellation: these checks change nothing.
         let arrived = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
@@ -57,12 +57,12 @@ impl Access {
         Ok(access)
     }
 
-    /// Where it ended, and why.
+    /// The check that failed, and its error.
     pub(super) fn failure(&self) -> Option<(CheckName, &Error)> {
         self.failure.as_ref().map(|(name, error)| (*name, error))
     }
 
-    /// Whether these settings are the better ones.
+    /// Whether these settings got further.
     pub(super) fn leads_further_than(&self, other: &Self) -> bool {
         match (&self.failure, &other.failure) {
             (Some((here, _)), Some((there, _))) => here > there,
@@ -102,7 +102,7 @@ impl Access {
         let start = Instant::now();
         match probe.greet().await {
             Ok(server_info) => self.server_info = Some(server_info),
-            // What the signed request meets counts; a service may have no words for strangers.
+            // The signed request counts; some servers do not answer an unsigned one.
             Err(error) => tracing::debug!(%error, "no answer to a first question"),
         }
         let greeted = Instant::now();
@@ -113,7 +113,7 @@ impl Access {
         self.classify(refusal, listed, start, greeted)
     }
 
-    /// The first page of the folder, behind which another one can be read if there is more.
+    /// The first page of the folder; a second one can be read if there is more.
     async fn first_page(&self, layout: &Layout) -> Result<Page> {
         let mut onward = Onward::new(Operation::ListObjectsV2);
         let page = self.bucket.list(layout.folder(), None).await?;
@@ -127,7 +127,8 @@ impl Access {
         Ok(page)
     }
 
-    /// How many backups a page of the folder shows and, where it shows none, where there are some.
+    /// How many backups a page of the folder shows and, if it shows none, which other folder has
+    /// some.
     async fn backups(&self, layout: &Layout, page: &Page) -> Outcome {
         let halves: HashSet<Half<'_>> =
             page.objects.iter().filter_map(|object| layout.half(&object.key)).collect();
@@ -162,7 +163,7 @@ impl Access {
         found.detail("folder", folder).detail("backups", count)
     }
 
-    /// Finds the name that the answer to the first signed request belongs to.
+    /// Assigns the response to the first signed request to a check.
     fn classify(
         &mut self,
         refusal: Option<Error>,
@@ -171,7 +172,7 @@ impl Access {
         greeted: Instant,
     ) -> Result<(), (CheckName, Error)> {
         let failed = refusal.map(|error| (rung_of(&error), self.warnings.explain(error)));
-        // One answer tells about all of these, so most took no time of their own.
+        // One response answers all of these, so most took no time of their own.
         let judged = Instant::now();
         let rungs = [
             (CheckName::Service, self.service(), start),
@@ -186,7 +187,7 @@ impl Access {
             if let Some((at_fault, error)) = &failed
                 && *at_fault == name
             {
-                // Reported below as well; the checks keeps it.
+                // Returned below as well.
                 let _ = self.checks.record(name, Err(error.clone()), greeted);
                 return Err((name, error.clone()));
             }
@@ -248,11 +249,11 @@ fn at(name: CheckName) -> impl Fn(Error) -> (CheckName, Error) {
     move |error| (name, error)
 }
 
-/// What a refusal of the first signed request is about.
+/// The check that a refusal of the first signed request belongs to.
 fn rung_of(error: &Error) -> CheckName {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are about the listing itself")]
     match error.code() {
-        // The storage is there, and the bucket is elsewhere.
+        // The service answers, and the bucket is in another region.
         Code::InvalidEndpoint if error.details().contains_key("expected") => CheckName::Region,
         Code::InvalidEndpoint
         | Code::CannotConnect
@@ -260,7 +261,7 @@ fn rung_of(error: &Error) -> CheckName {
         | Code::TlsUntrusted
         | Code::NetworkLost
         | Code::Timeout => CheckName::Service,
-        // It was not the storage itself that answered.
+        // A proxy or gateway answered, not the service.
         Code::RemoteError | Code::Throttled
             if error.upstream_answer().is_some_and(|answer| answer.code.is_none()) =>
         {

@@ -1,4 +1,4 @@
-//! The upper half of the checks: objects come and go as those of a backup do.
+//! Checks with test objects: write, read, multipart upload and delete, as for a backup.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,13 +18,13 @@ use crate::s3::{
     Bucket, Conditional, ObjectInfo, Onward, Operation, Part, Payload, Stored, Upload, Write,
 };
 
-/// Content of the object that is written and read back.
+/// Content of the test object.
 const PROBE: &[u8] = b"This object was written to test the storage and can be deleted.\n";
 
-/// The part of it that is read by itself.
+/// Range of the content that is read separately.
 const PART: std::ops::Range<u64> = 5..11;
 
-/// Writes, reads and deletes one small object, at once and in parts.
+/// Writes, reads and deletes one small object, in a single request and in parts.
 pub(super) async fn run(target: &Target, bucket: &Bucket, checks: &mut Checks, cancel: &Cancel) {
     let probe = Probe::begin(target, bucket).await;
     let mut versions = Vec::new();
@@ -32,38 +32,38 @@ pub(super) async fn run(target: &Target, bucket: &Bucket, checks: &mut Checks, c
     if climbed.is_err() || cancel.is_cancelled() {
         checks.skip_to(CheckName::Overwrite);
     }
-    // Whatever happened before: the object may be there.
+    // Even after a failure: the object may exist.
     let kept = &mut false;
     let delete = patiently!(probe.seen(probe.delete(&mut versions, kept)));
     let deleted = checks.run(CheckName::Delete, delete).await;
     probe.end(&climbed, &deleted).await;
     if climbed.is_ok() && deleted.is_ok() {
         let versions = async { Ok(versions_found(*kept)) };
-        // Neither of the two can fail.
+        // Neither of these two can fail.
         let _ = checks.run(CheckName::Versioning, versions).await;
         let _ = checks.run(CheckName::Lock, async { Ok(lock(bucket).await) }).await;
     }
     checks.skip_rest();
 }
 
-/// One object that is there for a moment.
+/// The test object of one validation.
 struct Probe<'a> {
     bucket: &'a Bucket,
     layout: &'a Layout,
     key: String,
     mark: String,
     record: Option<Arc<Record>>,
-    /// Whether a check was made again. What its first try has left is not known then.
+    /// Whether a check was repeated. Then it is unknown what the first attempt stored.
     repeated: AtomicBool,
 }
 
 impl<'a> Probe<'a> {
-    /// Notes in the journal what is about to be written, should this process be killed meanwhile.
+    /// Records the test object in the journal, in case the process is killed.
     async fn begin(target: &'a Target, bucket: &'a Bucket) -> Self {
         let layout = target.store.layout();
         let key = layout.probe_key();
         let mark = format!("{:032x}", fastrand::u128(..));
-        // A document of this name never exists, so the object is never taken for a backup.
+        // Metadata with this name never exists, so the object is never listed as a backup.
         let document = format!("{key}.metadata.json");
         let beginning = target.journal.beginning(key.clone(), document, mark.clone());
         let record = target.journal.begin(beginning).await;
@@ -71,8 +71,8 @@ impl<'a> Probe<'a> {
         Self { bucket, layout, key, mark, record: record.map(Arc::new), repeated }
     }
 
-    /// Forgets it, unless something of it may be left that can be taken back later: the object, or
-    /// the upload, of which an answer that was lost says nothing.
+    /// Deletes the record, unless something may be left for a later cleanup: the object, or an
+    /// upload whose response was lost.
     async fn end(&self, climbed: &Result<()>, deleted: &Result<()>) {
         let passes =
             |ended: &Result<()>| ended.as_ref().is_err_and(|error| error.code().retryable());
@@ -105,7 +105,7 @@ impl<'a> Probe<'a> {
         checks.run(CheckName::Overwrite, self.overwrite(versions)).await
     }
 
-    /// Makes one try, and takes note if the check may be made again after it.
+    /// Makes one attempt, and remembers if the check may be repeated.
     async fn seen(&self, check: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
         let found = check.await;
         if found.as_ref().is_err_and(may_pass) {
@@ -131,7 +131,8 @@ impl<'a> Probe<'a> {
         if !self.bucket.lacks_confirmed_encryption() {
             return Ok(Outcome::nothing());
         }
-        // A server that demands the encryption has read the header, even if its answer says nothing.
+        // A server that requires encryption has read the header, even if its response does not
+        // confirm it.
         let plain = Write { replaces: true, ..self.object() };
         match self.bucket.without_encryption().put(plain, &content()).await {
             Ok(stored) => {
@@ -143,7 +144,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Whole, and a part of it.
+    /// Reads the object as a whole and a part of it.
     async fn read(&self, target: &Target, etag: &str) -> Result<Outcome> {
         let other = |what: &str| {
             let message = format!("the storage gave back {what} than were written");
@@ -152,7 +153,7 @@ impl<'a> Probe<'a> {
         if self.bucket.get(&self.key, 1 << 20).await? != PROBE {
             return other("other bytes");
         }
-        // As a backup is looked at once it is stored.
+        // As for a finished upload.
         let object = self.bucket.head(&self.key).await?;
         if object.size != PROBE.len() as u64 {
             return other("another number of bytes");
@@ -179,7 +180,7 @@ impl<'a> Probe<'a> {
         Ok(Outcome::warning("the server lists a new object late: each upload waits for that"))
     }
 
-    /// Whether a listing that has more than one page gets to the second one.
+    /// Whether the second page of a listing can be read, if there is one.
     async fn pages_lead_on(&self) -> Result<()> {
         let mut onward = Onward::new(Operation::ListObjectsV2);
         let (folder, mut next, mut last) = (self.layout.folder(), None, None);
@@ -195,7 +196,7 @@ impl<'a> Probe<'a> {
         Ok(())
     }
 
-    /// Backups are recognized by their length, so that what the server says of it has to be right.
+    /// Checks the reported size: backups are recognized by it.
     fn measured(&self, size: u64) -> Result<()> {
         let expected = PROBE.len() as u64;
         if size == expected {
@@ -206,14 +207,14 @@ impl<'a> Probe<'a> {
         Err(error.detail("expected", expected).detail("actual", size))
     }
 
-    /// One upload that is given up, and one that replaces the object that is there.
+    /// Aborts one upload, and completes another one that replaces the object.
     async fn multipart(&self, versions: &mut Vec<String>) -> Result<Outcome> {
         let found = patiently!(self.seen(self.give_up())).await?;
         patiently!(self.seen(self.complete(versions))).await?;
         Ok(found)
     }
 
-    /// Not noted in the journal, which takes one upload: this one has no parts.
+    /// Not in the journal, which records one upload: this one has no parts.
     async fn give_up(&self) -> Result<Outcome> {
         let upload = self.open().await?;
         let listed = self.listed(&upload).await;
@@ -242,8 +243,8 @@ impl<'a> Probe<'a> {
         Ok(Outcome::nothing())
     }
 
-    /// Asks twice, as some servers put parts together only then. Whether the storage keeps apart who
-    /// writes one name is another check.
+    /// Completes an upload, with a retry, because some servers need one. Conditional writes are
+    /// another check.
     async fn completed(upload: &Upload, part: Part) -> Result<Stored> {
         let parts = [part];
         let error = match upload.replace(&parts).await {
@@ -252,7 +253,7 @@ impl<'a> Probe<'a> {
         };
         tokio::time::sleep(PAUSE).await;
         match upload.replace(&parts).await {
-            // It was completed, and the answer was lost: what this says of the storage is the loss.
+            // The upload was completed and the response was lost: the lost response is the failure.
             Err(again) if again.code() == Code::Modified => Err(error),
             completed => completed,
         }
@@ -265,8 +266,8 @@ impl<'a> Probe<'a> {
         self.bucket.create_upload(self.object()).await
     }
 
-    /// Aborts what a try before this one may have left open, as far as the storage lets it. The key
-    /// belongs to this probe alone.
+    /// Aborts uploads that an earlier attempt may have left open, as far as the server allows. Only
+    /// this probe uses the key.
     async fn abort_left(&self) {
         let listed = self.bucket.open_uploads(&self.key).await.unwrap_or_default();
         for open in listed.into_iter().filter(|open| open.key == self.key) {
@@ -276,7 +277,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// How somebody finds an upload of whom only the folder is known.
+    /// Whether an open upload is listed by its folder, by its key or not at all.
     async fn listed(&self, upload: &Upload) -> &'static str {
         for (prefix, answer) in [(self.layout.folder(), "by_folder"), (self.key.as_str(), "by_key")]
         {
@@ -289,7 +290,7 @@ impl<'a> Probe<'a> {
         "never"
     }
 
-    /// Whether a write that is to replace nothing is refused when there is something.
+    /// Checks whether the server supports conditional writes.
     async fn overwrite(&self, versions: &mut Vec<String>) -> Result<Outcome> {
         let mut written = self.bucket.try_to_replace(self.object(), &content()).await;
         if written.as_ref().is_err_and(|error| error.code() == Code::Throttled) {
@@ -308,27 +309,27 @@ impl<'a> Probe<'a> {
                 versions.extend(version(&stored));
                 ("the storage takes the last of two who write one name", "refused")
             }
-            // Only good to know.
+            // Useful to know, but not a failure.
             Err(error) => return Ok(Outcome::concern(error)),
         };
         Ok(Outcome::that(message).detail("conditional_writes", detail))
     }
 
-    /// Deletes it, and its versions where there are any.
+    /// Deletes the object, and its versions if there are any.
     async fn delete(&self, versions: &mut Vec<String>, kept: &mut bool) -> Result<Outcome> {
         let deleted = probe(self.layout, self.bucket, &self.key, None).await?;
-        // Garage names a version of everything and keeps none.
+        // Garage returns a version ID for every object and keeps no versions.
         *kept = deleted.marker;
         let still_there = match self.bucket.head(&self.key).await {
             Ok(_) => true,
             Err(error) if error.code() == Code::NotFound => false,
-            // Without the right to list, what is gone looks like what is forbidden.
+            // Without the permission to list, a missing object is answered with 403.
             Err(error) if error.code() == Code::AccessDenied => false,
             Err(error) => return Err(error),
         };
         versions.extend(deleted.version_id.filter(|_| deleted.marker));
         for version in versions.iter().filter(|_| *kept) {
-            // A right that nothing else needs; what stays is small, and is told of.
+            // Needs an extra permission; a version that stays is small, and is reported.
             let deleted = probe(self.layout, self.bucket, &self.key, Some(version)).await;
             if let Err(error) = deleted {
                 tracing::debug!(version, %error, "a version of the test object stays");
@@ -345,7 +346,7 @@ fn content() -> Payload {
     Payload::new(vec![Bytes::from_static(PROBE)])
 }
 
-/// Ceph and others say "null" in buckets without versions.
+/// Ceph and others return "null" in buckets without versioning.
 fn version(stored: &Stored) -> Option<String> {
     stored.version_id.clone().filter(|version| version != "null")
 }

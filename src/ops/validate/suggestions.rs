@@ -1,5 +1,4 @@
-//! What to try when settings fail: the region, the addressing style or the scheme that the failure hints
-//! at.
+//! Corrections to try after a failed check: region, addressing style or endpoint.
 
 use url::Url;
 
@@ -7,7 +6,7 @@ use super::checks::{CheckName, Outcome};
 use crate::config::{AddressingStyle, TargetConfig};
 use crate::error::{Code, Detail, Error};
 
-/// Port of MinIO's console, and that of its S3 service.
+/// Port of MinIO's console, and port of its S3 service.
 const CONSOLE_PORTS: (u16, u16) = (9001, 9000);
 
 /// A change of the settings, and the check that it belongs to.
@@ -23,7 +22,8 @@ impl Correction {
         Self { config, name, error, works_with }
     }
 
-    /// Settings that nobody has made the agent corrects by itself whenever it meets them.
+    /// The outcome of the check: passed if the agent makes this correction by itself (a setting
+    /// that was not given), otherwise failed.
     pub(super) fn found(self, given: &TargetConfig) -> Outcome {
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is learned from answers")]
         let by_itself = match self.error.code() {
@@ -38,7 +38,7 @@ impl Correction {
     }
 }
 
-/// What to try after this failure, if anything.
+/// The correction to try after this failure, if there is one.
 pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
     let detail = |name| match error.details().get(name) {
         Some(Detail::Text(text)) => Some(text.as_str()),
@@ -55,10 +55,10 @@ pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Op
             (Some(host), _) => at_host(host, name, error, config),
             (None, Some("plain_http_on_tls")) => with_tls(name, error, config),
             (None, Some("console_port")) => at_service_port(name, error, config),
-            // A console that answers with a page on the host name of the bucket.
+            // A web page on the host name of the bucket.
             _ => None,
         },
-        // A server that takes the first part of the host name for nothing.
+        // The server may ignore the bucket in the host name.
         Code::BucketNotFound => Some(addressed_otherwise(config)),
         Code::CannotConnect if name == CheckName::Dns && !config.path_style => {
             Some(addressed_otherwise(config))
@@ -77,7 +77,7 @@ fn in_region(
     config: &TargetConfig,
 ) -> Option<Correction> {
     let TargetConfig { endpoint, region, .. } = config;
-    // Where the host names the region, another region is another host as well.
+    // If the host name contains the region, the host changes as well.
     let moved = endpoint.as_str().replace(&format!(".{region}."), &format!(".{expected}."));
     let moved = Url::parse(&moved).ok()?;
     let works_with = match moved == *endpoint {
@@ -100,7 +100,7 @@ fn at_host(
     Some(Correction::new(config, name, error.clone(), works_with))
 }
 
-/// Never the other way: who is between the agent and a server can make TLS fail.
+/// Only from HTTP to HTTPS: an attacker between the agent and a server can make TLS fail.
 fn with_tls(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
     let mut endpoint = config.endpoint.clone();
     endpoint.set_scheme("https").ok()?;
@@ -128,7 +128,7 @@ fn addressed(path_style: bool, error: Error, config: &TargetConfig) -> Correctio
     Correction::new(config, CheckName::AddressingStyle, error, works_with)
 }
 
-/// After a failure that does not say itself that it is about the addressing style.
+/// After a failure that does not name the addressing style as its cause.
 fn addressed_otherwise(config: &TargetConfig) -> Correction {
     let path_style = !config.path_style;
     let place = if path_style { "path" } else { "host name" };

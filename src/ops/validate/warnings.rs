@@ -1,18 +1,18 @@
-//! Settings that are odd for the provider they are meant for.
+//! Warnings about settings that are unusual for their provider.
 //!
-//! A warning alone stops nothing: the table of providers may be behind the times. It becomes the
-//! explanation when the storage refuses what was doubted.
+//! A warning does not stop the validation, because the table of providers may be outdated. If the
+//! server then refuses, the warning becomes the explanation.
 
 use super::checks::Outcome;
 use super::readings::described;
 use crate::config::{TargetConfig, wrong_host};
 use crate::error::{Code, Error};
 
-/// What looks wrong, the worst first.
+/// The warnings, the most important first.
 pub(super) struct Warnings(Vec<Error>);
 
 impl Warnings {
-    /// As the result of a check.
+    /// As the outcome of a check.
     pub(super) fn found(&self, config: &TargetConfig) -> Outcome {
         match (self.0.first(), config.provider) {
             (Some(warning), _) => Outcome::concern(warning.clone()),
@@ -29,7 +29,7 @@ impl Warnings {
         }
     }
 
-    /// The same error, with the words of the warning that foresaw it.
+    /// Replaces an error with the warning that predicted it.
     pub(super) fn explain(&self, error: Error) -> Error {
         let field = error.data().field;
         let mut warnings = self.0.iter();
@@ -73,7 +73,7 @@ fn invalid_endpoint(reason: &'static str, message: String) -> Error {
 
 fn key_id(config: &TargetConfig) -> Option<Error> {
     if config.keys_look_swapped() {
-        // The refusal says so, and that is more.
+        // The later refusal says more.
         return None;
     }
     let warning = config.provider?.doubt_about(&config.access_key_id)?;
@@ -89,7 +89,7 @@ fn secret(config: &TargetConfig) -> Option<Error> {
     })
 }
 
-/// Temporary keys of AWS begin with these letters.
+/// Temporary keys of AWS start with these letters.
 fn token(config: &TargetConfig) -> Option<Error> {
     let temporary = config.access_key_id.starts_with("ASIA") && config.access_key_id.len() == 20;
     (temporary && config.session_token.is_none()).then(|| {
