@@ -1,21 +1,21 @@
-//! Every deletion in a bucket, and what must be true before it.
+//! Rules for deleting objects from a bucket.
 //!
-//! The rule:
+//! The rules:
 //!
-//! 1. **The key is one of the target's own**: an archive, a metadata object or a test object directly
-//!    in its folder. Nothing else is deleted, whatever a record or a listing names.
-//! 2. **HEAD has seen the object**, and the object that would make a backup of it is missing by HEAD
-//!    and by a listing. Each of the two can be behind the other.
+//! 1. **The key belongs to the target**: an archive, a metadata object or a test object directly in
+//!    its folder. Nothing else is deleted, whatever a record or a listing names.
+//! 2. **HEAD finds the object**, and neither HEAD nor a listing finds the object that would complete
+//!    the backup. Either of the two may be outdated.
 //! 3. **An archive that a record names carries the upload marker of that record.** A record alone
 //!    deletes nothing.
-//! 4. **An object that is deleted because of its age** is old by what HEAD says, at the younger of
-//!    the clocks of the server and of this machine.
-//! 5. **A backup that was replaced** still has the id of the backup that takes its place, and its
-//!    own marker, and the other one is whole.
+//! 4. **An object that is deleted because of its age** is old enough by its HEAD time, measured by
+//!    the clock of the server or of this machine, whichever gives the smaller age.
+//! 5. **A replaced backup** still has the ID of its replacement and its own upload marker, and the
+//!    replacement is complete.
 //!
-//! `delete ID` is the word of the user, and only the first point holds for it. The same is true for
-//! the test object of a validation that runs, whose random name is a moment old. In a backup the
-//! metadata object goes first, so that a half-deleted one is not listed.
+//! For `delete ID`, and for the test object of a running validation (its random name is seconds
+//! old), only the first rule applies. In a backup the metadata object is deleted first, so that a
+//! half-deleted backup is not listed.
 
 use std::time::Duration;
 
@@ -25,30 +25,30 @@ use crate::error::{Code, Error, Result};
 use crate::journal::{Beginning, Replacement};
 use crate::s3::{Bucket, Deleted, ObjectInfo};
 
-/// What makes an object one that is deleted.
+/// Why an object may be deleted.
 #[derive(Clone, Copy, Debug)]
 pub enum Why<'a> {
-    /// A record names it, and the archive carries this marker.
+    /// A record names the archive, and the archive carries this upload marker.
     Marked(&'a str),
-    /// A record names it as a metadata object whose archive is missing.
+    /// A record names the metadata object, and its archive is missing.
     Lone,
-    /// It is no part of a backup, and was stored at least so long ago, by what HEAD says and by the
-    /// moment that a listing has.
+    /// It is not part of a complete backup, and is at least this old, by its HEAD time and by this
+    /// time from a listing (seconds since 1970).
     Idle(Duration, i64),
 }
 
-/// What became of an object.
+/// Whether an object is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It may be deleted, or was.
+    /// The rules allow it; [`Store::erase`] has deleted it.
     Goes,
-    /// It is what was looked for, and a part of a backup.
+    /// The object matches, and is part of a backup.
     IsBackup,
-    /// It is missing, or another one.
+    /// The object is missing, or does not match.
     Stays,
 }
 
-/// Whether a record is about a backup, or a test object, in the folder of this layout.
+/// Whether a record names a backup or a test object in the folder of this layout.
 #[must_use]
 pub fn belongs(layout: &Layout, beginning: &Beginning) -> bool {
     let Beginning { archive, document, replacement, .. } = beginning;
@@ -63,14 +63,14 @@ pub fn belongs(layout: &Layout, beginning: &Beginning) -> bool {
     (is_probe || is_pair(archive, document)) && replaces
 }
 
-/// Time from one moment in seconds since 1970 to another; none for 0, which stands for an unknown one.
+/// Time between two moments in seconds since 1970. None if `moment` is 0, which means unknown.
 #[must_use]
 pub fn idle_since(moment: i64, now: i64) -> Option<Duration> {
     let passed = u64::try_from(now.saturating_sub(moment)).unwrap_or_default();
     (moment > 0).then(|| Duration::from_secs(passed))
 }
 
-/// Deletes the test object of a validation that runs, or a version of it.
+/// Deletes the test object of a running validation, or a version of it.
 ///
 /// # Errors
 /// Every code that a server or a connection can cause.
@@ -92,7 +92,7 @@ fn not_ours(key: &str) -> Error {
 }
 
 impl Store {
-    /// Deletes an object if the rule allows it.
+    /// Deletes an object if the rules allow it.
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
@@ -104,7 +104,7 @@ impl Store {
         Ok(fate)
     }
 
-    /// What the rule says of an object. Deletes nothing.
+    /// Applies the rules to an object without deleting it.
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
@@ -133,11 +133,11 @@ impl Store {
         }
     }
 
-    /// What HEAD says of an object, with its upload marker. None when it is missing.
+    /// HEAD of an object, with its upload marker. None when it is missing.
     async fn look(&self, key: &str) -> Result<Option<(ObjectInfo, Option<String>)>> {
         match self.bucket.look(key).await {
             Err(error) if error.code() == Code::NotFound => Ok(None),
-            // To keys that may list only one folder, AWS forbids what is missing.
+            // AWS answers 403 for a missing object if the credentials may list only one folder.
             Err(error) if error.code() == Code::AccessDenied => {
                 if self.bucket.exists(key).await? {
                     Err(error)
@@ -149,8 +149,8 @@ impl Store {
         }
     }
 
-    /// Whether an object is missing both by HEAD and by a listing. To be asked after HEAD has seen
-    /// another object of the folder: where HEAD is then forbidden, it is for a missing object.
+    /// Whether neither HEAD nor a listing finds an object. Call it after HEAD has found another
+    /// object in the folder: then a 403 means that this one is missing.
     pub(super) async fn is_missing(&self, key: &str) -> Result<bool> {
         match self.bucket.head(key).await {
             Ok(_) => Ok(false),
@@ -161,8 +161,8 @@ impl Store {
         }
     }
 
-    /// Deletes the backup of this name, whose archive carries `marker` if that is known, because
-    /// another one, which is whole, has taken its place. False when it has to stay.
+    /// Deletes a backup that was replaced by a complete one. `marker` is the upload marker of its
+    /// archive, if known. False if the rules do not allow it.
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
@@ -176,7 +176,7 @@ impl Store {
         if archive == by.archive {
             return Ok(false);
         }
-        // In the time of an upload, another backup may have got the name.
+        // During the upload, another backup may have taken the name.
         match self.id_of(&document).await? {
             Some(id) if id != by.backup_id => return Ok(false),
             None if !self.is_missing(&document).await? => return Ok(false),
@@ -194,7 +194,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Whether there is a backup as a record says of the one that takes the place of another.
+    /// Whether the replacement named by a record exists and is complete.
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
@@ -204,7 +204,7 @@ impl Store {
             Err(error) if matches!(error.code(), Code::NotFound | Code::TooLarge) => {
                 return Ok(false);
             }
-            // Forbidden where it is missing, as in `look`.
+            // 403 for a missing object, as in `head`.
             Err(error) if error.code() == Code::AccessDenied => {
                 return if self.bucket.exists(document).await? { Err(error) } else { Ok(false) };
             }
@@ -218,7 +218,7 @@ impl Store {
         Ok(read.digests.is_none_or(|digests| digests.size == stored.size))
     }
 
-    /// The id in a metadata object. None when it is missing or cannot be understood.
+    /// The ID in a metadata object. None when it is missing or invalid.
     async fn id_of(&self, document: &str) -> Result<Option<String>> {
         match self.bucket.get(document, MAX_DOCUMENT).await {
             Ok(content) => Ok(metadata::read(&content).ok().map(|read| read.id)),
@@ -231,7 +231,7 @@ impl Store {
         }
     }
 
-    /// Deletes a backup because the user says so: the metadata object first.
+    /// Deletes a backup at the user's request: the metadata object first.
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
@@ -241,7 +241,7 @@ impl Store {
         self.delete_own(&self.layout.archive_key(name)).await
     }
 
-    /// Deletes an object of this target about which everything is known.
+    /// Deletes an object of this target after all checks.
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.

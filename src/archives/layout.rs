@@ -1,15 +1,16 @@
-//! Names and keys: where the objects of a backup lie in the bucket. Pure, no I/O.
+//! Object names and keys of backups. Pure, no I/O.
 //!
-//! A backup is the pair `<prefix>/<folder>/<name>.tar` and `<prefix>/<folder>/<name>.metadata.json`;
-//! with an empty prefix or folder, its slash goes as well.
+//! A backup is the pair `<prefix>/<folder>/<name>.tar` and
+//! `<prefix>/<folder>/<name>.metadata.json`; an empty prefix or folder is left out together with
+//! its slash.
 
 use sha2::{Digest, Sha256};
 
 use crate::config::MAX_FOLDER;
 use crate::error::{Code, Error, Result};
 
-/// Longest object name in bytes. File systems behind some servers take 255 for a file, and the
-/// ending and a mark that keeps names apart come on top.
+/// Longest object name in bytes. File systems behind some servers allow 255 for a file, including
+/// the ending and a suffix that makes names unique.
 const MAX_NAME: usize = 200;
 
 /// Longest prefix and folder together, in bytes with their slashes; a whole key may have 1,024.
@@ -18,7 +19,7 @@ const MAX_BOTH: usize = 750;
 const ARCHIVE: &str = ".tar";
 const METADATA: &str = ".metadata.json";
 
-/// What the name of a test object begins with, before 16 hexadecimal digits.
+/// Start of the name of a test object, before 16 hexadecimal digits.
 const PROBE: &str = ".probe-";
 
 /// The folder of one target.
@@ -27,17 +28,17 @@ pub struct Layout {
     folder: String,
 }
 
-/// Which half of a backup a key names.
+/// Kind and name of a key of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Half<'a> {
-    /// The archive of this name.
+    /// The archive with this name.
     Archive(&'a str),
-    /// The metadata document of this name.
+    /// The metadata object with this name.
     Metadata(&'a str),
 }
 
 impl<'a> Half<'a> {
-    /// The name that both halves have in common.
+    /// The name that both keys share.
     #[must_use]
     pub fn name(self) -> &'a str {
         match self {
@@ -47,11 +48,11 @@ impl<'a> Half<'a> {
 }
 
 impl Layout {
-    /// The layout in `folder` under `prefix`. Slashes around them do not count; each may be empty
-    /// or nested.
+    /// The layout of `folder` under `prefix`. Slashes around them are ignored; each may be empty or
+    /// nested.
     ///
     /// # Errors
-    /// `invalid_config` for a prefix or folder that some storage could not keep.
+    /// `invalid_config` for a prefix or folder that some server could not store.
     pub fn new(prefix: &str, folder: &str) -> Result<Self> {
         let whole = path("prefix", prefix)? + &path("folder", folder)?;
         if whole.len() > MAX_BOTH {
@@ -63,37 +64,37 @@ impl Layout {
         Ok(Self { folder: whole })
     }
 
-    /// The whole path to the backups, with its final slash; empty at the top of the bucket.
+    /// The path of the backups, with a final slash; empty for the root of the bucket.
     #[must_use]
     pub fn folder(&self) -> &str {
         &self.folder
     }
 
-    /// Key of the archive of this name.
+    /// Key of the archive with this name.
     #[must_use]
     pub fn archive_key(&self, name: &str) -> String {
         format!("{}{name}{ARCHIVE}", self.folder)
     }
 
-    /// Key of the metadata document of this name.
+    /// Key of the metadata object with this name.
     #[must_use]
     pub fn metadata_key(&self, name: &str) -> String {
         format!("{}{name}{METADATA}", self.folder)
     }
 
-    /// What both keys of this name begin with.
+    /// Common start of both keys of this name.
     #[must_use]
     pub fn start_of_keys(&self, name: &str) -> String {
         format!("{}{name}.", self.folder)
     }
 
-    /// An unused key for an object that is written to try out the storage.
+    /// An unused key for a test object.
     #[must_use]
     pub fn probe_key(&self) -> String {
         format!("{}{PROBE}{:016x}", self.folder, fastrand::u64(..))
     }
 
-    /// Whether `key` is one of those.
+    /// Whether `key` is the key of a test object.
     #[must_use]
     pub fn is_probe(&self, key: &str) -> bool {
         let file = key.strip_prefix(&self.folder);
@@ -102,7 +103,7 @@ impl Layout {
         })
     }
 
-    /// What `key` names, if it is directly in the folder and one half of a backup.
+    /// Kind and name of `key`, if it is directly in the folder and part of a backup.
     #[must_use]
     pub fn half<'a>(&self, key: &'a str) -> Option<Half<'a>> {
         let file = key.strip_prefix(&self.folder)?;
@@ -121,7 +122,7 @@ fn invalid(field: &'static str, message: String) -> Error {
     Error::new(Code::InvalidConfig, message).field(field).detail("field", field)
 }
 
-/// The path that the setting `field` names, with a slash behind it unless it is empty.
+/// Checks the path in the setting `field`. Returns it with a final slash, unless it is empty.
 fn path(field: &'static str, given: &str) -> Result<String> {
     let path = given.trim().trim_matches('/');
     if path.is_empty() {
@@ -150,8 +151,8 @@ fn path(field: &'static str, given: &str) -> Result<String> {
     Ok(format!("{path}/"))
 }
 
-/// The object names to try for a backup, best first: as wished, then marked with its id, then
-/// numbered. Endless.
+/// Object names for a backup, best first: as wished, then with a hash of its ID, then numbered.
+/// Endless.
 pub fn candidates(wished: &str, id: &str) -> impl Iterator<Item = String> {
     let plain = safe(wished);
     let marked = format!("{plain}_{}", mark(id));
@@ -161,11 +162,11 @@ pub fn candidates(wished: &str, id: &str) -> impl Iterator<Item = String> {
         .chain((2..).map(move |number: u32| format!("{numbered}_{number}")))
 }
 
-/// A name that every storage can keep, as like to the wish as possible.
+/// A name that every server can store, as close to `wished` as possible.
 ///
-/// Letters of every script stay. What ends a path, hides a file, breaks XML or a Windows file name
-/// becomes `_`. A shortened name ends in a mark of the whole, so that different wishes stay
-/// different.
+/// Letters of all scripts are kept. Characters that end a path, hide a file, break XML or a Windows
+/// file name become `_`. A shortened name ends in a hash of the whole, so that different wishes
+/// stay different.
 #[must_use]
 pub fn safe(wished: &str) -> String {
     let wished = wished.trim();
@@ -189,7 +190,7 @@ pub fn safe(wished: &str) -> String {
     cut.to_owned()
 }
 
-/// Not allowed in XML 1.0, in which listings are written, or invisible in a way that misleads.
+/// Not allowed in XML 1.0, the format of listings, or invisible and misleading.
 fn is_noncharacter(character: char) -> bool {
     matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
@@ -199,7 +200,7 @@ fn cut_at(text: &str, limit: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Eight hexadecimal digits that stand for `text`.
+/// Eight hexadecimal digits of a hash of `text`.
 fn mark(text: &str) -> String {
     Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -276,7 +277,7 @@ mod tests {
         assert_ne!(long, safe(&"ü".repeat(301)));
     }
 
-    /// None to three folders, with slashes around them or without.
+    /// None to three folders, with or without slashes around them.
     const PATH: &str =
         "/?([a-zäß0-9][a-z .äß0-9]{0,8}[a-z0-9]/){0,2}([a-z0-9][a-z ß0-9]{0,8}[a-z0-9])?/?";
 

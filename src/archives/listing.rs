@@ -1,4 +1,4 @@
-//! One look at the bucket: which pairs of objects are backups, and what is no part of one.
+//! Listing of a bucket: backups, incomplete backups and orphaned objects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,49 +14,49 @@ use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::{Backup, Skipped};
 use crate::s3::{ObjectInfo, Unreadable};
 
-/// Metadata documents read at the same time.
+/// Metadata objects read at the same time.
 const READERS: usize = 32;
 
 /// The backups of a target at one moment.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// By name of the objects: the backup, or why there is none.
+    /// By object name: the backup, or why there is none.
     pub entries: BTreeMap<String, Entry>,
-    /// The names under which an id lies. The first is the one that counts.
+    /// The names that have an ID. The first is the current one.
     by_id: HashMap<String, Vec<String>>,
 }
 
-/// What is there under one name.
+/// The objects of one name.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    /// A whole backup.
+    /// A complete backup.
     Backup(Arc<Backup>),
-    /// A metadata document that does not lead to a whole backup.
+    /// A metadata object without a complete backup.
     Skipped {
-        /// The id of the backup that it belonged to, if it can be read.
+        /// The ID of the backup, if it can be read.
         id: Option<String>,
-        /// Which object it is and what is wrong with it.
+        /// The object and its problem.
         skipped: Skipped,
     },
-    /// An archive without metadata: an upload that still runs, or the rest of a broken one.
+    /// An archive without metadata: a running or an interrupted upload.
     Archive,
 }
 
 impl Listing {
-    /// Name and entry of the backup with this id, whole or not.
+    /// Name and entry of the backup with this ID, complete or not.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<(&str, &Entry)> {
         let (name, entry) = self.entries.get_key_value(self.names(id).first()?)?;
         Some((name, entry))
     }
 
-    /// All names under which a backup with this id lies, whole or not. The first is the one that counts.
+    /// All names of backups with this ID, complete or not. The first is the current one.
     #[must_use]
     pub fn names(&self, id: &str) -> &[String] {
         self.by_id.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether any object of this name exists.
+    /// Whether an object with this name exists.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
         self.entries.contains_key(name)
@@ -70,7 +70,7 @@ impl Listing {
         })
     }
 
-    /// A document that the keys may not read.
+    /// A metadata object that the credentials may not read.
     pub(super) fn forbidden(&self) -> Option<&Skipped> {
         self.entries.values().find_map(|entry| match entry {
             Entry::Skipped { skipped, .. } if skipped.code == Code::AccessDenied => Some(skipped),
@@ -84,9 +84,9 @@ impl Listing {
         let known = documents.last_keys().await;
         let pairs: Mutex<BTreeMap<String, Pair>> = Mutex::default();
         let all = || pairs.lock().unwrap_or_else(PoisonError::into_inner);
-        // Keys and documents are two futures that are always polled both: one that waited inside the
-        // other's stream would stand still, with all that it holds, whenever the other is full. What is
-        // in line between them is kept anyway.
+        // Listing and reading are two futures that are always polled together: if one waited inside
+        // the stream of the other, it would stop, with everything it holds, whenever the other is
+        // full. The queue between them holds entries that are kept anyway.
         let (line, documents_in_line) = mpsc::unbounded_channel();
         let keys = async {
             let line = line;
@@ -98,7 +98,7 @@ impl Listing {
                     let pair = pairs.entry(half.name().to_owned()).or_default();
                     match half {
                         Half::Archive(_) => pair.archive = Some(object),
-                        // A server may name one many times, and it is read once.
+                        // A server may list an object several times; it is read once.
                         Half::Metadata(_) if pair.is_asked_for => {}
                         Half::Metadata(_) => {
                             pair.is_asked_for = true;
@@ -144,7 +144,7 @@ impl Listing {
                 Some((modified, name, entry))
             })
             .collect();
-        // Newest first, so that it is the one that counts.
+        // Newest first: the first one is the current one.
         found.sort_by(|(one, name, _), (other, other_name, _)| {
             other.cmp(one).then_with(|| name.cmp(other_name))
         });
@@ -155,7 +155,8 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Of several backups with one id the newest counts, but a whole one before a damaged one.
+    /// Of several backups with one ID, the newest is the current one, but a complete one goes
+    /// before a damaged one.
     fn insert(&mut self, layout: &Layout, name: String, mut entry: Entry) {
         let id = match &entry {
             Entry::Backup(backup) => Some(backup.id.clone()),
@@ -190,13 +191,13 @@ fn skip(key: &str, id: Option<String>, error: &Error) -> Entry {
     Entry::Skipped { id, skipped }
 }
 
-/// Bytes of metadata up to which a backup is a usual one.
+/// Bytes of metadata of a typical backup, at most.
 const USUAL: usize = 8 << 10;
 
-/// Bytes that metadata may take.
+/// Remaining bytes for metadata.
 struct Room {
     all: usize,
-    /// Those for what is larger than usual, so that it cannot crowd out the rest.
+    /// For metadata larger than typical, so that it does not use up the rest.
     large: usize,
 }
 
@@ -205,7 +206,7 @@ impl Room {
         Self { all: bytes, large: bytes / 2 }
     }
 
-    /// The summary, if there is room for it.
+    /// Counts a summary; an error if there is no memory left for it.
     fn take(&mut self, summary: Result<Arc<Summary>>) -> Result<Arc<Summary>> {
         let summary = summary?;
         let weight = summary.weight();
@@ -223,7 +224,7 @@ impl Room {
     }
 }
 
-/// Reads a document: what it says, or what is wrong with it.
+/// Reads a metadata object. Returns its summary or its problem.
 async fn look(store: &Store, object: ObjectInfo) -> Result<(ObjectInfo, Result<Arc<Summary>>)> {
     let summary = store.documents.summary(&store.bucket, &object).await;
     if let Err(error) = &summary
@@ -235,8 +236,8 @@ async fn look(store: &Store, object: ObjectInfo) -> Result<(ObjectInfo, Result<A
     Ok((object, summary))
 }
 
-/// Whether one document is to blame. Anything else, such as a broken connection or keys that have
-/// expired, must not make backups disappear for as long as the listing is kept.
+/// Whether the error concerns one metadata object only. Any other error, such as a broken
+/// connection or expired credentials, must not hide backups for as long as the listing is cached.
 fn is_about_the_document(error: &Error) -> bool {
     let code = error.code();
     match code.kind() {
@@ -257,10 +258,10 @@ fn is_about_the_document(error: &Error) -> bool {
 #[derive(Default)]
 struct Pair {
     archive: Option<ObjectInfo>,
-    /// Whether the document is being read, or was.
+    /// Whether the metadata object was read, or is being read.
     is_asked_for: bool,
     document: Option<(ObjectInfo, Result<Arc<Summary>>)>,
-    /// One of them, or both.
+    /// An object of the pair whose listing entry is invalid.
     unreadable: Option<Unreadable>,
 }
 
@@ -270,7 +271,7 @@ impl Pair {
         Some((object, summary.as_ref().ok()?))
     }
 
-    /// What the pair is; nothing when it was deleted while we looked.
+    /// The entry for the pair; None when it was deleted during the listing.
     fn judge(self, name: &str) -> Option<Entry> {
         if let Some(Unreadable { key, member }) = self.unreadable {
             let message =

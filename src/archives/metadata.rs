@@ -1,7 +1,8 @@
-//! The `.metadata.json` document: the host's metadata verbatim, plus one member of ours.
+//! The metadata object `<name>.metadata.json`: the host's metadata verbatim, plus the member
+//! `s3_backup_agent`.
 //!
-//! Reading is tolerant: documents that other tools wrote have no member of ours and list all the
-//! same. Writing fills in what readers of this layout rely on.
+//! Reading is tolerant: metadata objects of other tools lack that member and are listed too.
+//! Writing fills in what readers of this layout rely on.
 
 use std::ops::RangeInclusive;
 
@@ -18,30 +19,30 @@ use crate::platform::now;
 use crate::protocol::{MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata};
 use crate::s3::PartDigest;
 
-/// Name of our member.
+/// Name of the agent's member.
 const OURS: &str = "s3_backup_agent";
 
-/// Version of our member that this agent writes and reads.
+/// Version of the agent's member that this agent writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// A tar that Home Assistant packs anew, to encrypt or decrypt what is in it, may differ by so much for
-/// each archive inside of it.
+/// Bytes that the size of a tar may change for each inner archive when Home Assistant repacks it to
+/// encrypt or decrypt.
 const REPACKED: u64 = 10_240;
 
-/// Digests of an archive, part by part, kept since the upload.
+/// Checksums of an archive, part by part, computed during the upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// Length of the archive.
+    /// Length of the archive in bytes.
     pub size: u64,
-    /// Length of every part but the last.
+    /// Length of every part except the last, in bytes.
     pub part_size: u64,
-    /// Of each part, in order.
+    /// Checksums of the parts, in order.
     pub parts: Vec<PartDigest>,
 }
 
 impl Digests {
-    /// The name of the whole that AWS uses for an object in parts: SHA-256 over the SHA-256 of the
-    /// parts, in base64, with their number.
+    /// The composite checksum that AWS uses for multipart objects: SHA-256 over the SHA-256 of the
+    /// parts, in base64, with the number of parts.
     #[must_use]
     pub fn composite(&self) -> String {
         let hash =
@@ -49,7 +50,7 @@ impl Digests {
         format!("{}-{}", BASE64_STANDARD.encode(hash.finalize()), self.parts.len())
     }
 
-    /// Without the checksums, so that only SHA-256 counts.
+    /// Removes the CRC checksums, so that only SHA-256 is compared.
     #[must_use]
     pub fn sha256_only(mut self) -> Self {
         self.parts.iter_mut().for_each(|part| part.crc64nvme = None);
@@ -62,25 +63,25 @@ impl Digests {
     }
 }
 
-/// A document as read.
+/// A parsed metadata object.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// `backup_id` of the metadata.
     pub id: String,
     /// `size` of the metadata, if it names one.
     pub size: Option<u64>,
-    /// Everything but our member.
+    /// The host's members.
     pub metadata: Metadata,
-    /// Our digests; none in a document that another tool wrote.
+    /// The agent's checksums; None in a metadata object of another tool.
     pub digests: Option<Digests>,
-    /// What is wrong with our digests: `corrupt_metadata`, or `unsupported_feature` when a newer
-    /// agent wrote them.
+    /// The problem with the agent's member: `corrupt_metadata`, or `unsupported_feature` when a
+    /// newer agent wrote it.
     pub fault: Option<Error>,
 }
 
 impl Document {
-    /// The lengths that the archive may have, as the metadata has it; none where it does not say. Home
-    /// Assistant announces the most that can become of a backup while it is encrypted or decrypted.
+    /// The possible lengths of the archive according to the metadata; None if it has no size. Home
+    /// Assistant announces the largest size that a backup can have after encrypting or decrypting.
     #[must_use]
     pub fn lengths(&self) -> Option<RangeInclusive<u64>> {
         let most = self.size?;
@@ -89,7 +90,7 @@ impl Document {
         };
         let core = self.metadata.get("homeassistant_included") == Some(&Value::Bool(true));
         let inside = count("addons") + count("folders") + u64::from(core);
-        // What is lost in each, what was expected to be added to each, and the end of the whole.
+        // What each may lose, what each was expected to gain, and the end of the whole.
         let play = if inside == 0 { 0 } else { (2 * inside + 1) * REPACKED };
         Some(most.saturating_sub(play)..=most)
     }
@@ -103,15 +104,15 @@ struct Ours {
     part_size: u64,
     sha256: String,
     parts: Vec<String>,
-    /// None in what earlier agents wrote.
+    /// Missing in metadata of earlier agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crc64nvme: Option<Vec<String>>,
 }
 
-/// Writes the document of a backup whose archive has `size` bytes, with its digests where they are
+/// Serializes the metadata of a backup with an archive of `size` bytes, with checksums if they are
 /// known.
 ///
-/// Members that readers of this layout rely on and the host left out get neutral values.
+/// Members that readers rely on and the host left out get neutral values.
 #[must_use]
 pub fn write(
     mut metadata: Metadata,
@@ -156,13 +157,13 @@ pub fn write(
     Bytes::from(Value::Object(metadata).to_string())
 }
 
-/// Longest metadata that is read: what a host can give, and what this agent adds to it.
+/// Longest metadata that is read, in bytes: the host's maximum, and what this agent adds.
 const LONGEST: usize = MAX_METADATA + (8 << 10);
 
-/// Reads a document.
+/// Parses a metadata object.
 ///
 /// # Errors
-/// `corrupt_metadata` when it is not a document of a backup, `too_large` when it holds more than a
+/// `corrupt_metadata` when it does not describe a backup, `too_large` when it holds more than a
 /// listing can show.
 pub fn read(content: &[u8]) -> Result<Document> {
     let corrupt = |message: &str| Error::new(Code::CorruptMetadata, message);
@@ -171,7 +172,7 @@ pub fn read(content: &[u8]) -> Result<Document> {
     };
     let ours = members.iter().rposition(|(name, _)| name == OURS).map(|at| members.remove(at).1);
     members.retain(|(name, _)| name != OURS);
-    // As values it takes many times the memory, so its length is looked at first.
+    // Parsed values take many times the memory, so the length is checked first.
     let length: usize = members.iter().map(|(name, value)| name.len() + value.get().len()).sum();
     if length > LONGEST {
         return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
@@ -228,7 +229,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// How deep objects and arrays are nested in metadata, itself included.
+/// Nesting depth of objects and arrays in metadata, itself included.
 #[must_use]
 pub fn depth(metadata: &Metadata) -> usize {
     fn below<'a>(values: impl Iterator<Item = &'a Value>) -> usize {

@@ -1,4 +1,4 @@
-//! Names and ids of running uploads, so that no two of this process take the same.
+//! Reservation of names and IDs by the running uploads of this process.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -6,37 +6,37 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::layout;
 use crate::error::{Code, Error, Result};
 
-/// A name or an id, and the place where it stands for something.
+/// A bucket and folder, and a name or an ID in it.
 type Here = (Arc<str>, String);
 
-/// Names and ids of running uploads.
+/// Names and IDs of running uploads.
 #[derive(Debug, Default)]
 struct Wanted {
     names: HashSet<Here>,
     ids: HashSet<Here>,
-    /// How many had one and gave it back.
+    /// Number of uploads that have ended.
     ended: u64,
 }
 
-/// Those of the whole process: a target that is opened again is another store of the same place,
-/// while uploads to the one before may still run.
+/// Shared by the whole process: a target that is opened again has a new store, while uploads of the
+/// earlier one may still run.
 fn wanted() -> MutexGuard<'static, Wanted> {
     static WANTED: LazyLock<Mutex<Wanted>> = LazyLock::new(Mutex::default);
     WANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many uploads of this process have ended, whatever became of them.
+/// Number of uploads of this process that have ended, successfully or not.
 #[must_use]
 pub fn ended() -> u64 {
     wanted().ended
 }
 
-/// Whether an upload to this place is using the name.
+/// Whether an upload to this place has reserved the name.
 pub(super) fn is_reserved(place: &Arc<str>, name: &str) -> bool {
     wanted().names.contains(&(Arc::clone(place), name.to_owned()))
 }
 
-/// A name and an id that belong to one running upload.
+/// A name and an ID reserved by one running upload.
 #[derive(Debug)]
 pub struct Reserved {
     name: Here,
@@ -44,8 +44,7 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// Takes an id, and a name that is free and wanted by nobody else; nothing when any upload has
-    /// ended since there were `seen` of them.
+    /// Reserves an ID and a free name. None when the number of ended uploads differs from `seen`.
     pub(super) fn new(
         place: &Arc<str>,
         (wished, id): (&str, &str),
@@ -76,7 +75,7 @@ impl Reserved {
         &self.name.1
     }
 
-    /// Takes another name in place of this one.
+    /// Replaces the reserved name.
     pub fn change(&mut self, name: &str) {
         let other = (Arc::clone(&self.name.0), name.to_owned());
         let mut wanted = wanted();

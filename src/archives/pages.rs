@@ -1,6 +1,6 @@
-//! The keys of a folder, page by page. Where it is known how the pages ended the last time, several
-//! are asked for at once: each of them costs a round trip, and the storage tells only at the end of
-//! one where the next begins.
+//! Paged listing of a folder. If the page borders of the last listing are known, several pages are
+//! requested in parallel: each page costs a round trip, and only its end tells where the next one
+//! begins.
 
 use std::pin::Pin;
 
@@ -10,45 +10,46 @@ use super::layout::{Half, Layout};
 use crate::error::{Code, Error, Result};
 use crate::s3::{Bucket, Next, Onward, Operation, Page};
 
-/// Keys of a page, unless the storage gives fewer.
+/// Keys of a page; a server may return fewer.
 const PAGE: usize = 1000;
 
-/// Pages asked for at the same time.
+/// Pages requested at the same time.
 const AHEAD: usize = 4;
 
-/// Where one page ended and the next one began the last time.
+/// The end of one page and the start of the next one in the last listing.
 struct Border {
     end: String,
     begin: String,
 }
 
-/// A page, and the border behind which it lies; none for the first.
+/// A page, and the border before it; None for the first page.
 type Guessed = (Option<Border>, Result<Page>);
 
-/// The way through the pages.
+/// State of the listing.
 struct Walk<'a> {
-    /// Pages that begin where others ended the last time. None when they did not fit.
+    /// Pages requested by the borders of the last listing. None once a border did not match.
     guessed: Option<Pin<Box<dyn Stream<Item = Guessed> + Send + 'a>>>,
-    /// The last key seen.
+    /// The last key so far.
     last: Option<String>,
-    /// Where the next page begins, if there is one.
+    /// Start of the next page, if there is one.
     next: Option<Next>,
     is_begun: bool,
     onward: Onward,
-    /// Bytes that the rest may take.
+    /// Remaining bytes for the listing.
     room: usize,
 }
 
-/// Bytes that an object takes beside its key.
+/// Bytes of an object in memory, besides its key.
 const OBJECT: usize = 128;
 
-/// What anything else counts for, though it is not kept: a folder of nothing but other objects ends too.
+/// Bytes counted for any other object, which is not kept: a folder with only such objects must
+/// reach the limit too.
 const OTHER: usize = 128;
 
-/// What a page counts for, whatever is on it.
+/// Bytes counted for each page.
 const EACH_PAGE: usize = 4 << 10;
 
-/// What a page counts for, in bytes.
+/// Bytes that a page counts for.
 fn weight(layout: &Layout, page: &Page) -> usize {
     let objects = page.objects.iter().map(|object| &object.key);
     let keys = objects.chain(page.unreadable.iter().map(|unreadable| &unreadable.key));
@@ -68,9 +69,9 @@ fn too_many(layout: &Layout) -> Error {
     Error::new(Code::TooLarge, message).field("memory")
 }
 
-/// All objects of the layout's folder, with one request for each page, whether or not the bucket is
-/// as it was when these were the keys of its `documents`. Ends with `too_large` before what may be a
-/// part of a backup takes more than `most_bytes`.
+/// All objects of the layout's folder, with one request for each page. `documents` are the keys of
+/// the metadata objects at the last listing; the result is correct even if they are outdated. Fails
+/// with `too_large` before the keys of backups take more than `most_bytes`.
 pub(super) fn pages<'a>(
     bucket: &'a Bucket,
     layout: &'a Layout,
@@ -125,7 +126,7 @@ impl Walk<'_> {
             }
         };
         self.is_begun = true;
-        // Not every server lists in order.
+        // Some servers do not list in order.
         let furthest = page.furthest();
         let is_new = furthest.is_some_and(|key| self.last.as_deref().is_none_or(|last| key > last));
         if let Some(key) = furthest.filter(|_| is_new) {
@@ -139,15 +140,15 @@ impl Walk<'_> {
         Ok(Some(page))
     }
 
-    /// Whether a page misses nothing behind the last key. A storage that takes the border for
-    /// something else shows by the key with which its answer begins.
+    /// Whether a page continues without a gap after the last key. A server that does not support
+    /// the border shows this by the first key of its response.
     fn goes_on(&self, border: &Border, page: &Page) -> bool {
         let misses_nothing = self.last.as_ref().is_some_and(|last| border.end <= *last);
         misses_nothing && page.objects.first().is_some_and(|object| object.key == border.begin)
     }
 }
 
-/// The borders of all pages, if there is nothing beside these documents and their archives.
+/// The page borders, assuming that the folder holds only these metadata objects and their archives.
 fn borders(layout: &Layout, documents: Vec<String>) -> Vec<Border> {
     let mut keys: Vec<String> = documents
         .into_iter()

@@ -1,4 +1,4 @@
-//! The lock on the whole journal, which another process may hold for longer than anybody can wait.
+//! Lock on the whole journal, with a time limit because another process may hold it for long.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,13 +10,13 @@ use crate::platform::{create_own, open_own};
 
 const GATE: &str = "gate";
 
-/// Time to wait for the lock. A process holds it while it reads the records or syncs one.
+/// Longest wait for the lock. A process holds it while it reads the records or syncs one.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Pause between two tries. No call waits for a lock for a limited time.
+/// Pause between two attempts. The system has no lock call with a time limit.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits for the lock of `folder`; with `at_once`, tries to get it a single time. Blocks.
+/// Waits for the lock of `folder`; with `at_once`, makes a single attempt. Blocks.
 ///
 /// # Errors
 /// `TimedOut` while another process holds it; when the file cannot be opened or trusted.

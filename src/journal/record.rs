@@ -1,5 +1,5 @@
-//! One record: a file of lines, the first of which says what was begun. What becomes known later is
-//! added, each on a line of its own.
+//! One journal record: a file of JSON lines. The first line says what was begun; later facts are
+//! appended, one line each.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,14 +15,14 @@ use super::sound::is_upload_id;
 use super::{Beginning, LIMIT, LOCK_ENDING, MAX_KEPT, Owner};
 use crate::platform::{create_own, open_own, within};
 
-/// Version of the records. Those with another one are left alone. A new member needs a new version
-/// where an agent that does not know it would lose something.
+/// Version of the records. Records with another version are left alone. A new member needs a new
+/// version if an agent that does not know it would lose something.
 const FORMAT: u32 = 1;
 
-/// Longest record that is read, in bytes: twice what 10,000 parts take.
+/// Longest record that is read, in bytes: twice the size of 10,000 parts.
 const LONGEST: u64 = 4 << 20;
 
-/// Where parts are noted no more, so that there is room for what matters more.
+/// Length from which parts are no longer recorded, to leave space for more important lines.
 const FULL: u64 = LONGEST - (64 << 10);
 
 #[derive(Serialize, Deserialize)]
@@ -32,56 +32,57 @@ struct First {
     beginning: Beginning,
 }
 
-/// Something that became known later.
+/// An appended line.
 #[derive(Default, Serialize, Deserialize)]
 struct Later {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     upload_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<StoredPart>,
-    /// Whether the parts are about to be put together.
+    /// Whether the multipart upload is about to be completed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     completing: bool,
-    /// Until when it is kept once its owner is gone, in seconds since 1970. The last one counts.
+    /// Time until which the record is kept without an owner, in seconds since 1970. The last one
+    /// counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keep_until: Option<u64>,
-    /// When it was first seen without an owner, in seconds since 1970.
+    /// Time at which the record was first seen without an owner, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     orphan_since: Option<u64>,
 }
 
-/// A part that the storage has taken.
+/// A part that the server has stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPart {
     /// From 1 to 10,000.
     pub number: u16,
-    /// Number of bytes.
+    /// Length in bytes.
     pub length: u64,
     /// SHA-256 of the bytes, in base64.
     pub sha256: String,
-    /// Entity tag, as the storage gave it.
+    /// ETag, as the server returned it.
     pub etag: String,
 }
 
-/// A beginning that belongs to this process. Dropping it makes it an orphan.
+/// A record that this process owns. Dropping it makes it an orphan.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
-    /// Locked, unless something else is.
+    /// Locked, except on Windows.
     file: File,
-    /// What is locked on Windows.
+    /// The lock file on Windows.
     aside: Option<Aside>,
-    /// What was begun.
+    /// The first line.
     pub beginning: Beginning,
-    /// The multipart upload, as far as it was noted.
+    /// ID of the multipart upload, if it was recorded.
     pub upload_id: Option<String>,
-    /// Its parts by number, as far as they were noted.
+    /// The recorded parts by number.
     pub parts: BTreeMap<u16, StoredPart>,
-    /// When it was first seen without an owner; none while it has one.
+    /// Time at which it was first seen without an owner; None while it has one.
     pub orphan_since: Option<SystemTime>,
     completing: bool,
     keep_until: Option<u64>,
-    /// Whether the file system has not answered in time; then nothing is added any more.
+    /// Whether a write timed out; then nothing is appended any more.
     is_stuck: AtomicBool,
 }
 
@@ -90,7 +91,7 @@ impl Record {
         let file = create_own(&path)?;
         let created = Self::write_first(path.clone(), file, beginning);
         if created.is_err() {
-            // It would be taken for what is left of somebody who was killed.
+            // It would look like the record of a killed process.
             let _ = fs::remove_file(path);
         }
         created
@@ -122,10 +123,10 @@ impl Record {
         }
     }
 
-    /// Takes a record over. None when it has an owner, or is gone by now.
+    /// Takes ownership of a record. None when it has an owner or is gone.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// The reason why it cannot be used.
     pub(super) fn adopt(path: &Path) -> io::Result<Option<Self>> {
         let file = match open_own(path, LONGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -134,7 +135,7 @@ impl Record {
         let Ok(aside) = lock(path, &file) else { return Ok(None) };
         let Some(text) = text_of(&file) else { return Ok(None) };
         if !text.contains('\n') {
-            // Cut off while it was written: nothing was begun after it.
+            // Truncated while it was written: the bucket was not changed yet.
             fs::remove_file(path)?;
             return Ok(None);
         }
@@ -151,12 +152,12 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// Where it is.
+    /// Path of the record.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Bytes of the parts that were noted.
+    /// Bytes of the recorded parts.
     pub(super) fn stored_bytes(&self) -> u64 {
         self.parts.values().fold(0, |sum: u64, part| sum.saturating_add(part.length))
     }
@@ -172,9 +173,9 @@ impl Record {
         self.orphan_since = orphan_since.map(moment).or(self.orphan_since);
     }
 
-    /// How much longer it waits for somebody who goes on with it; none when nobody may, or it waits no
-    /// more. One that has begun to be put together is not gone on with: that may still come about,
-    /// with other parts than those of whoever comes next.
+    /// Remaining time in which an upload can resume from it; None when it cannot be resumed or has
+    /// expired. After a completion has begun it cannot be resumed: that completion may still
+    /// succeed, with other parts than those of the next upload.
     pub(super) fn kept_for(&self) -> Option<Duration> {
         let resumable = self.beginning.resumable.is_some() && self.upload_id.is_some();
         if !resumable || self.completing || self.orphan_since.is_some() {
@@ -183,13 +184,13 @@ impl Record {
         let rest = self.keep_until?.saturating_sub(seconds(SystemTime::now()));
         let rest = Duration::from_secs(rest);
         if rest > MAX_KEPT {
-            // The clock has been ahead when this was noted.
+            // The clock was ahead when this was recorded.
             self.keep(MAX_KEPT).ok()?;
         }
         Some(rest.min(MAX_KEPT)).filter(|rest| !rest.is_zero())
     }
 
-    /// Notes that nobody owned it, for the first time, or anew where the clock has been ahead.
+    /// Records the first time it was seen without an owner, again if the clock was ahead.
     pub(super) fn orphaned(&mut self) -> io::Result<()> {
         let now = SystemTime::now();
         if self.orphan_since.is_none_or(|since| since > now) {
@@ -200,8 +201,8 @@ impl Record {
         Ok(())
     }
 
-    /// Notes the multipart upload that was opened, and how long to keep it for somebody who goes on
-    /// with it. Blocks.
+    /// Records the ID of the created multipart upload, and how long to keep it for resuming.
+    /// Blocks.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -210,8 +211,8 @@ impl Record {
         self.write(&Later { upload_id, keep_until, ..Later::default() })
     }
 
-    /// Notes a part that the storage has taken, and how long to keep it all from now on. Not synced:
-    /// a part that is not noted is sent again. Blocks.
+    /// Records a stored part, and how long to keep the upload from now on. Not synced: a part that
+    /// is missing in the record is sent again. Blocks.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -222,7 +223,7 @@ impl Record {
         self.add(&Later { part: Some(part), keep_until: until(keep), ..Later::default() })
     }
 
-    /// Notes how long to keep it from now on; not at all with zero. Blocks.
+    /// Records how long to keep the upload from now on; zero means not at all. Blocks.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -231,7 +232,7 @@ impl Record {
         self.write(&Later { keep_until, ..Later::default() })
     }
 
-    /// Notes that the parts are about to be put together. Blocks.
+    /// Records that the multipart upload is about to be completed. Blocks.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -239,10 +240,10 @@ impl Record {
         self.write(&Later { completing: true, ..Later::default() })
     }
 
-    /// Adds something to it, for a limited time. Says whether that could be done.
+    /// Appends to the record, with a time limit.
     ///
     /// # Errors
-    /// When it cannot be written; `TimedOut`, after which nothing is written any more.
+    /// When it cannot be written; `TimedOut`, after which nothing is appended any more.
     pub async fn add_within(
         self: Arc<Self>,
         what: impl FnOnce(&Self) -> io::Result<()> + Send + 'static,
@@ -259,15 +260,14 @@ impl Record {
         added
     }
 
-    /// Makes it an orphan, also when somebody still holds it to note a part that has just arrived.
-    /// Blocks.
+    /// Gives up ownership, even while a task still holds the record to append a part. Blocks.
     pub fn release(&self) {
         let locked = self.aside.as_ref().map_or(&self.file, |aside| &aside.0);
-        // Only fails for what is not locked.
+        // Fails only if it is not locked.
         let _ = locked.unlock();
     }
 
-    /// Forgets the beginning: it came to a good end, or was taken back. Blocks.
+    /// Deletes the record, after success or a cleanup. Blocks.
     pub fn end(&self) {
         if let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
@@ -275,7 +275,7 @@ impl Record {
             let path = self.path.display();
             tracing::warn!(%path, %error, "a record of the journal could not be removed");
         } else if self.aside.is_some() {
-            // One that stays is removed with the others that have no record.
+            // A lock file that stays is removed later, with others that have no record.
             let _ = fs::remove_file(self.path.with_extension(LOCK_ENDING));
         }
     }
@@ -286,32 +286,32 @@ impl Record {
     }
 
     fn add(&self, line: &Later) -> io::Result<()> {
-        // What is before it may have been cut off.
+        // The line before may be truncated.
         let mut bytes = vec![b'\n'];
         serde_json::to_writer(&mut bytes, line)?;
         bytes.push(b'\n');
         self.append(&bytes)
     }
 
-    /// In one piece, as several may do so at the same time.
+    /// In a single write, because several tasks may append at the same time.
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
         (&self.file).write_all(bytes)
     }
 }
 
-/// An empty file that is locked in place of a record.
+/// A lock file that stands in for its record.
 #[derive(Debug)]
 struct Aside(File);
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        // Closing it alone may take a while to count.
+        // The system may release the lock of a closed file late.
         let _ = self.0.unlock();
     }
 }
 
-/// Locks a record that is open, unless it is locked. Windows lets nobody read what is locked, so that
-/// there it is a file beside the record, which lives as long as what comes back.
+/// Locks an open record, unless it is locked. Windows does not allow reading a locked file, so
+/// there a separate file is locked, and exists as long as the returned value.
 fn lock(path: &Path, record: &File) -> Result<Option<Aside>, TryLockError> {
     if cfg!(not(windows)) {
         return record.try_lock().map(|()| None);
@@ -322,18 +322,18 @@ fn lock(path: &Path, record: &File) -> Result<Option<Aside>, TryLockError> {
     Ok(Some(Aside(file)))
 }
 
-/// The key of the archive of a record, and who is storing it.
+/// The archive key of a record, and whether its owner is running.
 pub(super) fn owner(path: &Path) -> Option<(String, Owner)> {
     let file = open_own(path, LONGEST).ok()?;
     let is_locked = lock(path, &file).is_err();
     let text = text_of(&file)?;
     let (beginning, mut lines) = parse(&text).filter(|(beginning, _)| beginning.is_sound())?;
-    // An orphan is locked as well while somebody takes care of it.
+    // An orphan is locked too, while a process cleans up.
     let is_running = is_locked && lines.all(|line| line.orphan_since.is_none());
     Some((beginning.archive, if is_running { Owner::Alive } else { Owner::Gone }))
 }
 
-/// Not everything in it was synced, so it may hold anything after a power failure.
+/// Not all of it was synced, so after a power failure it may contain anything.
 fn text_of(file: &File) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes).ok()?;
@@ -347,7 +347,7 @@ fn parse(text: &str) -> Option<(Beginning, impl Iterator<Item = Later> + '_)> {
     if first.format != FORMAT {
         return None;
     }
-    // A line that was cut off was not yet known to anybody.
+    // A truncated line was never confirmed to its writer.
     Some((first.beginning, lines.filter_map(|line| serde_json::from_str(line).ok())))
 }
 
@@ -360,7 +360,7 @@ fn seconds(moment: SystemTime) -> u64 {
 }
 
 fn moment(seconds: u64) -> SystemTime {
-    // What no clock can show stands in no record that is whole.
+    // An intact record has no time that the clock cannot represent.
     let since = Duration::from_secs(seconds);
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -1,25 +1,25 @@
-//! Which records can come from an agent. What one holds is used as keys, as file names and in log
-//! lines, so that nothing in it is taken as it is.
+//! Validation of journal records. Their values are used as keys, file names and in log lines, so
+//! none is used unchecked.
 
 use super::{Beginning, Replacement, Resumable, StoredPart};
 
-/// Largest part that S3 accepts, in bytes, and largest number of one.
+/// Largest part that S3 accepts, in bytes, and the largest part number.
 const LARGEST_PART: u64 = 5 << 30;
 const LAST_PART: u16 = 10_000;
 
-/// Longest key of an object, in bytes.
+/// Longest object key, in bytes.
 const LONGEST_KEY: usize = 1024;
 
-/// Longest id of a multipart upload, or of a backup, in bytes: far more than any server gives.
+/// Longest ID of a multipart upload or a backup, in bytes: far longer than any server returns.
 const LONGEST_ID: usize = 4096;
 
-/// Longest mark in characters. Those of agents have 32.
+/// Longest upload marker in characters. Those of agents have 32.
 const LONGEST_MARK: usize = 64;
 
-/// Longest name, checksum or tag of something, in bytes.
+/// Longest name, checksum or ETag, in bytes.
 const LONGEST_NAME: usize = 1024;
 
-/// Whether an agent can have given this mark, which is also the name of a file.
+/// Whether the text can be an upload marker of an agent, which is also a file name.
 #[must_use]
 pub fn is_mark(text: &str) -> bool {
     let plain = text.chars().all(|character| character.is_ascii_alphanumeric());
@@ -27,7 +27,7 @@ pub fn is_mark(text: &str) -> bool {
 }
 
 impl Beginning {
-    /// Whether all of it can be used. Which folder the keys are in is not looked at.
+    /// Whether all values can be used. Does not check the folder of the keys.
     pub(super) fn is_sound(&self) -> bool {
         let Self { endpoint, bucket, archive, document, mark, resumable, replacement } = self;
         is_mark(mark)
@@ -66,7 +66,7 @@ impl StoredPart {
     }
 }
 
-/// Whether it can be the id of a multipart upload.
+/// Whether the text can be the ID of a multipart upload.
 pub(super) fn is_upload_id(text: &str) -> bool {
     is_text(text, LONGEST_ID)
 }

@@ -1,11 +1,11 @@
-//! Records as they come back from the disk.
+//! Reading records back from disk.
 
 use super::*;
 use crate::journal::{Journal, Resumable};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A journal with the record of an upload that was opened and to be kept for so long.
+/// A journal with the record of a multipart upload that is to be kept for `keep`.
 fn journal(keep: Duration) -> (tempfile::TempDir, Journal, Record) {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::new(folder.path().to_owned());
@@ -30,7 +30,7 @@ fn part(number: u16) -> StoredPart {
     StoredPart { number, length: 5 << 20, sha256, etag }
 }
 
-/// Whether it is kept, and whether it is to be taken back.
+/// Whether the record is kept, and whether it is due for cleanup.
 fn state(journal: &Journal) -> (bool, bool) {
     let kept = journal.kept("e", "b", |_| true).unwrap().is_some();
     (kept, !journal.orphans("e", "b", |_| true).unwrap().due.is_empty())
