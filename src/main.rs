@@ -1,4 +1,4 @@
-//! Arguments, logging, then one of the two doors.
+//! Entry point: parses arguments, starts logging, then runs the stdio session or a command.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,19 +13,19 @@ use s3_backup_agent::cli::{self, Cli, Command, Serve};
 use s3_backup_agent::{logging, protocol, session};
 use tokio::runtime::{Builder, Runtime};
 
-/// Descriptors that are opened before anything is done, standard streams not counted: those of the
-/// runtime, of signals, and copies of standard input and output.
+/// File descriptors needed at the start, besides the standard streams: for the runtime, signals,
+/// and copies of standard input and output.
 #[cfg(unix)]
 const DESCRIPTORS: usize = 9;
 
-/// The work is waiting and hashing; hashing has threads of its own.
+/// The runtime waits most of the time; hashing has threads of its own.
 const WORKERS: usize = 2;
 
-/// Threads besides the first one that a session needs at least: those of the runtime, of the log, of
-/// standard input and output, and two for files.
+/// Threads needed besides the main thread: those of the runtime, of the log, of standard input and
+/// output, and two for files.
 const THREADS: usize = WORKERS + 5;
 
-/// A fault on this thread is a sentence in the log and ends in its own exit code.
+/// A panic on this thread is logged and has its own exit code.
 fn main() -> ExitCode {
     catch_unwind(begin).unwrap_or(Exit::Internal.into())
 }
@@ -38,7 +38,7 @@ fn begin() -> ExitCode {
     let for_host = matches!(cli.command, Command::Serve(_)) && !std::io::stderr().is_terminal();
     let threads = threads_to_start()
         .context("cannot start: the limit of processes (ulimit -u) is too low; raise it");
-    // Lines in JSON need a thread as well.
+    // The JSON log needs a thread as well.
     let in_json = for_host && threads.is_ok();
     let format = if in_json { logging::Format::Json } else { logging::Format::Human };
     let log = logging::start(format, cli.log_level());
@@ -62,13 +62,13 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Ok(cli::run(&runtime, &cli.command, cli.verbose > 0).into())
     };
     let exit = catch_unwind(AssertUnwindSafe(work));
-    // A thread that waits for a slow disk or terminal must not hold up the end, faults included.
+    // A thread that waits for a slow disk or terminal must not delay the exit, even after a panic.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit.unwrap_or(Ok(Exit::Internal.into()))
 }
 
-/// Whether there are as many descriptors as the program needs before it has done anything. Without
-/// some of them the runtime does not fail, but panics.
+/// Checks that enough file descriptors are available. Otherwise the runtime panics instead of
+/// failing.
 fn descriptors_to_start() -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -79,20 +79,19 @@ fn descriptors_to_start() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether there are as many threads as the program needs. Without them the runtime panics, or waits
-/// for ever.
+/// Checks that enough threads can be started. Otherwise the runtime panics or hangs.
 fn threads_to_start() -> std::io::Result<()> {
     let (go, wait) = channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
     let threads = (0..THREADS).map(|_| {
         let wait = Arc::clone(&wait);
-        // All wait until the last one is there.
+        // All threads wait until the last one is started.
         std::thread::Builder::new().spawn(move || drop(wait.lock().map(|wait| wait.recv())))
     });
     let threads = threads.collect::<Result<Vec<_>, _>>();
     drop(go);
     for thread in threads? {
-        // None of them can panic.
+        // These threads cannot panic.
         let _ = thread.join();
     }
     Ok(())
@@ -119,7 +118,7 @@ fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {
     if std::io::stdin().is_terminal() {
         let hint = "This command talks to a host program, one JSON object per line. For people \
                     there is s3-backup-agent --help; Ctrl-D ends it.";
-        // Only a hint: a closed standard error is no reason to fail.
+        // Only a hint: a closed stderr is not an error.
         let _ = writeln!(std::io::stderr(), "{hint}");
     }
     Ok(ExitCode::from(runtime.block_on(session::serve(options.state.journal())).exit_code()))

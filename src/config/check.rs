@@ -1,4 +1,4 @@
-//! What can be said of a setting without the network: each refusal names the field and the remedy.
+//! Checks of settings without the network. Each error names the field and the remedy.
 
 use url::{Host, Url};
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::error::{Code, Error, Result};
 
-/// Longest name of a bucket anywhere: AWS once took as many bytes.
+/// Longest bucket name of all providers: AWS once allowed 255 bytes.
 pub(super) const LONGEST_BUCKET: usize = 255;
 
-/// Longest name of a key of KMS, an ARN included.
+/// Longest ID of a KMS key, including an ARN.
 const LONGEST_KEY_ID: usize = 2048;
 
 pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Error {
@@ -24,7 +24,7 @@ pub(super) fn invalid_endpoint(reason: &'static str, message: impl Into<String>)
     Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", reason)
 }
 
-/// An `http` or `https` URL without a user, a query or a fragment. Messages repeat the host alone.
+/// An `http` or `https` URL without a user, a query or a fragment. Messages contain the host only.
 pub(super) fn parse_url(text: &str) -> Result<Url> {
     let text = text.trim();
     if text.is_empty() {
@@ -95,7 +95,7 @@ pub(super) fn check_region(region: String) -> Result<String> {
     Ok(region.to_owned())
 }
 
-/// Refuses a setting whose value is one of the secrets, or looks like one, before any other message
+/// Refuses a setting whose value is one of the secrets, or looks like one, before another message
 /// can repeat it.
 pub(super) fn check_not_secret(
     field: &'static str,
@@ -121,7 +121,7 @@ fn wrong_bucket(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidBucketName, message).field("bucket")
 }
 
-/// Checks what no server takes, and on AWS its own rules as well.
+/// Refuses names that no server accepts, and on AWS those that violate its rules.
 pub(super) fn check_bucket(bucket: &str, host: &str) -> Result<()> {
     let wrong = |message: String| Err(wrong_bucket(message));
     if bucket.is_empty() {
@@ -187,12 +187,12 @@ fn is_plain(character: char) -> bool {
     character.is_ascii_lowercase() || character.is_ascii_digit() || "-.".contains(character)
 }
 
-/// Whether a bucket of this name can be a part of a host name.
+/// Whether the bucket name is valid in a host name.
 pub(super) fn fits_host(bucket: &str) -> bool {
     (3..=63).contains(&bucket.len()) && bucket.chars().all(is_plain)
 }
 
-/// How the server is to encrypt what it stores.
+/// The server-side encryption to request.
 pub(super) fn check_encryption(
     algorithm: Option<Algorithm>,
     key_id: Option<String>,

@@ -1,9 +1,9 @@
-//! What the calls to the embedded server mean: s3s-fs over a folder, with its gaps closed.
+//! S3 operations of the embedded server: s3s-fs over a folder, with its gaps closed.
 //!
-//! Promises the answers of AWS to every call that the agent makes, where s3s-fs gives others:
-//! missing buckets, listings with entity tags, `If-Match` on reads, unfinished uploads, the checks
-//! of `CompleteMultipartUpload`, refused payloads, long keys. Conditional writes are not atomic, and
-//! what lies between two slashes of a key is limited to 255 bytes.
+//! Answers every call that the agent makes like AWS, where s3s-fs differs: missing buckets,
+//! listings with ETags, `If-Match` on reads, unfinished uploads, the checks of
+//! `CompleteMultipartUpload`, refused payloads, long keys. Conditional writes are not atomic, and
+//! the text between two slashes of a key is limited to 255 bytes.
 
 use std::io::{self, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -20,7 +20,7 @@ use tokio_util::io::ReaderStream;
 use super::place::Place;
 use super::uploads::{Unfinished, Uploads};
 
-/// What one read of a file takes.
+/// Bytes of one file read.
 const READ: usize = 256 << 10;
 
 /// A folder of buckets.
@@ -43,7 +43,7 @@ impl Folder {
         if path.is_dir() { Ok(path) } else { Err(s3_error!(NoSuchBucket, "No such bucket.")) }
     }
 
-    /// Where an object of this key lies, if it exists.
+    /// Path of the object with this key, which need not exist.
     fn path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
         let bucket = self.bucket(bucket)?;
         let plain = Path::new(key).components().all(|part| matches!(part, Component::Normal(_)));
@@ -56,7 +56,7 @@ impl Folder {
         path.ok_or_else(|| s3_error!(NoSuchKey, "No such key."))
     }
 
-    /// The entity tag, from where s3s-fs keeps it.
+    /// The ETag, from the file of s3s-fs.
     fn entity_tag(&self, bucket: &str, key: &str) -> Option<ETag> {
         #[derive(serde::Deserialize)]
         struct Kept {
@@ -79,7 +79,7 @@ impl Folder {
     }
 }
 
-/// Reads the rest of a refused request, so that the client gets to see the refusal.
+/// Reads the rest of a refused request, so that the client receives the refusal.
 async fn drained(refusal: S3Error, body: Option<StreamingBlob>) -> S3Error {
     if let Some(mut body) = body {
         while let Some(Ok(_)) = body.next().await {}
@@ -87,7 +87,7 @@ async fn drained(refusal: S3Error, body: Option<StreamingBlob>) -> S3Error {
     refusal
 }
 
-/// Gives a broken payload the code it deserves; s3s-fs calls all of them internal.
+/// Gives a wrong payload its proper code; s3s-fs calls all of them internal.
 fn payload_fault(error: S3Error) -> S3Error {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     let code = if cause.ends_with("Sha256Mismatch") {
@@ -138,7 +138,7 @@ impl S3 for Folder {
         Ok(response)
     }
 
-    /// The older listing, which s3s-fs has without its marker and its entity tags.
+    /// The older listing, which s3s-fs has without its marker and its ETags.
     async fn list_objects(
         &self,
         request: S3Request<ListObjectsInput>,
@@ -150,7 +150,7 @@ impl S3 for Folder {
         });
         let listed = self.list_objects_v2(request).await?;
         Ok(listed.map_output(|output| ListObjectsOutput {
-            // Who does not group keys is expected to go on after the last one.
+            // A client that does not group keys continues after the last one.
             next_marker: output.next_continuation_token.filter(|_| output.delimiter.is_some()),
             marker,
             contents: output.contents,
@@ -291,7 +291,7 @@ impl S3 for Folder {
         self.uploads.check_completion(&request.input)?;
         let (id, names) = (upload_id.clone(), (Some(bucket.clone()), Some(key.clone())));
         let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
-        // Gone from now on, so that nobody aborts what is being put together.
+        // Removed first, so that no request aborts an upload that is being completed.
         let unfinished = self.uploads.end(&id);
         let completing = self.files.complete_multipart_upload(request);
         let mut response = match completing.await {

@@ -1,5 +1,5 @@
-//! The demo: a storage in a temporary folder, this very program as its agent, and a backup that
-//! goes there and comes back through the stdio protocol.
+//! The demo: an S3 server in a temporary folder, this program as its agent, and a backup that is
+//! uploaded and downloaded through the stdio protocol.
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,24 +23,24 @@ use crate::protocol::{
 const BUCKET: &str = "demo";
 const ACCESS_KEY: &str = "demo";
 
-/// Credit for a download: enough to never wait on a pipe.
+/// Credit for a download: enough to never wait for a pipe.
 const WINDOW: u64 = 4 << 20;
 
-/// What is shown.
+/// Kind of demo.
 #[derive(Clone, Copy, Debug)]
 pub enum Show {
-    /// A small Home Assistant backup going there and back.
+    /// Upload and download of a small Home Assistant backup.
     Backup,
-    /// So many random bytes going there and back.
+    /// Upload and download of this many random bytes.
     Random(u64),
-    /// The storage alone.
+    /// The S3 server alone.
     Storage,
 }
 
-/// Shows it. Everything is gone afterwards.
+/// Runs the demo and deletes its files afterwards.
 ///
 /// # Errors
-/// What went wrong, also when the bytes that came back are other ones.
+/// Any failure, including downloaded bytes that differ.
 pub async fn run(show: Show, cancel: &Cancel) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("s3-backup-agent-demo-").tempdir();
     let folder = folder.map_err(|error| {
@@ -76,7 +76,7 @@ impl Storage {
         Ok(Self { server, secret })
     }
 
-    /// Says how to use it, until somebody ends it.
+    /// Prints how to use the server, and waits until the user ends it.
     async fn keep(self, folder: &Path, cancel: &Cancel) -> Result<()> {
         let program = program()?;
         let backup = folder.join(format!("{BACKUP_NAME}.tar"));
@@ -107,7 +107,7 @@ fn program() -> Result<std::path::PathBuf> {
     })
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     if path.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-+".contains(letter)) {
@@ -146,7 +146,7 @@ async fn there_and_back(storage: &Storage, sample: &Sample) -> Result<()> {
     ))
 }
 
-/// What a host does with an agent.
+/// The messages that a host exchanges with an agent.
 async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample) -> Result<()> {
     let config = json!({
         "type": "s3", "endpoint": storage.server.endpoint(), "bucket": BUCKET,
@@ -170,7 +170,7 @@ async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample
     steps.done("target.validate", &passed.join(", "))?;
 
     let UploadResult { backup, etag, .. } = upload(host, sample).await?;
-    // S3 marks what was sent in parts with their number.
+    // The ETag of a multipart object ends in the number of parts.
     let parts = etag.as_deref().and_then(|etag| etag.trim_matches('"').rsplit_once('-'));
     let parts = parts.map(|(_, parts)| format!(" in {parts} parts")).unwrap_or_default();
     let done = format!("{}{parts} as {}.tar", bytes(backup.stored_size), backup.name);
@@ -207,7 +207,7 @@ async fn upload(host: &Host, sample: &Sample) -> Result<UploadResult> {
     answer(bar::during(&progress, "Uploading", work).await)
 }
 
-/// Compares every byte while it comes.
+/// Compares every byte while it arrives.
 async fn download(host: &Host, id: &str, sample: &Sample) -> Result<DownloadResult> {
     let progress = moving(sample.size());
     let mut expected = sample.counted_on(&progress);
@@ -245,7 +245,7 @@ fn answer<T: DeserializeOwned>(answer: Answer) -> Result<T> {
     })
 }
 
-/// The agent's error as one of ours. `agent_gone` and the like are faults of the agent.
+/// Converts the agent's error. `agent_gone` and other unknown codes become `internal`.
 fn ours(error: &ErrorObject) -> Error {
     let code = serde_json::from_value(Value::from(error.data.code.as_str()));
     let error_of = Error::new(code.unwrap_or(Code::Internal), error.message.as_str());
@@ -255,7 +255,7 @@ fn ours(error: &ErrorObject) -> Error {
     }
 }
 
-/// The account of what was done and how long it took.
+/// Prints each step and its duration.
 struct Steps {
     since: Instant,
 }

@@ -1,4 +1,4 @@
-//! What each message does: the ones that keep their order at once, the others as tasks.
+//! Dispatch of messages: those with a fixed order are handled at once, the others as tasks.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::protocol::{
     TargetUpdateRequest,
 };
 
-/// The state of one session.
+/// State of one session.
 pub(super) struct Session {
     outbox: Outbox,
     pub(super) table: Table,
@@ -36,7 +36,7 @@ pub(super) struct Session {
     transfers: Arc<Semaphore>,
     initialized: bool,
     ending: Arc<AtomicBool>,
-    /// Largest payload that the host takes.
+    /// Largest payload that the host accepts, in bytes.
     max_payload: usize,
 }
 
@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// Serves until the input ends.
+    /// Handles messages until the input ends.
     pub(super) async fn run(&mut self, input: &mut mpsc::Receiver<Input>) -> End {
         self.greet().await;
         loop {
@@ -131,7 +131,7 @@ impl Session {
                 self.request(id, &method, params).await
             }
             (id, None) => {
-                // The agent asks nothing, so an answer cannot be meant for it either.
+                // The agent sends no requests, so a response cannot be meant for it either.
                 tracing::warn!(has_id = id.is_some(), "a message without a method");
                 let error = Error::new(Code::InvalidRequest, "the message has no method")
                     .detail("member", "method");
@@ -177,8 +177,8 @@ impl Session {
         }
     }
 
-    /// Hands stream data to an upload. What comes for a request that has ended is dropped: it was
-    /// on its way already.
+    /// Passes a stream message to an upload. A message for a request that has ended is dropped: it
+    /// was in flight already.
     fn inbound(&self, id: u64, hand: impl FnOnce(&Inbound)) {
         self.table.with(id, |running| match &running.inbound {
             Some(inbound) => hand(inbound),
@@ -191,7 +191,7 @@ impl Session {
 
     async fn request(&mut self, id: u64, method: &str, params: Option<&RawValue>) -> Option<End> {
         if self.table.contains(id) {
-            // Answers could not be told apart any more.
+            // The responses could not be told apart.
             let error = Error::new(
                 Code::DuplicateId,
                 format!("the id {id} belongs to a request that is still running"),
@@ -306,7 +306,7 @@ impl Session {
         Ok(InitializeResult { protocol: protocol::VERSION })
     }
 
-    /// The name stands for the new target at once; what it is will be known when it is open.
+    /// The name means the new target at once; its outcome is known when it is open.
     fn open(&mut self, id: u64, request: TargetOpenRequest) -> Result<()> {
         let TargetOpenRequest { target, config } = request;
         if target.is_empty() || target.len() > MAX_TARGET {
@@ -328,7 +328,7 @@ impl Session {
             table.remove(id);
             let told = opened.as_ref().map_err(Clone::clone);
             let told = told.and_then(|_| answer(&TargetRequest { target: name }));
-            // Before requests on the target go on, so that its answer comes before theirs.
+            // Before requests on the target continue, so that this response precedes theirs.
             outbox.respond(Some(id), told).await;
             table.answered();
             opened.ok()
@@ -337,7 +337,7 @@ impl Session {
         Ok(())
     }
 
-    /// What comes after it finds the target changed, even if that is still opening.
+    /// Later messages find the target changed, even if it is still opening.
     async fn update(&mut self, id: u64, request: TargetUpdateRequest) -> Result<()> {
         let TargetUpdateRequest { target: name, limits } = request;
         let slot = self.targets.get(&name)?;
@@ -370,7 +370,7 @@ impl Session {
             self.outbox.respond(Some(id), answer(&request)).await;
             return Ok(());
         }
-        // Whether there was anything to close is known when it is open, or not.
+        // Whether a target was open is known only when opening has finished.
         let cancel = self.begin(id, Kind::Target)?;
         let (outbox, table) = (self.outbox.clone(), self.table.clone());
         tokio::spawn(async move {
@@ -387,7 +387,7 @@ impl Session {
         Ok(())
     }
 
-    /// Notes a request without a stream that runs from now on.
+    /// Adds a request without a stream to the running ones.
     fn begin(&self, id: u64, kind: Kind) -> Result<Cancel> {
         self.check_room(kind)?;
         let cancel = Cancel::default();
@@ -425,7 +425,7 @@ impl Session {
         self.ending.store(true, Ordering::Relaxed);
         let (outbox, table) = (self.outbox.clone(), self.table.clone());
         let end = |table: &Table| table.cancel_all(&Cause::ToldToEnd);
-        // At once: the end of the input may come next, and the first cause counts.
+        // At once: the input may end next, and the first cause counts.
         let aborted = (request.mode == ShutdownMode::Abort).then(|| end(&table));
         tokio::spawn(async move {
             let patience = Duration::from_millis(request.timeout_ms.unwrap_or(60_000));
@@ -436,7 +436,7 @@ impl Session {
             };
             table.idle(CLEANUP).await;
             table.all_answered(CLEANUP).await;
-            // Answers of transfers lie behind their data, and this one comes after them.
+            // Responses of transfers are sent after their data, and this one is sent after them.
             outbox.respond_after_data(id, answer(&ShutdownResult { aborted })).await;
         });
     }

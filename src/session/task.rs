@@ -1,5 +1,5 @@
-//! One running request: its place among the transfers, its deadline, its progress, and its one
-//! answer, even when it panics.
+//! One running request: queueing of transfers, deadline, progress, and exactly one response, even
+//! after a panic.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -20,10 +20,10 @@ use crate::ops::{Cancel, Cause};
 use crate::progress::{Phase, Progress, Snapshot};
 use crate::protocol::{Common, MAX_PROGRESS_MS, MIN_PROGRESS_MS, ProgressNotification};
 
-/// Progress is sent at least this often, even when nothing moved.
+/// Longest time between two progress notifications, even without progress.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// When a request is given up and how often it tells how far it is.
+/// Deadline and progress interval of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     deadline_ms: Option<u64>,
@@ -49,7 +49,7 @@ impl Pace {
     }
 }
 
-/// A request about to run.
+/// A request that is ready to run.
 pub(super) struct Task {
     pub(super) id: u64,
     pub(super) target: Slot,
@@ -61,13 +61,13 @@ pub(super) struct Task {
     pub(super) table: Table,
 }
 
-/// A place among the transfers, or one in the line for it.
+/// A transfer slot, or a position in the queue for one.
 pub(super) struct Place(Pin<Box<dyn Future<Output = Permit> + Send>>);
 
 type Permit = std::result::Result<OwnedSemaphorePermit, AcquireError>;
 
 impl Place {
-    /// Stands in line from now on, so that the order is that of the calls.
+    /// Enters the queue now, so that transfers start in the order of the calls.
     pub(super) fn in_line(transfers: &Arc<Semaphore>) -> Self {
         let mut place: Pin<Box<dyn Future<Output = Permit> + Send>> =
             Box::pin(Arc::clone(transfers).acquire_owned());
@@ -79,7 +79,7 @@ impl Place {
 }
 
 impl Task {
-    /// Runs the request and answers it.
+    /// Runs the request and sends its response.
     pub(super) async fn run(self, work: Work, pace: Pace) {
         let Self { id, target, outbox, cancel, max_payload, place, table } = self;
         let has_stream = work.is_transfer();
@@ -90,7 +90,7 @@ impl Task {
         let (turn, steps, messages) = (cancel.clone(), progress.clone(), outbox.clone());
         let running = async move {
             let name = work.target().to_owned();
-            // It may still be opening.
+            // The target may still be opening.
             let target = async { target.await.ok_or_else(|| targets::unknown(&name)) };
             let target = turn.cancellable(target).await?;
             let _place = match place {
@@ -116,14 +116,14 @@ impl Task {
     }
 }
 
-/// What a request is answered with that ended in a panic.
+/// Response to a request that panicked.
 pub(super) fn panicked() -> Error {
     Error::new(Code::Internal, "the request failed inside the agent: see its log")
 }
 
 type Outcome = std::result::Result<Answer, Box<dyn std::any::Any + Send>>;
 
-/// Waits for the request, and meanwhile watches the deadline and tells the host how far it is.
+/// Waits for the request; meanwhile watches the deadline and sends progress.
 async fn accompany(
     running: impl Future<Output = Outcome>,
     id: u64,
@@ -135,7 +135,7 @@ async fn accompany(
     tokio::pin!(running);
     let start = Instant::now();
     let after = |ms| start.checked_add(Duration::from_millis(ms));
-    // One that no clock reaches is none.
+    // A deadline beyond the range of the clock is none.
     let mut deadline = pace.deadline_ms.and_then(|ms| Some((after(ms)?, ms)));
     let mut next = pace.progress.map(|pause| start + pause);
     let mut told: Option<(Instant, Snapshot)> = None;
@@ -170,7 +170,7 @@ async fn accompany(
     }
 }
 
-/// Ends at that moment, or never.
+/// Completes at that moment, or never.
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
