@@ -209,7 +209,7 @@ pub struct TargetConfig {
     /// Whether the bucket was taken from the endpoint.
     pub split: bool,
     /// Alternative interpretations of the endpoint, the more likely first.
-    pub other_readings: Vec<Location>,
+    pub other_interpretations: Vec<Location>,
     /// The provider, if its host name is known.
     pub provider: Option<&'static Provider>,
     /// Region for signatures.
@@ -275,7 +275,7 @@ impl S3Config {
             check_not_secret(field, value.as_deref(), &secrets)?;
         }
         let aws = || aws_endpoint(self.region.as_deref().unwrap_or(DEFAULT_REGION));
-        let address::Reading { location, split, others } = address::read(
+        let address::Interpretation { location, split, others } = address::read(
             self.endpoint.as_deref(),
             self.bucket.as_deref().unwrap_or_default(),
             self.prefix.as_deref().unwrap_or_default(),
@@ -295,10 +295,10 @@ impl S3Config {
         let addressing_style = self.addressing_style.unwrap_or_default();
         let preferred = provider.map(|provider| provider.addressing_style);
         let access_key_id = self.access_key_id.unwrap_or_default();
-        check_key("access_key_id", "access key id", &access_key_id)?;
+        check_key("access_key_id", "access key ID", &access_key_id)?;
         check_key("secret_access_key", "secret access key", secret_access_key.expose())?;
         // Swapped keys: the value given as ID is the secret.
-        let hidden_access_key_id = if keys::look_swapped(&access_key_id, secret_access_key.expose())
+        let hidden_access_key_id = if keys::are_swapped(&access_key_id, secret_access_key.expose())
         {
             Known::secret(access_key_id.clone())
         } else {
@@ -325,7 +325,7 @@ impl S3Config {
             region_given,
             endpoint_given: self.endpoint.is_some(),
             split,
-            other_readings: others,
+            other_interpretations: others,
             bucket,
             prefix,
             folder: self.folder.unwrap_or_else(|| DEFAULT_FOLDER.to_owned()),
@@ -363,7 +363,7 @@ impl TargetConfig {
     /// Whether the access key ID looks like a secret, and the secret like an access key ID.
     #[must_use]
     pub fn keys_look_swapped(&self) -> bool {
-        keys::look_swapped(&self.access_key_id, self.secret_access_key.expose())
+        keys::are_swapped(&self.access_key_id, self.secret_access_key.expose())
     }
 
     /// The location of the backups.

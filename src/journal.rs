@@ -11,9 +11,9 @@
 //! root, and no other user can write them. Otherwise the agent works without the journal, or
 //! without that record, logs it once, and leaves the files unchanged.
 
-mod gate;
+mod folder_lock;
 mod record;
-mod sound;
+mod validation;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::gate::pass;
+use self::folder_lock::acquire;
 pub use self::record::{Record, StoredPart};
-pub use self::sound::is_mark;
+pub use self::validation::is_upload_marker;
 use crate::platform::{
     folder_in, make_trusted_folder, states, sync_folder, trusted_folder, within,
 };
@@ -42,7 +42,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 const LIMIT_ONCE_STUCK: Duration = Duration::from_secs(1);
 
 /// Most files in the folder: many times what uploads and deletions can leave.
-const MOST_FILES: usize = 1000;
+const MAX_FILES: usize = 1000;
 
 const ENDING: &str = "json";
 
@@ -55,12 +55,12 @@ pub struct Journal {
     folder: PathBuf,
     /// Whether the last operation timed out. Clones share it, and the sentences that were logged.
     is_stuck: Arc<AtomicBool>,
-    said: Arc<Mutex<BTreeSet<String>>>,
+    warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// First line of a record: an archive that is about to be stored or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beginning {
+pub struct Intent {
     /// Endpoint of the service.
     pub endpoint: String,
     /// Name of the bucket.
@@ -68,9 +68,11 @@ pub struct Beginning {
     /// Key of the archive.
     pub archive: String,
     /// Key of the metadata object that completes the backup.
-    pub document: String,
+    #[serde(rename = "document")]
+    pub metadata_key: String,
     /// Upload marker of the archive; another writer may take the key.
-    pub mark: String,
+    #[serde(rename = "mark")]
+    pub marker: String,
     /// Conditions for an upload that resumes this one; None if it cannot be resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumable: Option<Resumable>,
@@ -87,7 +89,8 @@ pub struct Replacement {
     /// Key of its archive.
     pub archive: String,
     /// Key of its metadata object.
-    pub document: String,
+    #[serde(rename = "document")]
+    pub metadata_key: String,
 }
 
 /// Properties that a resumed upload must share with the interrupted one.
@@ -123,13 +126,13 @@ impl Journal {
     /// The journal in `folder`, which need not exist.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        let (is_stuck, said) = (Arc::default(), Arc::default());
-        Self { folder: folder.join("uploads"), is_stuck, said }
+        let (is_stuck, warned) = (Arc::default(), Arc::default());
+        Self { folder: folder.join("uploads"), is_stuck, warned }
     }
 
     /// A folder beside the journal, for other state.
     #[must_use]
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub fn sibling_folder(&self, name: &str) -> PathBuf {
         self.folder.with_file_name(name)
     }
 
@@ -145,27 +148,27 @@ impl Journal {
     ///
     /// # Errors
     /// The error of the operation; `TimedOut`.
-    pub async fn ask<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
         late: impl FnOnce(T) + Send + 'static,
     ) -> io::Result<T> {
         let stuck = self.is_stuck.load(Ordering::Relaxed);
         let limit = if stuck { LIMIT_ONCE_STUCK } else { LIMIT };
         let journal = self.clone();
-        let asking = move || within(limit, move || question(&journal), late);
-        let answer = tokio::task::spawn_blocking(asking).await;
-        let answer = answer.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let working = move || within(limit, move || work(&journal), late);
+        let result = tokio::task::spawn_blocking(working).await;
+        let result = result.unwrap_or_else(|error| Err(io::Error::other(error)));
         let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-        self.is_stuck.store(answer.as_ref().is_err_and(timed_out), Ordering::Relaxed);
-        answer
+        self.is_stuck.store(result.as_ref().is_err_and(timed_out), Ordering::Relaxed);
+        result
     }
 
     /// Logs that a part of the journal is not used. Once for each sentence.
-    pub fn say(&self, sentence: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.len() < MOST_FILES && said.insert(sentence.to_owned()) {
-            tracing::warn!("{sentence}");
+    pub fn warn_once(&self, message: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < MAX_FILES && warned.insert(message.to_owned()) {
+            tracing::warn!("{message}");
         }
     }
 
@@ -174,20 +177,20 @@ impl Journal {
     ///
     /// # Errors
     /// When the folder cannot be written or trusted.
-    pub fn begin(&self, beginning: Beginning) -> io::Result<Option<Record>> {
+    pub fn begin(&self, intent: Intent) -> io::Result<Option<Record>> {
         // The upload marker of an archive comes from the bucket, and becomes a file name here.
-        if !beginning.is_sound() {
+        if !intent.is_valid() {
             return Ok(None);
         }
         make_trusted_folder(&self.folder)?;
-        let _gate = self.gate()?;
-        let path = self.folder.join(&beginning.mark).with_extension(ENDING);
-        let record = match Record::create(path, beginning) {
+        let _lock = self.lock_folder()?;
+        let path = self.folder.join(&intent.marker).with_extension(ENDING);
+        let record = match Record::create(path, intent) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             created => created?,
         };
         // Until the folder is synced too, the file may be lost in a power failure.
-        sync_folder(&self.folder).inspect_err(|_| record.end())?;
+        sync_folder(&self.folder).inspect_err(|_| record.delete())?;
         Ok(Some(record))
     }
 
@@ -199,18 +202,18 @@ impl Journal {
         &self,
         endpoint: &str,
         bucket: &str,
-        wanted: impl Fn(&Beginning) -> bool,
+        wanted: impl Fn(&Intent) -> bool,
     ) -> io::Result<Orphans> {
         let mut orphans = Orphans { due: Vec::new(), next: None };
-        let Some((_gate, paths)) = self.paths()? else { return Ok(orphans) };
-        for mut record in self.here(paths, endpoint, bucket) {
-            if !wanted(&record.beginning) {
+        let Some((_lock, paths)) = self.paths()? else { return Ok(orphans) };
+        for mut record in self.adopted(paths, endpoint, bucket) {
+            if !wanted(&record.intent) {
                 // Usually a record of a target with another prefix in the same bucket.
                 let path = record.path().display();
-                tracing::debug!(%path, "a record about objects outside of the folder of this target");
+                tracing::debug!(%path, "a journal record names objects outside of the folder of this target");
             } else if let Some(rest) = record.kept_for() {
                 orphans.next = Some(orphans.next.map_or(rest, |next| next.min(rest)));
-            } else if record.orphaned().is_ok() {
+            } else if record.add_orphan_since().is_ok() {
                 orphans.due.push(record);
             }
         }
@@ -226,12 +229,12 @@ impl Journal {
         &self,
         endpoint: &str,
         bucket: &str,
-        wanted: impl Fn(&Beginning) -> bool,
+        wanted: impl Fn(&Intent) -> bool,
     ) -> io::Result<Option<Record>> {
-        let Some((_gate, paths)) = self.paths()? else { return Ok(None) };
+        let Some((_lock, paths)) = self.paths()? else { return Ok(None) };
         let kept = self
-            .here(paths, endpoint, bucket)
-            .filter(|record| wanted(&record.beginning) && record.kept_for().is_some());
+            .adopted(paths, endpoint, bucket)
+            .filter(|record| wanted(&record.intent) && record.kept_for().is_some());
         Ok(kept.max_by_key(Record::stored_bytes))
     }
 
@@ -241,7 +244,7 @@ impl Journal {
     /// # Errors
     /// When the folder cannot be read or trusted.
     pub fn archives(&self) -> io::Result<HashMap<String, Owner>> {
-        let Some((_gate, paths)) = self.paths()? else { return Ok(HashMap::new()) };
+        let Some((_lock, paths)) = self.paths()? else { return Ok(HashMap::new()) };
         Ok(paths.into_iter().filter_map(|path| record::owner(&path)).collect())
     }
 
@@ -250,12 +253,12 @@ impl Journal {
         if !trusted_folder(&self.folder)? {
             return Ok(None);
         }
-        let gate = self.gate()?;
+        let lock = self.lock_folder()?;
         let mut paths = Vec::new();
         for (number, entry) in fs::read_dir(&self.folder)?.enumerate() {
-            if number == MOST_FILES {
+            if number == MAX_FILES {
                 let folder = self.folder.display();
-                let message = format!("{folder} has more than {MOST_FILES} files: delete old ones");
+                let message = format!("{folder} has more than {MAX_FILES} files: delete old ones");
                 return Err(io::Error::other(message));
             }
             let path = entry?.path();
@@ -268,17 +271,17 @@ impl Journal {
                 let _ = fs::remove_file(path);
             }
         }
-        Ok(Some((gate, paths)))
+        Ok(Some((lock, paths)))
     }
 
     /// The lock on the journal, held while a record is not locked yet, or is locked only to be
     /// checked.
-    fn gate(&self) -> io::Result<File> {
-        pass(&self.folder, self.is_stuck.load(Ordering::Relaxed))
+    fn lock_folder(&self) -> io::Result<File> {
+        acquire(&self.folder, self.is_stuck.load(Ordering::Relaxed))
     }
 
     /// The records of this bucket without an owner.
-    fn here(
+    fn adopted(
         &self,
         paths: Vec<PathBuf>,
         endpoint: &str,
@@ -286,13 +289,13 @@ impl Journal {
     ) -> impl Iterator<Item = Record> {
         let adopted = paths.into_iter().filter_map(|path| self.adopt(&path));
         adopted.filter(move |record| {
-            record.beginning.endpoint == endpoint && record.beginning.bucket == bucket
+            record.intent.endpoint == endpoint && record.intent.bucket == bucket
         })
     }
 
     fn adopt(&self, path: &Path) -> Option<Record> {
         Record::adopt(path).unwrap_or_else(|error| {
-            self.say(&format!("a record of the journal is not used: {error}"));
+            self.warn_once(&format!("a journal record is not used: {error}"));
             None
         })
     }

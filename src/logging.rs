@@ -211,7 +211,8 @@ impl Out {
         match self {
             Self::Queued(queue) => {
                 if let Some(dropped) = queue.take_dropped() {
-                    let report = format!("{dropped} log lines dropped: nobody read them in time");
+                    let report =
+                        format!("{dropped} log lines were dropped: stderr was not read in time");
                     let report = json_line(Level::WARN, &report, Map::new());
                     queue.push(report, dropped);
                 }

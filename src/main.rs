@@ -37,7 +37,7 @@ fn begin() -> ExitCode {
     };
     let for_host = matches!(cli.command, Command::Serve(_)) && !std::io::stderr().is_terminal();
     let threads = threads_to_start()
-        .context("cannot start: the limit of processes (ulimit -u) is too low; raise it");
+        .context("cannot start: the limit of processes (ulimit -u) is too low: raise it");
     // The JSON log needs a thread as well.
     let in_json = for_host && threads.is_ok();
     let format = if in_json { logging::Format::Json } else { logging::Format::Human };
@@ -52,7 +52,7 @@ fn begin() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     descriptors_to_start()
-        .context("cannot start: the limit of open files (ulimit -n) is too low; raise it")?;
+        .context("cannot start: the limit of open files (ulimit -n) is too low: raise it")?;
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.context("cannot start the threads of the agent")?;
     let work = || {
@@ -116,8 +116,8 @@ fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {
             .into());
     }
     if std::io::stdin().is_terminal() {
-        let hint = "This command talks to a host program, one JSON object per line. For people \
-                    there is s3-backup-agent --help; Ctrl-D ends it.";
+        let hint = "This command is for host programs, and reads one JSON object per line. For \
+                    other commands see s3-backup-agent --help. Press Ctrl-D to exit.";
         // Only a hint: a closed stderr is not an error.
         let _ = writeln!(std::io::stderr(), "{hint}");
     }

@@ -30,14 +30,14 @@ pub struct Layout {
 
 /// Kind and name of a key of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Half<'a> {
+pub enum PairKey<'a> {
     /// The archive with this name.
     Archive(&'a str),
     /// The metadata object with this name.
     Metadata(&'a str),
 }
 
-impl<'a> Half<'a> {
+impl<'a> PairKey<'a> {
     /// The name that both keys share.
     #[must_use]
     pub fn name(self) -> &'a str {
@@ -84,7 +84,7 @@ impl Layout {
 
     /// Common start of both keys of this name.
     #[must_use]
-    pub fn start_of_keys(&self, name: &str) -> String {
+    pub fn common_prefix(&self, name: &str) -> String {
         format!("{}{name}.", self.folder)
     }
 
@@ -105,16 +105,16 @@ impl Layout {
 
     /// Kind and name of `key`, if it is directly in the folder and part of a backup.
     #[must_use]
-    pub fn half<'a>(&self, key: &'a str) -> Option<Half<'a>> {
+    pub fn pair_key<'a>(&self, key: &'a str) -> Option<PairKey<'a>> {
         let file = key.strip_prefix(&self.folder)?;
         if file.contains('/') {
             return None;
         }
         let named = |name: &'a str| (!name.is_empty()).then_some(name);
         if let Some(name) = file.strip_suffix(METADATA) {
-            return named(name).map(Half::Metadata);
+            return named(name).map(PairKey::Metadata);
         }
-        file.strip_suffix(ARCHIVE).and_then(named).map(Half::Archive)
+        file.strip_suffix(ARCHIVE).and_then(named).map(PairKey::Archive)
     }
 }
 
@@ -137,14 +137,14 @@ fn path(field: &'static str, given: &str) -> Result<String> {
     if path.chars().any(|character| character.is_control() || character == '\\') {
         return Err(invalid(
             field,
-            format!("the {field} must not hold backslashes or control characters"),
+            format!("the {field} must not contain backslashes or control characters"),
         ));
     }
     if path.split('/').any(|part| matches!(part.trim(), "" | "." | "..")) {
         return Err(invalid(
             field,
             format!(
-                "the {field} must be folder names with single slashes between them, without . and .."
+                "the {field} must be folder names separated by single slashes, without . and .."
             ),
         ));
     }
@@ -155,7 +155,7 @@ fn path(field: &'static str, given: &str) -> Result<String> {
 /// Endless.
 pub fn candidates(wished: &str, id: &str) -> impl Iterator<Item = String> {
     let plain = safe(wished);
-    let marked = format!("{plain}_{}", mark(id));
+    let marked = format!("{plain}_{}", short_hash(id));
     let numbered = marked.clone();
     std::iter::once(plain)
         .chain(std::iter::once(marked))
@@ -185,7 +185,7 @@ pub fn safe(wished: &str) -> String {
         return "backup".to_owned();
     }
     if name.len() > MAX_NAME {
-        return format!("{cut}_{}", mark(wished));
+        return format!("{cut}_{}", short_hash(wished));
     }
     cut.to_owned()
 }
@@ -201,7 +201,7 @@ fn cut_at(text: &str, limit: usize) -> &str {
 }
 
 /// Eight hexadecimal digits of a hash of `text`.
-fn mark(text: &str) -> String {
+fn short_hash(text: &str) -> String {
     Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -245,8 +245,8 @@ mod tests {
     #[test]
     fn only_direct_children_are_halves_of_backups() {
         let layout = Layout::new("ha", "backups").unwrap();
-        assert_eq!(layout.half("ha/backups/a.tar"), Some(Half::Archive("a")));
-        assert_eq!(layout.half("ha/backups/a.b.metadata.json"), Some(Half::Metadata("a.b")));
+        assert_eq!(layout.pair_key("ha/backups/a.tar"), Some(PairKey::Archive("a")));
+        assert_eq!(layout.pair_key("ha/backups/a.b.metadata.json"), Some(PairKey::Metadata("a.b")));
         for key in [
             "ha/backups/x/a.tar",
             "ha/backups/a.zip",
@@ -255,12 +255,12 @@ mod tests {
             "ha/backups/",
             "ha/backups/a.metadata.json/",
         ] {
-            assert_eq!(layout.half(key), None, "{key}");
+            assert_eq!(layout.pair_key(key), None, "{key}");
         }
         let top = Layout::new("", "").unwrap();
-        assert_eq!(top.half("a.tar"), Some(Half::Archive("a")));
+        assert_eq!(top.pair_key("a.tar"), Some(PairKey::Archive("a")));
         for key in ["/a.tar", "ha/a.tar", ".tar", ".metadata.json", ""] {
-            assert_eq!(top.half(key), None, "{key}");
+            assert_eq!(top.pair_key(key), None, "{key}");
         }
     }
 
@@ -294,12 +294,12 @@ mod tests {
                 prop_assert!(!name.is_empty() && name.len() <= 220 && !name.starts_with('.'));
                 prop_assert!(!name.contains(['/', '\\']) && !name.contains(char::is_control));
                 let (archive, metadata) = (layout.archive_key(name), layout.metadata_key(name));
-                prop_assert_eq!(layout.half(&archive), Some(Half::Archive(name.as_str())));
-                prop_assert_eq!(layout.half(&metadata), Some(Half::Metadata(name.as_str())));
+                prop_assert_eq!(layout.pair_key(&archive), Some(PairKey::Archive(name.as_str())));
+                prop_assert_eq!(layout.pair_key(&metadata), Some(PairKey::Metadata(name.as_str())));
                 prop_assert!(!archive.starts_with('/') && !archive.contains("//"));
                 let deeper = inner.archive_key(name);
-                prop_assert_eq!(layout.half(&deeper), None);
-                prop_assert_eq!(inner.half(&metadata), None);
+                prop_assert_eq!(layout.pair_key(&deeper), None);
+                prop_assert_eq!(inner.pair_key(&metadata), None);
             }
             let mut distinct = names.clone();
             distinct.dedup();

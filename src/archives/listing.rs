@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::layout::{Half, Layout};
+use super::layout::{Layout, PairKey};
 use super::metadata_cache::Summary;
 use super::pages::pages;
 use super::{Store, most_bytes};
@@ -79,68 +79,70 @@ impl Listing {
     }
 
     pub(super) async fn load(store: &Store) -> Result<Self> {
-        let Store { bucket, layout, documents, limits, .. } = store;
+        let Store { bucket, layout, cache, limits, .. } = store;
         let most_bytes = most_bytes(limits);
-        let known = documents.last_keys().await;
+        let known = cache.last_keys().await;
         let pairs: Mutex<BTreeMap<String, Pair>> = Mutex::default();
         let all = || pairs.lock().unwrap_or_else(PoisonError::into_inner);
         // Listing and reading are two futures that are always polled together: if one waited inside
         // the stream of the other, it would stop, with everything it holds, whenever the other is
         // full. The queue between them holds entries that are kept anyway.
-        let (line, documents_in_line) = mpsc::unbounded_channel();
+        let (queue, queued_objects) = mpsc::unbounded_channel();
         let keys = async {
-            let line = line;
+            let queue = queue;
             let mut pages = std::pin::pin!(pages(bucket, layout, known, most_bytes));
             while let Some(page) = pages.try_next().await? {
                 let mut pairs = all();
                 for object in page.objects {
-                    let Some(half) = layout.half(&object.key) else { continue };
-                    let pair = pairs.entry(half.name().to_owned()).or_default();
-                    match half {
-                        Half::Archive(_) => pair.archive = Some(object),
+                    let Some(pair_key) = layout.pair_key(&object.key) else { continue };
+                    let pair = pairs.entry(pair_key.name().to_owned()).or_default();
+                    match pair_key {
+                        PairKey::Archive(_) => pair.archive = Some(object),
                         // A server may list an object several times; it is read once.
-                        Half::Metadata(_) if pair.is_asked_for => {}
-                        Half::Metadata(_) => {
-                            pair.is_asked_for = true;
-                            line.send(object).ok();
+                        PairKey::Metadata(_) if pair.is_requested => {}
+                        PairKey::Metadata(_) => {
+                            pair.is_requested = true;
+                            queue.send(object).ok();
                         }
                     }
                 }
                 for unreadable in page.unreadable {
-                    let Some(half) = layout.half(&unreadable.key) else { continue };
-                    let pair = pairs.entry(half.name().to_owned()).or_default();
+                    let Some(pair_key) = layout.pair_key(&unreadable.key) else { continue };
+                    let pair = pairs.entry(pair_key.name().to_owned()).or_default();
                     pair.unreadable = Some(unreadable);
                 }
             }
             Ok(())
         };
         let summaries = async {
-            let objects = stream::unfold(documents_in_line, async |mut line| {
-                Some((line.recv().await?, line))
+            let objects = stream::unfold(queued_objects, async |mut queue| {
+                Some((queue.recv().await?, queue))
             });
-            let looks = objects.map(|object| look(store, object)).buffer_unordered(READERS);
-            let mut looks = std::pin::pin!(looks);
-            let mut room = Room::new(most_bytes);
-            while let Some((object, summary)) = looks.try_next().await? {
-                let Some(name) = layout.half(&object.key).map(|half| half.name().to_owned()) else {
+            let read = objects.map(|object| read_summary(store, object)).buffer_unordered(READERS);
+            let mut read = std::pin::pin!(read);
+            let mut memory = MetadataMemory::new(most_bytes);
+            while let Some((object, summary)) = read.try_next().await? {
+                let Some(name) =
+                    layout.pair_key(&object.key).map(|pair_key| pair_key.name().to_owned())
+                else {
                     continue;
                 };
-                let summary = room.take(summary);
+                let summary = memory.take(summary);
                 if let Ok(summary) = &summary {
-                    documents.keep(&object, summary);
+                    cache.keep(&object, summary);
                 }
-                all().entry(name).or_default().document = Some((object, summary));
+                all().entry(name).or_default().metadata = Some((object, summary));
             }
             Ok(())
         };
         tokio::try_join!(keys, summaries)?;
         let pairs = pairs.into_inner().unwrap_or_else(PoisonError::into_inner);
-        documents.save(pairs.values().filter_map(Pair::summary)).await;
+        cache.save(pairs.values().filter_map(Pair::summary)).await;
         let mut found: Vec<(i64, String, Entry)> = pairs
             .into_iter()
             .filter_map(|(name, pair)| {
-                let modified = pair.document.as_ref().map_or(0, |(object, _)| object.modified);
-                let entry = pair.judge(&name)?;
+                let modified = pair.metadata.as_ref().map_or(0, |(object, _)| object.modified);
+                let entry = pair.into_entry(&name)?;
                 Some((modified, name, entry))
             })
             .collect();
@@ -165,13 +167,13 @@ impl Listing {
         };
         if let Some(id) = id {
             let names = self.by_id.entry(id).or_default();
-            let is_whole = |entry: &Entry| matches!(entry, Entry::Backup(_));
-            let counts =
-                names.first().filter(|first| self.entries.get(*first).is_some_and(is_whole));
-            match (counts, is_whole(&entry)) {
+            let is_complete = |entry: &Entry| matches!(entry, Entry::Backup(_));
+            let current =
+                names.first().filter(|first| self.entries.get(*first).is_some_and(is_complete));
+            match (current, is_complete(&entry)) {
                 (Some(first), true) => {
                     let message = format!(
-                        "the backup \"{first}\" has the same id, and is the one that counts"
+                        "the backup \"{first}\" has the same ID and is newer: this one is ignored"
                     );
                     let error = Error::new(Code::AlreadyExists, message);
                     entry = skip(&layout.metadata_key(&name), None, &error);
@@ -192,16 +194,16 @@ fn skip(key: &str, id: Option<String>, error: &Error) -> Entry {
 }
 
 /// Bytes of metadata of a typical backup, at most.
-const USUAL: usize = 8 << 10;
+const TYPICAL_METADATA: usize = 8 << 10;
 
 /// Remaining bytes for metadata.
-struct Room {
+struct MetadataMemory {
     all: usize,
     /// For metadata larger than typical, so that it does not use up the rest.
     large: usize,
 }
 
-impl Room {
+impl MetadataMemory {
     fn new(bytes: usize) -> Self {
         Self { all: bytes, large: bytes / 2 }
     }
@@ -210,14 +212,14 @@ impl Room {
     fn take(&mut self, summary: Result<Arc<Summary>>) -> Result<Arc<Summary>> {
         let summary = summary?;
         let weight = summary.weight();
-        let of_large = if weight > USUAL { weight } else { 0 };
+        let of_large = if weight > TYPICAL_METADATA { weight } else { 0 };
         match (self.all.checked_sub(weight), self.large.checked_sub(of_large)) {
             (Some(all), Some(large)) => {
                 *self = Self { all, large };
                 Ok(summary)
             }
             _ => {
-                let message = "there is no room for its metadata: raise memory";
+                let message = "no memory is left for its metadata: raise memory";
                 Err(Error::new(Code::TooLarge, message).field("memory"))
             }
         }
@@ -225,11 +227,14 @@ impl Room {
 }
 
 /// Reads a metadata object. Returns its summary or its problem.
-async fn look(store: &Store, object: ObjectInfo) -> Result<(ObjectInfo, Result<Arc<Summary>>)> {
-    let summary = store.documents.summary(&store.bucket, &object).await;
+async fn read_summary(
+    store: &Store,
+    object: ObjectInfo,
+) -> Result<(ObjectInfo, Result<Arc<Summary>>)> {
+    let summary = store.cache.summary(&store.bucket, &object).await;
     if let Err(error) = &summary
         && error.code() != Code::NotFound
-        && !is_about_the_document(error)
+        && !is_about_metadata(error)
     {
         return Err(error.clone());
     }
@@ -238,7 +243,7 @@ async fn look(store: &Store, object: ObjectInfo) -> Result<(ObjectInfo, Result<A
 
 /// Whether the error concerns one metadata object only. Any other error, such as a broken
 /// connection or expired credentials, must not hide backups for as long as the listing is cached.
-fn is_about_the_document(error: &Error) -> bool {
+fn is_about_metadata(error: &Error) -> bool {
     let code = error.code();
     match code.kind() {
         Kind::Integrity | Kind::Permission | Kind::Conflict => true,
@@ -259,39 +264,38 @@ fn is_about_the_document(error: &Error) -> bool {
 struct Pair {
     archive: Option<ObjectInfo>,
     /// Whether the metadata object was read, or is being read.
-    is_asked_for: bool,
-    document: Option<(ObjectInfo, Result<Arc<Summary>>)>,
+    is_requested: bool,
+    metadata: Option<(ObjectInfo, Result<Arc<Summary>>)>,
     /// An object of the pair whose listing entry is invalid.
     unreadable: Option<Unreadable>,
 }
 
 impl Pair {
     fn summary(&self) -> Option<(&ObjectInfo, &Arc<Summary>)> {
-        let (object, summary) = self.document.as_ref()?;
+        let (object, summary) = self.metadata.as_ref()?;
         Some((object, summary.as_ref().ok()?))
     }
 
     /// The entry for the pair; None when it was deleted during the listing.
-    fn judge(self, name: &str) -> Option<Entry> {
+    fn into_entry(self, name: &str) -> Option<Entry> {
         if let Some(Unreadable { key, member }) = self.unreadable {
-            let message =
-                format!("the listing of the bucket names it, and its {member} cannot be read");
+            let message = format!("its {member} in the listing of the bucket is invalid");
             return Some(skip(&key, None, &Error::new(Code::CorruptMetadata, message)));
         }
-        let Some((document, summary)) = self.document else { return Some(Entry::Archive) };
+        let Some((metadata, summary)) = self.metadata else { return Some(Entry::Archive) };
         let summary = match summary {
             Ok(summary) => summary,
             Err(error) if error.code() == Code::NotFound => return None,
-            Err(error) => return Some(skip(&document.key, None, &error)),
+            Err(error) => return Some(skip(&metadata.key, None, &error)),
         };
         let id = Some(summary.id.clone());
         let Some(archive) = self.archive else {
             let error =
                 Error::new(Code::NotFound, "the archive that belongs to this metadata is missing");
-            return Some(skip(&document.key, id, &error));
+            return Some(skip(&metadata.key, id, &error));
         };
         if let Some(fault) = &summary.fault {
-            return Some(skip(&document.key, id, fault));
+            return Some(skip(&metadata.key, id, fault));
         }
         if let Some(recorded) = summary.recorded_length
             && recorded != archive.size

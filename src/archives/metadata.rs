@@ -20,7 +20,7 @@ use crate::protocol::{MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata}
 use crate::s3::PartDigest;
 
 /// Name of the agent's member.
-const OURS: &str = "s3_backup_agent";
+const AGENT_MEMBER: &str = "s3_backup_agent";
 
 /// Version of the agent's member that this agent writes and reads.
 pub const FORMAT: u32 = 1;
@@ -31,7 +31,7 @@ const REPACKED: u64 = 10_240;
 
 /// Checksums of an archive, part by part, computed during the upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Digests {
+pub struct Checksums {
     /// Length of the archive in bytes.
     pub size: u64,
     /// Length of every part except the last, in bytes.
@@ -40,7 +40,7 @@ pub struct Digests {
     pub parts: Vec<PartDigest>,
 }
 
-impl Digests {
+impl Checksums {
     /// The composite checksum that AWS uses for multipart objects: SHA-256 over the SHA-256 of the
     /// parts, in base64, with the number of parts.
     #[must_use]
@@ -57,7 +57,7 @@ impl Digests {
         self
     }
 
-    fn fits_together(&self) -> bool {
+    fn is_consistent(&self) -> bool {
         let parts = self.parts.len() as u64;
         self.part_size > 0 && self.size > 0 && self.size.div_ceil(self.part_size) == parts
     }
@@ -65,7 +65,7 @@ impl Digests {
 
 /// A parsed metadata object.
 #[derive(Clone, Debug)]
-pub struct Document {
+pub struct MetadataObject {
     /// `backup_id` of the metadata.
     pub id: String,
     /// `size` of the metadata, if it names one.
@@ -73,13 +73,13 @@ pub struct Document {
     /// The host's members.
     pub metadata: Metadata,
     /// The agent's checksums; None in a metadata object of another tool.
-    pub digests: Option<Digests>,
+    pub checksums: Option<Checksums>,
     /// The problem with the agent's member: `corrupt_metadata`, or `unsupported_feature` when a
     /// newer agent wrote it.
     pub fault: Option<Error>,
 }
 
-impl Document {
+impl MetadataObject {
     /// The possible lengths of the archive according to the metadata; None if it has no size. Home
     /// Assistant announces the largest size that a backup can have after encrypting or decrypting.
     #[must_use]
@@ -91,13 +91,13 @@ impl Document {
         let core = self.metadata.get("homeassistant_included") == Some(&Value::Bool(true));
         let inside = count("addons") + count("folders") + u64::from(core);
         // What each may lose, what each was expected to gain, and the end of the whole.
-        let play = if inside == 0 { 0 } else { (2 * inside + 1) * REPACKED };
-        Some(most.saturating_sub(play)..=most)
+        let tolerance = if inside == 0 { 0 } else { (2 * inside + 1) * REPACKED };
+        Some(most.saturating_sub(tolerance)..=most)
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Ours {
+struct AgentMember {
     format: u32,
     agent: String,
     size: u64,
@@ -119,9 +119,9 @@ pub fn write(
     id: &str,
     name: &str,
     size: u64,
-    digests: Option<&Digests>,
+    checksums: Option<&Checksums>,
 ) -> Bytes {
-    metadata.remove(OURS);
+    metadata.remove(AGENT_MEMBER);
     let neutral = [
         ("addons", json!([])),
         ("backup_id", json!(id)),
@@ -138,43 +138,44 @@ pub fn write(
     for (member, value) in neutral {
         metadata.entry(member).or_insert(value);
     }
-    if let Some(digests) = digests {
-        let parts = &digests.parts;
+    if let Some(checksums) = checksums {
+        let parts = &checksums.parts;
         let checksum = |part: &PartDigest| {
             part.crc64nvme.map(|checksum| BASE64_STANDARD.encode(checksum.to_be_bytes()))
         };
-        let ours = json!(Ours {
+        let ours = json!(AgentMember {
             format: FORMAT,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
-            size: digests.size,
-            part_size: digests.part_size,
-            sha256: digests.composite(),
+            size: checksums.size,
+            part_size: checksums.part_size,
+            sha256: checksums.composite(),
             parts: parts.iter().map(|part| BASE64_STANDARD.encode(part.sha256)).collect(),
             crc64nvme: parts.iter().map(checksum).collect(),
         });
-        metadata.insert(OURS.to_owned(), ours);
+        metadata.insert(AGENT_MEMBER.to_owned(), ours);
     }
     Bytes::from(Value::Object(metadata).to_string())
 }
 
 /// Longest metadata that is read, in bytes: the host's maximum, and what this agent adds.
-const LONGEST: usize = MAX_METADATA + (8 << 10);
+const MAX_READ: usize = MAX_METADATA + (8 << 10);
 
 /// Parses a metadata object.
 ///
 /// # Errors
 /// `corrupt_metadata` when it does not describe a backup, `too_large` when it holds more than a
 /// listing can show.
-pub fn read(content: &[u8]) -> Result<Document> {
+pub fn read(content: &[u8]) -> Result<MetadataObject> {
     let corrupt = |message: &str| Error::new(Code::CorruptMetadata, message);
     let Ok(Members(mut members)) = serde_json::from_slice(content) else {
         return Err(corrupt("the metadata is not a JSON object"));
     };
-    let ours = members.iter().rposition(|(name, _)| name == OURS).map(|at| members.remove(at).1);
-    members.retain(|(name, _)| name != OURS);
+    let ours =
+        members.iter().rposition(|(name, _)| name == AGENT_MEMBER).map(|at| members.remove(at).1);
+    members.retain(|(name, _)| name != AGENT_MEMBER);
     // Parsed values take many times the memory, so the length is checked first.
     let length: usize = members.iter().map(|(name, value)| name.len() + value.get().len()).sum();
-    if length > LONGEST {
+    if length > MAX_READ {
         return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
     }
     let mut metadata = Metadata::new();
@@ -194,11 +195,11 @@ pub fn read(content: &[u8]) -> Result<Document> {
     if depth(&metadata) > MAX_METADATA_DEPTH {
         return Err(corrupt("the metadata is nested too deeply"));
     }
-    let (digests, fault) = match ours.map(|ours| read_ours(&ours)).transpose() {
-        Ok(digests) => (digests, None),
+    let (checksums, fault) = match ours.map(|ours| read_agent_member(&ours)).transpose() {
+        Ok(checksums) => (checksums, None),
         Err(fault) => (None, Some(fault)),
     };
-    Ok(Document { id, size, metadata, digests, fault })
+    Ok(MetadataObject { id, size, metadata, checksums, fault })
 }
 
 /// The members of an object as text, in their order.
@@ -243,13 +244,16 @@ pub fn depth(metadata: &Metadata) -> usize {
     below(metadata.values())
 }
 
-fn read_ours(ours: &RawValue) -> Result<Digests> {
+fn read_agent_member(ours: &RawValue) -> Result<Checksums> {
     #[derive(Deserialize)]
     struct Version {
         format: u64,
     }
     let corrupt = || {
-        Error::new(Code::CorruptMetadata, format!("the member {OURS} of the metadata is damaged"))
+        Error::new(
+            Code::CorruptMetadata,
+            format!("the member {AGENT_MEMBER} of the metadata is damaged"),
+        )
     };
     let version = serde_json::from_str::<Version>(ours.get());
     if version.is_ok_and(|version| version.format > u64::from(FORMAT)) {
@@ -259,7 +263,7 @@ fn read_ours(ours: &RawValue) -> Result<Digests> {
         )
         .detail("feature", "metadata format"));
     }
-    let ours: Ours = serde_json::from_str(ours.get()).map_err(|_| corrupt())?;
+    let ours: AgentMember = serde_json::from_str(ours.get()).map_err(|_| corrupt())?;
     let sha256 = decoded(&ours.parts).ok_or_else(corrupt)?;
     let crc64nvme = match &ours.crc64nvme {
         None => vec![None; sha256.len()],
@@ -271,11 +275,11 @@ fn read_ours(ours: &RawValue) -> Result<Digests> {
     };
     let parts = sha256.into_iter().zip(crc64nvme);
     let parts = parts.map(|(sha256, crc64nvme)| PartDigest { sha256, crc64nvme }).collect();
-    let digests = Digests { size: ours.size, part_size: ours.part_size, parts };
-    if !digests.fits_together() || digests.composite() != ours.sha256 {
+    let checksums = Checksums { size: ours.size, part_size: ours.part_size, parts };
+    if !checksums.is_consistent() || checksums.composite() != ours.sha256 {
         return Err(corrupt());
     }
-    Ok(digests)
+    Ok(checksums)
 }
 
 fn decoded<const N: usize>(list: &[String]) -> Option<Vec<[u8; N]>> {
@@ -286,9 +290,9 @@ fn decoded<const N: usize>(list: &[String]) -> Option<Vec<[u8; N]>> {
 mod tests {
     use super::*;
 
-    fn digests() -> Digests {
+    fn checksums() -> Checksums {
         let part = |number| PartDigest { sha256: [number; 32], crc64nvme: Some(number.into()) };
-        Digests { size: 25, part_size: 10, parts: [1, 2, 3].map(part).to_vec() }
+        Checksums { size: 25, part_size: 10, parts: [1, 2, 3].map(part).to_vec() }
     }
 
     fn object(value: Value) -> Metadata {
@@ -304,15 +308,15 @@ mod tests {
             "addons": [], "database_included": true, "homeassistant_included": true,
             "homeassistant_version": "2026.11.0", "protected": true, "unknown": {"z": 1, "a": 2},
         }));
-        let read = read(&write(given.clone(), "b1", "n", 25, Some(&digests()))).unwrap();
+        let read = read(&write(given.clone(), "b1", "n", 25, Some(&checksums()))).unwrap();
         assert_eq!(Value::Object(read.metadata).to_string(), Value::Object(given).to_string());
         assert_eq!((read.id.as_str(), read.size), ("b1", Some(20480)));
-        assert_eq!(read.digests, Some(digests()));
+        assert_eq!(read.checksums, Some(checksums()));
     }
 
     #[test]
     fn what_other_readers_rely_on_is_filled_in() {
-        let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests()));
+        let content = write(Metadata::new(), "b1", "Name", 25, Some(&checksums()));
         let value: Value = serde_json::from_slice(&content).unwrap();
         for member in [
             "addons",
@@ -350,24 +354,24 @@ mod tests {
     #[test]
     fn a_document_may_have_no_digests() {
         let read = read(&write(Metadata::new(), "b1", "Name", 7, None)).unwrap();
-        assert!(read.digests.is_none() && read.fault.is_none());
+        assert!(read.checksums.is_none() && read.fault.is_none());
         assert_eq!(read.size, Some(7));
     }
 
     #[test]
     fn a_document_may_have_no_checksums() {
-        let digests = digests().sha256_only();
-        let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests));
+        let checksums = checksums().sha256_only();
+        let content = write(Metadata::new(), "b1", "Name", 25, Some(&checksums));
         assert!(!String::from_utf8(content.to_vec()).unwrap().contains("crc64nvme"));
         let read = read(&content).unwrap();
         assert!(read.fault.is_none());
-        assert_eq!(read.digests, Some(digests));
+        assert_eq!(read.checksums, Some(checksums));
     }
 
     #[test]
     fn foreign_documents_are_read_and_damaged_ones_named() {
         let foreign = read(br#"{"backup_id":"f","size":1}"#).unwrap();
-        assert!(foreign.digests.is_none());
+        assert!(foreign.checksums.is_none());
         for content in
             ["", "[]", "{}", r#"{"backup_id":7}"#, r#"{"backup_id":""}"#, "\u{0}", "{\"a\":"]
         {
@@ -377,7 +381,7 @@ mod tests {
                 "{content}"
             );
         }
-        let ours = write(Metadata::new(), "b1", "Name", 25, Some(&digests()));
+        let ours = write(Metadata::new(), "b1", "Name", 25, Some(&checksums()));
         let ours = String::from_utf8(ours.to_vec()).unwrap();
         for (from, to, code) in [
             ("\"size\":25,\"part_size\":10", "\"size\":25,\"part_size\":5", Code::CorruptMetadata),

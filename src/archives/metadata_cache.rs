@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::metadata::{self, Document};
-use super::{MAX_DOCUMENT, most_bytes};
+use super::metadata::{self, MetadataObject};
+use super::{MAX_METADATA_OBJECT, most_bytes};
 use crate::config::LiveLimits;
 use crate::error::{Code, Error, Result};
 use crate::platform::{create_own, make_trusted_folder, open_own, trusted_folder, within};
@@ -31,14 +31,14 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MOST_ENTRIES: usize = 1000;
 
 /// KiB for metadata objects that are being read at the same time.
-const READING: u32 = 2 << 10;
+const READ_KIB: u32 = 2 << 10;
 
 /// Memory of a metadata object while it is read, as a multiple of its length: received, joined,
 /// parsed and kept.
 const COPIES: u64 = 4;
 
 /// Least bytes counted for a metadata object while it is read.
-const SHORTEST: u64 = 16 << 10;
+const LEAST_BYTES: u64 = 16 << 10;
 
 /// Longest cache file in bytes.
 const MOST_BYTES: u64 = 8 << 20;
@@ -50,7 +50,7 @@ const MOST_FILES: usize = 16;
 const FORMAT: u32 = 1;
 
 /// Length of the first line: a SHA-256 in hexadecimal and a line feed.
-const LONGEST_DIGEST: u64 = 65;
+const HASH_LINE: u64 = 65;
 
 const ENDING: &str = "jsonl";
 
@@ -95,14 +95,14 @@ impl Summary {
 
     /// # Errors
     /// `corrupt_metadata` when the host's metadata cannot be serialized.
-    pub(super) fn of(document: Document) -> Result<Self> {
-        let metadata = MetadataText::of(&document.metadata).map_err(unreadable)?;
+    pub(super) fn of(object: MetadataObject) -> Result<Self> {
+        let metadata = MetadataText::of(&object.metadata).map_err(unreadable)?;
         Ok(Self {
-            id: document.id,
-            length: document.size,
-            recorded_length: document.digests.map(|digests| digests.size),
+            id: object.id,
+            length: object.size,
+            recorded_length: object.checksums.map(|checksums| checksums.size),
             metadata,
-            fault: document.fault,
+            fault: object.fault,
         })
     }
 
@@ -131,18 +131,18 @@ fn unreadable(error: serde_json::Error) -> Error {
 /// The metadata cache of one place.
 #[derive(Debug)]
 pub(super) struct MetadataCache {
-    known: Mutex<Known>,
+    cached: Mutex<Cached>,
     /// The memory setting limits the cache.
     limits: LiveLimits,
     file: Option<PathBuf>,
     loaded: OnceCell<()>,
     /// Memory for metadata objects that are being read, in KiB.
-    reading: Semaphore,
+    read_memory: Semaphore,
 }
 
 /// The cached metadata. After a complete listing it holds the listed objects and no others.
 #[derive(Debug, Default)]
-struct Known {
+struct Cached {
     summaries: Arc<HashMap<Identity, Arc<Summary>>>,
     /// Their memory in bytes.
     weight: usize,
@@ -150,7 +150,7 @@ struct Known {
     changed: bool,
 }
 
-impl Known {
+impl Cached {
     fn insert(&mut self, identity: Identity, summary: Arc<Summary>) {
         self.weight += summary.weight();
         let summaries = Arc::make_mut(&mut self.summaries);
@@ -163,14 +163,14 @@ impl Known {
 impl MetadataCache {
     /// The cache of `place`, stored in `folder` if there is one. Reads nothing yet.
     pub(super) fn new(place: &str, folder: Option<&Path>, limits: LiveLimits) -> Self {
-        let digest = Sha256::digest(place);
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash = Sha256::digest(place);
+        let name: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self {
-            known: Mutex::default(),
+            cached: Mutex::default(),
             limits,
             file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
             loaded: OnceCell::new(),
-            reading: Semaphore::new(READING as usize),
+            read_memory: Semaphore::new(READ_KIB as usize),
         }
     }
 
@@ -186,7 +186,7 @@ impl MetadataCache {
         self.load().await;
         // Without an ETag it is unknown whether the object has changed.
         if !object.etag.is_empty()
-            && let Some(summary) = self.known().summaries.get(&Identity::from(object))
+            && let Some(summary) = self.cached().summaries.get(&Identity::from(object))
         {
             return Ok(Arc::clone(summary));
         }
@@ -196,36 +196,36 @@ impl MetadataCache {
 
     /// Caches metadata while there is memory, so that an interrupted listing is not wasted.
     pub(super) fn keep(&self, object: &ObjectInfo, summary: &Arc<Summary>) {
-        let mut known = self.known();
+        let mut cached = self.cached();
         let identity = Identity::from(object);
-        let is_new = !identity.etag.is_empty() && !known.summaries.contains_key(&identity);
-        if is_new && known.weight + summary.weight() <= most_bytes(&self.limits) {
-            known.insert(identity, Arc::clone(summary));
-            known.changed = true;
+        let is_new = !identity.etag.is_empty() && !cached.summaries.contains_key(&identity);
+        if is_new && cached.weight + summary.weight() <= most_bytes(&self.limits) {
+            cached.insert(identity, Arc::clone(summary));
+            cached.changed = true;
         }
     }
 
     async fn read(&self, bucket: &Bucket, object: &ObjectInfo) -> Result<Summary> {
         // Limited to the size from the listing, as memory is reserved for no more.
-        let most = object.size.max(SHORTEST);
-        if most > MAX_DOCUMENT {
+        let most = object.size.max(LEAST_BYTES);
+        if most > MAX_METADATA_OBJECT {
             let message = format!("metadata of {} bytes is too large to be listed", object.size);
-            return Err(Error::new(Code::TooLarge, message).detail("limit", MAX_DOCUMENT));
+            return Err(Error::new(Code::TooLarge, message).detail("limit", MAX_METADATA_OBJECT));
         }
-        let kib = u32::try_from((most * COPIES).div_ceil(1024)).unwrap_or(READING).min(READING);
+        let kib = u32::try_from((most * COPIES).div_ceil(1024)).unwrap_or(READ_KIB).min(READ_KIB);
         // Fails only when it is closed, which never happens.
-        let _room = self.reading.acquire_many(kib).await.ok();
+        let _memory = self.read_memory.acquire_many(kib).await.ok();
         Summary::read(&bucket.get(&object.key, most).await?)
     }
 
     /// The keys of all metadata objects at the last listing, by this process or an earlier one.
     pub(super) async fn last_keys(&self) -> Vec<String> {
         self.load().await;
-        self.known().summaries.keys().map(|identity| identity.key.clone()).collect()
+        self.cached().summaries.keys().map(|identity| identity.key.clone()).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, Cached> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loads the file of an earlier process, once.
@@ -233,14 +233,14 @@ impl MetadataCache {
         let Some(file) = &self.file else { return };
         let load = || async {
             let file = file.clone();
-            let lines = in_time(move || read(&file)).await.unwrap_or_else(|error| {
-                tracing::info!(%error, "what an earlier run has read of the bucket is not used");
+            let lines = with_limit(move || read(&file)).await.unwrap_or_else(|error| {
+                tracing::info!(%error, "the metadata cache of an earlier run is not used");
                 Vec::new()
             });
-            let mut known = self.known();
+            let mut cached = self.cached();
             for (identity, summary) in lines {
-                if known.weight + summary.weight() <= most_bytes(&self.limits) {
-                    known.insert(identity, Arc::new(summary));
+                if cached.weight + summary.weight() <= most_bytes(&self.limits) {
+                    cached.insert(identity, Arc::new(summary));
                 }
             }
         };
@@ -251,29 +251,29 @@ impl MetadataCache {
     /// have changed. A failure costs time only.
     pub(super) async fn save<'a>(
         &self,
-        documents: impl Iterator<Item = (&'a ObjectInfo, &'a Arc<Summary>)>,
+        summaries: impl Iterator<Item = (&'a ObjectInfo, &'a Arc<Summary>)>,
     ) {
-        let mut there = Known::default();
+        let mut listed = Cached::default();
         // Problems are not cached: the next version may handle them.
-        for (object, summary) in documents.filter(|(_, summary)| summary.fault.is_none()) {
-            there.insert(Identity::from(object), Arc::clone(summary));
+        for (object, summary) in summaries.filter(|(_, summary)| summary.fault.is_none()) {
+            listed.insert(Identity::from(object), Arc::clone(summary));
         }
         let changed = {
-            let mut known = self.known();
-            let changed = known.changed || known.summaries.len() != there.summaries.len();
-            let summaries = Arc::clone(&there.summaries);
-            *known = Known { summaries, weight: there.weight, changed: false };
+            let mut cached = self.cached();
+            let changed = cached.changed || cached.summaries.len() != listed.summaries.len();
+            let summaries = Arc::clone(&listed.summaries);
+            *cached = Cached { summaries, weight: listed.weight, changed: false };
             changed
         };
         let Some(file) = self.file.clone().filter(|_| changed) else { return };
-        if let Err(error) = in_time(move || write(&file, &there.summaries)).await {
-            tracing::info!(%error, "what was read of the bucket could not be kept for the next run");
+        if let Err(error) = with_limit(move || write(&file, &listed.summaries)).await {
+            tracing::info!(%error, "cannot write the metadata cache");
         }
     }
 }
 
 /// Does file work that may hang, with a time limit.
-async fn in_time<T: Send + 'static>(
+async fn with_limit<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let working = tokio::task::spawn_blocking(move || within(LIMIT, work, drop));
@@ -296,21 +296,21 @@ fn read(file: &Path) -> io::Result<Vec<(Identity, Summary)>> {
     };
     let mut text = String::new();
     opened.take(MOST_BYTES).read_to_string(&mut text)?;
-    let Some((digest, lines)) = text.split_once('\n') else { return Ok(Vec::new()) };
-    if digest != digest_of(lines.as_bytes()) {
+    let Some((hash, lines)) = text.split_once('\n') else { return Ok(Vec::new()) };
+    if hash != hash_of(lines.as_bytes()) {
         return Ok(Vec::new());
     }
     Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-fn write(file: &Path, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
+fn write(file: &Path, summaries: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
     let folder = file.parent().unwrap_or(file);
     make_trusted_folder(folder)?;
-    make_room(folder, file)?;
+    delete_old_files(folder, file)?;
     // Several processes may write the file at the same time; the last one counts.
     let draft = file.with_extension(format!("{:016x}.tmp", fastrand::u64(..)));
     let written = create_own(&draft).and_then(|open| {
-        write_lines(open, documents)?;
+        write_lines(open, summaries)?;
         fs::rename(&draft, file)
     });
     if written.is_err() {
@@ -321,30 +321,30 @@ fn write(file: &Path, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result
 
 /// Line by line, so that the lines are never all in memory; twice, because their SHA-256 comes
 /// first.
-fn write_lines(open: fs::File, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
-    let digest = lines(documents).try_fold(digest_before_lines(), |digest, line| {
-        Ok::<_, serde_json::Error>(digest.chain_update(line?))
+fn write_lines(open: fs::File, summaries: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
+    let hash = lines(summaries).try_fold(hash_of_versions(), |hash, line| {
+        Ok::<_, serde_json::Error>(hash.chain_update(line?))
     })?;
     let mut out = BufWriter::new(open);
-    out.write_all(format!("{}\n", hexadecimal(digest)).as_bytes())?;
-    lines(documents).try_for_each(|line| out.write_all(&line?))?;
+    out.write_all(format!("{}\n", hexadecimal(hash)).as_bytes())?;
+    lines(summaries).try_for_each(|line| out.write_all(&line?))?;
     out.flush()
 }
 
 /// As many lines as the file may have.
 fn lines(
-    documents: &HashMap<Identity, Arc<Summary>>,
+    summaries: &HashMap<Identity, Arc<Summary>>,
 ) -> impl Iterator<Item = serde_json::Result<Vec<u8>>> + '_ {
-    let lines = documents.iter().map(|(identity, summary)| {
+    let lines = summaries.iter().map(|(identity, summary)| {
         let mut line = serde_json::to_vec(&(identity, summary.as_ref()))?;
         line.push(b'\n');
         Ok(line)
     });
-    let mut room = MOST_BYTES - LONGEST_DIGEST;
+    let mut remaining = MOST_BYTES - HASH_LINE;
     lines.take_while(move |line| match line {
-        Ok(line) => match room.checked_sub(line.len() as u64) {
+        Ok(line) => match remaining.checked_sub(line.len() as u64) {
             Some(rest) => {
-                room = rest;
+                remaining = rest;
                 true
             }
             None => false,
@@ -353,22 +353,22 @@ fn lines(
     })
 }
 
-fn digest_of(lines: &[u8]) -> String {
-    hexadecimal(digest_before_lines().chain_update(lines))
+fn hash_of(lines: &[u8]) -> String {
+    hexadecimal(hash_of_versions().chain_update(lines))
 }
 
 /// Includes the version of the lines, and that of the metadata: an older agent may have to refuse
 /// what a newer one has read.
-fn digest_before_lines() -> Sha256 {
+fn hash_of_versions() -> Sha256 {
     Sha256::new_with_prefix(format!("documents {FORMAT}, metadata {}\n", metadata::FORMAT))
 }
 
-fn hexadecimal(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Deletes the oldest files and abandoned drafts before `file` is written.
-fn make_room(folder: &Path, file: &Path) -> io::Result<()> {
+fn delete_old_files(folder: &Path, file: &Path) -> io::Result<()> {
     let mut others = Vec::new();
     for entry in fs::read_dir(folder)?.take(MOST_ENTRIES) {
         let entry = entry?;

@@ -7,7 +7,7 @@
 
 pub mod backup_json;
 mod changes;
-pub mod erase;
+pub mod deletion;
 pub mod layout;
 mod listing;
 pub mod metadata;
@@ -25,9 +25,9 @@ use moka::future::Cache;
 
 pub use self::layout::Layout;
 pub use self::listing::{Entry, Listing};
-use self::metadata::{Digests, Document};
+use self::metadata::{Checksums, MetadataObject};
 use self::metadata_cache::{MetadataCache, Summary};
-pub use self::names::{Reserved, ended};
+pub use self::names::{ReservedName, ended};
 use crate::config::{LiveLimits, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, Metadata};
@@ -38,7 +38,7 @@ const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// Largest metadata object that is read, in bytes: the checksums of 10,000 parts and the host's
 /// metadata.
-pub const MAX_DOCUMENT: u64 = 2 << 20;
+pub const MAX_METADATA_OBJECT: u64 = 2 << 20;
 
 /// Least bytes that a listing may take for its keys, and as many for its metadata.
 const LEAST_LISTING: u64 = 4 << 20;
@@ -71,7 +71,7 @@ pub struct Store {
     /// Grows with every change by this process, so that a listing begun before a change is not
     /// cached.
     generation: Arc<AtomicU64>,
-    documents: MetadataCache,
+    cache: MetadataCache,
     /// Identifies the bucket and folder, independent of the store.
     place: Arc<str>,
     limits: LiveLimits,
@@ -89,7 +89,7 @@ impl Store {
         let place: Arc<str> = format!("{endpoint} {bucket} {}", layout.folder()).into();
         let generation = changes::of(&place);
         Ok(Self {
-            documents: MetadataCache::new(&place, kept, config.limits.clone()),
+            cache: MetadataCache::new(&place, kept, config.limits.clone()),
             place,
             limits: config.limits.clone(),
             bucket: Bucket::new(config)?,
@@ -177,7 +177,7 @@ impl Store {
             Some((_, Entry::Skipped { skipped, .. })) => {
                 Err(Error::new(skipped.code, skipped.message.clone()).detail("backup_id", id))
             }
-            Some((_, Entry::Archive)) | None => Err(not_seen(&listing, id)),
+            Some((_, Entry::Archive)) | None => Err(not_found_or_forbidden(&listing, id)),
         }
     }
 
@@ -200,7 +200,7 @@ impl Store {
             listing = self.listing(true).await?;
         }
         match listing.names(id) {
-            [] => Err(not_seen(&listing, id)),
+            [] => Err(not_found_or_forbidden(&listing, id)),
             names => Ok(names.to_vec()),
         }
     }
@@ -211,20 +211,20 @@ impl Store {
     /// # Errors
     /// `not_found` when it was deleted or replaced since the listing, `corrupt_metadata` when it
     /// cannot be read, `unsupported_feature` when a newer agent wrote it.
-    pub async fn document(&self, name: &str, id: &str) -> Result<Document> {
+    pub async fn metadata_object(&self, name: &str, id: &str) -> Result<MetadataObject> {
         let key = self.layout.metadata_key(name);
-        let content = match self.bucket.get(&key, MAX_DOCUMENT).await {
+        let content = match self.bucket.get(&key, MAX_METADATA_OBJECT).await {
             Ok(content) => content,
             Err(error) => return Err(self.vanished(error, &key, id).await),
         };
-        let document = metadata::read(&content)?;
-        if document.id != id {
+        let object = metadata::read(&content)?;
+        if object.id != id {
             self.changed();
             return Err(no_such_backup(id));
         }
-        match document.fault {
+        match object.fault {
             Some(fault) => Err(fault),
-            None => Ok(document),
+            None => Ok(object),
         }
     }
 
@@ -265,10 +265,10 @@ impl Store {
         wished: &str,
         id: &str,
         is_taken: impl Fn(&str) -> bool,
-    ) -> Result<Option<Reserved>> {
+    ) -> Result<Option<ReservedName>> {
         let is_free =
             |name: &str| !listing.has_name(name) && !is_taken(&self.layout.archive_key(name));
-        Reserved::new(&self.place, (wished, id), ended, is_free)
+        ReservedName::new(&self.place, (wished, id), ended, is_free)
     }
 
     /// Checks that no object has taken the name since it was chosen.
@@ -277,7 +277,7 @@ impl Store {
     /// `already_exists`, and every code that a server or a connection can cause.
     pub async fn check_free(&self, name: &str) -> Result<()> {
         let keys = [self.layout.archive_key(name), self.layout.metadata_key(name)];
-        match self.bucket.any_exists(&self.layout.start_of_keys(name), &keys).await? {
+        match self.bucket.any_exists(&self.layout.common_prefix(name), &keys).await? {
             true => Err(taken(name)),
             false => Ok(()),
         }
@@ -299,12 +299,12 @@ impl Store {
         id: &str,
         title: &str,
         given: Metadata,
-        digests: &Digests,
+        checksums: &Checksums,
     ) -> Result<Backup> {
-        let content = metadata::write(given, id, title, digests.size, Some(digests));
-        let backup = Summary::of(metadata::read(&content)?)?.backup(name, digests.size);
+        let content = metadata::write(given, id, title, checksums.size, Some(checksums));
+        let backup = Summary::of(metadata::read(&content)?)?.backup(name, checksums.size);
         let key = self.layout.metadata_key(name);
-        let stored = self.bucket.put(of_document(&key), &Payload::new(vec![content])).await;
+        let stored = self.bucket.put(metadata_write(&key), &Payload::new(vec![content])).await;
         self.changed();
         stored.map(|_| backup)
     }
@@ -324,7 +324,7 @@ impl Store {
         // Metadata that no listing would show is not written.
         Summary::read(&content)?;
         let content = Payload::new(vec![content]);
-        let write = Write { replaces: false, ..of_document(&key) };
+        let write = Write { replaces: false, ..metadata_write(&key) };
         let stored = self.bucket.put(write, &content).await;
         self.changed();
         match stored {
@@ -337,16 +337,16 @@ impl Store {
 
 /// How a metadata object is stored. It may be overwritten: its name belongs to the archive, which
 /// is stored already.
-fn of_document(key: &str) -> Write<'_> {
+fn metadata_write(key: &str) -> Write<'_> {
     Write { key, content_type: "application/json", storage_class: None, mark: None, replaces: true }
 }
 
 /// An unreadable metadata object may be the one in question.
-fn not_seen(listing: &Listing, id: &str) -> Error {
+fn not_found_or_forbidden(listing: &Listing, id: &str) -> Error {
     match listing.forbidden() {
         Some(skipped) => Error::new(
             Code::AccessDenied,
-            format!("there is no backup with the id \"{id}\" that these keys may read"),
+            format!("there is no backup with the ID \"{id}\" that these access keys may read"),
         )
         .field("bucket")
         .detail("backup_id", id)
@@ -358,12 +358,13 @@ fn not_seen(listing: &Listing, id: &str) -> Error {
 
 /// Another upload has taken the name.
 pub(crate) fn taken(name: &str) -> Error {
-    let message =
-        format!("another upload has taken the name \"{name}\" meanwhile: start this one again");
+    let message = format!(
+        "another upload took the name \"{name}\" at the same time: start this upload again"
+    );
     Error::new(Code::AlreadyExists, message)
 }
 
 fn no_such_backup(id: &str) -> Error {
-    Error::new(Code::NotFound, format!("there is no backup with the id \"{id}\""))
+    Error::new(Code::NotFound, format!("there is no backup with the ID \"{id}\""))
         .detail("backup_id", id)
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
 
-use super::layout::{Half, Layout};
+use super::layout::{Layout, PairKey};
 use crate::error::{Code, Error, Result};
 use crate::s3::{Bucket, Next, Onward, Operation, Page};
 
@@ -14,7 +14,7 @@ use crate::s3::{Bucket, Next, Onward, Operation, Page};
 const PAGE: usize = 1000;
 
 /// Pages requested at the same time.
-const AHEAD: usize = 4;
+const PARALLEL: usize = 4;
 
 /// The end of one page and the start of the next one in the last listing.
 struct Border {
@@ -23,12 +23,12 @@ struct Border {
 }
 
 /// A page, and the border before it; None for the first page.
-type Guessed = (Option<Border>, Result<Page>);
+type Prefetched = (Option<Border>, Result<Page>);
 
 /// State of the listing.
-struct Walk<'a> {
+struct Pager<'a> {
     /// Pages requested by the borders of the last listing. None once a border did not match.
-    guessed: Option<Pin<Box<dyn Stream<Item = Guessed> + Send + 'a>>>,
+    prefetched: Option<Pin<Box<dyn Stream<Item = Prefetched> + Send + 'a>>>,
     /// The last key so far.
     last: Option<String>,
     /// Start of the next page, if there is one.
@@ -36,7 +36,7 @@ struct Walk<'a> {
     is_begun: bool,
     onward: Onward,
     /// Remaining bytes for the listing.
-    room: usize,
+    remaining: usize,
 }
 
 /// Bytes of an object in memory, besides its key.
@@ -54,7 +54,7 @@ fn weight(layout: &Layout, page: &Page) -> usize {
     let objects = page.objects.iter().map(|object| &object.key);
     let keys = objects.chain(page.unreadable.iter().map(|unreadable| &unreadable.key));
     let each = keys.map(|key| {
-        let is_kept = layout.half(key).is_some() || layout.is_probe(key);
+        let is_kept = layout.pair_key(key).is_some() || layout.is_probe(key);
         if is_kept { key.len() + OBJECT } else { OTHER }
     });
     each.sum::<usize>() + page.folders * OTHER + EACH_PAGE
@@ -62,65 +62,65 @@ fn weight(layout: &Layout, page: &Page) -> usize {
 
 fn too_many(layout: &Layout) -> Error {
     let message = format!(
-        "the objects in the folder \"{}\" are too many for the memory setting: raise \
-         memory, or keep the backups in a folder of their own",
+        "there are too many objects in the folder \"{}\" for the memory setting: raise \
+         memory, or use a separate folder for backups",
         layout.folder()
     );
     Error::new(Code::TooLarge, message).field("memory")
 }
 
-/// All objects of the layout's folder, with one request for each page. `documents` are the keys of
+/// All objects of the layout's folder, with one request for each page. `metadata_keys` are the keys of
 /// the metadata objects at the last listing; the result is correct even if they are outdated. Fails
 /// with `too_large` before the keys of backups take more than `most_bytes`.
 pub(super) fn pages<'a>(
     bucket: &'a Bucket,
     layout: &'a Layout,
-    documents: Vec<String>,
+    metadata_keys: Vec<String>,
     most_bytes: usize,
 ) -> impl Stream<Item = Result<Page>> + Send + 'a {
     let folder = layout.folder();
-    let known = borders(layout, documents).into_iter().map(Some);
+    let known = borders(layout, metadata_keys).into_iter().map(Some);
     let starts = stream::iter(std::iter::once(None).chain(known));
-    let guessed = starts.map(move |border| async move {
+    let prefetched = starts.map(move |border| async move {
         let page = match &border {
             None => bucket.list(folder, None).await,
             Some(border) => bucket.list_behind(folder, &border.end).await,
         };
         (border, page)
     });
-    let walk = Walk {
-        guessed: Some(guessed.buffered(AHEAD).boxed()),
+    let pager = Pager {
+        prefetched: Some(prefetched.buffered(PARALLEL).boxed()),
         last: None,
         next: None,
         is_begun: false,
         onward: Onward::new(Operation::ListObjectsV2),
-        room: most_bytes,
+        remaining: most_bytes,
     };
-    stream::try_unfold(walk, move |mut walk| async move {
-        let page = walk.step(bucket, layout).await?;
-        Ok(page.map(|page| (page, walk)))
+    stream::try_unfold(pager, move |mut pager| async move {
+        let page = pager.step(bucket, layout).await?;
+        Ok(page.map(|page| (page, pager)))
     })
 }
 
-impl Walk<'_> {
+impl Pager<'_> {
     async fn step(&mut self, bucket: &Bucket, layout: &Layout) -> Result<Option<Page>> {
         let is_over = self.is_begun && self.next.is_none();
         if is_over {
             return Ok(None);
         }
-        let guessed = match &mut self.guessed {
-            Some(guessed) => guessed.next().await,
+        let prefetched = match &mut self.prefetched {
+            Some(prefetched) => prefetched.next().await,
             None => None,
         };
-        let mut page = match guessed {
+        let mut page = match prefetched {
             Some((None, page)) => page?,
-            Some((Some(border), Ok(mut page))) if self.goes_on(&border, &page) => {
+            Some((Some(border), Ok(mut page))) if self.follows(&border, &page) => {
                 page.objects
                     .retain(|object| self.last.as_ref().is_none_or(|last| object.key > *last));
                 page
             }
             _ => {
-                self.guessed = None;
+                self.prefetched = None;
                 let Some(next) = self.next.take() else { return Ok(None) };
                 bucket.list(layout.folder(), Some(next)).await?
             }
@@ -132,7 +132,8 @@ impl Walk<'_> {
         if let Some(key) = furthest.filter(|_| is_new) {
             self.last = Some(key.to_owned());
         }
-        self.room = self.room.checked_sub(weight(layout, &page)).ok_or_else(|| too_many(layout))?;
+        self.remaining =
+            self.remaining.checked_sub(weight(layout, &page)).ok_or_else(|| too_many(layout))?;
         if let Some(next) = &page.next {
             self.onward.step(next.marker(), is_new)?;
         }
@@ -142,19 +143,19 @@ impl Walk<'_> {
 
     /// Whether a page continues without a gap after the last key. A server that does not support
     /// the border shows this by the first key of its response.
-    fn goes_on(&self, border: &Border, page: &Page) -> bool {
+    fn follows(&self, border: &Border, page: &Page) -> bool {
         let misses_nothing = self.last.as_ref().is_some_and(|last| border.end <= *last);
         misses_nothing && page.objects.first().is_some_and(|object| object.key == border.begin)
     }
 }
 
 /// The page borders, assuming that the folder holds only these metadata objects and their archives.
-fn borders(layout: &Layout, documents: Vec<String>) -> Vec<Border> {
-    let mut keys: Vec<String> = documents
+fn borders(layout: &Layout, metadata_keys: Vec<String>) -> Vec<Border> {
+    let mut keys: Vec<String> = metadata_keys
         .into_iter()
-        .filter_map(|key| match layout.half(&key)? {
-            Half::Metadata(name) => Some([layout.archive_key(name), key]),
-            Half::Archive(_) => None,
+        .filter_map(|key| match layout.pair_key(&key)? {
+            PairKey::Metadata(name) => Some([layout.archive_key(name), key]),
+            PairKey::Archive(_) => None,
         })
         .flatten()
         .collect();

@@ -25,7 +25,7 @@ pub struct Location {
 
 /// Result of parsing the endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(super) struct Interpretation {
     pub(super) location: Location,
     /// Whether the bucket was taken from the endpoint.
     pub(super) split: bool,
@@ -46,14 +46,14 @@ pub(super) fn read(
     bucket: &str,
     prefix: &str,
     aws: impl FnOnce() -> Result<Url>,
-) -> Result<Reading> {
+) -> Result<Interpretation> {
     let given = Given { bucket, prefix };
     let Some(text) = endpoint else { return Ok(given.unsplit(aws()?, Vec::new())) };
     if let Some(place) = after_scheme_s3(text.trim()) {
         if place.contains(['@', '?', '#']) {
             return Err(invalid_endpoint(
                 "query",
-                "the endpoint holds more than a bucket and a prefix: write s3://bucket/prefix",
+                "the endpoint contains more than a bucket and a prefix: write s3://bucket/prefix",
             ));
         }
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
@@ -68,7 +68,7 @@ fn after_scheme_s3(text: &str) -> Option<&str> {
 }
 
 impl Given<'_> {
-    fn of_url(&self, mut url: Url) -> Result<Reading> {
+    fn of_url(&self, mut url: Url) -> Result<Interpretation> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let path = url.path().trim_matches('/').to_owned();
         if let Some((bucket, rest)) = self.bucket_in_host(&host) {
@@ -146,8 +146,8 @@ impl Given<'_> {
         Location { endpoint, bucket, prefix }
     }
 
-    fn unsplit(&self, endpoint: Url, others: Vec<Location>) -> Reading {
-        Reading { location: self.at(endpoint), split: false, others }
+    fn unsplit(&self, endpoint: Url, others: Vec<Location>) -> Interpretation {
+        Interpretation { location: self.at(endpoint), split: false, others }
     }
 
     /// The location with the bucket and prefix from the endpoint, unless the settings contradict
@@ -158,7 +158,7 @@ impl Given<'_> {
         bucket: &str,
         prefix: &str,
         others: Vec<Location>,
-    ) -> Result<Reading> {
+    ) -> Result<Interpretation> {
         if !self.bucket.is_empty() && self.bucket != bucket {
             return Err(contradiction("bucket", bucket, self.bucket));
         }
@@ -170,11 +170,11 @@ impl Given<'_> {
         if looks_secret(bucket) || looks_secret(prefix) {
             return Err(invalid_endpoint(
                 "bucket_in_url",
-                "the endpoint holds what looks like a secret: enter the address of the service only",
+                "the endpoint contains what looks like a secret: enter only the address of the service",
             ));
         }
         let location = Location { endpoint, bucket: bucket.to_owned(), prefix: prefix.to_owned() };
-        Ok(Reading { location, split: true, others })
+        Ok(Interpretation { location, split: true, others })
     }
 }
 
@@ -195,7 +195,7 @@ fn contradiction(what: &str, in_endpoint: &str, given: &str) -> Error {
 
 fn decoded(text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8().map_err(|error| {
-        invalid("endpoint", "the path of the endpoint is not UTF-8: check it").source(error)
+        invalid("endpoint", "the path of the endpoint is not valid UTF-8: check it").source(error)
     })?;
     Ok(decoded.into_owned())
 }
@@ -204,7 +204,7 @@ fn decoded(text: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn reading(endpoint: &str, bucket: &str, prefix: &str) -> Result<Reading> {
+    fn reading(endpoint: &str, bucket: &str, prefix: &str) -> Result<Interpretation> {
         let aws = || Ok(Url::parse("https://s3.eu-west-1.amazonaws.com").unwrap());
         read(Some(endpoint), bucket, prefix, aws)
     }

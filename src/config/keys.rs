@@ -10,7 +10,7 @@ const OF_SECRETS: [char; 3] = ['/', '+', '='];
 const SHORTEST_ID: usize = 16;
 
 /// Whether `id` looks like a secret, and `secret` like an access key ID.
-pub(super) fn look_swapped(id: &str, secret: &str) -> bool {
+pub(super) fn are_swapped(id: &str, secret: &str) -> bool {
     let known = |text: &str| STARTS.iter().any(|start| text.starts_with(start)) && is_id(text);
     if known(id) {
         return false;
@@ -65,8 +65,8 @@ mod tests {
             ("DO00ABCDEFGHIJKLMN12", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
             ("LTAI5tAbCdEfGhIjKlMnOpQr", "AbCdEfGhIjKlMnOpQrStUvWxYz0123"),
         ] {
-            assert!(!look_swapped(id, secret), "{id}");
-            assert!(look_swapped(secret, id), "{id}");
+            assert!(!are_swapped(id, secret), "{id}");
+            assert!(are_swapped(secret, id), "{id}");
         }
     }
 
@@ -86,7 +86,7 @@ mod tests {
             // Contabo: ID and secret look alike.
             ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"),
         ] {
-            assert!(!look_swapped(id, secret), "{id}");
+            assert!(!are_swapped(id, secret), "{id}");
         }
     }
 }

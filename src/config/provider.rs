@@ -147,7 +147,7 @@ impl Provider {
 
     /// The problem with an access key ID at this provider, if its shape is wrong.
     #[must_use]
-    pub fn doubt_about(&self, key_id: &str) -> Option<String> {
+    pub fn key_id_problem(&self, key_id: &str) -> Option<String> {
         let mut wrong = self.wrong_key_ids.iter();
         if let Some(wrong) = wrong.find(|wrong| wrong.shape.fits(key_id)) {
             return Some(wrong.is.clone());
@@ -155,15 +155,15 @@ impl Provider {
         let shape = self.key_id.as_ref().filter(|shape| !shape.fits(key_id))?;
         let start = match shape.prefix.as_str() {
             "" => String::new(),
-            prefix => format!(" that begin with {prefix}"),
+            prefix => format!(" that start with {prefix}"),
         };
         Some(match shape.length {
             Some(length) => format!(
-                "it has {} characters, where {} has ids of {length} characters{start}",
+                "it has {} characters, but {} uses IDs of {length} characters{start}",
                 key_id.chars().count(),
                 self.name
             ),
-            None => format!("{} has ids{start}", self.name),
+            None => format!("{} uses IDs{start}", self.name),
         })
     }
 }
@@ -234,9 +234,11 @@ mod tests {
     #[test]
     fn a_key_of_the_wrong_kind_is_seen() {
         let (backblaze, _) = of_host("s3.us-west-004.backblazeb2.com").unwrap();
-        assert!(backblaze.doubt_about("0123456789ab").unwrap().contains("master"));
-        assert_eq!(backblaze.doubt_about("0040123456789ab0000000001"), None);
+        assert!(backblaze.key_id_problem("0123456789ab").unwrap().contains("master"));
+        assert_eq!(backblaze.key_id_problem("0040123456789ab0000000001"), None);
         let (cloudflare, _) = of_host("abc.r2.cloudflarestorage.com").unwrap();
-        assert!(cloudflare.doubt_about("AKIAIOSFODNN7EXAMPLE").unwrap().contains("20 characters"));
+        assert!(
+            cloudflare.key_id_problem("AKIAIOSFODNN7EXAMPLE").unwrap().contains("20 characters")
+        );
     }
 }

@@ -81,7 +81,7 @@ impl SecretSource {
                     None => {
                         return Err(invalid(
                             field,
-                            "no CREDENTIALS_DIRECTORY is set: give a \"file\" instead of a \"credential\"",
+                            "CREDENTIALS_DIRECTORY is not set: use \"file\" instead of \"credential\"",
                         ));
                     }
                 }
@@ -90,7 +90,7 @@ impl SecretSource {
         let text = read_small(&path, LONGEST).map_err(|error| {
             // The path is not repeated: some users enter the secret instead.
             let name = field.replace('_', " ");
-            invalid(field, format!("cannot read the file of the {name}: {error}")).source(error)
+            invalid(field, format!("cannot read the file with the {name}: {error}")).source(error)
         })?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);

@@ -17,7 +17,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
-use super::place::Place;
+use super::object_path::ObjectPath;
 use super::uploads::{Unfinished, Uploads};
 
 /// Bytes of one file read.
@@ -57,12 +57,12 @@ impl Folder {
     }
 
     /// The ETag, from the file of s3s-fs.
-    fn entity_tag(&self, bucket: &str, key: &str) -> Option<ETag> {
+    fn etag(&self, bucket: &str, key: &str) -> Option<ETag> {
         #[derive(serde::Deserialize)]
         struct Kept {
             e_tag: String,
         }
-        let name = Place::of(bucket, key).file_name();
+        let name = ObjectPath::of(bucket, key).file_name();
         let path = self.root.join(format!("{name}.internal.json"));
         let kept: Kept = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         Some(ETag::Strong(kept.e_tag))
@@ -70,9 +70,9 @@ impl Folder {
 
     fn check_condition(&self, input: &GetObjectInput) -> S3Result<()> {
         let wanted = input.if_match.as_ref().and_then(ETagCondition::as_etag);
-        match (wanted, self.entity_tag(&input.bucket, &input.key)) {
+        match (wanted, self.etag(&input.bucket, &input.key)) {
             (Some(wanted), Some(now)) if !wanted.strong_cmp(&now) => {
-                Err(s3_error!(PreconditionFailed, "The object has another entity tag."))
+                Err(s3_error!(PreconditionFailed, "The object has another ETag."))
             }
             _ => Ok(()),
         }
@@ -133,7 +133,7 @@ impl S3 for Folder {
         let mut response = self.files.list_objects_v2(request).await?;
         for object in response.output.contents.iter_mut().flatten() {
             let key = object.key.as_deref().unwrap_or_default();
-            object.e_tag = self.entity_tag(&bucket, key);
+            object.e_tag = self.etag(&bucket, key);
         }
         Ok(response)
     }
@@ -170,7 +170,7 @@ impl S3 for Folder {
         mut request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         self.object(&request.input.bucket, &request.input.key)?;
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         self.files.head_object(request).await
     }
 
@@ -180,7 +180,7 @@ impl S3 for Folder {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let path = self.object(&request.input.bucket, &request.input.key)?;
         self.check_condition(&request.input)?;
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         let range = request.input.range;
         let mut response = self.files.get_object(request).await?;
         // s3s-fs reads 4 KiB at a time.
@@ -206,9 +206,9 @@ impl S3 for Folder {
             Ok(path) => path,
             Err(refusal) => return Err(drained(refusal, request.input.body.take()).await),
         };
-        let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        let object_path = ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         let response = self.files.put_object(request).await.map_err(payload_fault)?;
-        place.show(&self.root, &path).map_err(S3Error::internal_error)?;
+        object_path.show(&self.root, &path).map_err(S3Error::internal_error)?;
         Ok(response)
     }
 
@@ -219,7 +219,7 @@ impl S3 for Folder {
         match self.object(&request.input.bucket, &request.input.key) {
             Ok(path) => {
                 std::fs::remove_file(path).map_err(S3Error::internal_error)?;
-                Place::redirect(&mut request.input.bucket, &mut request.input.key);
+                ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
                 self.files.delete_object(request).await
             }
             Err(error) if *error.code() == S3ErrorCode::NoSuchKey => {
@@ -241,7 +241,7 @@ impl S3 for Folder {
         }
         let upload = Unfinished::from(&request.input);
         let names = (Some(bucket.clone()), Some(key.clone()));
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         let mut response = self.files.create_multipart_upload(request).await?;
         (response.output.bucket, response.output.key) = names;
         let id = response.output.upload_id.clone().unwrap_or_default();
@@ -290,7 +290,7 @@ impl S3 for Folder {
         let path = self.path(bucket, key)?;
         self.uploads.check_completion(&request.input)?;
         let (id, names) = (upload_id.clone(), (Some(bucket.clone()), Some(key.clone())));
-        let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        let object_path = ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         // Removed first, so that no request aborts an upload that is being completed.
         let unfinished = self.uploads.end(&id);
         let completing = self.files.complete_multipart_upload(request);
@@ -305,7 +305,7 @@ impl S3 for Folder {
             response.output = done.await?;
         }
         (response.output.bucket, response.output.key) = names;
-        place.show(&self.root, &path).map_err(S3Error::internal_error)?;
+        object_path.show(&self.root, &path).map_err(S3Error::internal_error)?;
         Ok(response)
     }
 
@@ -317,7 +317,7 @@ impl S3 for Folder {
         self.bucket(bucket)?;
         self.uploads.check(bucket, key, upload_id)?;
         self.uploads.end(upload_id);
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         self.files.abort_multipart_upload(request).await
     }
 

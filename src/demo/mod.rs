@@ -5,7 +5,7 @@
 mod folder;
 pub mod host;
 mod link;
-mod place;
+mod object_path;
 pub mod run;
 mod sample;
 pub mod server;

@@ -50,7 +50,7 @@ pub async fn run(show: Show, cancel: &Cancel) -> Result<()> {
     let sample = match show {
         Show::Backup => Sample::backup(),
         Show::Random(size) => Sample::random(size),
-        Show::Storage => return storage.keep(folder.path(), cancel).await,
+        Show::Storage => return storage.wait_for_user(folder.path(), cancel).await,
     };
     cancel.cancellable(there_and_back(&storage, &sample)).await
 }
@@ -71,13 +71,13 @@ impl Storage {
             Ok::<_, std::io::Error>(server)
         };
         let server = started.await.map_err(|error| {
-            Error::new(Code::LocalIo, format!("cannot start the storage: {error}")).source(error)
+            Error::new(Code::LocalIo, format!("cannot start the S3 server: {error}")).source(error)
         })?;
         Ok(Self { server, secret })
     }
 
     /// Prints how to use the server, and waits until the user ends it.
-    async fn keep(self, folder: &Path, cancel: &Cancel) -> Result<()> {
+    async fn wait_for_user(self, folder: &Path, cancel: &Cancel) -> Result<()> {
         let program = program()?;
         let backup = folder.join(format!("{BACKUP_NAME}.tar"));
         std::fs::write(&backup, BACKUP).map_err(|error| {
@@ -87,14 +87,14 @@ impl Storage {
         let (endpoint, secret) = (self.server.endpoint(), &self.secret);
         let (program, backup) = (quoted(&program), quoted(&backup));
         say(format!(
-            "An S3 storage is running on this machine, with a backup to try it with. Paste this \
+            "An S3 server is running on this machine, with a backup to test it. Paste this \
              into another terminal:\n\n\
              export S3_BACKUP_AGENT_ENDPOINT={endpoint} S3_BACKUP_AGENT_BUCKET={BUCKET}\n\
              export S3_BACKUP_AGENT_ACCESS_KEY_ID={ACCESS_KEY}\n\
              export S3_BACKUP_AGENT_SECRET_ACCESS_KEY={secret}\n\
              {program} upload {backup}\n\
              {program} list\n\n\
-             Ctrl-C ends the storage and deletes everything in it."
+             Press Ctrl-C to stop the server and delete its data."
         ))?;
         cancel.cancelled().await;
         Ok(())
@@ -120,10 +120,11 @@ async fn there_and_back(storage: &Storage, sample: &Sample) -> Result<()> {
     let mut steps = Steps { since: Instant::now() };
     let endpoint = storage.server.endpoint();
     steps.done("storage", &format!("a new one in a temporary folder, at {endpoint}"))?;
-    let mut host = Host::launch(program()?, &["serve"], &[]).await.map_err(|error| ours(&error))?;
+    let mut host =
+        Host::launch(program()?, &["serve"], &[]).await.map_err(|error| error_from(&error))?;
     let agent = &host.hello().agent;
     steps.done("hello", &format!("from the agent: {} {}", agent.name, agent.version))?;
-    if let Err(error) = talk(&mut steps, &host, storage, sample).await {
+    if let Err(error) = run_backup(&mut steps, &host, storage, sample).await {
         for line in host.stderr_lines().iter().rev().take(10).rev() {
             note(format!("  agent: {line}"));
         }
@@ -147,7 +148,12 @@ async fn there_and_back(storage: &Storage, sample: &Sample) -> Result<()> {
 }
 
 /// The messages that a host exchanges with an agent.
-async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample) -> Result<()> {
+async fn run_backup(
+    steps: &mut Steps,
+    host: &Host,
+    storage: &Storage,
+    sample: &Sample,
+) -> Result<()> {
     let config = json!({
         "type": "s3", "endpoint": storage.server.endpoint(), "bucket": BUCKET,
         "access_key_id": ACCESS_KEY, "secret_access_key": storage.secret,
@@ -239,14 +245,14 @@ fn expect(detail: bool, otherwise: &str) -> Result<()> {
 }
 
 fn answer<T: DeserializeOwned>(answer: Answer) -> Result<T> {
-    let value = answer.map_err(|error| ours(&error))?;
+    let value = answer.map_err(|error| error_from(&error))?;
     serde_json::from_value(value).map_err(|error| {
         Error::new(Code::Internal, "the agent's answer has an unknown form").source(error)
     })
 }
 
 /// Converts the agent's error. `agent_gone` and other unknown codes become `internal`.
-fn ours(error: &ErrorObject) -> Error {
+fn error_from(error: &ErrorObject) -> Error {
     let code = serde_json::from_value(Value::from(error.data.code.as_str()));
     let error_of = Error::new(code.unwrap_or(Code::Internal), error.message.as_str());
     match &error.data.upstream {

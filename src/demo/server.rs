@@ -132,7 +132,7 @@ impl S3Auth for Owner {
         if access_key == self.access_key {
             Ok(self.secret_key.clone())
         } else {
-            Err(s3_error!(InvalidAccessKeyId, "The access key id is unknown."))
+            Err(s3_error!(InvalidAccessKeyId, "The access key ID is unknown."))
         }
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::sound::is_upload_id;
-use super::{Beginning, LIMIT, LOCK_ENDING, MAX_KEPT, Owner};
+use super::validation::is_upload_id;
+use super::{Intent, LIMIT, LOCK_ENDING, MAX_KEPT, Owner};
 use crate::platform::{create_own, open_own, within};
 
 /// Version of the records. Records with another version are left alone. A new member needs a new
@@ -26,15 +26,15 @@ const LONGEST: u64 = 4 << 20;
 const FULL: u64 = LONGEST - (64 << 10);
 
 #[derive(Serialize, Deserialize)]
-struct First {
+struct FirstLine {
     format: u32,
     #[serde(flatten)]
-    beginning: Beginning,
+    intent: Intent,
 }
 
 /// An appended line.
 #[derive(Default, Serialize, Deserialize)]
-struct Later {
+struct Update {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     upload_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,9 +71,9 @@ pub struct Record {
     /// Locked, except on Windows.
     file: File,
     /// The lock file on Windows.
-    aside: Option<Aside>,
+    lock_file: Option<LockFile>,
     /// The first line.
-    pub beginning: Beginning,
+    pub intent: Intent,
     /// ID of the multipart upload, if it was recorded.
     pub upload_id: Option<String>,
     /// The recorded parts by number.
@@ -87,9 +87,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn create(path: PathBuf, beginning: Beginning) -> io::Result<Self> {
+    pub(super) fn create(path: PathBuf, intent: Intent) -> io::Result<Self> {
         let file = create_own(&path)?;
-        let created = Self::write_first(path.clone(), file, beginning);
+        let created = Self::write_first(path.clone(), file, intent);
         if created.is_err() {
             // It would look like the record of a killed process.
             let _ = fs::remove_file(path);
@@ -97,10 +97,10 @@ impl Record {
         created
     }
 
-    fn write_first(path: PathBuf, file: File, beginning: Beginning) -> io::Result<Self> {
-        let aside = lock(&path, &file)?;
-        let first = First { format: FORMAT, beginning };
-        let record = Self::new(path, file, aside, first.beginning.clone());
+    fn write_first(path: PathBuf, file: File, intent: Intent) -> io::Result<Self> {
+        let lock_file = lock(&path, &file)?;
+        let first = FirstLine { format: FORMAT, intent };
+        let record = Self::new(path, file, lock_file, first.intent.clone());
         let mut line = serde_json::to_vec(&first)?;
         line.push(b'\n');
         record.append(&line)?;
@@ -108,12 +108,12 @@ impl Record {
         Ok(record)
     }
 
-    fn new(path: PathBuf, file: File, aside: Option<Aside>, beginning: Beginning) -> Self {
+    fn new(path: PathBuf, file: File, lock_file: Option<LockFile>, intent: Intent) -> Self {
         Self {
             path,
             file,
-            aside,
-            beginning,
+            lock_file,
+            intent,
             upload_id: None,
             parts: BTreeMap::new(),
             orphan_since: None,
@@ -132,23 +132,23 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let Ok(aside) = lock(path, &file) else { return Ok(None) };
-        let Some(text) = text_of(&file) else { return Ok(None) };
+        let Ok(lock_file) = lock(path, &file) else { return Ok(None) };
+        let Some(text) = read_text(&file) else { return Ok(None) };
         if !text.contains('\n') {
             // Truncated while it was written: the bucket was not changed yet.
             fs::remove_file(path)?;
             return Ok(None);
         }
-        let refuse = |why: &str| Err(io::Error::other(format!("{} {why}", path.display())));
-        let Some((beginning, lines)) = parse(&text) else {
-            return refuse("is damaged, or of another version of the agent, which may use it");
+        let unusable = |why: &str| Err(io::Error::other(format!("{} {why}", path.display())));
+        let Some((intent, lines)) = parse(&text) else {
+            return unusable("is damaged, or was written by another version of the agent");
         };
-        let is_named_so = path.file_stem().is_some_and(|stem| *stem == *beginning.mark);
-        if !is_named_so || !beginning.is_sound() {
-            return refuse("holds what no agent writes");
+        let has_its_name = path.file_stem().is_some_and(|stem| *stem == *intent.marker);
+        if !has_its_name || !intent.is_valid() {
+            return unusable("contains values that no agent writes");
         }
-        let mut record = Self::new(path.to_owned(), file, aside, beginning);
-        lines.for_each(|line| record.learn(line));
+        let mut record = Self::new(path.to_owned(), file, lock_file, intent);
+        lines.for_each(|line| record.apply(line));
         Ok(Some(record))
     }
 
@@ -162,11 +162,11 @@ impl Record {
         self.parts.values().fold(0, |sum: u64, part| sum.saturating_add(part.length))
     }
 
-    fn learn(&mut self, line: Later) {
-        let Later { upload_id, part, completing, keep_until, orphan_since } = line;
+    fn apply(&mut self, line: Update) {
+        let Update { upload_id, part, completing, keep_until, orphan_since } = line;
         let upload_id = upload_id.filter(|id| is_upload_id(id));
         self.upload_id = self.upload_id.take().or(upload_id);
-        let part = part.filter(StoredPart::is_sound);
+        let part = part.filter(StoredPart::is_valid);
         self.parts.extend(part.map(|part| (part.number, part)));
         self.completing |= completing;
         self.keep_until = keep_until.or(self.keep_until);
@@ -177,7 +177,7 @@ impl Record {
     /// expired. After a completion has begun it cannot be resumed: that completion may still
     /// succeed, with other parts than those of the next upload.
     pub(super) fn kept_for(&self) -> Option<Duration> {
-        let resumable = self.beginning.resumable.is_some() && self.upload_id.is_some();
+        let resumable = self.intent.resumable.is_some() && self.upload_id.is_some();
         if !resumable || self.completing || self.orphan_since.is_some() {
             return None;
         }
@@ -191,11 +191,11 @@ impl Record {
     }
 
     /// Records the first time it was seen without an owner, again if the clock was ahead.
-    pub(super) fn orphaned(&mut self) -> io::Result<()> {
+    pub(super) fn add_orphan_since(&mut self) -> io::Result<()> {
         let now = SystemTime::now();
         if self.orphan_since.is_none_or(|since| since > now) {
             let now = seconds(now);
-            self.write(&Later { orphan_since: Some(now), ..Later::default() })?;
+            self.write(&Update { orphan_since: Some(now), ..Update::default() })?;
             self.orphan_since = Some(moment(now));
         }
         Ok(())
@@ -206,9 +206,9 @@ impl Record {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn opened(&self, upload_id: &str, keep: Duration) -> io::Result<()> {
+    pub fn add_upload(&self, upload_id: &str, keep: Duration) -> io::Result<()> {
         let (upload_id, keep_until) = (Some(upload_id.to_owned()), until(keep));
-        self.write(&Later { upload_id, keep_until, ..Later::default() })
+        self.write(&Update { upload_id, keep_until, ..Update::default() })
     }
 
     /// Records a stored part, and how long to keep the upload from now on. Not synced: a part that
@@ -216,11 +216,11 @@ impl Record {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn stored(&self, part: StoredPart, keep: Duration) -> io::Result<()> {
+    pub fn add_part(&self, part: StoredPart, keep: Duration) -> io::Result<()> {
         if self.file.metadata()?.len() > FULL {
             return Ok(());
         }
-        self.add(&Later { part: Some(part), keep_until: until(keep), ..Later::default() })
+        self.add(&Update { part: Some(part), keep_until: until(keep), ..Update::default() })
     }
 
     /// Records how long to keep the upload from now on; zero means not at all. Blocks.
@@ -229,15 +229,15 @@ impl Record {
     /// When it cannot be written.
     pub fn keep(&self, keep: Duration) -> io::Result<()> {
         let keep_until = Some(until(keep).unwrap_or_default());
-        self.write(&Later { keep_until, ..Later::default() })
+        self.write(&Update { keep_until, ..Update::default() })
     }
 
     /// Records that the multipart upload is about to be completed. Blocks.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn completing(&self) -> io::Result<()> {
-        self.write(&Later { completing: true, ..Later::default() })
+    pub fn add_completion(&self) -> io::Result<()> {
+        self.write(&Update { completing: true, ..Update::default() })
     }
 
     /// Appends to the record, with a time limit.
@@ -262,30 +262,30 @@ impl Record {
 
     /// Gives up ownership, even while a task still holds the record to append a part. Blocks.
     pub fn release(&self) {
-        let locked = self.aside.as_ref().map_or(&self.file, |aside| &aside.0);
+        let locked = self.lock_file.as_ref().map_or(&self.file, |lock_file| &lock_file.0);
         // Fails only if it is not locked.
         let _ = locked.unlock();
     }
 
     /// Deletes the record, after success or a cleanup. Blocks.
-    pub fn end(&self) {
+    pub fn delete(&self) {
         if let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
             let path = self.path.display();
-            tracing::warn!(%path, %error, "a record of the journal could not be removed");
-        } else if self.aside.is_some() {
+            tracing::warn!(%path, %error, "cannot delete a journal record");
+        } else if self.lock_file.is_some() {
             // A lock file that stays is removed later, with others that have no record.
             let _ = fs::remove_file(self.path.with_extension(LOCK_ENDING));
         }
     }
 
-    fn write(&self, line: &Later) -> io::Result<()> {
+    fn write(&self, line: &Update) -> io::Result<()> {
         self.add(line)?;
         self.file.sync_all()
     }
 
-    fn add(&self, line: &Later) -> io::Result<()> {
+    fn add(&self, line: &Update) -> io::Result<()> {
         // The line before may be truncated.
         let mut bytes = vec![b'\n'];
         serde_json::to_writer(&mut bytes, line)?;
@@ -301,9 +301,9 @@ impl Record {
 
 /// A lock file that stands in for its record.
 #[derive(Debug)]
-struct Aside(File);
+struct LockFile(File);
 
-impl Drop for Aside {
+impl Drop for LockFile {
     fn drop(&mut self) {
         // The system may release the lock of a closed file late.
         let _ = self.0.unlock();
@@ -312,43 +312,43 @@ impl Drop for Aside {
 
 /// Locks an open record, unless it is locked. Windows does not allow reading a locked file, so
 /// there a separate file is locked, and exists as long as the returned value.
-fn lock(path: &Path, record: &File) -> Result<Option<Aside>, TryLockError> {
+fn lock(path: &Path, record: &File) -> Result<Option<LockFile>, TryLockError> {
     if cfg!(not(windows)) {
         return record.try_lock().map(|()| None);
     }
     let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
     let file = options.open(path.with_extension(LOCK_ENDING)).map_err(TryLockError::Error)?;
     file.try_lock()?;
-    Ok(Some(Aside(file)))
+    Ok(Some(LockFile(file)))
 }
 
 /// The archive key of a record, and whether its owner is running.
 pub(super) fn owner(path: &Path) -> Option<(String, Owner)> {
     let file = open_own(path, LONGEST).ok()?;
     let is_locked = lock(path, &file).is_err();
-    let text = text_of(&file)?;
-    let (beginning, mut lines) = parse(&text).filter(|(beginning, _)| beginning.is_sound())?;
+    let text = read_text(&file)?;
+    let (intent, mut lines) = parse(&text).filter(|(intent, _)| intent.is_valid())?;
     // An orphan is locked too, while a process cleans up.
     let is_running = is_locked && lines.all(|line| line.orphan_since.is_none());
-    Some((beginning.archive, if is_running { Owner::Alive } else { Owner::Gone }))
+    Some((intent.archive, if is_running { Owner::Alive } else { Owner::Gone }))
 }
 
 /// Not all of it was synced, so after a power failure it may contain anything.
-fn text_of(file: &File) -> Option<String> {
+fn read_text(file: &File) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// None for a record of another version.
-fn parse(text: &str) -> Option<(Beginning, impl Iterator<Item = Later> + '_)> {
+fn parse(text: &str) -> Option<(Intent, impl Iterator<Item = Update> + '_)> {
     let mut lines = text.lines();
-    let first: First = serde_json::from_str(lines.next()?).ok()?;
+    let first: FirstLine = serde_json::from_str(lines.next()?).ok()?;
     if first.format != FORMAT {
         return None;
     }
     // A truncated line was never confirmed to its writer.
-    Some((first.beginning, lines.filter_map(|line| serde_json::from_str(line).ok())))
+    Some((first.intent, lines.filter_map(|line| serde_json::from_str(line).ok())))
 }
 
 fn until(keep: Duration) -> Option<u64> {

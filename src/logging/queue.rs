@@ -12,7 +12,7 @@ use std::time::Duration;
 const WAITING_LINES: usize = 256;
 
 /// Time limit for writing the last lines when the program ends.
-const PATIENCE: Duration = Duration::from_millis(500);
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Message {
@@ -51,7 +51,7 @@ impl Queue {
     pub(super) fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.messages.try_send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(PATIENCE);
+            let _ = wait.recv_timeout(FLUSH_LIMIT);
         }
     }
 }

@@ -10,22 +10,22 @@ use crate::error::{Code, Error, shortened};
 use crate::protocol::MAX_REASON;
 
 /// Time for a cancelled operation to clean up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const CLEANUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reason why an operation is cancelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The caller cancelled it, with this reason.
-    Asked(Option<String>),
+    Requested(Option<String>),
     /// The deadline has passed.
     Deadline {
         /// The deadline, in milliseconds after the start.
         ms: u64,
     },
     /// The agent is shutting down, or the host is gone.
-    Ending,
+    ShuttingDown,
     /// The host told the agent to shut down.
-    ToldToEnd,
+    ShutdownRequested,
     /// The stream that feeds the operation broke a rule.
     Stream(Code, String),
 }
@@ -58,8 +58,8 @@ impl Cancel {
 
     /// Whether the host asked for it, as opposed to a deadline or a lost host.
     #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        matches!(self.cause.get(), Some(Cause::Asked(_) | Cause::ToldToEnd))
+    pub fn is_requested(&self) -> bool {
+        matches!(self.cause.get(), Some(Cause::Requested(_) | Cause::ShutdownRequested))
     }
 
     /// The error of a cancelled operation.
@@ -71,21 +71,23 @@ impl Cancel {
                     .detail("stage", "deadline")
                     .detail("ms", *ms)
             }
-            Some(Cause::Ending | Cause::ToldToEnd) => {
-                Error::new(Code::ShuttingDown, "the agent is ending")
+            Some(Cause::ShuttingDown | Cause::ShutdownRequested) => {
+                Error::new(Code::ShuttingDown, "the agent is shutting down")
             }
             Some(Cause::Stream(code, message)) => Error::new(*code, message.clone()),
-            Some(Cause::Asked(Some(reason))) => {
+            Some(Cause::Requested(Some(reason))) => {
                 let reason = shortened(reason, MAX_REASON);
                 Error::new(Code::Cancelled, format!("cancelled by the host: {reason}"))
                     .detail("reason", reason)
             }
-            Some(Cause::Asked(None)) | None => Error::new(Code::Cancelled, "cancelled by the host"),
+            Some(Cause::Requested(None)) | None => {
+                Error::new(Code::Cancelled, "cancelled by the host")
+            }
         }
     }
 
     /// Waits for a task that must not be dropped halfway. After cancellation the task has
-    /// [`PATIENCE`] left; then this returns, and the task goes on in the background.
+    /// [`CLEANUP_LIMIT`] left; then this returns, and the task goes on in the background.
     ///
     /// # Errors
     /// [`Cancel::error`], or the error of the task.
@@ -93,7 +95,7 @@ impl Cancel {
         let done = tokio::select! {
             biased;
             done = &mut task => done,
-            () = self.cancelled() => match tokio::time::timeout(PATIENCE, task).await {
+            () = self.cancelled() => match tokio::time::timeout(CLEANUP_LIMIT, task).await {
                 Ok(done) => done,
                 Err(_) => return Err(self.error()),
             },

@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use crate::config::{Limits, LiveLimits};
 
 /// Parts in flight at the start.
-const FIRST: usize = 8;
+const INITIAL: usize = 8;
 
 /// Minimum gain of throughput for which a higher number is kept.
-const WORTHWHILE: f64 = 1.15;
+const MIN_GAIN: f64 = 1.15;
 
 /// Rounds without a new attempt after a decrease.
-const REST: u32 = 16;
+const PAUSE_ROUNDS: u32 = 16;
 
 /// The number of parts in flight of one transfer. A round ends when that many parts are done.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Concurrency {
     before: Option<(usize, f64)>,
     /// Whether new connections are being made, so that this round is not measured.
     connecting: bool,
-    rest: u32,
+    pause: u32,
 }
 
 #[derive(Debug, Default)]
@@ -44,31 +44,31 @@ struct Round {
     /// bursts.
     took: Duration,
     /// Whether the transfer was waiting for a part to finish.
-    full: bool,
+    is_waiting: bool,
 }
 
 impl Concurrency {
-    /// Starts with [`FIRST`]; never exceeds the `concurrency` of `limits` at the time.
+    /// Starts with [`INITIAL`]; never exceeds the `concurrency` of `limits` at the time.
     pub(super) fn new(limits: &LiveLimits) -> Self {
         let mut concurrency = Self {
             limits: limits.watch(),
-            open: FIRST,
+            open: INITIAL,
             round: Round::default(),
             before: None,
             connecting: false,
-            rest: 0,
+            pause: 0,
         };
         concurrency.begin_round(0);
         concurrency
     }
 
-    fn most(&self) -> usize {
+    fn max(&self) -> usize {
         self.limits.borrow().concurrency
     }
 
     /// Parts that may be in flight now.
     pub(super) fn open(&self) -> usize {
-        self.open.min(self.most())
+        self.open.min(self.max())
     }
 
     /// Completes when the limits have changed: there may be more parts, or more memory for them.
@@ -84,8 +84,8 @@ impl Concurrency {
     }
 
     /// Records that the transfer is waiting for the server.
-    pub(super) fn full(&mut self) {
-        self.round.full = true;
+    pub(super) fn set_waiting(&mut self) {
+        self.round.is_waiting = true;
     }
 
     /// Counts a part of `bytes` that took `took`. `retries` is the number of retries of the
@@ -110,28 +110,28 @@ impl Concurrency {
         #[expect(clippy::cast_precision_loss, reason = "a rate of bytes need not be exact")]
         let rate = round.bytes as f64 / each * open as f64;
         let repeated = retries.saturating_sub(round.retries) as usize;
-        let (failed, full) = (repeated * 2 > open, round.full);
-        self.adjust(rate, failed, full);
+        let (failed, is_waiting) = (repeated * 2 > open, round.is_waiting);
+        self.adjust(rate, failed, is_waiting);
         self.begin_round(retries);
     }
 
-    fn adjust(&mut self, rate: f64, failed: bool, full: bool) {
+    fn adjust(&mut self, rate: f64, failed: bool, is_waiting: bool) {
         if failed {
             self.open = (self.open() / 2).max(1);
             (self.before, self.connecting) = (None, false);
-            self.rest = REST;
+            self.pause = PAUSE_ROUNDS;
         } else if std::mem::take(&mut self.connecting) {
             // The next round is measured.
-        } else if let Some((open, slower)) = self.before.take_if(|_| full)
-            && rate < slower * WORTHWHILE
+        } else if let Some((open, rate_before)) = self.before.take_if(|_| is_waiting)
+            && rate < rate_before * MIN_GAIN
         {
             self.open = open;
-            self.rest = REST;
-        } else if self.rest > 0 {
-            self.rest -= 1;
-        } else if full && self.open < self.most() {
+            self.pause = PAUSE_ROUNDS;
+        } else if self.pause > 0 {
+            self.pause -= 1;
+        } else if is_waiting && self.open < self.max() {
             self.before = Some((self.open, rate));
-            self.open = (self.open * 2).min(self.most());
+            self.open = (self.open * 2).min(self.max());
             self.connecting = true;
         }
     }
@@ -147,15 +147,15 @@ mod tests {
         LiveLimits::new(Limits { memory_budget, concurrency, bandwidth_limit })
     }
 
-    fn change(limits: &LiveLimits, most: u64) {
-        let concurrency = Some(Some(most));
+    fn change(limits: &LiveLimits, max: u64) {
+        let concurrency = Some(Some(max));
         let change = LimitsUpdate { concurrency, ..LimitsUpdate::default() };
         limits.change(change, |_| ()).unwrap();
     }
 
     /// A link on which each connection has `each` bytes per second, and all together `whole`.
     fn round(concurrency: &mut Concurrency, each: u64, whole: u64, retries: u32) -> usize {
-        concurrency.full();
+        concurrency.set_waiting();
         let open = concurrency.open() as u64;
         let bytes = 1 << 20;
         let rate = (each * open).min(whole);
@@ -178,7 +178,7 @@ mod tests {
         let mut concurrency = Concurrency::new(&limits(32));
         assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 16);
         assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 16);
-        for _ in 0..REST {
+        for _ in 0..PAUSE_ROUNDS {
             assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 8, "it did not pay");
         }
         assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 8);
@@ -199,7 +199,7 @@ mod tests {
             seen.push(round(&mut concurrency, 1000, 100_000, retries));
         }
         assert_eq!(seen, [8, 4, 2, 1, 1, 1]);
-        for _ in 0..REST {
+        for _ in 0..PAUSE_ROUNDS {
             assert_eq!(round(&mut concurrency, 1000, 100_000, 16), 1);
         }
         assert_eq!(round(&mut concurrency, 1000, 100_000, 16), 2);
@@ -211,7 +211,7 @@ mod tests {
         for _ in 0..100 {
             concurrency.done(1, Duration::from_secs(1), 0);
         }
-        assert_eq!(concurrency.open(), FIRST);
+        assert_eq!(concurrency.open(), INITIAL);
         assert_eq!(Concurrency::new(&limits(1)).open(), 1);
     }
 
@@ -219,13 +219,13 @@ mod tests {
     fn a_change_counts_at_once() {
         let limits = limits(8);
         let mut concurrency = Concurrency::new(&limits);
-        for (most, open) in [(8, 8), (3, 3), (1, 1), (5, 5), (32, 8)] {
-            change(&limits, most);
-            assert_eq!(concurrency.open(), open, "at most {most}");
+        for (max, open) in [(8, 8), (3, 3), (1, 1), (5, 5), (32, 8)] {
+            change(&limits, max);
+            assert_eq!(concurrency.open(), open, "at most {max}");
         }
         // A round that began before the change is not measured.
         change(&limits, 4);
-        concurrency.full();
+        concurrency.set_waiting();
         (0..3).for_each(|_| concurrency.done(1, Duration::from_secs(1), 0));
         change(&limits, 16);
         let mut seen = Vec::new();

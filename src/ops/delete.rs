@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Cancel, Target, cleanup, start_cleanup};
 use crate::error::Result;
-use crate::journal::{Beginning, Record, Replacement, is_mark};
+use crate::journal::{Intent, Record, Replacement, is_upload_marker};
 
 /// Deletes the backup with this ID: its metadata first, then its archive. A missing archive is not
 /// an error. If several backups have the ID, the current one is deleted last. A deletion that has
@@ -19,9 +19,9 @@ pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<(
     let deleting = async move {
         for name in names.into_iter().rev() {
             let mut removal = Removal::plan(&target, name).await?;
-            removal.note(&target, None).await;
-            let removed = removal.attempt(&target).await;
-            removal.close(&target, removed.is_ok()).await;
+            removal.record(&target, None).await;
+            let removed = removal.run(&target).await;
+            removal.finish(&target, removed.is_ok()).await;
             removed?;
         }
         Ok(())
@@ -54,7 +54,7 @@ impl Removal {
             mark = match target.store.bucket().mark(&archive).await {
                 Err(error) if error.code().retryable() => return Err(error),
                 // No agent writes another format, so it identifies nothing.
-                found => found.ok().flatten().filter(|mark| is_mark(mark)),
+                found => found.ok().flatten().filter(|mark| is_upload_marker(mark)),
             };
         }
         Ok(Self { name, mark, replacement: None, record: None })
@@ -67,21 +67,21 @@ impl Removal {
 
     /// Records the deletion in the journal. With `by`, the name and ID of its replacement, a backup
     /// that is still complete is deleted as well.
-    pub(super) async fn note(&mut self, target: &Target, by: Option<(&str, &str)>) {
+    pub(super) async fn record(&mut self, target: &Target, by: Option<(&str, &str)>) {
         let keys = |name: &str| {
             let layout = target.store.layout();
             (layout.archive_key(name), layout.metadata_key(name))
         };
         self.replacement = by.map(|(name, id)| {
-            let (archive, document) = keys(name);
-            Replacement { backup_id: id.to_owned(), archive, document }
+            let (archive, metadata_key) = keys(name);
+            Replacement { backup_id: id.to_owned(), archive, metadata_key }
         });
         let (Some(mark), replacement) = (self.mark.clone(), self.replacement.clone()) else {
             return;
         };
-        let (archive, document) = keys(&self.name);
-        let beginning = target.journal.beginning(archive, document, mark);
-        let record = target.journal.begin(Beginning { replacement, ..beginning }).await;
+        let (archive, metadata_key) = keys(&self.name);
+        let intent = target.journal.intent(archive, metadata_key, mark);
+        let record = target.journal.begin(Intent { replacement, ..intent }).await;
         self.record = record.map(Arc::new);
     }
 
@@ -89,20 +89,20 @@ impl Removal {
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
-    pub(super) async fn attempt(&self, target: &Target) -> Result<()> {
+    pub(super) async fn run(&self, target: &Target) -> Result<()> {
         let Some(by) = &self.replacement else { return target.store.remove(&self.name).await };
         let removed = target.store.remove_replaced(&self.name, self.mark.as_deref(), by).await?;
         if !removed {
             let name = &self.name;
-            tracing::warn!(name, "the replaced backup is another one by now, and stays");
+            tracing::warn!(name, "the replaced backup has changed and is kept");
         }
         Ok(())
     }
 
     /// Deletes the record if the deletion `is_done`; otherwise starts a cleanup.
-    pub(super) async fn close(self, target: &Arc<Target>, is_done: bool) {
+    pub(super) async fn finish(self, target: &Arc<Target>, is_done: bool) {
         match self.record {
-            Some(record) if is_done => cleanup::forget(record).await,
+            Some(record) if is_done => cleanup::delete_record(record).await,
             Some(record) => {
                 // The cleanup finds only records without an owner.
                 drop(record);

@@ -29,13 +29,12 @@ pub struct Elsewhere {
 /// The folder that was most likely meant. Takes at most two listings of one page each, one level up
 /// and one level down. None if the server refuses.
 pub async fn elsewhere(target: &Target, cancel: &Cancel) -> Option<Elsewhere> {
-    let looked = async {
-        Ok(look_around(target.store.bucket(), &target.config, target.store.layout()).await)
-    };
-    cancel.cancellable(looked).await.ok().flatten()
+    let found =
+        async { Ok(search(target.store.bucket(), &target.config, target.store.layout()).await) };
+    cancel.cancellable(found).await.ok().flatten()
 }
 
-pub(super) async fn look_around(
+pub(super) async fn search(
     bucket: &Bucket,
     config: &TargetConfig,
     layout: &Layout,

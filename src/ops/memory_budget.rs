@@ -57,7 +57,7 @@ impl Shared {
     }
 
     /// Withholds owed permits from the free ones.
-    fn settle(&self, owed: &mut usize) {
+    fn withhold(&self, owed: &mut usize) {
         if *owed > 0 {
             *owed -= self.free.forget_permits(*owed);
         }
@@ -75,11 +75,11 @@ pub(super) struct Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut owed = self.pool.owed();
-        let lost = self.permit.num_permits().min(*owed);
+        let withheld = self.permit.num_permits().min(*owed);
         // Before the rest, because waiting transfers take free permits at once.
-        if let Some(lost) = self.permit.split(lost) {
-            *owed -= lost.num_permits();
-            lost.forget();
+        if let Some(withheld) = self.permit.split(withheld) {
+            *owed -= withheld.num_permits();
+            withheld.forget();
         }
         // Before the size can change again.
         let rest = self.permit.num_permits();
@@ -118,10 +118,10 @@ impl Budget {
         let kept = more.min(*owed);
         *owed = *owed - kept + before.saturating_sub(after);
         self.pool.free.add_permits(more - kept);
-        self.pool.settle(&mut owed);
+        self.pool.withhold(&mut owed);
     }
 
-    fn given(&self, permit: OwnedSemaphorePermit) -> Reservation {
+    fn reservation(&self, permit: OwnedSemaphorePermit) -> Reservation {
         let pool = Arc::clone(&self.pool);
         Reservation { permit, pool, _blocks: Pool::of_process().keep() }
     }
@@ -133,15 +133,15 @@ impl Budget {
     pub(super) async fn reserve(&self, bytes: u64) -> Result<Reservation> {
         let mut size = self.size.subscribe();
         let too_small = async { size.wait_for(|size| *size < bytes).await.map(|size| *size) };
-        let _in_line = InLine::new(self);
+        let _queued = Queued::new(self);
         let free = Arc::clone(&self.pool.free);
         // The position in the queue is kept when the size changes.
         tokio::select! {
             biased;
             Ok(size) = too_small => Err(too_large(bytes, size)),
             permit = free.acquire_many_owned(permits(bytes)) => match permit {
-                Ok(permit) => Ok(self.given(permit)),
-                Err(_) => Err(Error::new(Code::ShuttingDown, "the agent is ending")),
+                Ok(permit) => Ok(self.reservation(permit)),
+                Err(_) => Err(Error::new(Code::ShuttingDown, "the agent is shutting down")),
             },
         }
     }
@@ -157,14 +157,13 @@ impl Budget {
     pub(super) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
         let needed = permits(bytes.saturating_add(CONNECTION));
         let permit = Arc::clone(&self.pool.free).try_acquire_many_owned(needed).ok()?;
-        Some(self.given(permit))
+        Some(self.reservation(permit))
     }
 }
 
 fn too_large(bytes: u64, size: u64) -> Error {
     let needed = bytes.div_ceil(MIB) * MIB + PROCESS;
-    let message =
-        format!("the parts of this backup need a memory budget of {needed} bytes: raise it");
+    let message = format!("the parts of this backup need {needed} bytes of memory: raise memory");
     Error::new(Code::TooLarge, message)
         .field("memory")
         .detail("limit", size + PROCESS)
@@ -172,21 +171,21 @@ fn too_large(bytes: u64, size: u64) -> Error {
 }
 
 /// Counts a transfer in the queue until dropped.
-struct InLine<'a>(&'a Budget);
+struct Queued<'a>(&'a Budget);
 
-impl<'a> InLine<'a> {
+impl<'a> Queued<'a> {
     fn new(budget: &'a Budget) -> Self {
         budget.waiting.send_modify(|count| *count += 1);
         Self(budget)
     }
 }
 
-impl Drop for InLine<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
         let Budget { pool, waiting, .. } = self.0;
         waiting.send_modify(|count| *count = count.saturating_sub(1));
         // A waiting transfer that gives up may have held some permits.
-        pool.settle(&mut pool.owed());
+        pool.withhold(&mut pool.owed());
     }
 }
 

@@ -89,9 +89,9 @@ impl Target {
     ) -> Result<Arc<Self>> {
         if config.split {
             let endpoint = config.endpoint.as_str();
-            tracing::info!(endpoint, bucket = config.bucket, "the endpoint holds the bucket");
+            tracing::info!(endpoint, bucket = config.bucket, "the endpoint contains the bucket");
         }
-        let kept = journal.as_ref().map(|journal| journal.beside("listings"));
+        let kept = journal.as_ref().map(|journal| journal.sibling_folder("listings"));
         Ok(Arc::new(Self {
             journal: TargetJournal::new(journal, config.endpoint.as_str(), &config.bucket),
             store: Store::new(&config, kept.as_deref())?,

@@ -23,14 +23,14 @@ use crate::s3::ObjectInfo;
 const AT_ONCE: usize = 4;
 
 /// Bytes of one request for tar headers.
-const BEGINNING: u64 = 64 << 10;
+const HEADERS: u64 = 64 << 10;
 
 /// Most tar members inspected in an archive. Home Assistant writes one for each add-on and folder,
 /// with its own first or last.
 const MEMBERS: usize = 200;
 
 /// Longest `backup.json` that is read, in bytes. The part that is listed is far shorter.
-const LONGEST_JSON: u64 = 512 << 10;
+const MAX_JSON: u64 = 512 << 10;
 
 /// Inspects archives without metadata that no process is storing, and unless this is a dry run
 /// writes metadata for each archive that contains it. Safe to repeat and to interrupt.
@@ -50,25 +50,25 @@ async fn run(target: &Target, dry_run: bool) -> Result<RepairResult> {
     let unfinished = unfinished(target).await?;
     let listing = target.store.listing(true).await?;
     // After the listing: an upload is recorded before it is created.
-    let noted = target.journal.archives().await;
+    let recorded = target.journal.archives().await;
     let layout = target.store.layout();
-    let lone = listing.entries.iter().filter_map(|(name, entry)| {
+    let orphans = listing.entries.iter().filter_map(|(name, entry)| {
         let key = layout.archive_key(name);
-        let is_lone = matches!(entry, Entry::Archive)
+        let is_orphan = matches!(entry, Entry::Archive)
             && !target.store.is_reserved(name)
-            && !noted.contains_key(&key)
+            && !recorded.contains_key(&key)
             && !unfinished.contains(&key);
-        is_lone.then(|| (name.clone(), key))
+        is_orphan.then(|| (name.clone(), key))
     });
-    let lone: Vec<_> = lone.collect();
-    let looking = stream::iter(lone).map(|(name, key)| look(target, name, key));
-    let mut looking = std::pin::pin!(looking.buffered(AT_ONCE));
+    let orphans: Vec<_> = orphans.collect();
+    let inspections = stream::iter(orphans).map(|(name, key)| inspect(target, name, key));
+    let mut inspections = std::pin::pin!(inspections.buffered(AT_ONCE));
     let mut archives = Vec::new();
     let mut taken = HashSet::new();
-    while let Some(found) = looking.try_next().await? {
+    while let Some(found) = inspections.try_next().await? {
         let Some((mut archive, metadata)) = found else { continue };
         if let Some(metadata) = metadata
-            && !decide(target, &mut archive, metadata, &listing, &mut taken, dry_run).await
+            && !repair_archive(target, &mut archive, metadata, &listing, &mut taken, dry_run).await
         {
             continue;
         }
@@ -114,7 +114,7 @@ async fn unfinished(target: &Target) -> Result<HashSet<String>> {
 
 /// Writes metadata for an archive with readable `backup.json`. False if the archive has metadata by
 /// now.
-async fn decide(
+async fn repair_archive(
     target: &Target,
     archive: &mut RepairedArchive,
     metadata: Metadata,
@@ -127,7 +127,7 @@ async fn decide(
     if is_listed || !taken.insert(id.clone()) {
         let error = Error::new(
             Code::AlreadyExists,
-            format!("a backup with the id \"{id}\" exists already"),
+            format!("a backup with the ID \"{id}\" exists already"),
         );
         refuse(archive, &error.detail("backup_id", id));
         return true;
@@ -148,10 +148,10 @@ fn refuse(archive: &mut RepairedArchive, error: &Error) {
     archive.error = Some(CheckError::from(error));
 }
 
-type Found = Option<(RepairedArchive, Option<Metadata>)>;
+type Inspected = Option<(RepairedArchive, Option<Metadata>)>;
 
 /// Reads the metadata inside an archive. None when the archive is gone.
-async fn look(target: &Target, name: String, key: String) -> Result<Found> {
+async fn inspect(target: &Target, name: String, key: String) -> Result<Inspected> {
     let object = match target.store.bucket().head(&key).await {
         Err(error) if error.code() == Code::NotFound => return Ok(None),
         object => object?,
@@ -168,7 +168,7 @@ async fn look(target: &Target, name: String, key: String) -> Result<Found> {
     let metadata = match read_metadata(target, &object).await {
         Ok(metadata) => metadata,
         Err(error) if error.code() == Code::NotFound => return Ok(None),
-        Err(error) if is_about_the_archive(&error) => {
+        Err(error) if is_about_archive(&error) => {
             refuse(&mut archive, &error);
             None
         }
@@ -183,26 +183,24 @@ async fn look(target: &Target, name: String, key: String) -> Result<Found> {
 }
 
 /// Whether the error concerns one archive only, such as one in cold storage.
-fn is_about_the_archive(error: &Error) -> bool {
+fn is_about_archive(error: &Error) -> bool {
     matches!(error.code().kind(), Kind::Conflict | Kind::Integrity)
         || error.code() == Code::TooLarge
 }
 
 async fn read_metadata(target: &Target, object: &ObjectInfo) -> Result<Option<Metadata>> {
-    let Some(place) = find_backup_json(target, object).await? else { return Ok(None) };
-    let too_large = || {
-        Error::new(Code::TooLarge, "what the archive says of itself is too large for a document")
-    };
-    if place.end - place.start > LONGEST_JSON {
+    let Some(position) = find_backup_json(target, object).await? else { return Ok(None) };
+    let too_large = || Error::new(Code::TooLarge, "the backup.json in the archive is too large");
+    if position.end - position.start > MAX_JSON {
         return Err(too_large());
     }
-    let json = read(target, object, place).await?;
+    let json = read(target, object, position).await?;
     let Some(metadata) = backup_json::metadata(&json, object.size) else {
         return Err(Error::new(Code::CorruptMetadata, "the backup.json in the archive is damaged"));
     };
     if !metadata.get("backup_id").and_then(|id| id.as_str()).is_some_and(is_id) {
         let message = format!(
-            "the id (slug) in the backup.json of the archive must have 1 to {MAX_BACKUP_ID} \
+            "the ID (slug) in the backup.json of the archive must have 1 to {MAX_BACKUP_ID} \
              characters and no control characters"
         );
         return Err(Error::new(Code::CorruptMetadata, message));
@@ -224,7 +222,7 @@ async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option
             usize::try_from(at.saturating_sub(start)).ok().and_then(|here| fetched.get(here..));
         let mut member = here.and_then(Member::first_of);
         if member.is_none() && at < object.size {
-            let range = at..object.size.min(at.saturating_add(BEGINNING));
+            let range = at..object.size.min(at.saturating_add(HEADERS));
             (start, fetched) = (at, read(target, object, range).await?);
             member = Member::first_of(&fetched);
         }

@@ -57,22 +57,22 @@ impl Retry {
     /// Repeats a call while the server is unreachable. The call must be safe to repeat.
     ///
     /// # Errors
-    /// As [`Tries::after`].
+    /// As [`Attempts::after`].
     pub(super) async fn run<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        let mut tries = self.tries();
+        let mut attempts = self.attempts();
         loop {
-            if let Some(done) = tries.after(call().await).await? {
+            if let Some(done) = attempts.after(call().await).await? {
                 return Ok(done);
             }
         }
     }
 
     /// The attempts of one call, for callers with a loop of their own.
-    pub(super) fn tries(&self) -> Tries<'_> {
-        Tries { retry: self, longest: FIRST_PAUSE }
+    pub(super) fn attempts(&self) -> Attempts<'_> {
+        Attempts { retry: self, longest: FIRST_PAUSE }
     }
 
     /// Number of retries so far, quick ones included.
@@ -81,7 +81,7 @@ impl Retry {
     }
 
     /// Remaining time for retries. None if `error` is not temporary, or the time is over.
-    fn rest(&self, error: &Error) -> Option<Duration> {
+    fn remaining(&self, error: &Error) -> Option<Duration> {
         let Inner { allowed, since, progress, .. } = &*self.0;
         let passes = matches!(error.code().kind(), Kind::Connect | Kind::Transient);
         if allowed.is_zero() || !passes || !error.code().retryable() {
@@ -90,23 +90,23 @@ impl Retry {
         let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
         let lasted = since.get_or_insert_with(Instant::now).elapsed();
         progress.away(true);
-        allowed.checked_sub(lasted).filter(|rest| !rest.is_zero())
+        allowed.checked_sub(lasted).filter(|remaining| !remaining.is_zero())
     }
 
-    fn ends(&self) {
+    fn succeeded(&self) {
         *self.0.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.0.progress.away(false);
     }
 }
 
 /// The attempts of one call.
-pub(super) struct Tries<'a> {
+pub(super) struct Attempts<'a> {
     retry: &'a Retry,
     /// Longest possible next pause.
     longest: Duration,
 }
 
-impl Tries<'_> {
+impl Attempts<'_> {
     /// The result of an attempt. None after a pause when the call is to be repeated.
     ///
     /// # Errors
@@ -114,19 +114,19 @@ impl Tries<'_> {
     pub(super) async fn after<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
         let error = match outcome {
             Ok(done) => {
-                self.retry.ends();
+                self.retry.succeeded();
                 return Ok(Some(done));
             }
             Err(error) => error,
         };
-        let Some(rest) = self.retry.rest(&error) else { return Err(error) };
-        let asked_for = error.retry_after().unwrap_or_default();
-        if asked_for > rest {
+        let Some(remaining) = self.retry.remaining(&error) else { return Err(error) };
+        let requested = error.retry_after().unwrap_or_default();
+        if requested > remaining {
             return Err(error);
         }
-        let pause = self.longest.mul_f64(fastrand::f64()).max(asked_for).min(rest);
+        let pause = self.longest.mul_f64(fastrand::f64()).max(requested).min(remaining);
         self.longest = LONGEST_PAUSE.min(self.longest * 2);
-        tracing::info!(%error, pause_ms = pause.as_millis(), "waiting for the storage");
+        tracing::info!(%error, pause_ms = pause.as_millis(), "waiting for the server");
         let Inner { progress, cancel, .. } = &*self.retry.0;
         let over = async {
             tokio::time::sleep(pause).await;
@@ -160,20 +160,20 @@ mod tests {
     async fn the_storage_may_be_away_for_so_long_and_no_longer() {
         let (retry, progress, _) = retry(ALLOWED);
         let start = Instant::now();
-        let mut tries = 0;
+        let mut attempts = 0;
         let call = || {
-            tries += 1;
+            attempts += 1;
             ready(away::<()>())
         };
         assert_eq!(retry.run(call).await.unwrap_err().code(), Code::CannotConnect);
         assert!(start.elapsed() >= ALLOWED && start.elapsed() < ALLOWED + FIRST_PAUSE);
         // At least one attempt in each of the longest pauses.
-        assert!(tries > 30, "{tries}");
-        assert_eq!(progress.snapshot().retries, tries - 1);
+        assert!(attempts > 30, "{attempts}");
+        assert_eq!(progress.snapshot().retries, attempts - 1);
 
         let call =
             async || if start.elapsed() < ALLOWED * 2 - FIRST_PAUSE { away() } else { Ok(7) };
-        retry.ends();
+        retry.succeeded();
         assert_eq!(retry.run(call).await.unwrap(), 7);
     }
 
@@ -228,7 +228,7 @@ mod tests {
         let stop = async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert_eq!(progress.snapshot().waiting_for, Some(crate::progress::Waiting::Remote));
-            cancel.cancel(Cause::Ending);
+            cancel.cancel(Cause::ShuttingDown);
         };
         let long = Error::new(Code::Throttled, "slow down").retry_after_ms(60_000);
         let call = retry.run(async || Err::<(), _>(long.clone()));

@@ -26,8 +26,8 @@ use self::sent::Sent;
 use super::delete::Removal;
 use super::retry::Retry;
 use super::{Cancel, Target, clean_up};
-use crate::archives::metadata::{self, Digests};
-use crate::archives::{self, Reserved, taken};
+use crate::archives::metadata::{self, Checksums};
+use crate::archives::{self, ReservedName, taken};
 use crate::error::{CleanupOutcome, Code, Error, Result};
 use crate::journal::Resumable;
 use crate::platform::utc;
@@ -39,7 +39,7 @@ use crate::protocol::{
 use crate::s3::{self, Stored};
 
 /// Longest wait until the server lists a finished upload.
-const APPEARANCE: Duration = Duration::from_secs(20);
+const LISTED_LIMIT: Duration = Duration::from_secs(20);
 
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
@@ -94,7 +94,7 @@ pub async fn upload(
         Err(error) => error,
     };
     progress.enter(Phase::Aborting);
-    let may_stay = error.code().retryable() && !cancel.is_wanted();
+    let may_stay = error.code().retryable() && !cancel.is_requested();
     match guard.roll_back(target, may_stay).await {
         guard::RollBack::Committed(uploaded) => Ok(*uploaded),
         guard::RollBack::Kept(time) => {
@@ -115,20 +115,20 @@ fn check(request: &Upload) -> Result<()> {
     if !is_id(id) {
         return invalid(
             "backup.id",
-            &format!("the id must have 1 to {MAX_BACKUP_ID} characters and no control characters"),
+            &format!("the ID must have 1 to {MAX_BACKUP_ID} characters and no control characters"),
         );
     }
     if metadata.get("backup_id").is_some_and(|given| given.as_str() != Some(id)) {
         return invalid(
             "backup.metadata",
-            "backup_id in the metadata must be the id of the backup",
+            "backup_id in the metadata must be the ID of the backup",
         );
     }
     if serde_json::to_vec(metadata).map_or(0, |json| json.len()) > MAX_METADATA {
         return invalid("backup.metadata", "the metadata must not be larger than 32 KiB");
     }
     if metadata::depth(metadata) > MAX_METADATA_DEPTH {
-        return invalid("backup.metadata", "the metadata must not be nested deeper than 24");
+        return invalid("backup.metadata", "the metadata must not be nested deeper than 24 levels");
     }
     if request.size == Some(0) {
         return invalid("size", "an empty backup cannot be stored");
@@ -165,7 +165,7 @@ async fn store(
         })
         .await?;
     let id = &request.backup.id;
-    let (old, name) = cancel.cancellable(choose(target, request)).await?;
+    let (old, name) = cancel.cancellable(choose_names(target, request)).await?;
     let mut replaced = Vec::new();
     for old in old {
         replaced.push(cancel.cancellable(Removal::plan(target, old)).await?);
@@ -196,7 +196,7 @@ async fn store(
         id: id.clone(),
         title: request.backup.name.clone(),
         metadata: request.backup.metadata.clone(),
-        digests: sent.digests.clone(),
+        checksums: sent.checksums.clone(),
         replaced,
         retry: guard.retry().clone(),
         may_arrive: Arc::default(),
@@ -206,7 +206,7 @@ async fn store(
 }
 
 /// The names of the backups that are replaced, and the name of the new one.
-async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reserved)> {
+async fn choose_names(target: &Target, request: &Upload) -> Result<(Vec<String>, ReservedName)> {
     let NewBackup { id, name: wished, .. } = &request.backup;
     loop {
         let ended = archives::ended();
@@ -215,7 +215,7 @@ async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reser
         if request.if_exists == IfExists::Fail && !old.is_empty() {
             return Err(Error::new(
                 Code::AlreadyExists,
-                format!("a backup with the id \"{id}\" exists already"),
+                format!("a backup with the ID \"{id}\" exists already"),
             )
             .detail("backup_id", id.as_str()));
         }
@@ -235,7 +235,7 @@ struct Commit {
     id: String,
     title: String,
     metadata: Metadata,
-    digests: Digests,
+    checksums: Checksums,
     /// The backups that it replaces.
     replaced: Vec<Removal>,
     retry: Retry,
@@ -260,7 +260,7 @@ impl Commit {
             Err(error) => error,
         };
         match self.target.store.bucket().look(key).await {
-            Ok((object, Some(found))) if found == mark && object.size == sent.digests.size => {
+            Ok((object, Some(found))) if found == mark && object.size == sent.checksums.size => {
                 Ok(Stored { etag: object.etag, version_id: None })
             }
             _ => Err(error),
@@ -286,25 +286,25 @@ impl Commit {
             // later.
             return Err(taken(name));
         }
-        if stored.size != self.digests.size {
+        if stored.size != self.checksums.size {
             return Err(Error::new(
                 Code::LengthMismatch,
                 format!(
-                    "the storage has {} of the {} bytes that were sent",
-                    stored.size, self.digests.size
+                    "the server stored {} of the {} bytes that were sent",
+                    stored.size, self.checksums.size
                 ),
             )
-            .detail("expected", self.digests.size)
+            .detail("expected", self.checksums.size)
             .detail("actual", stored.size));
         }
         for removal in &mut replaced {
-            removal.note(&self.target, Some((name, &self.id))).await;
+            removal.record(&self.target, Some((name, &self.id))).await;
         }
         // From here on a failed request may still write the metadata.
         self.may_arrive.store(true, Ordering::Relaxed);
         // Safe to repeat: only this upload has the name, and the metadata is always the same.
         let commit =
-            || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
+            || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.checksums);
         let committed = retry.run(commit).await.map(|backup| {
             let etag = Some(archive.etag).filter(|etag| !etag.is_empty());
             UploadResult { backup, etag, version_id: archive.version_id, resumed_bytes }
@@ -319,34 +319,34 @@ impl Commit {
             self.replace(removal, committed.is_ok()).await;
         }
         if committed.is_ok() {
-            self.appear().await;
+            self.wait_until_listed().await;
         }
         committed
     }
 
     /// Waits a while until the server lists the backup, because the caller may list next.
-    async fn appear(&self) {
+    async fn wait_until_listed(&self) {
         let store = &self.target.store;
         let key = store.layout().metadata_key(&self.name);
-        match tokio::time::timeout(APPEARANCE, store.bucket().find_new(&key)).await {
+        match tokio::time::timeout(LISTED_LIMIT, store.bucket().find_new(&key)).await {
             Ok(Ok((Some(_), _))) => {}
             Ok(Ok((None, _))) => {
                 tracing::warn!(name = %self.name, "the server does not list the backup yet");
             }
-            Ok(Err(error)) => tracing::debug!(%error, "whether the backup is listed is not known"),
-            Err(_) => tracing::debug!("whether the backup is listed is not known in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot check whether the backup is listed"),
+            Err(_) => tracing::debug!("cannot check in time whether the backup is listed"),
         }
     }
 
     /// Deletes a replaced backup, if the new one is committed.
     async fn replace(&self, removal: Removal, is_committed: bool) {
         let mut is_done = true;
-        if is_committed && let Err(error) = self.retry.run(|| removal.attempt(&self.target)).await {
+        if is_committed && let Err(error) = self.retry.run(|| removal.run(&self.target)).await {
             // The new backup is complete and newer, so it is the current one.
             let name = removal.name();
-            tracing::warn!(name, %error, "the replaced backup could not be deleted");
+            tracing::warn!(name, %error, "cannot delete the replaced backup");
             is_done = false;
         }
-        removal.close(&self.target, is_done).await;
+        removal.finish(&self.target, is_done).await;
     }
 }

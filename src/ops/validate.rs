@@ -13,7 +13,7 @@ macro_rules! patiently {
             let mut tries = 1;
             loop {
                 let found = $check.await;
-                if tries == super::TRIES || !found.as_ref().is_err_and(super::may_pass) {
+                if tries == super::TRIES || !found.as_ref().is_err_and(super::is_temporary) {
                     break found;
                 }
                 tries += 1;
@@ -25,8 +25,8 @@ macro_rules! patiently {
 
 mod access;
 mod checks;
+mod interpretations;
 mod objects;
-mod readings;
 mod suggestions;
 mod warnings;
 
@@ -66,14 +66,14 @@ pub async fn validate(
 
 async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<ValidateResult> {
     let given = &target.config;
-    let mut access = Access::gain(given.clone(), target.store.layout(), cancel).await?;
+    let mut access = Access::check(given.clone(), target.store.layout(), cancel).await?;
     let mut corrected = Vec::new();
     while corrected.len() < CORRECTIONS
         && let Some((name, error)) = access.failure()
-        && let Some(correction) = suggestions::after(name, error, &access.config)
+        && let Some(correction) = suggestions::correction(name, error, &access.config)
     {
-        let next = Access::gain(correction.config.clone(), target.store.layout(), cancel).await?;
-        if !next.leads_further_than(&access) {
+        let next = Access::check(correction.config.clone(), target.store.layout(), cancel).await?;
+        if !next.got_further_than(&access) {
             break;
         }
         corrected.push(correction);
@@ -81,16 +81,16 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
     }
     let mut suggestion = suggestion(given, &access);
     if let Some((name, error)) = access.failure()
-        && let Some(location) = readings::that_works(given, error, cancel).await
+        && let Some(location) = interpretations::find_working(given, error, cancel).await
     {
-        let message = format!("it works with {}", readings::described(&location));
+        let message = format!("it works with {}", interpretations::describe(&location));
         let found = Outcome::failure(error.clone(), message);
         access.checks.replace(name, found);
         suggestion = Some(of_location(&location));
     }
     let Access { config, bucket, server_info, mut checks, .. } = access;
     for correction in corrected {
-        checks.replace(correction.name, correction.found(given));
+        checks.replace(correction.name, correction.outcome(given));
     }
     if level == Level::Write {
         if checks.passed(CheckName::List) && !cancel.is_cancelled() {
@@ -114,7 +114,7 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
 
 /// Whether a server answered with a temporary failure. A wrong address or a minute of silence is
 /// reported at once.
-fn may_pass(error: &Error) -> bool {
+fn is_temporary(error: &Error) -> bool {
     matches!(error.code(), Code::RemoteError | Code::Throttled | Code::NetworkLost)
 }
 

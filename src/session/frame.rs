@@ -153,7 +153,7 @@ impl<R: BufRead> Reader<R> {
             Ok(()) => {
                 Err("the payload is not followed by a line feed: its length is wrong".to_owned())
             }
-            Err(_) => Err("the input ends behind a payload".to_owned()),
+            Err(_) => Err("the input ends after a payload".to_owned()),
         }
     }
 }

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{Input, Outgoing, Reader};
-use super::streams::{self, FarEnds, Waiting};
-use super::{End, converse, handle};
+use super::streams::{self, Counterparts, Waiting};
+use super::{End, handle, run_session};
 use crate::error::Result;
 
 /// Parses the parameters of a message like the session.
@@ -23,19 +23,19 @@ pub fn read_params<P: DeserializeOwned>(params: &RawValue) -> Result<P> {
 #[derive(Debug)]
 pub struct Host {
     /// Messages to the agent; dropping it ends the session.
-    pub mouth: Mouth,
+    pub writer: HostWriter,
     /// Messages from the agent.
-    pub ear: Ear,
+    pub reader: HostReader,
 }
 
 /// Sends messages to the agent.
 #[derive(Debug)]
-pub struct Mouth(mpsc::Sender<Input>);
+pub struct HostWriter(mpsc::Sender<Input>);
 
-impl Mouth {
+impl HostWriter {
     /// Sends the frames in `bytes`, including invalid ones, but not the end of the input. Waits
     /// while the agent does not read. Returns whether the agent reads more.
-    pub async fn say(&self, bytes: impl BufRead) -> bool {
+    pub async fn send(&self, bytes: impl BufRead) -> bool {
         let mut reader = Reader::new(bytes);
         loop {
             let next = reader.read();
@@ -58,14 +58,14 @@ impl Mouth {
 
 /// Receives messages from the agent.
 #[derive(Debug)]
-pub struct Ear {
+pub struct HostReader {
     waiting: Waiting,
     written: Option<oneshot::Sender<io::Result<()>>>,
 }
 
-impl Ear {
+impl HostReader {
     /// The next frame; None when the session has sent everything.
-    pub async fn hear(&mut self) -> Option<Outgoing> {
+    pub async fn next(&mut self) -> Option<Outgoing> {
         let next = self.waiting.next().await;
         if next.is_none()
             && let Some(written) = self.written.take()
@@ -79,7 +79,8 @@ impl Ear {
 
 /// A host and its session.
 pub fn session() -> (Host, impl Future<Output = End> + Send + 'static) {
-    let (streams, FarEnds { input, waiting, written }) = streams::pair();
-    let host = Host { mouth: Mouth(input), ear: Ear { waiting, written: Some(written) } };
-    (host, converse(streams, std::future::pending(), None))
+    let (streams, Counterparts { input, waiting, written }) = streams::pair();
+    let host =
+        Host { writer: HostWriter(input), reader: HostReader { waiting, written: Some(written) } };
+    (host, run_session(streams, std::future::pending(), None))
 }

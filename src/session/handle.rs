@@ -40,7 +40,9 @@ pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> 
         let (member, problem) = match missing {
             Some(name) if path == "." => (name, "is missing"),
             Some(name) => (format!("{path}.{name}"), "is missing"),
-            None if path == "." => ("params".to_owned(), "must be an object of the right shape"),
+            None if path == "." => {
+                ("params".to_owned(), "must be an object with the members of this method")
+            }
             None => (path, "has a wrong type or value"),
         };
         Error::new(Code::InvalidParams, format!("the member \"{member}\" {problem}"))
@@ -218,11 +220,11 @@ fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<
 
 /// Truncates the entries to what fits into a line. Returns whether there were more.
 fn shorten(entries: &mut Vec<impl serde::Serialize>) -> bool {
-    let mut room = PAGE_BYTES;
+    let mut remaining = PAGE_BYTES;
     let fitting = entries.iter().take_while(|entry| {
         let length = json_length(entry) + 1;
-        let fits = length <= room;
-        room = room.saturating_sub(length);
+        let fits = length <= remaining;
+        remaining = remaining.saturating_sub(length);
         fits
     });
     let count = fitting.count();

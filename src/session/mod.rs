@@ -30,7 +30,7 @@ use crate::platform::{EndRequests, survive_file_limit};
 const CLEANUP: Duration = Duration::from_secs(12);
 
 /// Time limit for writing the last responses.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl End {
 pub async fn serve(journal: Option<Journal>) -> End {
     protect_process();
     if let Err(error) = survive_file_limit() {
-        tracing::warn!(%error, "a file that grows beyond ulimit -f will end the agent");
+        tracing::warn!(%error, "a file larger than ulimit -f will end the agent");
     }
     let streams = match streams::open() {
         Ok(streams) => streams,
@@ -68,11 +68,11 @@ pub async fn serve(journal: Option<Journal>) -> End {
             return End::StreamsFailed;
         }
     };
-    converse(streams, asked_to_end(), journal).await
+    run_session(streams, asked_to_end(), journal).await
 }
 
 /// Serves one host over `streams`, until they end or `asked_to_end` completes.
-async fn converse(
+async fn run_session(
     streams: Streams,
     asked_to_end: impl Future<Output = ()>,
     journal: Option<Journal>,
@@ -89,14 +89,14 @@ async fn converse(
         _ = &mut written => End::StreamsFailed,
         end = session.run(&mut input) => end,
     };
-    session.table.cancel_all(&Cause::Ending);
+    session.table.cancel_all(&Cause::ShuttingDown);
     if !session.table.idle(CLEANUP).await {
         tracing::warn!("some requests could not be cleaned up in time");
     }
     drop(session);
     if end != End::StreamsFailed {
         // Writes the last responses; a host that does not read is not waited for.
-        let _ = tokio::time::timeout(FAREWELL, written).await;
+        let _ = tokio::time::timeout(FLUSH_LIMIT, written).await;
     }
     end
 }

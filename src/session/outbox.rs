@@ -34,7 +34,7 @@ pub(super) type Answer = Result<Box<serde_json::value::RawValue>>;
 /// Serializes a result.
 pub(super) fn answer(result: &impl Serialize) -> Answer {
     serde_json::value::to_raw_value(result)
-        .map_err(|error| Error::new(Code::Internal, "the answer cannot be written").source(error))
+        .map_err(|error| Error::new(Code::Internal, "cannot serialize the response").source(error))
 }
 
 fn notification(method: &str, params: &impl Serialize, payload: Vec<Bytes>) -> Outgoing {
@@ -58,7 +58,7 @@ fn response(id: Option<u64>, answer: Answer) -> Outgoing {
         return Outgoing::new(line, Vec::new());
     }
     Outgoing::new(
-        put(Err(Error::new(Code::TooLarge, "the answer does not fit into a line"))),
+        put(Err(Error::new(Code::TooLarge, "the response does not fit into a line"))),
         Vec::new(),
     )
 }
@@ -79,8 +79,8 @@ impl Outbox {
     }
 
     /// Waits for a slot in the control queue; None when the host is gone.
-    pub(super) async fn reserve(&self) -> Option<Place<'_>> {
-        self.0.control.reserve().await.ok().map(Place)
+    pub(super) async fn reserve(&self) -> Option<Slot<'_>> {
+        self.0.control.reserve().await.ok().map(Slot)
     }
 
     /// Queues stream data after earlier data.
@@ -100,9 +100,9 @@ impl Outbox {
 }
 
 /// A reserved slot in the control queue.
-pub(super) struct Place<'a>(mpsc::Permit<'a, Outgoing>);
+pub(super) struct Slot<'a>(mpsc::Permit<'a, Outgoing>);
 
-impl Place<'_> {
+impl Slot<'_> {
     /// Sends a notification in this slot.
     pub(super) fn notify(self, method: &str, params: &impl Serialize) {
         self.0.send(notification(method, params, Vec::new()));

@@ -106,15 +106,15 @@ impl Table {
         ids
     }
 
-    /// Waits until all responses are queued, at most for `patience`.
-    pub(super) async fn all_answered(&self, patience: Duration) {
+    /// Waits until all responses are queued, at most for `limit`.
+    pub(super) async fn all_answered(&self, limit: Duration) {
         let mut unanswered = self.unanswered.subscribe();
-        let _ = tokio::time::timeout(patience, unanswered.wait_for(|left| *left == 0)).await;
+        let _ = tokio::time::timeout(limit, unanswered.wait_for(|left| *left == 0)).await;
     }
 
-    /// Waits until no request runs, at most for `patience`. Returns whether none runs.
-    pub(super) async fn idle(&self, patience: Duration) -> bool {
+    /// Waits until no request runs, at most for `limit`. Returns whether none runs.
+    pub(super) async fn idle(&self, limit: Duration) -> bool {
         let mut count = self.count.subscribe();
-        tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await.is_ok()
+        tokio::time::timeout(limit, count.wait_for(|count| *count == 0)).await.is_ok()
     }
 }

@@ -61,21 +61,26 @@ impl Inbound {
             Some(Ok(payload)) => payload,
             Some(Err(error)) => return self.violated(error.code(), error.message().to_owned()),
             None => {
-                let message = "stream.data came without bytes".to_owned();
+                let message = "stream.data has no bytes".to_owned();
                 return self.violated(Code::StreamViolation, message);
             }
         };
         if state.ended {
-            return self.violated(Code::StreamViolation, "data came after stream.end".to_owned());
+            return self.violated(
+                Code::StreamViolation,
+                "stream.data was sent after stream.end".to_owned(),
+            );
         }
         if offset != state.received {
-            let message = format!("data came at offset {offset} instead of {}", state.received);
+            let message =
+                format!("stream.data has the offset {offset} instead of {}", state.received);
             return self.violated(Code::StreamViolation, message);
         }
         let length: u64 = payload.iter().map(|piece| piece.len() as u64).sum();
         let received = state.received + length;
         if received > state.granted {
-            let message = format!("{received} bytes came, only {} were granted", state.granted);
+            let message =
+                format!("{received} bytes were sent, but only {} were granted", state.granted);
             return self.violated(Code::FlowViolation, message);
         }
         state.received = received;
@@ -91,10 +96,13 @@ impl Inbound {
     pub(super) fn end(&self, length: u64) {
         let mut state = self.state();
         if state.ended {
-            return self.violated(Code::StreamViolation, "stream.end came twice".to_owned());
+            return self.violated(Code::StreamViolation, "stream.end was sent twice".to_owned());
         }
         if length != state.received {
-            let message = format!("stream.end names {length} bytes, but {} came", state.received);
+            let message = format!(
+                "stream.end has the length {length}, but {} bytes were sent",
+                state.received
+            );
             return self.violated(Code::LengthMismatch, message);
         }
         state.ended = true;
@@ -140,11 +148,11 @@ impl InboundSource {
             return;
         }
         // Reserves the slot first: nothing is lost when this future is dropped while waiting.
-        let Some(place) = self.outbox.reserve().await else { return };
+        let Some(slot) = self.outbox.reserve().await else { return };
         let mut state = self.inbound.state();
         if let Some(up_to) = wanted(&state) {
             state.granted = up_to;
-            place.notify("stream.credit", &StreamCredit { id: self.id, up_to });
+            slot.notify("stream.credit", &StreamCredit { id: self.id, up_to });
         }
     }
 }
@@ -182,7 +190,7 @@ impl Sink for OutboundSink {
                 .credit
                 .wait_for(|up_to| *up_to > sent)
                 .await
-                .map_err(|_| Error::new(Code::ShuttingDown, "the agent is ending"))?;
+                .map_err(|_| Error::new(Code::ShuttingDown, "the agent is shutting down"))?;
             let granted = usize::try_from(up_to - sent).unwrap_or(usize::MAX);
             let frame = cut(&mut waiting, granted.min(self.max_payload));
             self.sent += frame.iter().map(|piece| piece.len() as u64).sum::<u64>();
@@ -196,15 +204,15 @@ impl Sink for OutboundSink {
 /// Removes at most `limit` bytes from the start. Splits a piece without copying.
 fn cut(waiting: &mut VecDeque<Bytes>, limit: usize) -> Vec<Bytes> {
     let mut taken = Vec::new();
-    let mut room = limit;
-    while room > 0
+    let mut remaining = limit;
+    while remaining > 0
         && let Some(piece) = waiting.front_mut()
     {
-        let head = piece.split_to(piece.len().min(room));
+        let head = piece.split_to(piece.len().min(remaining));
         if piece.is_empty() {
             waiting.pop_front();
         }
-        room -= head.len();
+        remaining -= head.len();
         taken.push(head);
     }
     taken

@@ -44,7 +44,7 @@ pub(super) struct Streams {
 
 /// The counterparts of [`Streams`], for the code that reads and writes.
 #[derive(Debug)]
-pub(super) struct FarEnds {
+pub(super) struct Counterparts {
     /// Receives frames of the host.
     pub(super) input: mpsc::Sender<Input>,
     /// Frames to write.
@@ -73,13 +73,13 @@ impl Waiting {
 }
 
 /// Streams without threads.
-pub(super) fn pair() -> (Streams, FarEnds) {
+pub(super) fn pair() -> (Streams, Counterparts) {
     let (input_sender, input) = mpsc::channel(INPUT_QUEUE);
     let (control, control_receiver) = mpsc::channel(CONTROL_QUEUE);
     let (data, data_receiver) = mpsc::channel(DATA_QUEUE);
     let (written_sender, written) = oneshot::channel();
     let waiting = Waiting { control: control_receiver, data: data_receiver };
-    let far = FarEnds { input: input_sender, waiting, written: written_sender };
+    let far = Counterparts { input: input_sender, waiting, written: written_sender };
     (Streams { input, queues: Queues { control, data }, written }, far)
 }
 
@@ -90,7 +90,7 @@ pub(super) fn pair() -> (Streams, FarEnds) {
 pub(super) fn open() -> io::Result<Streams> {
     let (stdin, mut stdout) = private_streams()?;
     let (streams, far) = pair();
-    let FarEnds { input, mut waiting, written } = far;
+    let Counterparts { input, mut waiting, written } = far;
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut reader = Reader::new(BufReader::with_capacity(64 << 10, stdin));
         loop {

@@ -103,7 +103,7 @@ pub(super) fn update(
     limits: LimitsUpdate,
 ) -> Result<TargetUpdateResult> {
     let limits = target.change(limits)?;
-    tracing::info!(target = name, ?limits, "limits are set");
+    tracing::info!(target = name, ?limits, "the limits were changed");
     Ok(TargetUpdateResult { target: name.to_owned(), limits: limits.into() })
 }
 

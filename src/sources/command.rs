@@ -17,7 +17,7 @@ use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, clean, no_memory};
 
 /// Time for a program to clean up after it was told to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the output may stay open without data after the program has ended.
 const OPEN_AFTER_END: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ impl CommandLine {
         let name = Path::new(&self.program).file_name().unwrap_or(&self.program);
         let name = clean(&name.to_string_lossy());
         let mut child = command.spawn().map_err(|error| {
-            let message = format!("cannot start {name}: {error}; check its path and permissions");
+            let message = format!("cannot start {name}: {error}: check its path and permissions");
             Error::new(Code::SourceFailed, message).source(error)
         })?;
         let output = child
@@ -155,7 +155,7 @@ impl Running {
             }
             () = sleep(OPEN_AFTER_END), if self.status.is_some() => {
                 let message = format!(
-                    "{} ended, but a process that it started keeps its output open, so the backup \
+                    "{} ended, but a process that it started keeps its output open: the backup \
                      may not be complete: start the command in the foreground",
                     self.name
                 );
@@ -188,7 +188,7 @@ impl Running {
         }
         self.ask_to_end();
         // An ended program may have left processes in its group.
-        let _ = timeout(PATIENCE, self.child.wait()).await;
+        let _ = timeout(CLEANUP_LIMIT, self.child.wait()).await;
         self.kill();
     }
 
@@ -254,7 +254,7 @@ fn succeeded(name: &str, ended: std::io::Result<ExitStatus>) -> Result<ExitStatu
     if status.success() {
         return Ok(status);
     }
-    let message = format!("{name} failed ({status}): nothing was stored; see what it wrote above");
+    let message = format!("{name} failed ({status}): nothing was stored: see its output above");
     let error = Error::new(Code::SourceFailed, message);
     Err(match status.code() {
         Some(code) => error.detail("exit_code", i64::from(code)),

@@ -112,7 +112,7 @@ impl<W: Write> Packer<'_, W> {
                     let done = levels.pop().and_then(|level| level.directory);
                     if let Some(level) = levels.last_mut() {
                         self.name.truncate(level.name);
-                        self.go_back(level, done.as_ref());
+                        self.reopen(level, done.as_ref());
                     }
                 }
             }
@@ -121,7 +121,7 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// Opens a parent folder again.
-    fn go_back(&mut self, level: &mut Level, from: Option<&Directory>) {
+    fn reopen(&mut self, level: &mut Level, from: Option<&Directory>) {
         if level.directory.is_none() {
             level.directory = from.and_then(|below| below.parent(&level.id).ok());
         }
@@ -136,7 +136,7 @@ impl<W: Write> Packer<'_, W> {
     /// Adds an entry; returns a folder that is to be walked next.
     fn add(&mut self, directory: &Directory, entry: &OsString) -> Result<Option<Level>> {
         if self.name.len() > LONGEST_NAME {
-            let reason = format!("its path has more than {LONGEST_NAME} bytes");
+            let reason = format!("its path is longer than {LONGEST_NAME} bytes");
             self.left_out.unreadable(&self.name, &reason);
             return Ok(None);
         }
@@ -212,7 +212,7 @@ impl<W: Write> Packer<'_, W> {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let reason = format!("reading failed, and zeros replace its end: {error}");
+                    let reason = format!("reading failed, the rest is filled with zeros: {error}");
                     self.left_out.damaged(&self.name, &reason);
                     break;
                 }

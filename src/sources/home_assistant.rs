@@ -42,8 +42,7 @@ pub(crate) fn inspect(mut file: &File, path: &Path, size: u64) -> Result<Content
             None => Content::DamagedBackup(Error::new(
                 Code::CorruptMetadata,
                 format!(
-                    "the backup.json in {shown} is damaged: give the backup a --name to store the \
-                     file as it is"
+                    "the backup.json in {shown} is damaged: use --name to store the file as it is"
                 ),
             )),
         },
@@ -51,8 +50,8 @@ pub(crate) fn inspect(mut file: &File, path: &Path, size: u64) -> Result<Content
             let error = Error::new(
                 Code::LengthMismatch,
                 format!(
-                    "{shown} is cut off: it ends after {size} bytes in the middle of the tar, \
-                     which needs at least {needed}; copy or download it again"
+                    "{shown} is truncated: it has {size} bytes, but the tar needs at least {needed}: \
+                     copy or download it again"
                 ),
             )
             .detail("expected", needed)

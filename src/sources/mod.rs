@@ -34,7 +34,7 @@ use crate::ops::{Cancel, Source};
 const WAITING: usize = (2 << 20) / BLOCK;
 
 /// How long a cancellation may arrive after the end of a program that it ended.
-const BRIEFLY: Duration = Duration::from_millis(100);
+const CANCEL_DELAY: Duration = Duration::from_millis(100);
 
 /// Input of an upload.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ async fn run(command: CommandLine, pieces: Sender<Result<Piece>>, cancel: Cancel
                 Ok(None) => Ok(Piece::End(None)),
                 Err(error) => {
                     // Ctrl-C ends the program as well, and may reach it first.
-                    let _ = timeout(BRIEFLY, cancel.cancelled()).await;
+                    let _ = timeout(CANCEL_DELAY, cancel.cancelled()).await;
                     Err(error)
                 }
             };
@@ -183,7 +183,7 @@ impl Feed {
             let _ = pieces.blocking_send(last);
         });
         started.map(drop).map_err(|error| {
-            Error::new(Code::Internal, "cannot start to read the backup").source(error)
+            Error::new(Code::Internal, "cannot start reading the backup").source(error)
         })
     }
 
@@ -267,7 +267,7 @@ impl Pipe {
         };
         self.pieces
             .blocking_send(Ok(Piece::Data(block.freeze())))
-            .map_err(|_| Error::new(Code::Cancelled, "the upload was given up"))
+            .map_err(|_| Error::new(Code::Cancelled, "the upload was cancelled"))
     }
 }
 

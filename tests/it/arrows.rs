@@ -97,7 +97,7 @@ fn deletions_are_in_one_place() {
         .map(|(file, _)| file)
         .collect();
     places.sort();
-    assert_eq!(places, ["archives/erase.rs"]);
+    assert_eq!(places, ["archives/deletion.rs"]);
 }
 
 #[test]

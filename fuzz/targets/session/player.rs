@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use s3_backup_agent::session::End;
 use s3_backup_agent::session::frame::{Frame, Input, Message, Reader};
-use s3_backup_agent::session::fuzzing::{Ear, Mouth, session};
+use s3_backup_agent::session::fuzzing::{HostReader, HostWriter, session};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -33,8 +33,8 @@ static SHOW: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SHOW_STEPS").is
 pub struct Player {
     memory: Arc<Memory>,
     books: Arc<Mutex<Books>>,
-    mouth: Option<Mouth>,
-    ear: JoinHandle<()>,
+    writer: Option<HostWriter>,
+    reader: JoinHandle<()>,
     deaf_until: Arc<Mutex<Instant>>,
     session: JoinHandle<End>,
     next_id: u64,
@@ -45,11 +45,11 @@ pub struct Player {
 }
 
 /// Listens, except while the host is deaf.
-async fn listen(mut ear: Ear, books: Arc<Mutex<Books>>, deaf_until: Arc<Mutex<Instant>>) {
+async fn listen(mut reader: HostReader, books: Arc<Mutex<Books>>, deaf_until: Arc<Mutex<Instant>>) {
     loop {
         let until = *deaf_until.lock().unwrap();
         sleep_until(until).await;
-        let Some(frame) = ear.hear().await else { return };
+        let Some(frame) = reader.next().await else { return };
         let mut bytes = Vec::new();
         frame.write(&mut bytes).unwrap();
         let line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -65,10 +65,10 @@ impl Player {
         let books = Arc::default();
         let deaf_until = Arc::new(Mutex::new(Instant::now()));
         Self {
-            ear: tokio::spawn(listen(host.ear, Arc::clone(&books), Arc::clone(&deaf_until))),
+            reader: tokio::spawn(listen(host.reader, Arc::clone(&books), Arc::clone(&deaf_until))),
             memory,
             books,
-            mouth: Some(host.mouth),
+            writer: Some(host.writer),
             deaf_until,
             session: tokio::spawn(session),
             next_id: 1,
@@ -86,18 +86,18 @@ impl Player {
     pub async fn play(mut self, script: Script<'_>) {
         for step in script.take(MOST_STEPS) {
             self.step(step).await;
-            if self.mouth.is_none() || self.gone || self.session.is_finished() {
+            if self.writer.is_none() || self.gone || self.session.is_finished() {
                 break;
             }
         }
-        self.mouth = None;
+        self.writer = None;
         let hears_from = *self.deaf_until.lock().unwrap();
         sleep_until(hears_from).await;
         let end =
             timeout(END, &mut self.session).await.expect("X1: the end takes too long").unwrap();
         if !self.gone {
             assert_ne!(end, End::StreamsFailed);
-            let heard = timeout(END, &mut self.ear).await;
+            let heard = timeout(END, &mut self.reader).await;
             // What it heard was right.
             heard.unwrap_or_else(|_| panic!("never answered: {:?}", self.books().open())).unwrap();
         }
@@ -178,7 +178,7 @@ impl Player {
             }
             Step::Gone => {
                 self.gone = true;
-                self.ear.abort();
+                self.reader.abort();
             }
         }
     }
@@ -261,10 +261,10 @@ impl Player {
     }
 
     async fn pronounce(&mut self, bytes: Vec<u8>) {
-        if let Some(mouth) = &self.mouth
-            && !mouth.say(&*bytes).await
+        if let Some(writer) = &self.writer
+            && !writer.send(&*bytes).await
         {
-            self.mouth = None;
+            self.writer = None;
         }
     }
 

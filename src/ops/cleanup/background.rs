@@ -2,7 +2,7 @@
 //! that was served from the cache.
 //!
 //! Limits: for each target, one task of each kind at a time. A cleanup run takes at most [`LIMIT`]
-//! and handles at most [`MOST_RECORDS`] records with [`MOST_UPLOADS`] multipart uploads each; a
+//! and handles at most [`MAX_RECORDS`] records with [`MAX_UPLOADS`] multipart uploads each; a
 //! refresh reads one listing. The pause between two cleanup runs doubles, up to 15 minutes. No run
 //! begins after the target is closed, and the tasks end with the process.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::orphans::{LIMIT, NextRun, clean_up, write};
+use super::orphans::{LIMIT, NextRun, append, clean_up};
 use crate::journal::Record;
 use crate::ops::Target;
 
@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Shortest wait for a kept upload: its expiry and the wait use different clocks.
-const AT_LEAST: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The background tasks of one target.
 #[derive(Debug, Default)]
@@ -34,19 +34,19 @@ pub(in crate::ops) struct Background {
 /// Starts the cleanup of interrupted uploads of a target, see [`clean_up`]. It runs until nothing
 /// is left or the target is closed, and replaces an earlier task of the target.
 pub fn start_cleanup(target: &Arc<Target>) {
-    let turn = target.background.latest.fetch_add(1, Ordering::Relaxed) + 1;
+    let run = target.background.latest.fetch_add(1, Ordering::Relaxed) + 1;
     let target = Arc::downgrade(target);
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         while let Some(target) = target.upgrade() {
-            let is_latest = target.background.latest.load(Ordering::Relaxed) == turn;
+            let is_latest = target.background.latest.load(Ordering::Relaxed) == run;
             if !is_latest {
                 return;
             }
             let wait = match clean_up(&target).await {
                 NextRun::Never => return,
                 NextRun::Soon => pause,
-                NextRun::After(rest) => rest.max(AT_LEAST),
+                NextRun::After(rest) => rest.max(SHORTEST_PAUSE),
             };
             drop(target);
             tokio::time::sleep(wait).await;
@@ -67,9 +67,11 @@ pub(in crate::ops) fn refresh(target: &Arc<Target>) {
         match tokio::time::timeout(LIMIT, target.store.listing(false)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::info!(%error, "an old listing was given, and there is no new one");
+                tracing::info!(%error, "the cached listing was used, and cannot be refreshed");
             }
-            Err(_) => tracing::info!("an old listing was given, and a new one takes too long"),
+            Err(_) => {
+                tracing::info!("the cached listing was used, and refreshing it takes too long")
+            }
         }
         drop(refreshing);
     });
@@ -85,12 +87,12 @@ impl Drop for Refreshing<'_> {
 
 /// Releases a record: for `keep`, another upload can resume from it; with zero it is due for
 /// cleanup. Returns whether the record could be written.
-pub(in crate::ops) async fn leave(
+pub(in crate::ops) async fn release(
     target: &Arc<Target>,
     record: Arc<Record>,
     keep: Duration,
 ) -> bool {
-    let left = write(record, move |record| {
+    let left = append(record, move |record| {
         let kept = record.keep(keep);
         record.release();
         kept

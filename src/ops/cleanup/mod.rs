@@ -12,11 +12,13 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use self::background::start_cleanup;
-pub(in crate::ops) use self::background::{Background, leave, refresh};
-pub(in crate::ops) use self::orphans::{TargetJournal, abort_unnamed, clean_up, forget, write};
+pub(in crate::ops) use self::background::{Background, refresh, release};
+pub(in crate::ops) use self::orphans::{
+    TargetJournal, abort_unknown, append, clean_up, delete_record,
+};
 use super::{Cancel, Target};
-use crate::archives::erase::idle_since;
-use crate::archives::layout::Half;
+use crate::archives::deletion::idle_since;
+use crate::archives::layout::PairKey;
 use crate::error::{Code, Error, Result};
 use crate::journal::Owner;
 use crate::protocol::{
@@ -68,16 +70,16 @@ async fn run(target: &Target, request: Cleanup) -> Result<CleanupResult> {
     uploads.sort_unstable_by(|one, other| (&one.key, &one.id).cmp(&(&other.key, &other.id)));
     let known = target.journal.archives().await;
     let ours = uploads.into_iter().filter(|upload| {
-        let running = match layout.half(&upload.key) {
-            Some(Half::Archive(name)) => target.store.is_reserved(name),
-            Some(Half::Metadata(_)) => return false,
+        let running = match layout.pair_key(&upload.key) {
+            Some(PairKey::Archive(name)) => target.store.is_reserved(name),
+            Some(PairKey::Metadata(_)) => return false,
             None if layout.is_probe(&upload.key) => false,
             None => return false,
         };
         !running && known.get(&upload.key) != Some(&Owner::Alive)
     });
-    let looking = stream::iter(ours).map(|upload| look(target, upload, request));
-    let items = looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
+    let checks = stream::iter(ours).map(|upload| check_upload(target, upload, request));
+    let items = checks.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
     let mut items: Vec<_> = items.try_collect().await?;
     items.extend(objects::cleanup(target, request).await?);
     items.sort_by(|one, other| one.key.cmp(&other.key));
@@ -85,10 +87,14 @@ async fn run(target: &Target, request: Cleanup) -> Result<CleanupResult> {
 }
 
 /// Checks an upload and, unless this is a dry run, aborts it. None when it is not stale.
-async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Option<CleanupItem>> {
+async fn check_upload(
+    target: &Target,
+    found: OpenUpload,
+    request: Cleanup,
+) -> Result<Option<CleanupItem>> {
     let bucket = target.store.bucket();
     let upload = bucket.upload(&found.key, &found.id);
-    let leftover = |idle: Duration, status, error| {
+    let item = |idle: Duration, status, error| {
         let (kind, key, idle_s) = (CleanupItemKind::Upload, found.key.clone(), idle.as_secs());
         Ok(Some(CleanupItem { kind, key, idle_s, status, error }))
     };
@@ -105,7 +111,7 @@ async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Op
             // Some servers cannot list the parts of an upload; the other uploads are still handled.
             Err(error) if matches!(error.code(), Code::RemoteError | Code::UnsupportedFeature) => {
                 let idle = idle.unwrap_or_default();
-                return leftover(idle, CleanupItemStatus::Failed, Some(CheckError::from(&error)));
+                return item(idle, CleanupItemStatus::Failed, Some(CheckError::from(&error)));
             }
             Err(error) => return Err(error),
         }
@@ -118,5 +124,5 @@ async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Op
             Err(error) => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
         },
     };
-    leftover(idle, status, error)
+    item(idle, status, error)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{AT_ONCE, Cleanup};
-use crate::archives::erase::{Fate, Why, idle_since};
-use crate::archives::layout::Half;
+use crate::archives::deletion::{DeleteIf, Verdict, idle_since};
+use crate::archives::layout::PairKey;
 use crate::error::{Code, Result};
 use crate::ops::Target;
 use crate::protocol::{CheckError, CleanupItem, CleanupItemKind, CleanupItemStatus};
@@ -24,13 +24,13 @@ struct Pair {
 /// deletes test objects.
 pub(super) async fn cleanup(target: &Target, request: Cleanup) -> Result<Vec<CleanupItem>> {
     let found = stale(target, request.older_than).await?;
-    let looking = stream::iter(found).map(|(kind, object, idle)| {
-        let asked_for = kind == CleanupItemKind::Probe || request.objects;
-        let remove_it = asked_for && !request.dry_run;
-        let why = Why::Idle(request.older_than, object.modified);
-        look(target, (kind, object.key), idle, why, remove_it)
+    let checks = stream::iter(found).map(|(kind, object, idle)| {
+        let is_requested = kind == CleanupItemKind::Probe || request.objects;
+        let delete = is_requested && !request.dry_run;
+        let condition = DeleteIf::IsOlder(request.older_than, object.modified);
+        check_object(target, (kind, object.key), idle, condition, delete)
     });
-    looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
+    checks.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
 }
 
 /// Orphaned objects and test objects that are at least `older_than` old.
@@ -45,11 +45,11 @@ async fn stale(
     while let Some(page) = pages.try_next().await? {
         for object in page.objects {
             let key = object.key.clone();
-            match layout.half(&key) {
-                Some(Half::Archive(name)) => {
+            match layout.pair_key(&key) {
+                Some(PairKey::Archive(name)) => {
                     pairs.entry(name.to_owned()).or_default().archive = Some(object);
                 }
-                Some(Half::Metadata(name)) => {
+                Some(PairKey::Metadata(name)) => {
                     pairs.entry(name.to_owned()).or_default().metadata = Some(object);
                 }
                 None if layout.is_probe(&key) => found.push((CleanupItemKind::Probe, object)),
@@ -83,22 +83,22 @@ async fn stale(
 }
 
 /// Reports or deletes an object of a listing. None when it is part of a backup, gone or younger.
-async fn look(
+async fn check_object(
     target: &Target,
     (kind, key): (CleanupItemKind, String),
     idle: Duration,
-    why: Why<'_>,
-    remove_it: bool,
+    condition: DeleteIf<'_>,
+    delete: bool,
 ) -> Result<Option<CleanupItem>> {
-    let found = match remove_it {
-        true => target.store.erase(&key, why).await,
-        false => target.store.fate(&key, why).await,
+    let found = match delete {
+        true => target.store.delete_if(&key, condition).await,
+        false => target.store.classify(&key, condition).await,
     };
     let (status, error) = match found {
-        Ok(Fate::Stays | Fate::IsBackup) => return Ok(None),
-        Ok(Fate::Goes) if remove_it => (CleanupItemStatus::Removed, None),
-        Ok(Fate::Goes) => (CleanupItemStatus::Found, None),
-        Err(error) if remove_it => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
+        Ok(Verdict::Keep | Verdict::IsBackup) => return Ok(None),
+        Ok(Verdict::Delete) if delete => (CleanupItemStatus::Removed, None),
+        Ok(Verdict::Delete) => (CleanupItemStatus::Found, None),
+        Err(error) if delete => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
         Err(error) if error.code() == Code::AccessDenied => (CleanupItemStatus::Found, None),
         Err(error) => return Err(error),
     };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::archives::metadata::Digests;
+use crate::archives::metadata::Checksums;
 use crate::buffer_pool::Filled;
 use crate::config::DEFAULT_PART_SIZE;
 use crate::error::{Code, Error, Result};
@@ -14,7 +14,7 @@ use crate::s3::{Bucket, ObjectInfo, PartDigest};
 /// The pieces of one download.
 pub(in crate::ops) struct Plan {
     archive: ObjectInfo,
-    digests: Option<Digests>,
+    checksums: Option<Checksums>,
     offset: u64,
     piece: u64,
 }
@@ -22,40 +22,37 @@ pub(in crate::ops) struct Plan {
 impl Plan {
     pub(in crate::ops) fn new(
         archive: ObjectInfo,
-        digests: Option<Digests>,
+        checksums: Option<Checksums>,
         offset: u64,
     ) -> Result<Self> {
         if offset > archive.size {
             return Err(Error::new(
                 Code::InvalidParams,
-                format!(
-                    "the offset {offset} lies behind the end of the archive ({})",
-                    archive.size
-                ),
+                format!("the offset {offset} is beyond the end of the archive ({})", archive.size),
             )
             .field("offset")
             .detail("member", "offset"));
         }
-        if let Some(digests) = &digests
-            && digests.size != archive.size
+        if let Some(checksums) = &checksums
+            && checksums.size != archive.size
         {
             return Err(Error::new(
                 Code::LengthMismatch,
                 format!(
                     "the archive has {} bytes instead of {}: it was damaged or replaced",
-                    archive.size, digests.size
+                    archive.size, checksums.size
                 ),
             )
-            .detail("expected", digests.size)
+            .detail("expected", checksums.size)
             .detail("actual", archive.size));
         }
-        let piece = digests.as_ref().map_or(DEFAULT_PART_SIZE, |digests| digests.part_size);
-        Ok(Self { archive, digests, offset, piece })
+        let piece = checksums.as_ref().map_or(DEFAULT_PART_SIZE, |checksums| checksums.part_size);
+        Ok(Self { archive, checksums, offset, piece })
     }
 
     /// Whether the metadata has checksums.
     pub(in crate::ops) fn is_verified(&self) -> bool {
-        self.digests.is_some()
+        self.checksums.is_some()
     }
 
     /// Bytes to deliver.
@@ -94,15 +91,15 @@ impl Plan {
         crate::fault_injection::trip("piece");
         let number = self.first() + index;
         let range = self.range(number);
-        let Some(digests) = &self.digests else {
+        let Some(checksums) = &self.checksums else {
             let start = range.start.max(self.offset);
             self.read(bucket, retry, start..range.end, &mut content).await?;
             return Ok(content.into_bytes(0));
         };
         let expected =
-            usize::try_from(number).ok().and_then(|number| digests.parts.get(number)).copied();
+            usize::try_from(number).ok().and_then(|number| checksums.parts.get(number)).copied();
         let skip = usize::try_from(self.offset.saturating_sub(range.start)).unwrap_or(usize::MAX);
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
             self.read(bucket, retry, range.clone(), &mut content).await?;
             let is_right;
@@ -110,16 +107,16 @@ impl Plan {
             if is_right {
                 return Ok(content.into_bytes(skip));
             }
-            tries += 1;
+            attempts += 1;
             tracing::warn!(
                 key = self.archive.key,
                 part = number + 1,
-                "a part differs from its digest"
+                "a part differs from its checksum: fetching it again"
             );
-            if tries == 2 {
+            if attempts == 2 {
                 return Err(Error::new(
                     Code::IntegrityMismatch,
-                    format!("part {} of the backup is damaged in the storage", number + 1),
+                    format!("part {} of the backup is damaged on the server", number + 1),
                 )
                 .detail("where", "part")
                 .detail("part", number + 1)
@@ -137,10 +134,10 @@ impl Plan {
         range: Range<u64>,
         content: &mut Filled,
     ) -> Result<()> {
-        let mut tries = retry.tries();
+        let mut attempts = retry.attempts();
         loop {
             let read = bucket.get_range(&self.archive, range.clone(), content).await;
-            if tries.after(read).await?.is_some() {
+            if attempts.after(read).await?.is_some() {
                 return Ok(());
             }
         }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::Commit;
-use super::resume::{Kept, Ledger};
+use super::resume::{KeptUpload, Ledger};
 use super::sent::Sent;
-use crate::archives::Reserved;
+use crate::archives::ReservedName;
 use crate::error::{CleanupOutcome, Code, Error, Result};
-use crate::journal::{Beginning, Record, Resumable};
-use crate::ops::cancel::PATIENCE;
+use crate::journal::{Intent, Record, Resumable};
+use crate::ops::cancel::CLEANUP_LIMIT;
 use crate::ops::retry::Retry;
 use crate::ops::{Target, cleanup, start_cleanup};
 use crate::protocol::UploadResult;
@@ -53,7 +53,7 @@ pub(super) struct UploadGuard {
     opening: Option<JoinHandle<Result<Upload>>>,
     upload: Option<Upload>,
     /// Key of a multipart upload that may exist without a known ID.
-    unnamed: Option<String>,
+    unknown_upload: Option<String>,
     putting: Option<JoinHandle<Result<Stored>>>,
     committing: Option<JoinHandle<Result<UploadResult>>>,
     /// Whether the metadata may still arrive.
@@ -63,7 +63,7 @@ pub(super) struct UploadGuard {
     /// Keys to delete, in this order.
     objects: Vec<String>,
     /// Held until the roll back is done, so that no other upload takes the name before.
-    name: Option<Reserved>,
+    name: Option<ReservedName>,
     /// Upload marker of the archive.
     mark: String,
     /// ETag of the archive, once known.
@@ -95,7 +95,7 @@ impl UploadGuard {
             retry,
             opening: None,
             upload: None,
-            unnamed: None,
+            unknown_upload: None,
             putting: None,
             committing: None,
             may_arrive: Arc::default(),
@@ -119,17 +119,17 @@ impl UploadGuard {
     pub(super) async fn begin(
         &mut self,
         target: &Target,
-        name: Reserved,
+        name: ReservedName,
         resumable: Resumable,
         keep: Duration,
     ) -> String {
         let name = self.name.insert(name).name().to_owned();
         self.mark = format!("{:032x}", fastrand::u128(..));
         let layout = target.store.layout();
-        let (archive, document) = (layout.archive_key(&name), layout.metadata_key(&name));
+        let (archive, metadata_key) = (layout.archive_key(&name), layout.metadata_key(&name));
         let resumable = Some(resumable).filter(|_| !keep.is_zero());
-        let beginning = target.journal.beginning(archive, document, self.mark.clone());
-        let record = target.journal.begin(Beginning { resumable, ..beginning }).await;
+        let intent = target.journal.intent(archive, metadata_key, self.mark.clone());
+        let record = target.journal.begin(Intent { resumable, ..intent }).await;
         self.record = record.map(Arc::new);
         self.ledger = Ledger::new(keep, self.record.clone());
         name
@@ -138,13 +138,13 @@ impl UploadGuard {
     /// Resumes a kept upload, under its name.
     pub(super) async fn resume(
         &mut self,
-        kept: Kept,
-        mut name: Reserved,
+        kept: KeptUpload,
+        mut name: ReservedName,
         keep: Duration,
     ) -> String {
         name.change(&kept.name);
         self.name = Some(name);
-        self.mark.clone_from(&kept.record.beginning.mark);
+        self.mark.clone_from(&kept.record.intent.marker);
         self.upload = Some(kept.upload);
         let (ledger, record) = Ledger::resumed(keep, kept.record).await;
         (self.ledger, self.record) = (ledger, Some(record));
@@ -205,15 +205,15 @@ impl UploadGuard {
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
         let ledger = self.ledger.clone();
         let retry = self.retry.clone();
-        self.unnamed = Some(key.to_owned());
+        self.unknown_upload = Some(key.to_owned());
         let opening = self.opening.insert(tokio::spawn(async move {
             // Safe to repeat: uploads created by a lost response are aborted afterwards.
             let repeats = retry.repeats();
             let upload = retry.run(|| bucket.create_upload(archive.write())).await?;
             ledger.opened(&upload).await;
             if retry.repeats() != repeats {
-                let others = cleanup::abort_unnamed(&bucket, &archive.key, Some(&upload)).await;
-                report("an upload that was opened in vain", others);
+                let others = cleanup::abort_unknown(&bucket, &archive.key, Some(&upload)).await;
+                report("a multipart upload whose response was lost", others);
             }
             Ok(upload)
         }));
@@ -221,7 +221,7 @@ impl UploadGuard {
         self.opening = None;
         let opened = opened?;
         if opened.as_ref().err().is_none_or(|error| !error.code().retryable()) {
-            self.unnamed = None;
+            self.unknown_upload = None;
         }
         let upload = opened?;
         self.upload = Some(upload.clone());
@@ -260,7 +260,7 @@ impl UploadGuard {
             known_etag.get_or_init(|| stored.etag.clone());
             let uploaded = commit.run(&mark, stored, ledger.resumed_bytes()).await?;
             if let Some(record) = record {
-                cleanup::forget(record).await;
+                cleanup::delete_record(record).await;
             }
             Ok(uploaded)
         }));
@@ -269,12 +269,12 @@ impl UploadGuard {
         committed?
     }
 
-    /// Deletes what was stored, within [`PATIENCE`]; the rest goes on in the background. If
+    /// Deletes what was stored, within [`CLEANUP_LIMIT`]; the rest goes on in the background. If
     /// `may_stay`, a resumable upload is kept.
     pub(super) async fn roll_back(mut self, target: &Arc<Target>, may_stay: bool) -> RollBack {
-        if self.unnamed.is_none() && self.upload.is_none() && self.objects.is_empty() {
+        if self.unknown_upload.is_none() && self.upload.is_none() && self.objects.is_empty() {
             if let Some(record) = self.record {
-                cleanup::forget(record).await;
+                cleanup::delete_record(record).await;
             }
             return RollBack::Nothing;
         }
@@ -295,7 +295,7 @@ impl UploadGuard {
                 && let Ok(Ok(upload)) = opening.await
             {
                 self.upload = Some(upload);
-                self.unnamed = None;
+                self.unknown_upload = None;
             }
             if may_stay
                 && self.upload.is_some()
@@ -303,9 +303,9 @@ impl UploadGuard {
             {
                 return RollBack::Kept(keep);
             }
-            if let Some(key) = &self.unnamed {
-                let aborted = cleanup::abort_unnamed(target.store.bucket(), key, None).await;
-                clean &= report("an upload whose id is not known", aborted);
+            if let Some(key) = &self.unknown_upload {
+                let aborted = cleanup::abort_unknown(target.store.bucket(), key, None).await;
+                clean &= report("a multipart upload whose ID is not known", aborted);
             }
             if let Some(mut putting) = self.putting.take()
                 && tokio::time::timeout(GRACE, &mut putting).await.is_err()
@@ -334,18 +334,18 @@ impl UploadGuard {
             }
             target.store.changed();
             match self.record {
-                Some(record) if clean && !arrives_late => cleanup::forget(record).await,
+                Some(record) if clean && !arrives_late => cleanup::delete_record(record).await,
                 // The cleanup finds only records without an owner.
                 Some(record) => {
-                    cleanup::leave(&target, record, Duration::ZERO).await;
+                    cleanup::release(&target, record, Duration::ZERO).await;
                 }
                 None => {}
             }
             RollBack::Tried(if clean { CleanupOutcome::Complete } else { CleanupOutcome::Failed })
         };
         // As a task, so that it continues after the time limit.
-        match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
-            Ok(Ok(erased)) => erased,
+        match tokio::time::timeout(CLEANUP_LIMIT, tokio::spawn(work)).await {
+            Ok(Ok(rolled_back)) => rolled_back,
             Ok(Err(_)) => RollBack::Tried(CleanupOutcome::Failed),
             Err(_) => RollBack::Tried(CleanupOutcome::Pending),
         }
@@ -365,14 +365,14 @@ impl UploadGuard {
         // soon, and this one does not before it has checked its archive.
         let same = self.etag.get().is_some_and(|etag| !etag.is_empty() && *etag == listed.etag);
         let (Some(name), true) = (&self.name, same) else { return Err(refusal) };
-        let document = target.store.layout().metadata_key(name.name());
-        if bucket.exists(&document).await? { Err(refusal) } else { Ok(true) }
+        let metadata_key = target.store.layout().metadata_key(name.name());
+        if bucket.exists(&metadata_key).await? { Err(refusal) } else { Ok(true) }
     }
 }
 
 fn report(what: &str, result: Result<()>) -> bool {
     if let Err(error) = &result {
-        tracing::warn!(what, %error, "could not be taken back");
+        tracing::warn!(what, %error, "cannot clean up");
     }
     result.is_ok()
 }

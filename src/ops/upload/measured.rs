@@ -38,7 +38,7 @@ fn check_not_longer(exactly: Option<u64>, seen: u64) -> Result<()> {
     match exactly {
         Some(announced) if seen > announced => Err(Error::new(
             Code::LengthMismatch,
-            format!("more than the {announced} announced bytes came"),
+            format!("the source has more than the announced {announced} bytes"),
         )
         .detail("expected", announced)
         .detail("actual", seen)),
@@ -52,8 +52,8 @@ fn check_not_shorter(size: Option<u64>, seen: u64) -> Result<()> {
         return Ok(());
     }
     let message = match size {
-        Some(_) => format!("{seen} bytes came, at least {announced} were announced"),
-        None => "no bytes came: an empty backup cannot be stored".to_owned(),
+        Some(_) => format!("the source has {seen} bytes, but at least {announced} were announced"),
+        None => "the source has no bytes: an empty backup cannot be stored".to_owned(),
     };
     Err(Error::new(Code::LengthMismatch, message)
         .detail("expected", announced)

@@ -10,7 +10,7 @@ use super::Source;
 use super::guard::UploadGuard;
 use super::resume::Ledger;
 use super::sent::Sent;
-use crate::archives::metadata::Digests;
+use crate::archives::metadata::Checksums;
 use crate::config::{LiveLimits, MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
 use crate::ops::concurrency::Concurrency;
@@ -40,8 +40,11 @@ impl Plan {
         let likely = likely.saturating_add(likely / 20);
         let needed = likely.div_ceil(max_parts).div_ceil(MIB) * MIB;
         if needed > MAX_PART_SIZE {
-            return Err(Error::new(Code::TooLarge, "the backup is larger than the storage takes")
-                .detail("limit", MAX_PART_SIZE.saturating_mul(max_parts)));
+            return Err(Error::new(
+                Code::TooLarge,
+                "the backup is larger than the provider allows",
+            )
+            .detail("limit", MAX_PART_SIZE.saturating_mul(max_parts)));
         }
         Ok(Self {
             part_size: preferred.max(needed),
@@ -82,7 +85,7 @@ impl Archive<'_> {
         }
         self.progress.enter(Phase::Transferring);
         let mut collected = Chunks::new(&self.target.pool);
-        let mut seen = 0;
+        let mut received = 0;
         let mut sending = Sending::new(&self.target.config.limits);
         loop {
             self.progress.wait_for(Some(Waiting::Host));
@@ -95,9 +98,9 @@ impl Archive<'_> {
                 next = source.next() => next?,
             };
             let Some(chunk) = next else { break };
-            seen += chunk.len() as u64;
+            received += chunk.len() as u64;
             collected.push(chunk)?;
-            if upload.is_none() && seen >= THRESHOLD {
+            if upload.is_none() && received >= THRESHOLD {
                 upload = Some(self.open(guard).await?);
             }
             let Some(upload) = &upload else { continue };
@@ -108,7 +111,7 @@ impl Archive<'_> {
         }
         #[cfg(feature = "demo")]
         crate::fault_injection::trip("end of the stream");
-        self.progress.expect(Some(seen));
+        self.progress.expect(Some(received));
         self.progress.wait_for(Some(Waiting::Remote));
         let sent = match upload {
             None => self.send_whole(collected, guard).await,
@@ -120,7 +123,7 @@ impl Archive<'_> {
                 while let Some(sent) = sending.tasks.join_next().await {
                     sending.done(sent, self.progress)?;
                 }
-                Ok(sending.finish(seen, self.plan.part_size))
+                Ok(sending.finish(received, self.plan.part_size))
             }
         };
         drop(reservation);
@@ -138,11 +141,11 @@ impl Archive<'_> {
     async fn send_whole(&self, mut collected: Chunks, guard: &mut UploadGuard) -> Result<Sent> {
         let size = collected.length();
         let payload = Payload::hashed_aside(collected.take(size)).await;
-        let digests = Digests { size, part_size: size, parts: vec![payload.digest()] };
+        let checksums = Checksums { size, part_size: size, parts: vec![payload.digest()] };
         let stored =
             guard.put(self.target, &self.bucket, &self.key, self.storage_class(), payload).await?;
         self.progress.add(size);
-        Ok(Sent { stored: Some(stored), parts: Vec::new(), digests })
+        Ok(Sent { stored: Some(stored), parts: Vec::new(), checksums })
     }
 
     /// Starts to send a part. Waits until there is memory to collect the next one.
@@ -162,21 +165,21 @@ impl Archive<'_> {
                 Error::new(
                     Code::TooLarge,
                     format!(
-                        "the backup needs more than the {max_parts} parts that the storage takes, at \
-                         {part_size} bytes each: announce its size, or set larger parts"
+                        "the backup needs more than the {max_parts} parts that the provider allows, at \
+                         {part_size} bytes each: announce its size, or raise the part size"
                     ),
                 )
                 .field("part_size")
                 .detail("limit", part_size.saturating_mul(max_parts))
             })?;
-        let room = loop {
+        let permit = loop {
             if sending.tasks.len() < sending.concurrency.open()
-                && let Some(room) = self.target.budget.try_reserve(part_size)
+                && let Some(permit) = self.target.budget.try_reserve(part_size)
             {
-                break Some(room);
+                break Some(permit);
             }
             self.progress.wait_for(Some(Waiting::Remote));
-            sending.concurrency.full();
+            sending.concurrency.set_waiting();
             let sent = tokio::select! {
                 biased;
                 sent = sending.tasks.join_next() => sent,
@@ -188,7 +191,7 @@ impl Archive<'_> {
                 None => break None,
             }
         };
-        let in_own_memory = room.is_none();
+        let uses_own_memory = permit.is_none();
         let (upload, retry, ledger) = (upload.clone(), self.retry.clone(), ledger.clone());
         sending.tasks.spawn(async move {
             #[cfg(feature = "demo")]
@@ -196,11 +199,11 @@ impl Archive<'_> {
             let payload = Payload::hashed_aside(part).await;
             let begun = Instant::now();
             let stored = ledger.send(&upload, number, &payload, &retry).await;
-            drop(room);
+            drop(permit);
             let part = (stored?, payload.digest());
             Ok(SentPart { part, length: payload.length(), took: begun.elapsed() })
         });
-        if in_own_memory && let Some(sent) = sending.tasks.join_next().await {
+        if uses_own_memory && let Some(sent) = sending.tasks.join_next().await {
             sending.done(sent, self.progress)?;
         }
         Ok(())
@@ -247,8 +250,8 @@ impl Sending {
 
     fn finish(mut self, size: u64, part_size: u64) -> Sent {
         self.parts.sort_by_key(|(part, _)| part.number);
-        let (parts, digests) = std::mem::take(&mut self.parts).into_iter().unzip();
-        Sent { stored: None, parts, digests: Digests { size, part_size, parts: digests } }
+        let (parts, checksums) = std::mem::take(&mut self.parts).into_iter().unzip();
+        Sent { stored: None, parts, checksums: Checksums { size, part_size, parts: checksums } }
     }
 }
 

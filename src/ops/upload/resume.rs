@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-use crate::archives::layout::Half;
+use crate::archives::layout::PairKey;
 use crate::error::{Code, Error, Kind, Result};
 use crate::journal::{Record, Resumable, StoredPart};
 use crate::ops::retry::Retry;
@@ -17,7 +17,7 @@ use crate::ops::{Target, cleanup};
 use crate::s3::{ListedPart, Part, Payload, Upload, same_tag};
 
 /// A kept upload of the same backup.
-pub(super) struct Kept {
+pub(super) struct KeptUpload {
     pub(super) record: Record,
     pub(super) upload: Upload,
     /// Name of the backup.
@@ -29,36 +29,38 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// When the server cannot be asked at the moment.
-pub(super) async fn find(target: &Arc<Target>, wanted: &Resumable) -> Result<Option<Kept>> {
+pub(super) async fn find(target: &Arc<Target>, wanted: &Resumable) -> Result<Option<KeptUpload>> {
     let layout = target.store.layout();
     let kept = target.journal.kept(layout, &wanted.backup_id).await;
     let Some(mut record) = kept else { return Ok(None) };
-    let archive = record.beginning.archive.clone();
-    if let Some(Half::Archive(name)) = layout.half(&archive)
+    let archive = record.intent.archive.clone();
+    if let Some(PairKey::Archive(name)) = layout.pair_key(&archive)
         && let Some(id) = &record.upload_id
-        && record.beginning.resumable.as_ref() == Some(wanted)
+        && record.intent.resumable.as_ref() == Some(wanted)
     {
         let upload = target.store.bucket().upload(&archive, id);
         match upload.parts().await {
             Ok(listed) => {
                 let listed = ListedParts::of(&listed);
                 record.parts.retain(|_, part| listed.has(part.number, part.length, &part.etag));
-                return Ok(Some(Kept { record, upload, name: name.to_owned() }));
+                return Ok(Some(KeptUpload { record, upload, name: name.to_owned() }));
             }
             // The upload stays kept. `remote_error` is not treated as temporary: servers that
             // cannot list parts often answer with it.
-            Err(error) if passes(&error) && error.code() != Code::RemoteError => return Err(error),
+            Err(error) if is_temporary(&error) && error.code() != Code::RemoteError => {
+                return Err(error);
+            }
             Err(error) => {
-                tracing::info!(archive, %error, "an interrupted upload is not to be used")
+                tracing::info!(archive, %error, "an interrupted upload cannot be resumed")
             }
         }
     }
-    cleanup::leave(target, Arc::new(record), Duration::ZERO).await;
+    cleanup::release(target, Arc::new(record), Duration::ZERO).await;
     cleanup::clean_up(target).await;
     Ok(None)
 }
 
-fn passes(error: &Error) -> bool {
+fn is_temporary(error: &Error) -> bool {
     matches!(error.code().kind(), Kind::Connect | Kind::Transient) && error.code().retryable()
 }
 
@@ -90,7 +92,7 @@ impl Ledger {
     pub(super) async fn resumed(keep: Duration, mut record: Record) -> (Self, Arc<Record>) {
         let before = std::mem::take(&mut record.parts);
         let record = Arc::new(record);
-        cleanup::write(Arc::clone(&record), move |record| record.keep(keep)).await;
+        cleanup::append(Arc::clone(&record), move |record| record.keep(keep)).await;
         let held = Some(Arc::clone(&record));
         let inner = Inner { keep, record: held, is_resumed: true, before, ..Inner::default() };
         (Self(Arc::new(inner)), record)
@@ -100,7 +102,7 @@ impl Ledger {
     pub(super) async fn opened(&self, upload: &Upload) {
         let Inner { keep, record: Some(record), .. } = &*self.0 else { return };
         let (id, keep) = (upload.id().to_owned(), *keep);
-        cleanup::write(Arc::clone(record), move |record| record.opened(&id, keep)).await;
+        cleanup::append(Arc::clone(record), move |record| record.add_upload(&id, keep)).await;
     }
 
     /// Sends a part, unless it is already stored.
@@ -128,7 +130,7 @@ impl Ledger {
         {
             let (keep, etag) = (*keep, part.etag.clone());
             let stored = StoredPart { number, length, sha256, etag };
-            cleanup::write(Arc::clone(record), move |record| record.stored(stored, keep)).await;
+            cleanup::append(Arc::clone(record), move |record| record.add_part(stored, keep)).await;
         }
         Ok(part)
     }
@@ -154,11 +156,11 @@ impl Ledger {
         }
         self.0.is_given_up.store(true, Ordering::Relaxed);
         if let Some(record) = &self.0.record
-            && record.beginning.resumable.is_some()
-            && !cleanup::write(Arc::clone(record), Record::completing).await
+            && record.intent.resumable.is_some()
+            && !cleanup::append(Arc::clone(record), Record::add_completion).await
         {
             // Without a record the upload is found by its age, but never resumed.
-            cleanup::forget(Arc::clone(record)).await;
+            cleanup::delete_record(Arc::clone(record)).await;
         }
         Ok(())
     }
@@ -171,7 +173,7 @@ impl Ledger {
             return error;
         }
         self.0.is_given_up.store(true, Ordering::Relaxed);
-        let message = "the storage refuses to go on with an upload that was interrupted, which is \
+        let message = "the server refuses to resume an interrupted upload, which is \
              given up: start it again";
         Error::new(Code::RemoteError, message).source(error)
     }
@@ -182,7 +184,7 @@ impl Ledger {
         if keep.is_zero() || is_given_up.load(Ordering::Relaxed) {
             return None;
         }
-        cleanup::leave(target, Arc::clone(record), *keep).await.then_some(*keep)
+        cleanup::release(target, Arc::clone(record), *keep).await.then_some(*keep)
     }
 }
 
@@ -219,7 +221,7 @@ fn check(listed: &[ListedPart], parts: &[Part]) -> Result<()> {
         None => Ok(()),
         Some(Part { number, .. }) => Err(Error::new(
             Code::RemoteError,
-            format!("the storage has another part {number} than the one that was sent last"),
+            format!("the server has a different part {number} than the last one sent"),
         )),
     }
 }

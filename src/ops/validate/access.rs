@@ -6,12 +6,12 @@ use std::time::Instant;
 use super::checks::{CheckName, Checks, Outcome};
 use super::warnings::{Warnings, warnings};
 use crate::archives::Layout;
-use crate::archives::layout::Half;
+use crate::archives::layout::PairKey;
 use crate::config::{AddressingStyle, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::net::{Probe, ServerInfo};
 use crate::ops::Cancel;
-use crate::ops::elsewhere::look_around;
+use crate::ops::elsewhere::search;
 use crate::s3::{Bucket, Onward, Operation, Page, clock_skew, listing_address};
 
 /// Clock difference, in seconds, that is reported.
@@ -32,7 +32,7 @@ impl Access {
     ///
     /// # Errors
     /// Only for settings that cannot be used at all.
-    pub(super) async fn gain(
+    pub(super) async fn check(
         config: TargetConfig,
         layout: &Layout,
         cancel: &Cancel,
@@ -47,12 +47,12 @@ impl Access {
             failure: None,
         };
         // Dropped at once on cancellation: these checks change nothing.
-        let arrived = tokio::select! {
+        let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
-            arrived = access.run(&probe, layout) => arrived,
+            result = access.run(&probe, layout) => result,
         };
-        access.failure = arrived.err();
+        access.failure = result.err();
         access.checks.skip_to(CheckName::List);
         Ok(access)
     }
@@ -63,7 +63,7 @@ impl Access {
     }
 
     /// Whether these settings got further.
-    pub(super) fn leads_further_than(&self, other: &Self) -> bool {
+    pub(super) fn got_further_than(&self, other: &Self) -> bool {
         match (&self.failure, &other.failure) {
             (Some((here, _)), Some((there, _))) => here > there,
             (None, there) => there.is_some(),
@@ -73,29 +73,29 @@ impl Access {
 
     async fn run(&mut self, probe: &Probe, layout: &Layout) -> Result<(), (CheckName, Error)> {
         let checks = &mut self.checks;
-        let settings = self.warnings.found(&self.config);
+        let settings = self.warnings.outcome(&self.config);
         let start = Instant::now();
         checks.record(CheckName::Config, Ok(settings), start).map_err(at(CheckName::Config))?;
         checks
-            .run(CheckName::Dns, async { probe.resolve().await.map(Outcome::that) })
+            .run(CheckName::Dns, async { probe.resolve().await.map(Outcome::passed_with) })
             .await
             .map_err(at(CheckName::Dns))?;
         let connected = async {
             probe.connect().await?;
             Ok(match probe.proxy() {
-                Some(proxy) => Outcome::that(format!("through the proxy {proxy}")),
-                None => Outcome::nothing(),
+                Some(proxy) => Outcome::passed_with(format!("through the proxy {proxy}")),
+                None => Outcome::passed(),
             })
         };
         checks.run(CheckName::Tcp, connected).await.map_err(at(CheckName::Tcp))?;
         let secured = async {
             if self.config.endpoint.scheme() != "https" {
-                return Ok(Outcome::no_matter("http: whoever is on the way can read along"));
+                return Ok(Outcome::skipped("plain HTTP: traffic is not encrypted"));
             }
             probe.secure().await?;
             Ok(match self.config.verify_tls {
-                true => Outcome::nothing(),
-                false => Outcome::warning("the certificate is not checked"),
+                true => Outcome::passed(),
+                false => Outcome::warning("the certificate is not verified"),
             })
         };
         checks.run(CheckName::Tls, secured).await.map_err(at(CheckName::Tls))?;
@@ -103,14 +103,14 @@ impl Access {
         match probe.greet().await {
             Ok(server_info) => self.server_info = Some(server_info),
             // The signed request counts; some servers do not answer an unsigned one.
-            Err(error) => tracing::debug!(%error, "no answer to a first question"),
+            Err(error) => tracing::debug!(%error, "no response to the first request"),
         }
-        let greeted = Instant::now();
+        let listed_at = Instant::now();
         let (listed, refusal) = match patiently!(self.first_page(layout)).await {
             Ok(page) => (self.backups(layout, &page).await, None),
-            Err(error) => (Outcome::nothing(), Some(error)),
+            Err(error) => (Outcome::passed(), Some(error)),
         };
-        self.classify(refusal, listed, start, greeted)
+        self.classify(refusal, listed, start, listed_at)
     }
 
     /// The first page of the folder; a second one can be read if there is more.
@@ -130,22 +130,22 @@ impl Access {
     /// How many backups a page of the folder shows and, if it shows none, which other folder has
     /// some.
     async fn backups(&self, layout: &Layout, page: &Page) -> Outcome {
-        let halves: HashSet<Half<'_>> =
-            page.objects.iter().filter_map(|object| layout.half(&object.key)).collect();
-        let archived = |half: &&Half<'_>| match half {
-            Half::Metadata(name) => halves.contains(&Half::Archive(name)),
-            Half::Archive(_) => false,
+        let pair_keys: HashSet<PairKey<'_>> =
+            page.objects.iter().filter_map(|object| layout.pair_key(&object.key)).collect();
+        let archived = |pair_key: &&PairKey<'_>| match pair_key {
+            PairKey::Metadata(name) => pair_keys.contains(&PairKey::Archive(name)),
+            PairKey::Archive(_) => false,
         };
-        let count = halves.iter().filter(archived).count() as u64;
+        let count = pair_keys.iter().filter(archived).count() as u64;
         let folder = layout.folder();
         let more = if page.next.is_some() { "at least " } else { "" };
         let here = format!("{more}{} in {}", backups(count), place(folder));
         let elsewhere = match count {
-            0 => look_around(&self.bucket, &self.config, layout).await,
+            0 => search(&self.bucket, &self.config, layout).await,
             _ => None,
         };
         let found = match elsewhere {
-            None => Outcome::that(here),
+            None => Outcome::passed_with(here),
             Some(other) => {
                 let there = format!(
                     "{here}, but {} in {}: to use those, set prefix to \"{}\" and folder to \"{}\"",
@@ -155,8 +155,11 @@ impl Access {
                     other.folder
                 );
                 // Other machines may have folders beside this one.
-                let found =
-                    if other.is_near { Outcome::warning(there) } else { Outcome::that(there) };
+                let found = if other.is_near {
+                    Outcome::warning(there)
+                } else {
+                    Outcome::passed_with(there)
+                };
                 found.detail("elsewhere", other.place).detail("elsewhere_backups", other.backups)
             }
         };
@@ -169,26 +172,26 @@ impl Access {
         refusal: Option<Error>,
         listed: Outcome,
         start: Instant,
-        greeted: Instant,
+        listed_at: Instant,
     ) -> Result<(), (CheckName, Error)> {
-        let failed = refusal.map(|error| (rung_of(&error), self.warnings.explain(error)));
+        let failed = refusal.map(|error| (check_of(&error), self.warnings.explain(error)));
         // One response answers all of these, so most took no time of their own.
-        let judged = Instant::now();
-        let rungs = [
+        let now = Instant::now();
+        let steps = [
             (CheckName::Service, self.service(), start),
-            (CheckName::Clock, self.clock(), judged),
-            (CheckName::Credentials, Outcome::nothing(), judged),
-            (CheckName::Bucket, Outcome::nothing(), judged),
-            (CheckName::Region, self.region(), judged),
-            (CheckName::AddressingStyle, self.addressing_style(), judged),
-            (CheckName::List, listed, greeted),
+            (CheckName::Clock, self.clock(), now),
+            (CheckName::Credentials, Outcome::passed(), now),
+            (CheckName::Bucket, Outcome::passed(), now),
+            (CheckName::Region, self.region(), now),
+            (CheckName::AddressingStyle, self.addressing_style(), now),
+            (CheckName::List, listed, listed_at),
         ];
-        for (name, found, since) in rungs {
+        for (name, found, since) in steps {
             if let Some((at_fault, error)) = &failed
                 && *at_fault == name
             {
                 // Returned below as well.
-                let _ = self.checks.record(name, Err(error.clone()), greeted);
+                let _ = self.checks.record(name, Err(error.clone()), listed_at);
                 return Err((name, error.clone()));
             }
             self.checks.record(name, Ok(found), since).map_err(at(name))?;
@@ -199,35 +202,35 @@ impl Access {
     fn service(&self) -> Outcome {
         let server =
             self.server_info.as_ref().and_then(|server_info| server_info.server.as_deref());
-        server.map_or_else(Outcome::nothing, Outcome::that)
+        server.map_or_else(Outcome::passed, Outcome::passed_with)
     }
 
     fn clock(&self) -> Outcome {
         let Some(ahead) = self.server_info.as_ref().and_then(|server_info| server_info.ahead_s)
         else {
-            return Outcome::that("the storage does not say its time");
+            return Outcome::passed_with("the server does not send its time");
         };
         if ahead.abs() <= NOTABLE_SKEW {
-            return Outcome::nothing();
+            return Outcome::passed();
         }
-        let concern = Outcome::concern(clock_skew(ahead));
-        concern.and("until then requests are signed with the storage's time")
+        let warning = Outcome::warning_from(clock_skew(ahead));
+        warning.with_message("until then requests are signed with the server's time")
     }
 
     fn region(&self) -> Outcome {
         let (region, set) = (self.bucket.region(), &self.config.region);
         if region == *set {
-            return Outcome::that(region);
+            return Outcome::passed_with(region);
         }
-        Outcome::that(format!("{region}, as the storage says")).detail("region", region)
+        Outcome::passed_with(format!("{region}, from the server")).detail("region", region)
     }
 
     fn addressing_style(&self) -> Outcome {
         let addressing_style = AddressingStyle::of(self.bucket.path_style());
         match addressing_style {
-            AddressingStyle::Virtual => Outcome::that("the bucket in the host name"),
+            AddressingStyle::Virtual => Outcome::passed_with("the bucket in the host name"),
             AddressingStyle::Auto | AddressingStyle::Path => {
-                Outcome::that("the bucket in the path")
+                Outcome::passed_with("the bucket in the path")
             }
         }
     }
@@ -242,7 +245,7 @@ fn backups(count: u64) -> String {
 }
 
 fn place(folder: &str) -> String {
-    if folder.is_empty() { "the top of the bucket".to_owned() } else { format!("\"{folder}\"") }
+    if folder.is_empty() { "the root of the bucket".to_owned() } else { format!("\"{folder}\"") }
 }
 
 fn at(name: CheckName) -> impl Fn(Error) -> (CheckName, Error) {
@@ -250,7 +253,7 @@ fn at(name: CheckName) -> impl Fn(Error) -> (CheckName, Error) {
 }
 
 /// The check that a refusal of the first signed request belongs to.
-fn rung_of(error: &Error) -> CheckName {
+fn check_of(error: &Error) -> CheckName {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are about the listing itself")]
     match error.code() {
         // The service answers, and the bucket is in another region.

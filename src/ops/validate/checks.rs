@@ -87,38 +87,38 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// Passed, without a message.
-    pub(super) fn nothing() -> Self {
+    pub(super) fn passed() -> Self {
         Self::default()
     }
 
     /// Passed, with a message.
-    pub(super) fn that(message: impl AsRef<str>) -> Self {
+    pub(super) fn passed_with(message: impl AsRef<str>) -> Self {
         Self { message: Some(clean(message.as_ref())), ..Self::default() }
     }
 
     /// Skipped: there is nothing to check.
-    pub(super) fn no_matter(message: &str) -> Self {
-        Self { status: Some(Status::Skipped), ..Self::that(message) }
+    pub(super) fn skipped(message: &str) -> Self {
+        Self { status: Some(Status::Skipped), ..Self::passed_with(message) }
     }
 
     /// Passed with a warning.
     pub(super) fn warning(message: impl AsRef<str>) -> Self {
-        Self { status: Some(Status::Warning), ..Self::that(message) }
+        Self { status: Some(Status::Warning), ..Self::passed_with(message) }
     }
 
     /// Passed with a warning that has a code, a field and details.
-    pub(super) fn concern(error: Error) -> Self {
+    pub(super) fn warning_from(error: Error) -> Self {
         Self { status: Some(Status::Warning), error: Some(error), ..Self::default() }
     }
 
     /// Adds a message.
-    pub(super) fn and(self, message: &str) -> Self {
+    pub(super) fn with_message(self, message: &str) -> Self {
         Self { message: Some(clean(message)), ..self }
     }
 
     /// Failed, with an error and a message.
     pub(super) fn failure(error: Error, message: impl AsRef<str>) -> Self {
-        Self { status: Some(Status::Failed), error: Some(error), ..Self::that(message) }
+        Self { status: Some(Status::Failed), error: Some(error), ..Self::passed_with(message) }
     }
 
     /// Adds a detail for the texts of a host.
@@ -168,8 +168,10 @@ impl Checks {
         let (found, result) = match found {
             Ok(found) => (found, Ok(())),
             Err(error) => {
-                let found =
-                    Outcome { status: Some(Status::Failed), ..Outcome::concern(error.clone()) };
+                let found = Outcome {
+                    status: Some(Status::Failed),
+                    ..Outcome::warning_from(error.clone())
+                };
                 (found, Err(error))
             }
         };
@@ -188,7 +190,7 @@ impl Checks {
     pub(super) fn skip_to(&mut self, last: CheckName) {
         for name in CheckName::ALL.into_iter().filter(|name| *name <= last) {
             if !self.checks.iter().any(|(other, _)| *other == name) {
-                let skipped = Outcome { status: Some(Status::Skipped), ..Outcome::nothing() };
+                let skipped = Outcome { status: Some(Status::Skipped), ..Outcome::passed() };
                 self.checks.push((name, skipped.into_check(name, 0)));
             }
         }

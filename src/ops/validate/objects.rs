@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checks::{CheckName, Checks, Outcome};
-use super::{PAUSE, may_pass};
+use super::{PAUSE, is_temporary};
 use crate::archives::Layout;
-use crate::archives::erase::probe;
+use crate::archives::deletion::probe;
 use crate::buffer_pool::Filled;
 use crate::error::{Code, Error, Result};
 use crate::journal::Record;
@@ -28,16 +28,16 @@ const PART: std::ops::Range<u64> = 5..11;
 pub(super) async fn run(target: &Target, bucket: &Bucket, checks: &mut Checks, cancel: &Cancel) {
     let probe = Probe::begin(target, bucket).await;
     let mut versions = Vec::new();
-    let climbed = probe.run(target, checks, &mut versions, cancel).await;
-    if climbed.is_err() || cancel.is_cancelled() {
+    let written = probe.run(target, checks, &mut versions, cancel).await;
+    if written.is_err() || cancel.is_cancelled() {
         checks.skip_to(CheckName::Overwrite);
     }
     // Even after a failure: the object may exist.
     let kept = &mut false;
-    let delete = patiently!(probe.seen(probe.delete(&mut versions, kept)));
+    let delete = patiently!(probe.remember_retry(probe.delete(&mut versions, kept)));
     let deleted = checks.run(CheckName::Delete, delete).await;
-    probe.end(&climbed, &deleted).await;
-    if climbed.is_ok() && deleted.is_ok() {
+    probe.end(&written, &deleted).await;
+    if written.is_ok() && deleted.is_ok() {
         let versions = async { Ok(versions_found(*kept)) };
         // Neither of these two can fail.
         let _ = checks.run(CheckName::Versioning, versions).await;
@@ -64,24 +64,24 @@ impl<'a> Probe<'a> {
         let key = layout.probe_key();
         let mark = format!("{:032x}", fastrand::u128(..));
         // Metadata with this name never exists, so the object is never listed as a backup.
-        let document = format!("{key}.metadata.json");
-        let beginning = target.journal.beginning(key.clone(), document, mark.clone());
-        let record = target.journal.begin(beginning).await;
+        let metadata_key = format!("{key}.metadata.json");
+        let intent = target.journal.intent(key.clone(), metadata_key, mark.clone());
+        let record = target.journal.begin(intent).await;
         let repeated = AtomicBool::new(false);
         Self { bucket, layout, key, mark, record: record.map(Arc::new), repeated }
     }
 
     /// Deletes the record, unless something may be left for a later cleanup: the object, or an
     /// upload whose response was lost.
-    async fn end(&self, climbed: &Result<()>, deleted: &Result<()>) {
+    async fn end(&self, written: &Result<()>, deleted: &Result<()>) {
         let passes =
             |ended: &Result<()>| ended.as_ref().is_err_and(|error| error.code().retryable());
         let repeated = self.repeated.load(Ordering::Relaxed);
-        let for_later = repeated || passes(climbed) || passes(deleted);
+        let for_later = repeated || passes(written) || passes(deleted);
         if let Some(record) = self.record.clone()
             && !for_later
         {
-            cleanup::forget(record).await;
+            cleanup::delete_record(record).await;
         }
     }
 
@@ -94,10 +94,10 @@ impl<'a> Probe<'a> {
     ) -> Result<()> {
         let go_on = || if cancel.is_cancelled() { Err(cancel.error()) } else { Ok(()) };
         let etag = &mut String::new();
-        let write = patiently!(self.seen(self.write(versions, etag)));
+        let write = patiently!(self.remember_retry(self.write(versions, etag)));
         checks.run(CheckName::Write, write).await?;
         go_on()?;
-        let read = patiently!(self.seen(self.read(target, etag)));
+        let read = patiently!(self.remember_retry(self.read(target, etag)));
         checks.run(CheckName::Read, read).await?;
         go_on()?;
         checks.run(CheckName::Multipart, self.multipart(versions)).await?;
@@ -106,9 +106,12 @@ impl<'a> Probe<'a> {
     }
 
     /// Makes one attempt, and remembers if the check may be repeated.
-    async fn seen(&self, check: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
+    async fn remember_retry(
+        &self,
+        check: impl Future<Output = Result<Outcome>>,
+    ) -> Result<Outcome> {
         let found = check.await;
-        if found.as_ref().is_err_and(may_pass) {
+        if found.as_ref().is_err_and(is_temporary) {
             self.repeated.store(true, Ordering::Relaxed);
         }
         found
@@ -129,7 +132,7 @@ impl<'a> Probe<'a> {
         versions.extend(version(&stored));
         *etag = stored.etag;
         if !self.bucket.lacks_confirmed_encryption() {
-            return Ok(Outcome::nothing());
+            return Ok(Outcome::passed());
         }
         // A server that requires encryption has read the header, even if its response does not
         // confirm it.
@@ -139,45 +142,48 @@ impl<'a> Probe<'a> {
                 versions.extend(version(&stored));
                 Err(self.bucket.encryption_ignored())
             }
-            Err(error) if error.code() == Code::AccessDenied => Ok(Outcome::nothing()),
-            Err(error) => Ok(Outcome::concern(error)),
+            Err(error) if error.code() == Code::AccessDenied => Ok(Outcome::passed()),
+            Err(error) => Ok(Outcome::warning_from(error)),
         }
     }
 
     /// Reads the object as a whole and a part of it.
     async fn read(&self, target: &Target, etag: &str) -> Result<Outcome> {
         let other = |what: &str| {
-            let message = format!("the storage gave back {what} than were written");
+            let message =
+                format!("the server returned {what}: it does not return what was written");
             Err(Error::new(Code::IntegrityMismatch, message).detail("where", "object"))
         };
         if self.bucket.get(&self.key, 1 << 20).await? != PROBE {
-            return other("other bytes");
+            return other("different bytes");
         }
         // As for a finished upload.
         let object = self.bucket.head(&self.key).await?;
         if object.size != PROBE.len() as u64 {
-            return other("another number of bytes");
+            return other("a different number of bytes");
         }
         let mut part = Filled::new(&target.pool);
         let object = ObjectInfo { etag: etag.to_owned(), ..object };
         self.bucket.get_range(&object, PART, &mut part).await?;
         let expected = PROBE.iter().skip(5).take(6);
         if !part.slices().flatten().eq(expected) {
-            return other("another part of the bytes");
+            return other("a different part of the bytes");
         }
         self.measured(self.bucket.head(&self.key).await?.size)?;
         self.pages_lead_on().await?;
         let (listed, at_once) = self.bucket.find_new(&self.key).await?;
         let Some(object) = listed else {
-            let message = "the server does not list a new object for seconds: a new backup appears \
-                           late, and is not found before";
-            return Ok(Outcome::concern(Error::new(Code::NotFound, message)));
+            let message = "the server does not list a new object for several seconds: a new backup \
+                           cannot be found until it is listed";
+            return Ok(Outcome::warning_from(Error::new(Code::NotFound, message)));
         };
         self.measured(object.size)?;
         if at_once {
-            return Ok(Outcome::nothing());
+            return Ok(Outcome::passed());
         }
-        Ok(Outcome::warning("the server lists a new object late: each upload waits for that"))
+        let message =
+            "the server lists a new object late: each upload waits until the backup is listed";
+        Ok(Outcome::warning(message))
     }
 
     /// Whether the second page of a listing can be read, if there is one.
@@ -202,31 +208,32 @@ impl<'a> Probe<'a> {
         if size == expected {
             return Ok(());
         }
-        let message = format!("the server says that {} has {size} of {expected} bytes", self.key);
+        let message =
+            format!("the server reports {size} instead of {expected} bytes for {}", self.key);
         let error = Error::new(Code::LengthMismatch, message);
         Err(error.detail("expected", expected).detail("actual", size))
     }
 
     /// Aborts one upload, and completes another one that replaces the object.
     async fn multipart(&self, versions: &mut Vec<String>) -> Result<Outcome> {
-        let found = patiently!(self.seen(self.give_up())).await?;
-        patiently!(self.seen(self.complete(versions))).await?;
+        let found = patiently!(self.remember_retry(self.abort_one())).await?;
+        patiently!(self.remember_retry(self.complete(versions))).await?;
         Ok(found)
     }
 
     /// Not in the journal, which records one upload: this one has no parts.
-    async fn give_up(&self) -> Result<Outcome> {
+    async fn abort_one(&self) -> Result<Outcome> {
         let upload = self.open().await?;
         let listed = self.listed(&upload).await;
         upload.abort().await?;
-        Ok(Outcome::nothing().detail("uploads_listed", listed))
+        Ok(Outcome::passed().detail("uploads_listed", listed))
     }
 
     async fn complete(&self, versions: &mut Vec<String>) -> Result<Outcome> {
         let upload = self.open().await?;
         if let Some(record) = self.record.clone() {
             let id = upload.id().to_owned();
-            cleanup::write(record, move |record| record.opened(&id, Duration::ZERO)).await;
+            cleanup::append(record, move |record| record.add_upload(&id, Duration::ZERO)).await;
         }
         let stored = match upload.send_part(1, &content()).await {
             Ok(part) => Self::completed(&upload, part).await,
@@ -240,7 +247,7 @@ impl<'a> Probe<'a> {
             }
         }
         self.measured(self.bucket.head(&self.key).await?.size)?;
-        Ok(Outcome::nothing())
+        Ok(Outcome::passed())
     }
 
     /// Completes an upload, with a retry, because some servers need one. Conditional writes are
@@ -248,7 +255,7 @@ impl<'a> Probe<'a> {
     async fn completed(upload: &Upload, part: Part) -> Result<Stored> {
         let parts = [part];
         let error = match upload.replace(&parts).await {
-            Err(error) if may_pass(&error) => error,
+            Err(error) if is_temporary(&error) => error,
             completed => return completed,
         };
         tokio::time::sleep(PAUSE).await;
@@ -272,7 +279,7 @@ impl<'a> Probe<'a> {
         let listed = self.bucket.open_uploads(&self.key).await.unwrap_or_default();
         for open in listed.into_iter().filter(|open| open.key == self.key) {
             if let Err(error) = self.bucket.upload(&open.key, &open.id).abort().await {
-                tracing::debug!(%error, "an upload of the probe stays open for now");
+                tracing::debug!(%error, "cannot abort a test upload");
             }
         }
     }
@@ -298,21 +305,25 @@ impl<'a> Probe<'a> {
             written = self.bucket.try_to_replace(self.object(), &content()).await;
         }
         let (message, detail) = match written {
-            Ok(Conditional::Enforced) => {
-                ("the storage keeps apart who writes one name", "enforced")
-            }
+            Ok(Conditional::Enforced) => ("conditional writes (If-None-Match) work", "enforced"),
             Ok(Conditional::Ignored(stored)) => {
                 versions.extend(version(&stored));
-                ("the storage takes the last of two who write one name", "ignored")
+                (
+                    "conditional writes (If-None-Match) are not supported: the last write wins",
+                    "ignored",
+                )
             }
             Ok(Conditional::Refused(stored)) => {
                 versions.extend(version(&stored));
-                ("the storage takes the last of two who write one name", "refused")
+                (
+                    "conditional writes (If-None-Match) are not supported: the last write wins",
+                    "refused",
+                )
             }
             // Useful to know, but not a failure.
-            Err(error) => return Ok(Outcome::concern(error)),
+            Err(error) => return Ok(Outcome::warning_from(error)),
         };
-        Ok(Outcome::that(message).detail("conditional_writes", detail))
+        Ok(Outcome::passed_with(message).detail("conditional_writes", detail))
     }
 
     /// Deletes the object, and its versions if there are any.
@@ -332,13 +343,13 @@ impl<'a> Probe<'a> {
             // Needs an extra permission; a version that stays is small, and is reported.
             let deleted = probe(self.layout, self.bucket, &self.key, Some(version)).await;
             if let Err(error) = deleted {
-                tracing::debug!(version, %error, "a version of the test object stays");
+                tracing::debug!(version, %error, "cannot delete a version of the test object");
             }
         }
         if still_there {
-            return Ok(Outcome::warning("what was deleted can still be read for a while"));
+            return Ok(Outcome::warning("a deleted object can still be read for a while"));
         }
-        Ok(Outcome::nothing())
+        Ok(Outcome::passed())
     }
 }
 
@@ -353,11 +364,11 @@ fn version(stored: &Stored) -> Option<String> {
 
 fn versions_found(kept: bool) -> Outcome {
     if kept {
-        let message = "the bucket keeps old versions: deleted backups go on taking space until a \
+        let message = "the bucket keeps old versions: deleted backups take up space until a \
                        lifecycle rule removes old versions";
         Outcome::warning(message).detail("versions", "kept")
     } else {
-        Outcome::nothing().detail("versions", "none")
+        Outcome::passed().detail("versions", "none")
     }
 }
 
@@ -365,14 +376,14 @@ async fn lock(bucket: &Bucket) -> Outcome {
     match bucket.default_retention().await {
         Ok(Some(retention)) => {
             let days = retention.days;
-            let message = format!("the bucket locks what is stored for {days} days");
-            let concern = Error::new(
+            let message = format!("the bucket locks objects for {days} days");
+            let error = Error::new(
                 Code::ObjectLocked,
-                format!("{message}: no backup can be deleted before"),
+                format!("{message}: backups cannot be deleted before that"),
             );
-            Outcome::concern(concern.detail("days", days).detail("mode", retention.mode))
+            Outcome::warning_from(error.detail("days", days).detail("mode", retention.mode))
         }
-        Ok(None) => Outcome::nothing(),
-        Err(_) => Outcome::no_matter("the storage does not say"),
+        Ok(None) => Outcome::passed(),
+        Err(_) => Outcome::skipped("the server does not tell"),
     }
 }

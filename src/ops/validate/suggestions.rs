@@ -24,7 +24,7 @@ impl Correction {
 
     /// The outcome of the check: passed if the agent makes this correction by itself (a setting
     /// that was not given), otherwise failed.
-    pub(super) fn found(self, given: &TargetConfig) -> Outcome {
+    pub(super) fn outcome(self, given: &TargetConfig) -> Outcome {
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is learned from answers")]
         let by_itself = match self.error.code() {
             Code::WrongRegion => !given.region_given && self.config.endpoint == given.endpoint,
@@ -34,12 +34,20 @@ impl Correction {
             _ => false,
         };
         let message = format!("it works with {}", self.works_with);
-        if by_itself { Outcome::that(message) } else { Outcome::failure(self.error, message) }
+        if by_itself {
+            Outcome::passed_with(message)
+        } else {
+            Outcome::failure(self.error, message)
+        }
     }
 }
 
 /// The correction to try after this failure, if there is one.
-pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
+pub(super) fn correction(
+    name: CheckName,
+    error: &Error,
+    config: &TargetConfig,
+) -> Option<Correction> {
     let detail = |name| match error.details().get(name) {
         Some(Detail::Text(text)) => Some(text.as_str()),
         _ => None,
@@ -49,7 +57,7 @@ pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Op
         Code::WrongRegion => in_region(detail("expected")?, name, error, config),
         Code::WrongAddressingStyle => {
             let path_style = detail("use")? == AddressingStyle::Path.as_str();
-            (path_style != config.path_style).then(|| addressed(path_style, error.clone(), config))
+            (path_style != config.path_style).then(|| with_style(path_style, error.clone(), config))
         }
         Code::InvalidEndpoint => match (detail("expected"), detail("reason")) {
             (Some(host), _) => at_host(host, name, error, config),
@@ -59,12 +67,12 @@ pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Op
             _ => None,
         },
         // The server may ignore the bucket in the host name.
-        Code::BucketNotFound => Some(addressed_otherwise(config)),
+        Code::BucketNotFound => Some(with_other_style(config)),
         Code::CannotConnect if name == CheckName::Dns && !config.path_style => {
-            Some(addressed_otherwise(config))
+            Some(with_other_style(config))
         }
         Code::TlsUntrusted if detail("reason") == Some("name_mismatch") && !config.path_style => {
-            Some(addressed_otherwise(config))
+            Some(with_other_style(config))
         }
         _ => None,
     }
@@ -121,23 +129,23 @@ fn at_service_port(name: CheckName, error: &Error, config: &TargetConfig) -> Opt
     Some(Correction::new(config, name, error.clone(), works_with))
 }
 
-fn addressed(path_style: bool, error: Error, config: &TargetConfig) -> Correction {
+fn with_style(path_style: bool, error: Error, config: &TargetConfig) -> Correction {
     let addressing_style = AddressingStyle::of(path_style).as_str();
-    let works_with = format!("{addressing_style} addressing style");
+    let works_with = format!("the addressing style {addressing_style}");
     let config = TargetConfig { path_style, ..config.clone() };
     Correction::new(config, CheckName::AddressingStyle, error, works_with)
 }
 
 /// After a failure that does not name the addressing style as its cause.
-fn addressed_otherwise(config: &TargetConfig) -> Correction {
+fn with_other_style(config: &TargetConfig) -> Correction {
     let path_style = !config.path_style;
     let place = if path_style { "path" } else { "host name" };
     let addressing_style = AddressingStyle::of(path_style).as_str();
     let message = format!(
-        "the storage finds the bucket in the {place} only: set addressing style to {addressing_style}"
+        "the server finds the bucket only in the {place}: set addressing style to {addressing_style}"
     );
     let error = Error::new(Code::WrongAddressingStyle, message)
         .field("addressing_style")
         .detail("use", addressing_style);
-    addressed(path_style, error, config)
+    with_style(path_style, error, config)
 }

@@ -4,7 +4,7 @@
 //! server then refuses, the warning becomes the explanation.
 
 use super::checks::Outcome;
-use super::readings::described;
+use super::interpretations::describe;
 use crate::config::{TargetConfig, wrong_host};
 use crate::error::{Code, Error};
 
@@ -13,19 +13,19 @@ pub(super) struct Warnings(Vec<Error>);
 
 impl Warnings {
     /// As the outcome of a check.
-    pub(super) fn found(&self, config: &TargetConfig) -> Outcome {
+    pub(super) fn outcome(&self, config: &TargetConfig) -> Outcome {
         match (self.0.first(), config.provider) {
-            (Some(warning), _) => Outcome::concern(warning.clone()),
+            (Some(warning), _) => Outcome::warning_from(warning.clone()),
             (None, _) if config.split => Outcome::warning(format!(
-                "the endpoint holds the bucket: the agent uses {}",
-                described(&config.location())
+                "the endpoint contains the bucket: the agent uses {}",
+                describe(&config.location())
             )),
-            (None, Some(provider)) if !config.endpoint_given => Outcome::that(format!(
-                "{}, because no endpoint is set: set the endpoint to use another storage",
+            (None, Some(provider)) if !config.endpoint_given => Outcome::passed_with(format!(
+                "{}, because no endpoint is set: set the endpoint to use another provider",
                 provider.name
             )),
-            (None, Some(provider)) => Outcome::that(&provider.name),
-            (None, None) => Outcome::nothing(),
+            (None, Some(provider)) => Outcome::passed_with(&provider.name),
+            (None, None) => Outcome::passed(),
         }
     }
 
@@ -62,7 +62,7 @@ fn wrong_service(config: &TargetConfig) -> Option<Error> {
 fn plain_http(config: &TargetConfig) -> Option<Error> {
     let provider = config.provider.filter(|provider| provider.https_only)?;
     (config.endpoint.scheme() == "http").then(|| {
-        let message = format!("{} wants TLS: write https:// instead of http://", provider.name);
+        let message = format!("{} requires TLS: write https:// instead of http://", provider.name);
         invalid_endpoint("plain_http_on_tls", message)
     })
 }
@@ -76,15 +76,15 @@ fn key_id(config: &TargetConfig) -> Option<Error> {
         // The later refusal says more.
         return None;
     }
-    let warning = config.provider?.doubt_about(&config.access_key_id)?;
-    let message = format!("the access key id does not look right: {warning}");
+    let warning = config.provider?.key_id_problem(&config.access_key_id)?;
+    let message = format!("the access key ID looks wrong: {warning}");
     Some(refused("access_key", "access_key_id", message))
 }
 
 fn secret(config: &TargetConfig) -> Option<Error> {
     (config.secret_access_key.expose() == config.access_key_id).then(|| {
-        let message = "the secret access key is the same as the access key id: enter the secret, \
-                       which is shown only once when a key is made";
+        let message = "the secret access key is the same as the access key ID: enter the secret, \
+                       which is shown only once when a key is created";
         refused("signature", "secret_access_key", message.to_owned())
     })
 }
@@ -93,8 +93,8 @@ fn secret(config: &TargetConfig) -> Option<Error> {
 fn token(config: &TargetConfig) -> Option<Error> {
     let temporary = config.access_key_id.starts_with("ASIA") && config.access_key_id.len() == 20;
     (temporary && config.session_token.is_none()).then(|| {
-        let message = "this access key is a temporary one and needs its session token: enter that as \
-                       well, or make a lasting key";
+        let message = "this access key is temporary and needs its session token: enter the token, \
+                       or create a permanent key";
         refused("access_key", "access_key_id", message.to_owned())
     })
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::shortened;
 
 /// Most names that are reported. A folder may have millions of unreadable entries.
-const NAMED: usize = 20;
+const MAX_NAMES: usize = 20;
 
 /// Longest name that is reported, in bytes.
 const LONGEST: usize = 300;
@@ -73,7 +73,7 @@ impl LeftOut {
     }
 
     fn tell(&mut self, name: &[u8], what: &str, reason: &str) {
-        if self.names.len() == NAMED {
+        if self.names.len() == MAX_NAMES {
             return;
         }
         let name = shortened(&String::from_utf8_lossy(name), LONGEST);

@@ -27,7 +27,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// How often the agent says that it waits for the storage.
 fn waits(host: &Host) -> usize {
-    host.stderr_lines().iter().filter(|line| line.contains("waiting for the storage")).count()
+    host.stderr_lines().iter().filter(|line| line.contains("waiting for the server")).count()
 }
 
 /// The storage is there until a request `matches`, which is held until all is gone. With `after`, the

@@ -65,7 +65,7 @@ async fn a_note_of_another_version_is_left_to_it() {
     let host = connect(&server, state.path()).await;
     settled(&host).await;
     let watch = Instant::now();
-    while !host.stderr_lines().iter().any(|line| line.contains("of another version of the agent")) {
+    while !host.stderr_lines().iter().any(|line| line.contains("by another version of the agent")) {
         assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", host.stderr_lines());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

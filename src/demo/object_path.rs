@@ -20,12 +20,12 @@ const LONG: &str = ".long";
 
 /// Bucket and key for s3s-fs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ObjectPath {
     pub(super) bucket: String,
     pub(super) key: String,
 }
 
-impl Place {
+impl ObjectPath {
     pub(super) fn of(bucket: &str, key: &str) -> Self {
         if key.len() <= LONGEST_KEY {
             return Self { bucket: bucket.to_owned(), key: key.to_owned() };
@@ -70,12 +70,12 @@ mod tests {
     fn file_names_fit_whatever_the_key() {
         let bucket = "b".repeat(63);
         for length in 1..=1024 {
-            let place = Place::of(&bucket, &"k".repeat(length));
+            let place = ObjectPath::of(&bucket, &"k".repeat(length));
             let upload = "00000000-0000-0000-0000-000000000000";
             let name = format!("{}.upload-{upload}.metadata.json", place.file_name());
             assert!(name.len() <= 255, "{length}: {name}");
         }
         let long = "k".repeat(100);
-        assert_ne!(Place::of("one", &long), Place::of("other", &long));
+        assert_ne!(ObjectPath::of("one", &long), ObjectPath::of("other", &long));
     }
 }

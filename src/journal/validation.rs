@@ -1,7 +1,7 @@
 //! Validation of journal records. Their values are used as keys, file names and in log lines, so
 //! none is used unchecked.
 
-use super::{Beginning, Replacement, Resumable, StoredPart};
+use super::{Intent, Replacement, Resumable, StoredPart};
 
 /// Largest part that S3 accepts, in bytes, and the largest part number.
 const LARGEST_PART: u64 = 5 << 30;
@@ -21,25 +21,25 @@ const LONGEST_NAME: usize = 1024;
 
 /// Whether the text can be an upload marker of an agent, which is also a file name.
 #[must_use]
-pub fn is_mark(text: &str) -> bool {
+pub fn is_upload_marker(text: &str) -> bool {
     let plain = text.chars().all(|character| character.is_ascii_alphanumeric());
     plain && (1..=LONGEST_MARK).contains(&text.len())
 }
 
-impl Beginning {
+impl Intent {
     /// Whether all values can be used. Does not check the folder of the keys.
-    pub(super) fn is_sound(&self) -> bool {
-        let Self { endpoint, bucket, archive, document, mark, resumable, replacement } = self;
-        is_mark(mark)
+    pub(super) fn is_valid(&self) -> bool {
+        let Self { endpoint, bucket, archive, metadata_key, marker, resumable, replacement } = self;
+        is_upload_marker(marker)
             && [endpoint, bucket].into_iter().all(|name| is_text(name, LONGEST_NAME))
-            && [archive, document].into_iter().all(|key| is_text(key, LONGEST_KEY))
-            && resumable.as_ref().is_none_or(Resumable::is_sound)
-            && replacement.as_ref().is_none_or(Replacement::is_sound)
+            && [archive, metadata_key].into_iter().all(|key| is_text(key, LONGEST_KEY))
+            && resumable.as_ref().is_none_or(Resumable::is_valid)
+            && replacement.as_ref().is_none_or(Replacement::is_valid)
     }
 }
 
 impl Resumable {
-    fn is_sound(&self) -> bool {
+    fn is_valid(&self) -> bool {
         let Self { backup_id, part_size, storage_class } = self;
         is_text(backup_id, LONGEST_ID)
             && (1..=LARGEST_PART).contains(part_size)
@@ -48,16 +48,16 @@ impl Resumable {
 }
 
 impl Replacement {
-    fn is_sound(&self) -> bool {
-        let Self { backup_id, archive, document } = self;
+    fn is_valid(&self) -> bool {
+        let Self { backup_id, archive, metadata_key } = self;
         is_text(backup_id, LONGEST_ID)
             && is_text(archive, LONGEST_KEY)
-            && is_text(document, LONGEST_KEY)
+            && is_text(metadata_key, LONGEST_KEY)
     }
 }
 
 impl StoredPart {
-    pub(super) fn is_sound(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         let Self { number, length, sha256, etag } = self;
         (1..=LAST_PART).contains(number)
             && (1..=LARGEST_PART).contains(length)

@@ -19,48 +19,48 @@
 
 use std::time::Duration;
 
-use super::layout::{Half, Layout};
-use super::{MAX_DOCUMENT, Store, metadata};
+use super::layout::{Layout, PairKey};
+use super::{MAX_METADATA_OBJECT, Store, metadata};
 use crate::error::{Code, Error, Result};
-use crate::journal::{Beginning, Replacement};
+use crate::journal::{Intent, Replacement};
 use crate::s3::{Bucket, Deleted, ObjectInfo};
 
 /// Why an object may be deleted.
 #[derive(Clone, Copy, Debug)]
-pub enum Why<'a> {
+pub enum DeleteIf<'a> {
     /// A record names the archive, and the archive carries this upload marker.
-    Marked(&'a str),
+    HasMarker(&'a str),
     /// A record names the metadata object, and its archive is missing.
-    Lone,
+    LacksArchive,
     /// It is not part of a complete backup, and is at least this old, by its HEAD time and by this
     /// time from a listing (seconds since 1970).
-    Idle(Duration, i64),
+    IsOlder(Duration, i64),
 }
 
 /// Whether an object is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The rules allow it; [`Store::erase`] has deleted it.
-    Goes,
+pub enum Verdict {
+    /// The rules allow it; [`Store::delete_if`] has deleted it.
+    Delete,
     /// The object matches, and is part of a backup.
     IsBackup,
     /// The object is missing, or does not match.
-    Stays,
+    Keep,
 }
 
 /// Whether a record names a backup or a test object in the folder of this layout.
 #[must_use]
-pub fn belongs(layout: &Layout, beginning: &Beginning) -> bool {
-    let Beginning { archive, document, replacement, .. } = beginning;
-    let is_pair = |archive: &str, document: &str| match layout.half(archive) {
-        Some(Half::Archive(name)) => document == layout.metadata_key(name),
-        Some(Half::Metadata(_)) | None => false,
+pub fn belongs(layout: &Layout, intent: &Intent) -> bool {
+    let Intent { archive, metadata_key, replacement, .. } = intent;
+    let is_pair = |archive: &str, metadata_key: &str| match layout.pair_key(archive) {
+        Some(PairKey::Archive(name)) => metadata_key == layout.metadata_key(name),
+        Some(PairKey::Metadata(_)) | None => false,
     };
     let is_probe = layout.is_probe(archive) && replacement.is_none();
     let replaces = replacement
         .as_ref()
-        .is_none_or(|by| is_pair(&by.archive, &by.document) && by.archive != *archive);
-    (is_probe || is_pair(archive, document)) && replaces
+        .is_none_or(|by| is_pair(&by.archive, &by.metadata_key) && by.archive != *archive);
+    (is_probe || is_pair(archive, metadata_key)) && replaces
 }
 
 /// Time between two moments in seconds since 1970. None if `moment` is 0, which means unknown.
@@ -96,45 +96,47 @@ impl Store {
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
-    pub async fn erase(&self, key: &str, why: Why<'_>) -> Result<Fate> {
-        let fate = self.fate(key, why).await?;
-        if fate == Fate::Goes {
+    pub async fn delete_if(&self, key: &str, condition: DeleteIf<'_>) -> Result<Verdict> {
+        let verdict = self.classify(key, condition).await?;
+        if verdict == Verdict::Delete {
             self.delete_own(key).await?;
         }
-        Ok(fate)
+        Ok(verdict)
     }
 
     /// Applies the rules to an object without deleting it.
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
-    pub async fn fate(&self, key: &str, why: Why<'_>) -> Result<Fate> {
-        let other = match self.layout.half(key) {
-            Some(Half::Archive(name)) => Some(self.layout.metadata_key(name)),
-            Some(Half::Metadata(name)) => Some(self.layout.archive_key(name)),
+    pub async fn classify(&self, key: &str, condition: DeleteIf<'_>) -> Result<Verdict> {
+        let other = match self.layout.pair_key(key) {
+            Some(PairKey::Archive(name)) => Some(self.layout.metadata_key(name)),
+            Some(PairKey::Metadata(name)) => Some(self.layout.archive_key(name)),
             None if self.layout.is_probe(key) => None,
-            None => return Ok(Fate::Stays),
+            None => return Ok(Verdict::Keep),
         };
-        let Some((object, marker)) = self.look(key).await? else { return Ok(Fate::Stays) };
-        let is_it = match why {
-            Why::Marked(expected) => marker.as_deref() == Some(expected),
-            Why::Lone => matches!(self.layout.half(key), Some(Half::Metadata(_))),
-            Why::Idle(least, listed) => {
+        let Some((object, marker)) = self.head(key).await? else { return Ok(Verdict::Keep) };
+        let matches = match condition {
+            DeleteIf::HasMarker(expected) => marker.as_deref() == Some(expected),
+            DeleteIf::LacksArchive => {
+                matches!(self.layout.pair_key(key), Some(PairKey::Metadata(_)))
+            }
+            DeleteIf::IsOlder(min_age, listed) => {
                 let idle = idle_since(object.modified.max(listed), self.bucket.now());
-                idle.is_some_and(|idle| idle >= least)
+                idle.is_some_and(|idle| idle >= min_age)
             }
         };
-        if !is_it {
-            return Ok(Fate::Stays);
+        if !matches {
+            return Ok(Verdict::Keep);
         }
         match other {
-            Some(other) if !self.is_missing(&other).await? => Ok(Fate::IsBackup),
-            _ => Ok(Fate::Goes),
+            Some(other) if !self.is_missing(&other).await? => Ok(Verdict::IsBackup),
+            _ => Ok(Verdict::Delete),
         }
     }
 
     /// HEAD of an object, with its upload marker. None when it is missing.
-    async fn look(&self, key: &str) -> Result<Option<(ObjectInfo, Option<String>)>> {
+    async fn head(&self, key: &str) -> Result<Option<(ObjectInfo, Option<String>)>> {
         match self.bucket.look(key).await {
             Err(error) if error.code() == Code::NotFound => Ok(None),
             // AWS answers 403 for a missing object if the credentials may list only one folder.
@@ -172,18 +174,19 @@ impl Store {
         marker: Option<&str>,
         by: &Replacement,
     ) -> Result<bool> {
-        let (archive, document) = (self.layout.archive_key(name), self.layout.metadata_key(name));
+        let (archive, metadata_key) =
+            (self.layout.archive_key(name), self.layout.metadata_key(name));
         if archive == by.archive {
             return Ok(false);
         }
         // During the upload, another backup may have taken the name.
-        match self.id_of(&document).await? {
+        match self.id_of(&metadata_key).await? {
             Some(id) if id != by.backup_id => return Ok(false),
-            None if !self.is_missing(&document).await? => return Ok(false),
+            None if !self.is_missing(&metadata_key).await? => return Ok(false),
             _ => {}
         }
         if let Some(expected) = marker {
-            match self.look(&archive).await? {
+            match self.head(&archive).await? {
                 Some((_, found)) if found.as_deref() != Some(expected) => return Ok(false),
                 Some(_) => {}
                 None if self.is_missing(&archive).await? => {}
@@ -198,15 +201,19 @@ impl Store {
     ///
     /// # Errors
     /// Every code that a server or a connection can cause.
-    pub async fn is_whole(&self, by: &Replacement) -> Result<bool> {
-        let Replacement { backup_id, archive, document } = by;
-        let content = match self.bucket.get(document, MAX_DOCUMENT).await {
+    pub async fn is_complete(&self, by: &Replacement) -> Result<bool> {
+        let Replacement { backup_id, archive, metadata_key } = by;
+        let content = match self.bucket.get(metadata_key, MAX_METADATA_OBJECT).await {
             Err(error) if matches!(error.code(), Code::NotFound | Code::TooLarge) => {
                 return Ok(false);
             }
             // 403 for a missing object, as in `head`.
             Err(error) if error.code() == Code::AccessDenied => {
-                return if self.bucket.exists(document).await? { Err(error) } else { Ok(false) };
+                return if self.bucket.exists(metadata_key).await? {
+                    Err(error)
+                } else {
+                    Ok(false)
+                };
             }
             content => content?,
         };
@@ -214,13 +221,13 @@ impl Store {
         if read.id != *backup_id || read.fault.is_some() {
             return Ok(false);
         }
-        let Some((stored, _)) = self.look(archive).await? else { return Ok(false) };
-        Ok(read.digests.is_none_or(|digests| digests.size == stored.size))
+        let Some((stored, _)) = self.head(archive).await? else { return Ok(false) };
+        Ok(read.checksums.is_none_or(|checksums| checksums.size == stored.size))
     }
 
     /// The ID in a metadata object. None when it is missing or invalid.
-    async fn id_of(&self, document: &str) -> Result<Option<String>> {
-        match self.bucket.get(document, MAX_DOCUMENT).await {
+    async fn id_of(&self, metadata_key: &str) -> Result<Option<String>> {
+        match self.bucket.get(metadata_key, MAX_METADATA_OBJECT).await {
             Ok(content) => Ok(metadata::read(&content).ok().map(|read| read.id)),
             Err(error)
                 if matches!(error.code(), Code::NotFound | Code::TooLarge | Code::AccessDenied) =>
@@ -246,7 +253,7 @@ impl Store {
     /// # Errors
     /// Every code that a server or a connection can cause.
     pub async fn delete_own(&self, key: &str) -> Result<()> {
-        if self.layout.half(key).is_none() && !self.layout.is_probe(key) {
+        if self.layout.pair_key(key).is_none() && !self.layout.is_probe(key) {
             return Err(not_ours(key));
         }
         let deleted = self.bucket.delete(key).await;
@@ -269,12 +276,12 @@ mod tests {
 
     #[test]
     fn record_belongs_to_the_layout_of_its_own_folder_only() {
-        let record = |archive: &str, document: &str| Beginning {
+        let record = |archive: &str, metadata_key: &str| Intent {
             endpoint: "e".to_owned(),
             bucket: "b".to_owned(),
             archive: archive.to_owned(),
-            document: document.to_owned(),
-            mark: "m".to_owned(),
+            metadata_key: metadata_key.to_owned(),
+            marker: "m".to_owned(),
             resumable: None,
             replacement: None,
         };
@@ -283,7 +290,7 @@ mod tests {
         assert!(belongs(&layout, &whole));
         let probe = "ha/backups/.probe-0123456789abcdef";
         assert!(belongs(&layout, &record(probe, &format!("{probe}.metadata.json"))));
-        for (archive, document) in [
+        for (archive, metadata_key) in [
             ("ha/backups/../x.tar", "ha/backups/../x.metadata.json"),
             ("other/backups/a.tar", "other/backups/a.metadata.json"),
             ("ha/backups/deeper/a.tar", "ha/backups/deeper/a.metadata.json"),
@@ -294,18 +301,18 @@ mod tests {
             ("ha/backups/.tar", "ha/backups/.metadata.json"),
             ("", ""),
         ] {
-            assert!(!belongs(&layout, &record(archive, document)), "{archive} {document}");
+            assert!(!belongs(&layout, &record(archive, metadata_key)), "{archive} {metadata_key}");
         }
-        for (archive, document, expected) in [
+        for (archive, metadata_key, expected) in [
             ("ha/backups/b.tar", "ha/backups/b.metadata.json", true),
             ("ha/backups/a.tar", "ha/backups/a.metadata.json", false),
             ("ha/backups/b.tar", "ha/backups/c.metadata.json", false),
             ("other/b.tar", "other/b.metadata.json", false),
         ] {
-            let (backup_id, archive, document) =
-                ("b".to_owned(), archive.to_owned(), document.to_owned());
-            let replacement = Some(Replacement { backup_id, archive, document });
-            let replaced = Beginning { replacement, ..whole.clone() };
+            let (backup_id, archive, metadata_key) =
+                ("b".to_owned(), archive.to_owned(), metadata_key.to_owned());
+            let replacement = Some(Replacement { backup_id, archive, metadata_key });
+            let replaced = Intent { replacement, ..whole.clone() };
             assert_eq!(belongs(&layout, &replaced), expected);
         }
     }
