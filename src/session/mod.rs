@@ -68,24 +68,24 @@ pub async fn serve(journal: Option<Journal>) -> End {
             return End::StreamsFailed;
         }
     };
-    run_session(streams, asked_to_end(), journal).await
+    run_session(streams, shutdown_signal(), journal).await
 }
 
-/// Serves one host over `streams`, until they end or `asked_to_end` completes.
+/// Serves one host over `streams`, until they end or `shutdown_signal` completes.
 async fn run_session(
     streams: Streams,
-    asked_to_end: impl Future<Output = ()>,
+    shutdown_signal: impl Future<Output = ()>,
     journal: Option<Journal>,
 ) -> End {
     let Streams { mut input, queues, mut written } = streams;
     let mut session = Session::new(Outbox(queues), journal);
     // Polled until the end: on Windows, a signal without a listener ends the process.
-    tokio::pin!(asked_to_end);
+    tokio::pin!(shutdown_signal);
     // The handling is part of the select: a host that does not read its responses must not delay a
     // signal.
     let end = tokio::select! {
         biased;
-        () = &mut asked_to_end => End::Orderly,
+        () = &mut shutdown_signal => End::Orderly,
         _ = &mut written => End::StreamsFailed,
         end = session.run(&mut input) => end,
     };
@@ -114,7 +114,7 @@ fn protect_process() {
     }
 }
 
-async fn asked_to_end() {
+async fn shutdown_signal() {
     match EndRequests::listen() {
         Ok(mut requests) => requests.next().await,
         Err(_) => std::future::pending().await,

@@ -78,9 +78,9 @@ impl Outbox {
         let _ = self.0.control.try_send(notification(method, params, Vec::new()));
     }
 
-    /// Waits for a slot in the control queue; None when the host is gone.
-    pub(super) async fn reserve(&self) -> Option<Slot<'_>> {
-        self.0.control.reserve().await.ok().map(Slot)
+    /// Waits for capacity in the control queue; None when the host is gone.
+    pub(super) async fn reserve(&self) -> Option<QueuePermit<'_>> {
+        self.0.control.reserve().await.ok().map(QueuePermit)
     }
 
     /// Queues stream data after earlier data.
@@ -99,11 +99,11 @@ impl Outbox {
     }
 }
 
-/// A reserved slot in the control queue.
-pub(super) struct Slot<'a>(mpsc::Permit<'a, Outgoing>);
+/// Reserved capacity in the control queue.
+pub(super) struct QueuePermit<'a>(mpsc::Permit<'a, Outgoing>);
 
-impl Slot<'_> {
-    /// Sends a notification in this slot.
+impl QueuePermit<'_> {
+    /// Sends a notification with this permit.
     pub(super) fn notify(self, method: &str, params: &impl Serialize) {
         self.0.send(notification(method, params, Vec::new()));
     }

@@ -147,12 +147,12 @@ impl InboundSource {
         if wanted(&self.inbound.state()).is_none() {
             return;
         }
-        // Reserves the slot first: nothing is lost when this future is dropped while waiting.
-        let Some(slot) = self.outbox.reserve().await else { return };
+        // Reserves capacity first: nothing is lost when this future is dropped while waiting.
+        let Some(permit) = self.outbox.reserve().await else { return };
         let mut state = self.inbound.state();
         if let Some(up_to) = wanted(&state) {
             state.granted = up_to;
-            slot.notify("stream.credit", &StreamCredit { id: self.id, up_to });
+            permit.notify("stream.credit", &StreamCredit { id: self.id, up_to });
         }
     }
 }

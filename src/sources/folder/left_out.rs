@@ -59,7 +59,7 @@ impl LeftOut {
     /// Counts a file that is stored with zeros in it.
     pub(super) fn damaged(&mut self, name: &[u8], reason: &str) {
         self.damaged += 1;
-        self.tell(name, "is damaged in the backup", reason);
+        self.add(name, "is damaged in the backup", reason);
     }
 
     /// Counts an entry without content.
@@ -69,10 +69,10 @@ impl LeftOut {
     }
 
     fn name(&mut self, name: &[u8], reason: &str) {
-        self.tell(name, "is left out", reason);
+        self.add(name, "is left out", reason);
     }
 
-    fn tell(&mut self, name: &[u8], what: &str, reason: &str) {
+    fn add(&mut self, name: &[u8], what: &str, reason: &str) {
         if self.names.len() == MAX_NAMES {
             return;
         }
