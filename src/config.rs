@@ -1,8 +1,8 @@
-//! The settings of one storage target.
+//! Settings of a target.
 //!
-//! [`S3Config`] is what a person or a host gives, with the names of the protocol;
-//! [`TargetConfig`] is the same, complete and checked. Nothing is read from `~/.aws`, profiles or
-//! instance metadata. Secrets live in [`Secret`], which cannot be printed.
+//! [`S3Config`] is the form that users and hosts give, with the names of the protocol;
+//! [`TargetConfig`] is the complete and checked form. The agent does not read `~/.aws`, profiles or
+//! instance metadata. Secrets are kept in [`Secret`], which cannot be printed.
 
 mod address;
 mod check;
@@ -33,8 +33,8 @@ use crate::error::secrets::Known;
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// Default of `part_size`: the smaller the parts, the more of them fit into the memory budget at
-/// the same time, and a line over a long distance is filled by their number.
+/// Default of `part_size`: more small parts fit into the memory budget at the same time, and many
+/// parts in parallel fill a long-distance link.
 pub const DEFAULT_PART_SIZE: u64 = MIN_PART_SIZE;
 
 /// Smallest part that S3 accepts, except for the last of an upload.
@@ -49,22 +49,22 @@ pub const MAX_PARTS: u64 = 10_000;
 /// Default of `memory`, sized for a Raspberry Pi that also runs Home Assistant.
 pub const DEFAULT_MEMORY_BUDGET: u64 = 96 * MIB;
 
-/// Smallest budget that leaves room for one part of the smallest size.
+/// Smallest budget with memory for one part of the smallest size.
 pub const MIN_MEMORY_BUDGET: u64 = 32 * MIB;
 
-/// Default of `concurrency`: enough to fill a fast line over a long distance.
+/// Default of `concurrency`: enough to fill a fast long-distance link.
 pub const DEFAULT_PARALLEL_PARTS: usize = 16;
 
-/// Most parts of one transfer at a time; more would only crowd a storage.
+/// Maximum of `concurrency`; more would only overload a server.
 pub const MOST_PARALLEL_PARTS: usize = 64;
 
-/// Smallest limit of bytes per second: slower, connections would look dead to many a storage.
+/// Minimum of `bandwidth_limit`: many servers drop slower connections.
 pub const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
 
-/// Longest `prefix` in bytes, and longest `folder`.
+/// Longest `prefix` in bytes, and longest `folder` in bytes.
 pub const MAX_FOLDER: usize = 700;
 
-/// Region where neither a setting nor the host names one; most storages take any.
+/// Region if neither a setting nor the host name contains one; most servers accept any.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Default of `folder`.
@@ -75,7 +75,7 @@ pub const DEFAULT_FOLDER: &str = "backups";
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AddressingStyle {
-    /// What the provider prefers, if it is known by its host; else `path`.
+    /// The provider's preference, if the host name is known; otherwise `path`.
     #[default]
     Auto,
     /// `https://host/bucket/key`.
@@ -85,13 +85,13 @@ pub enum AddressingStyle {
 }
 
 impl AddressingStyle {
-    /// The one of a request.
+    /// The addressing style of requests.
     #[must_use]
     pub fn of(path_style: bool) -> Self {
         if path_style { Self::Path } else { Self::Virtual }
     }
 
-    /// As settings write it.
+    /// The value in settings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -107,16 +107,16 @@ impl AddressingStyle {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(rename = "ServerSideEncryption"))]
 pub enum Algorithm {
-    /// With keys of the server.
+    /// With keys of the server (SSE-S3).
     #[serde(rename = "AES256")]
     Aes256,
-    /// With a key of a key management service.
+    /// With a key of a key management service (SSE-KMS).
     #[serde(rename = "aws:kms")]
     Kms,
 }
 
 impl Algorithm {
-    /// As settings and headers write it.
+    /// The value in settings and headers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -126,20 +126,20 @@ impl Algorithm {
     }
 }
 
-/// What the agent asks of the server for each object that it writes.
+/// Server-side encryption that the agent requests for each object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encryption {
     /// The algorithm.
     pub algorithm: Algorithm,
-    /// Key of the key management service; the server's own when missing.
+    /// ID of the key; None for the server's default key.
     pub key_id: Option<String>,
 }
 
-/// Settings as given; every member but the bucket and the keys has a default.
+/// Settings as given; all members except the bucket and the access keys have a default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct S3Config {
-    /// Kind of storage: `s3`. Default: `s3`.
+    /// Type of the target: `s3`. Default: `s3`.
     #[cfg_attr(test, schemars(extend("enum" = ["s3", null])))]
     #[serde(rename = "type")]
     pub kind: Option<String>,
@@ -148,21 +148,21 @@ pub struct S3Config {
     /// Default: AWS in the given region.
     #[cfg_attr(test, schemars(regex(pattern = r"^([Hh][Tt][Tt][Pp][Ss]?|[Ss]3)://[^?#@\s]+$")))]
     pub endpoint: Option<String>,
-    /// Region that signatures name. Default: what the host of a known provider says, else
-    /// `us-east-1`; corrected when the storage names another.
+    /// Region for signatures. Default: the region in the host name of a known provider, otherwise
+    /// `us-east-1`; corrected when the server names another region.
     #[cfg_attr(test, schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9._-]+$")))]
     pub region: Option<String>,
-    /// Name of the bucket. May be left out where the endpoint holds it. On AWS, 3 to 63 of `a-z0-9.-`.
+    /// Name of the bucket. Optional if the endpoint contains it. On AWS, 3 to 63 of `a-z0-9.-`.
     #[cfg_attr(test, schemars(length(max = LONGEST_BUCKET)))]
     pub bucket: Option<String>,
-    /// Folder in the bucket under which `folder` lies. Default: none.
+    /// Path in the bucket above `folder`. Default: none.
     #[cfg_attr(test, schemars(length(max = MAX_FOLDER)))]
     pub prefix: Option<String>,
-    /// Folder under `prefix` that holds the backups; empty: they lie directly under `prefix`.
+    /// Folder below `prefix` that holds the backups; empty: they are directly below `prefix`.
     /// Default: `backups`.
     #[cfg_attr(test, schemars(length(max = MAX_FOLDER)))]
     pub folder: Option<String>,
-    /// Access key id.
+    /// Access key ID.
     #[cfg_attr(test, schemars(required, length(min = 1)))]
     pub access_key_id: Option<String>,
     /// Secret access key.
@@ -173,26 +173,28 @@ pub struct S3Config {
     pub session_token: Option<SecretSource>,
     /// Default: `auto`.
     pub addressing_style: Option<AddressingStyle>,
-    /// PEM text of certificates to trust besides those of the system.
+    /// PEM text of CA certificates to trust in addition to those of the system.
     pub ca_certificate: Option<String>,
     /// `false` accepts any certificate. Default: `true`.
     pub verify_tls: Option<bool>,
-    /// Storage class of the archives; metadata always takes the bucket's default.
+    /// Storage class of the archives; metadata always uses the bucket's default.
     pub storage_class: Option<String>,
     /// Encryption that the server applies to all objects the agent writes. Default: the bucket's.
     pub server_side_encryption: Option<Algorithm>,
     /// ID, ARN or alias of the key for `aws:kms`. Default: the key of the bucket or of the account.
     pub server_side_encryption_key_id: Option<String>,
-    /// Smallest size of the parts of an upload, in bytes. Default: 16 MiB, or what the budget allows.
+    /// Minimum size of the parts of an upload, in bytes; larger if the backup needs more than the
+    /// maximum number of parts. Default: 5 MiB.
     #[cfg_attr(test, schemars(range(min = MIN_PART_SIZE, max = MAX_PART_SIZE)))]
     pub part_size: Option<u64>,
-    /// Memory in bytes that the process may take while it works on this target. Default: 96 MiB.
+    /// Memory in bytes that the process may use while it works on this target. Default: 96 MiB.
     #[cfg_attr(test, schemars(range(min = MIN_MEMORY_BUDGET)))]
     pub memory: Option<u64>,
-    /// Parts of one transfer that are on their way at the same time. Default: 8.
+    /// Maximum number of parts of one transfer in flight. Default: 16.
     #[cfg_attr(test, schemars(range(min = 1, max = MOST_PARALLEL_PARTS)))]
     pub concurrency: Option<u64>,
-    /// Bytes per second that go up, and as many that come down. Default: no limit.
+    /// Bandwidth limit in bytes per second, for uploads and downloads separately. Default: no
+    /// limit.
     #[cfg_attr(test, schemars(range(min = MIN_BYTES_PER_SECOND)))]
     pub bandwidth_limit: Option<u64>,
 }
@@ -200,54 +202,54 @@ pub struct S3Config {
 /// Complete, checked settings.
 #[derive(Clone, Debug)]
 pub struct TargetConfig {
-    /// Scheme, host and port of the service, and its base path.
+    /// Scheme, host, port and base path of the service.
     pub endpoint: Url,
-    /// Whether the settings name an endpoint; else it is that of AWS.
+    /// Whether the settings contain an endpoint; otherwise it is that of AWS.
     pub endpoint_given: bool,
-    /// Whether the bucket was taken out of the endpoint.
+    /// Whether the bucket was taken from the endpoint.
     pub split: bool,
-    /// What else the endpoint may mean, the likelier first.
-    pub other_readings: Vec<Location>,
-    /// The provider, when its host is known.
+    /// Alternative interpretations of the endpoint, the more likely first.
+    pub other_interpretations: Vec<Location>,
+    /// The provider, if its host name is known.
     pub provider: Option<&'static Provider>,
-    /// Region that signatures name.
+    /// Region for signatures.
     pub region: String,
-    /// Whether somebody chose the region, so that no other is used.
+    /// Whether the settings contain the region, so that no other is used.
     pub region_given: bool,
     /// Name of the bucket.
     pub bucket: String,
     /// Prefix as given; the store checks it.
     pub prefix: String,
-    /// Folder under the prefix as given; the store checks it, too.
+    /// Folder below the prefix as given; the store checks it.
     pub folder: String,
-    /// Access key id.
+    /// Access key ID.
     pub access_key_id: String,
-    /// Keeps the access key id out of what servers say, for as long as these settings are here.
+    /// Removes the access key ID from server messages, while these settings exist.
     pub hidden_access_key_id: Known,
     /// Secret access key.
     pub secret_access_key: Secret,
     /// Session token of temporary credentials.
     pub session_token: Option<Secret>,
-    /// Whether requests name the bucket in the path (`true`) or in the host.
+    /// Whether requests contain the bucket in the path (`true`) or in the host name.
     pub path_style: bool,
-    /// Whether somebody chose the addressing style, so that the other is not used.
+    /// Whether the settings contain the addressing style, so that no other is used.
     pub addressing_given: bool,
-    /// PEM text of certificates to trust besides those of the system.
+    /// PEM text of CA certificates to trust in addition to those of the system.
     pub ca_certificate: Option<String>,
     /// Whether certificates are checked.
     pub verify_tls: bool,
     /// Storage class of the archives.
     pub storage_class: Option<String>,
-    /// Encryption that the server applies to what the agent writes.
+    /// Encryption that the agent requests for each object.
     pub encryption: Option<Encryption>,
-    /// Preferred size of the parts, in bytes.
+    /// Minimum size of the parts, in bytes.
     pub part_size: u64,
-    /// Limits, which may change; clones of these settings have the same.
+    /// Limits, which may change; clones of these settings share them.
     pub limits: LiveLimits,
 }
 
 impl S3Config {
-    /// Fills in the defaults and checks what can be checked without the network.
+    /// Fills in defaults, and checks everything that needs no network.
     ///
     /// # Errors
     /// `invalid_config`, `invalid_endpoint` or `invalid_bucket_name`, each naming the field.
@@ -273,7 +275,7 @@ impl S3Config {
             check_not_secret(field, value.as_deref(), &secrets)?;
         }
         let aws = || aws_endpoint(self.region.as_deref().unwrap_or(DEFAULT_REGION));
-        let address::Reading { location, split, others } = address::read(
+        let address::Interpretation { location, split, others } = address::read(
             self.endpoint.as_deref(),
             self.bucket.as_deref().unwrap_or_default(),
             self.prefix.as_deref().unwrap_or_default(),
@@ -293,10 +295,10 @@ impl S3Config {
         let addressing_style = self.addressing_style.unwrap_or_default();
         let preferred = provider.map(|provider| provider.addressing_style);
         let access_key_id = self.access_key_id.unwrap_or_default();
-        check_key("access_key_id", "access key id", &access_key_id)?;
+        check_key("access_key_id", "access key ID", &access_key_id)?;
         check_key("secret_access_key", "secret access key", secret_access_key.expose())?;
-        // One of the two is a secret, whichever it is.
-        let hidden_access_key_id = if keys::look_swapped(&access_key_id, secret_access_key.expose())
+        // Swapped keys: the value given as ID is the secret.
+        let hidden_access_key_id = if keys::are_swapped(&access_key_id, secret_access_key.expose())
         {
             Known::secret(access_key_id.clone())
         } else {
@@ -323,7 +325,7 @@ impl S3Config {
             region_given,
             endpoint_given: self.endpoint.is_some(),
             split,
-            other_readings: others,
+            other_interpretations: others,
             bucket,
             prefix,
             folder: self.folder.unwrap_or_else(|| DEFAULT_FOLDER.to_owned()),
@@ -345,8 +347,8 @@ impl S3Config {
     }
 }
 
-/// Whether a host name has no room for the bucket: the host is an IP address, the service is below
-/// a path, or the name of the bucket is none for a host.
+/// Whether the host name cannot contain the bucket: the host is an IP address, the endpoint has a
+/// base path, or the bucket name is not a valid host label.
 fn wants_path(endpoint: &Url, bucket: &str) -> bool {
     endpoint.domain().is_none() || endpoint.path() != "/" || !fits_host(bucket)
 }
@@ -358,20 +360,20 @@ impl TargetConfig {
         self.provider.map_or(MAX_PARTS, |provider| provider.parts.max_count)
     }
 
-    /// Whether the access key id looks like a secret, and the secret like an access key id.
+    /// Whether the access key ID looks like a secret, and the secret like an access key ID.
     #[must_use]
     pub fn keys_look_swapped(&self) -> bool {
-        keys::look_swapped(&self.access_key_id, self.secret_access_key.expose())
+        keys::are_swapped(&self.access_key_id, self.secret_access_key.expose())
     }
 
-    /// Where the backups are.
+    /// The location of the backups.
     #[must_use]
     pub fn location(&self) -> Location {
         let Self { endpoint, bucket, prefix, .. } = self.clone();
         Location { endpoint, bucket, prefix }
     }
 
-    /// The same for another reading of the endpoint.
+    /// The settings with another interpretation of the endpoint.
     #[must_use]
     pub fn at(&self, location: &Location) -> Self {
         let Location { endpoint, bucket, prefix } = location.clone();
@@ -379,7 +381,7 @@ impl TargetConfig {
         Self { endpoint, bucket, prefix, path_style, ..self.clone() }
     }
 
-    /// The same at another address, in the region that its host names.
+    /// The settings with another endpoint, and the region in its host name.
     #[must_use]
     pub fn moved_to(&self, endpoint: Url) -> Self {
         let known = provider::of_host(endpoint.host_str().unwrap_or_default());

@@ -1,9 +1,9 @@
-//! Log lines on stderr: JSON for a host that collects them, short text for people.
+//! Log lines on stderr: JSON for a host that collects them, short text for users.
 //!
-//! Of this crate everything down to the level that is set passes; of the crates below only the
-//! sentence of a warning or an error, because their fields may hold requests with signatures.
-//! In JSON nobody ever waits for the reader of stderr: lines go through a bounded queue, and what
-//! does not fit is dropped and counted. A panic is one such line.
+//! The level applies to this crate. Of other crates only the message of a warning or an error is
+//! logged, because their fields may contain requests with signatures. JSON lines go through a
+//! bounded queue, so that a slow reader of stderr never blocks the agent; lines that do not fit are
+//! dropped and counted. A panic is logged as one line.
 
 mod queue;
 
@@ -28,27 +28,27 @@ use crate::error::text::quoted;
 use crate::platform::now;
 use crate::protocol::LogLevel;
 
-/// Longest line in JSON, in bytes with its line feed.
+/// Longest JSON line in bytes, including its line feed.
 pub const MAX_LINE: usize = 8 << 10;
 
-/// Least important level that is written, as a number of [`rank`].
+/// Least important level that is logged, as a number from [`rank`].
 static LEVEL: AtomicU8 = AtomicU8::new(2);
 
-/// How lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object per line.
     Json,
-    /// `warning: sentence (name=value)`.
+    /// `warning: message (name: value)`.
     Human,
 }
 
-/// The running log. Dropping it writes the lines that still wait, if somebody reads them.
+/// The running log. Dropping it writes the queued lines, if stderr is being read.
 #[derive(Debug)]
 #[must_use]
 pub struct Log(Option<Arc<Queue>>);
 
-/// Starts to log. Only the first call counts.
+/// Starts logging. Only the first call has an effect.
 pub fn start(format: Format, level: LogLevel) -> Log {
     set_level(level);
     let (out, log) = match format {
@@ -59,7 +59,7 @@ pub fn start(format: Format, level: LogLevel) -> Log {
         }
     };
     let subscriber = tracing_subscriber::registry().with(Lines(out));
-    // Fails when a log runs already.
+    // Fails if logging was started already.
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -69,7 +69,7 @@ pub fn start(format: Format, level: LogLevel) -> Log {
     log
 }
 
-/// Changes what is written from now on.
+/// Changes the level from now on.
 pub fn set_level(level: LogLevel) {
     let level = match level {
         LogLevel::Error => Level::ERROR,
@@ -88,7 +88,7 @@ impl Drop for Log {
     }
 }
 
-/// The more important, the smaller.
+/// A number for each level; the most important has the smallest.
 fn rank(level: Level) -> u8 {
     match level {
         Level::ERROR => 1,
@@ -117,7 +117,7 @@ struct Lines(Out);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // The storage of the demo logs what it refuses, which its client reports as well.
+        // The demo's server logs refusals, which its client reports as well.
         let storage = metadata.target().starts_with("s3s");
         if is_ours(metadata) || *metadata.level() <= Level::WARN && !storage {
             Interest::sometimes()
@@ -127,7 +127,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // Spans only carry fields, which a warning inside them wants as well.
+        // A span has only fields, which are added to warnings inside it.
         is_ours(metadata) && metadata.is_span()
             || rank(*metadata.level()) <= LEVEL.load(Ordering::Relaxed)
     }
@@ -168,7 +168,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 }
 
-/// What an event or a span says.
+/// Message and fields of an event or a span.
 #[derive(Default)]
 struct Fields {
     sentence: String,
@@ -211,14 +211,15 @@ impl Out {
         match self {
             Self::Queued(queue) => {
                 if let Some(dropped) = queue.take_dropped() {
-                    let report = format!("{dropped} log lines dropped: nobody read them in time");
+                    let report =
+                        format!("{dropped} log lines were dropped: stderr was not read in time");
                     let report = json_line(Level::WARN, &report, Map::new());
                     queue.push(report, dropped);
                 }
                 queue.push(json_line(level, sentence, fields), 1);
             }
             Self::Direct { terminal } => {
-                // Wipes a progress bar, which is drawn anew below.
+                // Erases a progress bar, which is redrawn below.
                 let wipe = if *terminal { "\r\x1b[2K" } else { "" };
                 let line = human_line(level, sentence, &fields);
                 let _ = writeln!(io::stderr().lock(), "{wipe}{line}");
@@ -227,7 +228,7 @@ impl Out {
     }
 }
 
-/// Leaves out the last fields of a line that would be too long.
+/// Omits the last fields of a line that would be too long.
 fn json_line(level: Level, sentence: &str, mut fields: Map<String, Value>) -> Vec<u8> {
     let ts = now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     loop {

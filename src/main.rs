@@ -1,4 +1,4 @@
-//! Arguments, logging, then one of the two interfaces.
+//! Entry point: parses arguments, starts logging, then runs the stdio session or a command.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,19 +13,19 @@ use s3_backup_agent::cli::{self, Cli, Command, Serve};
 use s3_backup_agent::{logging, protocol, session};
 use tokio::runtime::{Builder, Runtime};
 
-/// Descriptors that are opened before anything is done, standard streams not counted: those of the
-/// runtime, of signals, and copies of standard input and output.
+/// File descriptors needed at the start, besides the standard streams: for the runtime, signals,
+/// and copies of standard input and output.
 #[cfg(unix)]
 const DESCRIPTORS: usize = 9;
 
-/// The work is waiting and hashing; hashing has threads of its own.
+/// The runtime waits most of the time; hashing has threads of its own.
 const WORKERS: usize = 2;
 
-/// Threads besides the first one that a session needs at least: those of the runtime, of the log, of
-/// standard input and output, and two for files.
+/// Threads needed besides the main thread: those of the runtime, of the log, of standard input and
+/// output, and two for files.
 const THREADS: usize = WORKERS + 5;
 
-/// A fault on this thread is a sentence in the log and ends in its own exit code.
+/// A panic on this thread is logged and has its own exit code.
 fn main() -> ExitCode {
     catch_unwind(begin).unwrap_or(Exit::Internal.into())
 }
@@ -37,8 +37,8 @@ fn begin() -> ExitCode {
     };
     let for_host = matches!(cli.command, Command::Serve(_)) && !std::io::stderr().is_terminal();
     let threads = threads_to_start()
-        .context("cannot start: the limit of processes (ulimit -u) is too low; raise it");
-    // Lines in JSON need a thread as well.
+        .context("cannot start: the limit of processes (ulimit -u) is too low: raise it");
+    // The JSON log needs a thread as well.
     let in_json = for_host && threads.is_ok();
     let format = if in_json { logging::Format::Json } else { logging::Format::Human };
     let log = logging::start(format, cli.log_level());
@@ -52,7 +52,7 @@ fn begin() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     descriptors_to_start()
-        .context("cannot start: the limit of open files (ulimit -n) is too low; raise it")?;
+        .context("cannot start: the limit of open files (ulimit -n) is too low: raise it")?;
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.context("cannot start the threads of the agent")?;
     let work = || {
@@ -65,13 +65,13 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Ok(cli::run(&runtime, &cli.command, cli.verbose > 0).into())
     };
     let exit = catch_unwind(AssertUnwindSafe(work));
-    // A thread that waits for a slow disk or terminal must not hold up the end, faults included.
+    // A thread that waits for a slow disk or terminal must not delay the exit, even after a panic.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit.unwrap_or(Ok(Exit::Internal.into()))
 }
 
-/// Whether there are as many descriptors as the program needs before it has done anything. Without
-/// some of them the runtime does not fail, but panics.
+/// Checks that enough file descriptors are available. Otherwise the runtime panics instead of
+/// failing.
 fn descriptors_to_start() -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -82,20 +82,19 @@ fn descriptors_to_start() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether there are as many threads as the program needs. Without them the runtime panics, or waits
-/// for ever.
+/// Checks that enough threads can be started. Otherwise the runtime panics or hangs.
 fn threads_to_start() -> std::io::Result<()> {
     let (go, wait) = channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
     let threads = (0..THREADS).map(|_| {
         let wait = Arc::clone(&wait);
-        // All wait until the last one is there.
+        // All threads wait until the last one is started.
         std::thread::Builder::new().spawn(move || drop(wait.lock().map(|wait| wait.recv())))
     });
     let threads = threads.collect::<Result<Vec<_>, _>>();
     drop(go);
     for thread in threads? {
-        // None of them can panic.
+        // These threads cannot panic.
         let _ = thread.join();
     }
     Ok(())
@@ -120,9 +119,9 @@ fn serve(runtime: &Runtime, options: &Serve) -> anyhow::Result<ExitCode> {
             .into());
     }
     if std::io::stdin().is_terminal() {
-        let hint = "`serve` is for host programs: it reads JSON lines from stdin. See s3-backup-agent --help for \
-                    the other commands; Ctrl-D ends this one.";
-        // Only a hint: a closed standard error is no reason to fail.
+        let hint = "This command is for host programs, and reads one JSON object per line. For \
+                    other commands see s3-backup-agent --help. Press Ctrl-D to exit.";
+        // Only a hint: a closed stderr is not an error.
         let _ = writeln!(std::io::stderr(), "{hint}");
     }
     Ok(ExitCode::from(runtime.block_on(session::serve(options.state.journal())).exit_code()))

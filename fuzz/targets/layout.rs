@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::Code;
 use s3_backup_agent::archives::Layout;
-use s3_backup_agent::archives::layout::{Half, candidates, safe};
+use s3_backup_agent::archives::layout::{PairKey, candidates, safe};
 
 /// Longest key that S3 accepts, in bytes.
 const LONGEST_KEY: usize = 1024;
@@ -39,12 +39,12 @@ fuzz_target!(|data: &[u8]| {
     for name in &names {
         let (archive, metadata) = (layout.archive_key(name), layout.metadata_key(name));
         assert!(archive.len() <= LONGEST_KEY && metadata.len() <= LONGEST_KEY);
-        assert_eq!(layout.half(&archive), Some(Half::Archive(name)));
-        assert_eq!(layout.half(&metadata), Some(Half::Metadata(name)));
+        assert_eq!(layout.pair_key(&archive), Some(PairKey::Archive(name)));
+        assert_eq!(layout.pair_key(&metadata), Some(PairKey::Metadata(name)));
     }
-    match layout.half(key) {
-        Some(Half::Archive(name)) => assert_eq!(layout.archive_key(name), key),
-        Some(Half::Metadata(name)) => assert_eq!(layout.metadata_key(name), key),
+    match layout.pair_key(key) {
+        Some(PairKey::Archive(name)) => assert_eq!(layout.archive_key(name), key),
+        Some(PairKey::Metadata(name)) => assert_eq!(layout.metadata_key(name), key),
         None => {}
     }
 });

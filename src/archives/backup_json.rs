@@ -1,4 +1,4 @@
-//! What an archive of Home Assistant says of itself: its `backup.json`, and where that is.
+//! `backup.json` of a Home Assistant archive, and its position in the tar.
 
 mod member;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 pub use self::member::{BLOCK, Member};
 use crate::protocol::Metadata;
 
-/// Largest `backup.json` that is read.
+/// Largest `backup.json` that is read, in bytes.
 pub const MAX_BACKUP_JSON: u64 = 4 << 20;
 
-/// Reads the content of a member that is a `backup.json`, as far as it may be long.
+/// Reads the content of a `backup.json`, up to [`MAX_BACKUP_JSON`].
 ///
 /// # Errors
 /// When the input cannot be read.
@@ -22,8 +22,8 @@ pub fn read(content: impl std::io::Read) -> std::io::Result<Vec<u8>> {
     Ok(json)
 }
 
-/// What Home Assistant's own agents know of a backup of `size` bytes, from its `backup.json`. None where
-/// that lacks its id, name or date.
+/// Metadata of a backup of `size` bytes, from its `backup.json`, as Home Assistant's own agents
+/// return it. None if the ID, name or date is missing.
 ///
 /// Mirrors `read_backup` in `homeassistant/components/backup/util.py`, and reads the format of
 /// backups from before 2021.8 as the Supervisor does (`supervisor/backups/validate.py`).
@@ -40,7 +40,7 @@ pub fn metadata(json: &[u8], size: u64) -> Option<Metadata> {
     });
     let folders = list("folders").filter(|folder| *folder != "homeassistant").cloned();
     let has_database = match given.get("homeassistant") {
-        // Where it is a string, the configuration is a folder like others, with the database in it.
+        // A string means that the configuration is a folder like others, with the database in it.
         Some(Value::String(_)) => list("folders").any(|folder| *folder == "homeassistant"),
         Some(core) => !core.get("exclude_database").and_then(Value::as_bool).unwrap_or(false),
         None => false,
@@ -61,7 +61,7 @@ pub fn metadata(json: &[u8], size: u64) -> Option<Metadata> {
     members.as_object().cloned()
 }
 
-/// The version of Home Assistant in a backup: a member of an object, or in old ones the whole.
+/// The version of Home Assistant in a backup: a member of an object, or in old backups a string.
 fn version(core: &Value) -> Option<&Value> {
     match core.as_str() {
         Some(version) => (!version.is_empty()).then_some(core),
@@ -69,7 +69,7 @@ fn version(core: &Value) -> Option<&Value> {
     }
 }
 
-/// Old backups have a check value of their password in place of `true`.
+/// Old backups have a hash of their password instead of `true`.
 fn is_protected(protected: &Value) -> bool {
     protected.as_bool().unwrap_or_else(|| protected.is_string())
 }

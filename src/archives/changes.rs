@@ -1,6 +1,6 @@
-//! How often this process has changed a place. A target that is opened again is another store of the
-//! same place, while transfers of the one before go on: none of them may show a listing from before a
-//! change of another.
+//! Change counters of this process, one per bucket and folder. A target that is opened again has a
+//! new store, while transfers of the earlier one continue: neither may serve a listing from before
+//! a change of the other.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 type Places = HashMap<Arc<str>, Weak<AtomicU64>>;
 
-/// The count of this place, which all stores of it have in common.
+/// The counter of a place, shared by all its stores.
 pub(super) fn of(place: &Arc<str>) -> Arc<AtomicU64> {
     static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
     let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,15 +1,16 @@
-//! Names and keys: where the objects of a backup lie in the bucket. Pure, no I/O.
+//! Object names and keys of backups. Pure, no I/O.
 //!
-//! A backup is the pair `<prefix>/<folder>/<name>.tar` and `<prefix>/<folder>/<name>.metadata.json`;
-//! with an empty prefix or folder, its slash goes as well.
+//! A backup is the pair `<prefix>/<folder>/<name>.tar` and
+//! `<prefix>/<folder>/<name>.metadata.json`; an empty prefix or folder is left out together with
+//! its slash.
 
 use sha2::{Digest, Sha256};
 
 use crate::config::MAX_FOLDER;
 use crate::error::{Code, Error, Result};
 
-/// Longest object name in bytes. File systems behind some servers take 255 for a file, and the
-/// ending and a mark that keeps names apart come on top.
+/// Longest object name in bytes. File systems behind some servers allow 255 for a file, including
+/// the ending and a suffix that makes names unique.
 const MAX_NAME: usize = 200;
 
 /// Longest prefix and folder together, in bytes with their slashes; a whole key may have 1,024.
@@ -18,7 +19,7 @@ const MAX_BOTH: usize = 750;
 const ARCHIVE: &str = ".tar";
 const METADATA: &str = ".metadata.json";
 
-/// What the name of a test object begins with, before 16 hexadecimal digits.
+/// Start of the name of a test object, before 16 hexadecimal digits.
 const PROBE: &str = ".probe-";
 
 /// The folder of one target.
@@ -27,17 +28,17 @@ pub struct Layout {
     folder: String,
 }
 
-/// Which half of a backup a key names.
+/// Kind and name of a key of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Half<'a> {
-    /// The archive of this name.
+pub enum PairKey<'a> {
+    /// The archive with this name.
     Archive(&'a str),
-    /// The metadata document of this name.
+    /// The metadata object with this name.
     Metadata(&'a str),
 }
 
-impl<'a> Half<'a> {
-    /// The name that both halves have in common.
+impl<'a> PairKey<'a> {
+    /// The name that both keys share.
     #[must_use]
     pub fn name(self) -> &'a str {
         match self {
@@ -47,11 +48,11 @@ impl<'a> Half<'a> {
 }
 
 impl Layout {
-    /// The layout in `folder` under `prefix`. Slashes around them do not count; each may be empty
-    /// or nested.
+    /// The layout of `folder` under `prefix`. Slashes around them are ignored; each may be empty or
+    /// nested.
     ///
     /// # Errors
-    /// `invalid_config` for a prefix or folder that some storage could not keep.
+    /// `invalid_config` for a prefix or folder that some server could not store.
     pub fn new(prefix: &str, folder: &str) -> Result<Self> {
         let whole = path("prefix", prefix)? + &path("folder", folder)?;
         if whole.len() > MAX_BOTH {
@@ -63,37 +64,37 @@ impl Layout {
         Ok(Self { folder: whole })
     }
 
-    /// The whole path to the backups, with its final slash; empty at the top of the bucket.
+    /// The path of the backups, with a final slash; empty for the root of the bucket.
     #[must_use]
     pub fn folder(&self) -> &str {
         &self.folder
     }
 
-    /// Key of the archive of this name.
+    /// Key of the archive with this name.
     #[must_use]
     pub fn archive_key(&self, name: &str) -> String {
         format!("{}{name}{ARCHIVE}", self.folder)
     }
 
-    /// Key of the metadata document of this name.
+    /// Key of the metadata object with this name.
     #[must_use]
     pub fn metadata_key(&self, name: &str) -> String {
         format!("{}{name}{METADATA}", self.folder)
     }
 
-    /// What both keys of this name begin with.
+    /// Common start of both keys of this name.
     #[must_use]
-    pub fn start_of_keys(&self, name: &str) -> String {
+    pub fn common_prefix(&self, name: &str) -> String {
         format!("{}{name}.", self.folder)
     }
 
-    /// An unused key for an object that is written to try out the storage.
+    /// An unused key for a test object.
     #[must_use]
     pub fn probe_key(&self) -> String {
         format!("{}{PROBE}{:016x}", self.folder, fastrand::u64(..))
     }
 
-    /// Whether `key` is one of those.
+    /// Whether `key` is the key of a test object.
     #[must_use]
     pub fn is_probe(&self, key: &str) -> bool {
         let file = key.strip_prefix(&self.folder);
@@ -102,18 +103,18 @@ impl Layout {
         })
     }
 
-    /// What `key` names, if it is directly in the folder and one half of a backup.
+    /// Kind and name of `key`, if it is directly in the folder and part of a backup.
     #[must_use]
-    pub fn half<'a>(&self, key: &'a str) -> Option<Half<'a>> {
+    pub fn pair_key<'a>(&self, key: &'a str) -> Option<PairKey<'a>> {
         let file = key.strip_prefix(&self.folder)?;
         if file.contains('/') {
             return None;
         }
         let named = |name: &'a str| (!name.is_empty()).then_some(name);
         if let Some(name) = file.strip_suffix(METADATA) {
-            return named(name).map(Half::Metadata);
+            return named(name).map(PairKey::Metadata);
         }
-        file.strip_suffix(ARCHIVE).and_then(named).map(Half::Archive)
+        file.strip_suffix(ARCHIVE).and_then(named).map(PairKey::Archive)
     }
 }
 
@@ -121,7 +122,7 @@ fn invalid(field: &'static str, message: String) -> Error {
     Error::new(Code::InvalidConfig, message).field(field).detail("field", field)
 }
 
-/// The path that the setting `field` names, with a slash behind it unless it is empty.
+/// Checks the path in the setting `field`. Returns it with a final slash, unless it is empty.
 fn path(field: &'static str, given: &str) -> Result<String> {
     let path = given.trim().trim_matches('/');
     if path.is_empty() {
@@ -136,36 +137,36 @@ fn path(field: &'static str, given: &str) -> Result<String> {
     if path.chars().any(|character| character.is_control() || character == '\\') {
         return Err(invalid(
             field,
-            format!("the {field} must not hold backslashes or control characters"),
+            format!("the {field} must not contain backslashes or control characters"),
         ));
     }
     if path.split('/').any(|part| matches!(part.trim(), "" | "." | "..")) {
         return Err(invalid(
             field,
             format!(
-                "the {field} must be folder names with single slashes between them, without . and .."
+                "the {field} must be folder names separated by single slashes, without . and .."
             ),
         ));
     }
     Ok(format!("{path}/"))
 }
 
-/// The object names to try for a backup, best first: as wished, then marked with its id, then
-/// numbered. Endless.
+/// Object names for a backup, best first: as wished, then with a hash of its ID, then numbered.
+/// Endless.
 pub fn candidates(wished: &str, id: &str) -> impl Iterator<Item = String> {
     let plain = safe(wished);
-    let marked = format!("{plain}_{}", mark(id));
+    let marked = format!("{plain}_{}", short_hash(id));
     let numbered = marked.clone();
     std::iter::once(plain)
         .chain(std::iter::once(marked))
         .chain((2..).map(move |number: u32| format!("{numbered}_{number}")))
 }
 
-/// A name that every storage can keep, as like to the wish as possible.
+/// A name that every server can store, as close to `wished` as possible.
 ///
-/// Letters of every script stay. What ends a path, hides a file, breaks XML or a Windows file name
-/// becomes `_`. A shortened name ends in a mark of the whole, so that different wishes stay
-/// different.
+/// Letters of all scripts are kept. Characters that end a path, hide a file, break XML or a Windows
+/// file name become `_`. A shortened name ends in a hash of the whole, so that different wishes
+/// stay different.
 #[must_use]
 pub fn safe(wished: &str) -> String {
     let wished = wished.trim();
@@ -184,12 +185,12 @@ pub fn safe(wished: &str) -> String {
         return "backup".to_owned();
     }
     if name.len() > MAX_NAME {
-        return format!("{cut}_{}", mark(wished));
+        return format!("{cut}_{}", short_hash(wished));
     }
     cut.to_owned()
 }
 
-/// Not allowed in XML 1.0, in which listings are written, or invisible in a way that misleads.
+/// Not allowed in XML 1.0, the format of listings, or invisible and misleading.
 fn is_noncharacter(character: char) -> bool {
     matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
@@ -199,8 +200,8 @@ fn cut_at(text: &str, limit: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Eight hexadecimal digits that stand for `text`.
-fn mark(text: &str) -> String {
+/// Eight hexadecimal digits of a hash of `text`.
+fn short_hash(text: &str) -> String {
     Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -244,8 +245,8 @@ mod tests {
     #[test]
     fn only_direct_children_belong_to_backups() {
         let layout = Layout::new("ha", "backups").unwrap();
-        assert_eq!(layout.half("ha/backups/a.tar"), Some(Half::Archive("a")));
-        assert_eq!(layout.half("ha/backups/a.b.metadata.json"), Some(Half::Metadata("a.b")));
+        assert_eq!(layout.pair_key("ha/backups/a.tar"), Some(PairKey::Archive("a")));
+        assert_eq!(layout.pair_key("ha/backups/a.b.metadata.json"), Some(PairKey::Metadata("a.b")));
         for key in [
             "ha/backups/x/a.tar",
             "ha/backups/a.zip",
@@ -254,12 +255,12 @@ mod tests {
             "ha/backups/",
             "ha/backups/a.metadata.json/",
         ] {
-            assert_eq!(layout.half(key), None, "{key}");
+            assert_eq!(layout.pair_key(key), None, "{key}");
         }
         let top = Layout::new("", "").unwrap();
-        assert_eq!(top.half("a.tar"), Some(Half::Archive("a")));
+        assert_eq!(top.pair_key("a.tar"), Some(PairKey::Archive("a")));
         for key in ["/a.tar", "ha/a.tar", ".tar", ".metadata.json", ""] {
-            assert_eq!(top.half(key), None, "{key}");
+            assert_eq!(top.pair_key(key), None, "{key}");
         }
     }
 
@@ -276,7 +277,7 @@ mod tests {
         assert_ne!(long, safe(&"ü".repeat(301)));
     }
 
-    /// None to three folders, with slashes around them or without.
+    /// None to three folders, with or without slashes around them.
     const PATH: &str =
         "/?([a-zäß0-9][a-z .äß0-9]{0,8}[a-z0-9]/){0,2}([a-z0-9][a-z ß0-9]{0,8}[a-z0-9])?/?";
 
@@ -293,12 +294,12 @@ mod tests {
                 prop_assert!(!name.is_empty() && name.len() <= 220 && !name.starts_with('.'));
                 prop_assert!(!name.contains(['/', '\\']) && !name.contains(char::is_control));
                 let (archive, metadata) = (layout.archive_key(name), layout.metadata_key(name));
-                prop_assert_eq!(layout.half(&archive), Some(Half::Archive(name.as_str())));
-                prop_assert_eq!(layout.half(&metadata), Some(Half::Metadata(name.as_str())));
+                prop_assert_eq!(layout.pair_key(&archive), Some(PairKey::Archive(name.as_str())));
+                prop_assert_eq!(layout.pair_key(&metadata), Some(PairKey::Metadata(name.as_str())));
                 prop_assert!(!archive.starts_with('/') && !archive.contains("//"));
                 let deeper = inner.archive_key(name);
-                prop_assert_eq!(layout.half(&deeper), None);
-                prop_assert_eq!(inner.half(&metadata), None);
+                prop_assert_eq!(layout.pair_key(&deeper), None);
+                prop_assert_eq!(inner.pair_key(&metadata), None);
             }
             let mut distinct = names.clone();
             distinct.dedup();

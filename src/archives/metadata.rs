@@ -1,7 +1,8 @@
-//! The `.metadata.json` document: the host's metadata verbatim, plus one member of ours.
+//! The metadata object `<name>.metadata.json`: the host's metadata verbatim, plus the member
+//! `s3_backup_agent`.
 //!
-//! Reading is tolerant: documents that other tools wrote have no member of ours and list all the
-//! same. Writing fills in what readers of this layout rely on.
+//! Reading is tolerant: metadata objects of other tools lack that member and are listed too.
+//! Writing fills in what readers of this layout rely on.
 
 use std::ops::RangeInclusive;
 
@@ -18,30 +19,30 @@ use crate::platform::now;
 use crate::protocol::{MAX_BACKUP_ID, MAX_METADATA, MAX_METADATA_DEPTH, Metadata};
 use crate::s3::PartChecksums;
 
-/// Name of our member.
-const OURS: &str = "s3_backup_agent";
+/// Name of the agent's member.
+const AGENT_MEMBER: &str = "s3_backup_agent";
 
-/// Version of our member that this agent writes and reads.
+/// Version of the agent's member that this agent writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// A tar that Home Assistant packs anew, to encrypt or decrypt what is in it, may differ by so much for
-/// each archive inside of it.
+/// Bytes that the size of a tar may change for each inner archive when Home Assistant repacks it to
+/// encrypt or decrypt.
 const REPACKED: u64 = 10_240;
 
-/// Digests of an archive, part by part, kept since the upload.
+/// Checksums of an archive, part by part, computed during the upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Digests {
-    /// Length of the archive.
+pub struct Checksums {
+    /// Length of the archive in bytes.
     pub size: u64,
-    /// Length of every part but the last.
+    /// Length of every part except the last, in bytes.
     pub part_size: u64,
-    /// Of each part, in order.
+    /// Checksums of the parts, in order.
     pub parts: Vec<PartChecksums>,
 }
 
-impl Digests {
-    /// The name of the whole that AWS uses for an object in parts: SHA-256 over the SHA-256 of the
-    /// parts, in base64, with their number.
+impl Checksums {
+    /// The composite checksum that AWS uses for multipart objects: SHA-256 over the SHA-256 of the
+    /// parts, in base64, with the number of parts.
     #[must_use]
     pub fn composite(&self) -> String {
         let hash =
@@ -49,38 +50,38 @@ impl Digests {
         format!("{}-{}", BASE64_STANDARD.encode(hash.finalize()), self.parts.len())
     }
 
-    /// Without the checksums, so that only SHA-256 counts.
+    /// Removes the CRC checksums, so that only SHA-256 is compared.
     #[must_use]
     pub fn sha256_only(mut self) -> Self {
         self.parts.iter_mut().for_each(|part| part.crc64nvme = None);
         self
     }
 
-    fn fits_together(&self) -> bool {
+    fn is_consistent(&self) -> bool {
         let parts = self.parts.len() as u64;
         self.part_size > 0 && self.size > 0 && self.size.div_ceil(self.part_size) == parts
     }
 }
 
-/// A document as read.
+/// A parsed metadata object.
 #[derive(Clone, Debug)]
-pub struct Document {
+pub struct MetadataObject {
     /// `backup_id` of the metadata.
     pub id: String,
     /// `size` of the metadata, if it names one.
     pub size: Option<u64>,
-    /// Everything but our member.
+    /// The host's members.
     pub metadata: Metadata,
-    /// Our digests; none in a document that another tool wrote.
-    pub digests: Option<Digests>,
-    /// What is wrong with our digests: `corrupt_metadata`, or `unsupported_feature` when a newer
-    /// agent wrote them.
+    /// The agent's checksums; None in a metadata object of another tool.
+    pub checksums: Option<Checksums>,
+    /// The problem with the agent's member: `corrupt_metadata`, or `unsupported_feature` when a
+    /// newer agent wrote it.
     pub fault: Option<Error>,
 }
 
-impl Document {
-    /// The lengths that the archive may have, as the metadata has it; none where it does not say. Home
-    /// Assistant announces the most that can become of a backup while it is encrypted or decrypted.
+impl MetadataObject {
+    /// The possible lengths of the archive according to the metadata; None if it has no size. Home
+    /// Assistant announces the largest size that a backup can have after encrypting or decrypting.
     #[must_use]
     pub fn lengths(&self) -> Option<RangeInclusive<u64>> {
         let most = self.size?;
@@ -89,38 +90,38 @@ impl Document {
         };
         let core = self.metadata.get("homeassistant_included") == Some(&Value::Bool(true));
         let inside = count("addons") + count("folders") + u64::from(core);
-        // What is lost in each, what was expected to be added to each, and the end of the whole.
-        let play = if inside == 0 { 0 } else { (2 * inside + 1) * REPACKED };
-        Some(most.saturating_sub(play)..=most)
+        // What each may lose, what each was expected to gain, and the end of the whole.
+        let tolerance = if inside == 0 { 0 } else { (2 * inside + 1) * REPACKED };
+        Some(most.saturating_sub(tolerance)..=most)
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Ours {
+struct AgentMember {
     format: u32,
     agent: String,
     size: u64,
     part_size: u64,
     sha256: String,
     parts: Vec<String>,
-    /// None in what earlier agents wrote.
+    /// Missing in metadata of earlier agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crc64nvme: Option<Vec<String>>,
 }
 
-/// Writes the document of a backup whose archive has `size` bytes, with its digests where they are
+/// Serializes the metadata of a backup with an archive of `size` bytes, with checksums if they are
 /// known.
 ///
-/// Members that readers of this layout rely on and the host left out get neutral values.
+/// Members that readers rely on and the host left out get neutral values.
 #[must_use]
 pub fn write(
     mut metadata: Metadata,
     id: &str,
     name: &str,
     size: u64,
-    digests: Option<&Digests>,
+    checksums: Option<&Checksums>,
 ) -> Bytes {
-    metadata.remove(OURS);
+    metadata.remove(AGENT_MEMBER);
     let neutral = [
         ("addons", json!([])),
         ("backup_id", json!(id)),
@@ -137,43 +138,44 @@ pub fn write(
     for (member, value) in neutral {
         metadata.entry(member).or_insert(value);
     }
-    if let Some(digests) = digests {
-        let parts = &digests.parts;
+    if let Some(checksums) = checksums {
+        let parts = &checksums.parts;
         let checksum = |part: &PartChecksums| {
             part.crc64nvme.map(|checksum| BASE64_STANDARD.encode(checksum.to_be_bytes()))
         };
-        let ours = json!(Ours {
+        let ours = json!(AgentMember {
             format: FORMAT,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
-            size: digests.size,
-            part_size: digests.part_size,
-            sha256: digests.composite(),
+            size: checksums.size,
+            part_size: checksums.part_size,
+            sha256: checksums.composite(),
             parts: parts.iter().map(|part| BASE64_STANDARD.encode(part.sha256)).collect(),
             crc64nvme: parts.iter().map(checksum).collect(),
         });
-        metadata.insert(OURS.to_owned(), ours);
+        metadata.insert(AGENT_MEMBER.to_owned(), ours);
     }
     Bytes::from(Value::Object(metadata).to_string())
 }
 
-/// Longest metadata that is read: what a host can give, and what this agent adds to it.
-const LONGEST: usize = MAX_METADATA + (8 << 10);
+/// Longest metadata that is read, in bytes: the host's maximum, and what this agent adds.
+const MAX_READ: usize = MAX_METADATA + (8 << 10);
 
-/// Reads a document.
+/// Parses a metadata object.
 ///
 /// # Errors
-/// `corrupt_metadata` when it is not a document of a backup, `too_large` when it holds more than a
+/// `corrupt_metadata` when it does not describe a backup, `too_large` when it holds more than a
 /// listing can show.
-pub fn read(content: &[u8]) -> Result<Document> {
+pub fn read(content: &[u8]) -> Result<MetadataObject> {
     let corrupt = |message: &str| Error::new(Code::CorruptMetadata, message);
     let Ok(Members(mut members)) = serde_json::from_slice(content) else {
         return Err(corrupt("the metadata is not a JSON object"));
     };
-    let ours = members.iter().rposition(|(name, _)| name == OURS).map(|at| members.remove(at).1);
-    members.retain(|(name, _)| name != OURS);
-    // As values it takes many times the memory, so its length is looked at first.
+    let ours =
+        members.iter().rposition(|(name, _)| name == AGENT_MEMBER).map(|at| members.remove(at).1);
+    members.retain(|(name, _)| name != AGENT_MEMBER);
+    // Parsed values take many times the memory, so the length is checked first.
     let length: usize = members.iter().map(|(name, value)| name.len() + value.get().len()).sum();
-    if length > LONGEST {
+    if length > MAX_READ {
         return Err(Error::new(Code::TooLarge, "the metadata is too large to be listed"));
     }
     let mut metadata = Metadata::new();
@@ -193,11 +195,11 @@ pub fn read(content: &[u8]) -> Result<Document> {
     if depth(&metadata) > MAX_METADATA_DEPTH {
         return Err(corrupt("the metadata is nested too deeply"));
     }
-    let (digests, fault) = match ours.map(|ours| read_ours(&ours)).transpose() {
-        Ok(digests) => (digests, None),
+    let (checksums, fault) = match ours.map(|ours| read_agent_member(&ours)).transpose() {
+        Ok(checksums) => (checksums, None),
         Err(fault) => (None, Some(fault)),
     };
-    Ok(Document { id, size, metadata, digests, fault })
+    Ok(MetadataObject { id, size, metadata, checksums, fault })
 }
 
 /// The members of an object as text, in their order.
@@ -228,7 +230,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// How deep objects and arrays are nested in metadata, itself included.
+/// Nesting depth of objects and arrays in metadata, itself included.
 #[must_use]
 pub fn depth(metadata: &Metadata) -> usize {
     fn below<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
@@ -242,13 +244,16 @@ pub fn depth(metadata: &Metadata) -> usize {
     below(metadata.values())
 }
 
-fn read_ours(ours: &RawValue) -> Result<Digests> {
+fn read_agent_member(ours: &RawValue) -> Result<Checksums> {
     #[derive(Deserialize)]
     struct Version {
         format: u64,
     }
     let corrupt = || {
-        Error::new(Code::CorruptMetadata, format!("the member {OURS} of the metadata is damaged"))
+        Error::new(
+            Code::CorruptMetadata,
+            format!("the member {AGENT_MEMBER} of the metadata is damaged"),
+        )
     };
     let version = serde_json::from_str::<Version>(ours.get());
     if version.is_ok_and(|version| version.format > u64::from(FORMAT)) {
@@ -258,7 +263,7 @@ fn read_ours(ours: &RawValue) -> Result<Digests> {
         )
         .detail("feature", "metadata format"));
     }
-    let ours: Ours = serde_json::from_str(ours.get()).map_err(|_| corrupt())?;
+    let ours: AgentMember = serde_json::from_str(ours.get()).map_err(|_| corrupt())?;
     let sha256 = decoded(&ours.parts).ok_or_else(corrupt)?;
     let crc64nvme = match &ours.crc64nvme {
         None => vec![None; sha256.len()],
@@ -270,11 +275,11 @@ fn read_ours(ours: &RawValue) -> Result<Digests> {
     };
     let parts = sha256.into_iter().zip(crc64nvme);
     let parts = parts.map(|(sha256, crc64nvme)| PartChecksums { sha256, crc64nvme }).collect();
-    let digests = Digests { size: ours.size, part_size: ours.part_size, parts };
-    if !digests.fits_together() || digests.composite() != ours.sha256 {
+    let checksums = Checksums { size: ours.size, part_size: ours.part_size, parts };
+    if !checksums.is_consistent() || checksums.composite() != ours.sha256 {
         return Err(corrupt());
     }
-    Ok(digests)
+    Ok(checksums)
 }
 
 fn decoded<const N: usize>(list: &[String]) -> Option<Vec<[u8; N]>> {
@@ -285,9 +290,9 @@ fn decoded<const N: usize>(list: &[String]) -> Option<Vec<[u8; N]>> {
 mod tests {
     use super::*;
 
-    fn digests() -> Digests {
+    fn checksums() -> Checksums {
         let part = |number| PartChecksums { sha256: [number; 32], crc64nvme: Some(number.into()) };
-        Digests { size: 25, part_size: 10, parts: [1, 2, 3].map(part).to_vec() }
+        Checksums { size: 25, part_size: 10, parts: [1, 2, 3].map(part).to_vec() }
     }
 
     fn object(value: Value) -> Metadata {
@@ -303,15 +308,15 @@ mod tests {
             "addons": [], "database_included": true, "homeassistant_included": true,
             "homeassistant_version": "2026.11.0", "protected": true, "unknown": {"z": 1, "a": 2},
         }));
-        let read = read(&write(given.clone(), "b1", "n", 25, Some(&digests()))).unwrap();
+        let read = read(&write(given.clone(), "b1", "n", 25, Some(&checksums()))).unwrap();
         assert_eq!(Value::Object(read.metadata).to_string(), Value::Object(given).to_string());
         assert_eq!((read.id.as_str(), read.size), ("b1", Some(20480)));
-        assert_eq!(read.digests, Some(digests()));
+        assert_eq!(read.checksums, Some(checksums()));
     }
 
     #[test]
     fn members_that_other_readers_need_are_filled_in() {
-        let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests()));
+        let content = write(Metadata::new(), "b1", "Name", 25, Some(&checksums()));
         let value: Value = serde_json::from_slice(&content).unwrap();
         for member in [
             "addons",
@@ -349,24 +354,24 @@ mod tests {
     #[test]
     fn metadata_without_digests_is_read() {
         let read = read(&write(Metadata::new(), "b1", "Name", 7, None)).unwrap();
-        assert!(read.digests.is_none() && read.fault.is_none());
+        assert!(read.checksums.is_none() && read.fault.is_none());
         assert_eq!(read.size, Some(7));
     }
 
     #[test]
     fn metadata_without_checksums_is_read() {
-        let digests = digests().sha256_only();
-        let content = write(Metadata::new(), "b1", "Name", 25, Some(&digests));
+        let checksums = checksums().sha256_only();
+        let content = write(Metadata::new(), "b1", "Name", 25, Some(&checksums));
         assert!(!String::from_utf8(content.to_vec()).unwrap().contains("crc64nvme"));
         let read = read(&content).unwrap();
         assert!(read.fault.is_none());
-        assert_eq!(read.digests, Some(digests));
+        assert_eq!(read.checksums, Some(checksums));
     }
 
     #[test]
     fn foreign_metadata_is_read_and_damage_is_named() {
         let foreign = read(br#"{"backup_id":"f","size":1}"#).unwrap();
-        assert!(foreign.digests.is_none());
+        assert!(foreign.checksums.is_none());
         for content in
             ["", "[]", "{}", r#"{"backup_id":7}"#, r#"{"backup_id":""}"#, "\u{0}", "{\"a\":"]
         {
@@ -376,7 +381,7 @@ mod tests {
                 "{content}"
             );
         }
-        let ours = write(Metadata::new(), "b1", "Name", 25, Some(&digests()));
+        let ours = write(Metadata::new(), "b1", "Name", 25, Some(&checksums()));
         let ours = String::from_utf8(ours.to_vec()).unwrap();
         for (from, to, code) in [
             ("\"size\":25,\"part_size\":10", "\"size\":25,\"part_size\":5", Code::CorruptMetadata),

@@ -1,9 +1,9 @@
-//! Metadata that was read before: in memory, and on disk for the next process.
+//! Metadata cache, in memory and on disk.
 //!
-//! A document is the same for as long as its key, entity tag, size and time stay the same, and the
-//! listing tells these. So nothing here is ever out of date, and all of it may be deleted at any time.
-//! A file that another user of the machine can have written would show backups that are not there, so
-//! the agent does not read it.
+//! A metadata object is unchanged as long as its key, ETag, size and time are unchanged, and a
+//! listing contains these. So the cache is never outdated, and may be deleted at any time. The
+//! agent does not read a cache file that another user of the machine could have written, because it
+//! could show backups that do not exist.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,45 +16,45 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::metadata::{self, Document};
-use super::{MAX_DOCUMENT, most_bytes};
+use super::metadata::{self, MetadataObject};
+use super::{MAX_METADATA_OBJECT, most_bytes};
 use crate::config::LiveLimits;
 use crate::error::{Code, Error, Result};
 use crate::platform::{create_own, make_trusted_folder, open_own, trusted_folder, within};
 use crate::protocol::{Backup, MetadataText};
 use crate::s3::{Bucket, ObjectInfo};
 
-/// Time to read or write the file.
+/// Time limit to read or write the file.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Entries of the folder that are looked at when room is made.
+/// Most entries of the folder that are checked when old files are removed.
 const MOST_ENTRIES: usize = 1000;
 
-/// KiB that documents may take at the same time while they are read, if there are several.
-const READING: u32 = 2 << 10;
+/// KiB for metadata objects that are being read at the same time.
+const READ_KIB: u32 = 2 << 10;
 
-/// Times its length a document takes while it is read: as it arrives, as a whole, taken apart, and as
-/// it is kept.
+/// Memory of a metadata object while it is read, as a multiple of its length: received, joined,
+/// parsed and kept.
 const COPIES: u64 = 4;
 
-/// Bytes that a document takes at least while it is read.
-const SHORTEST: u64 = 16 << 10;
+/// Least bytes counted for a metadata object while it is read.
+const LEAST_BYTES: u64 = 16 << 10;
 
-/// The longest file.
+/// Longest cache file in bytes.
 const MOST_BYTES: u64 = 8 << 20;
 
-/// Files kept: so many places are remembered.
+/// Most cache files, one for each place.
 const MOST_FILES: usize = 16;
 
-/// Version of the files. Those with another one are passed over, and written anew.
+/// Version of the files. Files of other versions are ignored and overwritten.
 const FORMAT: u32 = 1;
 
-/// Characters of the digest before the lines.
-const LONGEST_DIGEST: u64 = 65;
+/// Length of the first line: a SHA-256 in hexadecimal and a line feed.
+const HASH_LINE: u64 = 65;
 
 const ENDING: &str = "jsonl";
 
-/// What makes a document the one that was read before.
+/// Identifies one version of a metadata object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Identity {
     key: String,
@@ -70,22 +70,22 @@ impl From<&ObjectInfo> for Identity {
     }
 }
 
-/// A document without its digests, which can be long and are only needed for a download.
+/// A metadata object without its checksums, which can be long and are needed only for a download.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Summary {
     pub(super) id: String,
-    /// Length of the archive as the host has it.
+    /// Length of the archive according to the host, in bytes.
     length: Option<u64>,
-    /// Length of the archive as our digests have it.
+    /// Length of the archive according to the agent's checksums, in bytes.
     pub(super) recorded_length: Option<u64>,
     metadata: MetadataText,
-    /// What is wrong with our digests.
+    /// The problem with the agent's member.
     #[serde(skip)]
     pub(super) fault: Option<Error>,
 }
 
 impl Summary {
-    /// What a listing shows of the content of a metadata object.
+    /// The listed part of a metadata object.
     ///
     /// # Errors
     /// `corrupt_metadata`, `too_large`.
@@ -94,19 +94,19 @@ impl Summary {
     }
 
     /// # Errors
-    /// `corrupt_metadata` when the host's part of the document cannot be written again.
-    pub(super) fn of(document: Document) -> Result<Self> {
-        let metadata = MetadataText::of(&document.metadata).map_err(unreadable)?;
+    /// `corrupt_metadata` when the host's metadata cannot be serialized.
+    pub(super) fn of(object: MetadataObject) -> Result<Self> {
+        let metadata = MetadataText::of(&object.metadata).map_err(unreadable)?;
         Ok(Self {
-            id: document.id,
-            length: document.size,
-            recorded_length: document.digests.map(|digests| digests.size),
+            id: object.id,
+            length: object.size,
+            recorded_length: object.checksums.map(|checksums| checksums.size),
             metadata,
-            fault: document.fault,
+            fault: object.fault,
         })
     }
 
-    /// The backup that this is the document of.
+    /// The backup that this metadata describes.
     pub(super) fn backup(&self, name: &str, stored_size: u64) -> Backup {
         Backup {
             id: self.id.clone(),
@@ -118,7 +118,7 @@ impl Summary {
         }
     }
 
-    /// Bytes it takes, roughly.
+    /// Approximate memory in bytes.
     pub(super) fn weight(&self) -> usize {
         self.id.len() + self.metadata.length() + 256
     }
@@ -128,29 +128,29 @@ fn unreadable(error: serde_json::Error) -> Error {
     Error::new(Code::CorruptMetadata, "the metadata is not a JSON object").source(error)
 }
 
-/// The documents of one place.
+/// The metadata cache of one place.
 #[derive(Debug)]
 pub(super) struct MetadataCache {
-    known: Mutex<Known>,
-    /// Say how many bytes the known ones may take.
+    cached: Mutex<Cached>,
+    /// The memory setting limits the cache.
     limits: LiveLimits,
     file: Option<PathBuf>,
     loaded: OnceCell<()>,
-    /// Room for what is read of the bucket.
-    reading: Semaphore,
+    /// Memory for metadata objects that are being read, in KiB.
+    read_memory: Semaphore,
 }
 
-/// What was read, by what it was read of: after a look at all, what was there, and nothing else.
+/// The cached metadata. After a complete listing it holds the listed objects and no others.
 #[derive(Debug, Default)]
-struct Known {
+struct Cached {
     summaries: Arc<HashMap<Identity, Arc<Summary>>>,
-    /// Bytes that they take.
+    /// Their memory in bytes.
     weight: usize,
-    /// Whether there is anything that the file does not have.
+    /// Whether the file is outdated.
     changed: bool,
 }
 
-impl Known {
+impl Cached {
     fn insert(&mut self, identity: Identity, summary: Arc<Summary>) {
         self.weight += summary.weight();
         let summaries = Arc::make_mut(&mut self.summaries);
@@ -161,129 +161,129 @@ impl Known {
 }
 
 impl MetadataCache {
-    /// The documents of `place`, which are kept in `folder` too, if there is one. Reads nothing yet.
+    /// The cache of `place`, stored in `folder` if there is one. Reads nothing yet.
     pub(super) fn new(place: &str, folder: Option<&Path>, limits: LiveLimits) -> Self {
-        let digest = Sha256::digest(place);
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash = Sha256::digest(place);
+        let name: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self {
-            known: Mutex::default(),
+            cached: Mutex::default(),
             limits,
             file: folder.map(|folder| folder.join(name).with_extension(ENDING)),
             loaded: OnceCell::new(),
-            reading: Semaphore::new(READING as usize),
+            read_memory: Semaphore::new(READ_KIB as usize),
         }
     }
 
-    /// The document of this object, read from the bucket if it was not read before.
+    /// The metadata of this object, read from the bucket if it is not cached.
     ///
     /// # Errors
-    /// What is wrong with the document; every code that a storage or a connection can cause.
+    /// The problem with the metadata object; every code that a server or a connection can cause.
     pub(super) async fn summary(
         &self,
         bucket: &Bucket,
         object: &ObjectInfo,
     ) -> Result<Arc<Summary>> {
         self.load().await;
-        // Without an entity tag nothing tells that a document is still the same.
+        // Without an ETag it is unknown whether the object has changed.
         if !object.etag.is_empty()
-            && let Some(summary) = self.known().summaries.get(&Identity::from(object))
+            && let Some(summary) = self.cached().summaries.get(&Identity::from(object))
         {
             return Ok(Arc::clone(summary));
         }
-        // In a box, because most are known, and need not carry along what a request takes.
+        // Boxed, because most objects are cached and need no memory for a request.
         Ok(Arc::new(Box::pin(self.read(bucket, object)).await?))
     }
 
-    /// Keeps what a document says while there is room, so that a look that is broken off was not in vain.
+    /// Caches metadata while there is memory, so that an interrupted listing is not wasted.
     pub(super) fn keep(&self, object: &ObjectInfo, summary: &Arc<Summary>) {
-        let mut known = self.known();
+        let mut cached = self.cached();
         let identity = Identity::from(object);
-        let is_new = !identity.etag.is_empty() && !known.summaries.contains_key(&identity);
-        if is_new && known.weight + summary.weight() <= most_bytes(&self.limits) {
-            known.insert(identity, Arc::clone(summary));
-            known.changed = true;
+        let is_new = !identity.etag.is_empty() && !cached.summaries.contains_key(&identity);
+        if is_new && cached.weight + summary.weight() <= most_bytes(&self.limits) {
+            cached.insert(identity, Arc::clone(summary));
+            cached.changed = true;
         }
     }
 
     async fn read(&self, bucket: &Bucket, object: &ObjectInfo) -> Result<Summary> {
-        // The size that the listing told, as memory is set aside for no more.
-        let most = object.size.max(SHORTEST);
-        if most > MAX_DOCUMENT {
+        // Limited to the size from the listing, as memory is reserved for no more.
+        let most = object.size.max(LEAST_BYTES);
+        if most > MAX_METADATA_OBJECT {
             let message = format!("metadata of {} bytes is too large to be listed", object.size);
-            return Err(Error::new(Code::TooLarge, message).detail("limit", MAX_DOCUMENT));
+            return Err(Error::new(Code::TooLarge, message).detail("limit", MAX_METADATA_OBJECT));
         }
-        let kib = u32::try_from((most * COPIES).div_ceil(1024)).unwrap_or(READING).min(READING);
-        // Only fails when it is closed, which it never is.
-        let _room = self.reading.acquire_many(kib).await.ok();
+        let kib = u32::try_from((most * COPIES).div_ceil(1024)).unwrap_or(READ_KIB).min(READ_KIB);
+        // Fails only when it is closed, which never happens.
+        let _memory = self.read_memory.acquire_many(kib).await.ok();
         Summary::read(&bucket.get(&object.key, most).await?)
     }
 
-    /// The keys of all documents that were there the last time, now or before this process.
+    /// The keys of all metadata objects at the last listing, by this process or an earlier one.
     pub(super) async fn last_keys(&self) -> Vec<String> {
         self.load().await;
-        self.known().summaries.keys().map(|identity| identity.key.clone()).collect()
+        self.cached().summaries.keys().map(|identity| identity.key.clone()).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, Cached> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over what an earlier process has read; once.
+    /// Loads the file of an earlier process, once.
     async fn load(&self) {
         let Some(file) = &self.file else { return };
         let load = || async {
             let file = file.clone();
-            let lines = in_time(move || read(&file)).await.unwrap_or_else(|error| {
-                tracing::info!(%error, "what an earlier run has read of the bucket is not used");
+            let lines = with_limit(move || read(&file)).await.unwrap_or_else(|error| {
+                tracing::info!(%error, "the metadata cache of an earlier run is not used");
                 Vec::new()
             });
-            let mut known = self.known();
+            let mut cached = self.cached();
             for (identity, summary) in lines {
-                if known.weight + summary.weight() <= most_bytes(&self.limits) {
-                    known.insert(identity, Arc::new(summary));
+                if cached.weight + summary.weight() <= most_bytes(&self.limits) {
+                    cached.insert(identity, Arc::new(summary));
                 }
             }
         };
         self.loaded.get_or_init(load).await;
     }
 
-    /// Takes these for all that are there, and keeps what they say for the next process, if that is
-    /// not what it was. Failing to do so costs time and nothing else.
+    /// Replaces the cache with these metadata objects, all that exist, and writes the file if they
+    /// have changed. A failure costs time only.
     pub(super) async fn save<'a>(
         &self,
-        documents: impl Iterator<Item = (&'a ObjectInfo, &'a Arc<Summary>)>,
+        summaries: impl Iterator<Item = (&'a ObjectInfo, &'a Arc<Summary>)>,
     ) {
-        let mut there = Known::default();
-        // A fault is not kept: the next version may know better.
-        for (object, summary) in documents.filter(|(_, summary)| summary.fault.is_none()) {
-            there.insert(Identity::from(object), Arc::clone(summary));
+        let mut listed = Cached::default();
+        // Problems are not cached: the next version may handle them.
+        for (object, summary) in summaries.filter(|(_, summary)| summary.fault.is_none()) {
+            listed.insert(Identity::from(object), Arc::clone(summary));
         }
         let changed = {
-            let mut known = self.known();
-            let changed = known.changed || known.summaries.len() != there.summaries.len();
-            let summaries = Arc::clone(&there.summaries);
-            *known = Known { summaries, weight: there.weight, changed: false };
+            let mut cached = self.cached();
+            let changed = cached.changed || cached.summaries.len() != listed.summaries.len();
+            let summaries = Arc::clone(&listed.summaries);
+            *cached = Cached { summaries, weight: listed.weight, changed: false };
             changed
         };
         let Some(file) = self.file.clone().filter(|_| changed) else { return };
-        if let Err(error) = in_time(move || write(&file, &there.summaries)).await {
-            tracing::info!(%error, "what was read of the bucket could not be kept for the next run");
+        if let Err(error) = with_limit(move || write(&file, &listed.summaries)).await {
+            tracing::info!(%error, "cannot write the metadata cache");
         }
     }
 }
 
-/// Does work on the file that may hang, for a limited time.
-async fn in_time<T: Send + 'static>(
+/// Does file work that may hang, with a time limit.
+async fn with_limit<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let working = tokio::task::spawn_blocking(move || within(LIMIT, work, drop));
     working.await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-/// The documents in a file; none when it is not as it was written.
+/// Reads the metadata in a file; None when the file is damaged.
 ///
 /// # Errors
-/// When the file, or its folder, can be of another user, or cannot be read.
+/// When another user could have written the file or its folder, or the file cannot be read.
 fn read(file: &Path) -> io::Result<Vec<(Identity, Summary)>> {
     #[cfg(feature = "demo")]
     crate::fault_injection::delay("kept documents");
@@ -296,21 +296,21 @@ fn read(file: &Path) -> io::Result<Vec<(Identity, Summary)>> {
     };
     let mut text = String::new();
     opened.take(MOST_BYTES).read_to_string(&mut text)?;
-    let Some((digest, lines)) = text.split_once('\n') else { return Ok(Vec::new()) };
-    if digest != digest_of(lines.as_bytes()) {
+    let Some((hash, lines)) = text.split_once('\n') else { return Ok(Vec::new()) };
+    if hash != hash_of(lines.as_bytes()) {
         return Ok(Vec::new());
     }
     Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-fn write(file: &Path, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
+fn write(file: &Path, summaries: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
     let folder = file.parent().unwrap_or(file);
     make_trusted_folder(folder)?;
-    make_room(folder, file)?;
-    // Several processes may write it at once; the last one counts.
+    delete_old_files(folder, file)?;
+    // Several processes may write the file at the same time; the last one counts.
     let draft = file.with_extension(format!("{:016x}.tmp", fastrand::u64(..)));
     let written = create_own(&draft).and_then(|open| {
-        write_lines(open, documents)?;
+        write_lines(open, summaries)?;
         fs::rename(&draft, file)
     });
     if written.is_err() {
@@ -319,31 +319,32 @@ fn write(file: &Path, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result
     written
 }
 
-/// Line by line, so that they are never all in memory once more; twice, as their digest comes first.
-fn write_lines(open: fs::File, documents: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
-    let digest = lines(documents).try_fold(digest_before_lines(), |digest, line| {
-        Ok::<_, serde_json::Error>(digest.chain_update(line?))
+/// Line by line, so that the lines are never all in memory; twice, because their SHA-256 comes
+/// first.
+fn write_lines(open: fs::File, summaries: &HashMap<Identity, Arc<Summary>>) -> io::Result<()> {
+    let hash = lines(summaries).try_fold(hash_of_versions(), |hash, line| {
+        Ok::<_, serde_json::Error>(hash.chain_update(line?))
     })?;
     let mut out = BufWriter::new(open);
-    out.write_all(format!("{}\n", hexadecimal(digest)).as_bytes())?;
-    lines(documents).try_for_each(|line| out.write_all(&line?))?;
+    out.write_all(format!("{}\n", hexadecimal(hash)).as_bytes())?;
+    lines(summaries).try_for_each(|line| out.write_all(&line?))?;
     out.flush()
 }
 
-/// As many as the file may have.
+/// As many lines as the file may have.
 fn lines(
-    documents: &HashMap<Identity, Arc<Summary>>,
+    summaries: &HashMap<Identity, Arc<Summary>>,
 ) -> impl Iterator<Item = serde_json::Result<Vec<u8>>> + '_ {
-    let lines = documents.iter().map(|(identity, summary)| {
+    let lines = summaries.iter().map(|(identity, summary)| {
         let mut line = serde_json::to_vec(&(identity, summary.as_ref()))?;
         line.push(b'\n');
         Ok(line)
     });
-    let mut room = MOST_BYTES - LONGEST_DIGEST;
+    let mut remaining = MOST_BYTES - HASH_LINE;
     lines.take_while(move |line| match line {
-        Ok(line) => match room.checked_sub(line.len() as u64) {
+        Ok(line) => match remaining.checked_sub(line.len() as u64) {
             Some(rest) => {
-                room = rest;
+                remaining = rest;
                 true
             }
             None => false,
@@ -352,22 +353,22 @@ fn lines(
     })
 }
 
-fn digest_of(lines: &[u8]) -> String {
-    hexadecimal(digest_before_lines().chain_update(lines))
+fn hash_of(lines: &[u8]) -> String {
+    hexadecimal(hash_of_versions().chain_update(lines))
 }
 
-/// With the version of the lines, so that others are not taken for them, and with that of the
-/// documents: what a newer agent has read, this one may have to refuse.
-fn digest_before_lines() -> Sha256 {
+/// Includes the version of the lines, and that of the metadata: an older agent may have to refuse
+/// what a newer one has read.
+fn hash_of_versions() -> Sha256 {
     Sha256::new_with_prefix(format!("documents {FORMAT}, metadata {}\n", metadata::FORMAT))
 }
 
-fn hexadecimal(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Deletes what was written longest ago, and drafts that were left over, before `file` is written.
-fn make_room(folder: &Path, file: &Path) -> io::Result<()> {
+/// Deletes the oldest files and abandoned drafts before `file` is written.
+fn delete_old_files(folder: &Path, file: &Path) -> io::Result<()> {
     let mut others = Vec::new();
     for entry in fs::read_dir(folder)?.take(MOST_ENTRIES) {
         let entry = entry?;

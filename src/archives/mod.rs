@@ -1,13 +1,13 @@
-//! A *backup* in a bucket: a pair of objects, written archive first and deleted metadata first, so
-//! that the metadata is the record that the backup is whole.
+//! Backups in a bucket. A backup is a pair of objects, written archive first and deleted metadata
+//! first: the metadata object means that the backup is complete.
 //!
-//! Owns the listing and its caches. A listing is kept for five minutes and dropped by our own
-//! writes; metadata is kept for as long as it stays the same, on disk as well, so that a fresh listing
-//! costs one LIST per 1,000 objects plus what changed.
+//! Owns the listing and its caches. A listing is cached for five minutes and dropped by the agent's
+//! own writes. Metadata is cached until it changes, on disk too, so that a fresh listing costs one
+//! LIST request per 1,000 objects plus the changed metadata.
 
 pub mod backup_json;
 mod changes;
-pub mod erase;
+pub mod deletion;
 pub mod layout;
 mod listing;
 pub mod metadata;
@@ -25,33 +25,34 @@ use moka::future::Cache;
 
 pub use self::layout::Layout;
 pub use self::listing::{Entry, Listing};
-use self::metadata::{Digests, Document};
+use self::metadata::{Checksums, MetadataObject};
 use self::metadata_cache::{MetadataCache, Summary};
-pub use self::names::{Reserved, ended};
+pub use self::names::{ReservedName, ended};
 use crate::config::{LiveLimits, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, Metadata};
 use crate::s3::{Bucket, ObjectInfo, Page, Payload, Write};
 
-/// How long a listing is good for.
+/// How long a listing is cached.
 const LISTING_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-/// Largest metadata document that is read: the digests of 10,000 parts and the host's own.
-pub const MAX_DOCUMENT: u64 = 2 << 20;
+/// Largest metadata object that is read, in bytes: the checksums of 10,000 parts and the host's
+/// metadata.
+pub const MAX_METADATA_OBJECT: u64 = 2 << 20;
 
-/// Bytes that a listing may take at least for its keys, and as many for its metadata.
+/// Least bytes that a listing may take for its keys, and as many for its metadata.
 const LEAST_LISTING: u64 = 4 << 20;
 
-/// The part of the memory setting that a listing may take for each of these.
+/// Each of the two may take this fraction of the memory setting.
 const LISTING_PART: u64 = 8;
 
-/// Bytes that the keys of a listing may take now, and as many that its metadata may.
+/// Bytes that the keys of a listing may take, and as many for its metadata.
 fn most_bytes(limits: &LiveLimits) -> usize {
     let part = limits.get().memory_budget / LISTING_PART;
     usize::try_from(part.max(LEAST_LISTING)).unwrap_or(usize::MAX)
 }
 
-/// A listing, and what it is good for.
+/// A cached listing.
 #[derive(Debug)]
 struct Last {
     generation: u64,
@@ -65,19 +66,20 @@ pub struct Store {
     bucket: Bucket,
     layout: Layout,
     listings: Cache<u64, Arc<Listing>>,
-    /// The last one, for those who would rather have an old one than wait.
+    /// The last listing, for callers that prefer an old one to waiting.
     last: Mutex<Option<Last>>,
-    /// Grows with every change of ours, so that a listing begun before it is never kept as newer.
+    /// Grows with every change by this process, so that a listing begun before a change is not
+    /// cached.
     generation: Arc<AtomicU64>,
-    documents: MetadataCache,
-    /// The place itself, wherever a store of it comes from.
+    cache: MetadataCache,
+    /// Identifies the bucket and folder, independent of the store.
     place: Arc<str>,
     limits: LiveLimits,
 }
 
 impl Store {
-    /// The store of a target. Does not use the network. Metadata that was read is kept in the folder
-    /// `kept` too, if there is one.
+    /// The store of a target. Does not use the network. The folder `kept`, if any, holds the
+    /// metadata cache.
     ///
     /// # Errors
     /// `invalid_config` for a bad prefix, folder or CA certificate.
@@ -87,7 +89,7 @@ impl Store {
         let place: Arc<str> = format!("{endpoint} {bucket} {}", layout.folder()).into();
         let generation = changes::of(&place);
         Ok(Self {
-            documents: MetadataCache::new(&place, kept, config.limits.clone()),
+            cache: MetadataCache::new(&place, kept, config.limits.clone()),
             place,
             limits: config.limits.clone(),
             bucket: Bucket::new(config)?,
@@ -110,11 +112,11 @@ impl Store {
         &self.layout
     }
 
-    /// The listing, at most five minutes old; with `refresh` it is made anew. Callers that ask at
-    /// the same time share one answer.
+    /// The listing, at most five minutes old; with `refresh`, a new one. Concurrent callers share
+    /// one result.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Every code that a server or a connection can cause.
     pub async fn listing(&self, refresh: bool) -> Result<Arc<Listing>> {
         if refresh {
             self.changed();
@@ -132,8 +134,8 @@ impl Store {
             .map_err(|error: Arc<Error>| Error::clone(&error))
     }
 
-    /// The last listing, if we have changed nothing since and it is at most so much older than one
-    /// that is simply kept; and whether it is older. Does not use the network.
+    /// The last listing, if this process has changed nothing since and it expired at most `most`
+    /// ago; and whether it has expired. Does not use the network.
     #[must_use]
     pub fn stale_listing(&self, most: Duration) -> Option<(Arc<Listing>, bool)> {
         let last = self.last();
@@ -148,22 +150,22 @@ impl Store {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the listing, because the bucket has changed.
+    /// Drops the cached listing, because the bucket has changed.
     pub fn changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.listings.invalidate_all();
         *self.last() = None;
     }
 
-    /// All objects in the folder, page by page, as they are now.
+    /// All objects in the folder, page by page, without a cache.
     pub fn pages(&self) -> impl Stream<Item = Result<Page>> + Send + '_ {
         pages::pages(&self.bucket, &self.layout, Vec::new(), most_bytes(&self.limits))
     }
 
-    /// The whole backup of this id. Looks again when a kept listing does not have it.
+    /// The complete backup with this ID. Lists again when a cached listing does not have it.
     ///
     /// # Errors
-    /// `not_found`, or what is wrong with the backup when it is not whole.
+    /// `not_found`, or the problem with an incomplete backup.
     pub async fn find(&self, id: &str) -> Result<Arc<Backup>> {
         let listing = self.listing(false).await?;
         if let Some((_, Entry::Backup(backup))) = listing.find(id) {
@@ -175,11 +177,11 @@ impl Store {
             Some((_, Entry::Skipped { skipped, .. })) => {
                 Err(Error::new(skipped.code, skipped.message.clone()).detail("backup_id", id))
             }
-            Some((_, Entry::Archive)) | None => Err(not_seen(&listing, id)),
+            Some((_, Entry::Archive)) | None => Err(not_found_or_forbidden(&listing, id)),
         }
     }
 
-    /// The name under which the backup of this id lies, even if it is not whole.
+    /// The name of the backup with this ID, complete or not.
     ///
     /// # Errors
     /// `not_found`.
@@ -188,8 +190,7 @@ impl Store {
         names.into_iter().next().ok_or_else(|| no_such_backup(id))
     }
 
-    /// The names under which the backup of this id lies, even if it is not whole; the first is the one
-    /// that counts.
+    /// The names of the backups with this ID, complete or not; the first is the current one.
     ///
     /// # Errors
     /// `not_found`.
@@ -199,38 +200,38 @@ impl Store {
             listing = self.listing(true).await?;
         }
         match listing.names(id) {
-            [] => Err(not_seen(&listing, id)),
+            [] => Err(not_found_or_forbidden(&listing, id)),
             names => Ok(names.to_vec()),
         }
     }
 
-    /// Reads the document of this name, of the backup `id`, again, with the digests that a listing
-    /// does not keep.
+    /// Reads the metadata object of the backup `id` with this name again, with the checksums that a
+    /// listing does not keep.
     ///
     /// # Errors
-    /// `not_found` when it was deleted meanwhile or is another one now, `corrupt_metadata` when it
+    /// `not_found` when it was deleted or replaced since the listing, `corrupt_metadata` when it
     /// cannot be read, `unsupported_feature` when a newer agent wrote it.
-    pub async fn document(&self, name: &str, id: &str) -> Result<Document> {
+    pub async fn metadata_object(&self, name: &str, id: &str) -> Result<MetadataObject> {
         let key = self.layout.metadata_key(name);
-        let content = match self.bucket.get(&key, MAX_DOCUMENT).await {
+        let content = match self.bucket.get(&key, MAX_METADATA_OBJECT).await {
             Ok(content) => content,
             Err(error) => return Err(self.vanished(error, &key, id).await),
         };
-        let document = metadata::read(&content)?;
-        if document.id != id {
+        let object = metadata::read(&content)?;
+        if object.id != id {
             self.changed();
             return Err(no_such_backup(id));
         }
-        match document.fault {
+        match object.fault {
             Some(fault) => Err(fault),
-            None => Ok(document),
+            None => Ok(object),
         }
     }
 
-    /// Looks at the archive of this name, of the backup `id`.
+    /// HEAD of the archive of the backup `id` with this name.
     ///
     /// # Errors
-    /// `not_found` when it was deleted meanwhile.
+    /// `not_found` when it was deleted since the listing.
     pub async fn archive(&self, name: &str, id: &str) -> Result<ObjectInfo> {
         let key = self.layout.archive_key(name);
         match self.bucket.head(&key).await {
@@ -239,8 +240,8 @@ impl Store {
         }
     }
 
-    /// A missing object means that somebody else deleted the backup since it was listed. To keys that
-    /// may list only one folder, AWS forbids what is missing.
+    /// A missing object means that the backup was deleted since it was listed. AWS answers 403 for
+    /// a missing object if the credentials may list only one folder.
     async fn vanished(&self, error: Error, key: &str, id: &str) -> Error {
         let gone = error.code() == Code::NotFound
             || (error.code() == Code::AccessDenied
@@ -252,31 +253,31 @@ impl Store {
         no_such_backup(id)
     }
 
-    /// Takes the id and a name for a new backup: a name that no object has, no other upload of ours
-    /// wants, and of which `is_taken` does not say that its archive is. None when more uploads have
-    /// [`ended`] by now: what they stored is not in a listing that was begun before.
+    /// Reserves the ID and a free name for a new backup: no object has the name, no other upload of
+    /// this process has reserved it, and `is_taken` is false for its archive. None when more
+    /// uploads than `ended` have finished: their objects may be missing in the listing.
     ///
     /// # Errors
-    /// `already_exists` while another upload of ours has the id.
+    /// `already_exists` while another upload of this process has the ID.
     pub fn reserve(
         &self,
         (listing, ended): (&Listing, u64),
         wished: &str,
         id: &str,
         is_taken: impl Fn(&str) -> bool,
-    ) -> Result<Option<Reserved>> {
+    ) -> Result<Option<ReservedName>> {
         let is_free =
             |name: &str| !listing.has_name(name) && !is_taken(&self.layout.archive_key(name));
-        Reserved::new(&self.place, (wished, id), ended, is_free)
+        ReservedName::new(&self.place, (wished, id), ended, is_free)
     }
 
-    /// Whether nobody has taken the name of this archive since it was chosen.
+    /// Checks that no object has taken the name since it was chosen.
     ///
     /// # Errors
-    /// `already_exists`, and every code that a storage or a connection can cause.
+    /// `already_exists`, and every code that a server or a connection can cause.
     pub async fn check_free(&self, name: &str) -> Result<()> {
         let keys = [self.layout.archive_key(name), self.layout.metadata_key(name)];
-        match self.bucket.any_exists(&self.layout.start_of_keys(name), &keys).await? {
+        match self.bucket.any_exists(&self.layout.common_prefix(name), &keys).await? {
             true => Err(taken(name)),
             false => Ok(()),
         }
@@ -288,43 +289,42 @@ impl Store {
         names::is_reserved(&self.place, name)
     }
 
-    /// Writes the metadata of a backup whose archive is stored: from now on it is listed.
+    /// Writes the metadata of a stored archive: from now on the backup is listed.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause; the document may be stored all the
-    /// same.
+    /// Every code that a server or a connection can cause; the metadata may be stored all the same.
     pub async fn commit(
         &self,
         name: &str,
         id: &str,
         title: &str,
         given: Metadata,
-        digests: &Digests,
+        checksums: &Checksums,
     ) -> Result<Backup> {
-        let content = metadata::write(given, id, title, digests.size, Some(digests));
-        let backup = Summary::of(metadata::read(&content)?)?.backup(name, digests.size);
+        let content = metadata::write(given, id, title, checksums.size, Some(checksums));
+        let backup = Summary::of(metadata::read(&content)?)?.backup(name, checksums.size);
         let key = self.layout.metadata_key(name);
-        let stored = self.bucket.put(of_document(&key), &Payload::new(vec![content])).await;
+        let stored = self.bucket.put(metadata_write(&key), &Payload::new(vec![content])).await;
         self.changed();
         stored.map(|_| backup)
     }
 
-    /// Writes the metadata of an archive of `size` bytes whose document is lost: from now on it is
-    /// listed, without digests. Says false where somebody else has written one meanwhile.
+    /// Writes the metadata of an archive of `size` bytes that has lost it: from now on the backup
+    /// is listed, without checksums. False if the archive has metadata by now.
     ///
     /// # Errors
-    /// What keeps it from being listed; every code that a storage or a connection can cause, after
-    /// which the document may be stored all the same.
+    /// Any problem that would keep the backup from being listed; every code that a server or a
+    /// connection can cause, after which the metadata may be stored all the same.
     pub async fn recommit(&self, name: &str, id: &str, given: Metadata, size: u64) -> Result<bool> {
         let key = self.layout.metadata_key(name);
         if !self.is_missing(&key).await? {
             return Ok(false);
         }
         let content = metadata::write(given, id, name, size, None);
-        // Nothing is written that no listing would show.
+        // Metadata that no listing would show is not written.
         Summary::read(&content)?;
         let content = Payload::new(vec![content]);
-        let write = Write { may_replace: false, ..of_document(&key) };
+        let write = Write { may_replace: false, ..metadata_write(&key) };
         let stored = self.bucket.put(write, &content).await;
         self.changed();
         match stored {
@@ -335,8 +335,9 @@ impl Store {
     }
 }
 
-/// How a metadata document is stored. Its name belongs to the archive, and that is in place.
-fn of_document(key: &str) -> Write<'_> {
+/// How a metadata object is stored. It may be overwritten: its name belongs to the archive, which
+/// is stored already.
+fn metadata_write(key: &str) -> Write<'_> {
     Write {
         key,
         content_type: "application/json",
@@ -346,12 +347,12 @@ fn of_document(key: &str) -> Write<'_> {
     }
 }
 
-/// Whoever may not read a document cannot say that it is not the one in question.
-fn not_seen(listing: &Listing, id: &str) -> Error {
+/// An unreadable metadata object may be the one in question.
+fn not_found_or_forbidden(listing: &Listing, id: &str) -> Error {
     match listing.forbidden() {
         Some(skipped) => Error::new(
             Code::AccessDenied,
-            format!("there is no backup with the id \"{id}\" that these keys may read"),
+            format!("there is no backup with the ID \"{id}\" that these access keys may read"),
         )
         .field("bucket")
         .detail("backup_id", id)
@@ -361,14 +362,15 @@ fn not_seen(listing: &Listing, id: &str) -> Error {
     }
 }
 
-/// Somebody else was faster.
+/// Another upload has taken the name.
 pub(crate) fn taken(name: &str) -> Error {
-    let message =
-        format!("another upload has taken the name \"{name}\" meanwhile: start this one again");
+    let message = format!(
+        "another upload took the name \"{name}\" at the same time: start this upload again"
+    );
     Error::new(Code::AlreadyExists, message)
 }
 
 fn no_such_backup(id: &str) -> Error {
-    Error::new(Code::NotFound, format!("there is no backup with the id \"{id}\""))
+    Error::new(Code::NotFound, format!("there is no backup with the ID \"{id}\""))
         .detail("backup_id", id)
 }

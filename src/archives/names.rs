@@ -1,4 +1,4 @@
-//! Names and ids of running uploads, so that no two of this process take the same.
+//! Reservation of names and IDs by the running uploads of this process.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -6,46 +6,45 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::layout;
 use crate::error::{Code, Error, Result};
 
-/// A name or an id, and the place where it stands for something.
-type Here = (Arc<str>, String);
+/// A bucket and folder, and a name or an ID in it.
+type Placed = (Arc<str>, String);
 
-/// Names and ids of running uploads.
+/// Names and IDs of running uploads.
 #[derive(Debug, Default)]
-struct Wanted {
-    names: HashSet<Here>,
-    ids: HashSet<Here>,
-    /// How many had one and gave it back.
+struct Reservations {
+    names: HashSet<Placed>,
+    ids: HashSet<Placed>,
+    /// Number of uploads that have ended.
     ended: u64,
 }
 
-/// Those of the whole process: a target that is opened again is another store of the same place,
-/// while uploads to the one before may still run.
-fn wanted() -> MutexGuard<'static, Wanted> {
-    static WANTED: LazyLock<Mutex<Wanted>> = LazyLock::new(Mutex::default);
-    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
+/// Shared by the whole process: a target that is opened again has a new store, while uploads of the
+/// earlier one may still run.
+fn reservations() -> MutexGuard<'static, Reservations> {
+    static RESERVATIONS: LazyLock<Mutex<Reservations>> = LazyLock::new(Mutex::default);
+    RESERVATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many uploads of this process have ended, whatever became of them.
+/// Number of uploads of this process that have ended, successfully or not.
 #[must_use]
 pub fn ended() -> u64 {
-    wanted().ended
+    reservations().ended
 }
 
-/// Whether an upload to this place is using the name.
+/// Whether an upload to this place has reserved the name.
 pub(super) fn is_reserved(place: &Arc<str>, name: &str) -> bool {
-    wanted().names.contains(&(Arc::clone(place), name.to_owned()))
+    reservations().names.contains(&(Arc::clone(place), name.to_owned()))
 }
 
-/// A name and an id that belong to one running upload.
+/// A name and an ID reserved by one running upload.
 #[derive(Debug)]
-pub struct Reserved {
-    name: Here,
-    id: Here,
+pub struct ReservedName {
+    name: Placed,
+    id: Placed,
 }
 
-impl Reserved {
-    /// Takes an id, and a name that is free and wanted by nobody else; nothing when any upload has
-    /// ended since there were `seen` of them.
+impl ReservedName {
+    /// Reserves an ID and a free name. None when the number of ended uploads differs from `seen`.
     pub(super) fn new(
         place: &Arc<str>,
         (wished, id): (&str, &str),
@@ -53,20 +52,20 @@ impl Reserved {
         is_free: impl Fn(&str) -> bool,
     ) -> Result<Option<Self>> {
         let here = |what: &str| (Arc::clone(place), what.to_owned());
-        let mut wanted = wanted();
-        if wanted.ended != seen {
+        let mut reservations = reservations();
+        if reservations.ended != seen {
             return Ok(None);
         }
-        if wanted.ids.contains(&here(id)) {
-            let message = format!("a backup with the id \"{id}\" is being stored already");
+        if reservations.ids.contains(&here(id)) {
+            let message = format!("a backup with the ID \"{id}\" is already being uploaded");
             return Err(Error::new(Code::AlreadyExists, message).detail("backup_id", id));
         }
         let name = layout::candidates(wished, id)
-            .find(|name| is_free(name) && !wanted.names.contains(&here(name)))
+            .find(|name| is_free(name) && !reservations.names.contains(&here(name)))
             .unwrap_or_else(|| layout::safe(id));
         let reserved = Self { name: here(&name), id: here(id) };
-        wanted.names.insert(reserved.name.clone());
-        wanted.ids.insert(reserved.id.clone());
+        reservations.names.insert(reserved.name.clone());
+        reservations.ids.insert(reserved.id.clone());
         Ok(Some(reserved))
     }
 
@@ -76,21 +75,21 @@ impl Reserved {
         &self.name.1
     }
 
-    /// Takes another name in place of this one.
+    /// Replaces the reserved name.
     pub fn change(&mut self, name: &str) {
         let other = (Arc::clone(&self.name.0), name.to_owned());
-        let mut wanted = wanted();
-        wanted.names.remove(&self.name);
-        wanted.names.insert(other.clone());
+        let mut reservations = reservations();
+        reservations.names.remove(&self.name);
+        reservations.names.insert(other.clone());
         self.name = other;
     }
 }
 
-impl Drop for Reserved {
+impl Drop for ReservedName {
     fn drop(&mut self) {
-        let mut wanted = wanted();
-        wanted.names.remove(&self.name);
-        wanted.ids.remove(&self.id);
-        wanted.ended += 1;
+        let mut reservations = reservations();
+        reservations.names.remove(&self.name);
+        reservations.ids.remove(&self.id);
+        reservations.ended += 1;
     }
 }

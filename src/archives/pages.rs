@@ -1,59 +1,60 @@
-//! The keys of a folder, page by page. Where it is known how the pages ended the last time, several
-//! are asked for at once: each of them costs a round trip, and the storage tells only at the end of
-//! one where the next begins.
+//! Paged listing of a folder. If the page borders of the last listing are known, several pages are
+//! requested in parallel: each page costs a round trip, and only its end tells where the next one
+//! begins.
 
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
 
-use super::layout::{Half, Layout};
+use super::layout::{Layout, PairKey};
 use crate::error::{Code, Error, Result};
 use crate::s3::{Bucket, Next, Operation, Page, Pagination};
 
-/// Keys of a page, unless the storage gives fewer.
+/// Keys of a page; a server may return fewer.
 const PAGE: usize = 1000;
 
-/// Pages asked for at the same time.
-const AHEAD: usize = 4;
+/// Pages requested at the same time.
+const PARALLEL: usize = 4;
 
-/// Where one page ended and the next one began the last time.
+/// The end of one page and the start of the next one in the last listing.
 struct Border {
     end: String,
     begin: String,
 }
 
-/// A page, and the border behind which it lies; none for the first.
-type Guessed = (Option<Border>, Result<Page>);
+/// A page, and the border before it; None for the first page.
+type Prefetched = (Option<Border>, Result<Page>);
 
-/// The way through the pages.
-struct Walk<'a> {
-    /// Pages that begin where others ended the last time. None when they did not fit.
-    guessed: Option<Pin<Box<dyn Stream<Item = Guessed> + Send + 'a>>>,
-    /// The last key seen.
+/// State of the listing.
+struct Pager<'a> {
+    /// Pages requested by the borders of the last listing. None once a border did not match.
+    prefetched: Option<Pin<Box<dyn Stream<Item = Prefetched> + Send + 'a>>>,
+    /// The last key so far.
     last: Option<String>,
-    /// Where the next page begins, if there is one.
+    /// Start of the next page, if there is one.
     next: Option<Next>,
     is_begun: bool,
     pagination: Pagination,
-    /// Bytes that the rest may take.
-    room: usize,
+    /// Remaining bytes for the listing.
+    remaining: usize,
 }
 
-/// Bytes that an object takes beside its key.
+/// Bytes of an object in memory, besides its key.
 const OBJECT: usize = 128;
 
-/// What anything else counts for, though it is not kept: a folder of nothing but other objects ends too.
+/// Bytes counted for any other object, which is not kept: a folder with only such objects must
+/// reach the limit too.
 const OTHER: usize = 128;
 
-/// What a page counts for, whatever is on it.
+/// Bytes counted for each page.
 const EACH_PAGE: usize = 4 << 10;
 
-/// What a page counts for, in bytes.
+/// Bytes that a page counts for.
 fn weight(layout: &Layout, page: &Page) -> usize {
     let objects = page.objects.iter().map(|object| &object.key);
     let keys = objects.chain(page.unreadable.iter().map(|unreadable| &unreadable.key));
     let each = keys.map(|key| {
-        let is_kept = layout.half(key).is_some() || layout.is_probe(key);
+        let is_kept = layout.pair_key(key).is_some() || layout.is_probe(key);
         if is_kept { key.len() + OBJECT } else { OTHER }
     });
     each.sum::<usize>() + page.folders * OTHER + EACH_PAGE
@@ -61,77 +62,78 @@ fn weight(layout: &Layout, page: &Page) -> usize {
 
 fn too_many(layout: &Layout) -> Error {
     let message = format!(
-        "the objects in the folder \"{}\" are too many for the memory setting: raise \
-         memory, or keep the backups in a folder of their own",
+        "there are too many objects in the folder \"{}\" for the memory setting: raise \
+         memory, or use a separate folder for backups",
         layout.folder()
     );
     Error::new(Code::TooLarge, message).field("memory")
 }
 
-/// All objects of the layout's folder, with one request for each page, whether or not the bucket is
-/// as it was when these were the keys of its `documents`. Ends with `too_large` before what may be a
-/// part of a backup takes more than `most_bytes`.
+/// All objects of the layout's folder, with one request for each page. `metadata_keys` are the keys of
+/// the metadata objects at the last listing; the result is correct even if they are outdated. Fails
+/// with `too_large` before the keys of backups take more than `most_bytes`.
 pub(super) fn pages<'a>(
     bucket: &'a Bucket,
     layout: &'a Layout,
-    documents: Vec<String>,
+    metadata_keys: Vec<String>,
     most_bytes: usize,
 ) -> impl Stream<Item = Result<Page>> + Send + 'a {
     let folder = layout.folder();
-    let known = borders(layout, documents).into_iter().map(Some);
+    let known = borders(layout, metadata_keys).into_iter().map(Some);
     let starts = stream::iter(std::iter::once(None).chain(known));
-    let guessed = starts.map(move |border| async move {
+    let prefetched = starts.map(move |border| async move {
         let page = match &border {
             None => bucket.list(folder, None).await,
             Some(border) => bucket.list_after(folder, &border.end).await,
         };
         (border, page)
     });
-    let walk = Walk {
-        guessed: Some(guessed.buffered(AHEAD).boxed()),
+    let pager = Pager {
+        prefetched: Some(prefetched.buffered(PARALLEL).boxed()),
         last: None,
         next: None,
         is_begun: false,
         pagination: Pagination::new(Operation::ListObjectsV2),
-        room: most_bytes,
+        remaining: most_bytes,
     };
-    stream::try_unfold(walk, move |mut walk| async move {
-        let page = walk.step(bucket, layout).await?;
-        Ok(page.map(|page| (page, walk)))
+    stream::try_unfold(pager, move |mut pager| async move {
+        let page = pager.step(bucket, layout).await?;
+        Ok(page.map(|page| (page, pager)))
     })
 }
 
-impl Walk<'_> {
+impl Pager<'_> {
     async fn step(&mut self, bucket: &Bucket, layout: &Layout) -> Result<Option<Page>> {
         let is_over = self.is_begun && self.next.is_none();
         if is_over {
             return Ok(None);
         }
-        let guessed = match &mut self.guessed {
-            Some(guessed) => guessed.next().await,
+        let prefetched = match &mut self.prefetched {
+            Some(prefetched) => prefetched.next().await,
             None => None,
         };
-        let mut page = match guessed {
+        let mut page = match prefetched {
             Some((None, page)) => page?,
-            Some((Some(border), Ok(mut page))) if self.goes_on(&border, &page) => {
+            Some((Some(border), Ok(mut page))) if self.follows(&border, &page) => {
                 page.objects
                     .retain(|object| self.last.as_ref().is_none_or(|last| object.key > *last));
                 page
             }
             _ => {
-                self.guessed = None;
+                self.prefetched = None;
                 let Some(next) = self.next.take() else { return Ok(None) };
                 bucket.list(layout.folder(), Some(next)).await?
             }
         };
         self.is_begun = true;
-        // Not every server lists in order.
+        // Some servers do not list in order.
         let furthest = page.last_name();
         let is_new = furthest.is_some_and(|key| self.last.as_deref().is_none_or(|last| key > last));
         if let Some(key) = furthest.filter(|_| is_new) {
             self.last = Some(key.to_owned());
         }
-        self.room = self.room.checked_sub(weight(layout, &page)).ok_or_else(|| too_many(layout))?;
+        self.remaining =
+            self.remaining.checked_sub(weight(layout, &page)).ok_or_else(|| too_many(layout))?;
         if let Some(next) = &page.next {
             self.pagination.advance(next.marker(), is_new)?;
         }
@@ -139,21 +141,21 @@ impl Walk<'_> {
         Ok(Some(page))
     }
 
-    /// Whether a page misses nothing behind the last key. A storage that takes the border for
-    /// something else shows by the key with which its answer begins.
-    fn goes_on(&self, border: &Border, page: &Page) -> bool {
+    /// Whether a page continues without a gap after the last key. A server that does not support
+    /// the border shows this by the first key of its response.
+    fn follows(&self, border: &Border, page: &Page) -> bool {
         let misses_nothing = self.last.as_ref().is_some_and(|last| border.end <= *last);
         misses_nothing && page.objects.first().is_some_and(|object| object.key == border.begin)
     }
 }
 
-/// The borders of all pages, if there is nothing beside these documents and their archives.
-fn borders(layout: &Layout, documents: Vec<String>) -> Vec<Border> {
-    let mut keys: Vec<String> = documents
+/// The page borders, assuming that the folder holds only these metadata objects and their archives.
+fn borders(layout: &Layout, metadata_keys: Vec<String>) -> Vec<Border> {
+    let mut keys: Vec<String> = metadata_keys
         .into_iter()
-        .filter_map(|key| match layout.half(&key)? {
-            Half::Metadata(name) => Some([layout.archive_key(name), key]),
-            Half::Archive(_) => None,
+        .filter_map(|key| match layout.pair_key(&key)? {
+            PairKey::Metadata(name) => Some([layout.archive_key(name), key]),
+            PairKey::Archive(_) => None,
         })
         .flatten()
         .collect();

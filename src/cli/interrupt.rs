@@ -33,7 +33,7 @@ pub(super) async fn interruptible<T>(
                 if cancel.is_cancelled() {
                     return Err(cancel.error());
                 }
-                cancel.cancel(Cause::Asked(Some("interrupted".to_owned())));
+                cancel.cancel(Cause::Requested(Some("interrupted".to_owned())));
                 note("Stopping and cleaning up. Once more to stop at once.");
             }
             () = &mut limit => return Err(cancel.error()),

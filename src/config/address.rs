@@ -1,8 +1,8 @@
-//! What an endpoint holds beside the host: a base path, a bucket, a prefix.
+//! Parsing of the endpoint: base path, bucket and prefix.
 //!
 //! Providers show addresses with the bucket in the path or in the host name. The agent splits them
-//! where the meaning is clear. Where it is not, it keeps the other readings, so that `validate` can
-//! ask the server which of them works.
+//! if the meaning is clear. Otherwise it keeps alternative interpretations, and `validate` asks the
+//! server which one works.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -12,7 +12,7 @@ use super::provider;
 use super::suspect::{looks_secret, shown};
 use crate::error::{Error, Result};
 
-/// Where the backups are.
+/// Location of the backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     /// Scheme, host, port and base path of the service.
@@ -23,37 +23,37 @@ pub struct Location {
     pub prefix: String,
 }
 
-/// How the settings were read.
+/// Result of parsing the endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(super) struct Interpretation {
     pub(super) location: Location,
-    /// Whether the bucket was taken out of the endpoint.
+    /// Whether the bucket was taken from the endpoint.
     pub(super) split: bool,
-    /// What the endpoint may mean instead, the likelier first.
+    /// Alternative interpretations, the more likely first.
     pub(super) others: Vec<Location>,
 }
 
-/// The bucket and the prefix as the settings name them.
+/// The bucket and the prefix of the settings.
 struct Given<'a> {
     bucket: &'a str,
     prefix: &'a str,
 }
 
-/// Reads the endpoint together with the bucket and the prefix. `aws` makes the endpoint of AWS, which
-/// an `s3://` address means.
+/// Parses the endpoint together with the bucket and the prefix. `aws` returns the endpoint of AWS,
+/// for an `s3://` address.
 pub(super) fn read(
     endpoint: Option<&str>,
     bucket: &str,
     prefix: &str,
     aws: impl FnOnce() -> Result<Url>,
-) -> Result<Reading> {
+) -> Result<Interpretation> {
     let given = Given { bucket, prefix };
     let Some(text) = endpoint else { return Ok(given.unsplit(aws()?, Vec::new())) };
     if let Some(place) = after_scheme_s3(text.trim()) {
         if place.contains(['@', '?', '#']) {
             return Err(invalid_endpoint(
                 "query",
-                "the endpoint holds more than a bucket and a prefix: write s3://bucket/prefix",
+                "the endpoint contains more than a bucket and a prefix: write s3://bucket/prefix",
             ));
         }
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
@@ -68,7 +68,7 @@ fn after_scheme_s3(text: &str) -> Option<&str> {
 }
 
 impl Given<'_> {
-    fn of_url(&self, mut url: Url) -> Result<Reading> {
+    fn of_url(&self, mut url: Url) -> Result<Interpretation> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let path = url.path().trim_matches('/').to_owned();
         if let Some((bucket, rest)) = self.bucket_in_host(&host) {
@@ -77,7 +77,7 @@ impl Given<'_> {
                 invalid_endpoint("bucket_in_url", "the endpoint is not a URL").source(error)
             })?;
             url.set_path("");
-            // Some people enter both: `https://bucket.host/bucket`.
+            // Some users enter both: `https://bucket.host/bucket`.
             let prefix =
                 path.strip_prefix(bucket).filter(|rest| is_path_end(rest)).unwrap_or(&path);
             let known = provider::of_host(rest).is_some();
@@ -125,8 +125,8 @@ impl Given<'_> {
         Ok(self.unsplit(whole, others))
     }
 
-    /// The bucket in front of the host of a service. A bucket may itself be called "s3", so only
-    /// "<bucket>.s3..." counts, and a bucket before a host that is known.
+    /// The bucket in the host name, and the host of the service. A bucket can be named "s3", so
+    /// this matches only "<bucket>.s3..." and a bucket before a known host.
     fn bucket_in_host<'h>(&self, host: &'h str) -> Option<(&'h str, &'h str)> {
         if provider::of_host(host).is_some() || provider::wrong_host(host).is_some() {
             return None;
@@ -146,11 +146,11 @@ impl Given<'_> {
         Location { endpoint, bucket, prefix }
     }
 
-    fn unsplit(&self, endpoint: Url, others: Vec<Location>) -> Reading {
-        Reading { location: self.at(endpoint), split: false, others }
+    fn unsplit(&self, endpoint: Url, others: Vec<Location>) -> Interpretation {
+        Interpretation { location: self.at(endpoint), split: false, others }
     }
 
-    /// The location of a bucket and a prefix that the endpoint holds, unless the settings contradict
+    /// The location with the bucket and prefix from the endpoint, unless the settings contradict
     /// them.
     fn split(
         &self,
@@ -158,7 +158,7 @@ impl Given<'_> {
         bucket: &str,
         prefix: &str,
         others: Vec<Location>,
-    ) -> Result<Reading> {
+    ) -> Result<Interpretation> {
         if !self.bucket.is_empty() && self.bucket != bucket {
             return Err(contradiction("bucket", bucket, self.bucket));
         }
@@ -170,11 +170,11 @@ impl Given<'_> {
         if looks_secret(bucket) || looks_secret(prefix) {
             return Err(invalid_endpoint(
                 "bucket_in_url",
-                "the endpoint holds what looks like a secret: enter the address of the service only",
+                "the endpoint contains what looks like a secret: enter only the address of the service",
             ));
         }
         let location = Location { endpoint, bucket: bucket.to_owned(), prefix: prefix.to_owned() };
-        Ok(Reading { location, split: true, others })
+        Ok(Interpretation { location, split: true, others })
     }
 }
 
@@ -195,7 +195,7 @@ fn contradiction(what: &str, in_endpoint: &str, given: &str) -> Error {
 
 fn decoded(text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8().map_err(|error| {
-        invalid("endpoint", "the path of the endpoint is not UTF-8: check it").source(error)
+        invalid("endpoint", "the path of the endpoint is not valid UTF-8: check it").source(error)
     })?;
     Ok(decoded.into_owned())
 }
@@ -204,7 +204,7 @@ fn decoded(text: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn reading(endpoint: &str, bucket: &str, prefix: &str) -> Result<Reading> {
+    fn reading(endpoint: &str, bucket: &str, prefix: &str) -> Result<Interpretation> {
         let aws = || Ok(Url::parse("https://s3.eu-west-1.amazonaws.com").unwrap());
         read(Some(endpoint), bucket, prefix, aws)
     }
@@ -262,7 +262,7 @@ mod tests {
         }
         let reading = reading("https://x.example/storage/v1/s3/b1", "b1", "").unwrap();
         assert_eq!(parts(&reading.others[0]), ("https://x.example/storage/v1/s3", "b1", ""));
-        // The service below it, so that the bucket is missing.
+        // The service is below the path, so the bucket is missing.
         assert_eq!(self::reading("https://x.example/v1/s3", "", "").unwrap().location.bucket, "");
     }
 

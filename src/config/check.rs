@@ -1,4 +1,4 @@
-//! What can be said of a setting without the network: each refusal names the field and the remedy.
+//! Checks of settings without the network. Each error names the field and the remedy.
 
 use url::{Host, Url};
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::error::{Code, Error, Result};
 
-/// Longest name of a bucket anywhere: AWS once took as many bytes.
+/// Longest bucket name of all providers: AWS once allowed 255 bytes.
 pub(super) const LONGEST_BUCKET: usize = 255;
 
-/// Longest name of a key of KMS, an ARN included.
+/// Longest ID of a KMS key, including an ARN.
 const LONGEST_KEY_ID: usize = 2048;
 
 pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Error {
@@ -24,7 +24,7 @@ pub(super) fn invalid_endpoint(reason: &'static str, message: impl Into<String>)
     Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", reason)
 }
 
-/// An `http` or `https` URL without a user, a query or a fragment. Messages repeat the host alone.
+/// An `http` or `https` URL without a user, a query or a fragment. Messages contain the host only.
 pub(super) fn parse_url(text: &str) -> Result<Url> {
     let text = text.trim();
     if text.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn parse_url(text: &str) -> Result<Url> {
     if !matches!(url.scheme(), "https" | "http") {
         return Err(invalid_endpoint(
             "scheme",
-            "the endpoint has another scheme: use https:// (or http://)",
+            "the scheme of the endpoint is not supported: use https:// (or http://)",
         ));
     }
     if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
@@ -61,7 +61,7 @@ pub(super) fn parse_url(text: &str) -> Result<Url> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid_endpoint(
             "query",
-            "the endpoint has a ? or #: enter the scheme, the host and a base path only",
+            "the endpoint contains ? or #: enter only the scheme, the host and a base path",
         ));
     }
     Ok(url)
@@ -70,7 +70,7 @@ pub(super) fn parse_url(text: &str) -> Result<Url> {
 fn credentials_in_url() -> Error {
     invalid_endpoint(
         "credentials_in_url",
-        "the endpoint holds a user name or password: remove it and use the keys instead",
+        "the endpoint contains a user name or password: remove it and use the access keys",
     )
 }
 
@@ -78,7 +78,7 @@ pub(super) fn aws_endpoint(region: &str) -> Result<Url> {
     let region = check_region(region.to_owned())?;
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     Url::parse(&format!("https://s3.{region}.{suffix}")).map_err(|error| {
-        invalid("region", "the region cannot be a part of a host name").source(error)
+        invalid("region", "the region cannot be used in a host name").source(error)
     })
 }
 
@@ -89,13 +89,13 @@ pub(super) fn check_region(region: String) -> Result<String> {
         return Err(invalid(
             "region",
             "the region must be letters, digits and hyphens, such as eu-central-1, auto or garage; \
-             leave it out if your storage has none",
+             leave it out if your server has none",
         ));
     }
     Ok(region.to_owned())
 }
 
-/// Refuses a setting whose value is one of the secrets, or looks like one, before any other message
+/// Refuses a setting whose value is one of the secrets, or looks like one, before another message
 /// can repeat it.
 pub(super) fn check_not_secret(
     field: &'static str,
@@ -106,8 +106,7 @@ pub(super) fn check_not_secret(
     let holds = |secret: &Secret| secret.expose().len() >= 8 && value.contains(secret.expose());
     if looks_secret(value) || secrets.iter().any(|secret| holds(secret)) {
         let name = field.replace('_', " ");
-        let message =
-            format!("the {name} holds what looks like a secret key: remove it from there");
+        let message = format!("the {name} contains what looks like a secret key: remove it");
         return Err(match field {
             "endpoint" => invalid_endpoint("credentials_in_url", message),
             "bucket" => wrong_bucket(message),
@@ -121,7 +120,7 @@ fn wrong_bucket(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidBucketName, message).field("bucket")
 }
 
-/// Checks what no server takes, and on AWS its own rules as well.
+/// Refuses names that no server accepts, and on AWS those that violate its rules.
 pub(super) fn check_bucket(bucket: &str, host: &str) -> Result<()> {
     let wrong = |message: String| Err(wrong_bucket(message));
     if bucket.is_empty() {
@@ -135,20 +134,22 @@ pub(super) fn check_bucket(bucket: &str, host: &str) -> Result<()> {
     }
     if bucket.contains("://") {
         return wrong(
-            "the bucket is an address: enter its name alone, and folders as prefix".to_owned(),
+            "the bucket is an address: enter only its name, and folders as prefix".to_owned(),
         );
     }
     if bucket.contains(['/', '\\']) {
         return wrong(
-            "the bucket name holds a slash: enter the name alone, folders go into the prefix"
+            "the bucket name contains a slash: enter only the name, and folders as prefix"
                 .to_owned(),
         );
     }
     if bucket.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
-        return wrong("the bucket name holds a blank or control character: remove it".to_owned());
+        return wrong(
+            "the bucket name contains a blank or control character: remove it".to_owned(),
+        );
     }
     if bucket.contains(['?', '#']) || bucket.contains("..") || bucket == "." {
-        return wrong("the bucket name holds ?, # or two dots in a row: check it".to_owned());
+        return wrong("the bucket name contains ?, # or two dots in a row: check it".to_owned());
     }
     if bucket.len() > LONGEST_BUCKET {
         return wrong(format!("the bucket name has more than {LONGEST_BUCKET} bytes: check it"));
@@ -167,14 +168,14 @@ fn check_bucket_of_aws(bucket: &str) -> Result<()> {
     }
     if let Some(character) = bucket.chars().find(|character| !is_plain(*character)) {
         return wrong(format!(
-            "the bucket name holds {character:?}: only lower-case letters, digits, hyphens and dots \
+            "the bucket name contains {character:?}: only lowercase letters, digits, hyphens and dots \
              are allowed on AWS, and folders go into the prefix"
         ));
     }
     let edge = |character: Option<char>| character.is_some_and(|c| c.is_ascii_alphanumeric());
     if !edge(bucket.chars().next()) || !edge(bucket.chars().next_back()) {
         return wrong(
-            "the bucket name must begin and end with a letter or digit on AWS".to_owned(),
+            "the bucket name must start and end with a letter or digit on AWS".to_owned(),
         );
     }
     if matches!(Host::parse(bucket), Ok(Host::Ipv4(_))) {
@@ -187,12 +188,12 @@ fn is_plain(character: char) -> bool {
     character.is_ascii_lowercase() || character.is_ascii_digit() || "-.".contains(character)
 }
 
-/// Whether a bucket of this name can be a part of a host name.
+/// Whether the bucket name is valid in a host name.
 pub(super) fn fits_host(bucket: &str) -> bool {
     (3..=63).contains(&bucket.len()) && bucket.chars().all(is_plain)
 }
 
-/// How the server is to encrypt what it stores.
+/// The server-side encryption to request.
 pub(super) fn check_encryption(
     algorithm: Option<Algorithm>,
     key_id: Option<String>,
@@ -203,13 +204,13 @@ pub(super) fn check_encryption(
         if algorithm != Some(Algorithm::Kms) {
             return Err(invalid(
                 FIELD,
-                "a key of KMS needs the server-side encryption aws:kms: set that, or remove the key",
+                "a KMS key requires the server-side encryption aws:kms: set it, or remove the key",
             ));
         }
         if id.len() > LONGEST_KEY_ID || !id.chars().all(|letter| letter.is_ascii_graphic()) {
             return Err(invalid(
                 FIELD,
-                "the key of KMS must be its ID, ARN or alias, without blanks: copy it again",
+                "the KMS key must be an ID, ARN or alias without blanks: copy it again",
             ));
         }
     }
@@ -226,13 +227,13 @@ pub(super) fn check_key(field: &'static str, what: &str, value: &str) -> Result<
     if value.trim() != value {
         return Err(invalid(
             field,
-            format!("the {what} has a blank or line break before or after it: remove that"),
+            format!("the {what} starts or ends with a blank or line break: remove it"),
         ));
     }
     if value.chars().any(|character| character.is_control() || character.is_whitespace()) {
         return Err(invalid(
             field,
-            format!("the {what} holds a blank or control character: copy it again"),
+            format!("the {what} contains a blank or control character: copy it again"),
         ));
     }
     Ok(())
@@ -264,10 +265,7 @@ pub(super) fn check_parallel_parts(wanted: Option<u64>) -> Result<usize> {
     let Some(count) = wanted else { return Ok(DEFAULT_PARALLEL_PARTS) };
     let count = usize::try_from(count).ok();
     count.filter(|count| (1..=MOST_PARALLEL_PARTS).contains(count)).ok_or_else(|| {
-        invalid(
-            "concurrency",
-            format!("the number of parts at the same time must be 1 to {MOST_PARALLEL_PARTS}"),
-        )
+        invalid("concurrency", format!("the concurrency must be 1 to {MOST_PARALLEL_PARTS}"))
     })
 }
 
@@ -276,8 +274,8 @@ pub(super) fn check_rate(wanted: Option<u64>) -> Result<Option<u64>> {
         return Err(invalid(
             "bandwidth_limit",
             format!(
-                "the limit must be at least {MIN_BYTES_PER_SECOND} bytes per second (64 KiB); \
-                 leave it out for none"
+                "the bandwidth limit must be at least {MIN_BYTES_PER_SECOND} bytes per second (64 KiB): \
+                 leave it out for no limit"
             ),
         ));
     }

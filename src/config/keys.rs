@@ -1,23 +1,23 @@
-//! Whether an access key ID and its secret have changed places, told from their shape.
+//! Detection of a swapped access key ID and secret, by their shape.
 
-/// How the access key IDs of providers begin.
+/// Prefixes of the access key IDs of providers.
 const STARTS: [&str; 8] = ["AKIA", "ASIA", "DO00", "GK", "GOOG", "LTAI", "SCW", "AKID"];
 
-/// Letters in a secret that no provider puts into an access key ID.
+/// Characters of secrets that no provider uses in an access key ID.
 const OF_SECRETS: [char; 3] = ['/', '+', '='];
 
-/// Shortest access key ID that a provider makes.
+/// Shortest access key ID of a provider.
 const SHORTEST_ID: usize = 16;
 
-/// Whether what is given as `id` looks like a secret, and what is given as `secret` like the ID.
-pub(super) fn look_swapped(id: &str, secret: &str) -> bool {
+/// Whether `id` looks like a secret, and `secret` like an access key ID.
+pub(super) fn are_swapped(id: &str, secret: &str) -> bool {
     let known = |text: &str| STARTS.iter().any(|start| text.starts_with(start)) && is_id(text);
     if known(id) {
         return false;
     }
     known(secret)
         || (id.contains(OF_SECRETS) && !secret.contains(OF_SECRETS))
-        // All others are longer than their ID.
+        // All other secrets are longer than their ID.
         || (id.len() > secret.len() && is_id(secret) && id.chars().all(|it| it.is_ascii_alphanumeric() || it == '-'))
 }
 
@@ -65,8 +65,8 @@ mod tests {
             ("DO00ABCDEFGHIJKLMN12", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
             ("LTAI5tAbCdEfGhIjKlMnOpQr", "AbCdEfGhIjKlMnOpQrStUvWxYz0123"),
         ] {
-            assert!(!look_swapped(id, secret), "{id}");
-            assert!(look_swapped(secret, id), "{id}");
+            assert!(!are_swapped(id, secret), "{id}");
+            assert!(are_swapped(secret, id), "{id}");
         }
     }
 
@@ -77,16 +77,16 @@ mod tests {
             ("a-user-with-a-very-long-name", "password12"),
             ("homeassistantbackupsoftheattic", "sixteenletters16x!"),
             ("backup", "correct horse"),
-            // Google's secret is shorter than its ID, as Tencent's is.
+            // The secrets of Google and Tencent are shorter than their IDs.
             (
                 "GOOG1EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMP12",
                 "bGoa+V7g/yqDXvKRqq+JTFn4uQZbPiQJo4pf9RzJ",
             ),
             ("AKIDz8krbsJ5yKBZQpn74WFkmLPx3EXAMPLE", "Gu5t9xGARNpq86cd98joQYCN3EXAMPLE"),
-            // Contabo: both alike.
+            // Contabo: ID and secret look alike.
             ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"),
         ] {
-            assert!(!look_swapped(id, secret), "{id}");
+            assert!(!are_swapped(id, secret), "{id}");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The limits of a target that can change while it is open, and the one place where they stand.
+//! Limits of a target, which can change while it is open.
 //!
-//! Whoever keeps to a limit asks for it each time, or is told of changes: nobody keeps a copy.
+//! [`LiveLimits`] is the only place that holds them: code that uses a limit reads it each time or
+//! watches it, and keeps no copy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,18 +16,18 @@ use super::check::{check_memory_budget, check_parallel_parts, check_rate};
 use super::{MIN_BYTES_PER_SECOND, MIN_MEMORY_BUDGET, MOST_PARALLEL_PARTS};
 use crate::error::Result;
 
-/// What is in force at some moment.
+/// Limits in use at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory that the process may take while it works on this target, in bytes.
+    /// Memory in bytes that the process may use while it works on this target.
     pub memory_budget: u64,
-    /// Parts of one transfer that may be on their way at the same time, memory permitting.
+    /// Maximum number of parts of one transfer in flight, memory permitting.
     pub concurrency: usize,
-    /// Limit of each direction, all transfers together; not zero.
+    /// Bytes per second in each direction, for all transfers together; not zero.
     pub bandwidth_limit: Option<u64>,
 }
 
-/// A change as given: what is missing stays as it is, and `null` stands for the default.
+/// A change of limits: a missing member keeps its value, and `null` means the default.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsUpdate {
@@ -44,17 +45,18 @@ pub struct LimitsUpdate {
     pub memory: Option<Option<u64>>,
 }
 
-/// Tells `null` from a member that is missing.
+/// Distinguishes `null` from a missing member.
 #[expect(clippy::option_option, reason = "missing, null and a value are three things")]
 fn given<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Option<Option<u64>>, D::Error> {
     Option::deserialize(json).map(Some)
 }
 
 impl LimitsUpdate {
-    /// Reads an object and nothing else. An array is none, even though each member may be missing.
+    /// Deserializes an object and nothing else. An array is refused, although every member is
+    /// optional.
     ///
     /// # Errors
-    /// Of the deserializer.
+    /// The error of the deserializer.
     pub fn of_object<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
@@ -74,7 +76,7 @@ impl LimitsUpdate {
         json.deserialize_map(Object)
     }
 
-    /// What is in force after this change.
+    /// The limits after this change.
     ///
     /// # Errors
     /// `invalid_config`, naming the field.
@@ -88,31 +90,31 @@ impl LimitsUpdate {
     }
 }
 
-/// The limits of one target. Clones are the same.
+/// The limits of one target. Clones share them.
 #[derive(Clone, Debug)]
 pub struct LiveLimits(Arc<watch::Sender<Limits>>);
 
 impl LiveLimits {
-    /// These, until they are changed.
+    /// Limits with these values.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self(Arc::new(watch::Sender::new(limits)))
     }
 
-    /// What is in force now.
+    /// The limits in use.
     #[must_use]
     pub fn get(&self) -> Limits {
         *self.0.borrow()
     }
 
-    /// Tells of each change from now on.
+    /// Receives every change from now on.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Limits> {
         self.0.subscribe()
     }
 
-    /// Makes a change, or none of it. `adjust` takes the new limits before anybody else sees them, and
-    /// changes that come at the same time come to it one after the other.
+    /// Applies a change as a whole, or fails. `adjust` gets the new limits before any other reader,
+    /// and concurrent changes call it one after the other.
     ///
     /// # Errors
     /// `invalid_config`, naming the field.

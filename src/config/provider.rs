@@ -1,7 +1,6 @@
-//! The storages that are known by the name of their host: `protocol/providers.json`.
+//! Known providers, from `protocol/providers.json`, identified by host name.
 //!
-//! The table only fills in what was left out and explains what went wrong; it never stands in the
-//! way of a setting that somebody gave.
+//! The table fills in missing settings and explains errors; it never overrides a setting.
 
 use std::sync::LazyLock;
 
@@ -9,21 +8,21 @@ use serde::Deserialize;
 
 use super::AddressingStyle;
 
-/// One row of the table, as far as the agent needs it.
+/// One entry of the table, with the members that the agent uses.
 #[derive(Debug, Deserialize)]
 pub struct Provider {
     /// Stable name, such as `backblaze`.
     pub key: String,
-    /// Name as the provider writes it.
+    /// The provider's own name.
     pub name: String,
-    /// What people enter as endpoint; `{region}` stands for the region.
+    /// Endpoint to enter; `{region}` stands for the region.
     pub endpoint: String,
     hosts: Vec<String>,
     wrong_hosts: Vec<WrongHost>,
     region: RegionRule,
-    /// What `auto` means here.
+    /// Addressing style of `auto`.
     pub addressing_style: AddressingStyle,
-    /// Whether there is no service without TLS.
+    /// Whether the service requires TLS.
     pub https_only: bool,
     /// Limits of multipart uploads.
     pub parts: PartLimits,
@@ -35,7 +34,7 @@ pub struct Provider {
     wrong_key_ids: Vec<WrongKey>,
 }
 
-/// A host of the provider that is no S3 service.
+/// A host of the provider that is not its S3 service.
 #[derive(Debug, Deserialize)]
 struct WrongHost {
     host: String,
@@ -51,15 +50,15 @@ struct RegionRule {
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Rule {
-    /// The host names it.
+    /// The host name contains the region.
     InHost,
-    /// It is always the same.
+    /// The region is always the same.
     Fixed,
-    /// It is whatever the server was set to.
+    /// The region is configured on the server.
     Free,
 }
 
-/// What becomes of a write that is to replace nothing.
+/// How the server handles conditional writes (If-None-Match).
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ConditionalWrites {
@@ -76,7 +75,7 @@ pub struct PartLimits {
     pub max_count: u64,
 }
 
-/// What a text looks like.
+/// Shape of an access key ID.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct KeyShape {
@@ -105,11 +104,11 @@ struct Table {
 
 static TABLE: LazyLock<Vec<Provider>> = LazyLock::new(|| {
     let text = include_str!("../../protocol/providers.json");
-    // A test reads the table, so this cannot fail in what is released.
+    // A test parses the table, so this cannot fail in a release.
     serde_json::from_str::<Table>(text).map(|table| table.providers).unwrap_or_default()
 });
 
-/// The provider of a host, and the region that the host names.
+/// The provider with this host, and the region in the host name.
 pub(super) fn of_host(host: &str) -> Option<(&'static Provider, Option<String>)> {
     let host = host.to_ascii_lowercase();
     TABLE.iter().find_map(|provider| {
@@ -118,7 +117,8 @@ pub(super) fn of_host(host: &str) -> Option<(&'static Provider, Option<String>)>
     })
 }
 
-/// What a host is that belongs to a provider without being its S3 service, and what to enter instead.
+/// For a host that belongs to a provider and is not its S3 service: the provider, and what the host
+/// is.
 #[must_use]
 pub fn wrong_host(host: &str) -> Option<(&'static Provider, &'static str)> {
     let host = host.to_ascii_lowercase();
@@ -130,24 +130,24 @@ pub fn wrong_host(host: &str) -> Option<(&'static Provider, &'static str)> {
 }
 
 impl Provider {
-    /// The region that signatures name when neither a setting nor the host does.
+    /// The region if neither a setting nor the host name contains one.
     pub(super) fn default_region(&self) -> &str {
         match self.region.rule {
-            // The oldest hosts of these providers name none and mean this one.
+            // The oldest hosts of these providers contain no region and mean this one.
             Rule::InHost => super::DEFAULT_REGION,
             Rule::Fixed | Rule::Free => &self.region.default,
         }
     }
 
-    /// Whether writes that are to replace nothing are refused as such.
+    /// Whether the server refuses conditional writes.
     #[must_use]
     pub fn refuses_conditions(&self) -> bool {
         self.conditional_writes == ConditionalWrites::Refused
     }
 
-    /// What is wrong with an access key id here, if it can be seen.
+    /// The problem with an access key ID at this provider, if its shape is wrong.
     #[must_use]
-    pub fn doubt_about(&self, key_id: &str) -> Option<String> {
+    pub fn key_id_problem(&self, key_id: &str) -> Option<String> {
         let mut wrong = self.wrong_key_ids.iter();
         if let Some(wrong) = wrong.find(|wrong| wrong.shape.fits(key_id)) {
             return Some(wrong.is.clone());
@@ -155,21 +155,21 @@ impl Provider {
         let shape = self.key_id.as_ref().filter(|shape| !shape.fits(key_id))?;
         let start = match shape.prefix.as_str() {
             "" => String::new(),
-            prefix => format!(" that begin with {prefix}"),
+            prefix => format!(" that start with {prefix}"),
         };
         Some(match shape.length {
             Some(length) => format!(
-                "it has {} characters, where {} has ids of {length} characters{start}",
+                "it has {} characters, but {} uses IDs of {length} characters{start}",
                 key_id.chars().count(),
                 self.name
             ),
-            None => format!("{} has ids{start}", self.name),
+            None => format!("{} uses IDs{start}", self.name),
         })
     }
 }
 
-/// Whether `host` looks like `pattern`, in which `*` and `{region}` stand for a part of a label that
-/// is not empty; with what `{region}` stands for.
+/// Whether `host` matches `pattern`, in which `*` and `{region}` match a non-empty part of a label;
+/// returns the match of `{region}`.
 #[expect(clippy::option_option, reason = "a host may fit without naming a region")]
 fn matched(pattern: &str, host: &str) -> Option<Option<String>> {
     let mut region = None;
@@ -256,9 +256,11 @@ mod tests {
     #[test]
     fn account_key_of_wrong_kind_is_detected() {
         let (backblaze, _) = of_host("s3.us-west-004.backblazeb2.com").unwrap();
-        assert!(backblaze.doubt_about("0123456789ab").unwrap().contains("master"));
-        assert_eq!(backblaze.doubt_about("0040123456789ab0000000001"), None);
+        assert!(backblaze.key_id_problem("0123456789ab").unwrap().contains("master"));
+        assert_eq!(backblaze.key_id_problem("0040123456789ab0000000001"), None);
         let (cloudflare, _) = of_host("abc.r2.cloudflarestorage.com").unwrap();
-        assert!(cloudflare.doubt_about("AKIAIOSFODNN7EXAMPLE").unwrap().contains("20 characters"));
+        assert!(
+            cloudflare.key_id_problem("AKIAIOSFODNN7EXAMPLE").unwrap().contains("20 characters")
+        );
     }
 }

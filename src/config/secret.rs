@@ -1,4 +1,4 @@
-//! Secrets: texts that cannot be printed, and where they come from.
+//! Secrets that cannot be printed, and their sources.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::platform::read_small;
 /// Longest file with a secret, in bytes. Session tokens have a few thousand.
 const LONGEST: u64 = 64 << 10;
 
-/// A text that must never be shown: as long as it is here, it is taken out of every text that
-/// leaves the process. Wiped from memory when dropped.
+/// A secret text. While it exists, it is removed from every text that leaves the process. Wiped
+/// from memory when dropped.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct Secret(Known);
 
 impl Secret {
-    /// The text itself, for signing.
+    /// The text, for signing.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
@@ -47,12 +47,12 @@ impl fmt::Debug for Secret {
 pub enum SecretSource {
     /// The secret itself.
     Inline(#[cfg_attr(test, schemars(with = "String", length(min = 1)))] Secret),
-    /// A file whose content, without the final line break, is the secret.
+    /// A file that contains the secret; a final line break is ignored.
     File {
         /// Path of the file.
         file: PathBuf,
     },
-    /// A file of this name in `$CREDENTIALS_DIRECTORY`, as systemd provides it.
+    /// A file with this name in `$CREDENTIALS_DIRECTORY`, as provided by systemd.
     Credential {
         /// Name of the credential.
         credential: String,
@@ -60,10 +60,10 @@ pub enum SecretSource {
 }
 
 impl SecretSource {
-    /// The secret itself.
+    /// Reads the secret.
     ///
     /// # Errors
-    /// `invalid_config` when there is none.
+    /// `invalid_config` when it cannot be read.
     pub(super) fn read(self, field: &'static str) -> Result<Secret> {
         let path = match self {
             Self::Inline(secret) => return Ok(secret),
@@ -81,16 +81,16 @@ impl SecretSource {
                     None => {
                         return Err(invalid(
                             field,
-                            "no CREDENTIALS_DIRECTORY is set: give a \"file\" instead of a \"credential\"",
+                            "CREDENTIALS_DIRECTORY is not set: use \"file\" instead of \"credential\"",
                         ));
                     }
                 }
             }
         };
         let text = read_small(&path, LONGEST).map_err(|error| {
-            // Not the path: some people give the secret itself in its place.
+            // The path is not repeated: some users enter the secret instead.
             let name = field.replace('_', " ");
-            invalid(field, format!("cannot read the file of the {name}: {error}")).source(error)
+            invalid(field, format!("cannot read the file with the {name}: {error}")).source(error)
         })?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);

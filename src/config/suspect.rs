@@ -1,22 +1,22 @@
-//! Values that look like a secret, and so are never repeated in a message.
+//! Detection of values that look like a secret, which messages never repeat.
 
 use crate::error::shortened;
 
 /// Longest value that a message repeats.
 const LONGEST: usize = 80;
 
-/// Shortest run of letters and digits that can be a secret key of a provider: Backblaze's have 31.
+/// Shortest run of letters and digits that can be a secret key: Backblaze's have 31.
 const SHORTEST: usize = 30;
 
-/// Length of keys that are hexadecimal, as Cloudflare, Garage and Hetzner make them.
+/// Length of hexadecimal keys, as issued by Cloudflare, Garage and Hetzner.
 const HEXADECIMAL: usize = 64;
 
 /// Whether a part of the text is as random as a key.
 pub(super) fn looks_secret(text: &str) -> bool {
-    // Slashes and plus signs are a part of many secrets, so they do not end a run.
+    // Many secrets contain slashes and plus signs, so they do not end a run.
     let mut runs =
         text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"/+=".contains(letter));
-    // A folder may come before the secret.
+    // A folder may precede the secret.
     runs.any(|run| {
         is_key(run) || run.match_indices('/').any(|(at, _)| run.get(at..).is_some_and(is_key))
     })
@@ -27,14 +27,14 @@ fn is_key(run: &str) -> bool {
     let kinds = [char::is_ascii_uppercase, char::is_ascii_lowercase, char::is_ascii_digit];
     let kind = |letter: &char| kinds.iter().position(|kind| kind(letter));
     let mixed = kinds.iter().all(|kind| letters.iter().any(kind));
-    // Names in CamelCase change their kind of letter less often.
+    // Names in CamelCase change the kind of character less often.
     let changes = letters.windows(2).filter(|pair| pair.first().map(kind) != pair.last().map(kind));
     let random = letters.len() >= SHORTEST && mixed && changes.count() * 3 >= letters.len();
     let hexadecimal = letters.len() >= HEXADECIMAL && letters.iter().all(char::is_ascii_hexdigit);
     random || hexadecimal
 }
 
-/// A value as a message may repeat it: in quotation marks, and without secrets.
+/// A value for a message: quoted, and without secrets.
 pub(super) fn shown(text: &str) -> String {
     match looks_secret(text) {
         true => "(not shown)".to_owned(),

@@ -1,4 +1,4 @@
-//! Settings that are complete, odd or wrong.
+//! Complete, unusual and wrong settings.
 
 use super::*;
 use crate::error::Code;

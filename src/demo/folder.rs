@@ -1,9 +1,9 @@
-//! What the calls to the embedded server mean: s3s-fs over a folder, with its gaps closed.
+//! S3 operations of the embedded server: s3s-fs over a folder, with its gaps closed.
 //!
-//! Promises the answers of AWS to every call that the agent makes, where s3s-fs gives others:
-//! missing buckets, listings with entity tags, `If-Match` on reads, unfinished uploads, the checks
-//! of `CompleteMultipartUpload`, refused payloads, long keys. Conditional writes are not atomic, and
-//! what lies between two slashes of a key is limited to 255 bytes.
+//! Answers every call that the agent makes like AWS, where s3s-fs differs: missing buckets,
+//! listings with ETags, `If-Match` on reads, unfinished uploads, the checks of
+//! `CompleteMultipartUpload`, refused payloads, long keys. Conditional writes are not atomic, and
+//! the text between two slashes of a key is limited to 255 bytes.
 
 use std::io::{self, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -17,10 +17,10 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
-use super::place::Place;
+use super::object_path::ObjectPath;
 use super::uploads::{Unfinished, Uploads};
 
-/// What one read of a file takes.
+/// Bytes of one file read.
 const READ: usize = 256 << 10;
 
 /// A folder of buckets.
@@ -43,7 +43,7 @@ impl Folder {
         if path.is_dir() { Ok(path) } else { Err(s3_error!(NoSuchBucket, "No such bucket.")) }
     }
 
-    /// Where an object of this key lies, if it exists.
+    /// Path of the object with this key, which need not exist.
     fn path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
         let bucket = self.bucket(bucket)?;
         let plain = Path::new(key).components().all(|part| matches!(part, Component::Normal(_)));
@@ -56,13 +56,13 @@ impl Folder {
         path.ok_or_else(|| s3_error!(NoSuchKey, "No such key."))
     }
 
-    /// The entity tag, from where s3s-fs keeps it.
-    fn entity_tag(&self, bucket: &str, key: &str) -> Option<ETag> {
+    /// The ETag, from the file of s3s-fs.
+    fn etag(&self, bucket: &str, key: &str) -> Option<ETag> {
         #[derive(serde::Deserialize)]
         struct Kept {
             e_tag: String,
         }
-        let name = Place::of(bucket, key).file_name();
+        let name = ObjectPath::of(bucket, key).file_name();
         let path = self.root.join(format!("{name}.internal.json"));
         let kept: Kept = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         Some(ETag::Strong(kept.e_tag))
@@ -70,16 +70,16 @@ impl Folder {
 
     fn check_condition(&self, input: &GetObjectInput) -> S3Result<()> {
         let wanted = input.if_match.as_ref().and_then(ETagCondition::as_etag);
-        match (wanted, self.entity_tag(&input.bucket, &input.key)) {
+        match (wanted, self.etag(&input.bucket, &input.key)) {
             (Some(wanted), Some(now)) if !wanted.strong_cmp(&now) => {
-                Err(s3_error!(PreconditionFailed, "The object has another entity tag."))
+                Err(s3_error!(PreconditionFailed, "The object has another ETag."))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Reads the rest of a refused request, so that the client gets to see the refusal.
+/// Reads the rest of a refused request, so that the client receives the refusal.
 async fn drained(refusal: S3Error, body: Option<StreamingBlob>) -> S3Error {
     if let Some(mut body) = body {
         while let Some(Ok(_)) = body.next().await {}
@@ -87,7 +87,7 @@ async fn drained(refusal: S3Error, body: Option<StreamingBlob>) -> S3Error {
     refusal
 }
 
-/// Gives a broken payload the code it deserves; s3s-fs calls all of them internal.
+/// Gives a wrong payload its proper code; s3s-fs calls all of them internal.
 fn payload_fault(error: S3Error) -> S3Error {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     let code = if cause.ends_with("Sha256Mismatch") {
@@ -133,12 +133,12 @@ impl S3 for Folder {
         let mut response = self.files.list_objects_v2(request).await?;
         for object in response.output.contents.iter_mut().flatten() {
             let key = object.key.as_deref().unwrap_or_default();
-            object.e_tag = self.entity_tag(&bucket, key);
+            object.e_tag = self.etag(&bucket, key);
         }
         Ok(response)
     }
 
-    /// The older listing, which s3s-fs has without its marker and its entity tags.
+    /// The older listing, which s3s-fs has without its marker and its ETags.
     async fn list_objects(
         &self,
         request: S3Request<ListObjectsInput>,
@@ -150,7 +150,7 @@ impl S3 for Folder {
         });
         let listed = self.list_objects_v2(request).await?;
         Ok(listed.map_output(|output| ListObjectsOutput {
-            // Who does not group keys is expected to go on after the last one.
+            // A client that does not group keys continues after the last one.
             next_marker: output.next_continuation_token.filter(|_| output.delimiter.is_some()),
             marker,
             contents: output.contents,
@@ -170,7 +170,7 @@ impl S3 for Folder {
         mut request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         self.object(&request.input.bucket, &request.input.key)?;
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         self.files.head_object(request).await
     }
 
@@ -180,7 +180,7 @@ impl S3 for Folder {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let path = self.object(&request.input.bucket, &request.input.key)?;
         self.check_condition(&request.input)?;
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         let range = request.input.range;
         let mut response = self.files.get_object(request).await?;
         // s3s-fs reads 4 KiB at a time.
@@ -206,9 +206,9 @@ impl S3 for Folder {
             Ok(path) => path,
             Err(refusal) => return Err(drained(refusal, request.input.body.take()).await),
         };
-        let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        let object_path = ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         let response = self.files.put_object(request).await.map_err(payload_fault)?;
-        place.show(&self.root, &path).map_err(S3Error::internal_error)?;
+        object_path.show(&self.root, &path).map_err(S3Error::internal_error)?;
         Ok(response)
     }
 
@@ -219,7 +219,7 @@ impl S3 for Folder {
         match self.object(&request.input.bucket, &request.input.key) {
             Ok(path) => {
                 std::fs::remove_file(path).map_err(S3Error::internal_error)?;
-                Place::redirect(&mut request.input.bucket, &mut request.input.key);
+                ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
                 self.files.delete_object(request).await
             }
             Err(error) if *error.code() == S3ErrorCode::NoSuchKey => {
@@ -241,7 +241,7 @@ impl S3 for Folder {
         }
         let upload = Unfinished::from(&request.input);
         let names = (Some(bucket.clone()), Some(key.clone()));
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         let mut response = self.files.create_multipart_upload(request).await?;
         (response.output.bucket, response.output.key) = names;
         let id = response.output.upload_id.clone().unwrap_or_default();
@@ -290,8 +290,8 @@ impl S3 for Folder {
         let path = self.path(bucket, key)?;
         self.uploads.check_completion(&request.input)?;
         let (id, names) = (upload_id.clone(), (Some(bucket.clone()), Some(key.clone())));
-        let place = Place::redirect(&mut request.input.bucket, &mut request.input.key);
-        // Gone from now on, so that nobody aborts what is being put together.
+        let object_path = ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
+        // Removed first, so that no request aborts an upload that is being completed.
         let unfinished = self.uploads.end(&id);
         let completing = self.files.complete_multipart_upload(request);
         let mut response = match completing.await {
@@ -305,7 +305,7 @@ impl S3 for Folder {
             response.output = done.await?;
         }
         (response.output.bucket, response.output.key) = names;
-        place.show(&self.root, &path).map_err(S3Error::internal_error)?;
+        object_path.show(&self.root, &path).map_err(S3Error::internal_error)?;
         Ok(response)
     }
 
@@ -317,7 +317,7 @@ impl S3 for Folder {
         self.bucket(bucket)?;
         self.uploads.check(bucket, key, upload_id)?;
         self.uploads.end(upload_id);
-        Place::redirect(&mut request.input.bucket, &mut request.input.key);
+        ObjectPath::redirect(&mut request.input.bucket, &mut request.input.key);
         self.files.abort_multipart_upload(request).await
     }
 

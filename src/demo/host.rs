@@ -1,7 +1,7 @@
-//! A small host: starts an agent, speaks the protocol with it, moves streams with credit.
+//! A small host program: starts an agent, speaks the protocol, and moves streams with credit.
 //!
-//! For the demo and the tests, which want both: one call for a whole upload, and every message by
-//! hand. No retries, no time limits: those are the caller's.
+//! Used by the demo and the tests: one call for a whole upload, and single messages. No retries and
+//! no time limits; the caller adds them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,7 +21,7 @@ use crate::protocol::{self, ErrorObject, Hello};
 /// Bytes in one `stream.data` of [`Host::upload`].
 const CHUNK: usize = 256 << 10;
 
-/// An agent and the session with it. Dropping it kills the agent.
+/// An agent process and its session. Dropping it kills the agent.
 #[derive(Debug)]
 pub struct Host {
     child: Child,
@@ -33,11 +33,10 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts an agent and waits for its `hello`. Of the environment it gets `PATH` and what is
-    /// given here.
+    /// Starts an agent and waits for its `hello`. Its environment is `PATH` and `environment`.
     ///
     /// # Errors
-    /// When the program cannot be started, or ends or says something else first.
+    /// When the program cannot be started, ends, or sends another message first.
     pub async fn spawn(
         program: impl AsRef<OsStr>,
         arguments: &[&str],
@@ -73,7 +72,7 @@ impl Host {
     /// [`Host::spawn`], then `initialize`.
     ///
     /// # Errors
-    /// As [`Host::spawn`], or when the agent refuses.
+    /// As [`Host::spawn`], or when the agent returns an error.
     pub async fn launch(
         program: impl AsRef<OsStr>,
         arguments: &[&str],
@@ -85,13 +84,13 @@ impl Host {
         Ok(host)
     }
 
-    /// What the agent said first.
+    /// The first message of the agent.
     #[must_use]
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
 
-    /// Sends a request. Its messages come out of the returned [`Request`].
+    /// Sends a request. The returned [`Request`] receives its messages.
     ///
     /// # Errors
     /// `agent_gone`.
@@ -106,18 +105,18 @@ impl Host {
     /// Sends a request and waits for its response.
     ///
     /// # Errors
-    /// The agent's, or `agent_gone`.
+    /// The agent's error, or `agent_gone`.
     pub async fn call(&self, method: &str, params: Value) -> Answer {
         self.start(method, params).await?.response().await
     }
 
-    /// The messages of a request that is sent by other means, such as [`Host::raw_write`].
+    /// Receives the messages of a request that is sent by other means, such as [`Host::raw_write`].
     #[must_use]
     pub fn listen(&self, id: u64) -> Request {
         self.link.listen(id)
     }
 
-    /// The messages that belong to no request, such as the answer to garbage.
+    /// Receives the messages that belong to no request, such as the answer to invalid JSON.
     pub fn session(&mut self) -> &mut Request {
         &mut self.session
     }
@@ -125,7 +124,7 @@ impl Host {
     /// Sends a notification.
     ///
     /// # Errors
-    /// When the agent does not read any more.
+    /// When the agent no longer reads.
     pub async fn notify(
         &self,
         method: &str,
@@ -152,7 +151,7 @@ impl Host {
     /// Writes bytes as they are.
     ///
     /// # Errors
-    /// When the agent does not read any more.
+    /// When the agent no longer reads.
     pub async fn raw_write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut stdin = self.stdin.lock().await;
         let stdin = stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -160,10 +159,10 @@ impl Host {
         stdin.flush().await
     }
 
-    /// Stores what `source` yields. `extra` are further parameters of `backup.upload`.
+    /// Uploads the bytes of `source`. `extra` has further parameters of `backup.upload`.
     ///
     /// # Errors
-    /// The agent's. A failing source cancels the upload.
+    /// The agent's error. A failing source cancels the upload.
     pub async fn upload(
         &self,
         target: &str,
@@ -177,7 +176,7 @@ impl Host {
         let longest = self.hello.limits.max_payload.min(CHUNK);
         let (mut offset, mut credit, mut chunk, mut ended) = (0, 0, BytesMut::new(), false);
         loop {
-            // Reading the source needs no credit, but the go-ahead.
+            // Reading the source needs no credit, but the first grant.
             let blocked = ended || credit == 0 || (offset == credit && !chunk.is_empty());
             let event = if blocked { Some(request.next().await?) } else { request.try_next()? };
             match event {
@@ -215,11 +214,11 @@ impl Host {
         }
     }
 
-    /// Reads a backup into `sink`, never allowing more than `window` bytes to be on their way.
-    /// `extra` are further parameters of `backup.download`.
+    /// Downloads a backup into `sink`, with at most `window` bytes in flight. `extra` has further
+    /// parameters of `backup.download`.
     ///
     /// # Errors
-    /// The agent's, or `agent_protocol` when its stream has gaps.
+    /// The agent's error, or `agent_protocol` when its stream has gaps.
     pub async fn download(
         &self,
         target: &str,
@@ -250,13 +249,13 @@ impl Host {
             if granted.saturating_sub(taken) <= window - window / 4 {
                 granted = taken + window;
                 let credit = json!({"id": request.id, "up_to": granted});
-                // An agent that is gone shows at the next message.
+                // If the agent is gone, the next message shows it.
                 let _ = self.notify("stream.credit", credit, None).await;
             }
         }
     }
 
-    /// Ends the agent's input, which tells it to end.
+    /// Closes the agent's standard input, which ends the session.
     pub async fn close_stdin(&self) {
         self.stdin.lock().await.take();
     }
@@ -264,12 +263,12 @@ impl Host {
     /// Waits for the agent to end.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system does not report the status.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Ends the agent as a crash does, and waits until it is gone.
+    /// Kills the agent, as in a crash, and waits until it is gone.
     ///
     /// # Errors
     /// When the system refuses.
@@ -277,7 +276,7 @@ impl Host {
         self.child.kill().await
     }
 
-    /// The agent's process, while it runs.
+    /// Process ID of the agent while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.id()

@@ -1,7 +1,7 @@
-//! What comes out of an agent, taken apart and handed to the requests it belongs to.
+//! Reader of an agent's output: parses frames and passes them to their requests.
 //!
-//! Always reads, so that the agent is never held up. What a request has not looked at yet waits in
-//! memory, bounded by the credit that was given. A message that is not a frame ends the link.
+//! Reads continuously, so that the agent never has to wait. Unread messages of a request wait in
+//! memory, limited by the granted credit. Output that is not a frame ends the link.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -19,24 +19,24 @@ use tokio::sync::mpsc::{
 use crate::error::{ErrorData, Kind};
 use crate::protocol::{self, ErrorObject};
 
-/// What a request ends in. An agent that is gone counts as the error `agent_gone`.
+/// Result of a request. A lost agent counts as the error `agent_gone`.
 pub type Answer = Result<Value, Box<ErrorObject>>;
 
 /// Lines of the agent's log that are kept.
 const LOG_LINES: usize = 10_000;
 
-/// The messages that belong to no request, such as `hello`.
+/// Number for messages that belong to no request, such as `hello`.
 pub(super) const SESSION: u64 = 0;
 
-/// One read of the agent's output.
+/// Bytes of one read of the agent's output.
 const CHUNK: usize = 256 << 10;
 
 /// A message of the agent.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The last one of its request.
+    /// The last message of a request.
     Response(Answer),
-    /// Any other.
+    /// Any other message.
     Notification {
         /// Its method.
         method: String,
@@ -47,7 +47,7 @@ pub enum Event {
     },
 }
 
-/// What the host and its reading tasks share.
+/// State shared by the host and its reading tasks.
 #[derive(Debug)]
 pub(super) struct Link {
     /// `None` once the agent has ended.
@@ -111,7 +111,7 @@ impl Link {
             match read_frame(&mut stdout).await {
                 Ok(Some((id, event))) => {
                     let sender = lock(&self.waiting).as_ref().and_then(|all| all.get(&id).cloned());
-                    // A request that nobody waits for any more has ended or was given up.
+                    // The request has ended or was dropped.
                     if let Some(sender) = sender {
                         let _ = sender.send(event);
                     }
@@ -136,7 +136,7 @@ impl Link {
     }
 }
 
-/// The members that any message of the agent may have.
+/// The possible members of a message of the agent.
 #[derive(Deserialize)]
 struct Message {
     id: Option<u64>,
@@ -185,10 +185,10 @@ async fn read_frame(stdout: &mut BufReader<ChildStdout>) -> io::Result<Option<(u
     }))
 }
 
-/// A request and the messages that belong to it, in their order.
+/// A request and its messages, in order.
 #[derive(Debug)]
 pub struct Request {
-    /// Its id.
+    /// ID of the request.
     pub id: u64,
     events: UnboundedReceiver<Event>,
     link: Arc<Link>,
@@ -200,10 +200,10 @@ impl Request {
         self.events.recv().await
     }
 
-    /// Waits for the response, passing over everything before it.
+    /// Waits for the response and discards the messages before it.
     ///
     /// # Errors
-    /// The agent's, or `agent_gone`.
+    /// The agent's error, or `agent_gone`.
     pub async fn response(&mut self) -> Answer {
         loop {
             if let Event::Response(answer) = self.next().await? {

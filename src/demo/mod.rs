@@ -1,11 +1,11 @@
-//! What the demo and the tests need and no release binary has: an S3 server and a host.
+//! S3 server and host program for the demo and the tests.
 //!
-//! Compiled only with the cargo feature `demo`.
+//! Compiled only with the cargo feature `demo`, and in no release binary.
 
 mod folder;
 pub mod host;
 mod link;
-mod place;
+mod object_path;
 pub mod run;
 mod sample;
 pub mod server;

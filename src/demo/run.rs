@@ -1,5 +1,5 @@
-//! The demo: a storage in a temporary folder, this very program as its agent, and a backup that
-//! goes there and comes back through the stdio protocol.
+//! The demo: an S3 server in a temporary folder, this program as its agent, and a backup that is
+//! uploaded and downloaded through the stdio protocol.
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,24 +23,24 @@ use crate::protocol::{
 const BUCKET: &str = "demo";
 const ACCESS_KEY: &str = "demo";
 
-/// Credit for a download: enough to never wait on a pipe.
+/// Credit for a download: enough to never wait for a pipe.
 const WINDOW: u64 = 4 << 20;
 
-/// What is shown.
+/// Kind of demo.
 #[derive(Clone, Copy, Debug)]
 pub enum Show {
-    /// A small Home Assistant backup going there and back.
+    /// Upload and download of a small Home Assistant backup.
     Backup,
-    /// So many random bytes going there and back.
+    /// Upload and download of this many random bytes.
     Random(u64),
-    /// The storage alone.
+    /// The S3 server alone.
     Storage,
 }
 
-/// Shows it. Everything is gone afterwards.
+/// Runs the demo and deletes its files afterwards.
 ///
 /// # Errors
-/// What went wrong, also when the bytes that came back are other ones.
+/// Any failure, including downloaded bytes that differ.
 pub async fn run(show: Show, cancel: &Cancel) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("s3-backup-agent-demo-").tempdir();
     let folder = folder.map_err(|error| {
@@ -50,7 +50,7 @@ pub async fn run(show: Show, cancel: &Cancel) -> Result<()> {
     let sample = match show {
         Show::Backup => Sample::backup(),
         Show::Random(size) => Sample::random(size),
-        Show::Storage => return storage.keep(folder.path(), cancel).await,
+        Show::Storage => return storage.wait_for_user(folder.path(), cancel).await,
     };
     cancel.cancellable(there_and_back(&storage, &sample)).await
 }
@@ -71,13 +71,13 @@ impl Storage {
             Ok::<_, std::io::Error>(server)
         };
         let server = started.await.map_err(|error| {
-            Error::new(Code::LocalIo, format!("cannot start the storage: {error}")).source(error)
+            Error::new(Code::LocalIo, format!("cannot start the S3 server: {error}")).source(error)
         })?;
         Ok(Self { server, secret })
     }
 
-    /// Says how to use it, until somebody ends it.
-    async fn keep(self, folder: &Path, cancel: &Cancel) -> Result<()> {
+    /// Prints how to use the server, and waits until the user ends it.
+    async fn wait_for_user(self, folder: &Path, cancel: &Cancel) -> Result<()> {
         let program = program()?;
         let backup = folder.join(format!("{BACKUP_NAME}.tar"));
         std::fs::write(&backup, BACKUP).map_err(|error| {
@@ -87,14 +87,14 @@ impl Storage {
         let (endpoint, secret) = (self.server.endpoint(), &self.secret);
         let (program, backup) = (quoted(&program), quoted(&backup));
         say(format!(
-            "An S3 storage is running on this machine, with a backup to try it with. Paste this \
+            "An S3 server is running on this machine, with a backup to test it. Paste this \
              into another terminal:\n\n\
              export S3_BACKUP_AGENT_ENDPOINT={endpoint} S3_BACKUP_AGENT_BUCKET={BUCKET}\n\
              export S3_BACKUP_AGENT_ACCESS_KEY_ID={ACCESS_KEY}\n\
              export S3_BACKUP_AGENT_SECRET_ACCESS_KEY={secret}\n\
              {program} upload {backup}\n\
              {program} list\n\n\
-             Ctrl-C ends the storage and deletes everything in it."
+             Press Ctrl-C to stop the server and delete its data."
         ))?;
         cancel.cancelled().await;
         Ok(())
@@ -107,7 +107,7 @@ fn program() -> Result<std::path::PathBuf> {
     })
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     if path.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-+".contains(letter)) {
@@ -120,10 +120,11 @@ async fn there_and_back(storage: &Storage, sample: &Sample) -> Result<()> {
     let mut steps = Steps { since: Instant::now() };
     let endpoint = storage.server.endpoint();
     steps.done("storage", &format!("a new one in a temporary folder, at {endpoint}"))?;
-    let mut host = Host::launch(program()?, &["serve"], &[]).await.map_err(|error| ours(&error))?;
+    let mut host =
+        Host::launch(program()?, &["serve"], &[]).await.map_err(|error| error_from(&error))?;
     let agent = &host.hello().agent;
     steps.done("hello", &format!("from the agent: {} {}", agent.name, agent.version))?;
-    if let Err(error) = talk(&mut steps, &host, storage, sample).await {
+    if let Err(error) = run_backup(&mut steps, &host, storage, sample).await {
         for line in host.stderr_lines().iter().rev().take(10).rev() {
             note(format!("  agent: {line}"));
         }
@@ -146,8 +147,13 @@ async fn there_and_back(storage: &Storage, sample: &Sample) -> Result<()> {
     ))
 }
 
-/// What a host does with an agent.
-async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample) -> Result<()> {
+/// The messages that a host exchanges with an agent.
+async fn run_backup(
+    steps: &mut Steps,
+    host: &Host,
+    storage: &Storage,
+    sample: &Sample,
+) -> Result<()> {
     let config = json!({
         "type": "s3", "endpoint": storage.server.endpoint(), "bucket": BUCKET,
         "access_key_id": ACCESS_KEY, "secret_access_key": storage.secret,
@@ -170,7 +176,7 @@ async fn talk(steps: &mut Steps, host: &Host, storage: &Storage, sample: &Sample
     steps.done("target.validate", &passed.join(", "))?;
 
     let UploadResult { backup, etag, .. } = upload(host, sample).await?;
-    // S3 marks what was sent in parts with their number.
+    // The ETag of a multipart object ends in the number of parts.
     let parts = etag.as_deref().and_then(|etag| etag.trim_matches('"').rsplit_once('-'));
     let parts = parts.map(|(_, parts)| format!(" in {parts} parts")).unwrap_or_default();
     let done = format!("{}{parts} as {}.tar", bytes(backup.stored_size), backup.name);
@@ -207,7 +213,7 @@ async fn upload(host: &Host, sample: &Sample) -> Result<UploadResult> {
     answer(bar::during(&progress, "Uploading", work).await)
 }
 
-/// Compares every byte while it comes.
+/// Compares every byte while it arrives.
 async fn download(host: &Host, id: &str, sample: &Sample) -> Result<DownloadResult> {
     let progress = moving(sample.size());
     let mut expected = sample.counted_on(&progress);
@@ -239,14 +245,14 @@ fn expect(detail: bool, otherwise: &str) -> Result<()> {
 }
 
 fn answer<T: DeserializeOwned>(answer: Answer) -> Result<T> {
-    let value = answer.map_err(|error| ours(&error))?;
+    let value = answer.map_err(|error| error_from(&error))?;
     serde_json::from_value(value).map_err(|error| {
         Error::new(Code::Internal, "the agent's answer has an unknown form").source(error)
     })
 }
 
-/// The agent's error as one of ours. `agent_gone` and the like are faults of the agent.
-fn ours(error: &ErrorObject) -> Error {
+/// Converts the agent's error. `agent_gone` and other unknown codes become `internal`.
+fn error_from(error: &ErrorObject) -> Error {
     let code = serde_json::from_value(Value::from(error.data.code.as_str()));
     let error_of = Error::new(code.unwrap_or(Code::Internal), error.message.as_str());
     match &error.data.upstream {
@@ -255,7 +261,7 @@ fn ours(error: &ErrorObject) -> Error {
     }
 }
 
-/// The account of what was done and how long it took.
+/// Prints each step and its duration.
 struct Steps {
     since: Instant,
 }

@@ -1,4 +1,4 @@
-//! What the demo stores: a real backup, or random bytes of any amount.
+//! Content of the demo's backup: a real backup, or any number of random bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -9,19 +9,19 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::progress::Progress;
 
-/// A backup that a real Home Assistant 2026.11.0 made of an empty configuration.
+/// A backup of an empty configuration, made by Home Assistant 2026.11.0.
 pub(super) const BACKUP: &[u8] =
     include_bytes!("../../tests/data/Automatic_backup_2026.11.0_2026-11-20_04.32_33282898.tar");
 
-/// The name that Home Assistant gave to it.
+/// The name that Home Assistant gave it.
 pub(super) const BACKUP_NAME: &str = "Automatic_backup_2026.11.0_2026-11-20_04.32_33282898";
 
-/// Bytes that can be made twice: once to store them, once to compare.
+/// Bytes that can be generated twice: to store them, and to compare.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     size: u64,
     position: u64,
-    /// Bytes of [`BACKUP`] when there is no seed.
+    /// None means the bytes of [`BACKUP`].
     seed: Option<u64>,
     progress: Progress,
 }
@@ -44,7 +44,7 @@ impl Sample {
         Self { progress: progress.clone(), ..self.clone() }
     }
 
-    /// What a host says of it in `backup.upload`.
+    /// The parameters for `backup.upload`.
     pub(super) fn description(&self) -> Value {
         if self.seed.is_some() {
             return json!({"id": "demo", "name": "Random bytes", "metadata": {}});
@@ -68,7 +68,7 @@ impl Sample {
         json!({"id": "b52acd05", "name": BACKUP_NAME, "metadata": metadata})
     }
 
-    /// Fills the buffer with the next bytes; says how many there were.
+    /// Fills the buffer with the next bytes; returns how many.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());

@@ -1,9 +1,8 @@
-//! An S3 server inside this process, over a folder, for the demo and the tests.
+//! An embedded S3 server over a folder, for the demo and the tests.
 //!
-//! Checks signatures (SigV4, payload digests included) and serves requests over plain HTTP on the
-//! loopback interface, with the bucket in the path or in the host name. What the calls mean is in
-//! `folder`. Stops when dropped, with
-//! every connection; requests that have come are finished. Never meant to keep anybody's data.
+//! Verifies signatures (SigV4, including payload checksums) and serves plain HTTP on the loopback
+//! interface, path-style and virtual-hosted-style. The operations are in `folder`. Dropping it
+//! closes all connections; requests that were received are finished. Not for real data.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,8 +31,8 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Serves the buckets in `folder`, each a folder of its own, to the owner of one pair of keys.
-    /// Unfinished uploads of an earlier server over the same folder are not known to this one.
+    /// Serves the buckets in `folder`, one subfolder each, with one pair of access keys. Unfinished
+    /// uploads of an earlier server over the same folder are unknown.
     ///
     /// # Errors
     /// When `folder` cannot be used, or no port can be opened.
@@ -57,7 +56,7 @@ impl EmbeddedServer {
         format!("http://{}", self.address)
     }
 
-    /// Makes an empty bucket.
+    /// Creates an empty bucket.
     ///
     /// # Errors
     /// When it exists, or the folder cannot be written.
@@ -72,14 +71,14 @@ impl Drop for EmbeddedServer {
     }
 }
 
-/// Aborting this future ends the connections too, because they live in it.
+/// Aborting this future closes the connections too, because it owns them.
 async fn serve(listener: TcpListener, service: S3Service) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
-                    // Without it small answers wait for delayed acknowledgements, 40 ms each.
+                    // Otherwise small responses wait for delayed acknowledgements, 40 ms each.
                     let _ = socket.set_nodelay(true);
                     let service = service.clone();
                     let answer = service_fn(move |request| finished(service.clone(), request));
@@ -98,8 +97,8 @@ async fn serve(listener: TcpListener, service: S3Service) {
     }
 }
 
-/// Answers a request in a task of its own: a client that goes away after its last byte must not
-/// leave half an object, its content without its metadata.
+/// Handles a request in a task of its own: a client that disconnects after its last byte must not
+/// leave an object with content and without metadata.
 async fn finished(
     service: S3Service,
     request: http::Request<Incoming>,
@@ -108,7 +107,7 @@ async fn finished(
     answering.await.unwrap_or_else(|error| Err(HttpError::new(Box::new(error))))
 }
 
-/// Any host name is ours; where it begins with the name of a bucket, it is about that.
+/// Accepts any host name; if it starts with the name of a bucket, it selects that bucket.
 struct Hosts(PathBuf);
 
 impl S3Host for Hosts {
@@ -121,7 +120,7 @@ impl S3Host for Hosts {
     }
 }
 
-/// The one who may do everything.
+/// The account with all permissions.
 struct Owner {
     access_key: String,
     secret_key: SecretKey,
@@ -133,7 +132,7 @@ impl S3Auth for Owner {
         if access_key == self.access_key {
             Ok(self.secret_key.clone())
         } else {
-            Err(s3_error!(InvalidAccessKeyId, "The access key id is unknown."))
+            Err(s3_error!(InvalidAccessKeyId, "The access key ID is unknown."))
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The table of unfinished uploads, which s3s-fs does not keep.
+//! Table of unfinished uploads, which s3s-fs lacks.
 //!
-//! Knows each upload from its creation to its end, with the parts that came. Promises that a
-//! refused `CompleteMultipartUpload` changes nothing: s3s-fs gives the upload up before it looks at
-//! the parts. Lives in memory; an upload is forgotten when the server ends.
+//! Holds each upload from its creation to its end, with its parts. A refused
+//! `CompleteMultipartUpload` changes nothing, whereas s3s-fs drops the upload before it checks the
+//! parts. In memory only: uploads are lost when the server ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use s3s::dto::{
 };
 use s3s::{S3Result, s3_error};
 
-/// Smallest part that may be followed by another.
+/// Smallest part except the last one, in bytes.
 const MIN_PART: i64 = 5 << 20;
 
 /// Most entries in one listing.
 const PAGE: i32 = 1000;
 
-/// Every unfinished upload by its id.
+/// Unfinished uploads by ID.
 #[derive(Debug, Default)]
 pub(super) struct Uploads(Mutex<BTreeMap<String, Unfinished>>);
 
@@ -64,7 +64,7 @@ impl Uploads {
         }
     }
 
-    /// Notes a part that came. The last one of a number counts.
+    /// Adds a part; replaces an earlier part with the same number.
     pub(super) fn add(
         &self,
         id: &str,
@@ -95,7 +95,7 @@ impl Uploads {
             .unwrap_or_default()
     }
 
-    /// Whether the upload can be completed as asked for.
+    /// Checks the parameters of a completion.
     pub(super) fn check_completion(&self, input: &CompleteMultipartUploadInput) -> S3Result<()> {
         self.check(&input.bucket, &input.key, &input.upload_id)?;
         let listed = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref());
@@ -118,11 +118,11 @@ impl Uploads {
         Ok(())
     }
 
-    /// One page of a bucket's unfinished uploads, in the order of keys and ids.
+    /// One page of a bucket's unfinished uploads, sorted by key and ID.
     pub(super) fn list(&self, input: ListMultipartUploadsInput) -> ListMultipartUploadsOutput {
         let prefix = input.prefix.as_deref().unwrap_or_default();
         let key_marker = input.key_marker.as_deref().unwrap_or_default();
-        // Without an id the marker stands for all uploads of its key.
+        // Without an ID the marker means all uploads of its key.
         let id_marker = input.upload_id_marker.as_deref();
         let mut found: Vec<_> = self
             .table()

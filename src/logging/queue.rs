@@ -1,18 +1,18 @@
-//! Lines on their way to a reader that may be slow or absent.
+//! Bounded queue of log lines, for a reader that may be slow or absent.
 //!
-//! A thread of its own writes them, so that nobody else ever waits for stderr. The queue is
-//! bounded; what does not fit is dropped and counted.
+//! A separate thread writes the lines, so that no other code waits for stderr. Lines that do not
+//! fit are dropped and counted.
 
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Lines that wait for the reader of stderr.
+/// Lines that may wait to be written.
 const WAITING_LINES: usize = 256;
 
-/// How long the end of the program waits for the last lines to leave.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Time limit for writing the last lines when the program ends.
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Message {
@@ -20,7 +20,7 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// The queue and the thread that empties it.
+/// The queue, and the thread that writes its lines.
 #[derive(Debug)]
 pub(super) struct Queue {
     messages: SyncSender<Message>,
@@ -30,35 +30,35 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn start() -> Self {
         let (messages, waiting) = sync_channel(WAITING_LINES);
-        // Without the thread every line counts as dropped.
+        // If the thread cannot be started, every line counts as dropped.
         let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || drain(&waiting));
         Self { messages, dropped: AtomicU64::new(0) }
     }
 
-    /// Adds a line that stands for `count` lines, should it be dropped.
+    /// Adds a line that counts as `count` lines if it is dropped.
     pub(super) fn push(&self, line: Vec<u8>, count: u64) {
         if self.messages.try_send(Message::Line(line)).is_err() {
             self.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
 
-    /// How many lines were dropped since the last call, if any.
+    /// Lines dropped since the last call; None for zero.
     pub(super) fn take_dropped(&self) -> Option<u64> {
         Some(self.dropped.swap(0, Ordering::Relaxed)).filter(|dropped| *dropped > 0)
     }
 
-    /// Waits until all lines are written. Gives up when nobody reads.
+    /// Waits until all lines are written, with a time limit.
     pub(super) fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.messages.try_send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(PATIENCE);
+            let _ = wait.recv_timeout(FLUSH_LIMIT);
         }
     }
 }
 
 fn drain(waiting: &Receiver<Message>) {
     for message in waiting {
-        // Where nobody listens there is nobody to tell.
+        // Errors cannot be reported without a reader.
         match message {
             Message::Line(line) => drop(io::stderr().write_all(&line)),
             Message::Flush(done) => drop(done.send(())),

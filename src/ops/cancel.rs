@@ -1,4 +1,4 @@
-//! The one way in which running operations are told to stop.
+//! Cancellation of running operations.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,28 +9,28 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Code, Error, shortened};
 use crate::protocol::MAX_REASON;
 
-/// How long an operation that was told to stop may go on, to leave things in order.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for a cancelled operation to clean up.
+pub(super) const CLEANUP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why an operation is to stop.
+/// Reason why an operation is cancelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Whoever asked for it does not want it any more, with the reason given.
-    Asked(Option<String>),
-    /// Its deadline passed.
+    /// The caller cancelled it, with this reason.
+    Requested(Option<String>),
+    /// The deadline has passed.
     Deadline {
-        /// The deadline.
+        /// The deadline, in milliseconds after the start.
         ms: u64,
     },
-    /// The agent is ending, or its host is gone.
-    Ending,
-    /// The host has told the agent to end.
-    ToldToEnd,
-    /// The stream that feeds it broke a rule.
+    /// The agent is shutting down, or the host is gone.
+    ShuttingDown,
+    /// The host told the agent to shut down.
+    ShutdownRequested,
+    /// The stream that feeds the operation broke a rule.
     Stream(Code, String),
 }
 
-/// A shared switch that turns once. Cheap to clone.
+/// A cancellation token with a cause. Cheap to clone; clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     token: CancellationToken,
@@ -38,31 +38,31 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Turns the switch; the first cause counts.
+    /// Cancels; the first cause counts.
     pub fn cancel(&self, cause: Cause) {
-        // Only fails when there is a cause already.
+        // Fails only when a cause is set already.
         let _ = self.cause.set(cause);
         self.token.cancel();
     }
 
-    /// Ends when the switch is turned.
+    /// Completes when the token is cancelled.
     pub async fn cancelled(&self) {
         self.token.cancelled().await;
     }
 
-    /// Whether the switch is turned.
+    /// Whether the token is cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Whether somebody wanted it so, and did not just go away or lose patience.
+    /// Whether the host asked for it, as opposed to a deadline or a lost host.
     #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        matches!(self.cause.get(), Some(Cause::Asked(_) | Cause::ToldToEnd))
+    pub fn is_requested(&self) -> bool {
+        matches!(self.cause.get(), Some(Cause::Requested(_) | Cause::ShutdownRequested))
     }
 
-    /// The error that a stopped operation ends in.
+    /// The error of a cancelled operation.
     #[must_use]
     pub fn error(&self) -> Error {
         match self.cause.get() {
@@ -71,29 +71,31 @@ impl Cancel {
                     .detail("stage", "deadline")
                     .detail("ms", *ms)
             }
-            Some(Cause::Ending | Cause::ToldToEnd) => {
-                Error::new(Code::ShuttingDown, "the agent is ending")
+            Some(Cause::ShuttingDown | Cause::ShutdownRequested) => {
+                Error::new(Code::ShuttingDown, "the agent is shutting down")
             }
             Some(Cause::Stream(code, message)) => Error::new(*code, message.clone()),
-            Some(Cause::Asked(Some(reason))) => {
+            Some(Cause::Requested(Some(reason))) => {
                 let reason = shortened(reason, MAX_REASON);
                 Error::new(Code::Cancelled, format!("cancelled by the host: {reason}"))
                     .detail("reason", reason)
             }
-            Some(Cause::Asked(None)) | None => Error::new(Code::Cancelled, "cancelled by the host"),
+            Some(Cause::Requested(None)) | None => {
+                Error::new(Code::Cancelled, "cancelled by the host")
+            }
         }
     }
 
-    /// Waits for a task that is better not given up half-way. When the switch is turned it has
-    /// [`PATIENCE`] left; it goes on after that, but nobody waits for it.
+    /// Waits for a task that must not be dropped halfway. After cancellation the task has
+    /// [`CLEANUP_LIMIT`] left; then this returns, and the task goes on in the background.
     ///
     /// # Errors
-    /// [`Cancel::error`], or what the task ends in.
+    /// [`Cancel::error`], or the error of the task.
     pub async fn finish<T>(&self, mut task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
         let done = tokio::select! {
             biased;
             done = &mut task => done,
-            () = self.cancelled() => match tokio::time::timeout(PATIENCE, task).await {
+            () = self.cancelled() => match tokio::time::timeout(CLEANUP_LIMIT, task).await {
                 Ok(done) => done,
                 Err(_) => return Err(self.error()),
             },
@@ -103,10 +105,10 @@ impl Cancel {
         })
     }
 
-    /// Runs `work`, which may be dropped at any time, unless the switch is turned first.
+    /// Runs `work` until it is done or the token is cancelled. Cancellation drops `work`.
     ///
     /// # Errors
-    /// [`Cancel::error`], or what `work` ends in.
+    /// [`Cancel::error`], or the error of `work`.
     pub async fn cancellable<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,

@@ -1,5 +1,5 @@
-//! A queue of bytes that keeps large chunks as they came and glues tiny ones together, so that a
-//! source of single bytes costs no more memory than any other.
+//! A byte queue that keeps large chunks and merges small ones into blocks, so that a source of
+//! single bytes takes no more memory than any other.
 
 use std::collections::VecDeque;
 
@@ -8,10 +8,10 @@ use bytes::Bytes;
 use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Result, no_memory};
 
-/// Chunks below this are glued.
+/// Shorter chunks are merged.
 const TINY: usize = BLOCK / 2;
 
-/// Bytes in order.
+/// A queue of bytes.
 #[derive(Debug)]
 pub struct Chunks {
     pool: Pool,
@@ -21,16 +21,16 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// An empty queue that glues in blocks of `pool`.
+    /// An empty queue that takes its blocks from `pool`.
     #[must_use]
     pub fn new(pool: &Pool) -> Self {
         Self { pool: pool.clone(), full: VecDeque::new(), tail: None, length: 0 }
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// `busy` when the machine has no memory left.
+    /// `busy` when the machine is out of memory.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
         self.length += chunk.len() as u64;
         if chunk.len() >= TINY {
@@ -65,7 +65,7 @@ impl Chunks {
         self.length
     }
 
-    /// Takes some bytes from the start.
+    /// Removes the first chunk.
     pub fn pop(&mut self) -> Option<Bytes> {
         if self.full.is_empty() {
             self.close_tail();
@@ -75,7 +75,7 @@ impl Chunks {
         Some(chunk)
     }
 
-    /// Takes exactly `wanted` bytes, or all if there are fewer. Splits chunks, copies nothing.
+    /// Removes the first `wanted` bytes, or all if there are fewer. Splits chunks without copying.
     pub fn take(&mut self, wanted: u64) -> Vec<Bytes> {
         let mut taken = Vec::new();
         let mut missing = usize::try_from(wanted).unwrap_or(usize::MAX);

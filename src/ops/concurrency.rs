@@ -1,8 +1,8 @@
-//! How many parts of a transfer are on their way at the same time.
+//! Number of parts in flight in one transfer.
 //!
-//! Over a long distance each connection is slow by itself, and more of them are faster; on a slow or
-//! short line they only share what there is, and lose more when it breaks. So more are tried for as
-//! long as that pays, and fewer when the storage fails often or asks to slow down.
+//! On a long-distance link each connection is slow, and more connections are faster. On a slow or
+//! short link they share the same bandwidth, and an interruption costs more. So the number grows
+//! while that increases the throughput, and shrinks when requests fail often or are throttled.
 
 use std::time::Duration;
 
@@ -10,70 +10,71 @@ use tokio::sync::watch;
 
 use crate::config::{Limits, LiveLimits};
 
-/// Concurrency to begin with.
-const FIRST: usize = 8;
+/// Parts in flight at the start.
+const INITIAL: usize = 8;
 
-/// How much faster more concurrency have to be.
-const WORTHWHILE: f64 = 1.15;
+/// Minimum gain of throughput for which a higher number is kept.
+const MIN_GAIN: f64 = 1.15;
 
-/// Rounds for which nothing new is tried after something did not work.
-const REST: u32 = 16;
+/// Rounds without a new attempt after a decrease.
+const PAUSE_ROUNDS: u32 = 16;
 
-/// The concurrency of one transfer. A round is over when as many parts as there are concurrency were done.
+/// The number of parts in flight of one transfer. A round ends when that many parts are done.
 #[derive(Debug)]
 pub(super) struct Concurrency {
     limits: watch::Receiver<Limits>,
-    /// As many as pay, if there may be so many.
+    /// The wanted number; the limit may be lower.
     open: usize,
     round: Round,
-    /// Concurrency and bytes per second before more were opened.
+    /// Number and bytes per second before the last increase.
     before: Option<(usize, f64)>,
-    /// Whether new concurrency are still being connected, so that the round says nothing about them.
+    /// Whether new connections are being made, so that this round is not measured.
     connecting: bool,
-    rest: u32,
+    pause: u32,
 }
 
 #[derive(Debug, Default)]
 struct Round {
     retries: u32,
-    /// Concurrency that were open when it began.
+    /// Parts in flight when the round began.
     open: usize,
     parts: usize,
     bytes: u64,
-    /// What the parts took, all in all. Not from the first to the last: they come in bursts.
+    /// Sum of the durations of the parts. Not the time from the first to the last: parts finish in
+    /// bursts.
     took: Duration,
-    /// Whether the transfer had to wait for a lane.
-    full: bool,
+    /// Whether the transfer was waiting for a part to finish.
+    is_waiting: bool,
 }
 
 impl Concurrency {
-    /// At most as many as `concurrency` says, whatever that is at the time.
+    /// Starts with [`INITIAL`]; never exceeds the `concurrency` of `limits` at the time.
     pub(super) fn new(limits: &LiveLimits) -> Self {
         let mut concurrency = Self {
             limits: limits.watch(),
-            open: FIRST,
+            open: INITIAL,
             round: Round::default(),
             before: None,
             connecting: false,
-            rest: 0,
+            pause: 0,
         };
         concurrency.begin_round(0);
         concurrency
     }
 
-    fn most(&self) -> usize {
+    fn max(&self) -> usize {
         self.limits.borrow().concurrency
     }
 
-    /// How many there are now.
+    /// Parts that may be in flight now.
     pub(super) fn open(&self) -> usize {
-        self.open.min(self.most())
+        self.open.min(self.max())
     }
 
-    /// Ends when the limits have changed, so that there may be more concurrency, or more memory for them.
+    /// Completes when the limits have changed: there may be more parts, or more memory for them.
     pub(super) async fn changed(&mut self) {
         if self.limits.changed().await.is_err() {
-            // Nobody is there any more who could change them.
+            // The limits cannot change any more.
             std::future::pending::<()>().await;
         }
     }
@@ -82,18 +83,18 @@ impl Concurrency {
         self.round = Round { retries, open: self.open(), ..Round::default() };
     }
 
-    /// Says that the storage is what the transfer waits for.
-    pub(super) fn full(&mut self) {
-        self.round.full = true;
+    /// Records that the transfer is waiting for the server.
+    pub(super) fn set_waiting(&mut self) {
+        self.round.is_waiting = true;
     }
 
-    /// Counts a part of so many bytes, which was on its way for so long. `retries` are those of the
+    /// Counts a part of `bytes` that took `took`. `retries` is the number of retries of the
     /// transfer so far.
     pub(super) fn done(&mut self, bytes: u64, took: Duration, retries: u32) {
         let open = self.open();
         let round = &mut self.round;
         if round.open != open {
-            // The parts of before and of now cannot be compared.
+            // Parts before and after the change cannot be compared.
             (self.before, self.connecting) = (None, true);
             let retries = round.retries;
             self.begin_round(retries);
@@ -109,28 +110,28 @@ impl Concurrency {
         #[expect(clippy::cast_precision_loss, reason = "a rate of bytes need not be exact")]
         let rate = round.bytes as f64 / each * open as f64;
         let repeated = retries.saturating_sub(round.retries) as usize;
-        let (failed, full) = (repeated * 2 > open, round.full);
-        self.adjust(rate, failed, full);
+        let (failed, is_waiting) = (repeated * 2 > open, round.is_waiting);
+        self.adjust(rate, failed, is_waiting);
         self.begin_round(retries);
     }
 
-    fn adjust(&mut self, rate: f64, failed: bool, full: bool) {
+    fn adjust(&mut self, rate: f64, failed: bool, is_waiting: bool) {
         if failed {
             self.open = (self.open() / 2).max(1);
             (self.before, self.connecting) = (None, false);
-            self.rest = REST;
+            self.pause = PAUSE_ROUNDS;
         } else if std::mem::take(&mut self.connecting) {
-            // The next one will tell.
-        } else if let Some((open, slower)) = self.before.take_if(|_| full)
-            && rate < slower * WORTHWHILE
+            // The next round is measured.
+        } else if let Some((open, rate_before)) = self.before.take_if(|_| is_waiting)
+            && rate < rate_before * MIN_GAIN
         {
             self.open = open;
-            self.rest = REST;
-        } else if self.rest > 0 {
-            self.rest -= 1;
-        } else if full && self.open < self.most() {
+            self.pause = PAUSE_ROUNDS;
+        } else if self.pause > 0 {
+            self.pause -= 1;
+        } else if is_waiting && self.open < self.max() {
             self.before = Some((self.open, rate));
-            self.open = (self.open * 2).min(self.most());
+            self.open = (self.open * 2).min(self.max());
             self.connecting = true;
         }
     }
@@ -146,15 +147,15 @@ mod tests {
         LiveLimits::new(Limits { memory_budget, concurrency, bandwidth_limit })
     }
 
-    fn change(limits: &LiveLimits, most: u64) {
-        let concurrency = Some(Some(most));
+    fn change(limits: &LiveLimits, max: u64) {
+        let concurrency = Some(Some(max));
         let change = LimitsUpdate { concurrency, ..LimitsUpdate::default() };
         limits.change(change, |_| ()).unwrap();
     }
 
-    /// A line whose concurrency have `each` bytes per second, and all together `whole`.
+    /// A link on which each connection has `each` bytes per second, and all together `whole`.
     fn round(concurrency: &mut Concurrency, each: u64, whole: u64, retries: u32) -> usize {
-        concurrency.full();
+        concurrency.set_waiting();
         let open = concurrency.open() as u64;
         let bytes = 1 << 20;
         let rate = (each * open).min(whole);
@@ -177,11 +178,11 @@ mod tests {
         let mut concurrency = Concurrency::new(&limits(32));
         assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 16);
         assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 16);
-        for _ in 0..REST {
+        for _ in 0..PAUSE_ROUNDS {
             assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 8, "it did not pay");
         }
         assert_eq!(round(&mut concurrency, 20_000_000, 160_000_000, 0), 8);
-        // The line may be another one by now.
+        // The link may have changed.
         assert_eq!(round(&mut concurrency, 20_000_000, 900_000_000, 0), 16);
         assert_eq!(round(&mut concurrency, 20_000_000, 900_000_000, 0), 16);
         assert_eq!(round(&mut concurrency, 20_000_000, 900_000_000, 0), 32);
@@ -193,12 +194,12 @@ mod tests {
         round(&mut concurrency, 1000, 100_000, 0);
         assert_eq!(concurrency.open(), 8);
         let mut seen = Vec::new();
-        // Some failures are no reason, nor is one part of a few.
+        // A few failures do not count, and neither does one failed part of a few.
         for retries in [4, 9, 12, 14, 15, 16] {
             seen.push(round(&mut concurrency, 1000, 100_000, retries));
         }
         assert_eq!(seen, [8, 4, 2, 1, 1, 1]);
-        for _ in 0..REST {
+        for _ in 0..PAUSE_ROUNDS {
             assert_eq!(round(&mut concurrency, 1000, 100_000, 16), 1);
         }
         assert_eq!(round(&mut concurrency, 1000, 100_000, 16), 2);
@@ -210,7 +211,7 @@ mod tests {
         for _ in 0..100 {
             concurrency.done(1, Duration::from_secs(1), 0);
         }
-        assert_eq!(concurrency.open(), FIRST);
+        assert_eq!(concurrency.open(), INITIAL);
         assert_eq!(Concurrency::new(&limits(1)).open(), 1);
     }
 
@@ -218,13 +219,13 @@ mod tests {
     fn concurrency_change_takes_effect_at_once() {
         let limits = limits(8);
         let mut concurrency = Concurrency::new(&limits);
-        for (most, open) in [(8, 8), (3, 3), (1, 1), (5, 5), (32, 8)] {
-            change(&limits, most);
-            assert_eq!(concurrency.open(), open, "at most {most}");
+        for (max, open) in [(8, 8), (3, 3), (1, 1), (5, 5), (32, 8)] {
+            change(&limits, max);
+            assert_eq!(concurrency.open(), open, "at most {max}");
         }
-        // A round that has begun before says nothing of the concurrency of now.
+        // A round that began before the change is not measured.
         change(&limits, 4);
-        concurrency.full();
+        concurrency.set_waiting();
         (0..3).for_each(|_| concurrency.done(1, Duration::from_secs(1), 0));
         change(&limits, 16);
         let mut seen = Vec::new();

@@ -1,26 +1,27 @@
-//! Deletes a backup.
+//! Deletion of a backup.
 
 use std::sync::Arc;
 
 use super::{Cancel, Target, cleanup, start_cleanup};
 use crate::error::Result;
-use crate::journal::{Beginning, Record, Replacement, is_mark};
+use crate::journal::{Intent, Record, Replacement, is_upload_marker};
 
-/// Deletes the backup with this id: its metadata first, then its archive. A missing archive is
-/// fine. Where it lies there more than once, the one that counts goes last. Once begun it goes on even
-/// when cancelled, because half a deletion helps nobody.
+/// Deletes the backup with this ID: its metadata first, then its archive. A missing archive is not
+/// an error. If several backups have the ID, the current one is deleted last. A deletion that has
+/// begun continues even if cancelled, so that no half-deleted backup remains.
 ///
 /// # Errors
-/// `not_found` when there is no such backup, `access_denied` or `object_locked` when the storage keeps it.
+/// `not_found` when there is no such backup, `access_denied` or `object_locked` when the server
+/// refuses.
 pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<()> {
     let names = cancel.cancellable(target.store.names_of(id)).await?;
     let target = Arc::clone(target);
     let deleting = async move {
         for name in names.into_iter().rev() {
             let mut removal = Removal::plan(&target, name).await?;
-            removal.note(&target, None).await;
-            let removed = removal.attempt(&target).await;
-            removal.close(&target, removed.is_ok()).await;
+            removal.record(&target, None).await;
+            let removed = removal.run(&target).await;
+            removal.finish(&target, removed.is_ok()).await;
             removed?;
         }
         Ok(())
@@ -28,81 +29,82 @@ pub async fn delete(target: &Arc<Target>, id: &str, cancel: &Cancel) -> Result<(
     cancel.finish(tokio::spawn(deleting)).await
 }
 
-/// A backup that is to be deleted. When this process is killed half way, the next one goes on; when
-/// the storage is away, this one tries again later.
+/// Deletion of one backup, with a journal record. If the process is killed, the next one finishes
+/// the deletion; if the server is unreachable, this one retries later.
 #[derive(Debug)]
 pub(super) struct Removal {
     name: String,
-    /// What its archive is known by; none where that is somebody else's, or nothing can be noted.
+    /// Upload marker of the archive. None if another program wrote the archive, or if there is no
+    /// journal.
     mark: Option<String>,
-    /// What takes its place; none when a user deletes it.
+    /// The backup that replaces it. None when a user deletes it.
     replacement: Option<Replacement>,
     record: Option<Arc<Record>>,
 }
 
 impl Removal {
-    /// Looks at the archive, so that it could be found again when only half of it is deleted.
+    /// Reads the upload marker of the archive, by which a later cleanup identifies it.
     ///
     /// # Errors
-    /// When that cannot be done for now.
+    /// When a retry may help.
     pub(super) async fn plan(target: &Target, name: String) -> Result<Self> {
         let mut mark = None;
         if target.journal.is_on() {
             let archive = target.store.layout().archive_key(&name);
             mark = match target.store.bucket().upload_marker(&archive).await {
                 Err(error) if error.code().retryable() => return Err(error),
-                // No agent has given another one, so that it tells nothing apart.
-                found => found.ok().flatten().filter(|mark| is_mark(mark)),
+                // No agent writes another format, so it identifies nothing.
+                found => found.ok().flatten().filter(|mark| is_upload_marker(mark)),
             };
         }
         Ok(Self { name, mark, replacement: None, record: None })
     }
 
-    /// The backup that is to be deleted.
+    /// Name of the backup.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Notes in the journal that it begins: what is half deleted will be deleted, and what has been
-    /// replaced `by` the backup of this name and id.
-    pub(super) async fn note(&mut self, target: &Target, by: Option<(&str, &str)>) {
+    /// Records the deletion in the journal. With `by`, the name and ID of its replacement, a backup
+    /// that is still complete is deleted as well.
+    pub(super) async fn record(&mut self, target: &Target, by: Option<(&str, &str)>) {
         let keys = |name: &str| {
             let layout = target.store.layout();
             (layout.archive_key(name), layout.metadata_key(name))
         };
         self.replacement = by.map(|(name, id)| {
-            let (archive, document) = keys(name);
-            Replacement { backup_id: id.to_owned(), archive, document }
+            let (archive, metadata_key) = keys(name);
+            Replacement { backup_id: id.to_owned(), archive, metadata_key }
         });
         let (Some(mark), replacement) = (self.mark.clone(), self.replacement.clone()) else {
             return;
         };
-        let (archive, document) = keys(&self.name);
-        let beginning = target.journal.beginning(archive, document, mark);
-        let record = target.journal.begin(Beginning { replacement, ..beginning }).await;
+        let (archive, metadata_key) = keys(&self.name);
+        let intent = target.journal.intent(archive, metadata_key, mark);
+        let record = target.journal.begin(Intent { replacement, ..intent }).await;
         self.record = record.map(Arc::new);
     }
 
-    /// Deletes it, unless it was to be replaced and is another backup by now. Safe to repeat.
+    /// Deletes the backup, unless it was to be replaced and has changed. Safe to repeat.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
-    pub(super) async fn attempt(&self, target: &Target) -> Result<()> {
+    /// Every code that a server or a connection can cause.
+    pub(super) async fn run(&self, target: &Target) -> Result<()> {
         let Some(by) = &self.replacement else { return target.store.remove(&self.name).await };
         let removed = target.store.remove_replaced(&self.name, self.mark.as_deref(), by).await?;
         if !removed {
             let name = &self.name;
-            tracing::warn!(name, "the replaced backup is another one by now, and stays");
+            tracing::warn!(name, "the replaced backup has changed and is kept");
         }
         Ok(())
     }
 
-    /// Forgets it when nothing is left to be done, and comes back for it otherwise.
-    pub(super) async fn close(self, target: &Arc<Target>, is_done: bool) {
+    /// Deletes the record if the deletion `is_done`; otherwise starts a cleanup.
+    pub(super) async fn finish(self, target: &Arc<Target>, is_done: bool) {
         match self.record {
-            Some(record) if is_done => cleanup::forget(record).await,
+            Some(record) if is_done => cleanup::delete_record(record).await,
             Some(record) => {
-                // Without an owner it is found by who comes back for it.
+                // The cleanup finds only records without an owner.
                 drop(record);
                 start_cleanup(target);
             }

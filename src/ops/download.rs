@@ -1,5 +1,4 @@
-//! Brings a backup back: several parts at a time, in order, each checked before a byte of it is
-//! handed on.
+//! Download of a backup: parts are fetched in parallel, verified and delivered in order.
 
 pub(super) mod plan;
 
@@ -15,22 +14,22 @@ use super::concurrency::Concurrency;
 use super::memory_budget::{Reservation, WINDOW};
 use super::retry::Retry;
 use super::{Cancel, Target};
-use crate::archives::metadata::Digests;
+use crate::archives::metadata::Checksums;
 use crate::buffer_pool::BlockBuffer;
 use crate::error::{Code, Error, Result};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, DownloadResult};
 use crate::s3::{Bucket, ObjectInfo};
 
-/// After this time a host that does not take its bytes makes room for others.
+/// A host that takes no bytes for this time frees memory for other transfers.
 const SLOW_HOST: Duration = Duration::from_secs(1);
 
-/// Where the bytes of a download go.
+/// Destination of a download.
 pub trait Sink: Send {
-    /// Who is waited for while bytes are handed on.
-    const TAKER: Option<Waiting> = Some(Waiting::Host);
+    /// The party that the transfer waits for while bytes are delivered.
+    const WAITS_FOR: Option<Waiting> = Some(Waiting::Host);
 
-    /// Comes before the first byte: `length` bytes of `backup` will follow, from `offset` on.
+    /// Called before the first byte: `length` bytes of `backup` follow, starting at `offset`.
     fn begin(
         &mut self,
         backup: &Backup,
@@ -42,23 +41,24 @@ pub trait Sink: Send {
     fn write(&mut self, bytes: Vec<Bytes>) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// What to download.
+/// Parameters of a download.
 #[derive(Clone, Debug)]
 pub struct Download {
-    /// Identity of the backup.
+    /// ID of the backup.
     pub id: String,
-    /// First byte of the archive that is wanted.
+    /// Offset of the first byte in the archive.
     pub offset: u64,
-    /// How long the storage may be away once bytes are moving. At most an hour.
+    /// Keep retrying for this long if the server becomes unreachable during the transfer. At most
+    /// an hour.
     pub retry_for: Duration,
 }
 
-/// Downloads a backup into `sink`. Changes nothing; may be dropped at any time.
+/// Downloads a backup into `sink`. Read-only; may be dropped at any time.
 ///
 /// # Errors
-/// `not_found`; `integrity_mismatch` when a part differs from its digest twice; `modified` when the
-/// archive is replaced meanwhile; what the sink ends in. Bytes that the sink got by then were
-/// right.
+/// `not_found`; `integrity_mismatch` when a part differs from its checksum twice; `modified` when
+/// the archive is replaced during the download; the error of the sink. All delivered bytes were
+/// verified as far as there are checksums.
 pub async fn download(
     target: &Target,
     request: Download,
@@ -79,15 +79,15 @@ async fn fetch(
 ) -> Result<DownloadResult> {
     progress.enter(Phase::Starting);
     let mut backup = target.store.find(&request.id).await?;
-    let mut looked = look(target, &backup).await;
-    if looked.as_ref().is_err_and(|error| error.code() == Code::NotFound) {
-        // Another one may have taken its place since it was listed.
+    let mut loaded = load(target, &backup).await;
+    if loaded.as_ref().is_err_and(|error| error.code() == Code::NotFound) {
+        // The backup may have been replaced since it was listed.
         backup = target.store.find(&request.id).await?;
-        looked = look(target, &backup).await;
+        loaded = load(target, &backup).await;
     }
-    let (digests, archive) = looked?;
+    let (checksums, archive) = loaded?;
     let bucket = target.store.bucket().reporting_to(progress);
-    let plan = Plan::new(archive, digests, request.offset)?;
+    let plan = Plan::new(archive, checksums, request.offset)?;
     progress.enter(Phase::Queued);
     let reservation = target.budget.reserve(plan.largest_piece() + WINDOW).await?;
     progress.enter(Phase::Transferring);
@@ -99,16 +99,16 @@ async fn fetch(
     Ok(DownloadResult { length: plan.length(), verified: plan.is_verified() })
 }
 
-/// What is to come, and the archive that has it.
-async fn look(target: &Target, backup: &Backup) -> Result<(Option<Digests>, ObjectInfo)> {
-    let digests = match backup.has_checksums {
-        true => target.store.document(&backup.name, &backup.id).await?.digests,
+/// The checksums of a backup, if there are any, and its archive.
+async fn load(target: &Target, backup: &Backup) -> Result<(Option<Checksums>, ObjectInfo)> {
+    let checksums = match backup.has_checksums {
+        true => target.store.metadata_object(&backup.name, &backup.id).await?.checksums,
         false => None,
     };
-    Ok((digests, target.store.archive(&backup.name, &backup.id).await?))
+    Ok((checksums, target.store.archive(&backup.name, &backup.id).await?))
 }
 
-/// Where the pieces come from.
+/// Where the pieces are fetched from.
 #[derive(Clone)]
 pub(super) struct Source {
     pub(super) bucket: Bucket,
@@ -116,8 +116,7 @@ pub(super) struct Source {
     pub(super) retry: Retry,
 }
 
-/// Hands all pieces to `sink`, in order, several of them fetched at a time. `reservation` has room for
-/// one.
+/// Fetches pieces in parallel and delivers them to `sink` in order. `reservation` covers one piece.
 pub(super) async fn transfer<S: Sink>(
     target: &Target,
     source: &Source,
@@ -127,16 +126,16 @@ pub(super) async fn transfer<S: Sink>(
 ) -> Result<()> {
     let plan = &source.plan;
     let mut next = 0;
-    let mut ahead = VecDeque::new();
+    let mut fetches = VecDeque::new();
     let mut concurrency = Concurrency::new(&target.config.limits);
-    // The first reservation stays with the transfer, so that it can always go on.
+    // The transfer keeps the first reservation, so that it can always continue.
     let mut own = Some(reservation);
     loop {
-        while ahead.len() < concurrency.open() && next < plan.pieces() {
-            let room = match own.take() {
-                Some(reservation) => Room::Own(reservation),
+        while fetches.len() < concurrency.open() && next < plan.pieces() {
+            let permit = match own.take() {
+                Some(reservation) => Permit::Own(reservation),
                 None => match target.budget.try_reserve(plan.largest_piece()) {
-                    Some(reservation) => Room::Extra(reservation),
+                    Some(reservation) => Permit::Extra(reservation),
                     None => break,
                 },
             };
@@ -148,30 +147,30 @@ pub(super) async fn transfer<S: Sink>(
                 let bytes = plan.fetch(bucket, retry, index, blank).await?;
                 Ok::<_, Error>((bytes, begun.elapsed()))
             });
-            ahead.push_back((AbortOnDropHandle::new(fetch), room));
+            fetches.push_back((AbortOnDropHandle::new(fetch), permit));
             next += 1;
         }
-        let Some((mut fetch, room)) = ahead.pop_front() else { return Ok(()) };
+        let Some((mut fetch, permit)) = fetches.pop_front() else { return Ok(()) };
         progress.wait_for(Some(Waiting::Remote));
         if !fetch.is_finished() {
-            concurrency.full();
+            concurrency.set_waiting();
         }
         let fetched = tokio::select! {
             biased;
             fetched = &mut fetch => fetched,
             () = concurrency.changed() => {
-                // Perhaps more can be fetched meanwhile.
-                ahead.push_front((fetch, room));
+                // The changed limits may allow more pieces.
+                fetches.push_front((fetch, permit));
                 continue;
             }
         };
         let (bytes, took) = fetched.map_err(|error| {
             Error::new(Code::Internal, "the download failed inside the agent").source(error)
         })??;
-        progress.wait_for(S::TAKER);
+        progress.wait_for(S::WAITS_FOR);
         let length = bytes.iter().map(|piece| piece.len() as u64).sum();
         concurrency.done(length, took, progress.snapshot().retries);
-        let mut handing = std::pin::pin!(sink.write(bytes));
+        let mut writing = std::pin::pin!(sink.write(bytes));
         loop {
             let others_wait = async {
                 tokio::time::sleep(SLOW_HOST).await;
@@ -179,30 +178,30 @@ pub(super) async fn transfer<S: Sink>(
             };
             tokio::select! {
                 biased;
-                handed = &mut handing => break handed?,
-                () = others_wait, if !ahead.is_empty() => {
-                    next -= ahead.len() as u64;
-                    for (_, room) in ahead.drain(..) {
-                        room.back_to(&mut own);
+                written = &mut writing => break written?,
+                () = others_wait, if !fetches.is_empty() => {
+                    next -= fetches.len() as u64;
+                    for (_, permit) in fetches.drain(..) {
+                        permit.return_to(&mut own);
                     }
                 }
             }
         }
         progress.add(length);
-        room.back_to(&mut own);
+        permit.return_to(&mut own);
     }
 }
 
 /// Memory for a piece.
-enum Room {
-    /// The one that the transfer keeps.
+enum Permit {
+    /// The reservation that the transfer keeps.
     Own(Reservation),
-    /// One that goes back to the pool when the piece is delivered.
+    /// Returned to the pool when the piece is delivered.
     Extra(#[expect(dead_code, reason = "held for its drop")] Reservation),
 }
 
-impl Room {
-    fn back_to(self, own: &mut Option<Reservation>) {
+impl Permit {
+    fn return_to(self, own: &mut Option<Reservation>) {
         if let Self::Own(reservation) = self {
             *own = Some(reservation);
         }

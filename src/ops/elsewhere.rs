@@ -1,5 +1,5 @@
-//! Where backups are when the folder of the settings holds none: a wrong prefix looks like an empty
-//! bucket otherwise.
+//! Search for backups in other folders of the bucket when the configured one has none: with a wrong
+//! prefix, a bucket looks empty.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,28 +14,27 @@ const METADATA: &str = ".metadata.json";
 /// Another folder of the bucket that holds backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The whole folder, with its final slash; empty at the top of the bucket.
+    /// The path of the folder, with a final slash; empty for the root of the bucket.
     pub place: String,
-    /// What to set as prefix.
+    /// The value for `prefix`.
     pub prefix: String,
-    /// What to set as folder.
+    /// The value for `folder`.
     pub folder: String,
     /// Number of backups seen there.
     pub backups: u64,
-    /// Whether the folder is above or below the prefix of the settings, and not beside it.
+    /// Whether the folder is above or below the configured prefix, and not beside it.
     pub is_near: bool,
 }
 
-/// The folder that most likely was meant. Takes at most two listings of one page each, one level up
-/// and below; a refusal says nothing.
+/// The folder that was most likely meant. Takes at most two listings of one page each, one level up
+/// and one level down. None if the server refuses.
 pub async fn elsewhere(target: &Target, cancel: &Cancel) -> Option<Elsewhere> {
-    let looked = async {
-        Ok(look_around(target.store.bucket(), &target.config, target.store.layout()).await)
-    };
-    cancel.cancellable(looked).await.ok().flatten()
+    let found =
+        async { Ok(search(target.store.bucket(), &target.config, target.store.layout()).await) };
+    cancel.cancellable(found).await.ok().flatten()
 }
 
-pub(super) async fn look_around(
+pub(super) async fn search(
     bucket: &Bucket,
     config: &TargetConfig,
     layout: &Layout,
@@ -55,7 +54,7 @@ pub(super) async fn look_around(
         }
         Err(_) => false,
     };
-    // Other keys fill the page, or the keys may list only their own prefix.
+    // Other keys fill the page, or the credentials may list only their own prefix.
     let next = match (all, prefix) {
         (true, "") => layout.folder().to_owned(),
         (true, _) => format!("{above}{}", with_slash(folder)),
@@ -71,7 +70,7 @@ fn with_slash(path: &str) -> String {
 }
 
 struct Search<'a> {
-    /// The folder of the settings, which holds none.
+    /// The configured folder, which holds no backups.
     own: &'a str,
     prefix: &'a str,
     folder: &'a str,
@@ -86,7 +85,7 @@ impl Search<'_> {
 
     fn settings_of(&self, place: &str, backups: u64) -> Elsewhere {
         let path = place.trim_end_matches('/');
-        // The folder stays as it is where the place ends in it.
+        // `folder` stays the same if the path ends in it.
         let above = path
             .strip_suffix(self.folder)
             .filter(|above| !self.folder.is_empty() && (above.is_empty() || above.ends_with('/')));

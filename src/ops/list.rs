@@ -1,4 +1,4 @@
-//! Looks: all backups, or one.
+//! Listing of backups.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use crate::archives::Listing;
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Backup, MAX_STALE_S};
 
-/// All backups of a target, at most five minutes old unless `refresh` is set. Changes nothing.
+/// All backups of a target, at most five minutes old unless `refresh` is set. Read-only.
 ///
 /// # Errors
-/// Every code that a storage or a connection can cause.
+/// Every code that a server or a connection can cause.
 pub async fn list(target: &Target, refresh: bool, cancel: &Cancel) -> Result<Arc<Listing>> {
     #[cfg(feature = "demo")]
     crate::fault_injection::trip("list");
     cancel.cancellable(target.store.listing(refresh)).await
 }
 
-/// The same without waiting for the storage, while there is a listing that is at most `stale` older;
-/// then a new one is made meanwhile. With `refresh` it is waited for all the same.
+/// Like [`list`], but returns a listing that is up to `stale` older without waiting, and refreshes
+/// it in the background. With `refresh` it always waits.
 ///
 /// # Errors
-/// `invalid_params` when that is more than a day, and those of [`list`].
+/// `invalid_params` when `stale` is more than a day, and those of [`list`].
 pub async fn list_soon(
     target: &Arc<Target>,
     refresh: bool,
@@ -41,10 +41,10 @@ pub async fn list_soon(
     Ok(listing)
 }
 
-/// One backup. Changes nothing.
+/// One backup. Read-only.
 ///
 /// # Errors
-/// `not_found`, and every code that a storage or a connection can cause.
+/// `not_found`, and every code that a server or a connection can cause.
 pub async fn get(target: &Target, id: &str, cancel: &Cancel) -> Result<Arc<Backup>> {
     cancel.cancellable(target.store.find(id)).await
 }

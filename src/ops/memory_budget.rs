@@ -1,15 +1,14 @@
-//! Who may hold how many bytes: one budget for all transfers of a target.
+//! Memory budget shared by the transfers of a target.
 //!
-//! The formula: of `memory`, 20 MiB are set aside for the process itself (code,
-//! runtime, connections, listings); the rest, but at least 24 MiB, is the pool for backup data. A
-//! transfer first reserves what it needs to run at all, and waits in line until it gets that; it
-//! then takes more from what is left, for one part and its connection at a time, to work on several
-//! at once. What a download has fetched ahead for a host that does not take it is given up when
-//! others wait.
+//! 20 MiB of `memory` are set aside for the process (code, runtime, connections, listings). The
+//! rest, at least 24 MiB, is the pool for backup data. Each transfer first waits in a queue for the
+//! minimum that it needs; then it takes more for parallel parts, one part and its connection at a
+//! time, if the pool has free memory. A download gives up the parts that it has prefetched for a
+//! slow host when other transfers wait.
 //!
-//! The budget may change at any time. A pool that grows has the new room at once. One that shrinks
-//! takes nothing away from who holds it: what comes back is not given out again until the pool has its
-//! new size, and who waits for more than that is refused.
+//! The budget can change at any time. A pool that grows has the memory at once. A pool that shrinks
+//! revokes nothing: returned memory is withheld until the pool has its new size, and a waiting
+//! transfer that needs more than that fails.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,36 +18,36 @@ use crate::buffer_pool::{Pool, SpareGuard};
 use crate::config::MIB;
 use crate::error::{Code, Error, Result};
 
-/// Set aside for the process itself.
+/// Set aside for the process, in bytes.
 const PROCESS: u64 = 20 * MIB;
 
-/// What a connection takes beside the part that goes over it.
+/// Memory of a connection, besides its part.
 const CONNECTION: u64 = MIB / 2;
 
 /// Smallest pool: one upload that may still become a single request, and its window.
 const SMALLEST_POOL: u64 = 24 * MIB;
 
-/// Bytes that a source may hold ready beside the part being filled.
+/// Bytes that a source may have ready besides the part being filled.
 pub const WINDOW: u64 = 4 * MIB;
 
-/// What is counted: half a mebibyte.
+/// Bytes of one permit.
 const UNIT: u64 = MIB / 2;
 
 /// The pool of one target.
 #[derive(Debug)]
 pub struct Budget {
     pool: Arc<Shared>,
-    /// Bytes of the whole pool.
+    /// Size of the pool in bytes.
     size: watch::Sender<u64>,
-    /// Transfers that wait in line.
+    /// Number of transfers in the queue.
     waiting: watch::Sender<usize>,
 }
 
-/// What reservations give back to.
+/// State that reservations share with the pool.
 #[derive(Debug)]
 struct Shared {
     free: Arc<Semaphore>,
-    /// Permits that are out, and are not to be given out again since the pool has shrunk.
+    /// Permits in use that are not returned to the pool, because the pool has shrunk.
     owed: Mutex<usize>,
 }
 
@@ -57,15 +56,15 @@ impl Shared {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what is owed out of what is free.
-    fn settle(&self, owed: &mut usize) {
+    /// Withholds owed permits from the free ones.
+    fn withhold(&self, owed: &mut usize) {
         if *owed > 0 {
             *owed -= self.free.forget_permits(*owed);
         }
     }
 }
 
-/// Bytes that may be held until this is dropped.
+/// Reserved memory; dropping it returns it to the pool.
 #[derive(Debug)]
 pub(super) struct Reservation {
     permit: OwnedSemaphorePermit,
@@ -76,13 +75,13 @@ pub(super) struct Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut owed = self.pool.owed();
-        let lost = self.permit.num_permits().min(*owed);
-        // First, as those who wait have what is free at once.
-        if let Some(lost) = self.permit.split(lost) {
-            *owed -= lost.num_permits();
-            lost.forget();
+        let withheld = self.permit.num_permits().min(*owed);
+        // Before the rest, because waiting transfers take free permits at once.
+        if let Some(withheld) = self.permit.split(withheld) {
+            *owed -= withheld.num_permits();
+            withheld.forget();
         }
-        // The rest, before the size can change again.
+        // Before the size can change again.
         let rest = self.permit.num_permits();
         drop(self.permit.split(rest));
     }
@@ -98,7 +97,7 @@ fn all_permits(size: u64) -> usize {
 }
 
 impl Budget {
-    /// A budget within `memory` bytes for the whole process.
+    /// A budget of `memory` bytes for the whole process.
     #[must_use]
     pub fn new(memory: u64) -> Self {
         let size = pool_of(memory);
@@ -110,7 +109,7 @@ impl Budget {
         }
     }
 
-    /// Makes the pool that of another budget.
+    /// Changes the size to that of a budget of `memory_budget` bytes.
     pub(super) fn resize(&self, memory_budget: u64) {
         let size = pool_of(memory_budget);
         let mut owed = self.pool.owed();
@@ -119,74 +118,74 @@ impl Budget {
         let kept = more.min(*owed);
         *owed = *owed - kept + before.saturating_sub(after);
         self.pool.free.add_permits(more - kept);
-        self.pool.settle(&mut owed);
+        self.pool.withhold(&mut owed);
     }
 
-    fn given(&self, permit: OwnedSemaphorePermit) -> Reservation {
+    fn reservation(&self, permit: OwnedSemaphorePermit) -> Reservation {
         let pool = Arc::clone(&self.pool);
         Reservation { permit, pool, _blocks: Pool::of_process().keep_spare() }
     }
 
-    /// Waits in line for `bytes`.
+    /// Waits in the queue for `bytes`.
     ///
     /// # Errors
-    /// `too_large` when the whole pool has less, or comes to have less.
+    /// `too_large` when the pool is smaller, or becomes smaller while waiting.
     pub(super) async fn reserve(&self, bytes: u64) -> Result<Reservation> {
         let mut size = self.size.subscribe();
         let too_small = async { size.wait_for(|size| *size < bytes).await.map(|size| *size) };
-        let _in_line = InLine::new(self);
+        let _queued = Queued::new(self);
         let free = Arc::clone(&self.pool.free);
-        // A pool that changes takes nobody's place in line.
+        // The position in the queue is kept when the size changes.
         tokio::select! {
             biased;
             Ok(size) = too_small => Err(too_large(bytes, size)),
             permit = free.acquire_many_owned(permits(bytes)) => match permit {
-                Ok(permit) => Ok(self.given(permit)),
-                Err(_) => Err(Error::new(Code::ShuttingDown, "the agent is ending")),
+                Ok(permit) => Ok(self.reservation(permit)),
+                Err(_) => Err(Error::new(Code::ShuttingDown, "the agent is shutting down")),
             },
         }
     }
 
-    /// Ends as soon as some transfer waits in line.
+    /// Completes when a transfer waits in the queue.
     pub(super) async fn wanted(&self) {
         // The sender lives as long as the budget.
         let _ = self.waiting.subscribe().wait_for(|count| *count > 0).await;
     }
 
-    /// Takes what a part of `bytes` needs on a connection of its own, if that is free and nobody waits.
+    /// Reserves memory for a part of `bytes` and its connection, if it is free and no transfer
+    /// waits.
     pub(super) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
         let needed = permits(bytes.saturating_add(CONNECTION));
         let permit = Arc::clone(&self.pool.free).try_acquire_many_owned(needed).ok()?;
-        Some(self.given(permit))
+        Some(self.reservation(permit))
     }
 }
 
 fn too_large(bytes: u64, size: u64) -> Error {
     let needed = bytes.div_ceil(MIB) * MIB + PROCESS;
-    let message =
-        format!("the parts of this backup need a memory budget of {needed} bytes: raise it");
+    let message = format!("the parts of this backup need {needed} bytes of memory: raise memory");
     Error::new(Code::TooLarge, message)
         .field("memory")
         .detail("limit", size + PROCESS)
         .detail("needed", needed)
 }
 
-/// Counts somebody who waits, for as long as it lives.
-struct InLine<'a>(&'a Budget);
+/// Counts a transfer in the queue until dropped.
+struct Queued<'a>(&'a Budget);
 
-impl<'a> InLine<'a> {
+impl<'a> Queued<'a> {
     fn new(budget: &'a Budget) -> Self {
         budget.waiting.send_modify(|count| *count += 1);
         Self(budget)
     }
 }
 
-impl Drop for InLine<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
         let Budget { pool, waiting, .. } = self.0;
         waiting.send_modify(|count| *count = count.saturating_sub(1));
-        // Who gives up may have had a part of it already.
-        pool.settle(&mut pool.owed());
+        // A waiting transfer that gives up may have held some permits.
+        pool.withhold(&mut pool.owed());
     }
 }
 
@@ -202,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    /// A pool of so many mebibytes.
+    /// A budget with a pool of `pool` MiB.
     fn budget(pool: u64) -> Budget {
         Budget::new(pool * MIB + PROCESS)
     }
@@ -211,7 +210,7 @@ mod tests {
         budget.resize(pool * MIB + PROCESS);
     }
 
-    /// Mebibytes that are free, and those that are owed.
+    /// MiB that are free, and MiB that are owed.
     fn free(budget: &Budget) -> (u64, u64) {
         let mib = |permits| permits as u64 * UNIT / MIB;
         (mib(budget.pool.free.available_permits()), mib(*budget.pool.owed()))
@@ -277,7 +276,7 @@ mod tests {
     async fn memory_request_larger_than_the_shrunk_pool_is_refused() {
         let budget = budget(60);
         let held = take(&budget, 20);
-        // Has 40 of its 50 already.
+        // Holds 40 of its 50 MiB already.
         let mut large = Box::pin(budget.reserve(50 * MIB));
         let mut small = Box::pin(budget.reserve(24 * MIB));
         assert!(poll!(large.as_mut()).is_pending() && poll!(small.as_mut()).is_pending());

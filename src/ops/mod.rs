@@ -1,5 +1,4 @@
-//! What can be asked of a target: one file, one verb. Called by both doors, the stdio session and
-//! the command line.
+//! Operations on a target, one per file. The stdio session and the command line both call them.
 
 mod cancel;
 mod chunks;
@@ -38,7 +37,7 @@ use crate::config::{Limits, LimitsUpdate, TargetConfig};
 use crate::error::Result;
 use crate::journal::Journal;
 
-/// A bucket and prefix with the keys to it, ready for operations.
+/// A bucket and prefix with credentials, ready for operations.
 #[derive(Debug)]
 pub struct Target {
     config: TargetConfig,
@@ -50,35 +49,35 @@ pub struct Target {
 }
 
 impl Target {
-    /// The settings in force.
+    /// The settings in use.
     #[must_use]
     pub fn config(&self) -> &TargetConfig {
         &self.config
     }
 
-    /// Changes limits, for what runs as well. Says what is in force then.
+    /// Changes limits, also for running transfers. Returns the limits in use.
     ///
     /// # Errors
-    /// `invalid_config`, naming the field, and nothing is changed.
+    /// `invalid_config`, naming the field; then nothing is changed.
     pub fn change(&self, change: LimitsUpdate) -> Result<Limits> {
         let limits = &self.config.limits;
         let before = limits.get().memory_budget;
         let now = limits.change(change, |new| self.budget.resize(new.memory_budget))?;
         if now.memory_budget > before {
-            // There may be room now for what a kept listing had none for.
+            // There may be memory now for a listing that was too large.
             self.store.changed();
         }
         Ok(now)
     }
 
-    /// The folder that holds the backups, with its final slash; empty at the top of the bucket.
+    /// The folder of the backups, with a final slash; empty for the root of the bucket.
     #[must_use]
     pub fn folder(&self) -> &str {
         self.store.layout().folder()
     }
 
     /// Checks the settings as far as possible without the network. `budget` is the memory for the
-    /// transfers of this target: whoever opens several targets divides what there is. Uploads are
+    /// transfers of this target: a caller with several targets divides its memory. Uploads are
     /// recorded in `journal`; see [`start_cleanup`].
     ///
     /// # Errors
@@ -90,9 +89,9 @@ impl Target {
     ) -> Result<Arc<Self>> {
         if config.split {
             let endpoint = config.endpoint.as_str();
-            tracing::info!(endpoint, bucket = config.bucket, "the endpoint holds the bucket");
+            tracing::info!(endpoint, bucket = config.bucket, "the endpoint contains the bucket");
         }
-        let kept = journal.as_ref().map(|journal| journal.beside("listings"));
+        let kept = journal.as_ref().map(|journal| journal.sibling_folder("listings"));
         Ok(Arc::new(Self {
             journal: TargetJournal::new(journal, config.endpoint.as_str(), &config.bucket),
             store: Store::new(&config, kept.as_deref())?,

@@ -1,5 +1,4 @@
-//! Makes backups again of archives whose documents are lost, as far as they say of themselves what
-//! they are.
+//! Rebuilds lost metadata from the `backup.json` inside an archive.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -20,24 +19,25 @@ use crate::protocol::{
 };
 use crate::s3::ObjectInfo;
 
-/// Archives looked at at the same time.
+/// Archives inspected at the same time.
 const AT_ONCE: usize = 4;
 
-/// Bytes that are fetched to find the members of an archive.
-const BEGINNING: u64 = 64 << 10;
+/// Bytes of one request for tar headers.
+const HEADERS: u64 = 64 << 10;
 
-/// Members of an archive that are looked at. Home Assistant has one for each add-on and folder, and
-/// puts its own first or last.
+/// Most tar members inspected in an archive. Home Assistant writes one for each add-on and folder,
+/// with its own first or last.
 const MEMBERS: usize = 200;
 
-/// Longest `backup.json` that is read. What is listed of it is far shorter.
-const LONGEST_JSON: u64 = 512 << 10;
+/// Longest `backup.json` that is read, in bytes. The part that is listed is far shorter.
+const MAX_JSON: u64 = 512 << 10;
 
-/// Looks at the archives without document that nobody is storing, and unless this is a dry run
-/// writes a document for each that says what it is. Safe to repeat, and to give up at any time.
+/// Inspects archives without metadata that no process is storing, and unless this is a dry run
+/// writes metadata for each archive that contains it. Safe to repeat and to interrupt.
 ///
 /// # Errors
-/// Every code that a storage or a connection can cause. What cannot be repaired is a result.
+/// Every code that a server or a connection can cause. An archive that cannot be repaired is a
+/// result.
 pub async fn repair(target: &Target, dry_run: bool, cancel: &Cancel) -> Result<RepairResult> {
     cancel.cancellable(run(target, dry_run)).await
 }
@@ -46,29 +46,29 @@ async fn run(target: &Target, dry_run: bool) -> Result<RepairResult> {
     if !dry_run {
         clean_up(target).await;
     }
-    // Before the listing: what is completed in between is no upload any more, and an archive.
+    // Before the listing: an upload that completes in between is listed as an archive.
     let unfinished = unfinished(target).await?;
     let listing = target.store.listing(true).await?;
-    // And this one after it: an upload is noted before it is begun.
-    let noted = target.journal.archives().await;
+    // After the listing: an upload is recorded before it is created.
+    let recorded = target.journal.archives().await;
     let layout = target.store.layout();
-    let lone = listing.entries.iter().filter_map(|(name, entry)| {
+    let orphans = listing.entries.iter().filter_map(|(name, entry)| {
         let key = layout.archive_key(name);
-        let is_lone = matches!(entry, Entry::Archive)
+        let is_orphan = matches!(entry, Entry::Archive)
             && !target.store.is_reserved(name)
-            && !noted.contains_key(&key)
+            && !recorded.contains_key(&key)
             && !unfinished.contains(&key);
-        is_lone.then(|| (name.clone(), key))
+        is_orphan.then(|| (name.clone(), key))
     });
-    let lone: Vec<_> = lone.collect();
-    let looking = stream::iter(lone).map(|(name, key)| look(target, name, key));
-    let mut looking = std::pin::pin!(looking.buffered(AT_ONCE));
+    let orphans: Vec<_> = orphans.collect();
+    let inspections = stream::iter(orphans).map(|(name, key)| inspect(target, name, key));
+    let mut inspections = std::pin::pin!(inspections.buffered(AT_ONCE));
     let mut archives = Vec::new();
     let mut taken = HashSet::new();
-    while let Some(found) = looking.try_next().await? {
+    while let Some(found) = inspections.try_next().await? {
         let Some((mut archive, metadata)) = found else { continue };
         if let Some(metadata) = metadata
-            && !decide(target, &mut archive, metadata, &listing, &mut taken, dry_run).await
+            && !repair_archive(target, &mut archive, metadata, &listing, &mut taken, dry_run).await
         {
             continue;
         }
@@ -80,7 +80,7 @@ async fn run(target: &Target, dry_run: bool) -> Result<RepairResult> {
     Ok(RepairResult { archives, more: false })
 }
 
-/// Looks at the bucket once more, as only what is listed now is repaired.
+/// Lists the bucket again: an archive is repaired only if it is listed.
 async fn check_listed(target: &Target, archives: &mut [RepairedArchive]) -> Result<()> {
     let listing = target.store.listing(true).await?;
     for archive in archives.iter_mut().filter(|it| it.status == RepairStatus::Repaired) {
@@ -100,11 +100,11 @@ async fn check_listed(target: &Target, archives: &mut [RepairedArchive]) -> Resu
     Ok(())
 }
 
-/// Keys of what somebody has begun to store in parts.
+/// Keys of unfinished multipart uploads.
 async fn unfinished(target: &Target) -> Result<HashSet<String>> {
     match target.store.bucket().open_uploads(target.store.layout().folder()).await {
         Ok(uploads) => Ok(uploads.into_iter().map(|upload| upload.key).collect()),
-        // A right that not every policy gives, and a call that not every storage has.
+        // Some policies lack the permission, and some servers the call.
         Err(error) if matches!(error.code(), Code::AccessDenied | Code::UnsupportedFeature) => {
             Ok(HashSet::new())
         }
@@ -112,8 +112,9 @@ async fn unfinished(target: &Target) -> Result<HashSet<String>> {
     }
 }
 
-/// Decides on an archive that says what it is, and writes its document. False when it has one by now.
-async fn decide(
+/// Writes metadata for an archive with readable `backup.json`. False if the archive has metadata by
+/// now.
+async fn repair_archive(
     target: &Target,
     archive: &mut RepairedArchive,
     metadata: Metadata,
@@ -126,7 +127,7 @@ async fn decide(
     if is_listed || !taken.insert(id.clone()) {
         let error = Error::new(
             Code::AlreadyExists,
-            format!("a backup with the id \"{id}\" exists already"),
+            format!("a backup with the ID \"{id}\" exists already"),
         );
         refuse(archive, &error.detail("backup_id", id));
         return true;
@@ -147,10 +148,10 @@ fn refuse(archive: &mut RepairedArchive, error: &Error) {
     archive.error = Some(CheckError::from(error));
 }
 
-type Found = Option<(RepairedArchive, Option<Metadata>)>;
+type Inspected = Option<(RepairedArchive, Option<Metadata>)>;
 
-/// What an archive says of itself; nothing when it is gone.
-async fn look(target: &Target, name: String, key: String) -> Result<Found> {
+/// Reads the metadata inside an archive. None when the archive is gone.
+async fn inspect(target: &Target, name: String, key: String) -> Result<Inspected> {
     let object = match target.store.bucket().head(&key).await {
         Err(error) if error.code() == Code::NotFound => return Ok(None),
         object => object?,
@@ -167,7 +168,7 @@ async fn look(target: &Target, name: String, key: String) -> Result<Found> {
     let metadata = match read_metadata(target, &object).await {
         Ok(metadata) => metadata,
         Err(error) if error.code() == Code::NotFound => return Ok(None),
-        Err(error) if is_about_the_archive(&error) => {
+        Err(error) if is_about_archive(&error) => {
             refuse(&mut archive, &error);
             None
         }
@@ -181,27 +182,25 @@ async fn look(target: &Target, name: String, key: String) -> Result<Found> {
     Ok(Some((archive, metadata)))
 }
 
-/// Whether one archive is to blame, such as one that lies in a tier that cannot be read at once.
-fn is_about_the_archive(error: &Error) -> bool {
+/// Whether the error concerns one archive only, such as one in cold storage.
+fn is_about_archive(error: &Error) -> bool {
     matches!(error.code().kind(), Kind::Conflict | Kind::Integrity)
         || error.code() == Code::TooLarge
 }
 
 async fn read_metadata(target: &Target, object: &ObjectInfo) -> Result<Option<Metadata>> {
-    let Some(place) = find_backup_json(target, object).await? else { return Ok(None) };
-    let too_large = || {
-        Error::new(Code::TooLarge, "what the archive says of itself is too large for a document")
-    };
-    if place.end - place.start > LONGEST_JSON {
+    let Some(position) = find_backup_json(target, object).await? else { return Ok(None) };
+    let too_large = || Error::new(Code::TooLarge, "the backup.json in the archive is too large");
+    if position.end - position.start > MAX_JSON {
         return Err(too_large());
     }
-    let json = read(target, object, place).await?;
+    let json = read(target, object, position).await?;
     let Some(metadata) = backup_json::metadata(&json, object.size) else {
         return Err(Error::new(Code::CorruptMetadata, "the backup.json in the archive is damaged"));
     };
     if !metadata.get("backup_id").and_then(|id| id.as_str()).is_some_and(is_id) {
         let message = format!(
-            "the id (slug) in the backup.json of the archive must have 1 to {MAX_BACKUP_ID} \
+            "the ID (slug) in the backup.json of the archive must have 1 to {MAX_BACKUP_ID} \
              characters and no control characters"
         );
         return Err(Error::new(Code::CorruptMetadata, message));
@@ -213,8 +212,8 @@ async fn read_metadata(target: &Target, object: &ObjectInfo) -> Result<Option<Me
     Ok(Some(metadata))
 }
 
-/// Where in the archive its `backup.json` is, if it is a tar that has one. Goes from member to member
-/// and fetches what lies between them only where that is short.
+/// Position of `backup.json` in the archive; None if it is not a tar with one. Goes from header to
+/// header, and fetches the content between them only if it is short.
 async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option<Range<u64>>> {
     let (mut start, mut fetched) = (0, Vec::new());
     let mut at: u64 = 0;
@@ -223,7 +222,7 @@ async fn find_backup_json(target: &Target, object: &ObjectInfo) -> Result<Option
             usize::try_from(at.saturating_sub(start)).ok().and_then(|here| fetched.get(here..));
         let mut member = here.and_then(Member::first_of);
         if member.is_none() && at < object.size {
-            let range = at..object.size.min(at.saturating_add(BEGINNING));
+            let range = at..object.size.min(at.saturating_add(HEADERS));
             (start, fetched) = (at, read(target, object, range).await?);
             member = Member::first_of(&fetched);
         }

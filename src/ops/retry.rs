@@ -1,7 +1,7 @@
-//! A storage that goes away in the middle of a transfer, and comes back.
+//! Retries while the server is unreachable during a transfer.
 //!
-//! Lies around the few quick tries that a call makes by itself: those help over a fault of a moment,
-//! this over the restart of a router or a storage.
+//! Each request has a few quick retries of its own for short faults; these longer ones cover the
+//! restart of a router or a server.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,31 +13,31 @@ use crate::error::{Code, Error, Kind, Result};
 use crate::progress::Progress;
 use crate::protocol::MAX_RETRY_FOR_MS;
 
-/// Longest pause before the second try. It doubles with each further one, up to the last; a random
-/// part of it is used, so that the parts of a transfer do not come back all at once.
+/// Longest pause before the first retry. It doubles with each further one, up to [`LONGEST_PAUSE`].
+/// The actual pause is a random part of it, so that parallel parts do not retry at the same time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause of all, but for one that the storage asks for.
+/// Longest pause, unless the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What one transfer puts up with. Clones are the same.
+/// Retry policy and state of one transfer. Clones share the state.
 #[derive(Clone, Debug)]
 pub(super) struct Retry(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     allowed: Duration,
-    /// The first failure that no success of the transfer has followed.
+    /// Time of the first failure since the last success of the transfer.
     since: Mutex<Option<Instant>>,
     progress: Progress,
     cancel: Cancel,
 }
 
 impl Retry {
-    /// Lasts as long as `allowed`, and no longer than until `cancel`.
+    /// Retries for `allowed`, until `cancel`.
     ///
     /// # Errors
-    /// `invalid_params` when it is longer than an hour.
+    /// `invalid_params` when `allowed` is longer than an hour.
     pub(super) fn new(allowed: Duration, progress: &Progress, cancel: &Cancel) -> Result<Self> {
         if allowed > Duration::from_millis(MAX_RETRY_FOR_MS) {
             return Err(Error::new(
@@ -54,34 +54,34 @@ impl Retry {
         })))
     }
 
-    /// Makes a call again and again while the storage is away. The call must be safe to repeat.
+    /// Repeats a call while the server is unreachable. The call must be safe to repeat.
     ///
     /// # Errors
-    /// As [`Tries::after`].
+    /// As [`Attempts::after`].
     pub(super) async fn run<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        let mut tries = self.tries();
+        let mut attempts = self.attempts();
         loop {
-            if let Some(done) = tries.after(call().await).await? {
+            if let Some(done) = attempts.after(call().await).await? {
                 return Ok(done);
             }
         }
     }
 
-    /// The tries of one call that is made in a loop of its own.
-    pub(super) fn tries(&self) -> Tries<'_> {
-        Tries { retry: self, longest: FIRST_PAUSE }
+    /// The attempts of one call, for callers with a loop of their own.
+    pub(super) fn attempts(&self) -> Attempts<'_> {
+        Attempts { retry: self, longest: FIRST_PAUSE }
     }
 
-    /// Calls that were made again so far, the quick tries included.
+    /// Number of retries so far, quick ones included.
     pub(super) fn repeats(&self) -> u32 {
         self.0.progress.snapshot().retries
     }
 
-    /// How much longer it may last. None when `error` is not about it, or it has lasted too long.
-    fn rest(&self, error: &Error) -> Option<Duration> {
+    /// Remaining time for retries. None if `error` is not temporary, or the time is over.
+    fn remaining(&self, error: &Error) -> Option<Duration> {
         let Inner { allowed, since, progress, .. } = &*self.0;
         let passes = matches!(error.code().kind(), Kind::Connect | Kind::Transient);
         if allowed.is_zero() || !passes || !error.code().retryable() {
@@ -90,43 +90,43 @@ impl Retry {
         let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
         let lasted = since.get_or_insert_with(Instant::now).elapsed();
         progress.set_unreachable(true);
-        allowed.checked_sub(lasted).filter(|rest| !rest.is_zero())
+        allowed.checked_sub(lasted).filter(|remaining| !remaining.is_zero())
     }
 
-    fn ends(&self) {
+    fn succeeded(&self) {
         *self.0.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.0.progress.set_unreachable(false);
     }
 }
 
-/// The tries of one call.
-pub(super) struct Tries<'a> {
+/// The attempts of one call.
+pub(super) struct Attempts<'a> {
     retry: &'a Retry,
-    /// Longest that the next pause may be.
+    /// Longest possible next pause.
     longest: Duration,
 }
 
-impl Tries<'_> {
-    /// What a try was good for. None when the call is to be made again, now.
+impl Attempts<'_> {
+    /// The result of an attempt. None after a pause when the call is to be repeated.
     ///
     /// # Errors
-    /// The failure, when it does not pass by itself or has lasted too long; [`Cancel::error`].
+    /// The error, when it is permanent or the time is over; [`Cancel::error`].
     pub(super) async fn after<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
         let error = match outcome {
             Ok(done) => {
-                self.retry.ends();
+                self.retry.succeeded();
                 return Ok(Some(done));
             }
             Err(error) => error,
         };
-        let Some(rest) = self.retry.rest(&error) else { return Err(error) };
-        let asked_for = error.retry_after().unwrap_or_default();
-        if asked_for > rest {
+        let Some(remaining) = self.retry.remaining(&error) else { return Err(error) };
+        let requested = error.retry_after().unwrap_or_default();
+        if requested > remaining {
             return Err(error);
         }
-        let pause = self.longest.mul_f64(fastrand::f64()).max(asked_for).min(rest);
+        let pause = self.longest.mul_f64(fastrand::f64()).max(requested).min(remaining);
         self.longest = LONGEST_PAUSE.min(self.longest * 2);
-        tracing::info!(%error, pause_ms = pause.as_millis(), "waiting for the storage");
+        tracing::info!(%error, pause_ms = pause.as_millis(), "waiting for the server");
         let Inner { progress, cancel, .. } = &*self.retry.0;
         let over = async {
             tokio::time::sleep(pause).await;
@@ -160,20 +160,20 @@ mod tests {
     async fn retry_stops_after_the_given_time() {
         let (retry, progress, _) = retry(ALLOWED);
         let start = Instant::now();
-        let mut tries = 0;
+        let mut attempts = 0;
         let call = || {
-            tries += 1;
+            attempts += 1;
             ready(away::<()>())
         };
         assert_eq!(retry.run(call).await.unwrap_err().code(), Code::CannotConnect);
         assert!(start.elapsed() >= ALLOWED && start.elapsed() < ALLOWED + FIRST_PAUSE);
-        // At least one try in each of the longest pauses.
-        assert!(tries > 30, "{tries}");
-        assert_eq!(progress.snapshot().retries, tries - 1);
+        // At least one attempt in each of the longest pauses.
+        assert!(attempts > 30, "{attempts}");
+        assert_eq!(progress.snapshot().retries, attempts - 1);
 
         let call =
             async || if start.elapsed() < ALLOWED * 2 - FIRST_PAUSE { away() } else { Ok(7) };
-        retry.ends();
+        retry.succeeded();
         assert_eq!(retry.run(call).await.unwrap(), 7);
     }
 
@@ -201,7 +201,7 @@ mod tests {
             let error = Error::new(Code::Throttled, "slow down");
             ready(Err::<(), _>(error.retry_after_ms(pauses.remove(0))))
         };
-        // The second one is longer than the rest, so there is nothing to wait for.
+        // The second pause exceeds the remaining time, so waiting is pointless.
         assert_eq!(retry.run(call).await.unwrap_err().code(), Code::Throttled);
         assert_eq!(start.elapsed(), Duration::from_secs(60));
     }
@@ -228,7 +228,7 @@ mod tests {
         let stop = async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert_eq!(progress.snapshot().waiting_for, Some(crate::progress::Waiting::Remote));
-            cancel.cancel(Cause::Ending);
+            cancel.cancel(Cause::ShuttingDown);
         };
         let long = Error::new(Code::Throttled, "slow down").retry_after_ms(60_000);
         let call = retry.run(async || Err::<(), _>(long.clone()));

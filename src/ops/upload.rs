@@ -1,9 +1,9 @@
-//! Stores a backup: archive, check, metadata, in this order.
+//! Upload of a backup: archive, check, metadata, in this order.
 //!
-//! Under 20 MiB the archive is one request; from there on it is a multipart upload of equal parts,
-//! several at once within the memory budget. Whatever stops an upload (cancel, a failing source, a
-//! failing storage, a lost host), it leaves through one path that takes back what was begun, or leaves
-//! it to a repetition that goes on with it.
+//! An archive under 20 MiB is one request; a larger one is a multipart upload with equal parts,
+//! sent in parallel within the memory budget. When an upload ends early (cancelled, failed source,
+//! failed server, lost host), one code path cleans up, or keeps the parts for a later upload that
+//! resumes.
 
 mod guard;
 mod measured;
@@ -26,8 +26,8 @@ use self::sent::Sent;
 use super::delete::Removal;
 use super::retry::Retry;
 use super::{Cancel, Target, clean_up};
-use crate::archives::metadata::{self, Digests};
-use crate::archives::{self, Reserved, taken};
+use crate::archives::metadata::{self, Checksums};
+use crate::archives::{self, ReservedName, taken};
 use crate::error::{CleanupOutcome, Code, Error, Result};
 use crate::journal::Resumable;
 use crate::platform::utc;
@@ -38,40 +38,41 @@ use crate::protocol::{
 };
 use crate::s3::{self, Stored};
 
-/// How long a finished upload waits for the listing at most, whatever the server does.
-const APPEARANCE: Duration = Duration::from_secs(20);
+/// Longest wait until the server lists a finished upload.
+const LISTED_LIMIT: Duration = Duration::from_secs(20);
 
 /// Where the bytes of an upload come from.
 pub trait Source: Send {
-    /// The next bytes, or `None` after the last. The first call says that the upload is ready for
-    /// data; dropping the future loses nothing.
+    /// The next bytes, or `None` after the last. The first call means that the upload is ready for
+    /// data. Dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 }
 
-/// What to store.
+/// Parameters of an upload.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// Identity, wished name and metadata.
+    /// ID, wanted name and metadata.
     pub backup: NewBackup,
-    /// Announced length; fewer bytes are refused.
+    /// Announced length in bytes; a shorter source is refused.
     pub size: Option<u64>,
-    /// Whether more bytes are refused as well.
+    /// Whether a longer source is refused as well.
     pub exact: bool,
     /// What to do when the backup exists.
     pub if_exists: IfExists,
-    /// How long the storage may be away once the upload is begun. At most an hour.
+    /// Keep retrying for this long if the server becomes unreachable during the upload. At most an
+    /// hour.
     pub retry_for: Duration,
-    /// How long what is stored waits for another upload of the same backup, when a repetition may
-    /// mend what ended this one. At most a day; with zero everything is taken back.
+    /// How long stored parts are kept for another upload of the same backup, after an error that a
+    /// retry may solve. At most a day; with zero the upload is always cleaned up.
     pub resume: Duration,
 }
 
-/// Stores a backup from `source`. It is listed when this has returned, and not before.
+/// Stores a backup from `source`. The backup is listed once this returns, not before.
 ///
 /// # Errors
 /// `already_exists`; `length_mismatch` when the source has fewer bytes than announced, or none;
-/// `too_large`; what the source ends in; every code that a storage or a connection can cause. The
-/// error says whether everything was taken back.
+/// `too_large`; the error of the source; every code that a server or a connection can cause. The
+/// error contains the outcome of the cleanup.
 pub async fn upload(
     target: &Arc<Target>,
     request: Upload,
@@ -83,7 +84,7 @@ pub async fn upload(
     let retry = Retry::new(request.retry_for, progress, cancel)?;
     let mut guard = UploadGuard::new(retry);
     let storing = store(target, &request, source, progress, cancel, &mut guard);
-    // What is in the bucket has to be taken back whatever happens here.
+    // Objects in the bucket must be cleaned up even after a panic.
     let stored = AssertUnwindSafe(storing).catch_unwind().await;
     let stored = stored.unwrap_or_else(|_| {
         Err(Error::new(Code::Internal, "the upload failed inside the agent: see its log"))
@@ -93,7 +94,7 @@ pub async fn upload(
         Err(error) => error,
     };
     progress.enter(Phase::Aborting);
-    let may_stay = error.code().retryable() && !cancel.is_wanted();
+    let may_stay = error.code().retryable() && !cancel.is_requested();
     match guard.roll_back(target, may_stay).await {
         guard::RollBack::Committed(uploaded) => Ok(*uploaded),
         guard::RollBack::Kept(time) => {
@@ -114,20 +115,20 @@ fn check(request: &Upload) -> Result<()> {
     if !is_id(id) {
         return invalid(
             "backup.id",
-            &format!("the id must have 1 to {MAX_BACKUP_ID} characters and no control characters"),
+            &format!("the ID must have 1 to {MAX_BACKUP_ID} characters and no control characters"),
         );
     }
     if metadata.get("backup_id").is_some_and(|given| given.as_str() != Some(id)) {
         return invalid(
             "backup.metadata",
-            "backup_id in the metadata must be the id of the backup",
+            "backup_id in the metadata must be the ID of the backup",
         );
     }
     if serde_json::to_vec(metadata).map_or(0, |json| json.len()) > MAX_METADATA {
         return invalid("backup.metadata", "the metadata must not be larger than 32 KiB");
     }
     if metadata::depth(metadata) > MAX_METADATA_DEPTH {
-        return invalid("backup.metadata", "the metadata must not be nested deeper than 24");
+        return invalid("backup.metadata", "the metadata must not be nested deeper than 24 levels");
     }
     if request.size == Some(0) {
         return invalid("size", "an empty backup cannot be stored");
@@ -139,7 +140,7 @@ fn check(request: &Upload) -> Result<()> {
     Ok(())
 }
 
-/// Whether a backup can have this id.
+/// Whether a backup can have this ID.
 pub(super) fn is_id(id: &str) -> bool {
     (1..=MAX_BACKUP_ID).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }
@@ -164,7 +165,7 @@ async fn store(
         })
         .await?;
     let id = &request.backup.id;
-    let (old, name) = cancel.cancellable(choose(target, request)).await?;
+    let (old, name) = cancel.cancellable(choose_names(target, request)).await?;
     let mut replaced = Vec::new();
     for old in old {
         replaced.push(cancel.cancellable(Removal::plan(target, old)).await?);
@@ -195,7 +196,7 @@ async fn store(
         id: id.clone(),
         title: request.backup.name.clone(),
         metadata: request.backup.metadata.clone(),
-        digests: sent.digests.clone(),
+        checksums: sent.checksums.clone(),
         replaced,
         retry: guard.retry().clone(),
         may_arrive: Arc::default(),
@@ -205,7 +206,7 @@ async fn store(
 }
 
 /// The names of the backups that are replaced, and the name of the new one.
-async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reserved)> {
+async fn choose_names(target: &Target, request: &Upload) -> Result<(Vec<String>, ReservedName)> {
     let NewBackup { id, name: wished, .. } = &request.backup;
     loop {
         let ended = archives::ended();
@@ -214,11 +215,11 @@ async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reser
         if request.if_exists == IfExists::Fail && !old.is_empty() {
             return Err(Error::new(
                 Code::AlreadyExists,
-                format!("a backup with the id \"{id}\" exists already"),
+                format!("a backup with the ID \"{id}\" exists already"),
             )
             .detail("backup_id", id.as_str()));
         }
-        // What a killed upload sent may still arrive, so its name is not free yet.
+        // Data of a killed upload may still arrive, so its name is not free yet.
         let known = target.journal.archives().await;
         let is_taken = |archive: &str| known.contains_key(archive);
         if let Some(name) = target.store.reserve((&listing, ended), wished, id, is_taken)? {
@@ -227,26 +228,26 @@ async fn choose(target: &Target, request: &Upload) -> Result<(Vec<String>, Reser
     }
 }
 
-/// What makes an archive a backup.
+/// The steps that turn an archive into a backup.
 struct Commit {
     target: Arc<Target>,
     name: String,
     id: String,
     title: String,
     metadata: Metadata,
-    digests: Digests,
-    /// The backups whose place it takes.
+    checksums: Checksums,
+    /// The backups that it replaces.
     replaced: Vec<Removal>,
     retry: Retry,
-    /// Set when the document may be stored later than the storage is known to have it.
+    /// Set while the metadata may arrive after a failed request.
     may_arrive: Arc<AtomicBool>,
-    /// Set as soon as it is a backup: from then on nothing of it is taken back.
+    /// Set as soon as the backup is complete: from then on nothing is rolled back.
     uploaded: Arc<OnceLock<UploadResult>>,
 }
 
 impl Commit {
-    /// Completes a multipart upload. Safe to repeat: when the answer is lost, the object itself tells,
-    /// by its mark.
+    /// Completes a multipart upload. Safe to repeat: when the response is lost, the upload marker
+    /// of the object shows that it was completed.
     async fn complete(
         &self,
         upload: &s3::Upload,
@@ -259,14 +260,14 @@ impl Commit {
             Err(error) => error,
         };
         match self.target.store.bucket().head_with_marker(key).await {
-            Ok((object, Some(found))) if found == mark && object.size == sent.digests.size => {
+            Ok((object, Some(found))) if found == mark && object.size == sent.checksums.size => {
                 Ok(Stored { etag: object.etag, version_id: None })
             }
             _ => Err(error),
         }
     }
 
-    /// Checks what the storage has, writes the metadata, and only then deletes what is replaced.
+    /// Checks the stored archive, writes the metadata, then deletes the replaced backups.
     async fn run(
         mut self,
         mark: &str,
@@ -281,28 +282,29 @@ impl Commit {
         let key = store.layout().archive_key(name);
         let (stored, stored_mark) = retry.run(|| store.bucket().head_with_marker(&key)).await?;
         if stored_mark.is_some_and(|stored| stored != mark) {
-            // The storage lets two write one name, and the other came last.
+            // The server does not support conditional writes, and another upload wrote the name
+            // later.
             return Err(taken(name));
         }
-        if stored.size != self.digests.size {
+        if stored.size != self.checksums.size {
             return Err(Error::new(
                 Code::LengthMismatch,
                 format!(
-                    "the storage has {} of the {} bytes that were sent",
-                    stored.size, self.digests.size
+                    "the server stored {} of the {} bytes that were sent",
+                    stored.size, self.checksums.size
                 ),
             )
-            .detail("expected", self.digests.size)
+            .detail("expected", self.checksums.size)
             .detail("actual", stored.size));
         }
         for removal in &mut replaced {
-            removal.note(&self.target, Some((name, &self.id))).await;
+            removal.record(&self.target, Some((name, &self.id))).await;
         }
-        // Whatever ends this before its outcome is known, the document may be on its way.
+        // From here on a failed request may still write the metadata.
         self.may_arrive.store(true, Ordering::Relaxed);
-        // Safe to repeat: the name is this upload's alone, and the document is always the same.
+        // Safe to repeat: only this upload has the name, and the metadata is always the same.
         let commit =
-            || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.digests);
+            || store.commit(name, &self.id, &self.title, self.metadata.clone(), &self.checksums);
         let committed = retry.run(commit).await.map(|backup| {
             let etag = Some(archive.etag).filter(|etag| !etag.is_empty());
             UploadResult { backup, etag, version_id: archive.version_id, resumed_bytes }
@@ -317,35 +319,34 @@ impl Commit {
             self.replace(removal, committed.is_ok()).await;
         }
         if committed.is_ok() {
-            self.appear().await;
+            self.wait_until_listed().await;
         }
         committed
     }
 
-    /// Waits until the server lists the backup, for a while: whoever hears that it is stored looks for it
-    /// next.
-    async fn appear(&self) {
+    /// Waits a while until the server lists the backup, because the caller may list next.
+    async fn wait_until_listed(&self) {
         let store = &self.target.store;
         let key = store.layout().metadata_key(&self.name);
-        match tokio::time::timeout(APPEARANCE, store.bucket().find_new(&key)).await {
+        match tokio::time::timeout(LISTED_LIMIT, store.bucket().find_new(&key)).await {
             Ok(Ok((Some(_), _))) => {}
             Ok(Ok((None, _))) => {
                 tracing::warn!(name = %self.name, "the server does not list the backup yet");
             }
-            Ok(Err(error)) => tracing::debug!(%error, "whether the backup is listed is not known"),
-            Err(_) => tracing::debug!("whether the backup is listed is not known in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot check whether the backup is listed"),
+            Err(_) => tracing::debug!("cannot check in time whether the backup is listed"),
         }
     }
 
-    /// Deletes what this backup takes the place of, if it has become one.
+    /// Deletes a replaced backup, if the new one is committed.
     async fn replace(&self, removal: Removal, is_committed: bool) {
         let mut is_done = true;
-        if is_committed && let Err(error) = self.retry.run(|| removal.attempt(&self.target)).await {
-            // The new backup is safe and newer, so it is the one that counts from now on.
+        if is_committed && let Err(error) = self.retry.run(|| removal.run(&self.target)).await {
+            // The new backup is complete and newer, so it is the current one.
             let name = removal.name();
-            tracing::warn!(name, %error, "the replaced backup could not be deleted");
+            tracing::warn!(name, %error, "cannot delete the replaced backup");
             is_done = false;
         }
-        removal.close(&self.target, is_done).await;
+        removal.finish(&self.target, is_done).await;
     }
 }

@@ -1,20 +1,19 @@
-//! Tries out a target step by step, so that the first step that fails says what is wrong.
+//! Validation of a target, one check at a time, so that the first failed check names the problem.
 //!
-//! Uses the calls that backups need and no others; what goes beyond is asked for politely, and a
-//! refusal says nothing. Only a failure that may pass by itself is looked at again. What was written
-//! is deleted again, also when the request is cancelled, and by the next agent when this one is
-//! killed.
+//! Uses only the calls that backups need; optional features are probed, and a refusal is not a
+//! failure. Only temporary failures are retried. Test objects are deleted, also after cancellation,
+//! and by the next process if this one is killed.
 
-/// Makes a check, and makes it again while its failure may pass by itself. A backup repeats its
-/// requests as well, so a busy server must not look like a wrong setting. For the files beside this
-/// one, and a macro because a closure would have to make futures that are `Send` for any lifetime.
+/// Runs a check, with retries while it fails temporarily. A backup retries its requests as well, so
+/// a busy server must not look like a wrong setting. A macro, because a closure would require
+/// futures that are `Send` for any lifetime.
 macro_rules! patiently {
     ($check:expr) => {
         async {
             let mut tries = 1;
             loop {
                 let found = $check.await;
-                if tries == super::TRIES || !found.as_ref().is_err_and(super::may_pass) {
+                if tries == super::TRIES || !found.as_ref().is_err_and(super::is_temporary) {
                     break found;
                 }
                 tries += 1;
@@ -26,8 +25,8 @@ macro_rules! patiently {
 
 mod access;
 mod checks;
+mod interpretations;
 mod objects;
-mod readings;
 mod suggestions;
 mod warnings;
 
@@ -41,40 +40,40 @@ use crate::config::{AddressingStyle, Location, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::protocol::{Level, Suggestion, TargetDetails, ValidateResult};
 
-/// How often settings are corrected; the scheme, the region and the addressing style may all be wrong.
+/// Most corrections of the settings: scheme, region and addressing style may all be wrong.
 const CORRECTIONS: usize = 3;
 
-/// How often a check is made whose failure may pass by itself.
+/// Most attempts of a check that fails temporarily.
 const TRIES: u32 = 3;
 
-/// Between two of them. Some servers take one write a second for each name.
+/// Pause between two attempts. Some servers allow one write per second and key.
 const PAUSE: Duration = Duration::from_millis(1200);
 
-/// Tries out a target; with [`Level::Write`] it also writes.
+/// Validates a target; with [`Level::Write`] it also writes test objects.
 ///
 /// # Errors
-/// Only those of `cancel`; a bad target is a result.
+/// Only those of `cancel`; a failed check is a result.
 pub async fn validate(
     target: &Arc<Target>,
     level: Level,
     cancel: &Cancel,
 ) -> Result<ValidateResult> {
     let target = Arc::clone(target);
-    // A task of its own: once begun, a probe is cleaned up whatever happens to the request.
+    // In a task, so that a probe that has begun is cleaned up even if the request is dropped.
     let switch = cancel.clone();
     cancel.finish(tokio::spawn(async move { probe(&target, level, &switch).await })).await
 }
 
 async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<ValidateResult> {
     let given = &target.config;
-    let mut access = Access::gain(given.clone(), target.store.layout(), cancel).await?;
+    let mut access = Access::check(given.clone(), target.store.layout(), cancel).await?;
     let mut corrected = Vec::new();
     while corrected.len() < CORRECTIONS
         && let Some((name, error)) = access.failure()
-        && let Some(correction) = suggestions::after(name, error, &access.config)
+        && let Some(correction) = suggestions::correction(name, error, &access.config)
     {
-        let next = Access::gain(correction.config.clone(), target.store.layout(), cancel).await?;
-        if !next.leads_further_than(&access) {
+        let next = Access::check(correction.config.clone(), target.store.layout(), cancel).await?;
+        if !next.got_further_than(&access) {
             break;
         }
         corrected.push(correction);
@@ -82,16 +81,16 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
     }
     let mut suggestion = suggestion(given, &access);
     if let Some((name, error)) = access.failure()
-        && let Some(location) = readings::that_works(given, error, cancel).await
+        && let Some(location) = interpretations::find_working(given, error, cancel).await
     {
-        let message = format!("it works with {}", readings::described(&location));
+        let message = format!("it works with {}", interpretations::describe(&location));
         let found = Outcome::failure(error.clone(), message);
         access.checks.replace(name, found);
         suggestion = Some(of_location(&location));
     }
     let Access { config, bucket, server_info, mut checks, .. } = access;
     for correction in corrected {
-        checks.replace(correction.name, correction.found(given));
+        checks.replace(correction.name, correction.outcome(given));
     }
     if level == Level::Write {
         if checks.passed(CheckName::List) && !cancel.is_cancelled() {
@@ -113,12 +112,13 @@ async fn probe(target: &Target, level: Level, cancel: &Cancel) -> Result<Validat
     Ok(ValidateResult { ok: checks.ok(), checks: checks.checks(), details, suggestion })
 }
 
-/// Of a server that is there. An address that leads nowhere, or a minute of silence, is told at once.
-fn may_pass(error: &Error) -> bool {
+/// Whether a server answered with a temporary failure. A wrong address or a minute of silence is
+/// reported at once.
+fn is_temporary(error: &Error) -> bool {
     matches!(error.code(), Code::RemoteError | Code::Throttled | Code::NetworkLost)
 }
 
-/// What to enter in place of the given settings, if that is known to work.
+/// Settings that are known to work, if they differ from the given ones.
 fn suggestion(given: &TargetConfig, access: &Access) -> Option<Suggestion> {
     if access.failure().is_some() {
         return None;

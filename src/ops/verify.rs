@@ -1,4 +1,4 @@
-//! Tells whether a backup in the storage is still what was stored, without bringing it back.
+//! Verification of a stored backup without writing it anywhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,37 +9,37 @@ use super::download::plan::Plan;
 use super::download::{Sink, Source, transfer};
 use super::retry::Retry;
 use super::{Cancel, Target};
-use crate::archives::metadata::{Digests, Document};
+use crate::archives::metadata::{Checksums, MetadataObject};
 use crate::error::{Code, Error, Kind, Result};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::protocol::{Backup, CheckError, VerifyLevel, VerifyResult, VerifyStatus};
 use crate::s3::ObjectInfo;
 
-/// What to verify.
+/// Parameters of a verification.
 #[derive(Clone, Debug)]
 pub struct Verify {
-    /// Identity of the backup.
+    /// ID of the backup.
     pub id: String,
-    /// How closely to look.
+    /// How thorough the verification is.
     pub level: VerifyLevel,
 }
 
-/// Compares a backup with what its document says of it, as a download would, several parts at a
-/// time within the memory budget. Changes nothing; may be dropped at any time.
+/// Compares a backup with its metadata, like a download, several parts at a time within the memory
+/// budget. Read-only; may be dropped at any time.
 ///
 /// # Errors
-/// `not_found` when there is no such backup, and whatever keeps from looking. A broken backup is a
-/// result.
+/// `not_found` when there is no such backup, and every error that prevents the comparison. A
+/// damaged backup is a result.
 pub async fn verify(
     target: &Target,
     request: Verify,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<VerifyResult> {
-    cancel.cancellable(look(target, request, progress, cancel)).await
+    cancel.cancellable(run(target, request, progress, cancel)).await
 }
 
-async fn look(
+async fn run(
     target: &Target,
     request: Verify,
     progress: &Progress,
@@ -47,17 +47,17 @@ async fn look(
 ) -> Result<VerifyResult> {
     progress.enter(Phase::Starting);
     let name = target.store.name_of(&request.id).await?;
-    match look_at(target, &name, &request, progress, cancel).await {
+    match verify_named(target, &name, &request, progress, cancel).await {
         Err(error) if error.code() == Code::NotFound => {
-            // Another one may have taken its place since it was listed.
+            // The backup may have been replaced since it was listed.
             let name = target.store.name_of(&request.id).await?;
-            look_at(target, &name, &request, progress, cancel).await
+            verify_named(target, &name, &request, progress, cancel).await
         }
-        looked => looked,
+        result => result,
     }
 }
 
-async fn look_at(
+async fn verify_named(
     target: &Target,
     name: &str,
     request: &Verify,
@@ -65,16 +65,16 @@ async fn look_at(
     cancel: &Cancel,
 ) -> Result<VerifyResult> {
     let &Verify { ref id, level } = request;
-    let verified = |length, looked: Result<VerifyStatus>| {
-        let (status, error) = match looked {
+    let verified = |length, result: Result<VerifyStatus>| {
+        let (status, error) = match result {
             Ok(status) => (status, None),
             Err(error) => (VerifyStatus::Damaged, Some(CheckError::from(&error))),
         };
         Ok(VerifyResult { backup_id: id.clone(), level, status, length, error })
     };
-    let document = match target.store.document(name, id).await {
-        Err(error) if is_about_the_document(&error) => return verified(0, Err(error)),
-        document => document?,
+    let metadata = match target.store.metadata_object(name, id).await {
+        Err(error) if is_about_metadata(&error) => return verified(0, Err(error)),
+        metadata => metadata?,
     };
     let archive = match target.store.archive(name, id).await {
         Err(error) if error.code() == Code::NotFound => {
@@ -84,48 +84,48 @@ async fn look_at(
         archive => archive?,
     };
     let length = archive.size;
-    match compare(target, document, archive, level, progress, cancel).await {
+    match compare(target, metadata, archive, level, progress, cancel).await {
         Err(error) if error.code() == Code::NotFound => {
             still_there(target, name, id).await?;
             verified(0, Err(missing(id)))
         }
-        Err(error) if is_about_the_archive(&error) => {
+        Err(error) if is_about_archive(&error) => {
             still_there(target, name, id).await?;
             verified(length, Err(error))
         }
-        looked => verified(length, Ok(looked?)),
+        result => verified(length, Ok(result?)),
     }
 }
 
-/// A backup that is being deleted, and whose document went first, is not broken but gone.
+/// `not_found` if the backup is being deleted: its metadata goes first, and it is not damaged.
 async fn still_there(target: &Target, name: &str, id: &str) -> Result<()> {
-    target.store.document(name, id).await.map(|_| ())
+    target.store.metadata_object(name, id).await.map(|_| ())
 }
 
 fn missing(id: &str) -> Error {
     Error::new(Code::NotFound, "the archive of the backup is missing").detail("backup_id", id)
 }
 
-fn is_about_the_document(error: &Error) -> bool {
+fn is_about_metadata(error: &Error) -> bool {
     error.code().kind() == Kind::Integrity || error.code() == Code::TooLarge
 }
 
-fn is_about_the_archive(error: &Error) -> bool {
+fn is_about_archive(error: &Error) -> bool {
     error.code().kind() == Kind::Integrity || error.code() == Code::Modified
 }
 
 async fn compare(
     target: &Target,
-    document: Document,
+    metadata: MetadataObject,
     archive: ObjectInfo,
     level: VerifyLevel,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<VerifyStatus> {
-    if document.digests.is_none() {
-        check_announced(&document, &archive)?;
+    if metadata.checksums.is_none() {
+        check_announced(&metadata, &archive)?;
     }
-    let plan = Arc::new(Plan::new(archive, document.digests.map(Digests::sha256_only), 0)?);
+    let plan = Arc::new(Plan::new(archive, metadata.checksums.map(Checksums::sha256_only), 0)?);
     if level == VerifyLevel::Quick {
         return Ok(VerifyStatus::Unverified);
     }
@@ -136,15 +136,14 @@ async fn compare(
     let bucket = target.store.bucket().reporting_to(progress);
     let retry = Retry::new(Duration::ZERO, progress, cancel)?;
     let source = Source { bucket, plan: Arc::clone(&plan), retry };
-    transfer(target, &source, reservation, &mut Nowhere, progress).await?;
+    transfer(target, &source, reservation, &mut Discard, progress).await?;
     progress.wait_for(None);
     Ok(if plan.is_verified() { VerifyStatus::Ok } else { VerifyStatus::Unverified })
 }
 
-/// Compares the length of the archive with the one in the metadata, which is all that there is to
-/// compare when nobody kept digests.
-fn check_announced(document: &Document, archive: &ObjectInfo) -> Result<()> {
-    match document.lengths() {
+/// Compares the length of the archive with the metadata, the only check without checksums.
+fn check_announced(metadata: &MetadataObject, archive: &ObjectInfo) -> Result<()> {
+    match metadata.lengths() {
         Some(lengths) if !lengths.contains(&archive.size) => Err(Error::new(
             Code::LengthMismatch,
             format!(
@@ -159,11 +158,11 @@ fn check_announced(document: &Document, archive: &ObjectInfo) -> Result<()> {
     }
 }
 
-/// Where bytes go that are only to be looked at.
-struct Nowhere;
+/// A sink that discards the bytes.
+struct Discard;
 
-impl Sink for Nowhere {
-    const TAKER: Option<Waiting> = None;
+impl Sink for Discard {
+    const WAITS_FOR: Option<Waiting> = None;
 
     async fn begin(&mut self, _: &Backup, _: u64, _: u64) -> Result<()> {
         Ok(())

@@ -1,4 +1,4 @@
-//! What each message does: the ones that keep their order at once, the others as tasks.
+//! Dispatch of messages: those with a fixed order are handled at once, the others as tasks.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::protocol::{
     TargetUpdateRequest,
 };
 
-/// The state of one session.
+/// State of one session.
 pub(super) struct Session {
     outbox: Outbox,
     pub(super) table: Table,
@@ -36,7 +36,7 @@ pub(super) struct Session {
     transfers: Arc<Semaphore>,
     initialized: bool,
     ending: Arc<AtomicBool>,
-    /// Largest payload that the host takes.
+    /// Largest payload that the host accepts, in bytes.
     max_payload: usize,
 }
 
@@ -54,9 +54,9 @@ impl Session {
         }
     }
 
-    /// Serves until the input ends.
+    /// Handles messages until the input ends.
     pub(super) async fn run(&mut self, input: &mut mpsc::Receiver<Input>) -> End {
-        self.greet().await;
+        self.send_hello().await;
         loop {
             let ended = match input.recv().await {
                 Some(Input::Frame(frame)) => self.frame(frame).await,
@@ -70,7 +70,7 @@ impl Session {
         }
     }
 
-    async fn greet(&self) {
+    async fn send_hello(&self) {
         let empty = || serde_json::Value::Object(serde_json::Map::new());
         let hello = Hello {
             protocol: protocol::NAME.to_owned(),
@@ -122,7 +122,7 @@ impl Session {
                 let Some(id) = id else {
                     let error = Error::new(
                         Code::InvalidRequest,
-                        format!("the id of a request must be an integer from 1 to {MAX_ID}"),
+                        format!("the ID of a request must be an integer from 1 to {MAX_ID}"),
                     )
                     .detail("member", "id");
                     self.outbox.respond(None, Err(error)).await;
@@ -131,7 +131,7 @@ impl Session {
                 self.request(id, &method, params).await
             }
             (id, None) => {
-                // The agent asks nothing, so an answer cannot be meant for it either.
+                // The agent sends no requests, so a response cannot be meant for it either.
                 tracing::warn!(has_id = id.is_some(), "a message without a method");
                 let error = Error::new(Code::InvalidRequest, "the message has no method")
                     .detail("member", "method");
@@ -150,7 +150,7 @@ impl Session {
         let handled = match method {
             "cancel" => read::<protocol::Cancel>(params).map(|cancel| {
                 self.table.with(cancel.id, |running| {
-                    running.stop(Cause::Asked(cancel.reason));
+                    running.stop(Cause::Requested(cancel.reason));
                 });
             }),
             "stream.data" => read::<StreamData>(params).map(|StreamData { id, offset }| {
@@ -177,24 +177,24 @@ impl Session {
         }
     }
 
-    /// Hands stream data to an upload. What comes for a request that has ended is dropped: it was
-    /// on its way already.
-    fn inbound(&self, id: u64, hand: impl FnOnce(&Inbound)) {
+    /// Passes a stream message to an upload. A message for a request that has ended is dropped: it
+    /// was in flight already.
+    fn inbound(&self, id: u64, handle: impl FnOnce(&Inbound)) {
         self.table.with(id, |running| match &running.inbound {
-            Some(inbound) => hand(inbound),
+            Some(inbound) => handle(inbound),
             None => running.stop(Cause::Stream(
                 Code::StreamViolation,
-                "data came for a request that takes none".to_owned(),
+                "stream data was sent to a request that accepts none".to_owned(),
             )),
         });
     }
 
     async fn request(&mut self, id: u64, method: &str, params: Option<&RawValue>) -> Option<End> {
         if self.table.contains(id) {
-            // Answers could not be told apart any more.
+            // The responses could not be told apart.
             let error = Error::new(
                 Code::DuplicateId,
-                format!("the id {id} belongs to a request that is still running"),
+                format!("the ID {id} belongs to a request that is still running"),
             )
             .detail("member", "id");
             return self.broken(error).await;
@@ -218,7 +218,7 @@ impl Session {
             return Err(Error::new(Code::NotInitialized, "initialize must come first"));
         }
         if self.ending.load(Ordering::Relaxed) {
-            return Err(Error::new(Code::ShuttingDown, "the agent is ending"));
+            return Err(Error::new(Code::ShuttingDown, "the agent is shutting down"));
         }
         let work = match method {
             "ping" => {
@@ -270,7 +270,7 @@ impl Session {
 
     fn initialize(&mut self, request: &InitializeRequest) -> Result<InitializeResult> {
         if self.initialized {
-            return Err(Error::new(Code::InvalidRequest, "initialize came twice"));
+            return Err(Error::new(Code::InvalidRequest, "initialize was sent twice"));
         }
         if request.protocol != protocol::VERSION {
             let supported = vec![i64::from(protocol::VERSION)];
@@ -306,7 +306,7 @@ impl Session {
         Ok(InitializeResult { protocol: protocol::VERSION })
     }
 
-    /// The name stands for the new target at once; what it is will be known when it is open.
+    /// The name means the new target at once; its outcome is known when it is open.
     fn open(&mut self, id: u64, request: TargetOpenRequest) -> Result<()> {
         let TargetOpenRequest { target, config } = request;
         if target.is_empty() || target.len() > MAX_TARGET {
@@ -326,10 +326,10 @@ impl Session {
                 ops::start_cleanup(target);
             }
             table.remove(id);
-            let told = opened.as_ref().map_err(Clone::clone);
-            let told = told.and_then(|_| answer(&TargetRequest { target: name }));
-            // Before requests on the target go on, so that its answer comes before theirs.
-            outbox.respond(Some(id), told).await;
+            let response = opened.as_ref().map_err(Clone::clone);
+            let response = response.and_then(|_| answer(&TargetRequest { target: name }));
+            // Before requests on the target continue, so that this response precedes theirs.
+            outbox.respond(Some(id), response).await;
             table.answered();
             opened.ok()
         };
@@ -337,7 +337,7 @@ impl Session {
         Ok(())
     }
 
-    /// What comes after it finds the target changed, even if that is still opening.
+    /// Later messages find the target changed, even if it is still opening.
     async fn update(&mut self, id: u64, request: TargetUpdateRequest) -> Result<()> {
         let TargetUpdateRequest { target: name, limits } = request;
         let slot = self.targets.get(&name)?;
@@ -350,13 +350,13 @@ impl Session {
         let (outbox, table, target) = (self.outbox.clone(), self.table.clone(), name.clone());
         let updating = async move {
             let open = cancel.cancellable(async { Ok(slot.await) }).await;
-            let told = match &open {
+            let response = match &open {
                 Ok(Some(open)) => targets::update(&target, open, limits).and_then(|it| answer(&it)),
                 Ok(None) => Err(targets::unknown(&target)),
                 Err(error) => Err(error.clone()),
             };
             table.remove(id);
-            outbox.respond(Some(id), told).await;
+            outbox.respond(Some(id), response).await;
             table.answered();
             open.ok().flatten()
         };
@@ -370,32 +370,32 @@ impl Session {
             self.outbox.respond(Some(id), answer(&request)).await;
             return Ok(());
         }
-        // Whether there was anything to close is known when it is open, or not.
+        // Whether a target was open is known only when opening has finished.
         let cancel = self.begin(id, Kind::Target)?;
         let (outbox, table) = (self.outbox.clone(), self.table.clone());
         tokio::spawn(async move {
             let open = cancel.cancellable(async { Ok(slot.await) }).await;
-            let told = match open {
+            let response = match open {
                 Ok(Some(_)) => answer(&request),
                 Ok(None) => Err(targets::unknown(&request.target)),
                 Err(error) => Err(error),
             };
             table.remove(id);
-            outbox.respond(Some(id), told).await;
+            outbox.respond(Some(id), response).await;
             table.answered();
         });
         Ok(())
     }
 
-    /// Notes a request without a stream that runs from now on.
+    /// Adds a request without a stream to the running ones.
     fn begin(&self, id: u64, kind: Kind) -> Result<Cancel> {
-        self.check_room(kind)?;
+        self.check_limit(kind)?;
         let cancel = Cancel::default();
         self.table.insert(id, Running::new(kind, cancel.clone()));
         Ok(cancel)
     }
 
-    fn check_room(&self, kind: Kind) -> Result<()> {
+    fn check_limit(&self, kind: Kind) -> Result<()> {
         if self.table.count(kind) < MAX_REQUESTS {
             return Ok(());
         }
@@ -405,38 +405,38 @@ impl Session {
 
     fn start(&self, id: u64, work: Work, running: Running) -> Result<()> {
         let target = self.targets.get(work.target())?;
-        self.check_room(Kind::Work)?;
+        self.check_limit(Kind::Work)?;
         let task = task::Task {
             id,
             target,
             outbox: self.outbox.clone(),
             cancel: running.cancel.clone(),
             max_payload: self.max_payload,
-            place: work.is_transfer().then(|| task::Place::in_line(&self.transfers)),
+            permit: work.is_transfer().then(|| task::TransferPermit::enqueue(&self.transfers)),
             table: self.table.clone(),
         };
-        let pace = task::Pace::new(work.common())?;
+        let timing = task::Timing::new(work.common())?;
         self.table.insert(id, running);
-        tokio::spawn(task.run(work, pace));
+        tokio::spawn(task.run(work, timing));
         Ok(())
     }
 
     fn shut_down(&self, id: u64, request: ShutdownRequest) {
         self.ending.store(true, Ordering::Relaxed);
         let (outbox, table) = (self.outbox.clone(), self.table.clone());
-        let end = |table: &Table| table.cancel_all(&Cause::ToldToEnd);
-        // At once: the end of the input may come next, and the first cause counts.
+        let end = |table: &Table| table.cancel_all(&Cause::ShutdownRequested);
+        // At once: the input may end next, and the first cause counts.
         let aborted = (request.mode == ShutdownMode::Abort).then(|| end(&table));
         tokio::spawn(async move {
-            let patience = Duration::from_millis(request.timeout_ms.unwrap_or(60_000));
+            let limit = Duration::from_millis(request.timeout_ms.unwrap_or(60_000));
             let aborted = match aborted {
                 Some(aborted) => aborted,
-                None if table.idle(patience).await => Vec::new(),
+                None if table.idle(limit).await => Vec::new(),
                 None => end(&table),
             };
             table.idle(CLEANUP).await;
             table.all_answered(CLEANUP).await;
-            // Answers of transfers lie behind their data, and this one comes after them.
+            // Responses of transfers are sent after their data, and this one is sent after them.
             outbox.respond_after_data(id, answer(&ShutdownResult { aborted })).await;
         });
     }

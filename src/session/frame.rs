@@ -1,5 +1,5 @@
-//! Bytes to frames and back: one JSON object per line, and raw bytes behind a line that announces
-//! them. Knows the limits, and no stream in particular.
+//! Reader and writer of frames: one JSON object per line, with raw bytes after a line that
+//! announces them. Enforces the limits, and does not depend on a certain stream.
 
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
@@ -12,19 +12,19 @@ use crate::buffer_pool::{BlockBuffer, Pool, write_all};
 use crate::error::{Code, Error, no_memory};
 use crate::protocol::{MAX_DEPTH, MAX_LINE, MAX_PAYLOAD};
 
-/// A frame of the host, taken apart as far as every message needs it.
+/// A parsed frame of the host.
 #[derive(Debug)]
 pub struct Frame {
     /// The message.
     pub message: Message,
-    /// The bytes behind it, in pieces; an error where the machine had no memory for them.
+    /// The bytes after the line, in pieces; an error if the machine has no memory for them.
     pub payload: Option<Result<Vec<Bytes>, Error>>,
 }
 
 /// The members of a JSON-RPC object.
 #[derive(Default, Deserialize)]
 pub struct Message {
-    /// Id of a request.
+    /// ID of a request.
     #[serde(default, deserialize_with = "present")]
     pub id: Option<Box<RawValue>>,
     /// Name of the method.
@@ -36,27 +36,27 @@ pub struct Message {
 }
 
 impl fmt::Debug for Message {
-    /// Without the parameters, which may hold secrets.
+    /// Omits the parameters, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
-/// A member that is there, be it `null`: that is no id and no length, and not nothing either.
+/// Distinguishes a `null` member, which is not a valid ID or length, from a missing one.
 fn present<'de, D: Deserializer<'de>>(member: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::deserialize(member).map(Some)
 }
 
-/// What the reader found.
+/// Result of reading a frame.
 #[derive(Debug)]
 pub enum Input {
     /// A frame.
     Frame(Frame),
-    /// A JSON array: a well-formed frame, but no message of this protocol.
+    /// A JSON array: a valid frame, but not a message of this protocol.
     Batch,
-    /// The input is over.
+    /// End of the input.
     End,
-    /// The input makes no sense from here on.
+    /// The rest of the input cannot be parsed.
     Broken(Error),
 }
 
@@ -70,12 +70,12 @@ pub struct Reader<R> {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// A reader at the start of the stream.
+    /// A reader at the start of the input.
     pub fn new(input: R) -> Self {
         Self { input, pool: Pool::of_process(), line: Vec::new(), lines: 0 }
     }
 
-    /// Reads the next frame. After [`Input::End`] or [`Input::Broken`] there is nothing more to read.
+    /// Reads the next frame. Do not call it again after [`Input::End`] or [`Input::Broken`].
     pub fn read(&mut self) -> Input {
         self.try_read().unwrap_or_else(|why| {
             Input::Broken(
@@ -136,7 +136,7 @@ impl<R: BufRead> Reader<R> {
         let payload = match bytes.read_exact(&mut self.input, length) {
             Ok(()) => Ok(bytes.into_bytes(0)),
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                // What follows is still a frame.
+                // The following bytes are still frames.
                 let rest = (length - bytes.len()) as u64;
                 drop(bytes);
                 let skipped = io::copy(&mut self.input.by_ref().take(rest), &mut io::sink());
@@ -153,12 +153,12 @@ impl<R: BufRead> Reader<R> {
             Ok(()) => {
                 Err("the payload is not followed by a line feed: its length is wrong".to_owned())
             }
-            Err(_) => Err("the input ends behind a payload".to_owned()),
+            Err(_) => Err("the input ends after a payload".to_owned()),
         }
     }
 }
 
-/// What keeps a payload from being read to its end.
+/// Message for a payload that cannot be read completely.
 fn cannot_read(error: io::Error) -> String {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return "the input ends inside a payload".to_owned();
@@ -166,7 +166,7 @@ fn cannot_read(error: io::Error) -> String {
     format!("cannot read: {error}")
 }
 
-/// Whether brackets outside of strings are nested at most [`MAX_DEPTH`] deep.
+/// Whether brackets outside of strings are nested at most [`MAX_DEPTH`] levels.
 fn shallow(text: &str) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
@@ -185,7 +185,7 @@ fn shallow(text: &str) -> bool {
     true
 }
 
-/// A frame on its way out.
+/// A frame to be written.
 #[derive(Debug)]
 pub struct Outgoing {
     line: Vec<u8>,
@@ -193,16 +193,16 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A frame of this line, without its line feed, and these bytes behind it, if there are any.
+    /// A frame with this line, without its line feed, and these bytes after it.
     pub fn new(mut line: Vec<u8>, payload: Vec<Bytes>) -> Self {
         line.push(b'\n');
         Self { line, payload }
     }
 
-    /// Writes it, with as few calls as the output needs.
+    /// Writes the frame in as few calls as possible.
     ///
     /// # Errors
-    /// What the output ends in.
+    /// The error of the output.
     pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
         let line = std::iter::once(self.line.as_slice());
         let payload = self.payload.iter().map(AsRef::as_ref);

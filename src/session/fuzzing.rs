@@ -1,4 +1,4 @@
-//! The session without standard streams and signals, for the fuzzers.
+//! A session without standard streams and signals, for the fuzzers.
 
 use std::io::{self, BufRead};
 
@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{Input, Outgoing, Reader};
-use super::streams::{self, FarEnds, Waiting};
-use super::{End, converse, handle};
+use super::streams::{self, Counterparts, Waiting};
+use super::{End, handle, run_session};
 use crate::error::Result;
 
-/// Reads the parameters of a message as the session does.
+/// Parses the parameters of a message like the session.
 ///
 /// # Errors
 /// `invalid_params`.
@@ -19,30 +19,30 @@ pub fn read_params<P: DeserializeOwned>(params: &RawValue) -> Result<P> {
     handle::read(Some(params))
 }
 
-/// The host's side of a session that runs in this process.
+/// The host's side of a session in this process.
 #[derive(Debug)]
 pub struct Host {
-    /// To the agent; dropping it ends the session.
-    pub mouth: Mouth,
-    /// From the agent.
-    pub ear: Ear,
+    /// Messages to the agent; dropping it ends the session.
+    pub writer: HostWriter,
+    /// Messages from the agent.
+    pub reader: HostReader,
 }
 
-/// What a host sends through.
+/// Sends messages to the agent.
 #[derive(Debug)]
-pub struct Mouth(mpsc::Sender<Input>);
+pub struct HostWriter(mpsc::Sender<Input>);
 
-impl Mouth {
-    /// Sends the frames that are in `bytes`, and what is wrong with them, but not their end. Waits
-    /// while the agent does not read. Says whether the agent will read more.
-    pub async fn say(&self, bytes: impl BufRead) -> bool {
+impl HostWriter {
+    /// Sends the frames in `bytes`, including invalid ones, but not the end of the input. Waits
+    /// while the agent does not read. Returns whether the agent reads more.
+    pub async fn send(&self, bytes: impl BufRead) -> bool {
         let mut reader = Reader::new(bytes);
         loop {
             let next = reader.read();
             match next {
                 Input::End => return true,
                 Input::Broken(_) => {
-                    // Fails when the session has ended already.
+                    // Fails when the session has ended.
                     let _ = self.0.send(next).await;
                     return false;
                 }
@@ -56,30 +56,31 @@ impl Mouth {
     }
 }
 
-/// What a host hears through.
+/// Receives messages from the agent.
 #[derive(Debug)]
-pub struct Ear {
+pub struct HostReader {
     waiting: Waiting,
     written: Option<oneshot::Sender<io::Result<()>>>,
 }
 
-impl Ear {
-    /// The next frame, when there is one; none when the session has said everything.
-    pub async fn hear(&mut self) -> Option<Outgoing> {
+impl HostReader {
+    /// The next frame; None when the session has sent everything.
+    pub async fn next(&mut self) -> Option<Outgoing> {
         let next = self.waiting.next().await;
         if next.is_none()
             && let Some(written) = self.written.take()
         {
-            // Fails when the session does not wait for it any more.
+            // Fails when the session no longer waits.
             let _ = written.send(Ok(()));
         }
         next
     }
 }
 
-/// A host, and the session that it talks to.
+/// A host and its session.
 pub fn session() -> (Host, impl Future<Output = End> + Send + 'static) {
-    let (streams, FarEnds { input, waiting, written }) = streams::pair();
-    let host = Host { mouth: Mouth(input), ear: Ear { waiting, written: Some(written) } };
-    (host, converse(streams, std::future::pending(), None))
+    let (streams, Counterparts { input, waiting, written }) = streams::pair();
+    let host =
+        Host { writer: HostWriter(input), reader: HostReader { waiting, written: Some(written) } };
+    (host, run_session(streams, std::future::pending(), None))
 }

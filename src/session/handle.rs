@@ -1,5 +1,4 @@
-//! One `match`: a request becomes a call of an operation and its result an answer. Translates,
-//! decides nothing.
+//! Translation of requests into operations, and of their results into responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +17,14 @@ use crate::protocol::{
     ListResult, MAX_PAGE, PAGE_BYTES, RepairRequest, UploadRequest, ValidateRequest, VerifyRequest,
 };
 
-/// Reads parameters, naming the member that is wrong.
+/// Parses parameters. Errors name the wrong member.
 ///
 /// # Errors
-/// `invalid_params`. The value itself is never repeated, because it may be a secret.
+/// `invalid_params`. The value is never repeated, because it may be a secret.
 pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> {
     let params = params.map_or("{}", RawValue::get);
     if !params.starts_with('{') {
-        // Positional parameters of JSON-RPC, which this protocol does not have.
+        // Positional parameters of JSON-RPC, which this protocol does not support.
         return Err(Error::new(Code::InvalidParams, "the member \"params\" must be an object")
             .detail("member", "params"));
     }
@@ -41,7 +40,9 @@ pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> 
         let (member, problem) = match missing {
             Some(name) if path == "." => (name, "is missing"),
             Some(name) => (format!("{path}.{name}"), "is missing"),
-            None if path == "." => ("params".to_owned(), "must be an object of the right shape"),
+            None if path == "." => {
+                ("params".to_owned(), "must be an object with the members of this method")
+            }
             None => (path, "has a wrong type or value"),
         };
         Error::new(Code::InvalidParams, format!("the member \"{member}\" {problem}"))
@@ -89,7 +90,7 @@ impl Work {
         }
     }
 
-    /// Whether it moves the bytes of a backup between host and storage.
+    /// Whether it transfers the bytes of a backup.
     pub(super) fn is_transfer(&self) -> bool {
         match self {
             Self::Upload(..) | Self::Download(..) => true,
@@ -103,7 +104,7 @@ impl Work {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the request to its end.
     pub(super) async fn run(self, context: Context) -> Answer {
         let Context { id, target, outbox, progress, cancel, max_payload } = context;
         match self {
@@ -151,7 +152,7 @@ impl Work {
             }
             Self::List(request) => {
                 let cursor = request.cursor.as_deref();
-                // A later page comes from the listing of the first one, as long as that is kept.
+                // A later page comes from the listing of the first page, while that is cached.
                 let refresh = request.refresh && cursor.is_none();
                 let stale = Duration::from_secs(request.stale_s);
                 let listing = ops::list_soon(&target, refresh, stale, &cancel).await?;
@@ -169,18 +170,18 @@ impl Work {
     }
 }
 
-/// What a request runs with.
+/// Context of a running request.
 pub(super) struct Context {
     pub(super) id: u64,
     pub(super) target: Arc<Target>,
     pub(super) outbox: Outbox,
     pub(super) progress: Progress,
     pub(super) cancel: Cancel,
-    /// Largest payload that the host takes.
+    /// Largest payload that the host accepts, in bytes.
     pub(super) max_payload: usize,
 }
 
-/// The entries behind `cursor`, as many as fit.
+/// The entries after `cursor`, as many as fit.
 fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<ListResult> {
     use std::ops::Bound;
     let size = size.unwrap_or(MAX_PAGE);
@@ -217,13 +218,13 @@ fn page(listing: &Listing, cursor: Option<&str>, size: Option<usize>) -> Result<
     Ok(listed)
 }
 
-/// Leaves as many as fit into a line. Whether there were more.
+/// Truncates the entries to what fits into a line. Returns whether there were more.
 fn shorten(entries: &mut Vec<impl serde::Serialize>) -> bool {
-    let mut room = PAGE_BYTES;
+    let mut remaining = PAGE_BYTES;
     let fitting = entries.iter().take_while(|entry| {
         let length = json_length(entry) + 1;
-        let fits = length <= room;
-        room = room.saturating_sub(length);
+        let fits = length <= remaining;
+        remaining = remaining.saturating_sub(length);
         fits
     });
     let count = fitting.count();

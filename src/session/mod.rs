@@ -1,10 +1,9 @@
-//! The door for hosts: the stdio protocol, from `hello` to the orderly end.
+//! The stdio session with a host, from `hello` to an orderly end.
 //!
-//! Messages that must keep their order (`initialize`, targets, `cancel`, streams) take effect in
-//! the loop here; requests that work on a target run as tasks of their own and answer in any order.
-//! The loop waits for nothing, local files included.
-//! Each request is answered exactly once. When the input ends, whatever it was, everything that
-//! runs is cancelled and cleaned up before the process exits.
+//! Messages with a fixed order (`initialize`, targets, `cancel`, streams) take effect in the loop
+//! here; requests on a target run as tasks and respond in any order. The loop never waits, not even
+//! for local files. Each request gets exactly one response. When the input ends for any reason, all
+//! running requests are cancelled and cleaned up before the process exits.
 
 mod dispatch;
 pub mod frame;
@@ -27,25 +26,25 @@ use crate::journal::Journal;
 use crate::ops::Cause;
 use crate::platform::{ShutdownSignals, survive_file_limit};
 
-/// Time for what was cancelled to clean up when the session ends.
+/// Time limit for cleaning up cancelled requests when the session ends.
 const CLEANUP: Duration = Duration::from_secs(12);
 
-/// Time for the last answers to be read.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Time limit for writing the last responses.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// How a session ended; each has an exit code.
+/// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The input ended, or a signal asked for the end: 0.
+    /// The input ended, or a signal arrived: exit code 0.
     Orderly,
-    /// The standard streams failed: 74.
+    /// The standard streams failed: exit code 74.
     StreamsFailed,
-    /// The host broke the protocol beyond repair: 76.
+    /// The host violated the protocol beyond repair: exit code 76.
     Protocol,
 }
 
 impl End {
-    /// The exit code of the process.
+    /// Exit code of the process.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -56,11 +55,11 @@ impl End {
     }
 }
 
-/// Serves one host over standard input and output. Uploads are noted in `journal`.
+/// Serves one host over standard input and output. Uploads are recorded in `journal`.
 pub async fn serve(journal: Option<Journal>) -> End {
     protect_process();
     if let Err(error) = survive_file_limit() {
-        tracing::warn!(%error, "a file that grows beyond ulimit -f will end the agent");
+        tracing::warn!(%error, "a file larger than ulimit -f will end the agent");
     }
     let streams = match streams::open() {
         Ok(streams) => streams,
@@ -69,34 +68,35 @@ pub async fn serve(journal: Option<Journal>) -> End {
             return End::StreamsFailed;
         }
     };
-    converse(streams, asked_to_end(), journal).await
+    run_session(streams, shutdown_signal(), journal).await
 }
 
-/// Serves one host over `streams`, until they end or `asked_to_end` does.
-async fn converse(
+/// Serves one host over `streams`, until they end or `shutdown_signal` completes.
+async fn run_session(
     streams: Streams,
-    asked_to_end: impl Future<Output = ()>,
+    shutdown_signal: impl Future<Output = ()>,
     journal: Option<Journal>,
 ) -> End {
     let Streams { mut input, queues, mut written } = streams;
     let mut session = Session::new(Outbox(queues), journal);
-    // Listens until the end: on Windows, the first one that nobody listens to ends the process.
-    tokio::pin!(asked_to_end);
-    // Handling is raced as well: a host that does not read its answers must not hold up a signal.
+    // Polled until the end: on Windows, a signal without a listener ends the process.
+    tokio::pin!(shutdown_signal);
+    // The handling is part of the select: a host that does not read its responses must not delay a
+    // signal.
     let end = tokio::select! {
         biased;
-        () = &mut asked_to_end => End::Orderly,
+        () = &mut shutdown_signal => End::Orderly,
         _ = &mut written => End::StreamsFailed,
         end = session.run(&mut input) => end,
     };
-    session.table.cancel_all(&Cause::Ending);
+    session.table.cancel_all(&Cause::ShuttingDown);
     if !session.table.idle(CLEANUP).await {
         tracing::warn!("some requests could not be cleaned up in time");
     }
     drop(session);
     if end != End::StreamsFailed {
-        // Lets the last answers out; a host that does not read them is not waited for.
-        let _ = tokio::time::timeout(FAREWELL, written).await;
+        // Writes the last responses; a host that does not read is not waited for.
+        let _ = tokio::time::timeout(FLUSH_LIMIT, written).await;
     }
     end
 }
@@ -108,13 +108,13 @@ fn protect_process() {
         use rustix::process::{
             DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
         };
-        // A system that forbids either leaves things as they were.
+        // If the system forbids either, nothing changes.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
-async fn asked_to_end() {
+async fn shutdown_signal() {
     match ShutdownSignals::listen() {
         Ok(mut requests) => requests.next().await,
         Err(_) => std::future::pending().await,

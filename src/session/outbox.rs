@@ -1,4 +1,4 @@
-//! Messages of the agent: how they are put into frames and which queue they take.
+//! Outgoing messages: framing and choice of the queue.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -28,13 +28,13 @@ struct Response<R> {
     error: Option<ErrorObject>,
 }
 
-/// An answer of any kind.
+/// Result of any request, serialized.
 pub(super) type Answer = Result<Box<serde_json::value::RawValue>>;
 
-/// Puts a result into an answer.
+/// Serializes a result.
 pub(super) fn answer(result: &impl Serialize) -> Answer {
     serde_json::value::to_raw_value(result)
-        .map_err(|error| Error::new(Code::Internal, "the answer cannot be written").source(error))
+        .map_err(|error| Error::new(Code::Internal, "cannot serialize the response").source(error))
 }
 
 fn notification(method: &str, params: &impl Serialize, payload: Vec<Bytes>) -> Outgoing {
@@ -58,12 +58,12 @@ fn response(id: Option<u64>, answer: Answer) -> Outgoing {
         return Outgoing::new(line, Vec::new());
     }
     Outgoing::new(
-        put(Err(Error::new(Code::TooLarge, "the answer does not fit into a line"))),
+        put(Err(Error::new(Code::TooLarge, "the response does not fit into a line"))),
         Vec::new(),
     )
 }
 
-/// Where the session's messages go. Sending to a host that is gone does nothing.
+/// Sends the session's messages. Sending to a lost host does nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox(pub(super) Queues);
 
@@ -73,37 +73,37 @@ impl Outbox {
         let _ = self.0.control.send(notification(method, params, Vec::new())).await;
     }
 
-    /// Sends a notification unless the host is slow to read.
+    /// Sends a notification, or drops it if the host is slow to read.
     pub(super) fn notify_if_free(&self, method: &str, params: &impl Serialize) {
         let _ = self.0.control.try_send(notification(method, params, Vec::new()));
     }
 
-    /// Waits for a place among the answers; none when the host is gone.
-    pub(super) async fn reserve(&self) -> Option<Place<'_>> {
-        self.0.control.reserve().await.ok().map(Place)
+    /// Waits for capacity in the control queue; None when the host is gone.
+    pub(super) async fn reserve(&self) -> Option<QueuePermit<'_>> {
+        self.0.control.reserve().await.ok().map(QueuePermit)
     }
 
-    /// Sends stream data, in line behind what was sent this way before.
+    /// Queues stream data after earlier data.
     pub(super) async fn data(&self, method: &str, params: &impl Serialize, bytes: Vec<Bytes>) {
         let _ = self.0.data.send(notification(method, params, bytes)).await;
     }
 
-    /// Answers a request as soon as possible.
+    /// Sends a response as soon as possible.
     pub(super) async fn respond(&self, id: Option<u64>, answer: Answer) {
         let _ = self.0.control.send(response(id, answer)).await;
     }
 
-    /// Answers a request that had a stream, behind its data.
+    /// Queues the response to a request with a stream after its data.
     pub(super) async fn respond_after_data(&self, id: u64, answer: Answer) {
         let _ = self.0.data.send(response(Some(id), answer)).await;
     }
 }
 
-/// A free place in the queue.
-pub(super) struct Place<'a>(mpsc::Permit<'a, Outgoing>);
+/// Reserved capacity in the control queue.
+pub(super) struct QueuePermit<'a>(mpsc::Permit<'a, Outgoing>);
 
-impl Place<'_> {
-    /// Uses it.
+impl QueuePermit<'_> {
+    /// Sends a notification with this permit.
     pub(super) fn notify(self, method: &str, params: &impl Serialize) {
         self.0.send(notification(method, params, Vec::new()));
     }

@@ -1,4 +1,4 @@
-//! The table of running requests: who can be cancelled, and where stream messages go.
+//! Table of running requests, used to cancel them and to deliver stream messages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use super::stream::Inbound;
 use crate::ops::{Cancel, Cause};
 
-/// What a running request is.
+/// Kind of a running request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Work on a target, which the host can cancel.
+    /// An operation on a target, which the host can cancel.
     Work,
-    /// Opening, changing or closing a target, which only the end of the session stops.
+    /// Opening, changing or closing a target; only the end of the session cancels it.
     Target,
 }
 
@@ -23,19 +23,19 @@ pub(super) enum Kind {
 pub(super) struct Running {
     pub(super) kind: Kind,
     pub(super) cancel: Cancel,
-    /// Of an upload.
+    /// For an upload.
     pub(super) inbound: Option<Arc<Inbound>>,
-    /// Of a download.
+    /// For a download.
     pub(super) credit: Option<watch::Sender<u64>>,
 }
 
 impl Running {
-    /// Without a stream.
+    /// A request without a stream.
     pub(super) fn new(kind: Kind, cancel: Cancel) -> Self {
         Self { kind, cancel, inbound: None, credit: None }
     }
 
-    /// Stops it because of what the host has sent, if that can be.
+    /// Cancels the request because of a message of the host, if its kind allows that.
     pub(super) fn stop(&self, cause: Cause) {
         if self.kind == Kind::Work {
             self.cancel.cancel(cause);
@@ -43,7 +43,7 @@ impl Running {
     }
 }
 
-/// All running requests by id. Clones share the table.
+/// All running requests by ID. Clones share the table.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     requests: Arc<Mutex<HashMap<u64, Running>>>,
@@ -85,17 +85,17 @@ impl Table {
         self.count.send_replace(requests.len());
     }
 
-    /// Notes that the answer of a request that was removed is on its way.
+    /// Records that the response of a removed request is queued.
     pub(super) fn answered(&self) {
         self.unanswered.send_modify(|unanswered| *unanswered -= 1);
     }
 
-    /// Looks at a running request; nothing for one that has ended.
+    /// Calls `look` with a running request; None for one that has ended.
     pub(super) fn with<T>(&self, id: u64, look: impl FnOnce(&Running) -> T) -> Option<T> {
         self.requests().get(&id).map(look)
     }
 
-    /// Tells all requests to stop; says which they were.
+    /// Cancels all requests; returns their IDs.
     pub(super) fn cancel_all(&self, cause: &Cause) -> Vec<u64> {
         let requests = self.requests();
         let mut ids: Vec<u64> = requests.keys().copied().collect();
@@ -106,15 +106,15 @@ impl Table {
         ids
     }
 
-    /// Waits until all answers are on their way, at most so long.
-    pub(super) async fn all_answered(&self, patience: Duration) {
+    /// Waits until all responses are queued, at most for `limit`.
+    pub(super) async fn all_answered(&self, limit: Duration) {
         let mut unanswered = self.unanswered.subscribe();
-        let _ = tokio::time::timeout(patience, unanswered.wait_for(|left| *left == 0)).await;
+        let _ = tokio::time::timeout(limit, unanswered.wait_for(|left| *left == 0)).await;
     }
 
-    /// Waits until nothing runs; says whether that came to pass in time.
-    pub(super) async fn idle(&self, patience: Duration) -> bool {
+    /// Waits until no request runs, at most for `limit`. Returns whether none runs.
+    pub(super) async fn idle(&self, limit: Duration) -> bool {
         let mut count = self.count.subscribe();
-        tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await.is_ok()
+        tokio::time::timeout(limit, count.wait_for(|count| *count == 0)).await.is_ok()
     }
 }

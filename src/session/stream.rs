@@ -1,5 +1,5 @@
-//! Streams of bytes with credit: the consumer says how far the producer may send, so that a slow
-//! consumer never blocks another request and memory stays bounded.
+//! Byte streams with credit: the receiver tells how far the sender may send, so that a slow
+//! receiver blocks no other request and memory stays bounded.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Cause, Chunks, Sink, Source, WINDOW};
 use crate::protocol::{Backup, StreamBegin, StreamCredit, StreamData, StreamEnd};
 
-/// The host's end of an upload: what it has sent and was allowed to send.
+/// State of an upload stream: bytes received and granted.
 #[derive(Debug)]
 pub(super) struct Inbound {
     state: Mutex<Received>,
@@ -25,11 +25,11 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 struct Received {
     chunks: Chunks,
-    /// Bytes that came.
+    /// Bytes received.
     received: u64,
-    /// Bytes that may come.
+    /// Bytes granted.
     granted: u64,
-    /// Bytes that were handed on.
+    /// Bytes passed to the upload.
     taken: u64,
     ended: bool,
 }
@@ -54,28 +54,33 @@ impl Inbound {
         self.cancel.cancel(Cause::Stream(code, message));
     }
 
-    /// Takes a data frame.
+    /// Handles a data frame.
     pub(super) fn data(&self, offset: u64, payload: Option<Result<Vec<Bytes>>>) {
         let mut state = self.state();
         let payload = match payload {
             Some(Ok(payload)) => payload,
             Some(Err(error)) => return self.violated(error.code(), error.message().to_owned()),
             None => {
-                let message = "stream.data came without bytes".to_owned();
+                let message = "stream.data has no bytes".to_owned();
                 return self.violated(Code::StreamViolation, message);
             }
         };
         if state.ended {
-            return self.violated(Code::StreamViolation, "data came after stream.end".to_owned());
+            return self.violated(
+                Code::StreamViolation,
+                "stream.data was sent after stream.end".to_owned(),
+            );
         }
         if offset != state.received {
-            let message = format!("data came at offset {offset} instead of {}", state.received);
+            let message =
+                format!("stream.data has the offset {offset} instead of {}", state.received);
             return self.violated(Code::StreamViolation, message);
         }
         let length: u64 = payload.iter().map(|piece| piece.len() as u64).sum();
         let received = state.received + length;
         if received > state.granted {
-            let message = format!("{received} bytes came, only {} were granted", state.granted);
+            let message =
+                format!("{received} bytes were sent, but only {} were granted", state.granted);
             return self.violated(Code::FlowViolation, message);
         }
         state.received = received;
@@ -87,14 +92,17 @@ impl Inbound {
         self.arrived.notify_one();
     }
 
-    /// Takes the end of the stream.
+    /// Handles the end of the stream.
     pub(super) fn end(&self, length: u64) {
         let mut state = self.state();
         if state.ended {
-            return self.violated(Code::StreamViolation, "stream.end came twice".to_owned());
+            return self.violated(Code::StreamViolation, "stream.end was sent twice".to_owned());
         }
         if length != state.received {
-            let message = format!("stream.end names {length} bytes, but {} came", state.received);
+            let message = format!(
+                "stream.end has the length {length}, but {} bytes were sent",
+                state.received
+            );
             return self.violated(Code::LengthMismatch, message);
         }
         state.ended = true;
@@ -102,7 +110,7 @@ impl Inbound {
     }
 }
 
-/// The agent's end of an upload.
+/// An upload stream as the source of an upload.
 pub(super) struct InboundSource {
     pub(super) id: u64,
     pub(super) inbound: Arc<Inbound>,
@@ -129,38 +137,38 @@ impl Source for InboundSource {
 }
 
 impl InboundSource {
-    /// Tops the window up when a quarter of it is used.
+    /// Grants more credit when a quarter of the window is used.
     async fn grant(&self) {
         let wanted = |state: &Received| {
             let low = !state.ended && state.granted < state.taken + WINDOW / 4 * 3;
-            // In whole mebibytes, so that a host with chunks of that size need not cut them.
+            // In whole mebibytes, so that a host with chunks of that size need not split them.
             low.then_some((state.taken + WINDOW) / MIB * MIB)
         };
         if wanted(&self.inbound.state()).is_none() {
             return;
         }
-        // A place in the queue first: nothing is lost when this future is dropped while it waits.
-        let Some(place) = self.outbox.reserve().await else { return };
+        // Reserves capacity first: nothing is lost when this future is dropped while waiting.
+        let Some(permit) = self.outbox.reserve().await else { return };
         let mut state = self.inbound.state();
         if let Some(up_to) = wanted(&state) {
             state.granted = up_to;
-            place.notify("stream.credit", &StreamCredit { id: self.id, up_to });
+            permit.notify("stream.credit", &StreamCredit { id: self.id, up_to });
         }
     }
 }
 
-/// The agent's end of a download.
+/// A download stream as the sink of a download.
 pub(super) struct OutboundSink {
     pub(super) id: u64,
     pub(super) outbox: Outbox,
-    /// Bytes that the host allows so far.
+    /// Bytes that the host has granted so far.
     pub(super) credit: watch::Receiver<u64>,
     pub(super) max_payload: usize,
     pub(super) sent: u64,
 }
 
 impl OutboundSink {
-    /// Says that everything was sent.
+    /// Sends the end of the stream.
     pub(super) async fn end(&self) {
         let end = StreamEnd { id: self.id, length: self.sent };
         self.outbox.data("stream.end", &end, Vec::new()).await;
@@ -182,7 +190,7 @@ impl Sink for OutboundSink {
                 .credit
                 .wait_for(|up_to| *up_to > sent)
                 .await
-                .map_err(|_| Error::new(Code::ShuttingDown, "the agent is ending"))?;
+                .map_err(|_| Error::new(Code::ShuttingDown, "the agent is shutting down"))?;
             let granted = usize::try_from(up_to - sent).unwrap_or(usize::MAX);
             let frame = cut(&mut waiting, granted.min(self.max_payload));
             self.sent += frame.iter().map(|piece| piece.len() as u64).sum::<u64>();
@@ -193,18 +201,18 @@ impl Sink for OutboundSink {
     }
 }
 
-/// Takes at most `limit` bytes from the start. Splits a piece, copies nothing.
+/// Removes at most `limit` bytes from the start. Splits a piece without copying.
 fn cut(waiting: &mut VecDeque<Bytes>, limit: usize) -> Vec<Bytes> {
     let mut taken = Vec::new();
-    let mut room = limit;
-    while room > 0
+    let mut remaining = limit;
+    while remaining > 0
         && let Some(piece) = waiting.front_mut()
     {
-        let head = piece.split_to(piece.len().min(room));
+        let head = piece.split_to(piece.len().min(remaining));
         if piece.is_empty() {
             waiting.pop_front();
         }
-        room -= head.len();
+        remaining -= head.len();
         taken.push(head);
     }
     taken

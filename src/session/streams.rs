@@ -1,8 +1,9 @@
-//! The standard streams of `serve`; nobody else touches them.
+//! Standard input and output of `serve`.
 //!
-//! One thread reads and one writes, with blocking calls: asynchronous standard streams cannot be
-//! cancelled. The writer sends answers before stream data. Standard output itself is moved out of
-//! reach, but on Windows, so that a stray print lands on standard error and not between two frames.
+//! One thread reads and one writes, with blocking calls, because asynchronous standard streams
+//! cannot be cancelled. The writer sends responses before stream data. Except on Windows, standard
+//! output is redirected to standard error for the rest of the process, so that a stray print does
+//! not end up between two frames.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -12,43 +13,43 @@ use tokio::sync::{mpsc, oneshot};
 use super::frame::{Input, Outgoing, Reader};
 use crate::platform;
 
-/// Answers and notifications that may wait to be written.
+/// Responses and notifications that may wait to be written.
 const CONTROL_QUEUE: usize = 256;
 
 /// Data frames that may wait to be written.
 const DATA_QUEUE: usize = 4;
 
-/// Frames read ahead.
+/// Frames that are read ahead.
 const INPUT_QUEUE: usize = 2;
 
 /// The two queues to the writer. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Queues {
-    /// Goes first.
+    /// Written first.
     pub(super) control: mpsc::Sender<Outgoing>,
-    /// Stream data, and whatever must not overtake it.
+    /// Stream data, and messages that must not overtake it.
     pub(super) data: mpsc::Sender<Outgoing>,
 }
 
-/// The standard streams, being read and written.
+/// The standard streams with their threads.
 #[derive(Debug)]
 pub(super) struct Streams {
-    /// What the host says.
+    /// Frames of the host.
     pub(super) input: mpsc::Receiver<Input>,
-    /// Where answers go.
+    /// Queues for frames to the host.
     pub(super) queues: Queues,
-    /// Ends when everything is written and all queues are dropped, or when the host is gone.
+    /// Completes when everything is written and all queues are dropped, or when the host is gone.
     pub(super) written: oneshot::Receiver<io::Result<()>>,
 }
 
-/// The other ends of [`Streams`], for who reads and writes.
+/// The counterparts of [`Streams`], for the code that reads and writes.
 #[derive(Debug)]
-pub(super) struct FarEnds {
-    /// Takes what the host says.
+pub(super) struct Counterparts {
+    /// Receives frames of the host.
     pub(super) input: mpsc::Sender<Input>,
-    /// What is to be written.
+    /// Frames to write.
     pub(super) waiting: Waiting,
-    /// Takes the outcome of writing.
+    /// Receives the result of writing.
     pub(super) written: oneshot::Sender<io::Result<()>>,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The frame that goes next; none when all queues are dropped.
+    /// The next frame; None when all queues are dropped.
     pub(super) async fn next(&mut self) -> Option<Outgoing> {
         tokio::select! {
             biased;
@@ -71,25 +72,25 @@ impl Waiting {
     }
 }
 
-/// Streams that nobody reads or writes yet.
-pub(super) fn pair() -> (Streams, FarEnds) {
+/// Streams without threads.
+pub(super) fn pair() -> (Streams, Counterparts) {
     let (input_sender, input) = mpsc::channel(INPUT_QUEUE);
     let (control, control_receiver) = mpsc::channel(CONTROL_QUEUE);
     let (data, data_receiver) = mpsc::channel(DATA_QUEUE);
     let (written_sender, written) = oneshot::channel();
     let waiting = Waiting { control: control_receiver, data: data_receiver };
-    let far = FarEnds { input: input_sender, waiting, written: written_sender };
+    let far = Counterparts { input: input_sender, waiting, written: written_sender };
     (Streams { input, queues: Queues { control, data }, written }, far)
 }
 
-/// Takes over the standard streams.
+/// Opens the standard streams and starts their threads.
 ///
 /// # Errors
 /// When they are closed.
 pub(super) fn open() -> io::Result<Streams> {
     let (stdin, mut stdout) = private_streams()?;
     let (streams, far) = pair();
-    let FarEnds { input, mut waiting, written } = far;
+    let Counterparts { input, mut waiting, written } = far;
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut reader = Reader::new(BufReader::with_capacity(64 << 10, stdin));
         loop {
@@ -108,21 +109,22 @@ pub(super) fn open() -> io::Result<Streams> {
                 break Err(error);
             }
         };
-        // Nobody listens any more when the session has given up waiting.
+        // Fails when the session has stopped waiting.
         let _ = written.send(result);
     })?;
     Ok(streams)
 }
 
-/// Private copies of standard input and output, with pipes made large. What else writes to standard
-/// output from now on reaches standard error, but on Windows.
+/// Private copies of standard input and output, with enlarged pipes. Except on Windows, later
+/// writes to standard output go to standard error.
 fn private_streams() -> io::Result<(File, File)> {
     let (stdin, stdout) = (platform::stdin()?, platform::stdout()?);
     #[cfg(unix)]
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     #[cfg(target_os = "linux")]
     for end in [&stdin, &stdout] {
-        // Fails where they are no pipes or the user's pipes are used up; it is only faster.
+        // Fails if they are not pipes or the user's pipe memory is used up; it only improves the
+        // speed.
         let _ = rustix::pipe::fcntl_setpipe_size(end, 1 << 20);
     }
     Ok((stdin, stdout))

@@ -1,5 +1,5 @@
-//! The targets of a session, by name. Opening one reads local files, which can take a while: the
-//! session goes on meanwhile, and requests on that target wait for it.
+//! The targets of a session, by name. Opening a target reads local files, which can take a while:
+//! the session continues meanwhile, and requests on that target wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::ops::{Budget, Target};
 use crate::platform::within;
 use crate::protocol::{MAX_TARGET, TargetUpdateResult};
 
-/// Time to open a target: to read two secrets and the certificates of the system.
+/// Time limit to open a target: reads two secrets and the certificates of the system.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// What is open under one name, as soon as that is known. None when nothing is.
+/// The target with a name, once it is open. None if opening failed.
 pub(super) type Slot = Shared<BoxFuture<'static, Option<Arc<Target>>>>;
 
 /// The targets of one session.
@@ -27,7 +27,7 @@ pub(super) type Slot = Shared<BoxFuture<'static, Option<Arc<Target>>>>;
 pub(super) struct Targets(HashMap<String, Slot>);
 
 impl Targets {
-    /// What is open under this name, or is being opened.
+    /// The target with this name, open or opening.
     ///
     /// # Errors
     /// `target_unknown`.
@@ -36,7 +36,7 @@ impl Targets {
         slot.cloned().ok_or_else(|| unknown(name))
     }
 
-    /// The same, which is closed from now on.
+    /// Removes the target with this name and returns it.
     ///
     /// # Errors
     /// `target_unknown`.
@@ -46,8 +46,8 @@ impl Targets {
         slot
     }
 
-    /// From now on the name stands for what `opening` ends in. Where that is nothing, it goes on
-    /// standing for what it stood for before.
+    /// Assigns the target that `opening` returns to the name. If opening fails, the name keeps its
+    /// previous target.
     pub(super) fn open(
         &mut self,
         name: &str,
@@ -67,7 +67,7 @@ impl Targets {
     }
 }
 
-/// Whether opening it has failed.
+/// Whether opening has failed.
 fn is_empty(slot: &Slot) -> bool {
     matches!(slot.peek(), Some(None))
 }
@@ -75,7 +75,7 @@ fn is_empty(slot: &Slot) -> bool {
 /// Opens a target, within [`LIMIT`].
 ///
 /// # Errors
-/// Every code of a wrong setting; `local_io` when the files take too long.
+/// Every code of a wrong setting; `local_io` when reading the files takes too long.
 pub(super) async fn open(config: S3Config, journal: Option<Journal>) -> Result<Arc<Target>> {
     let runtime = Handle::current();
     let work = move || {
@@ -96,14 +96,14 @@ pub(super) async fn open(config: S3Config, journal: Option<Journal>) -> Result<A
 /// Changes the limits of an open target.
 ///
 /// # Errors
-/// `invalid_config`, naming the field, and nothing is changed.
+/// `invalid_config`, naming the field; then nothing is changed.
 pub(super) fn update(
     name: &str,
     target: &Target,
     limits: LimitsUpdate,
 ) -> Result<TargetUpdateResult> {
     let limits = target.change(limits)?;
-    tracing::info!(target = name, ?limits, "limits are set");
+    tracing::info!(target = name, ?limits, "the limits were changed");
     Ok(TargetUpdateResult { target: name.to_owned(), limits: limits.into() })
 }
 

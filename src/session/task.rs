@@ -1,5 +1,5 @@
-//! One running request: its place among the transfers, its deadline, its progress, and its one
-//! answer, even when it panics.
+//! One running request: queueing of transfers, deadline, progress, and exactly one response, even
+//! after a panic.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -20,17 +20,17 @@ use crate::ops::{Cancel, Cause};
 use crate::progress::{Phase, Progress, Snapshot};
 use crate::protocol::{Common, MAX_PROGRESS_MS, MIN_PROGRESS_MS, ProgressNotification};
 
-/// Progress is sent at least this often, even when nothing moved.
+/// Longest time between two progress notifications, even without progress.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// When a request is given up and how often it tells how far it is.
+/// Deadline and progress interval of a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct Timing {
     deadline_ms: Option<u64>,
     progress: Option<Duration>,
 }
 
-impl Pace {
+impl Timing {
     pub(super) fn new(common: Common) -> Result<Self> {
         let range = MIN_PROGRESS_MS..=MAX_PROGRESS_MS;
         if common.progress_ms.is_some_and(|ms| !range.contains(&ms)) {
@@ -49,7 +49,7 @@ impl Pace {
     }
 }
 
-/// A request about to run.
+/// A request that is ready to run.
 pub(super) struct Task {
     pub(super) id: u64,
     pub(super) target: Slot,
@@ -57,51 +57,53 @@ pub(super) struct Task {
     pub(super) cancel: Cancel,
     pub(super) max_payload: usize,
     /// For a transfer.
-    pub(super) place: Option<Place>,
+    pub(super) permit: Option<TransferPermit>,
     pub(super) table: Table,
 }
 
-/// A place among the transfers, or one in the line for it.
-pub(super) struct Place(Pin<Box<dyn Future<Output = Permit> + Send>>);
+/// A transfer slot, or a position in the queue for one.
+pub(super) struct TransferPermit(Pin<Box<dyn Future<Output = Permit> + Send>>);
 
 type Permit = std::result::Result<OwnedSemaphorePermit, AcquireError>;
 
-impl Place {
-    /// Stands in line from now on, so that the order is that of the calls.
-    pub(super) fn in_line(transfers: &Arc<Semaphore>) -> Self {
-        let mut place: Pin<Box<dyn Future<Output = Permit> + Send>> =
+impl TransferPermit {
+    /// Enters the queue now, so that transfers start in the order of the calls.
+    pub(super) fn enqueue(transfers: &Arc<Semaphore>) -> Self {
+        let mut permit: Pin<Box<dyn Future<Output = Permit> + Send>> =
             Box::pin(Arc::clone(transfers).acquire_owned());
-        match place.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        match permit.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
             Poll::Ready(permit) => Self(Box::pin(std::future::ready(permit))),
-            Poll::Pending => Self(place),
+            Poll::Pending => Self(permit),
         }
     }
 }
 
 impl Task {
-    /// Runs the request and answers it.
-    pub(super) async fn run(self, work: Work, pace: Pace) {
-        let Self { id, target, outbox, cancel, max_payload, place, table } = self;
+    /// Runs the request and sends its response.
+    pub(super) async fn run(self, work: Work, timing: Timing) {
+        let Self { id, target, outbox, cancel, max_payload, permit, table } = self;
         let has_stream = work.is_transfer();
         let progress = Progress::default();
         if !has_stream {
             progress.enter(Phase::Starting);
         }
-        let (turn, steps, messages) = (cancel.clone(), progress.clone(), outbox.clone());
+        let (token, state, messages) = (cancel.clone(), progress.clone(), outbox.clone());
         let running = async move {
             let name = work.target().to_owned();
-            // It may still be opening.
+            // The target may still be opening.
             let target = async { target.await.ok_or_else(|| targets::unknown(&name)) };
-            let target = turn.cancellable(target).await?;
-            let _place = match place {
-                Some(Place(place)) => Some(turn.cancellable(async { Ok(place.await) }).await?),
+            let target = token.cancellable(target).await?;
+            let _place = match permit {
+                Some(TransferPermit(permit)) => {
+                    Some(token.cancellable(async { Ok(permit.await) }).await?)
+                }
                 None => None,
             };
-            let (outbox, progress, cancel) = (messages, steps, turn);
+            let (outbox, progress, cancel) = (messages, state, token);
             work.run(Context { id, target, outbox, progress, cancel, max_payload }).await
         };
         let running = AssertUnwindSafe(running).catch_unwind();
-        let answer = Box::pin(accompany(running, id, pace, &progress, &cancel, &outbox)).await;
+        let answer = Box::pin(supervise(running, id, timing, &progress, &cancel, &outbox)).await;
         let answer = answer.unwrap_or_else(|_| Err(panicked()));
         if let Err(error) = &answer {
             tracing::info!(id, code = error.code().as_str(), %error, "a request failed");
@@ -116,18 +118,18 @@ impl Task {
     }
 }
 
-/// What a request is answered with that ended in a panic.
+/// Response to a request that panicked.
 pub(super) fn panicked() -> Error {
     Error::new(Code::Internal, "the request failed inside the agent: see its log")
 }
 
 type Outcome = std::result::Result<Answer, Box<dyn std::any::Any + Send>>;
 
-/// Waits for the request, and meanwhile watches the deadline and tells the host how far it is.
-async fn accompany(
+/// Waits for the request; meanwhile watches the deadline and sends progress.
+async fn supervise(
     running: impl Future<Output = Outcome>,
     id: u64,
-    pace: Pace,
+    timing: Timing,
     progress: &Progress,
     cancel: &Cancel,
     outbox: &Outbox,
@@ -135,16 +137,16 @@ async fn accompany(
     tokio::pin!(running);
     let start = Instant::now();
     let after = |ms| start.checked_add(Duration::from_millis(ms));
-    // One that no clock reaches is none.
-    let mut deadline = pace.deadline_ms.and_then(|ms| Some((after(ms)?, ms)));
-    let mut next = pace.progress.map(|pause| start + pause);
-    let mut told: Option<(Instant, Snapshot)> = None;
+    // A deadline beyond the range of the clock is none.
+    let mut deadline = timing.deadline_ms.and_then(|ms| Some((after(ms)?, ms)));
+    let mut next = timing.progress.map(|pause| start + pause);
+    let mut sent: Option<(Instant, Snapshot)> = None;
     let report = |snapshot: &Snapshot| ProgressNotification { id, snapshot: snapshot.clone() };
     loop {
         tokio::select! {
             biased;
             outcome = &mut running => {
-                if pace.progress.is_some() && matches!(outcome, Ok(Ok(_))) {
+                if timing.progress.is_some() && matches!(outcome, Ok(Ok(_))) {
                     outbox.notify("progress", &report(&progress.snapshot())).await;
                 }
                 return outcome;
@@ -156,21 +158,21 @@ async fn accompany(
             }
             () = at(next) => {
                 let now = Instant::now();
-                next = pace.progress.map(|pause| now + pause);
+                next = timing.progress.map(|pause| now + pause);
                 let snapshot = progress.snapshot();
-                let news = told.as_ref().is_none_or(|(when, before)| {
+                let news = sent.as_ref().is_none_or(|(when, before)| {
                     *before != snapshot || now.duration_since(*when) >= HEARTBEAT
                 });
                 if news {
                     outbox.notify_if_free("progress", &report(&snapshot));
-                    told = Some((now, snapshot));
+                    sent = Some((now, snapshot));
                 }
             }
         }
     }
 }
 
-/// Ends at that moment, or never.
+/// Completes at that moment, or never.
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,

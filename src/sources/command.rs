@@ -1,7 +1,7 @@
 //! A program whose standard output is a backup.
 //!
-//! Its exit status counts: a backup is only whole when the program said so. A pipe in a shell hides
-//! that status, so a dump that fails in the middle would look like one that ended.
+//! The backup is complete only if the program exits with success. A shell pipe hides that status,
+//! so a dump that fails halfway would look complete.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -16,13 +16,13 @@ use tokio::time::{sleep, timeout};
 use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, clean, no_memory};
 
-/// How long a program that was told to end has to clean up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time for a program to clean up after it was told to end.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the output may stay open, without a byte, after the program has ended.
+/// How long the output may stay open without data after the program has ended.
 const OPEN_AFTER_END: Duration = Duration::from_secs(10);
 
-/// Secrets of the agent that other programs read as well.
+/// Secrets of the agent in variables that other programs read as well.
 const SECRETS: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// A program and its arguments.
@@ -39,8 +39,8 @@ impl CommandLine {
         Some(Self { program: program.clone(), arguments: arguments.to_vec() })
     }
 
-    /// Starts the program, without a shell and without the secrets of the agent. Standard input and
-    /// standard error are those of the agent.
+    /// Starts the program, without a shell and without the secrets of the agent. It shares standard
+    /// input and standard error with the agent.
     ///
     /// # Errors
     /// `source_failed`.
@@ -58,11 +58,11 @@ impl CommandLine {
         if has_group {
             command.process_group(0);
         }
-        // Arguments may hold secrets and are not repeated.
+        // Arguments may contain secrets and are not repeated.
         let name = Path::new(&self.program).file_name().unwrap_or(&self.program);
         let name = clean(&name.to_string_lossy());
         let mut child = command.spawn().map_err(|error| {
-            let message = format!("cannot start {name}: {error}; check its path and permissions");
+            let message = format!("cannot start {name}: {error}: check its path and permissions");
             Error::new(Code::SourceFailed, message).source(error)
         })?;
         let output = child
@@ -71,7 +71,7 @@ impl CommandLine {
             .ok_or_else(|| Error::new(Code::Internal, "a program was started without an output"))?;
         #[cfg(target_os = "linux")]
         {
-            // Saves many changes between the two programs. Not every system allows it.
+            // Reduces switches between the two programs. Some systems do not allow it.
             let _ = rustix::pipe::fcntl_setpipe_size(&output, 1 << 20);
         }
         Ok(Running {
@@ -92,14 +92,14 @@ fn is_secret(name: &OsStr) -> bool {
     SECRETS.iter().any(|secret| name == *secret)
 }
 
-/// A program that was started.
+/// A running program.
 pub(super) struct Running {
     /// For messages.
     name: String,
     child: Child,
     output: ChildStdout,
-    /// The processes that it starts belong to this group. None where the agent is in the foreground
-    /// of a terminal: there the program may ask for a password, and Ctrl-C reaches all of them.
+    /// The process group of the program. None if the agent is in the foreground of a terminal:
+    /// there the program may ask for a password, and Ctrl-C reaches all processes.
     #[cfg(unix)]
     group: Option<rustix::process::Pid>,
     filling: Option<Block>,
@@ -109,11 +109,12 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The next bytes of the output; nothing when all were read and the program ended well. Dropping
+    /// The next bytes of the output; None when all were read and the program succeeded. Dropping
     /// the future loses nothing.
     ///
     /// # Errors
-    /// `source_failed` when the program fails, writes nothing, or leaves its output to another one.
+    /// `source_failed` when the program fails, writes nothing, or leaves its output open in another
+    /// process.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
         while !self.is_read {
             if let Some(full) = self.filling.take_if(|block| block.len() == BLOCK) {
@@ -148,13 +149,13 @@ impl Running {
                 self.is_read = read == 0;
                 self.is_empty &= read == 0;
             }
-            // What it wrote at last is still in the pipe.
+            // The last output is still in the pipe.
             ended = self.child.wait(), if self.status.is_none() => {
                 self.status = Some(succeeded(&self.name, ended)?);
             }
             () = sleep(OPEN_AFTER_END), if self.status.is_some() => {
                 let message = format!(
-                    "{} ended, but a process that it started keeps its output open, so the backup \
+                    "{} ended, but a process that it started keeps its output open: the backup \
                      may not be complete: start the command in the foreground",
                     self.name
                 );
@@ -180,14 +181,14 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the program, and what it has started.
+    /// Ends the program and the processes that it has started.
     pub(super) async fn stop(mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) && self.is_read {
             return;
         }
         self.ask_to_end();
-        // A program that ended may have left others in its group.
-        let _ = timeout(PATIENCE, self.child.wait()).await;
+        // An ended program may have left processes in its group.
+        let _ = timeout(CLEANUP_LIMIT, self.child.wait()).await;
         self.kill();
     }
 
@@ -201,7 +202,7 @@ impl Running {
         self.signal(rustix::process::Signal::KILL);
     }
 
-    /// Fails when there is no such process any more.
+    /// Fails when the processes are gone.
     #[cfg(unix)]
     fn signal(&self, signal: rustix::process::Signal) {
         if let Some(group) = self.group {
@@ -225,20 +226,20 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // When nothing waits for it any more, such as after a second Ctrl-C.
+        // Dropped without `stop`, such as after a second Ctrl-C.
         if !self.is_read {
             self.kill();
         }
     }
 }
 
-/// The process, as long as nothing else can have its number.
+/// The process ID, while it cannot be reused.
 #[cfg(unix)]
 fn process_id(child: &Child) -> Option<rustix::process::Pid> {
     rustix::process::Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }
 
-/// Whether a person sits before the agent, at a terminal that it may read from.
+/// Whether the agent can read from a terminal.
 #[cfg(unix)]
 fn has_terminal() -> bool {
     let foreground =
@@ -253,7 +254,7 @@ fn succeeded(name: &str, ended: std::io::Result<ExitStatus>) -> Result<ExitStatu
     if status.success() {
         return Ok(status);
     }
-    let message = format!("{name} failed ({status}): nothing was stored; see what it wrote above");
+    let message = format!("{name} failed ({status}): nothing was stored: see its output above");
     let error = Error::new(Code::SourceFailed, message);
     Err(match status.code() {
         Some(code) => error.detail("exit_code", i64::from(code)),

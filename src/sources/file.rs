@@ -1,4 +1,4 @@
-//! Files and folders of this machine, opened as sources.
+//! Local files and folders as sources.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use super::home_assistant::{self, Content};
 use super::{Input, Local};
 use crate::error::{Code, Error, Result};
 
-/// A source, and what is known about its content before a byte of it is sent.
+/// A source, and facts about its content that are known before sending.
 pub(crate) struct Opened {
     pub(crate) input: Input,
     pub(crate) content: Content,
@@ -25,7 +25,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened> {
     }
     let kind = path.metadata().map_err(|error| unreadable(path, error))?;
     if kind.is_dir() {
-        // Fails now if it cannot be read, and not when the upload has begun.
+        // Fails now instead of during the upload.
         path.read_dir().map_err(|error| unreadable(path, error))?;
         return other(Local::Folder(path.to_owned()));
     }
@@ -44,7 +44,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened> {
     Ok(Opened { input: Input::Local(Local::File { file, path: path.to_owned(), size }), content })
 }
 
-/// `local_io` for something that cannot be read.
+/// `local_io` for a file or folder that cannot be read.
 pub(crate) fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::new(Code::LocalIo, format!("cannot read {}: {error}", path.display())).source(error)
 }
@@ -52,6 +52,6 @@ pub(crate) fn unreadable(path: &Path, error: io::Error) -> Error {
 /// `length_mismatch` for a file that changed while it was read.
 pub(super) fn changed(path: &Path, how: &str, expected: u64, actual: u64) -> Error {
     let message =
-        format!("{} {how} while it was read: wait until nobody writes it any more", path.display());
+        format!("{} {how} while it was read: wait until no program writes to it", path.display());
     Error::new(Code::LengthMismatch, message).detail("expected", expected).detail("actual", actual)
 }

@@ -1,11 +1,12 @@
-//! Packs a folder into a tar while it is being sent.
+//! Packs a folder into a tar during the upload.
 //!
-//! Links stay links. What cannot be read, or vanishes meanwhile, does not stop the backup of the rest:
-//! it is left out, named and counted, and the command tells it with an exit code of its own. A file
-//! that grows is packed with the length it had when its turn came; one that shrinks is filled up with
-//! zeros, as GNU tar does, and counts as damaged.
+//! Symbolic links are stored as links. Files that cannot be read, or vanish during the backup, do
+//! not stop it: they are left out, named and counted, and the command has its own exit code for
+//! this. A file that grows is packed with the length it had when its turn came; one that shrinks is
+//! padded with zeros, as GNU tar does, and counts as damaged.
 //!
-//! Goes from folder to folder without recursion, and holds few of them open, however deep they are.
+//! Walks the tree without recursion, and keeps a limited number of folders open, whatever the
+//! depth.
 
 #[cfg(unix)]
 mod directory;
@@ -26,20 +27,20 @@ pub(crate) use self::left_out::LeftOut;
 use self::member::{Attributes, Kind};
 use crate::error::{Code, Error, Result};
 
-/// Longest name in the tar. Systems take paths of 4,095 bytes, with the folder that the tar is
-/// unpacked in, so no program could unpack a member with a longer name.
+/// Longest name in the tar, in bytes. Systems limit paths to 4,095 bytes, including the folder in
+/// which the tar is unpacked, so a member with a longer name could not be unpacked.
 const LONGEST_NAME: usize = 4000;
 
-/// Folders that stay open, from the top. The agent finds the way back to the others from below.
+/// Folders that stay open, counted from the top. Deeper ones are opened again from their subfolder.
 const OPEN: usize = 64;
 
-/// Bytes that are read at once.
+/// Bytes of one read.
 const PIECE: usize = 64 << 10;
 
-/// Writes `folder` into `out`, under its own name. Says what was left out.
+/// Packs `folder` into `out`, under its own name. Returns what was left out.
 ///
 /// # Errors
-/// `local_io` when nothing in it can be read; what `out` fails with.
+/// `local_io` when nothing in the folder can be read; the error of `out`.
 pub(crate) fn pack(folder: &Path, out: &mut impl Write) -> Result<LeftOut> {
     let name = name_of(folder).unwrap_or_else(|| PathBuf::from(".")).into_os_string();
     let mut packer = Packer {
@@ -59,28 +60,28 @@ pub(crate) fn pack(folder: &Path, out: &mut impl Write) -> Result<LeftOut> {
     Ok(left_out)
 }
 
-/// The last part of the path of a folder, also for `.` and the like.
+/// The last component of the path of a folder, also for `.` and similar paths.
 pub(crate) fn name_of(folder: &Path) -> Option<PathBuf> {
     folder.canonicalize().ok()?.file_name().map(PathBuf::from)
 }
 
-/// A folder that the packer is in, or below.
+/// A folder on the current path.
 struct Level {
-    /// Not open where it is deep and the packer is below it.
+    /// None for a deep folder while the packer is below it.
     directory: Option<Directory>,
     id: Id,
-    /// What comes next in it.
+    /// The remaining names.
     names: IntoIter<OsString>,
-    /// Length of its own name in the tar.
+    /// Length of the folder's name in the tar.
     name: usize,
 }
 
 struct Packer<'a, W> {
     out: &'a mut W,
-    /// Name in the tar of what is being packed.
+    /// Name in the tar of the current entry.
     name: Vec<u8>,
     left_out: LeftOut,
-    /// Files and links in the tar.
+    /// Files and links packed.
     packed: u64,
     buffer: Vec<u8>,
 }
@@ -111,7 +112,7 @@ impl<W: Write> Packer<'_, W> {
                     let done = levels.pop().and_then(|level| level.directory);
                     if let Some(level) = levels.last_mut() {
                         self.name.truncate(level.name);
-                        self.go_back(level, done.as_ref());
+                        self.reopen(level, done.as_ref());
                     }
                 }
             }
@@ -119,23 +120,23 @@ impl<W: Write> Packer<'_, W> {
         member::end(self.out).map_err(|error| self.cause(error))
     }
 
-    /// Opens a folder again that was left for one in it.
-    fn go_back(&mut self, level: &mut Level, from: Option<&Directory>) {
+    /// Opens a parent folder again.
+    fn reopen(&mut self, level: &mut Level, from: Option<&Directory>) {
         if level.directory.is_none() {
             level.directory = from.and_then(|below| below.parent(&level.id).ok());
         }
         let rest = level.names.len() as u64;
         if level.directory.is_none() && rest > 0 {
-            // It was moved or removed meanwhile.
+            // The folder was moved or removed meanwhile.
             self.left_out.vanished(&self.name, rest);
             level.names = Vec::new().into_iter();
         }
     }
 
-    /// Adds what has this name; a folder is to be gone through next.
+    /// Adds an entry; returns a folder that is to be walked next.
     fn add(&mut self, directory: &Directory, entry: &OsString) -> Result<Option<Level>> {
         if self.name.len() > LONGEST_NAME {
-            let reason = format!("its path has more than {LONGEST_NAME} bytes");
+            let reason = format!("its path is longer than {LONGEST_NAME} bytes");
             self.left_out.unreadable(&self.name, &reason);
             return Ok(None);
         }
@@ -173,7 +174,7 @@ impl<W: Write> Packer<'_, W> {
         Ok(None)
     }
 
-    /// Adds an open folder, unless what is in it cannot be told.
+    /// Adds an open folder, unless its entries cannot be listed.
     fn begin_folder(&mut self, directory: Directory) -> Result<Option<Level>> {
         let (names, failure) = directory.names();
         if let Some(error) = &failure {
@@ -194,7 +195,7 @@ impl<W: Write> Packer<'_, W> {
         Ok(Some(Level { directory: Some(directory), id, names: names.into_iter(), name }))
     }
 
-    /// Adds a file with exactly as many bytes as `attributes` says.
+    /// Adds a file with exactly the number of bytes in `attributes`.
     fn add_file(&mut self, mut file: File, attributes: &Attributes) -> Result<()> {
         member::file(self.out, &self.name, attributes).map_err(|error| self.cause(error))?;
         self.packed += 1;
@@ -211,7 +212,7 @@ impl<W: Write> Packer<'_, W> {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let reason = format!("reading failed, and zeros replace its end: {error}");
+                    let reason = format!("reading failed, the rest is filled with zeros: {error}");
                     self.left_out.damaged(&self.name, &reason);
                     break;
                 }
@@ -225,7 +226,7 @@ impl<W: Write> Packer<'_, W> {
         padded.map_err(|error| self.cause(error))
     }
 
-    /// Our own error where it went through the output, or what that had to say.
+    /// The error behind `error`: our own if the output passed it through.
     fn cause(&self, error: io::Error) -> Error {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(ours) => ours.clone(),

@@ -1,7 +1,7 @@
-//! Home Assistant's backups on this machine, inspected before a byte of them is sent.
+//! Inspection of local Home Assistant backups before the upload.
 //!
-//! Of a Home Assistant backup it reads `backup.json` and checks that the tar around it is whole,
-//! looking at the headers only: a backup of 100 GB takes no longer than a small one.
+//! Reads `backup.json` and checks that the tar is complete, by its headers only: a backup of 100 GB
+//! takes no longer than a small one.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -13,13 +13,13 @@ use crate::error::{Code, Error, Result};
 use crate::ops::backup_json::{self, BLOCK, Member};
 use crate::protocol::Metadata;
 
-/// What a file holds.
+/// Content of a file.
 pub(crate) enum Content {
-    /// A whole backup of Home Assistant, with what its `backup.json` says.
+    /// A complete Home Assistant backup, with the metadata from its `backup.json`.
     Backup(Metadata),
-    /// Says that it is a backup of Home Assistant, and is not a whole one.
+    /// A damaged Home Assistant backup.
     DamagedBackup(Error),
-    /// A tar that is cut off or damaged, and whatever it was, no backup can be seen in it.
+    /// A truncated or damaged tar that is not known to be a backup.
     DamagedTar(Error),
     /// Anything else.
     Other,
@@ -42,8 +42,7 @@ pub(crate) fn inspect(mut file: &File, path: &Path, size: u64) -> Result<Content
             None => Content::DamagedBackup(Error::new(
                 Code::CorruptMetadata,
                 format!(
-                    "the backup.json in {shown} is damaged: give the backup a --name to store the \
-                     file as it is"
+                    "the backup.json in {shown} is damaged: use --name to store the file as it is"
                 ),
             )),
         },
@@ -51,8 +50,8 @@ pub(crate) fn inspect(mut file: &File, path: &Path, size: u64) -> Result<Content
             let error = Error::new(
                 Code::LengthMismatch,
                 format!(
-                    "{shown} is cut off: it ends after {size} bytes in the middle of the tar, \
-                     which needs at least {needed}; copy or download it again"
+                    "{shown} is truncated: it has {size} bytes, but the tar needs at least {needed}: \
+                     copy or download it again"
                 ),
             )
             .detail("expected", needed)
@@ -73,24 +72,24 @@ fn damaged(path: &Path, damage: std::io::Error) -> Error {
 
 enum Scan {
     Whole,
-    /// Shorter than its headers say.
+    /// The file is shorter than its headers say.
     CutOff {
         needed: u64,
     },
-    /// Begins as a tar and does not go on as one.
+    /// The file starts as a tar and does not continue as one.
     Damaged(std::io::Error),
 }
 
-/// Members that are looked at. Home Assistant has one for each add-on and folder; a tar with more than
-/// these is none of its backups, and is not read to its end.
+/// Most members that are checked. Home Assistant has one for each add-on and folder; a tar with
+/// more members is not one of its backups, and is not read to its end.
 const MEMBERS: usize = 10_000;
 
-/// Reads all headers, and `backup.json` where it is found.
+/// Reads all headers, and `backup.json` if it is found.
 ///
 /// # Errors
-/// When it is no tar from the first block on.
+/// When the first block is not a tar header.
 fn scan(mut file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Result<Scan> {
-    // Where the next header or the end mark must begin.
+    // Where the next header or the end marker must begin.
     let mut end = 0_u64;
     for _ in 0..MEMBERS {
         let needed = end.saturating_add(2 * BLOCK);
@@ -104,7 +103,7 @@ fn scan(mut file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Resu
         };
         if json.is_none() && member.is_backup_json {
             file.seek(SeekFrom::Start(end.saturating_add(member.content)))?;
-            // A short one shows in the length of the whole.
+            // If it is truncated, the length of the file shows it.
             *json = Some(backup_json::read(file.take(member.size)).unwrap_or_default());
         }
         end = end.saturating_add(member.end());
@@ -115,7 +114,7 @@ fn scan(mut file: &File, size: u64, json: &mut Option<Vec<u8>>) -> std::io::Resu
     Ok(Scan::Whole)
 }
 
-/// The file name, without its ending, that Home Assistant gives to a backup.
+/// The file name, without its extension, that Home Assistant gives a backup.
 ///
 /// Mirrors `suggested_filename` in `homeassistant/components/backup/util.py`.
 pub(crate) fn suggested_name(name: &str, date: Option<&str>) -> String {
@@ -124,8 +123,8 @@ pub(crate) fn suggested_name(name: &str, date: Option<&str>) -> String {
     whole.split_whitespace().collect::<Vec<_>>().join("_")
 }
 
-/// Reads an ISO 8601 date; without an offset it counts as UTC. At the end of the calendar it could not
-/// be shown in another time zone, so that the year has four digits.
+/// Parses an ISO 8601 date; without an offset it is UTC. Years outside of 0 to 9999 are refused,
+/// because they could not be shown in another time zone with four digits.
 pub(crate) fn moment(date: &str) -> Option<chrono::DateTime<chrono::FixedOffset>> {
     let with_offset = chrono::DateTime::parse_from_rfc3339(date).ok();
     let moment = with_offset.or_else(|| {

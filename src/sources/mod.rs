@@ -1,8 +1,9 @@
-//! Sources of an upload: a file, a stream, a folder that is packed into a tar, or the output of a command.
+//! Sources of an upload: a file, a stream, a folder that is packed into a tar, or the output of a
+//! program.
 //!
-//! A thread of its own reads, because reading a file blocks; for a program it is a task. It hands over
-//! blocks through a bounded channel and says when it is done: a thread that dies is never taken for
-//! the end of the data.
+//! Files are read in a separate thread, because reading blocks; the output of a program is read in
+//! a task. Blocks are passed through a bounded channel that ends with an explicit end message: a
+//! thread that dies is never taken for the end of the data.
 
 mod command;
 mod file;
@@ -28,33 +29,33 @@ use crate::buffer_pool::{BLOCK, Block, Pool};
 use crate::error::{Code, Error, Result, no_memory};
 use crate::ops::{Cancel, Source};
 
-/// Blocks that wait. With the one being read and the one being taken they stay within the window
-/// that the memory budget has for a source.
+/// Blocks that may wait. Together with the block being read and the one being sent they fit into
+/// the window of the memory budget.
 const WAITING: usize = (2 << 20) / BLOCK;
 
-/// How long a request to end may come after the end of a program that it ended.
-const BRIEFLY: Duration = Duration::from_millis(100);
+/// How long a cancellation may arrive after the end of a program that it ended.
+const CANCEL_DELAY: Duration = Duration::from_millis(100);
 
-/// What is read.
+/// Input of an upload.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// What is on this machine.
+    /// Data on this machine.
     Local(Local),
-    /// What a program writes.
+    /// The output of a program.
     Command(CommandLine),
 }
 
-/// What a thread reads.
+/// Input that a thread reads.
 #[derive(Debug)]
 pub(crate) enum Local {
-    /// A file that must have exactly this many bytes: one that shrinks or grows meanwhile is being
-    /// written by somebody, and what was read of it is no backup.
+    /// A file that must have exactly this many bytes: another program is writing one that shrinks
+    /// or grows, and the bytes read so far are not a backup.
     File {
         /// The open file.
         file: File,
         /// For messages.
         path: PathBuf,
-        /// Its length when it was opened.
+        /// Its length in bytes when it was opened.
         size: u64,
     },
     /// A pipe or device, to its end.
@@ -71,7 +72,7 @@ pub(crate) enum Local {
 }
 
 impl Input {
-    /// Its length, if that is known.
+    /// Length in bytes, if it is known.
     #[must_use]
     pub(crate) fn size(&self) -> Option<u64> {
         match self {
@@ -81,12 +82,12 @@ impl Input {
     }
 }
 
-/// Sends what comes out of a program, until that has ended.
+/// Sends the output of a program until it has ended.
 async fn run(command: CommandLine, pieces: Sender<Result<Piece>>, cancel: Cancel) {
     let mut running = match command.start() {
         Ok(running) => running,
         Err(error) => {
-            // Fails when the upload was given up.
+            // Fails when the upload was cancelled.
             let _ = pieces.send(Err(error)).await;
             return;
         }
@@ -97,13 +98,13 @@ async fn run(command: CommandLine, pieces: Sender<Result<Piece>>, cancel: Cancel
                 Ok(Some(bytes)) => Ok(Piece::Data(bytes)),
                 Ok(None) => Ok(Piece::End(None)),
                 Err(error) => {
-                    // Ctrl-C ends the program as well, and may have reached it first.
-                    let _ = timeout(BRIEFLY, cancel.cancelled()).await;
+                    // Ctrl-C ends the program as well, and may reach it first.
+                    let _ = timeout(CANCEL_DELAY, cancel.cancelled()).await;
                     Err(error)
                 }
             };
             let is_last = !matches!(piece, Ok(Piece::Data(_)));
-            // Fails when the upload was given up.
+            // Fails when the upload was cancelled.
             if pieces.send(piece).await.is_err() || is_last {
                 return;
             }
@@ -140,10 +141,10 @@ impl Local {
     }
 }
 
-/// What comes out of the reading thread.
+/// A message of the reading side.
 enum Piece {
     Data(Bytes),
-    /// The end, and of a folder what was left out.
+    /// The end; for a folder, with the entries that were left out.
     End(Option<LeftOut>),
 }
 
@@ -152,7 +153,7 @@ pub(crate) struct Feed {
     input: Option<(Input, Sender<Result<Piece>>)>,
     pieces: Receiver<Result<Piece>>,
     cancel: Cancel,
-    /// Looks after a program.
+    /// The task of a program.
     program: Option<JoinHandle<()>>,
     left_out: Option<LeftOut>,
 }
@@ -171,22 +172,22 @@ impl Feed {
             }
             Input::Local(local) => local,
         };
-        // Not one of the runtime's threads: one that waits for a terminal never ends.
+        // Not a thread of the runtime: a read from a terminal may never end.
         let thread = std::thread::Builder::new().name("source".to_owned());
         let started = thread.spawn(move || {
             let pool = Pool::of_process();
             let mut pipe = Pipe { pieces: pieces.clone(), pool, filling: None };
             let read = local.read(&mut pipe);
             let last = read.and_then(|left_out| pipe.flush().map(|()| Piece::End(left_out)));
-            // Nobody is left to tell when the upload was given up.
+            // Fails when the upload was cancelled.
             let _ = pieces.blocking_send(last);
         });
         started.map(drop).map_err(|error| {
-            Error::new(Code::Internal, "cannot start to read the backup").source(error)
+            Error::new(Code::Internal, "cannot start reading the backup").source(error)
         })
     }
 
-    /// Waits until a program has ended. Says what of a folder was left out.
+    /// Waits until a program has ended. Returns the entries of a folder that were left out.
     pub(crate) async fn end(mut self) -> Option<LeftOut> {
         self.pieces.close();
         if let Some(program) = self.program {
@@ -215,7 +216,7 @@ impl Source for Feed {
     }
 }
 
-/// The reading thread's end of the channel.
+/// The sending end of the channel.
 pub(crate) struct Pipe {
     pieces: Sender<Result<Piece>>,
     pool: Pool,
@@ -223,7 +224,7 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    /// Hands over everything that `from` has; says how much that was.
+    /// Sends everything in `from`; returns the number of bytes.
     ///
     /// # Errors
     /// `local_io`, naming `path`.
@@ -244,7 +245,7 @@ impl Pipe {
         }
     }
 
-    /// The block that has room for more.
+    /// A block with free space.
     fn block(&mut self) -> Result<&mut Block> {
         match &mut self.filling {
             Some(block) => Ok(block),
@@ -259,14 +260,14 @@ impl Pipe {
         }
     }
 
-    /// Hands over what is collected.
+    /// Sends the collected bytes.
     fn flush(&mut self) -> Result<()> {
         let Some(block) = self.filling.take().filter(|block| !block.is_empty()) else {
             return Ok(());
         };
         self.pieces
             .blocking_send(Ok(Piece::Data(block.freeze())))
-            .map_err(|_| Error::new(Code::Cancelled, "the upload was given up"))
+            .map_err(|_| Error::new(Code::Cancelled, "the upload was cancelled"))
     }
 }
 
@@ -277,7 +278,7 @@ impl io::Write for Pipe {
         Ok(taken)
     }
 
-    /// Does nothing: a block leaves when it is full or the last one.
+    /// Does nothing: a block is sent when it is full or the last one.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

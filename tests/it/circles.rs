@@ -49,7 +49,8 @@ fn circles(files: &BTreeMap<Module, String>) -> Vec<String> {
         .map(|(module, code)| {
             let used = used_paths(module, code).into_iter();
             let used = used.filter_map(|path| target(&path, files, &exports));
-            let others = used.filter(|other| !other.starts_with(module) && !module.starts_with(other));
+            let others =
+                used.filter(|other| !other.starts_with(module) && !module.starts_with(other));
             (module, others.collect())
         })
         .collect();

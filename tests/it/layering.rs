@@ -98,7 +98,7 @@ fn deletions_happen_in_one_module_only() {
         .map(|(file, _)| file)
         .collect();
     places.sort();
-    assert_eq!(places, ["archives/erase.rs"]);
+    assert_eq!(places, ["archives/deletion.rs"]);
 }
 
 #[test]

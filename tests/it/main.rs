@@ -10,6 +10,7 @@
     reason = "a test that fails panics, and may print figures"
 )]
 
+mod circles;
 mod cli;
 mod connection;
 mod diagnosis;
@@ -19,7 +20,6 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod interleavings;
-mod circles;
 mod layering;
 mod link_faults;
 mod permissions;

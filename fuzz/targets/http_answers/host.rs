@@ -1,6 +1,6 @@
 //! The host of a session that runs one operation.
 
-use s3_backup_agent::session::fuzzing::{Ear, Mouth, session};
+use s3_backup_agent::session::fuzzing::{HostReader, HostWriter, session};
 use serde_json::{Value, json};
 
 use crate::plan::Operation;
@@ -14,7 +14,7 @@ const BLOCK: u64 = 256 << 10;
 pub async fn run(operation: Operation, settings: u8) {
     let (host, session) = session();
     let session = tokio::spawn(session);
-    let mut talk = Connection { mouth: host.mouth, ear: host.ear };
+    let mut talk = Connection { writer: host.writer, reader: host.reader };
     talk.say(&json!({"id": 1, "method": "initialize", "params": {"protocol": 1}})).await;
     talk.answer(1).await;
     let params = json!({"target": "t", "config": config(settings)});
@@ -77,20 +77,20 @@ fn request(operation: Operation) -> Value {
 }
 
 struct Connection {
-    mouth: Mouth,
-    ear: Ear,
+    writer: HostWriter,
+    reader: HostReader,
 }
 
 impl Connection {
     async fn say(&self, message: &Value) {
         let mut line = serde_json::to_vec(message).unwrap();
         line.push(b'\n');
-        assert!(self.mouth.say(&*line).await);
+        assert!(self.writer.send(&*line).await);
     }
 
     /// The next message of the agent.
     async fn hear(&mut self) -> Value {
-        let frame = self.ear.hear().await.expect("the agent ends");
+        let frame = self.reader.next().await.expect("the agent ends");
         let mut bytes = Vec::new();
         frame.write(&mut bytes).unwrap();
         let line = bytes.iter().position(|byte| *byte == b'\n').unwrap();
@@ -127,7 +127,7 @@ impl Connection {
                 frame.push(b'\n');
                 frame.resize(frame.len() + usize::try_from(length).unwrap(), 0);
                 frame.push(b'\n');
-                assert!(self.mouth.say(&*frame).await);
+                assert!(self.writer.send(&*frame).await);
                 sent += length;
             }
             if sent == size && !has_ended {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use s3_backup_agent::session::End;
 use s3_backup_agent::session::frame::{Frame, Input, Message, Reader};
-use s3_backup_agent::session::fuzzing::{Ear, Mouth, session};
+use s3_backup_agent::session::fuzzing::{HostReader, HostWriter, session};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -33,7 +33,7 @@ static SHOW: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SHOW_STEPS").is
 pub struct Player {
     server: Arc<MemoryServer>,
     record: Arc<Mutex<SessionRecord>>,
-    writer: Option<Mouth>,
+    writer: Option<HostWriter>,
     reader: JoinHandle<()>,
     paused_until: Arc<Mutex<Instant>>,
     session: JoinHandle<End>,
@@ -46,14 +46,14 @@ pub struct Player {
 
 /// Receives messages, except while the host does not read.
 async fn receive(
-    mut reader: Ear,
+    mut reader: HostReader,
     record: Arc<Mutex<SessionRecord>>,
     paused_until: Arc<Mutex<Instant>>,
 ) {
     loop {
         let until = *paused_until.lock().unwrap();
         sleep_until(until).await;
-        let Some(frame) = reader.hear().await else { return };
+        let Some(frame) = reader.next().await else { return };
         let mut bytes = Vec::new();
         frame.write(&mut bytes).unwrap();
         let line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -69,10 +69,10 @@ impl Player {
         let record = Arc::default();
         let paused_until = Arc::new(Mutex::new(Instant::now()));
         Self {
-            reader: tokio::spawn(receive(host.ear, Arc::clone(&record), Arc::clone(&paused_until))),
+            reader: tokio::spawn(receive(host.reader, Arc::clone(&record), Arc::clone(&paused_until))),
             server,
             record,
-            writer: Some(host.mouth),
+            writer: Some(host.writer),
             paused_until,
             session: tokio::spawn(session),
             next_id: 1,
@@ -276,7 +276,7 @@ impl Player {
 
     async fn send_bytes(&mut self, bytes: Vec<u8>) {
         if let Some(writer) = &self.writer
-            && !writer.say(&*bytes).await
+            && !writer.send(&*bytes).await
         {
             self.writer = None;
         }

@@ -1,58 +1,58 @@
-//! One member of a tar, found by its headers.
+//! Parser for the headers of one tar member.
 //!
-//! A header can announce any size, so nothing is read here because a header says so: names and
-//! extensions are read up to a limit, and everything else is skipped.
+//! A header can announce any size, so announced sizes do not control how much is read: names and
+//! extension headers are read up to a limit, and everything else is skipped.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-/// Tars are made of blocks of so many bytes.
+/// Size of a tar block, in bytes.
 pub const BLOCK: u64 = 512;
 
-/// Longest extension header that is read. One is as long as the names and attributes in it.
+/// Longest extension header that is read. Its length depends on the names and attributes in it.
 const LONGEST: u64 = 1 << 20;
 
-/// Longest name that is read.
+/// Longest name that is read, in bytes.
 const LONGEST_NAME: u64 = 4 << 10;
 
-/// Headers that may belong to one member.
+/// Most headers of one member.
 const HEADERS: usize = 64;
 
-/// Blocks with the map of a sparse file.
+/// Most blocks of the map of a sparse file.
 const MAPS: u64 = 4096;
 
-/// The names under which Home Assistant describes a backup. Before 2021.8 it was a snapshot.
+/// The file names of the description of a backup. Before 2021.8 a backup was called snapshot.
 const DESCRIPTIONS: [&[u8]; 4] =
     [b"./backup.json", b"backup.json", b"./snapshot.json", b"snapshot.json"];
 
-/// One member of a tar that is read piece by piece.
+/// One member of a tar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Whether it is the `backup.json`, or the `snapshot.json` of an old backup.
+    /// Whether it is `backup.json`, or `snapshot.json` of an old backup.
     pub is_backup_json: bool,
-    /// Where its content begins, counted from its first header.
+    /// Offset of the content from the first header, in bytes.
     pub content: u64,
-    /// Length of the content.
+    /// Length of the content in bytes.
     pub size: u64,
 }
 
 impl Member {
-    /// Where the next member begins, counted from the first header of this one.
+    /// Offset of the next member from the first header of this one, in bytes.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.content.saturating_add(self.size).div_ceil(BLOCK).saturating_mul(BLOCK)
     }
 
-    /// The member whose headers `bytes` begins with. None at the end of a tar, and where there is
-    /// none.
+    /// The member whose headers start at the beginning of `bytes`. None at the end of a tar, or if
+    /// there is no member.
     #[must_use]
     pub fn first_of(bytes: &[u8]) -> Option<Self> {
         Self::read(&mut Cursor::new(bytes), 0).ok().flatten()
     }
 
-    /// The member whose first header is at `start`. None at the end of a tar.
+    /// The member whose first header is at offset `start`. None at the end of a tar.
     ///
     /// # Errors
-    /// When the headers are damaged, absurd or cut off, or cannot be read.
+    /// When the headers are damaged, implausible or truncated, or cannot be read.
     pub fn read(from: &mut (impl Read + Seek), start: u64) -> io::Result<Option<Self>> {
         let (mut name, mut size) = (None, None);
         let mut at = start;
@@ -75,7 +75,7 @@ impl Member {
                 b'K' | b'g' => {}
                 kind => {
                     let maps = if kind == b'S' { maps(from, &header, content)? } else { 0 };
-                    // What is no file has no content, whatever the header says.
+                    // Entries other than files have no content, whatever the header says.
                     let has_content = !(b'1'..=b'6').contains(&kind);
                     let is_file = matches!(kind, b'0' | 0 | b'7');
                     let name = name.unwrap_or_else(|| header.name());
@@ -108,11 +108,11 @@ fn maps(from: &mut (impl Read + Seek), header: &Header, start: u64) -> io::Resul
     Ok(count)
 }
 
-/// A block that begins a member.
+/// A header block.
 struct Header(Vec<u8>);
 
 impl Header {
-    /// None where the tar ends: at a block of zeros, or at the end of the input.
+    /// None at the end of the tar: a block of zeros, or the end of the input.
     fn read(from: &mut (impl Read + Seek), at: u64) -> io::Result<Option<Self>> {
         from.seek(SeekFrom::Start(at))?;
         let mut block = Vec::new();
@@ -128,14 +128,14 @@ impl Header {
         }
     }
 
-    /// Whether its sum is right, in which its own field counts as blanks.
+    /// Whether its checksum matches; the checksum field itself counts as blanks.
     fn is_intact(&self) -> bool {
         let counted = |(at, byte): (usize, &u8)| {
             if (148..156).contains(&at) { b' ' } else { *byte }
         };
         let bytes = || self.0.iter().enumerate().map(counted);
         let sum: i64 = bytes().map(i64::from).sum();
-        // Some old programs took bytes for signed numbers.
+        // Some old programs summed signed bytes.
         let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
         let said = number(self.field(148, 8)).and_then(|said| i64::try_from(said).ok());
         said.is_some_and(|said| said == sum || said == signed)
@@ -167,7 +167,7 @@ impl Header {
     }
 }
 
-/// Reads bytes of which there are at most [`LONGEST`].
+/// Reads `length` bytes; callers limit `length` to [`LONGEST`].
 fn read(from: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Vec<u8>> {
     from.seek(SeekFrom::Start(at))?;
     let mut bytes = Vec::new();
@@ -178,7 +178,7 @@ fn read(from: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Vec<u
     Ok(bytes)
 }
 
-/// A number in octal digits, or in binary where these do not suffice.
+/// Parses a number: octal digits, or binary for large values.
 fn number(field: &[u8]) -> Option<u64> {
     match field.split_first()? {
         (0x80, rest) => rest
@@ -195,7 +195,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The value of the last record of this name in an extension header.
+/// The value of the last record with this name in an extension header.
 fn record<'a>(mut records: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut found = None;
     while let Some(blank) = records.iter().position(|byte| *byte == b' ') {
@@ -236,7 +236,7 @@ mod tests {
         block
     }
 
-    /// `size` in binary, which has room for more than all files have.
+    /// `size` in binary, which can exceed the size of any file.
     fn binary(size: u64) -> Vec<u8> {
         [&[0x80, 0, 0, 0][..], &size.to_be_bytes()].concat()
     }
@@ -245,7 +245,7 @@ mod tests {
     fn tar_member_with_huge_sizes_is_read_in_bounded_memory() {
         let file = header("./backup.json", b'0', b"00000000007");
         let huge = binary(700 << 20);
-        // A long link target is skipped, a long name is read up to its limit, the rest is refused.
+        // A long link target is skipped, a long name is truncated, the rest is refused.
         for kind in [b'L', b'K', b'x', b'g', b'S'] {
             let bytes = [header("x", kind, &huge), file.clone()].concat();
             assert!(

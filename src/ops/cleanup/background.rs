@@ -1,54 +1,52 @@
-//! Work in the background while a target is open, which nobody has asked for and nobody waits for:
-//! cleaning up after uploads that were killed, and reading the bucket again behind a listing that was
-//! given from the cache.
+//! Background work while a target is open: cleanup of interrupted uploads, and refreshing a listing
+//! that was served from the cache.
 //!
-//! The rule for all of it: one task of each kind at a time for each target; each turn ends within
-//! [`LIMIT`] and looks at no more than [`MOST_RECORDS`] records with [`MOST_UPLOADS`] multipart uploads
-//! each, or at one listing; between two turns of cleaning up lies a pause that doubles up to a quarter
-//! of an hour; no turn begins once the target is closed, and all ends with the process.
+//! Limits: for each target, one task of each kind at a time. A cleanup run takes at most [`LIMIT`]
+//! and handles at most [`MAX_RECORDS`] records with [`MAX_UPLOADS`] multipart uploads each; a
+//! refresh reads one listing. The pause between two cleanup runs doubles, up to 15 minutes. No run
+//! begins after the target is closed, and the tasks end with the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::orphans::{LIMIT, NextRun, clean_up, write};
+use super::orphans::{LIMIT, NextRun, append, clean_up};
 use crate::journal::Record;
 use crate::ops::Target;
 
-/// Pause before the place of a target is looked at again for what was left there. It doubles each
-/// time, up to the last.
+/// Pause after the first cleanup run. It doubles with each run, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Longest pause of all: somebody has to change the keys or bring back the storage, which takes time.
+/// Longest pause: new access keys or a server that returns take time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
-/// Shortest wait for something that is kept: its time goes by another clock than the wait.
-const AT_LEAST: Duration = Duration::from_secs(1);
+/// Shortest wait for a kept upload: its expiry and the wait use different clocks.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The tasks in the background of one target.
+/// The background tasks of one target.
 #[derive(Debug, Default)]
 pub(in crate::ops) struct Background {
-    /// Number of the latest of those that clean up; only that one goes on.
+    /// Number of the latest cleanup task; older ones stop.
     latest: AtomicU64,
     is_refreshing: AtomicBool,
 }
 
-/// Takes back in the background what was left at the place of a target, see [`clean_up`], until
-/// nothing is left or the target is closed. Nobody has to wait for it.
+/// Starts the cleanup of interrupted uploads of a target, see [`clean_up`]. It runs until nothing
+/// is left or the target is closed, and replaces an earlier task of the target.
 pub fn start_cleanup(target: &Arc<Target>) {
-    let turn = target.background.latest.fetch_add(1, Ordering::Relaxed) + 1;
+    let run = target.background.latest.fetch_add(1, Ordering::Relaxed) + 1;
     let target = Arc::downgrade(target);
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         while let Some(target) = target.upgrade() {
-            let is_latest = target.background.latest.load(Ordering::Relaxed) == turn;
+            let is_latest = target.background.latest.load(Ordering::Relaxed) == run;
             if !is_latest {
                 return;
             }
             let wait = match clean_up(&target).await {
                 NextRun::Never => return,
                 NextRun::Soon => pause,
-                NextRun::After(rest) => rest.max(AT_LEAST),
+                NextRun::After(rest) => rest.max(SHORTEST_PAUSE),
             };
             drop(target);
             tokio::time::sleep(wait).await;
@@ -57,21 +55,23 @@ pub fn start_cleanup(target: &Arc<Target>) {
     });
 }
 
-/// Reads the bucket in the background, so that the next listing is a new one.
+/// Refreshes the listing of a target in the background.
 pub(in crate::ops) fn refresh(target: &Arc<Target>) {
     if target.background.is_refreshing.swap(true, Ordering::AcqRel) {
         return;
     }
     let target = Arc::clone(target);
     tokio::spawn(async move {
-        // Lowered on every way out, a panic in a listing included.
+        // Reset on every exit, including a panic in the listing.
         let refreshing = Refreshing(&target.background.is_refreshing);
         match tokio::time::timeout(LIMIT, target.store.listing(false)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::info!(%error, "an old listing was given, and there is no new one");
+                tracing::info!(%error, "the cached listing was used, and cannot be refreshed");
             }
-            Err(_) => tracing::info!("an old listing was given, and a new one takes too long"),
+            Err(_) => {
+                tracing::info!("the cached listing was used, and refreshing it takes too long")
+            }
         }
         drop(refreshing);
     });
@@ -85,14 +85,14 @@ impl Drop for Refreshing<'_> {
     }
 }
 
-/// Leaves a record to whoever goes on with it within this time; with zero it is to be taken back. Says
-/// whether that could be noted.
-pub(in crate::ops) async fn leave(
+/// Releases a record: for `keep`, another upload can resume from it; with zero it is due for
+/// cleanup. Returns whether the record could be written.
+pub(in crate::ops) async fn release(
     target: &Arc<Target>,
     record: Arc<Record>,
     keep: Duration,
 ) -> bool {
-    let left = write(record, move |record| {
+    let left = append(record, move |record| {
         let kept = record.keep(keep);
         record.release();
         kept

@@ -1,7 +1,7 @@
-//! Finds and removes what nobody will ever finish.
+//! Cleanup of incomplete uploads and orphaned objects.
 //!
-//! Ages go by the younger of the clocks of the server and of this machine: neither of them alone
-//! makes a running upload look abandoned.
+//! An age is measured by the clocks of the server and of this machine, and the smaller value
+//! counts, so that one wrong clock does not make a running upload look abandoned.
 
 mod background;
 mod objects;
@@ -12,11 +12,13 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use self::background::start_cleanup;
-pub(in crate::ops) use self::background::{Background, leave, refresh};
-pub(in crate::ops) use self::orphans::{TargetJournal, abort_unnamed, clean_up, forget, write};
+pub(in crate::ops) use self::background::{Background, refresh, release};
+pub(in crate::ops) use self::orphans::{
+    TargetJournal, abort_unknown, append, clean_up, delete_record,
+};
 use super::{Cancel, Target};
-use crate::archives::erase::idle_since;
-use crate::archives::layout::Half;
+use crate::archives::deletion::idle_since;
+use crate::archives::layout::PairKey;
 use crate::error::{Code, Error, Result};
 use crate::journal::Owner;
 use crate::protocol::{
@@ -24,29 +26,29 @@ use crate::protocol::{
 };
 use crate::s3::OpenUpload;
 
-/// Uploads looked at the same time.
+/// Uploads checked at the same time.
 const AT_ONCE: usize = 8;
 
-/// What to cleanup.
+/// Parameters of a cleanup.
 #[derive(Clone, Copy, Debug)]
 pub struct Cleanup {
-    /// What nobody has touched for so long is nobody's. At most a year.
+    /// Minimum age: time since the last change. At most a year.
     pub older_than: Duration,
-    /// Only look.
+    /// Only report.
     pub dry_run: bool,
-    /// Also remove archives without metadata and metadata without archives, which are only named
-    /// otherwise: an archive may be a whole backup all the same.
+    /// Also delete archives without metadata and metadata without an archive. Otherwise they are
+    /// only reported, because an archive alone may be a complete backup.
     pub objects: bool,
 }
 
-/// Aborts the multipart uploads of archives to which no part was added for a while, so that they
-/// cost no more. Uploads of this machine that are running are left alone, whatever their age, and so
-/// are those of which the storage does not say when somebody touched them. Test objects are deleted,
-/// and halves of backups named or deleted. Safe to repeat, and to give up at any time.
+/// Aborts multipart uploads of archives that received no part for `older_than`, so that they cost
+/// nothing. Uploads that this machine is running are left alone whatever their age, and so are
+/// uploads whose age the server does not report. Deletes test objects, and reports or deletes
+/// orphaned objects. Safe to repeat and to interrupt.
 ///
 /// # Errors
-/// `access_denied` without the right to list uploads, and every other code that a storage or a
-/// connection can cause. What cannot be removed is a result.
+/// `access_denied` without the permission to list uploads, and every code that a server or a
+/// connection can cause. A failed removal is a result.
 pub async fn cleanup(target: &Target, request: Cleanup, cancel: &Cancel) -> Result<CleanupResult> {
     if request.older_than > Duration::from_secs(MAX_OLDER_THAN_S) {
         return Err(Error::new(
@@ -64,31 +66,35 @@ async fn run(target: &Target, request: Cleanup) -> Result<CleanupResult> {
     }
     let layout = target.store.layout();
     let mut uploads = target.store.bucket().open_uploads(layout.folder()).await?;
-    // Not every storage lists them in order.
+    // Some servers do not list them in order.
     uploads.sort_unstable_by(|one, other| (&one.key, &one.id).cmp(&(&other.key, &other.id)));
     let known = target.journal.archives().await;
     let ours = uploads.into_iter().filter(|upload| {
-        let running = match layout.half(&upload.key) {
-            Some(Half::Archive(name)) => target.store.is_reserved(name),
-            Some(Half::Metadata(_)) => return false,
+        let running = match layout.pair_key(&upload.key) {
+            Some(PairKey::Archive(name)) => target.store.is_reserved(name),
+            Some(PairKey::Metadata(_)) => return false,
             None if layout.is_probe(&upload.key) => false,
             None => return false,
         };
         !running && known.get(&upload.key) != Some(&Owner::Alive)
     });
-    let looking = stream::iter(ours).map(|upload| look(target, upload, request));
-    let items = looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
+    let checks = stream::iter(ours).map(|upload| check_upload(target, upload, request));
+    let items = checks.buffered(AT_ONCE).try_filter_map(async |found| Ok(found));
     let mut items: Vec<_> = items.try_collect().await?;
     items.extend(objects::cleanup(target, request).await?);
     items.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(CleanupResult { items, more: false })
 }
 
-/// What is left over of an upload, if it is stale, and is gone now unless this is a dry run.
-async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Option<CleanupItem>> {
+/// Checks an upload and, unless this is a dry run, aborts it. None when it is not stale.
+async fn check_upload(
+    target: &Target,
+    found: OpenUpload,
+    request: Cleanup,
+) -> Result<Option<CleanupItem>> {
     let bucket = target.store.bucket();
     let upload = bucket.upload(&found.key, &found.id);
-    let leftover = |idle: Duration, status, error| {
+    let item = |idle: Duration, status, error| {
         let (kind, key, idle_s) = (CleanupItemKind::Upload, found.key.clone(), idle.as_secs());
         Ok(Some(CleanupItem { kind, key, idle_s, status, error }))
     };
@@ -98,14 +104,14 @@ async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Op
             Ok(newest) => {
                 idle = idle_since(found.opened.max(newest.unwrap_or_default()), bucket.now());
             }
-            // It has come to its end since it was listed.
+            // The upload was completed or aborted after the listing.
             Err(error) if matches!(error.code(), Code::NotFound | Code::Modified) => {
                 return Ok(None);
             }
-            // One storage or another has no words for this upload; that is no reason to leave the rest.
+            // Some servers cannot list the parts of an upload; the other uploads are still handled.
             Err(error) if matches!(error.code(), Code::RemoteError | Code::UnsupportedFeature) => {
                 let idle = idle.unwrap_or_default();
-                return leftover(idle, CleanupItemStatus::Failed, Some(CheckError::from(&error)));
+                return item(idle, CleanupItemStatus::Failed, Some(CheckError::from(&error)));
             }
             Err(error) => return Err(error),
         }
@@ -118,5 +124,5 @@ async fn look(target: &Target, found: OpenUpload, request: Cleanup) -> Result<Op
             Err(error) => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
         },
     };
-    leftover(idle, status, error)
+    item(idle, status, error)
 }

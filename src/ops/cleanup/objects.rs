@@ -1,4 +1,4 @@
-//! Objects that are no part of a backup any more, or not yet.
+//! Cleanup of objects that are not part of a complete backup.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,33 +6,34 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{AT_ONCE, Cleanup};
-use crate::archives::erase::{Fate, Why, idle_since};
-use crate::archives::layout::Half;
+use crate::archives::deletion::{DeleteIf, Verdict, idle_since};
+use crate::archives::layout::PairKey;
 use crate::error::{Code, Result};
 use crate::ops::Target;
 use crate::protocol::{CheckError, CleanupItem, CleanupItemKind, CleanupItemStatus};
 use crate::s3::ObjectInfo;
 
-/// The halves of one backup that are there.
+/// The objects of one name that exist.
 #[derive(Default)]
 struct Pair {
     archive: Option<ObjectInfo>,
     metadata: Option<ObjectInfo>,
 }
 
-/// Names halves of backups, and removes them when that is asked for; removes test objects.
+/// Reports archives and metadata objects without a counterpart, and deletes them if requested;
+/// deletes test objects.
 pub(super) async fn cleanup(target: &Target, request: Cleanup) -> Result<Vec<CleanupItem>> {
     let found = stale(target, request.older_than).await?;
-    let looking = stream::iter(found).map(|(kind, object, idle)| {
-        let asked_for = kind == CleanupItemKind::Probe || request.objects;
-        let remove_it = asked_for && !request.dry_run;
-        let why = Why::Idle(request.older_than, object.modified);
-        look(target, (kind, object.key), idle, why, remove_it)
+    let checks = stream::iter(found).map(|(kind, object, idle)| {
+        let is_requested = kind == CleanupItemKind::Probe || request.objects;
+        let delete = is_requested && !request.dry_run;
+        let condition = DeleteIf::IsOlder(request.older_than, object.modified);
+        check_object(target, (kind, object.key), idle, condition, delete)
     });
-    looking.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
+    checks.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
 }
 
-/// What nobody has touched for so long.
+/// Orphaned objects and test objects that are at least `older_than` old.
 async fn stale(
     target: &Target,
     older_than: Duration,
@@ -44,11 +45,11 @@ async fn stale(
     while let Some(page) = pages.try_next().await? {
         for object in page.objects {
             let key = object.key.clone();
-            match layout.half(&key) {
-                Some(Half::Archive(name)) => {
+            match layout.pair_key(&key) {
+                Some(PairKey::Archive(name)) => {
                     pairs.entry(name.to_owned()).or_default().archive = Some(object);
                 }
-                Some(Half::Metadata(name)) => {
+                Some(PairKey::Metadata(name)) => {
                     pairs.entry(name.to_owned()).or_default().metadata = Some(object);
                 }
                 None if layout.is_probe(&key) => found.push((CleanupItemKind::Probe, object)),
@@ -58,7 +59,7 @@ async fn stale(
     }
     let known = target.journal.archives().await;
     for (name, pair) in pairs {
-        // Of those in the journal somebody takes care already.
+        // Uploads in the journal have their own cleanup.
         let running =
             target.store.is_reserved(&name) || known.contains_key(&layout.archive_key(&name));
         match pair {
@@ -74,30 +75,30 @@ async fn stale(
     let now = bucket.now();
     let stale = found.into_iter().filter_map(|(kind, object)| {
         let idle = idle_since(object.modified, now).filter(|idle| *idle >= older_than)?;
-        // Whoever is trying out the storage has not finished yet.
+        // A validation is still running.
         let running = kind == CleanupItemKind::Probe && known.contains_key(&object.key);
         (!running).then_some((kind, object, idle))
     });
     Ok(stale.collect())
 }
 
-/// Names an object that a listing shows to be left over, if that is what it is, or removes it.
-async fn look(
+/// Reports or deletes an object of a listing. None when it is part of a backup, gone or younger.
+async fn check_object(
     target: &Target,
     (kind, key): (CleanupItemKind, String),
     idle: Duration,
-    why: Why<'_>,
-    remove_it: bool,
+    condition: DeleteIf<'_>,
+    delete: bool,
 ) -> Result<Option<CleanupItem>> {
-    let found = match remove_it {
-        true => target.store.erase(&key, why).await,
-        false => target.store.fate(&key, why).await,
+    let found = match delete {
+        true => target.store.delete_if(&key, condition).await,
+        false => target.store.classify(&key, condition).await,
     };
     let (status, error) = match found {
-        Ok(Fate::Stays | Fate::IsBackup) => return Ok(None),
-        Ok(Fate::Goes) if remove_it => (CleanupItemStatus::Removed, None),
-        Ok(Fate::Goes) => (CleanupItemStatus::Found, None),
-        Err(error) if remove_it => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
+        Ok(Verdict::Keep | Verdict::IsBackup) => return Ok(None),
+        Ok(Verdict::Delete) if delete => (CleanupItemStatus::Removed, None),
+        Ok(Verdict::Delete) => (CleanupItemStatus::Found, None),
+        Err(error) if delete => (CleanupItemStatus::Failed, Some(CheckError::from(&error))),
         Err(error) if error.code() == Code::AccessDenied => (CleanupItemStatus::Found, None),
         Err(error) => return Err(error),
     };

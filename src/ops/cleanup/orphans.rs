@@ -1,9 +1,10 @@
-//! What uploads and deletions that came to no end have left in the bucket, and taking it back.
+//! Cleanup after interrupted uploads and deletions, based on the journal.
 //!
-//! An upload notes in the journal what it is about to store, a deletion what it is about to delete.
-//! When its process is gone, whoever opens the same place next finds the note; when only the storage
-//! was away, its own process does. What is kept for a later upload is left alone until its time is
-//! over. The journal is a help and no condition: a backup is stored even where it cannot be written.
+//! An upload records in the journal what it is about to store, a deletion what it is about to
+//! delete. After a crash, the next process that opens the same target finds the record and cleans
+//! up; after a network failure, the same process does. Uploads that are kept for resuming are left
+//! alone until they expire. The journal is optional: a backup is stored even if the journal cannot
+//! be written.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,34 +15,33 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::archives::Layout;
-use crate::archives::erase::{Fate, Why, belongs};
-use crate::archives::layout::Half;
+use crate::archives::deletion::{DeleteIf, Verdict, belongs};
+use crate::archives::layout::PairKey;
 use crate::error::{Code, Result};
-use crate::journal::{Beginning, Journal, Orphans, Owner, Record};
+use crate::journal::{Intent, Journal, Orphans, Owner, Record};
 use crate::ops::Target;
 use crate::s3::{Bucket, OpenUpload, Upload};
 
-/// So long after an upload was killed, what it had already sent may still arrive: the system goes on
-/// sending what is in its buffers, and the storage goes on storing. So the bucket is looked at again
-/// until then.
-const ON_THE_WAY: Duration = Duration::from_secs(120);
+/// Time in which the data of a killed upload may still arrive, from the buffers of the operating
+/// system or the server. A record is checked again until this time is over.
+const IN_FLIGHT: Duration = Duration::from_secs(120);
 
-/// Longest that one turn takes. What is not done by then is left to the next one.
+/// Time limit of one run. The next run does the rest.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
-/// Records that one turn looks at.
-pub(super) const MOST_RECORDS: usize = 32;
+/// Records that one run handles.
+pub(super) const MAX_RECORDS: usize = 32;
 
-/// Multipart uploads of one archive that one turn looks at.
-pub(super) const MOST_UPLOADS: usize = 100;
+/// Multipart uploads of one archive that one run handles.
+pub(super) const MAX_UPLOADS: usize = 100;
 
-/// The journal of this process, as one target uses it.
+/// The journal, limited to the bucket of one target.
 #[derive(Debug)]
 pub(in crate::ops) struct TargetJournal {
     journal: Option<Journal>,
     endpoint: String,
     bucket: String,
-    /// Held while something is taken back.
+    /// Held during a cleanup run.
     running: Mutex<()>,
 }
 
@@ -56,72 +56,74 @@ impl TargetJournal {
         self.journal.is_some()
     }
 
-    /// The archive with this key, known by `mark`, which nobody may go on with and nothing replaces.
-    pub(in crate::ops) fn beginning(
+    /// The record of the archive with this key and upload marker, neither resumable nor replaced.
+    pub(in crate::ops) fn intent(
         &self,
         archive: String,
-        document: String,
-        mark: String,
-    ) -> Beginning {
+        metadata_key: String,
+        marker: String,
+    ) -> Intent {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
         let (resumable, replacement) = (None, None);
-        Beginning { endpoint, bucket, archive, document, mark, resumable, replacement }
+        Intent { endpoint, bucket, archive, metadata_key, marker, resumable, replacement }
     }
 
-    /// Notes what is about to be done. None where nothing can be noted, or it is noted already.
-    pub(in crate::ops) async fn begin(&self, beginning: Beginning) -> Option<Record> {
-        // Nobody uses a record that comes too late.
+    /// Writes a record. None if the journal cannot be written, or has such a record already.
+    pub(in crate::ops) async fn begin(&self, intent: Intent) -> Option<Record> {
+        // The caller has given up on this record.
         let late = |record: Option<Record>| {
             if let Some(record) = record {
-                record.end();
+                record.delete();
             }
         };
-        self.ask_with(move |journal| journal.begin(beginning), late).await.flatten()
+        self.run_with(move |journal| journal.begin(intent), late).await.flatten()
     }
 
-    /// Keys of archives that this machine is storing, or was when it was killed.
+    /// Keys of archives that a process of this machine is storing, or was storing when it was
+    /// killed.
     pub(in crate::ops) async fn archives(&self) -> HashMap<String, Owner> {
-        self.ask(|journal| journal.archives()).await.unwrap_or_default()
+        self.run(|journal| journal.archives()).await.unwrap_or_default()
     }
 
-    /// What is kept of an upload of the backup `id` into this folder. It belongs to the caller now.
+    /// The record of a kept upload of the backup `id` into this folder. The caller owns it from now
+    /// on.
     pub(in crate::ops) async fn kept(&self, layout: &Layout, id: &str) -> Option<Record> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
         let (layout, id) = (layout.clone(), id.to_owned());
-        let wanted = move |beginning: &Beginning| {
-            beginning.resumable.as_ref().is_some_and(|it| it.backup_id == id)
-                && matches!(layout.half(&beginning.archive), Some(Half::Archive(_)))
-                && belongs(&layout, beginning)
+        let wanted = move |intent: &Intent| {
+            intent.resumable.as_ref().is_some_and(|it| it.backup_id == id)
+                && matches!(layout.pair_key(&intent.archive), Some(PairKey::Archive(_)))
+                && belongs(&layout, intent)
         };
-        self.ask(move |journal| journal.kept(&endpoint, &bucket, wanted)).await.flatten()
+        self.run(move |journal| journal.kept(&endpoint, &bucket, wanted)).await.flatten()
     }
 
     async fn orphans(&self, layout: &Layout) -> Option<Orphans> {
         let (endpoint, bucket) = (self.endpoint.clone(), self.bucket.clone());
         let layout = layout.clone();
-        let wanted = move |beginning: &Beginning| belongs(&layout, beginning);
-        self.ask(move |journal| journal.orphans(&endpoint, &bucket, wanted)).await
+        let wanted = move |intent: &Intent| belongs(&layout, intent);
+        self.run(move |journal| journal.orphans(&endpoint, &bucket, wanted)).await
     }
 
-    async fn ask<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Journal) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Journal) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
-        self.ask_with(question, drop).await
+        self.run_with(work, drop).await
     }
 
-    async fn ask_with<T: Send + 'static>(
+    async fn run_with<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Journal) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Journal) -> io::Result<T> + Send + 'static,
         late: impl FnOnce(T) + Send + 'static,
     ) -> Option<T> {
         let journal = self.journal.as_ref()?;
-        match journal.ask(question, late).await {
+        match journal.run(work, late).await {
             Ok(answer) => Some(answer),
             Err(error) => {
-                journal.say(&format!(
-                    "the journal cannot be used: {error}. The agent works without it, and finds what \
-                     a killed upload leaves behind by its age only"
+                journal.warn_once(&format!(
+                    "the journal cannot be used: {error}: incomplete uploads of a killed agent are \
+                     found only by their age"
                 ));
                 None
             }
@@ -129,100 +131,102 @@ impl TargetJournal {
     }
 }
 
-/// Adds something to a record. Says whether that could be done.
-pub(in crate::ops) async fn write(
+/// Adds to a record. Returns whether that succeeded.
+pub(in crate::ops) async fn append(
     record: Arc<Record>,
     what: impl FnOnce(&Record) -> io::Result<()> + Send + 'static,
 ) -> bool {
-    let noted = record.add_within(what).await;
-    if let Err(error) = &noted {
-        tracing::warn!(%error, "the journal cannot be written");
+    let written = record.add_within(what).await;
+    if let Err(error) = &written {
+        tracing::warn!(%error, "cannot write the journal");
     }
-    noted.is_ok()
+    written.is_ok()
 }
 
-/// Forgets a beginning.
-pub(in crate::ops) async fn forget(record: Arc<Record>) {
+/// Deletes a record.
+pub(in crate::ops) async fn delete_record(record: Arc<Record>) {
     let ended = record.add_within(|record| {
-        record.end();
+        record.delete();
         Ok(())
     });
-    // Otherwise the record is looked at once more.
+    // On failure, the next run handles the record again.
     let _ = ended.await;
 }
 
-/// When to look for leftovers once more.
+/// When the next cleanup run is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum NextRun {
-    /// There are none.
+    /// Nothing is left.
     Never,
-    /// In a while: something may still arrive, or could not be taken back.
+    /// After a pause: data may still arrive, or something could not be deleted.
     Soon,
-    /// After this time, when something that is kept will be due.
+    /// After this time, when a kept upload expires.
     After(Duration),
 }
 
-/// Takes back what killed processes of this machine have left in the bucket, or waits until that is
-/// done. May be dropped at any time; what is not done by then is done the next time. Costs no more
-/// than [`tend`] says.
+/// Cleans up after interrupted uploads and deletions of this machine, or waits for a run that does
+/// so. May be dropped at any time; the next run does the rest. For the limits see [`LIMIT`],
+/// [`MAX_RECORDS`] and [`MAX_UPLOADS`].
 pub(in crate::ops) async fn clean_up(target: &Target) -> NextRun {
     let end = Instant::now() + LIMIT;
     let running = tokio::time::timeout_at(end, target.journal.running.lock()).await;
     let Ok(_running) = running else { return NextRun::Soon };
     let orphans = target.journal.orphans(target.store.layout()).await;
     let Some(Orphans { due, next }) = orphans else { return NextRun::Never };
-    let mut again = next.map_or(NextRun::Never, NextRun::After);
-    let more = due.len() > MOST_RECORDS;
-    for record in due.into_iter().take(MOST_RECORDS) {
-        let key = record.beginning.archive.clone();
+    let mut next_run = next.map_or(NextRun::Never, NextRun::After);
+    let more = due.len() > MAX_RECORDS;
+    for record in due.into_iter().take(MAX_RECORDS) {
+        let key = record.intent.archive.clone();
         let orphan_since = record.orphan_since.unwrap_or(SystemTime::UNIX_EPOCH);
-        let may_still_come = orphan_since.elapsed().unwrap_or_default() < ON_THE_WAY;
-        let taking = tokio::time::timeout_at(end, roll_back(target, &record));
-        let Ok(taken) = taking.await else { return NextRun::Soon };
-        match taken {
-            Ok(Found::Backup) => end_record(record).await,
-            Ok(Found::Rest) if may_still_come => again = NextRun::Soon,
-            Ok(Found::Rest) => end_record(record).await,
+        let may_arrive = orphan_since.elapsed().unwrap_or_default() < IN_FLIGHT;
+        let rolling_back = tokio::time::timeout_at(end, roll_back(target, &record));
+        let Ok(outcome) = rolling_back.await else { return NextRun::Soon };
+        match outcome {
+            Ok(Outcome::Committed) => end_record(record).await,
+            Ok(Outcome::Deleted) if may_arrive => next_run = NextRun::Soon,
+            Ok(Outcome::Deleted) => end_record(record).await,
             Err(error) => {
-                tracing::warn!(key, %error, "what was left behind stays for now");
-                again = NextRun::Soon;
+                tracing::warn!(key, %error, "cannot clean up an interrupted upload: it is tried again later");
+                next_run = NextRun::Soon;
             }
         }
     }
-    if more { NextRun::Soon } else { again }
+    if more { NextRun::Soon } else { next_run }
 }
 
 async fn end_record(record: Record) {
-    forget(Arc::new(record)).await;
+    delete_record(Arc::new(record)).await;
 }
 
-/// What a killed upload has left.
-enum Found {
-    /// Everything: it was killed right after its end.
-    Backup,
-    /// Some of it, which is gone now, or nothing.
-    Rest,
+/// Result of cleaning up after one record.
+enum Outcome {
+    /// The upload is a complete backup: the process was killed right after the commit.
+    Committed,
+    /// Whatever existed is deleted.
+    Deleted,
 }
 
-async fn roll_back(target: &Target, record: &Record) -> Result<Found> {
+async fn roll_back(target: &Target, record: &Record) -> Result<Outcome> {
     let store = &target.store;
-    let Beginning { archive, document, mark, replacement, .. } = &record.beginning;
-    match (store.erase(archive, Why::Marked(mark)).await?, replacement) {
-        (Fate::Goes, _) => tracing::info!(archive, "deleted an archive that was left behind"),
-        (Fate::IsBackup, None) => return Ok(Found::Backup),
-        (Fate::IsBackup, Some(by)) => {
-            let Some(Half::Archive(name)) = store.layout().half(archive) else {
-                return Ok(Found::Rest);
+    let Intent { archive, metadata_key, marker, replacement, .. } = &record.intent;
+    match (store.delete_if(archive, DeleteIf::HasMarker(marker)).await?, replacement) {
+        (Verdict::Delete, _) => {
+            tracing::info!(archive, "deleted the archive of an interrupted upload")
+        }
+        (Verdict::IsBackup, None) => return Ok(Outcome::Committed),
+        (Verdict::IsBackup, Some(by)) => {
+            let Some(PairKey::Archive(name)) = store.layout().pair_key(archive) else {
+                return Ok(Outcome::Deleted);
             };
-            let goes = store.is_whole(by).await?;
-            if !(goes && store.remove_replaced(name, Some(mark), by).await?) {
-                return Ok(Found::Rest);
+            let is_complete = store.is_complete(by).await?;
+            if !(is_complete && store.remove_replaced(name, Some(marker), by).await?) {
+                return Ok(Outcome::Deleted);
             }
         }
-        // A metadata object that was still on its way when its archive was deleted.
-        (Fate::Stays, _) => {
-            if store.erase(document, Why::Lone).await? == Fate::Goes {
-                tracing::info!(document, "deleted metadata that was left behind");
+        // A metadata object that arrived after its archive was deleted.
+        (Verdict::Keep, _) => {
+            if store.delete_if(metadata_key, DeleteIf::LacksArchive).await? == Verdict::Delete {
+                tracing::info!(metadata_key, "deleted the metadata of an interrupted upload");
             }
         }
     }
@@ -230,15 +234,15 @@ async fn roll_back(target: &Target, record: &Record) -> Result<Found> {
         Some(id) => store.bucket().upload(archive, id).abort().await?,
         None => abort_empty(target, archive).await?,
     }
-    Ok(Found::Rest)
+    Ok(Outcome::Deleted)
 }
 
-/// Aborts an upload whose id was not noted any more. It cannot have got a part by then, which tells
-/// it from one that somebody else is filling.
+/// Aborts an upload whose ID is not in the record. Such an upload cannot have parts, unlike an
+/// upload of another program.
 async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
     let bucket = target.store.bucket();
     let uploads = uploads_of(bucket, archive).await?;
-    // Asked after the uploads: a new one is noted before it is opened.
+    // Checked after listing the uploads: a new upload is recorded before it is created.
     if target.journal.archives().await.get(archive) == Some(&Owner::Alive) {
         return Ok(());
     }
@@ -248,9 +252,9 @@ async fn abort_empty(target: &Target, archive: &str) -> Result<()> {
     Ok(())
 }
 
-/// The same for an archive of ours that is being stored: what was opened by a call whose answer did
-/// not arrive. The upload `known` stays.
-pub(in crate::ops) async fn abort_unnamed(
+/// Aborts the empty uploads of an archive that this process is storing, except `known`: a lost
+/// response leaves an upload without a known ID.
+pub(in crate::ops) async fn abort_unknown(
     bucket: &Bucket,
     archive: &str,
     known: Option<&Upload>,
@@ -272,10 +276,10 @@ async fn abort_if_empty(upload: &Upload) -> Result<()> {
 
 async fn uploads_of(bucket: &Bucket, archive: &str) -> Result<Vec<Upload>> {
     let uploads = match bucket.open_uploads(archive).await {
-        // Looking is a right that not every policy gives; the bucket's own rules have to do it.
+        // Without the permission to list uploads, a lifecycle rule of the bucket has to abort them.
         Err(error) if error.code() == Code::AccessDenied => return Ok(Vec::new()),
         uploads => uploads?,
     };
-    let ours = uploads.into_iter().filter(|upload| upload.key == archive).take(MOST_UPLOADS);
+    let ours = uploads.into_iter().filter(|upload| upload.key == archive).take(MAX_UPLOADS);
     Ok(ours.map(|OpenUpload { key, id, .. }| bucket.upload(&key, &id)).collect())
 }

@@ -1,10 +1,10 @@
-//! What a download fetches, and in which pieces; each is checked before anybody sees it.
+//! Pieces of a download, and their verification.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::archives::metadata::Digests;
+use crate::archives::metadata::Checksums;
 use crate::buffer_pool::BlockBuffer;
 use crate::config::DEFAULT_PART_SIZE;
 use crate::error::{Code, Error, Result};
@@ -14,7 +14,7 @@ use crate::s3::{Bucket, ObjectInfo, PartChecksums};
 /// The pieces of one download.
 pub(in crate::ops) struct Plan {
     archive: ObjectInfo,
-    digests: Option<Digests>,
+    checksums: Option<Checksums>,
     offset: u64,
     piece: u64,
 }
@@ -22,53 +22,50 @@ pub(in crate::ops) struct Plan {
 impl Plan {
     pub(in crate::ops) fn new(
         archive: ObjectInfo,
-        digests: Option<Digests>,
+        checksums: Option<Checksums>,
         offset: u64,
     ) -> Result<Self> {
         if offset > archive.size {
             return Err(Error::new(
                 Code::InvalidParams,
-                format!(
-                    "the offset {offset} lies behind the end of the archive ({})",
-                    archive.size
-                ),
+                format!("the offset {offset} is beyond the end of the archive ({})", archive.size),
             )
             .field("offset")
             .detail("member", "offset"));
         }
-        if let Some(digests) = &digests
-            && digests.size != archive.size
+        if let Some(checksums) = &checksums
+            && checksums.size != archive.size
         {
             return Err(Error::new(
                 Code::LengthMismatch,
                 format!(
                     "the archive has {} bytes instead of {}: it was damaged or replaced",
-                    archive.size, digests.size
+                    archive.size, checksums.size
                 ),
             )
-            .detail("expected", digests.size)
+            .detail("expected", checksums.size)
             .detail("actual", archive.size));
         }
-        let piece = digests.as_ref().map_or(DEFAULT_PART_SIZE, |digests| digests.part_size);
-        Ok(Self { archive, digests, offset, piece })
+        let piece = checksums.as_ref().map_or(DEFAULT_PART_SIZE, |checksums| checksums.part_size);
+        Ok(Self { archive, checksums, offset, piece })
     }
 
-    /// Whether there are digests to check against.
+    /// Whether the metadata has checksums.
     pub(in crate::ops) fn is_verified(&self) -> bool {
-        self.digests.is_some()
+        self.checksums.is_some()
     }
 
-    /// Bytes to be delivered.
+    /// Bytes to deliver.
     pub(in crate::ops) fn length(&self) -> u64 {
         self.archive.size - self.offset
     }
 
-    /// Bytes of the largest piece.
+    /// Size of the largest piece in bytes.
     pub(in crate::ops) fn largest_piece(&self) -> u64 {
         self.piece.min(self.archive.size)
     }
 
-    /// Number of pieces; the first one holds the byte at the offset.
+    /// Number of pieces; the first one contains the byte at the offset.
     pub(in crate::ops) fn pieces(&self) -> u64 {
         self.archive.size.div_ceil(self.piece) - self.first()
     }
@@ -82,8 +79,7 @@ impl Plan {
         start..self.archive.size.min(start.saturating_add(self.piece))
     }
 
-    /// Fetches the piece `index` of those to be delivered, checks it, and leaves out what lies
-    /// before the offset.
+    /// Fetches and verifies the piece `index`, and cuts off the bytes before the offset.
     pub(in crate::ops) async fn fetch(
         &self,
         bucket: &Bucket,
@@ -95,15 +91,15 @@ impl Plan {
         crate::fault_injection::trip("piece");
         let number = self.first() + index;
         let range = self.range(number);
-        let Some(digests) = &self.digests else {
+        let Some(checksums) = &self.checksums else {
             let start = range.start.max(self.offset);
             self.read(bucket, retry, start..range.end, &mut content).await?;
             return Ok(content.into_bytes(0));
         };
         let expected =
-            usize::try_from(number).ok().and_then(|number| digests.parts.get(number)).copied();
+            usize::try_from(number).ok().and_then(|number| checksums.parts.get(number)).copied();
         let skip = usize::try_from(self.offset.saturating_sub(range.start)).unwrap_or(usize::MAX);
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
             self.read(bucket, retry, range.clone(), &mut content).await?;
             let is_right;
@@ -111,16 +107,16 @@ impl Plan {
             if is_right {
                 return Ok(content.into_bytes(skip));
             }
-            tries += 1;
+            attempts += 1;
             tracing::warn!(
                 key = self.archive.key,
                 part = number + 1,
-                "a part differs from its digest"
+                "a part differs from its checksum: fetching it again"
             );
-            if tries == 2 {
+            if attempts == 2 {
                 return Err(Error::new(
                     Code::IntegrityMismatch,
-                    format!("part {} of the backup is damaged in the storage", number + 1),
+                    format!("part {} of the backup is damaged on the server", number + 1),
                 )
                 .detail("where", "part")
                 .detail("part", number + 1)
@@ -130,7 +126,7 @@ impl Plan {
         }
     }
 
-    /// Reads a range, however often it takes; each time from its start.
+    /// Reads a range, with retries; each retry starts over.
     async fn read(
         &self,
         bucket: &Bucket,
@@ -138,10 +134,10 @@ impl Plan {
         range: Range<u64>,
         content: &mut BlockBuffer,
     ) -> Result<()> {
-        let mut tries = retry.tries();
+        let mut attempts = retry.attempts();
         loop {
             let read = bucket.get_range(&self.archive, range.clone(), content).await;
-            if tries.after(read).await?.is_some() {
+            if attempts.after(read).await?.is_some() {
                 return Ok(());
             }
         }

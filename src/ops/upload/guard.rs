@@ -1,8 +1,8 @@
-//! What an upload may have left in the bucket, and taking it back.
+//! Upload guard: tracks what an upload may have stored, and rolls it back.
 //!
-//! Calls that must not be given up half-way (storing an object, opening a multipart upload,
-//! committing) run as tasks of their own, so that a cancelled upload can wait for their outcome and
-//! then undo it. Otherwise an object could arrive after it was deleted.
+//! Calls that must not be dropped halfway (storing an object, creating a multipart upload,
+//! committing) run as tasks, so that a cancelled upload can wait for their outcome and undo it.
+//! Otherwise an object could arrive after it was deleted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,24 +11,24 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::Commit;
-use super::resume::{Kept, Ledger};
+use super::resume::{KeptUpload, Ledger};
 use super::sent::Sent;
-use crate::archives::Reserved;
+use crate::archives::ReservedName;
 use crate::error::{CleanupOutcome, Code, Error, Result};
-use crate::journal::{Beginning, Record, Resumable};
-use crate::ops::cancel::PATIENCE;
+use crate::journal::{Intent, Record, Resumable};
+use crate::ops::cancel::CLEANUP_LIMIT;
 use crate::ops::retry::Retry;
 use crate::ops::{Target, cleanup, start_cleanup};
 use crate::protocol::UploadResult;
 use crate::s3::{Bucket, Payload, Stored, Upload, Write};
 
-/// Time for an object that is on its way to arrive before it is cut off.
+/// Time for a request in flight to finish before it is aborted.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// MIME type of an archive.
 const ARCHIVE_TYPE: &str = "application/x-tar";
 
-/// [`Write`] for an archive, to be taken into a task.
+/// Owned version of [`Write`] for an archive, to move into a task.
 struct ArchiveName {
     key: String,
     storage_class: Option<String>,
@@ -47,40 +47,40 @@ impl ArchiveName {
     }
 }
 
-/// What may be in the bucket by now.
+/// What an upload may have stored so far.
 pub(super) struct UploadGuard {
     retry: Retry,
     opening: Option<JoinHandle<Result<Upload>>>,
     upload: Option<Upload>,
-    /// Key of an upload that may have been opened without our learning its id.
-    unnamed: Option<String>,
+    /// Key of a multipart upload that may exist without a known ID.
+    unknown_upload: Option<String>,
     putting: Option<JoinHandle<Result<Stored>>>,
     committing: Option<JoinHandle<Result<UploadResult>>>,
-    /// Whether the document may still be on its way.
+    /// Whether the metadata may still arrive.
     may_arrive: Arc<AtomicBool>,
-    /// The backup, once it is one.
+    /// The backup, once it is complete.
     uploaded: Arc<OnceLock<UploadResult>>,
-    /// In the order in which they are deleted.
+    /// Keys to delete, in this order.
     objects: Vec<String>,
-    /// Kept until everything is taken back, so that no other upload takes the name before.
-    name: Option<Reserved>,
-    /// What the archive is known by.
+    /// Held until the roll back is done, so that no other upload takes the name before.
+    name: Option<ReservedName>,
+    /// Upload marker of the archive.
     mark: String,
-    /// Entity tag of the archive, once the storage has said it.
+    /// ETag of the archive, once known.
     etag: Arc<OnceLock<String>>,
     record: Option<Arc<Record>>,
     ledger: Ledger,
 }
 
-/// How taking back went.
+/// Result of a roll back.
 pub(super) enum RollBack {
-    /// There was nothing to take back.
+    /// Nothing was stored.
     Nothing,
-    /// The backup is complete: it was cancelled too late, or failed at what comes after.
+    /// The backup is complete: the cancellation came too late, or a later step failed.
     Committed(Box<UploadResult>),
-    /// What is stored of the archive waits for so long for an upload that goes on with it.
+    /// The parts are kept for this time, for an upload that resumes.
     Kept(Duration),
-    /// It was tried.
+    /// A cleanup was tried, with this outcome.
     Tried(CleanupOutcome),
 }
 
@@ -89,13 +89,13 @@ fn panicked(error: JoinError) -> Error {
 }
 
 impl UploadGuard {
-    /// There is nothing yet.
+    /// A guard of an upload that has stored nothing.
     pub(super) fn new(retry: Retry) -> Self {
         Self {
             retry,
             opening: None,
             upload: None,
-            unnamed: None,
+            unknown_upload: None,
             putting: None,
             committing: None,
             may_arrive: Arc::default(),
@@ -109,54 +109,54 @@ impl UploadGuard {
         }
     }
 
-    /// What the upload puts up with.
+    /// The retry policy of the upload.
     pub(super) fn retry(&self) -> &Retry {
         &self.retry
     }
 
-    /// Keeps the name until the end, and notes in the journal that it is about to be used. What is
-    /// stored is kept for so long after an interruption.
+    /// Reserves the name until the end, and records the upload in the journal. After an
+    /// interruption the parts are kept for `keep`.
     pub(super) async fn begin(
         &mut self,
         target: &Target,
-        name: Reserved,
+        name: ReservedName,
         resumable: Resumable,
         keep: Duration,
     ) -> String {
         let name = self.name.insert(name).name().to_owned();
         self.mark = format!("{:032x}", fastrand::u128(..));
         let layout = target.store.layout();
-        let (archive, document) = (layout.archive_key(&name), layout.metadata_key(&name));
+        let (archive, metadata_key) = (layout.archive_key(&name), layout.metadata_key(&name));
         let resumable = Some(resumable).filter(|_| !keep.is_zero());
-        let beginning = target.journal.beginning(archive, document, self.mark.clone());
-        let record = target.journal.begin(Beginning { resumable, ..beginning }).await;
+        let intent = target.journal.intent(archive, metadata_key, self.mark.clone());
+        let record = target.journal.begin(Intent { resumable, ..intent }).await;
         self.record = record.map(Arc::new);
         self.ledger = Ledger::new(keep, self.record.clone());
         name
     }
 
-    /// Goes on with what is kept of an earlier upload, under the name of that.
+    /// Resumes a kept upload, under its name.
     pub(super) async fn resume(
         &mut self,
-        kept: Kept,
-        mut name: Reserved,
+        kept: KeptUpload,
+        mut name: ReservedName,
         keep: Duration,
     ) -> String {
         name.change(&kept.name);
         self.name = Some(name);
-        self.mark.clone_from(&kept.record.beginning.mark);
+        self.mark.clone_from(&kept.record.intent.marker);
         self.upload = Some(kept.upload);
         let (ledger, record) = Ledger::resumed(keep, kept.record).await;
         (self.ledger, self.record) = (ledger, Some(record));
         kept.name
     }
 
-    /// The multipart upload, once it is open.
+    /// The multipart upload, once it is created.
     pub(super) fn upload(&self) -> Option<Upload> {
         self.upload.clone()
     }
 
-    /// What is known of its parts.
+    /// The ledger of its parts.
     pub(super) fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -169,7 +169,7 @@ impl UploadGuard {
         }
     }
 
-    /// Stores the whole archive.
+    /// Stores the archive in a single request.
     pub(super) async fn put(
         &mut self,
         target: &Target,
@@ -185,7 +185,7 @@ impl UploadGuard {
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
         let (retry, etag) = (self.retry.clone(), Arc::clone(&self.etag));
         let putting = self.putting.insert(tokio::spawn(async move {
-            // Safe to repeat: the name is this upload's alone, and the bytes are the same.
+            // Safe to repeat: only this upload has the name, and the bytes are the same.
             let stored = retry.run(|| bucket.put(archive.write(), &payload)).await?;
             etag.get_or_init(|| stored.etag.clone());
             Ok(stored)
@@ -195,7 +195,7 @@ impl UploadGuard {
         stored?
     }
 
-    /// Opens a multipart upload.
+    /// Creates a multipart upload.
     pub(super) async fn open(
         &mut self,
         bucket: &Bucket,
@@ -205,15 +205,15 @@ impl UploadGuard {
         let (bucket, archive) = (bucket.clone(), self.archive(key, storage_class));
         let ledger = self.ledger.clone();
         let retry = self.retry.clone();
-        self.unnamed = Some(key.to_owned());
+        self.unknown_upload = Some(key.to_owned());
         let opening = self.opening.insert(tokio::spawn(async move {
-            // Safe to repeat: what an answer that was lost has opened is looked for afterwards.
+            // Safe to repeat: uploads created by a lost response are aborted afterwards.
             let repeats = retry.repeats();
             let upload = retry.run(|| bucket.create_upload(archive.write())).await?;
             ledger.opened(&upload).await;
             if retry.repeats() != repeats {
-                let others = cleanup::abort_unnamed(&bucket, &archive.key, Some(&upload)).await;
-                report("an upload that was opened in vain", others);
+                let others = cleanup::abort_unknown(&bucket, &archive.key, Some(&upload)).await;
+                report("a multipart upload whose response was lost", others);
             }
             Ok(upload)
         }));
@@ -221,14 +221,14 @@ impl UploadGuard {
         self.opening = None;
         let opened = opened?;
         if opened.as_ref().err().is_none_or(|error| !error.code().retryable()) {
-            self.unnamed = None;
+            self.unknown_upload = None;
         }
         let upload = opened?;
         self.upload = Some(upload.clone());
         Ok(upload)
     }
 
-    /// Completes the archive and makes it a backup.
+    /// Completes the archive and commits the backup.
     pub(super) async fn commit(
         &mut self,
         commit: Commit,
@@ -260,7 +260,7 @@ impl UploadGuard {
             known_etag.get_or_init(|| stored.etag.clone());
             let uploaded = commit.run(&mark, stored, ledger.resumed_bytes()).await?;
             if let Some(record) = record {
-                cleanup::forget(record).await;
+                cleanup::delete_record(record).await;
             }
             Ok(uploaded)
         }));
@@ -269,12 +269,12 @@ impl UploadGuard {
         committed?
     }
 
-    /// Takes back whatever there may be, within [`PATIENCE`]; what is not done by then goes on. When it
-    /// `may_stay`, what can be gone on with is left where it is.
+    /// Deletes what was stored, within [`CLEANUP_LIMIT`]; the rest goes on in the background. If
+    /// `may_stay`, a resumable upload is kept.
     pub(super) async fn roll_back(mut self, target: &Arc<Target>, may_stay: bool) -> RollBack {
-        if self.unnamed.is_none() && self.upload.is_none() && self.objects.is_empty() {
+        if self.unknown_upload.is_none() && self.upload.is_none() && self.objects.is_empty() {
             if let Some(record) = self.record {
-                cleanup::forget(record).await;
+                cleanup::delete_record(record).await;
             }
             return RollBack::Nothing;
         }
@@ -285,7 +285,7 @@ impl UploadGuard {
             }
             if let Some(uploaded) = self.uploaded.get().cloned() {
                 drop(self);
-                // What it replaces, if it ended before that was deleted.
+                // The replaced backups may not be deleted yet.
                 start_cleanup(&target);
                 return RollBack::Committed(Box::new(uploaded));
             }
@@ -295,7 +295,7 @@ impl UploadGuard {
                 && let Ok(Ok(upload)) = opening.await
             {
                 self.upload = Some(upload);
-                self.unnamed = None;
+                self.unknown_upload = None;
             }
             if may_stay
                 && self.upload.is_some()
@@ -303,9 +303,9 @@ impl UploadGuard {
             {
                 return RollBack::Kept(keep);
             }
-            if let Some(key) = &self.unnamed {
-                let aborted = cleanup::abort_unnamed(target.store.bucket(), key, None).await;
-                clean &= report("an upload whose id is not known", aborted);
+            if let Some(key) = &self.unknown_upload {
+                let aborted = cleanup::abort_unknown(target.store.bucket(), key, None).await;
+                clean &= report("a multipart upload whose ID is not known", aborted);
             }
             if let Some(mut putting) = self.putting.take()
                 && tokio::time::timeout(GRACE, &mut putting).await.is_err()
@@ -314,19 +314,19 @@ impl UploadGuard {
                 arrives_late = true;
             }
             if let Some(upload) = &self.upload {
-                // Parts that were on their way may arrive after the first abort.
+                // Parts in flight may arrive after the first abort.
                 for _ in 0..2 {
                     clean &= report("the upload", upload.abort().await);
                 }
             }
             if let Some(archive) = self.objects.last() {
-                // Somebody else may have taken the name, and then it is all theirs.
+                // Another upload may have taken the name; then the objects are not ours.
                 let ours = self.is_ours(&target, archive).await;
                 clean &= report(archive, ours.as_ref().map(|_| ()).map_err(Clone::clone));
                 for key in self.objects.iter().filter(|_| matches!(ours, Ok(true))) {
                     let deleted = report(key, target.store.delete_own(key).await);
                     clean &= deleted;
-                    // An archive must not go before its document.
+                    // The archive must not be deleted before its metadata.
                     if !deleted {
                         break;
                     }
@@ -334,24 +334,24 @@ impl UploadGuard {
             }
             target.store.changed();
             match self.record {
-                Some(record) if clean && !arrives_late => cleanup::forget(record).await,
-                // Without an owner it is found by who comes back for it.
+                Some(record) if clean && !arrives_late => cleanup::delete_record(record).await,
+                // The cleanup finds only records without an owner.
                 Some(record) => {
-                    cleanup::leave(&target, record, Duration::ZERO).await;
+                    cleanup::release(&target, record, Duration::ZERO).await;
                 }
                 None => {}
             }
             RollBack::Tried(if clean { CleanupOutcome::Complete } else { CleanupOutcome::Failed })
         };
-        // As a task, so that it goes on when the time is up.
-        match tokio::time::timeout(PATIENCE, tokio::spawn(work)).await {
-            Ok(Ok(erased)) => erased,
+        // As a task, so that it continues after the time limit.
+        match tokio::time::timeout(CLEANUP_LIMIT, tokio::spawn(work)).await {
+            Ok(Ok(rolled_back)) => rolled_back,
             Ok(Err(_)) => RollBack::Tried(CleanupOutcome::Failed),
             Err(_) => RollBack::Tried(CleanupOutcome::Pending),
         }
     }
 
-    /// Whether there is an archive under this key, and it is the one that this upload has stored.
+    /// Whether an archive exists under this key, and this upload stored it.
     async fn is_ours(&self, target: &Target, key: &str) -> Result<bool> {
         let bucket = target.store.bucket();
         let refusal = match bucket.upload_marker(key).await {
@@ -359,20 +359,20 @@ impl UploadGuard {
             Err(error) if error.code() == Code::AccessDenied => error,
             mark => return Ok(mark?.as_ref() == Some(&self.mark)),
         };
-        // To keys that may list only one folder, AWS forbids what is missing.
+        // AWS answers 403 for a missing object if the credentials may list only one folder.
         let Some(listed) = bucket.find(key).await? else { return Ok(false) };
-        // The same bytes of somebody else have the same tag, but soon a document, which we have not
-        // written before we could look at the archive.
+        // The same bytes from another upload have the same ETag. But that upload writes metadata
+        // soon, and this one does not before it has checked its archive.
         let same = self.etag.get().is_some_and(|etag| !etag.is_empty() && *etag == listed.etag);
         let (Some(name), true) = (&self.name, same) else { return Err(refusal) };
-        let document = target.store.layout().metadata_key(name.name());
-        if bucket.exists(&document).await? { Err(refusal) } else { Ok(true) }
+        let metadata_key = target.store.layout().metadata_key(name.name());
+        if bucket.exists(&metadata_key).await? { Err(refusal) } else { Ok(true) }
     }
 }
 
 fn report(what: &str, result: Result<()>) -> bool {
     if let Err(error) = &result {
-        tracing::warn!(what, %error, "could not be taken back");
+        tracing::warn!(what, %error, "cannot clean up");
     }
     result.is_ok()
 }

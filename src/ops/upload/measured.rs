@@ -1,12 +1,12 @@
-//! Compares the length of a source with the announced one.
+//! Length check of an upload source.
 
 use bytes::Bytes;
 
 use super::{Source, Upload};
 use crate::error::{Code, Error, Result};
 
-/// A source whose length is checked: its bytes are counted here, because what is stored may have another
-/// length than what came.
+/// A source that counts its bytes and checks the announced length: the stored length may differ
+/// from what the source delivered.
 pub(super) struct Measured<'a, S> {
     source: &'a mut S,
     announced: Option<u64>,
@@ -22,7 +22,7 @@ impl<'a, S: Source> Measured<'a, S> {
 
 impl<S: Source> Source for Measured<'_, S> {
     /// # Errors
-    /// `length_mismatch` for more bytes than announced, if that is to be exact, and for fewer or none.
+    /// `length_mismatch` for more bytes than announced, if `exact`, and for fewer or none.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(chunk) = self.source.next().await? else {
             check_not_shorter(self.announced, self.seen)?;
@@ -38,7 +38,7 @@ fn check_not_longer(exactly: Option<u64>, seen: u64) -> Result<()> {
     match exactly {
         Some(announced) if seen > announced => Err(Error::new(
             Code::LengthMismatch,
-            format!("more than the {announced} announced bytes came"),
+            format!("the source has more than the announced {announced} bytes"),
         )
         .detail("expected", announced)
         .detail("actual", seen)),
@@ -52,8 +52,8 @@ fn check_not_shorter(size: Option<u64>, seen: u64) -> Result<()> {
         return Ok(());
     }
     let message = match size {
-        Some(_) => format!("{seen} bytes came, at least {announced} were announced"),
-        None => "no bytes came: an empty backup cannot be stored".to_owned(),
+        Some(_) => format!("the source has {seen} bytes, but at least {announced} were announced"),
+        None => "the source has no bytes: an empty backup cannot be stored".to_owned(),
     };
     Err(Error::new(Code::LengthMismatch, message)
         .detail("expected", announced)

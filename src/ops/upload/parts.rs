@@ -1,5 +1,5 @@
-//! The bytes of an archive on their way: collected into equal parts, hashed and sent while the next
-//! part fills.
+//! Multipart transfer of an archive: bytes are collected into equal parts, hashed and sent while
+//! the next part fills.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::Source;
 use super::guard::UploadGuard;
 use super::resume::Ledger;
 use super::sent::Sent;
-use crate::archives::metadata::Digests;
+use crate::archives::metadata::Checksums;
 use crate::config::{LiveLimits, MAX_PART_SIZE, MIB};
 use crate::error::{Code, Error, Result};
 use crate::ops::concurrency::Concurrency;
@@ -20,28 +20,31 @@ use crate::ops::{Chunks, Target};
 use crate::progress::{Phase, Progress, Waiting};
 use crate::s3::{Bucket, Part, PartChecksums, Payload, Upload};
 
-/// From this many bytes on an archive is sent in parts.
+/// Archives of this size or larger are sent in parts.
 pub(super) const THRESHOLD: u64 = 20 * MIB;
 
-/// Sizes, decided before the first byte.
+/// Part size and mode, decided before the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) part_size: u64,
-    /// Most parts that the storage takes.
+    /// Most parts that the provider allows.
     max_parts: u64,
     multipart_at_once: bool,
 }
 
 impl Plan {
-    /// Parts must be equal (Cloudflare R2 and others insist), so their size follows from the
-    /// announced length. A source may turn out a little longer than announced, hence the 5 %.
+    /// Parts must be equal (Cloudflare R2 and others require it), so their size follows from the
+    /// announced length. A source may be slightly longer than announced, hence the 5 %.
     pub(super) fn new(preferred: u64, max_parts: u64, announced: Option<u64>) -> Result<Self> {
         let likely = announced.unwrap_or_default();
         let likely = likely.saturating_add(likely / 20);
         let needed = likely.div_ceil(max_parts).div_ceil(MIB) * MIB;
         if needed > MAX_PART_SIZE {
-            return Err(Error::new(Code::TooLarge, "the backup is larger than the storage takes")
-                .detail("limit", MAX_PART_SIZE.saturating_mul(max_parts)));
+            return Err(Error::new(
+                Code::TooLarge,
+                "the backup is larger than the provider allows",
+            )
+            .detail("limit", MAX_PART_SIZE.saturating_mul(max_parts)));
         }
         Ok(Self {
             part_size: preferred.max(needed),
@@ -50,7 +53,7 @@ impl Plan {
         })
     }
 
-    /// Memory without which the upload cannot run: what is collected, and the source's window.
+    /// Minimum memory of the upload: the collected bytes and the window of the source.
     pub(super) fn reservation(self) -> u64 {
         let collected =
             if self.multipart_at_once { self.part_size } else { self.part_size.max(THRESHOLD) };
@@ -69,7 +72,7 @@ pub(super) struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    /// Sends everything that `source` has.
+    /// Sends all bytes of `source`.
     pub(super) async fn send(
         &self,
         source: &mut impl Source,
@@ -82,7 +85,7 @@ impl Archive<'_> {
         }
         self.progress.enter(Phase::Transferring);
         let mut collected = Chunks::new(&self.target.pool);
-        let mut seen = 0;
+        let mut received = 0;
         let mut sending = Sending::new(&self.target.config.limits);
         loop {
             self.progress.wait_for(Some(Waiting::Host));
@@ -95,9 +98,9 @@ impl Archive<'_> {
                 next = source.next() => next?,
             };
             let Some(chunk) = next else { break };
-            seen += chunk.len() as u64;
+            received += chunk.len() as u64;
             collected.push(chunk)?;
-            if upload.is_none() && seen >= THRESHOLD {
+            if upload.is_none() && received >= THRESHOLD {
                 upload = Some(self.open(guard).await?);
             }
             let Some(upload) = &upload else { continue };
@@ -108,7 +111,7 @@ impl Archive<'_> {
         }
         #[cfg(feature = "demo")]
         crate::fault_injection::trip("end of the stream");
-        self.progress.expect(Some(seen));
+        self.progress.expect(Some(received));
         self.progress.wait_for(Some(Waiting::Remote));
         let sent = match upload {
             None => self.send_whole(collected, guard).await,
@@ -120,7 +123,7 @@ impl Archive<'_> {
                 while let Some(sent) = sending.tasks.join_next().await {
                     sending.done(sent, self.progress)?;
                 }
-                Ok(sending.finish(seen, self.plan.part_size))
+                Ok(sending.finish(received, self.plan.part_size))
             }
         };
         drop(reservation);
@@ -138,14 +141,14 @@ impl Archive<'_> {
     async fn send_whole(&self, mut collected: Chunks, guard: &mut UploadGuard) -> Result<Sent> {
         let size = collected.length();
         let payload = Payload::hash_in_background(collected.take(size)).await;
-        let digests = Digests { size, part_size: size, parts: vec![payload.checksums()] };
+        let checksums = Checksums { size, part_size: size, parts: vec![payload.checksums()] };
         let stored =
             guard.put(self.target, &self.bucket, &self.key, self.storage_class(), payload).await?;
         self.progress.add(size);
-        Ok(Sent { stored: Some(stored), parts: Vec::new(), digests })
+        Ok(Sent { stored: Some(stored), parts: Vec::new(), checksums })
     }
 
-    /// Starts to send a part. Waits while there is no memory for collecting the next one.
+    /// Starts to send a part. Waits until there is memory to collect the next one.
     async fn send_part(
         &self,
         upload: &Upload,
@@ -162,21 +165,21 @@ impl Archive<'_> {
                 Error::new(
                     Code::TooLarge,
                     format!(
-                        "the backup needs more than the {max_parts} parts that the storage takes, at \
-                         {part_size} bytes each: announce its size, or set larger parts"
+                        "the backup needs more than the {max_parts} parts that the provider allows, at \
+                         {part_size} bytes each: announce its size, or raise the part size"
                     ),
                 )
                 .field("part_size")
                 .detail("limit", part_size.saturating_mul(max_parts))
             })?;
-        let room = loop {
+        let permit = loop {
             if sending.tasks.len() < sending.concurrency.open()
-                && let Some(room) = self.target.budget.try_reserve(part_size)
+                && let Some(permit) = self.target.budget.try_reserve(part_size)
             {
-                break Some(room);
+                break Some(permit);
             }
             self.progress.wait_for(Some(Waiting::Remote));
-            sending.concurrency.full();
+            sending.concurrency.set_waiting();
             let sent = tokio::select! {
                 biased;
                 sent = sending.tasks.join_next() => sent,
@@ -184,11 +187,11 @@ impl Archive<'_> {
             };
             match sent {
                 Some(sent) => sending.done(sent, self.progress)?,
-                // Nothing of ours is on its way that could make room.
+                // No part is in flight that could free memory.
                 None => break None,
             }
         };
-        let in_own_memory = room.is_none();
+        let uses_own_memory = permit.is_none();
         let (upload, retry, ledger) = (upload.clone(), self.retry.clone(), ledger.clone());
         sending.tasks.spawn(async move {
             #[cfg(feature = "demo")]
@@ -196,11 +199,11 @@ impl Archive<'_> {
             let payload = Payload::hash_in_background(part).await;
             let begun = Instant::now();
             let stored = ledger.send(&upload, number, &payload, &retry).await;
-            drop(room);
+            drop(permit);
             let part = (stored?, payload.checksums());
             Ok(SentPart { part, length: payload.length(), took: begun.elapsed() })
         });
-        if in_own_memory && let Some(sent) = sending.tasks.join_next().await {
+        if uses_own_memory && let Some(sent) = sending.tasks.join_next().await {
             sending.done(sent, self.progress)?;
         }
         Ok(())
@@ -213,7 +216,7 @@ struct SentPart {
     took: Duration,
 }
 
-/// Parts on their way. Dropping this stops them.
+/// Parts in flight. Dropping this aborts them.
 struct Sending {
     tasks: JoinSet<Result<SentPart>>,
     concurrency: Concurrency,
@@ -247,8 +250,8 @@ impl Sending {
 
     fn finish(mut self, size: u64, part_size: u64) -> Sent {
         self.parts.sort_by_key(|(part, _)| part.number);
-        let (parts, digests) = std::mem::take(&mut self.parts).into_iter().unzip();
-        Sent { stored: None, parts, digests: Digests { size, part_size, parts: digests } }
+        let (parts, checksums) = std::mem::take(&mut self.parts).into_iter().unzip();
+        Sent { stored: None, parts, checksums: Checksums { size, part_size, parts: checksums } }
     }
 }
 
@@ -264,10 +267,10 @@ mod tests {
         assert_eq!(sizes(Some(70 << 30)), 8);
         assert_eq!(sizes(Some(1 << 40)), 111);
         let reserved = |announced| plan(announced).unwrap().reservation() / MIB;
-        // Only what may still become a single request is collected as a whole.
+        // Only an archive that may still become a single request is collected as a whole.
         assert_eq!([reserved(None), reserved(Some(1)), reserved(Some(THRESHOLD))], [24, 24, 12]);
         assert_eq!(plan(Some(u64::MAX)).unwrap_err().code(), Code::TooLarge);
-        // Scaleway takes a tenth of the parts.
+        // Scaleway allows a tenth of the parts.
         assert_eq!(Plan::new(8 * MIB, 1000, Some(40 << 30)).unwrap().part_size, 44 * MIB);
     }
 }

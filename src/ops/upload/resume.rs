@@ -1,6 +1,6 @@
-//! Going on with an upload that was interrupted. The host streams the archive again from its first
-//! byte, and a part that the storage still has is not sent once more. What is in a part decides, so
-//! that nothing hangs on the archive being the same.
+//! Resuming an interrupted upload. The host streams the archive again from the first byte, and
+//! parts that the server already has are not sent again. Each part is compared by its checksum, so
+//! the archive may have changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,103 +9,106 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-use crate::archives::layout::Half;
+use crate::archives::layout::PairKey;
 use crate::error::{Code, Error, Kind, Result};
 use crate::journal::{Record, Resumable, StoredPart};
 use crate::ops::retry::Retry;
 use crate::ops::{Target, cleanup};
 use crate::s3::{ListedPart, Part, Payload, Upload, same_etag};
 
-/// What is still there of an earlier upload of the same backup.
-pub(super) struct Kept {
+/// A kept upload of the same backup.
+pub(super) struct KeptUpload {
     pub(super) record: Record,
     pub(super) upload: Upload,
-    /// Name of the backup that it was to become.
+    /// Name of the backup.
     pub(super) name: String,
 }
 
-/// What is kept of an upload of this backup, as far as the storage still has it. What does not fit is
-/// taken back.
+/// The kept upload of this backup, with the parts that the server still has. A kept upload that
+/// does not match is cleaned up.
 ///
 /// # Errors
-/// When the storage cannot be asked for the moment.
-pub(super) async fn find(target: &Arc<Target>, wanted: &Resumable) -> Result<Option<Kept>> {
+/// When the server cannot be asked at the moment.
+pub(super) async fn find(target: &Arc<Target>, wanted: &Resumable) -> Result<Option<KeptUpload>> {
     let layout = target.store.layout();
     let kept = target.journal.kept(layout, &wanted.backup_id).await;
     let Some(mut record) = kept else { return Ok(None) };
-    let archive = record.beginning.archive.clone();
-    if let Some(Half::Archive(name)) = layout.half(&archive)
+    let archive = record.intent.archive.clone();
+    if let Some(PairKey::Archive(name)) = layout.pair_key(&archive)
         && let Some(id) = &record.upload_id
-        && record.beginning.resumable.as_ref() == Some(wanted)
+        && record.intent.resumable.as_ref() == Some(wanted)
     {
         let upload = target.store.bucket().upload(&archive, id);
         match upload.parts().await {
             Ok(listed) => {
                 let listed = ListedParts::of(&listed);
                 record.parts.retain(|_, part| listed.has(part.number, part.length, &part.etag));
-                return Ok(Some(Kept { record, upload, name: name.to_owned() }));
+                return Ok(Some(KeptUpload { record, upload, name: name.to_owned() }));
             }
-            // It stays kept. A storage that has no words for its parts often calls that its fault.
-            Err(error) if passes(&error) && error.code() != Code::RemoteError => return Err(error),
+            // The upload stays kept. `remote_error` is not treated as temporary: servers that
+            // cannot list parts often answer with it.
+            Err(error) if is_temporary(&error) && error.code() != Code::RemoteError => {
+                return Err(error);
+            }
             Err(error) => {
-                tracing::info!(archive, %error, "an interrupted upload is not to be used")
+                tracing::info!(archive, %error, "an interrupted upload cannot be resumed")
             }
         }
     }
-    cleanup::leave(target, Arc::new(record), Duration::ZERO).await;
+    cleanup::release(target, Arc::new(record), Duration::ZERO).await;
     cleanup::clean_up(target).await;
     Ok(None)
 }
 
-fn passes(error: &Error) -> bool {
+fn is_temporary(error: &Error) -> bool {
     matches!(error.code().kind(), Kind::Connect | Kind::Transient) && error.code().retryable()
 }
 
-/// The parts of one upload: those that an earlier one has stored, and a note of those that this one
-/// stores. Clones are the same.
+/// The parts of one multipart upload: those stored by an earlier run, and the record of new ones.
+/// Clones share the state.
 #[derive(Clone, Default)]
 pub(super) struct Ledger(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// How long all of it is kept after an interruption.
+    /// How long the parts are kept after an interruption.
     keep: Duration,
     record: Option<Arc<Record>>,
     is_resumed: bool,
     before: BTreeMap<u16, StoredPart>,
-    /// Bytes that were not sent, because they had been stored before.
+    /// Bytes that were not sent because they were already stored.
     resumed: AtomicU64,
-    /// Whether nobody is to go on with it any more.
+    /// Whether the upload must not be resumed any more.
     is_given_up: AtomicBool,
 }
 
 impl Ledger {
-    /// Of an upload that begins.
+    /// The ledger of a new upload.
     pub(super) fn new(keep: Duration, record: Option<Arc<Record>>) -> Self {
         Self(Arc::new(Inner { keep, record, ..Inner::default() }))
     }
 
-    /// Of one that goes on. From now on it is kept for as long as this one says.
+    /// The ledger of a resumed upload. From now on it is kept for `keep`.
     pub(super) async fn resumed(keep: Duration, mut record: Record) -> (Self, Arc<Record>) {
         let before = std::mem::take(&mut record.parts);
         let record = Arc::new(record);
-        cleanup::write(Arc::clone(&record), move |record| record.keep(keep)).await;
+        cleanup::append(Arc::clone(&record), move |record| record.keep(keep)).await;
         let held = Some(Arc::clone(&record));
         let inner = Inner { keep, record: held, is_resumed: true, before, ..Inner::default() };
         (Self(Arc::new(inner)), record)
     }
 
-    /// Notes which multipart upload it is.
+    /// Records the ID of the multipart upload.
     pub(super) async fn opened(&self, upload: &Upload) {
         let Inner { keep, record: Some(record), .. } = &*self.0 else { return };
         let (id, keep) = (upload.id().to_owned(), *keep);
-        cleanup::write(Arc::clone(record), move |record| record.opened(&id, keep)).await;
+        cleanup::append(Arc::clone(record), move |record| record.add_upload(&id, keep)).await;
     }
 
-    /// Sends a part, unless it is there.
+    /// Sends a part, unless it is already stored.
     ///
     /// # Errors
-    /// Every code that a storage or a connection can cause.
+    /// Every code that a server or a connection can cause.
     pub(super) async fn send(
         &self,
         upload: &Upload,
@@ -120,7 +123,7 @@ impl Ledger {
             self.0.resumed.fetch_add(length, Ordering::Relaxed);
             return Ok(Part { number, etag: same.etag.clone() });
         }
-        // Safe to repeat: the last one of a number counts.
+        // Safe to repeat: the last part with a number counts.
         let sent = retry.run(|| upload.send_part(number, payload)).await;
         let part = sent.map_err(|error| self.given_up(error))?;
         if let Inner { keep, record: Some(record), .. } = &*self.0
@@ -128,21 +131,21 @@ impl Ledger {
         {
             let (keep, etag) = (*keep, part.etag.clone());
             let stored = StoredPart { number, length, sha256, etag };
-            cleanup::write(Arc::clone(record), move |record| record.stored(stored, keep)).await;
+            cleanup::append(Arc::clone(record), move |record| record.add_part(stored, keep)).await;
         }
         Ok(part)
     }
 
-    /// Bytes that were not sent; none when all were.
+    /// Bytes that were not sent; None if all were.
     pub(super) fn resumed_bytes(&self) -> Option<u64> {
         Some(self.0.resumed.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
-    /// To be called before the parts are put together.
+    /// Checks the parts and records the completion. To be called before completing the upload.
     ///
     /// # Errors
-    /// `remote_error` when the storage has another part than was sent last; every code that a storage
-    /// or a connection can cause.
+    /// `remote_error` when the server has a different part than the last one sent; every code that
+    /// a server or a connection can cause.
     pub(super) async fn complete(
         &self,
         upload: &Upload,
@@ -154,39 +157,40 @@ impl Ledger {
         }
         self.0.is_given_up.store(true, Ordering::Relaxed);
         if let Some(record) = &self.0.record
-            && record.beginning.resumable.is_some()
-            && !cleanup::write(Arc::clone(record), Record::completing).await
+            && record.intent.resumable.is_some()
+            && !cleanup::append(Arc::clone(record), Record::add_completion).await
         {
-            // Better forgotten, and found by its age, than gone on with.
-            cleanup::forget(Arc::clone(record)).await;
+            // Without a record the upload is found by its age, but never resumed.
+            cleanup::delete_record(Arc::clone(record)).await;
         }
         Ok(())
     }
 
-    /// What a failure means for whoever goes on with an upload. Not every storage takes a part twice, or
-    /// leaves out what is not named in the end: then it begins anew with the next try.
+    /// The error for the caller. Some servers do not accept a part twice, or require all stored
+    /// parts in the completion; then the resumed upload is given up, and the next attempt starts
+    /// over.
     pub(super) fn given_up(&self, error: Error) -> Error {
         if !self.0.is_resumed || !matches!(error.code(), Code::LengthMismatch | Code::Modified) {
             return error;
         }
         self.0.is_given_up.store(true, Ordering::Relaxed);
-        let message = "the storage refuses to go on with an upload that was interrupted, which is \
+        let message = "the server refuses to resume an interrupted upload, which is \
              given up: start it again";
         Error::new(Code::RemoteError, message).source(error)
     }
 
-    /// Leaves it to a later upload, if there may be one. Says for how long.
+    /// Keeps the upload for a later one, if possible. Returns for how long.
     pub(super) async fn leave(&self, target: &Arc<Target>) -> Option<Duration> {
         let Inner { keep, record: Some(record), is_given_up, .. } = &*self.0 else { return None };
         if keep.is_zero() || is_given_up.load(Ordering::Relaxed) {
             return None;
         }
-        cleanup::leave(target, Arc::clone(record), *keep).await.then_some(*keep)
+        cleanup::release(target, Arc::clone(record), *keep).await.then_some(*keep)
     }
 }
 
-/// Parts as the storage lists them. Some list a number twice that was sent twice, and take the one
-/// whose entity tag is named in the end.
+/// Parts as the server lists them. Some servers list a number twice if it was sent twice, and use
+/// the part whose ETag the completion names.
 struct ListedParts<'a>(HashMap<u16, Vec<&'a ListedPart>>);
 
 impl<'a> ListedParts<'a> {
@@ -203,22 +207,22 @@ impl<'a> ListedParts<'a> {
         found.any(|part| part.size == length && same_etag(&part.etag, etag))
     }
 
-    /// Whether there is a part of this number, and only with other entity tags.
+    /// Whether parts with this number exist, but none with this ETag.
     fn has_others_only(&self, number: u16, etag: &str) -> bool {
         let found = self.0.get(&number);
         found.is_some_and(|found| !found.iter().any(|part| same_etag(&part.etag, etag)))
     }
 }
 
-/// What an earlier agent sent may have arrived after ours, and not every storage looks at entity
-/// tags when it puts parts together.
+/// A part of an earlier run may have arrived after ours, and some servers ignore ETags when they
+/// complete an upload.
 fn check(listed: &[ListedPart], parts: &[Part]) -> Result<()> {
     let listed = ListedParts::of(listed);
     match parts.iter().find(|part| listed.has_others_only(part.number, &part.etag)) {
         None => Ok(()),
         Some(Part { number, .. }) => Err(Error::new(
             Code::RemoteError,
-            format!("the storage has another part {number} than the one that was sent last"),
+            format!("the server has a different part {number} than the last one sent"),
         )),
     }
 }
@@ -243,7 +247,7 @@ mod tests {
             (&["new"] as &[_], true),
             (&["old", "new"], true),
             (&["new", "old"], true),
-            // One that is not listed yet is left to the end.
+            // A part that is not listed yet is left to the completion.
             (&[], true),
             (&["old"], false),
         ] {

@@ -1,11 +1,11 @@
-//! The result of sending an archive, before it is committed.
+//! Result of sending an archive.
 
-use crate::archives::metadata::Digests;
+use crate::archives::metadata::Checksums;
 use crate::s3::{Part, Stored};
 
-/// What was sent: one object, or parts to be completed.
+/// What was sent: one object, or parts to complete.
 pub(super) struct Sent {
     pub(super) stored: Option<Stored>,
     pub(super) parts: Vec<Part>,
-    pub(super) digests: Digests,
+    pub(super) checksums: Checksums,
 }

@@ -1,4 +1,4 @@
-//! The lower half of the checks: from the settings to a listing that the storage grants.
+//! Checks from the settings to a granted listing.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -6,18 +6,18 @@ use std::time::Instant;
 use super::checks::{CheckName, Checks, Outcome};
 use super::warnings::{Warnings, warnings};
 use crate::archives::Layout;
-use crate::archives::layout::Half;
+use crate::archives::layout::PairKey;
 use crate::config::{AddressingStyle, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::net::{Probe, ServerInfo};
 use crate::ops::Cancel;
-use crate::ops::elsewhere::look_around;
+use crate::ops::elsewhere::search;
 use crate::s3::{Bucket, Operation, Page, Pagination, clock_skew, listing_address};
 
-/// Difference of the clocks that is worth a word, in seconds.
+/// Clock difference, in seconds, that is reported.
 const NOTABLE_SKEW: i64 = 60;
 
-/// How far some settings lead.
+/// Result of the access checks with some settings.
 pub(super) struct Access {
     pub(super) config: TargetConfig,
     pub(super) bucket: Bucket,
@@ -28,11 +28,11 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Climbs until something fails.
+    /// Runs the checks until one fails.
     ///
     /// # Errors
-    /// Only those of settings that cannot be used at all.
-    pub(super) async fn gain(
+    /// Only for settings that cannot be used at all.
+    pub(super) async fn check(
         config: TargetConfig,
         layout: &Layout,
         cancel: &Cancel,
@@ -46,24 +46,24 @@ impl Access {
             checks: Checks::default(),
             failure: None,
         };
-        // Dropped at once when somebody cancels: nothing down here changes anything.
-        let arrived = tokio::select! {
+        // Dropped at once on cancellation: these checks change nothing.
+        let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
-            arrived = access.run(&probe, layout) => arrived,
+            result = access.run(&probe, layout) => result,
         };
-        access.failure = arrived.err();
+        access.failure = result.err();
         access.checks.skip_to(CheckName::List);
         Ok(access)
     }
 
-    /// Where it ended, and why.
+    /// The check that failed, and its error.
     pub(super) fn failure(&self) -> Option<(CheckName, &Error)> {
         self.failure.as_ref().map(|(name, error)| (*name, error))
     }
 
-    /// Whether these settings are the better ones.
-    pub(super) fn leads_further_than(&self, other: &Self) -> bool {
+    /// Whether these settings got further.
+    pub(super) fn got_further_than(&self, other: &Self) -> bool {
         match (&self.failure, &other.failure) {
             (Some((here, _)), Some((there, _))) => here > there,
             (None, there) => there.is_some(),
@@ -73,47 +73,47 @@ impl Access {
 
     async fn run(&mut self, probe: &Probe, layout: &Layout) -> Result<(), (CheckName, Error)> {
         let checks = &mut self.checks;
-        let settings = self.warnings.found(&self.config);
+        let settings = self.warnings.outcome(&self.config);
         let start = Instant::now();
         checks.record(CheckName::Config, Ok(settings), start).map_err(at(CheckName::Config))?;
         checks
-            .run(CheckName::Dns, async { probe.resolve().await.map(Outcome::that) })
+            .run(CheckName::Dns, async { probe.resolve().await.map(Outcome::passed_with) })
             .await
             .map_err(at(CheckName::Dns))?;
         let connected = async {
             probe.connect().await?;
             Ok(match probe.proxy() {
-                Some(proxy) => Outcome::that(format!("through the proxy {proxy}")),
-                None => Outcome::nothing(),
+                Some(proxy) => Outcome::passed_with(format!("through the proxy {proxy}")),
+                None => Outcome::passed(),
             })
         };
         checks.run(CheckName::Tcp, connected).await.map_err(at(CheckName::Tcp))?;
         let secured = async {
             if self.config.endpoint.scheme() != "https" {
-                return Ok(Outcome::no_matter("http: whoever is on the way can read along"));
+                return Ok(Outcome::skipped("plain HTTP: traffic is not encrypted"));
             }
             probe.connect_tls().await?;
             Ok(match self.config.verify_tls {
-                true => Outcome::nothing(),
-                false => Outcome::warning("the certificate is not checked"),
+                true => Outcome::passed(),
+                false => Outcome::warning("the certificate is not verified"),
             })
         };
         checks.run(CheckName::Tls, secured).await.map_err(at(CheckName::Tls))?;
         let start = Instant::now();
         match probe.server_info().await {
             Ok(server_info) => self.server_info = Some(server_info),
-            // What the signed request meets counts; a service may have no words for strangers.
-            Err(error) => tracing::debug!(%error, "no answer to a first question"),
+            // The signed request counts; some servers do not answer an unsigned one.
+            Err(error) => tracing::debug!(%error, "no response to the first request"),
         }
-        let greeted = Instant::now();
+        let listed_at = Instant::now();
         let (listed, refusal) = match patiently!(self.first_page(layout)).await {
             Ok(page) => (self.backups(layout, &page).await, None),
-            Err(error) => (Outcome::nothing(), Some(error)),
+            Err(error) => (Outcome::passed(), Some(error)),
         };
-        self.classify(refusal, listed, start, greeted)
+        self.classify(refusal, listed, start, listed_at)
     }
 
-    /// The first page of the folder, behind which another one can be read if there is more.
+    /// The first page of the folder; a second one can be read if there is more.
     async fn first_page(&self, layout: &Layout) -> Result<Page> {
         let mut pagination = Pagination::new(Operation::ListObjectsV2);
         let page = self.bucket.list(layout.folder(), None).await?;
@@ -127,24 +127,25 @@ impl Access {
         Ok(page)
     }
 
-    /// How many backups a page of the folder shows and, where it shows none, where there are some.
+    /// How many backups a page of the folder shows and, if it shows none, which other folder has
+    /// some.
     async fn backups(&self, layout: &Layout, page: &Page) -> Outcome {
-        let halves: HashSet<Half<'_>> =
-            page.objects.iter().filter_map(|object| layout.half(&object.key)).collect();
-        let archived = |half: &&Half<'_>| match half {
-            Half::Metadata(name) => halves.contains(&Half::Archive(name)),
-            Half::Archive(_) => false,
+        let pair_keys: HashSet<PairKey<'_>> =
+            page.objects.iter().filter_map(|object| layout.pair_key(&object.key)).collect();
+        let archived = |pair_key: &&PairKey<'_>| match pair_key {
+            PairKey::Metadata(name) => pair_keys.contains(&PairKey::Archive(name)),
+            PairKey::Archive(_) => false,
         };
-        let count = halves.iter().filter(archived).count() as u64;
+        let count = pair_keys.iter().filter(archived).count() as u64;
         let folder = layout.folder();
         let more = if page.next.is_some() { "at least " } else { "" };
         let here = format!("{more}{} in {}", backups(count), place(folder));
         let elsewhere = match count {
-            0 => look_around(&self.bucket, &self.config, layout).await,
+            0 => search(&self.bucket, &self.config, layout).await,
             _ => None,
         };
         let found = match elsewhere {
-            None => Outcome::that(here),
+            None => Outcome::passed_with(here),
             Some(other) => {
                 let there = format!(
                     "{here}, but {} in {}: to use those, set prefix to \"{}\" and folder to \"{}\"",
@@ -154,40 +155,43 @@ impl Access {
                     other.folder
                 );
                 // Other machines may have folders beside this one.
-                let found =
-                    if other.is_near { Outcome::warning(there) } else { Outcome::that(there) };
+                let found = if other.is_near {
+                    Outcome::warning(there)
+                } else {
+                    Outcome::passed_with(there)
+                };
                 found.detail("elsewhere", other.place).detail("elsewhere_backups", other.backups)
             }
         };
         found.detail("folder", folder).detail("backups", count)
     }
 
-    /// Finds the name that the answer to the first signed request belongs to.
+    /// Assigns the response to the first signed request to a check.
     fn classify(
         &mut self,
         refusal: Option<Error>,
         listed: Outcome,
         start: Instant,
-        greeted: Instant,
+        listed_at: Instant,
     ) -> Result<(), (CheckName, Error)> {
-        let failed = refusal.map(|error| (rung_of(&error), self.warnings.explain(error)));
-        // One answer tells about all of these, so most took no time of their own.
-        let judged = Instant::now();
-        let rungs = [
+        let failed = refusal.map(|error| (check_of(&error), self.warnings.explain(error)));
+        // One response answers all of these, so most took no time of their own.
+        let now = Instant::now();
+        let steps = [
             (CheckName::Service, self.service(), start),
-            (CheckName::Clock, self.clock(), judged),
-            (CheckName::Credentials, Outcome::nothing(), judged),
-            (CheckName::Bucket, Outcome::nothing(), judged),
-            (CheckName::Region, self.region(), judged),
-            (CheckName::AddressingStyle, self.addressing_style(), judged),
-            (CheckName::List, listed, greeted),
+            (CheckName::Clock, self.clock(), now),
+            (CheckName::Credentials, Outcome::passed(), now),
+            (CheckName::Bucket, Outcome::passed(), now),
+            (CheckName::Region, self.region(), now),
+            (CheckName::AddressingStyle, self.addressing_style(), now),
+            (CheckName::List, listed, listed_at),
         ];
-        for (name, found, since) in rungs {
+        for (name, found, since) in steps {
             if let Some((at_fault, error)) = &failed
                 && *at_fault == name
             {
-                // Reported below as well; the checks keeps it.
-                let _ = self.checks.record(name, Err(error.clone()), greeted);
+                // Returned below as well.
+                let _ = self.checks.record(name, Err(error.clone()), listed_at);
                 return Err((name, error.clone()));
             }
             self.checks.record(name, Ok(found), since).map_err(at(name))?;
@@ -198,35 +202,35 @@ impl Access {
     fn service(&self) -> Outcome {
         let server =
             self.server_info.as_ref().and_then(|server_info| server_info.server.as_deref());
-        server.map_or_else(Outcome::nothing, Outcome::that)
+        server.map_or_else(Outcome::passed, Outcome::passed_with)
     }
 
     fn clock(&self) -> Outcome {
         let Some(ahead) = self.server_info.as_ref().and_then(|server_info| server_info.ahead_s)
         else {
-            return Outcome::that("the storage does not say its time");
+            return Outcome::passed_with("the server does not send its time");
         };
         if ahead.abs() <= NOTABLE_SKEW {
-            return Outcome::nothing();
+            return Outcome::passed();
         }
-        let concern = Outcome::concern(clock_skew(ahead));
-        concern.and("until then requests are signed with the storage's time")
+        let warning = Outcome::warning_from(clock_skew(ahead));
+        warning.with_message("until then requests are signed with the server's time")
     }
 
     fn region(&self) -> Outcome {
         let (region, set) = (self.bucket.region(), &self.config.region);
         if region == *set {
-            return Outcome::that(region);
+            return Outcome::passed_with(region);
         }
-        Outcome::that(format!("{region}, as the storage says")).detail("region", region)
+        Outcome::passed_with(format!("{region}, from the server")).detail("region", region)
     }
 
     fn addressing_style(&self) -> Outcome {
         let addressing_style = AddressingStyle::of(self.bucket.path_style());
         match addressing_style {
-            AddressingStyle::Virtual => Outcome::that("the bucket in the host name"),
+            AddressingStyle::Virtual => Outcome::passed_with("the bucket in the host name"),
             AddressingStyle::Auto | AddressingStyle::Path => {
-                Outcome::that("the bucket in the path")
+                Outcome::passed_with("the bucket in the path")
             }
         }
     }
@@ -241,18 +245,18 @@ fn backups(count: u64) -> String {
 }
 
 fn place(folder: &str) -> String {
-    if folder.is_empty() { "the top of the bucket".to_owned() } else { format!("\"{folder}\"") }
+    if folder.is_empty() { "the root of the bucket".to_owned() } else { format!("\"{folder}\"") }
 }
 
 fn at(name: CheckName) -> impl Fn(Error) -> (CheckName, Error) {
     move |error| (name, error)
 }
 
-/// What a refusal of the first signed request is about.
-fn rung_of(error: &Error) -> CheckName {
+/// The check that a refusal of the first signed request belongs to.
+fn check_of(error: &Error) -> CheckName {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are about the listing itself")]
     match error.code() {
-        // The storage is there, and the bucket is elsewhere.
+        // The service answers, and the bucket is in another region.
         Code::InvalidEndpoint if error.details().contains_key("expected") => CheckName::Region,
         Code::InvalidEndpoint
         | Code::CannotConnect
@@ -260,7 +264,7 @@ fn rung_of(error: &Error) -> CheckName {
         | Code::TlsUntrusted
         | Code::NetworkLost
         | Code::Timeout => CheckName::Service,
-        // It was not the storage itself that answered.
+        // A proxy or gateway answered, not the service.
         Code::RemoteError | Code::Throttled
             if error.upstream_answer().is_some_and(|answer| answer.code.is_none()) =>
         {

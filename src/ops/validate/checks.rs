@@ -1,4 +1,4 @@
-//! The rungs of the checks and what was found on each.
+//! The checks of a validation and their outcomes.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::error::{Detail, Error, clean};
 use crate::protocol::{Check, CheckError, Status};
 
-/// One check; the next makes no sense before this one passes.
+/// One check. Later checks depend on earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CheckName {
     Config,
@@ -76,7 +76,7 @@ impl CheckName {
     }
 }
 
-/// What a check that passed has found.
+/// Outcome of a check that did not fail.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     message: Option<String>,
@@ -86,42 +86,42 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing that would have to be said.
-    pub(super) fn nothing() -> Self {
+    /// Passed, without a message.
+    pub(super) fn passed() -> Self {
         Self::default()
     }
 
-    /// Something to know.
-    pub(super) fn that(message: impl AsRef<str>) -> Self {
+    /// Passed, with a message.
+    pub(super) fn passed_with(message: impl AsRef<str>) -> Self {
         Self { message: Some(clean(message.as_ref())), ..Self::default() }
     }
 
-    /// There is nothing to look at.
-    pub(super) fn no_matter(message: &str) -> Self {
-        Self { status: Some(Status::Skipped), ..Self::that(message) }
+    /// Skipped: there is nothing to check.
+    pub(super) fn skipped(message: &str) -> Self {
+        Self { status: Some(Status::Skipped), ..Self::passed_with(message) }
     }
 
-    /// It works, but somebody should look at it.
+    /// Passed with a warning.
     pub(super) fn warning(message: impl AsRef<str>) -> Self {
-        Self { status: Some(Status::Warning), ..Self::that(message) }
+        Self { status: Some(Status::Warning), ..Self::passed_with(message) }
     }
 
-    /// The same with a code, a field and details.
-    pub(super) fn concern(error: Error) -> Self {
+    /// Passed with a warning that has a code, a field and details.
+    pub(super) fn warning_from(error: Error) -> Self {
         Self { status: Some(Status::Warning), error: Some(error), ..Self::default() }
     }
 
-    /// Adds what was found.
-    pub(super) fn and(self, message: &str) -> Self {
+    /// Adds a message.
+    pub(super) fn with_message(self, message: &str) -> Self {
         Self { message: Some(clean(message)), ..self }
     }
 
-    /// It does not work as it was set.
+    /// Failed, with an error and a message.
     pub(super) fn failure(error: Error, message: impl AsRef<str>) -> Self {
-        Self { status: Some(Status::Failed), error: Some(error), ..Self::that(message) }
+        Self { status: Some(Status::Failed), error: Some(error), ..Self::passed_with(message) }
     }
 
-    /// Adds a detail for the host's own wording.
+    /// Adds a detail for the texts of a host.
     pub(super) fn detail(mut self, name: &str, value: impl Into<Detail>) -> Self {
         self.details.insert(name.to_owned(), value.into());
         self
@@ -139,14 +139,14 @@ impl Outcome {
     }
 }
 
-/// Checks in order.
+/// The checks done so far.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     checks: Vec<(CheckName, Check)>,
 }
 
 impl Checks {
-    /// Does a check; says whether it did not fail.
+    /// Runs a check. Its error is recorded and returned.
     pub(super) async fn run(
         &mut self,
         name: CheckName,
@@ -157,7 +157,7 @@ impl Checks {
         self.record(name, found, start)
     }
 
-    /// Notes what a check that began at `start` has found.
+    /// Records the outcome of a check that began at `start`.
     pub(super) fn record(
         &mut self,
         name: CheckName,
@@ -168,8 +168,10 @@ impl Checks {
         let (found, result) = match found {
             Ok(found) => (found, Ok(())),
             Err(error) => {
-                let found =
-                    Outcome { status: Some(Status::Failed), ..Outcome::concern(error.clone()) };
+                let found = Outcome {
+                    status: Some(Status::Failed),
+                    ..Outcome::warning_from(error.clone())
+                };
                 (found, Err(error))
             }
         };
@@ -177,40 +179,40 @@ impl Checks {
         result
     }
 
-    /// Puts something else in the place of what was found.
+    /// Replaces the outcome of a check.
     pub(super) fn replace(&mut self, name: CheckName, found: Outcome) {
         if let Some((_, check)) = self.checks.iter_mut().find(|(other, _)| *other == name) {
             *check = found.into_check(name, check.ms);
         }
     }
 
-    /// Notes all rungs up to this one that nobody has come to.
+    /// Marks all checks up to `last` that were not done as skipped.
     pub(super) fn skip_to(&mut self, last: CheckName) {
         for name in CheckName::ALL.into_iter().filter(|name| *name <= last) {
             if !self.checks.iter().any(|(other, _)| *other == name) {
-                let skipped = Outcome { status: Some(Status::Skipped), ..Outcome::nothing() };
+                let skipped = Outcome { status: Some(Status::Skipped), ..Outcome::passed() };
                 self.checks.push((name, skipped.into_check(name, 0)));
             }
         }
     }
 
-    /// Notes all rungs that nobody has come to.
+    /// Marks all checks that were not done as skipped.
     pub(super) fn skip_rest(&mut self) {
         self.skip_to(CheckName::Lock);
     }
 
-    /// Whether this one was done and did not fail.
+    /// Whether the check was done and did not fail.
     pub(super) fn passed(&self, name: CheckName) -> bool {
         let good = |check: &Check| matches!(check.status, Status::Passed | Status::Warning);
         self.checks.iter().any(|(other, check)| *other == name && good(check))
     }
 
-    /// Whether none failed.
+    /// Whether no check failed.
     pub(super) fn ok(&self) -> bool {
         self.checks.iter().all(|(_, check)| check.status != Status::Failed)
     }
 
-    /// All of them, in order.
+    /// All checks, in order.
     pub(super) fn checks(mut self) -> Vec<Check> {
         self.checks.sort_by_key(|(name, _)| *name);
         self.checks.into_iter().map(|(_, check)| check).collect()

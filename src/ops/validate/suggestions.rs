@@ -1,5 +1,4 @@
-//! What to try when settings fail: the region, the addressing style or the scheme that the failure hints
-//! at.
+//! Corrections to try after a failed check: region, addressing style or endpoint.
 
 use url::Url;
 
@@ -7,7 +6,7 @@ use super::checks::{CheckName, Outcome};
 use crate::config::{AddressingStyle, TargetConfig};
 use crate::error::{Code, Detail, Error};
 
-/// Port of MinIO's console, and that of its S3 service.
+/// Port of MinIO's console, and port of its S3 service.
 const CONSOLE_PORTS: (u16, u16) = (9001, 9000);
 
 /// A change of the settings, and the check that it belongs to.
@@ -23,8 +22,9 @@ impl Correction {
         Self { config, name, error, works_with }
     }
 
-    /// Settings that nobody has made the agent corrects by itself whenever it meets them.
-    pub(super) fn found(self, given: &TargetConfig) -> Outcome {
+    /// The outcome of the check: passed if the agent makes this correction by itself (a setting
+    /// that was not given), otherwise failed.
+    pub(super) fn outcome(self, given: &TargetConfig) -> Outcome {
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is learned from answers")]
         let by_itself = match self.error.code() {
             Code::WrongRegion => !given.region_given && self.config.endpoint == given.endpoint,
@@ -34,12 +34,20 @@ impl Correction {
             _ => false,
         };
         let message = format!("it works with {}", self.works_with);
-        if by_itself { Outcome::that(message) } else { Outcome::failure(self.error, message) }
+        if by_itself {
+            Outcome::passed_with(message)
+        } else {
+            Outcome::failure(self.error, message)
+        }
     }
 }
 
-/// What to try after this failure, if anything.
-pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
+/// The correction to try after this failure, if there is one.
+pub(super) fn correction(
+    name: CheckName,
+    error: &Error,
+    config: &TargetConfig,
+) -> Option<Correction> {
     let detail = |name| match error.details().get(name) {
         Some(Detail::Text(text)) => Some(text.as_str()),
         _ => None,
@@ -49,22 +57,22 @@ pub(super) fn after(name: CheckName, error: &Error, config: &TargetConfig) -> Op
         Code::WrongRegion => in_region(detail("expected")?, name, error, config),
         Code::WrongAddressingStyle => {
             let path_style = detail("use")? == AddressingStyle::Path.as_str();
-            (path_style != config.path_style).then(|| addressed(path_style, error.clone(), config))
+            (path_style != config.path_style).then(|| with_style(path_style, error.clone(), config))
         }
         Code::InvalidEndpoint => match (detail("expected"), detail("reason")) {
             (Some(host), _) => at_host(host, name, error, config),
             (None, Some("plain_http_on_tls")) => with_tls(name, error, config),
             (None, Some("console_port")) => at_service_port(name, error, config),
-            // A console that answers with a page on the host name of the bucket.
+            // A web page on the host name of the bucket.
             _ => None,
         },
-        // A server that takes the first part of the host name for nothing.
-        Code::BucketNotFound => Some(addressed_otherwise(config)),
+        // The server may ignore the bucket in the host name.
+        Code::BucketNotFound => Some(with_other_style(config)),
         Code::CannotConnect if name == CheckName::Dns && !config.path_style => {
-            Some(addressed_otherwise(config))
+            Some(with_other_style(config))
         }
         Code::TlsUntrusted if detail("reason") == Some("name_mismatch") && !config.path_style => {
-            Some(addressed_otherwise(config))
+            Some(with_other_style(config))
         }
         _ => None,
     }
@@ -77,7 +85,7 @@ fn in_region(
     config: &TargetConfig,
 ) -> Option<Correction> {
     let TargetConfig { endpoint, region, .. } = config;
-    // Where the host names the region, another region is another host as well.
+    // If the host name contains the region, the host changes as well.
     let moved = endpoint.as_str().replace(&format!(".{region}."), &format!(".{expected}."));
     let moved = Url::parse(&moved).ok()?;
     let works_with = match moved == *endpoint {
@@ -100,7 +108,7 @@ fn at_host(
     Some(Correction::new(config, name, error.clone(), works_with))
 }
 
-/// Never the other way: who is between the agent and a server can make TLS fail.
+/// Only from HTTP to HTTPS: an attacker between the agent and a server can make TLS fail.
 fn with_tls(name: CheckName, error: &Error, config: &TargetConfig) -> Option<Correction> {
     let mut endpoint = config.endpoint.clone();
     endpoint.set_scheme("https").ok()?;
@@ -121,23 +129,23 @@ fn at_service_port(name: CheckName, error: &Error, config: &TargetConfig) -> Opt
     Some(Correction::new(config, name, error.clone(), works_with))
 }
 
-fn addressed(path_style: bool, error: Error, config: &TargetConfig) -> Correction {
+fn with_style(path_style: bool, error: Error, config: &TargetConfig) -> Correction {
     let addressing_style = AddressingStyle::of(path_style).as_str();
-    let works_with = format!("{addressing_style} addressing style");
+    let works_with = format!("the addressing style {addressing_style}");
     let config = TargetConfig { path_style, ..config.clone() };
     Correction::new(config, CheckName::AddressingStyle, error, works_with)
 }
 
-/// After a failure that does not say itself that it is about the addressing style.
-fn addressed_otherwise(config: &TargetConfig) -> Correction {
+/// After a failure that does not name the addressing style as its cause.
+fn with_other_style(config: &TargetConfig) -> Correction {
     let path_style = !config.path_style;
     let place = if path_style { "path" } else { "host name" };
     let addressing_style = AddressingStyle::of(path_style).as_str();
     let message = format!(
-        "the storage finds the bucket in the {place} only: set addressing style to {addressing_style}"
+        "the server finds the bucket only in the {place}: set addressing style to {addressing_style}"
     );
     let error = Error::new(Code::WrongAddressingStyle, message)
         .field("addressing_style")
         .detail("use", addressing_style);
-    addressed(path_style, error, config)
+    with_style(path_style, error, config)
 }

@@ -1,35 +1,35 @@
-//! Settings that are odd for the provider they are meant for.
+//! Warnings about settings that are unusual for their provider.
 //!
-//! A warning alone stops nothing: the table of providers may be behind the times. It becomes the
-//! explanation when the storage refuses what was doubted.
+//! A warning does not stop the validation, because the table of providers may be outdated. If the
+//! server then refuses, the warning becomes the explanation.
 
 use super::checks::Outcome;
-use super::readings::described;
+use super::interpretations::describe;
 use crate::config::{TargetConfig, wrong_host};
 use crate::error::{Code, Error};
 
-/// What looks wrong, the worst first.
+/// The warnings, the most important first.
 pub(super) struct Warnings(Vec<Error>);
 
 impl Warnings {
-    /// As the result of a check.
-    pub(super) fn found(&self, config: &TargetConfig) -> Outcome {
+    /// As the outcome of a check.
+    pub(super) fn outcome(&self, config: &TargetConfig) -> Outcome {
         match (self.0.first(), config.provider) {
-            (Some(warning), _) => Outcome::concern(warning.clone()),
+            (Some(warning), _) => Outcome::warning_from(warning.clone()),
             (None, _) if config.split => Outcome::warning(format!(
-                "the endpoint holds the bucket: the agent uses {}",
-                described(&config.location())
+                "the endpoint contains the bucket: the agent uses {}",
+                describe(&config.location())
             )),
-            (None, Some(provider)) if !config.endpoint_given => Outcome::that(format!(
-                "{}, because no endpoint is set: set the endpoint to use another storage",
+            (None, Some(provider)) if !config.endpoint_given => Outcome::passed_with(format!(
+                "{}, because no endpoint is set: set the endpoint to use another provider",
                 provider.name
             )),
-            (None, Some(provider)) => Outcome::that(&provider.name),
-            (None, None) => Outcome::nothing(),
+            (None, Some(provider)) => Outcome::passed_with(&provider.name),
+            (None, None) => Outcome::passed(),
         }
     }
 
-    /// The same error, with the words of the warning that foresaw it.
+    /// Replaces an error with the warning that predicted it.
     pub(super) fn explain(&self, error: Error) -> Error {
         let field = error.data().field;
         let mut warnings = self.0.iter();
@@ -73,28 +73,28 @@ fn invalid_endpoint(reason: &'static str, message: String) -> Error {
 
 fn key_id(config: &TargetConfig) -> Option<Error> {
     if config.keys_look_swapped() {
-        // The refusal says so, and that is more.
+        // The later refusal says more.
         return None;
     }
-    let warning = config.provider?.doubt_about(&config.access_key_id)?;
-    let message = format!("the access key id does not look right: {warning}");
+    let warning = config.provider?.key_id_problem(&config.access_key_id)?;
+    let message = format!("the access key ID looks wrong: {warning}");
     Some(refused("access_key", "access_key_id", message))
 }
 
 fn secret(config: &TargetConfig) -> Option<Error> {
     (config.secret_access_key.expose() == config.access_key_id).then(|| {
-        let message = "the secret access key is the same as the access key id: enter the secret, \
-                       which is shown only once when a key is made";
+        let message = "the secret access key is the same as the access key ID: enter the secret, \
+                       which is shown only once when a key is created";
         refused("signature", "secret_access_key", message.to_owned())
     })
 }
 
-/// Temporary keys of AWS begin with these letters.
+/// Temporary keys of AWS start with these letters.
 fn token(config: &TargetConfig) -> Option<Error> {
     let temporary = config.access_key_id.starts_with("ASIA") && config.access_key_id.len() == 20;
     (temporary && config.session_token.is_none()).then(|| {
-        let message = "this access key is a temporary one and needs its session token: enter that as \
-                       well, or make a lasting key";
+        let message = "this access key is temporary and needs its session token: enter the token, \
+                       or create a permanent key";
         refused("access_key", "access_key_id", message.to_owned())
     })
 }

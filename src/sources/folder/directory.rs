@@ -1,8 +1,8 @@
 //! A folder that is being packed, by its descriptor.
 //!
-//! Everything in it is reached from that descriptor by a single name, and no link is followed. So a
-//! path of any length works, and another user who replaces a folder by a link while the agent runs
-//! does not lead the agent out of the folder.
+//! Entries are reached from that descriptor by a single name, and links are not followed. So paths
+//! of any length work, and a user who replaces a folder by a link during the backup cannot lead the
+//! agent out of the folder.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,23 +18,23 @@ use super::member::{Attributes, Kind};
 /// An open folder.
 pub(super) struct Directory(OwnedFd);
 
-/// What tells a folder from all others.
+/// Identity of a folder.
 pub(super) struct Id(Stat);
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Directory {
-    /// Opens the folder that is to be packed. It may be given as a link.
+    /// Opens the folder to pack. The path may be a link.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         Ok(Self(rustix::fs::open(folder, FOLDER, Mode::empty())?))
     }
 
-    /// Opens a folder in this one.
+    /// Opens a subfolder.
     pub(super) fn enter(&self, name: &OsString) -> io::Result<Self> {
         Ok(Self(openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
     }
 
-    /// Opens the folder that this one is in, which must be that of the id.
+    /// Opens the parent folder, which must have this identity.
     pub(super) fn parent(&self, id: &Id) -> io::Result<Self> {
         let parent = Self(openat(&self.0, "..", FOLDER, Mode::empty())?);
         let Id(found) = parent.id()?;
@@ -53,7 +53,7 @@ impl Directory {
         Ok(attributes(&fstat(&self.0)?))
     }
 
-    /// The names in it, sorted, and what ended the list early.
+    /// The sorted names of the entries, and the error that ended the list early.
     pub(super) fn names(&self) -> (Vec<OsString>, Option<io::Error>) {
         let mut names = Vec::new();
         let mut read = || -> io::Result<()> {
@@ -70,13 +70,13 @@ impl Directory {
         (names, ended)
     }
 
-    /// What has this name.
+    /// Kind and attributes of an entry.
     pub(super) fn stat(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
         let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok((kind(&stat), attributes(&stat)))
     }
 
-    /// Opens what is to be read. A pipe that has taken the directory of a file does not block.
+    /// Opens a file. Does not block if a pipe has replaced the file.
     pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Attributes)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = openat(&self.0, name, flags | OFlags::CLOEXEC, Mode::empty())?;
@@ -84,7 +84,7 @@ impl Directory {
         Ok((file.into(), kind(&stat), attributes(&stat)))
     }
 
-    /// Where a link leads.
+    /// Target of a link.
     pub(super) fn target(&self, name: &OsString) -> io::Result<Vec<u8>> {
         Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
     }

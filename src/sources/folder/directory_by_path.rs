@@ -1,4 +1,4 @@
-//! A folder that is being packed, by its path: Windows has no calls that begin at a folder.
+//! A folder that is being packed, by its path: Windows has no calls relative to a folder.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -11,22 +11,22 @@ use super::member::{Attributes, Kind};
 /// A folder.
 pub(super) struct Directory(PathBuf);
 
-/// What tells a folder from all others.
+/// Identity of a folder.
 pub(super) struct Id(PathBuf);
 
 impl Directory {
-    /// Opens the folder that is to be packed. It may be given as a link.
+    /// Opens the folder to pack. The path may be a link.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        // In this form a path may be long.
+        // A canonical path may be long.
         Ok(Self(folder.canonicalize()?))
     }
 
-    /// Opens a folder in this one.
+    /// Opens a subfolder.
     pub(super) fn enter(&self, name: &OsString) -> io::Result<Self> {
         Ok(Self(self.0.join(name)))
     }
 
-    /// Opens the folder that this one is in, which must be that of the id.
+    /// Opens the parent folder, which must have this identity.
     pub(super) fn parent(&self, id: &Id) -> io::Result<Self> {
         Ok(Self(id.0.clone()))
     }
@@ -39,7 +39,7 @@ impl Directory {
         Ok(attributes(&self.0.metadata()?))
     }
 
-    /// The names in it, sorted, and what ended the list early.
+    /// The sorted names of the entries, and the error that ended the list early.
     pub(super) fn names(&self) -> (Vec<OsString>, Option<io::Error>) {
         let mut names = Vec::new();
         let mut read = || -> io::Result<()> {
@@ -53,20 +53,20 @@ impl Directory {
         (names, ended)
     }
 
-    /// What has this name.
+    /// Kind and attributes of an entry.
     pub(super) fn stat(&self, name: &OsString) -> io::Result<(Kind, Attributes)> {
         let metadata = self.0.join(name).symlink_metadata()?;
         Ok((kind(&metadata), attributes(&metadata)))
     }
 
-    /// Opens what is to be read.
+    /// Opens a file.
     pub(super) fn file(&self, name: &OsString) -> io::Result<(File, Kind, Attributes)> {
         let file = File::open(self.0.join(name))?;
         let metadata = file.metadata()?;
         Ok((file, kind(&metadata), attributes(&metadata)))
     }
 
-    /// Where a link leads.
+    /// Target of a link.
     pub(super) fn target(&self, name: &OsString) -> io::Result<Vec<u8>> {
         Ok(self.0.join(name).read_link()?.into_os_string().into_encoded_bytes())
     }

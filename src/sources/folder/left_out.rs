@@ -1,4 +1,4 @@
-//! What of a folder is not in its backup, or not as it was.
+//! Entries of a folder that are missing or damaged in its backup.
 
 use std::io;
 
@@ -6,24 +6,24 @@ use serde::Serialize;
 
 use crate::error::shortened;
 
-/// Names that are told. A folder may have millions that cannot be read.
-const NAMED: usize = 20;
+/// Most names that are reported. A folder may have millions of unreadable entries.
+const MAX_NAMES: usize = 20;
 
-/// Longest name that is told, in bytes.
+/// Longest name that is reported, in bytes.
 const LONGEST: usize = 300;
 
-/// What was left out, by the reason, and the first names.
+/// Counts of left out entries by reason, and the first names.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct LeftOut {
-    /// Were gone, or something else, when their turn came.
+    /// Entries that were gone or replaced when their turn came.
     vanished: u64,
-    /// Could not be read.
+    /// Entries that could not be read.
     unreadable: u64,
-    /// Shrank or failed while they were read: zeros stand for the rest.
+    /// Files that shrank or failed while they were read; the rest is padded with zeros.
     damaged: u64,
-    /// Sockets, pipes and devices: these have nothing that could be stored.
+    /// Sockets, pipes and devices, which have no content to store.
     special: u64,
-    /// The first of them.
+    /// The first names.
     names: Vec<Named>,
 }
 
@@ -34,7 +34,7 @@ struct Named {
 }
 
 impl LeftOut {
-    /// Counts something that could not be opened.
+    /// Counts an entry that could not be opened.
     pub(super) fn failed(&mut self, name: &[u8], error: &io::Error) {
         if is_gone(error) {
             self.vanished(name, 1);
@@ -44,13 +44,13 @@ impl LeftOut {
         }
     }
 
-    /// Counts so many that were gone.
+    /// Counts `count` entries that were gone.
     pub(super) fn vanished(&mut self, name: &[u8], count: u64) {
         self.vanished += count;
         self.name(name, "it was removed or replaced while the folder was packed");
     }
 
-    /// Counts something that cannot be stored.
+    /// Counts an entry that cannot be stored.
     pub(super) fn unreadable(&mut self, name: &[u8], reason: &str) {
         self.unreadable += 1;
         self.name(name, reason);
@@ -59,21 +59,21 @@ impl LeftOut {
     /// Counts a file that is stored with zeros in it.
     pub(super) fn damaged(&mut self, name: &[u8], reason: &str) {
         self.damaged += 1;
-        self.tell(name, "is damaged in the backup", reason);
+        self.add(name, "is damaged in the backup", reason);
     }
 
-    /// Counts something that has no content.
+    /// Counts an entry without content.
     pub(super) fn special(&mut self, name: &[u8]) {
         self.special += 1;
         self.name(name, "it is not a file, folder or link");
     }
 
     fn name(&mut self, name: &[u8], reason: &str) {
-        self.tell(name, "is left out", reason);
+        self.add(name, "is left out", reason);
     }
 
-    fn tell(&mut self, name: &[u8], what: &str, reason: &str) {
-        if self.names.len() == NAMED {
+    fn add(&mut self, name: &[u8], what: &str, reason: &str) {
+        if self.names.len() == MAX_NAMES {
             return;
         }
         let name = shortened(&String::from_utf8_lossy(name), LONGEST);
@@ -81,17 +81,17 @@ impl LeftOut {
         self.names.push(Named { name, reason: reason.to_owned() });
     }
 
-    /// Whether the backup lacks something that it should have.
+    /// Whether the backup lacks content that it should have.
     pub(crate) fn is_incomplete(&self) -> bool {
         self.vanished + self.unreadable + self.damaged > 0
     }
 
-    /// The first reason, for an error.
+    /// The first reason, for an error message.
     pub(super) fn first_reason(&self) -> &str {
         self.names.first().map_or("", |named| &named.reason)
     }
 
-    /// The counts in words; none if nothing was left out.
+    /// The counts as text; None if nothing was left out.
     pub(crate) fn summary(&self) -> Option<String> {
         let counts = [
             (self.unreadable, "could not be read"),
@@ -105,14 +105,14 @@ impl LeftOut {
     }
 }
 
-/// Whether what had the name is not there any more, or is something else now.
+/// Whether the entry is gone or was replaced.
 fn is_gone(error: &io::Error) -> bool {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,
         #[cfg(unix)]
         _ => {
             use rustix::io::Errno;
-            // A link, and a socket.
+            // The error codes for a link, and for a socket.
             let replaced = [Errno::LOOP, Errno::NXIO].map(Errno::raw_os_error);
             error.raw_os_error().is_some_and(|code| replaced.contains(&code))
         }

@@ -1,29 +1,29 @@
-//! The headers of the members of a tar, in GNU's format.
+//! Tar headers in GNU format.
 //!
-//! Names and link targets are stored byte by byte as the file system has them: a tar that says `a/b`
-//! where the link says `a//b` would not be the same folder.
+//! Names and link targets are stored byte for byte, as in the file system: a tar with `a/b` for the
+//! link target `a//b` would not be the same folder.
 
 use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-/// Tars are made of blocks of so many bytes.
+/// Size of a tar block, in bytes.
 pub(super) const BLOCK: usize = 512;
 
-/// Longest name and longest link target that a header has room for.
+/// Longest name and longest link target that fit into a header, in bytes.
 const SHORT: usize = 100;
 
-/// What a member is.
+/// Kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
     Link,
     Folder,
-    /// A socket, a device and the like, which a backup cannot hold.
+    /// A socket, a device and the like, which a backup cannot contain.
     Other,
 }
 
-/// What a header says beside the name.
+/// Values of a header, besides the name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attributes {
     /// Permissions.
@@ -31,11 +31,11 @@ pub(super) struct Attributes {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) size: u64,
-    /// Last change, in seconds since 1970; before that it is negative.
+    /// Time of the last change, in seconds since 1970; negative before that.
     pub(super) mtime: i64,
 }
 
-/// Writes the headers of a file, whose content has to follow.
+/// Writes the headers of a file. The caller writes its content next.
 ///
 /// # Errors
 /// Those of `out`.
@@ -70,7 +70,7 @@ pub(super) fn link(
     out.write_all(header(name, EntryType::Symlink, target, &attributes).as_bytes())
 }
 
-/// Writes zeros up to the next block, after content of this length.
+/// Writes zeros up to the next block boundary, after content of `length` bytes.
 ///
 /// # Errors
 /// Those of `out`.
@@ -79,7 +79,7 @@ pub(super) fn pad(out: &mut impl Write, length: u64) -> io::Result<()> {
     io::copy(&mut io::Read::take(io::repeat(0), zeros), out).map(drop)
 }
 
-/// Writes the mark at the end of a tar.
+/// Writes the end of a tar.
 ///
 /// # Errors
 /// Those of `out`.
@@ -87,7 +87,7 @@ pub(super) fn end(out: &mut impl Write) -> io::Result<()> {
     out.write_all(&[0; 2 * BLOCK])
 }
 
-/// Writes a member that holds the name or target of the next one, if that needs one.
+/// Writes a member that holds the name or target of the next one, if it is too long for a header.
 fn long(out: &mut impl Write, kind: EntryType, text: &[u8]) -> io::Result<()> {
     if text.len() <= SHORT {
         return Ok(());
@@ -109,7 +109,7 @@ fn header(name: &[u8], kind: EntryType, target: &[u8], attributes: &Attributes) 
     header.set_size(attributes.size);
     header.set_mtime(attributes.mtime.unsigned_abs());
     if let Some(fields) = header.as_gnu_mut() {
-        // Byte by byte: the library would put names and targets in order.
+        // Byte for byte: the library would normalize names and targets.
         fill(&mut fields.name, name);
         fill(&mut fields.linkname, target);
         if attributes.mtime < 0 {
@@ -120,14 +120,14 @@ fn header(name: &[u8], kind: EntryType, target: &[u8], attributes: &Attributes) 
     header
 }
 
-/// As much of it as there is room for.
+/// Copies as many bytes as fit.
 fn fill(field: &mut [u8; SHORT], bytes: &[u8]) {
     for (place, byte) in field.iter_mut().zip(bytes) {
         *place = *byte;
     }
 }
 
-/// A negative number in binary, as its two's complement, which the library does not write.
+/// A negative number in binary, as two's complement, which the library does not write.
 fn negative(value: i64) -> [u8; 12] {
     let mut field = [0xff; 12];
     for (place, byte) in field.iter_mut().skip(4).zip(value.to_be_bytes()) {

@@ -1,4 +1,4 @@
-//! Folders as people have them, unpacked again by GNU tar and by Python.
+//! Realistic folders, unpacked again by GNU tar and by Python.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// Compares two folders: names, kinds, permissions, times, contents and link targets, all as bytes.
-/// Programs that unpack need not set the time of a link.
+/// The times of links may differ, because programs need not restore them.
 const COMPARE: &str = r#"
 import os, sys
 def tree(top):
@@ -51,7 +51,7 @@ impl Case {
         self.folder.join(name.as_ref())
     }
 
-    /// Packs the folder into a file beside it; says what was left out.
+    /// Packs the folder into a file beside it; returns what was left out.
     fn pack(&self) -> Value {
         self.pack_into(Vec::new(), |tar| tar)
     }
@@ -62,14 +62,14 @@ impl Case {
         serde_json::to_value(left_out).unwrap()
     }
 
-    /// Unpacks with both programs, which must have nothing to say. Says where the folders are.
+    /// Unpacks with both programs, which must print nothing. Returns the folders.
     fn unpack(&self) -> [PathBuf; 2] {
         let tar = self.home.path().join("tar");
         ["gnu", "python"].map(|program| {
             let back = self.home.path().join(program);
             fs::create_dir(&back).unwrap();
             let mut command = match program {
-                // It tells of each file that is very old or from the future.
+                // It prints a warning for each file that is very old or from the future.
                 "gnu" => Command::new("tar"),
                 _ => Command::new("python3"),
             };
@@ -149,7 +149,7 @@ fn folder_with_unusual_names_and_links_unpacks_equal() {
         fs::create_dir(case.path(OsStr::from_bytes(&folder))).unwrap();
         fs::write(case.path(OsStr::from_bytes(&folder)).join("in it"), "x").unwrap();
     }
-    // Around the lengths for which a header has room.
+    // Around the lengths that fit into a header.
     for length in [80, 91, 92, 93, 94, 100, 101, 154, 155, 156, 255] {
         fs::write(case.path("f".repeat(length)), "x").unwrap();
         fs::create_dir(case.path("d".repeat(length))).unwrap();
@@ -210,7 +210,7 @@ fn sockets_and_pipes_are_skipped_and_counted() {
     }
 }
 
-/// Makes folders in folders, deeper than a path can be; opens the last one.
+/// Creates nested folders, deeper than a path can be; opens the last one.
 fn dig(top: &Path, name: &str, levels: usize) -> std::os::fd::OwnedFd {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = rustix::fs::open(top, flags, Mode::empty()).unwrap();
@@ -242,7 +242,7 @@ fn deep_folder_is_packed_as_deep_as_it_can_be_unpacked() {
             assert_eq!(fs::read(back.join(&last).join("leaf")).unwrap(), b"x");
             assert_eq!(fs::read(back.join("z")).unwrap(), b"after the deep one");
         }
-        // The library would open all of them at once.
+        // The library would open all of them at the same time.
         run(Command::new("rm").arg("-r").arg(case.home.path()));
     }
 }
@@ -260,7 +260,7 @@ fn wide_folder_is_packed_in_order() {
     case.unpacks_equal();
 }
 
-/// A file in which zeros take no room.
+/// A sparse file.
 struct Sparse(File);
 
 impl Write for Sparse {
@@ -297,7 +297,7 @@ fn file_larger_than_8_gib_is_packed() {
     assert!(listed.contains(&format!(" {size} ")) && listed.contains("folder/small"), "{listed}");
 }
 
-/// Does something as soon as the header of a member is written.
+/// Runs an action as soon as the header of a member is written.
 struct Meddler<F> {
     tar: Vec<u8>,
     member: &'static str,
@@ -354,7 +354,7 @@ fn file_that_vanishes_or_is_replaced_is_skipped() {
             back.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["a", "folder2", "link"]);
-        // A link that takes the place of a folder stays a link.
+        // A link that replaces a folder stays a link.
         assert_eq!(fs::read_link(back.join("folder2")).unwrap(), Path::new("/etc"));
     }
 }
@@ -401,7 +401,7 @@ fn deep_folder_moved_during_packing_loses_only_the_rest() {
     fs::write(at(OPEN + 5).join("z1"), "lost").unwrap();
     fs::write(at(OPEN + 5).join("z2"), "lost").unwrap();
     fs::write(at(OPEN - 5).join("z"), "kept").unwrap();
-    // The name is too long for a header and stands alone.
+    // The name is too long for a header and has a member of its own.
     let left_out = case.pack_while("/leaf", || {
         fs::rename(at(OPEN + 6), case.path("moved")).unwrap();
     });

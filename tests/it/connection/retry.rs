@@ -30,7 +30,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// How often the agent logged that it waits for the server.
 fn retry_waits(host: &Host) -> usize {
-    host.stderr_lines().iter().filter(|line| line.contains("waiting for the storage")).count()
+    host.stderr_lines().iter().filter(|line| line.contains("waiting for the server")).count()
 }
 
 /// The server works until a request `matches`, which is held until the server is gone. With

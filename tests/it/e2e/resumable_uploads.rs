@@ -67,7 +67,7 @@ async fn journal_record_of_other_version_is_left_alone() {
     let host = connect(&server, state.path()).await;
     wait_for_run_cleanup(&host).await;
     let watch = Instant::now();
-    while !host.stderr_lines().iter().any(|line| line.contains("of another version of the agent")) {
+    while !host.stderr_lines().iter().any(|line| line.contains("by another version of the agent")) {
         assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", host.stderr_lines());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -155,10 +155,10 @@ async fn record_writable_by_others_is_left_alone() {
             fs::write(path, text).unwrap();
             std::os::unix::fs::chown(path, Some(1), None).unwrap();
         }),
-        ("what no agent writes", |path, text| {
+        ("values that no agent writes", |path, text| {
             fs::write(path, text.replace("a.tar", "a\\u001b.tar")).unwrap();
         }),
-        ("what no agent writes", |path, text| {
+        ("values that no agent writes", |path, text| {
             fs::write(path.with_file_name("other.json"), text).unwrap();
         }),
     ];
@@ -175,8 +175,8 @@ async fn record_writable_by_others_is_left_alone() {
         for _ in 0..3 {
             wait_for_run_cleanup(&host).await;
         }
-        let log = wait_for_log_line(&host, "a record of the journal is not used").await;
-        let said: Vec<_> = log.iter().filter(|line| line.contains("a record of")).collect();
+        let log = wait_for_log_line(&host, "a journal record is not used").await;
+        let said: Vec<_> = log.iter().filter(|line| line.contains("a journal record")).collect();
         let words = if *words == "mode" { "chmod go-w" } else { words };
         assert!(said.len() == 1 && said[0].contains(words), "{words}: {said:?}");
         assert_eq!(server.objects().await, [(archive.clone(), 6)], "{words}");

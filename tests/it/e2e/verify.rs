@@ -1,6 +1,6 @@
 //! Any change of stored data: `backup.verify` names it, and no download succeeds.
 
-use s3_backup_agent::archives::metadata::Digests;
+use s3_backup_agent::archives::metadata::Checksums;
 use s3_backup_agent::demo::host::{Event, Host};
 use s3_backup_agent::s3::PartChecksums;
 use serde_json::{Value, json};
@@ -218,9 +218,9 @@ async fn verify_uses_sha256_when_crc_is_wrong_or_missing() {
     }
 }
 
-fn composite_of(digests: &[[u8; 32]]) -> String {
-    let parts = digests.iter().map(|sha256| PartChecksums { sha256: *sha256, crc64nvme: None });
-    Digests { size: 1, part_size: 1, parts: parts.collect() }.composite()
+fn composite_of(checksums: &[[u8; 32]]) -> String {
+    let parts = checksums.iter().map(|sha256| PartChecksums { sha256: *sha256, crc64nvme: None });
+    Checksums { size: 1, part_size: 1, parts: parts.collect() }.composite()
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
             json!({"bandwidth_limit": 65_535}),
             "invalid_config",
             "bandwidth_limit",
-            "leave it out for none",
+            "leave it out for no limit",
         ),
         (json!({"type": "ftp"}), "invalid_config", "type", "s3"),
         (

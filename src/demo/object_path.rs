@@ -1,9 +1,9 @@
-//! Where s3s-fs is told to keep an object, so that any key can be kept.
+//! File paths for s3s-fs, such that keys of any length work.
 //!
-//! s3s-fs makes one file name of a whole key and its bucket for what it knows about an object, and
-//! no file system takes such a name for a long key. An object with a long key therefore lives under
-//! a digest in a folder that no bucket can be called, with a second link to its file where its key
-//! says. So the buckets look the same for all keys, and listings need no translation.
+//! s3s-fs builds one file name from bucket and key for the metadata of an object, and that name is
+//! too long for a file system if the key is long. So an object with a long key is stored under a
+//! hash, in a folder whose name is not a valid bucket name, with a second link to its file at the
+//! path of its key. The buckets thus look the same for all keys, and listings need no translation.
 
 use std::io;
 use std::path::Path;
@@ -12,20 +12,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-/// Longest key, in bytes, for which the names fit into 255 bytes next to the longest bucket name.
+/// Longest key in bytes for which the file names fit into 255 bytes with the longest bucket name.
 const LONGEST_KEY: usize = 70;
 
-/// The folder of the objects with long keys.
+/// The folder for objects with long keys.
 const LONG: &str = ".long";
 
-/// Bucket and key as s3s-fs is to see them.
+/// Bucket and key for s3s-fs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ObjectPath {
     pub(super) bucket: String,
     pub(super) key: String,
 }
 
-impl Place {
+impl ObjectPath {
     pub(super) fn of(bucket: &str, key: &str) -> Self {
         if key.len() <= LONGEST_KEY {
             return Self { bucket: bucket.to_owned(), key: key.to_owned() };
@@ -34,7 +34,7 @@ impl Place {
         Self { bucket: LONG.to_owned(), key: URL_SAFE_NO_PAD.encode(digest) }
     }
 
-    /// Puts the place of an object into a request in place of its bucket and key.
+    /// Replaces bucket and key in a request.
     pub(super) fn redirect(bucket: &mut String, key: &mut String) -> Self {
         let place = Self::of(bucket, key);
         bucket.clone_from(&place.bucket);
@@ -42,13 +42,13 @@ impl Place {
         place
     }
 
-    /// The start of the names of the files that s3s-fs keeps beside the object.
+    /// Start of the names of the files that s3s-fs keeps for the object.
     pub(super) fn file_name(&self) -> String {
         let [bucket, key] = [&self.bucket, &self.key].map(|name| URL_SAFE_NO_PAD.encode(name));
         format!(".bucket-{bucket}.object-{key}")
     }
 
-    /// Makes an object that was just written visible at `path`, where its key says.
+    /// Links an object that was just written to `path`, the path of its key.
     pub(super) fn show(&self, root: &Path, path: &Path) -> io::Result<()> {
         if self.bucket != LONG {
             return Ok(());
@@ -57,7 +57,7 @@ impl Place {
         let link = object.with_extension(format!("{:016x}", fastrand::u64(..)));
         std::fs::create_dir_all(path.parent().unwrap_or(root))?;
         std::fs::hard_link(object, &link)?;
-        // In one step, so that nobody finds the object missing while it is replaced.
+        // In one step, so that the object is never missing while it is replaced.
         std::fs::rename(link, path)
     }
 }
@@ -70,12 +70,12 @@ mod tests {
     fn file_name_fits_for_any_key() {
         let bucket = "b".repeat(63);
         for length in 1..=1024 {
-            let place = Place::of(&bucket, &"k".repeat(length));
+            let place = ObjectPath::of(&bucket, &"k".repeat(length));
             let upload = "00000000-0000-0000-0000-000000000000";
             let name = format!("{}.upload-{upload}.metadata.json", place.file_name());
             assert!(name.len() <= 255, "{length}: {name}");
         }
         let long = "k".repeat(100);
-        assert_ne!(Place::of("one", &long), Place::of("other", &long));
+        assert_ne!(ObjectPath::of("one", &long), ObjectPath::of("other", &long));
     }
 }

@@ -1,4 +1,4 @@
-//! The lock on the whole journal, which another process may hold for longer than anybody can wait.
+//! Lock on the whole journal, with a time limit because another process may hold it for long.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -8,30 +8,30 @@ use std::time::{Duration, Instant};
 
 use crate::platform::{create_own, open_own};
 
-const GATE: &str = "gate";
+const FILE_NAME: &str = "gate";
 
-/// Time to wait for the lock. A process holds it while it reads the records or syncs one.
+/// Longest wait for the lock. A process holds it while it reads the records or syncs one.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Pause between two tries. No call waits for a lock for a limited time.
+/// Pause between two attempts. The system has no lock call with a time limit.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits for the lock of `folder`; with `at_once`, tries to get it a single time. Blocks.
+/// Waits for the lock of `folder`; with `only_once`, makes a single attempt. Blocks.
 ///
 /// # Errors
 /// `TimedOut` while another process holds it; when the file cannot be opened or trusted.
-pub(super) fn pass(folder: &Path, at_once: bool) -> io::Result<File> {
-    let path = folder.join(GATE);
-    let gate = match create_own(&path) {
+pub(super) fn acquire(folder: &Path, only_once: bool) -> io::Result<File> {
+    let path = folder.join(FILE_NAME);
+    let lock = match create_own(&path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_own(&path, 0)?,
         created => created?,
     };
     let begun = Instant::now();
     loop {
-        match gate.try_lock() {
-            Ok(()) => return Ok(gate),
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if at_once || begun.elapsed() > LIMIT => {
+            Err(TryLockError::WouldBlock) if only_once || begun.elapsed() > LIMIT => {
                 let path = path.display();
                 let message = format!("another process holds the lock {path}");
                 return Err(io::Error::new(io::ErrorKind::TimedOut, message));

@@ -1,4 +1,4 @@
-//! Other readings of an endpoint that holds more than a host: a base path, or a bucket.
+//! Alternative interpretations of an endpoint with a path: base path or bucket.
 
 use crate::archives::Layout;
 use crate::config::{Location, TargetConfig};
@@ -6,18 +6,19 @@ use crate::error::Error;
 use crate::ops::Cancel;
 use crate::s3::Bucket;
 
-/// Readings that are tried; each costs a request.
-const MOST: usize = 2;
+/// Interpretations that are tried; each costs a request.
+const MAX_TRIED: usize = 2;
 
-/// The first of the other readings that the server lists, after the one in use failed with `error`.
-pub(super) async fn that_works(
+/// The first alternative interpretation that the server lists, after the one in use failed with
+/// `error`.
+pub(super) async fn find_working(
     config: &TargetConfig,
     error: &Error,
     cancel: &Cancel,
 ) -> Option<Location> {
-    // Where no server answered, another path changes nothing.
+    // If no server answered, another path does not help.
     error.upstream_answer()?;
-    for location in config.other_readings.iter().take(MOST) {
+    for location in config.other_interpretations.iter().take(MAX_TRIED) {
         let config = config.at(location);
         let layout = Layout::new(&config.prefix, &config.folder).ok()?;
         let bucket = Bucket::for_probing(&config).ok()?;
@@ -28,8 +29,8 @@ pub(super) async fn that_works(
     None
 }
 
-/// A location in words, as settings name it.
-pub(super) fn described(location: &Location) -> String {
+/// A location in words, with the names of the settings.
+pub(super) fn describe(location: &Location) -> String {
     let endpoint = location.endpoint.as_str().trim_end_matches('/');
     let mut words = format!("the endpoint {endpoint} and the bucket \"{}\"", location.bucket);
     let prefix = location.prefix.trim_matches('/');
