@@ -10,7 +10,7 @@ from .backup import async_notify_listeners
 from .const import DOMAIN
 from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
 from .hub import async_acquire_agent, async_release_agent
-from .issues import async_forget_issues, async_tell_trial
+from .issues import async_delete_issues, async_raise_warnings
 
 _PLATFORMS = [Platform.SENSOR]
 _CLEANUP_INTERVAL = timedelta(days=1)
@@ -23,7 +23,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
         coordinator = S3Coordinator(hass, entry, client)
         entry.runtime_data = RuntimeData(client, coordinator)
         await coordinator.async_config_entry_first_refresh()
-        async_tell_trial(hass, entry.entry_id, entry.unique_id or "", entry.title)
+        async_raise_warnings(hass, entry.entry_id, entry.unique_id or "", entry.title)
         await hass.config_entries.async_forward_entry_setups(entry, _PLATFORMS)
     except BaseException:
         await async_release_agent(hass, entry.entry_id)
@@ -56,4 +56,4 @@ async def async_unload_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
 
 async def async_remove_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> None:
     """Leaves no repair issue behind. The backups stay where they are."""
-    async_forget_issues(hass, entry.entry_id)
+    async_delete_issues(hass, entry.entry_id)

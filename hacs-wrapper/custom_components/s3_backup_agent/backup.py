@@ -36,12 +36,12 @@ from .const import (
     GET_DEADLINE,
     LIST_DEADLINE,
     LIST_STALE,
-    OUTAGE,
     RESUME,
+    RETRY_FOR,
     UPLOAD_ATTEMPTS,
 )
 from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
-from .errors import backup_error, wants_reauth
+from .errors import backup_error, needs_reauth
 from .hub import async_acquire_agent, async_held_agent, async_release_agent
 
 _LISTENERS: HassKey[list[Callable[[], None]]] = HassKey(f"{DOMAIN}.backup_agent_listeners")
@@ -87,7 +87,7 @@ class S3BackupAgent(BackupAgent):
     domain = DOMAIN
 
     def __init__(self, hass: HomeAssistant, entry: S3ConfigEntry) -> None:
-        """The unique id comes from the place, see `storage_id`: schedules hang on it."""
+        """The unique id comes from the place, see `location_id`: schedules hang on it."""
         self.name = entry.title
         self.unique_id = entry.unique_id or entry.entry_id
         self._hass = hass
@@ -137,7 +137,7 @@ class S3BackupAgent(BackupAgent):
                         if_exists="replace",
                         on_progress=report,
                         attempts=UPLOAD_ATTEMPTS,
-                        outage=OUTAGE,
+                        retry_for=RETRY_FOR,
                         resume=RESUME,
                     )
         finally:
@@ -153,7 +153,7 @@ class S3BackupAgent(BackupAgent):
         client = async_acquire_agent(self._hass, target)
         try:
             with self.reporting("download"):
-                stream = await client.download(target, backup_id, outage=OUTAGE)
+                stream = await client.download(target, backup_id, retry_for=RETRY_FOR)
         except BaseException:
             await async_release_agent(self._hass, target)
             raise
@@ -203,7 +203,7 @@ class S3BackupAgent(BackupAgent):
         except AgentError as err:
             if coordinator := self._coordinator:
                 coordinator.health.failed(operation, err)
-            if wants_reauth(err):
+            if needs_reauth(err):
                 self._entry.async_start_reauth(self._hass)
             raise backup_error(err) from err
         if coordinator := self._coordinator:
@@ -226,10 +226,10 @@ class _Download(AsyncIterator[bytes]):
         self._agent = agent
         self._stream = stream
         # Runs in whatever thread this object is forgotten in, or is called before.
-        self._give_back = weakref.finalize(
+        self._release_agent = weakref.finalize(
             self, hass.loop.call_soon_threadsafe, _release, hass, target
         )
-        self._give_back.atexit = False
+        self._release_agent.atexit = False
 
     @override
     def __aiter__(self) -> Self:
@@ -244,9 +244,9 @@ class _Download(AsyncIterator[bytes]):
                 except StopAsyncIteration:
                     pass
         except BaseException:
-            self._give_back()
+            self._release_agent()
             raise
-        self._give_back()
+        self._release_agent()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -254,7 +254,7 @@ class _Download(AsyncIterator[bytes]):
         try:
             await self._stream.aclose()
         finally:
-            self._give_back()
+            self._release_agent()
 
 
 @callback

@@ -15,7 +15,7 @@ from homeassistant.data_entry_flow import AbortFlow
 
 from .const import (
     CONF_ACCESS_KEY_ID,
-    CONF_ADDRESSING,
+    CONF_ADDRESSING_STYLE,
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
@@ -45,24 +45,24 @@ from .forms import (
     part_fits,
     reconfigure_schema,
 )
-from .issues import async_forget_issues, async_keep_trial
-from .providers import PROVIDERS, is_unfinished, resolve_endpoint
-from .target import clean_path, host_of, not_ours, place_in_bucket, storage_id, target_config
+from .issues import async_delete_issues, async_store_warnings
+from .providers import PROVIDERS, has_placeholder, resolve_endpoint
+from .target import backup_path, clean_path, endpoint_host, location_id, target_config, unknown_data
 from .trial import (
-    Trial,
-    async_check,
-    async_try_out,
+    Outcome,
+    async_check_options,
+    async_validate,
     corrections,
+    field_to_show,
+    form_error,
     form_errors,
-    form_details,
-    own_fault,
-    wrong_field,
+    form_placeholders,
 )
 
 type _Form = dict[str, Any]
 
 
-_NOTHING = Trial()
+_NO_OUTCOME = Outcome()
 
 
 class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -92,13 +92,13 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         form = {CONF_ENDPOINT: self._provider.endpoint} | _tidy(user_input)
         data = _data(self._provider.key, form)
         await self._async_check_place(data)
-        trial = await self._async_try_out(data, form)
+        trial = await self._async_validate(data, form)
         if trial.error:
             return self._connection_form(form, trial)
         # The bucket may have been a part of the address.
         data |= trial.suggestion
         await self._async_check_place(data)
-        async_keep_trial(self.hass, storage_id(data), trial.warnings)
+        async_store_warnings(self.hass, location_id(data), trial.warnings)
         return self.async_create_entry(title=self._title(data), data=data)
 
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
@@ -109,17 +109,17 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         """Asks for other keys."""
         entry = self._get_reauth_entry()
         form = {CONF_ACCESS_KEY_ID: entry.data[CONF_ACCESS_KEY_ID]}
-        trial = Trial()
+        trial = Outcome()
         if user_input is not None:
             form = _tidy(user_input)
-            trial = await async_try_out(self.hass, {**entry.data, **form})
+            trial = await async_validate(self.hass, {**entry.data, **form})
             if not trial.error:
                 return self._saved(entry, trial, {**entry.data, **form})
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(KEYS_SCHEMA, form),
             errors=form_errors(trial, KEYS_SCHEMA),
-            description_placeholders={"title": entry.title} | form_details(trial),
+            description_placeholders={"title": entry.title} | form_placeholders(trial),
         )
 
     async def async_step_reconfigure(self, user_input: _Form | None = None) -> ConfigFlowResult:
@@ -137,52 +137,52 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
             form[CONF_SECRET_ACCESS_KEY] = entry.data[CONF_SECRET_ACCESS_KEY]
         data = _data(self._provider.key, form)
         self._abort_if_same_place(data, besides=entry.entry_id)
-        trial = await self._async_try_out(data, form)
+        trial = await self._async_validate(data, form)
         if trial.error:
             shown = {k: v for k, v in form.items() if k != CONF_SECRET_ACCESS_KEY}
             return self._reconfigure_form(entry, shown, trial)
         if endpoint := trial.suggestion.get(CONF_ENDPOINT):
             data[CONF_ENDPOINT] = endpoint
-        return self._saved(entry, trial, not_ours(entry.data) | data)
+        return self._saved(entry, trial, unknown_data(entry.data) | data)
 
-    def _saved(self, entry: S3ConfigEntry, trial: Trial, data: _Form) -> ConfigFlowResult:
+    def _saved(self, entry: S3ConfigEntry, trial: Outcome, data: _Form) -> ConfigFlowResult:
         """The new settings of an entry work: nothing is left of what the old ones did."""
-        async_forget_issues(self.hass, entry.entry_id)
-        async_keep_trial(self.hass, entry.unique_id or "", trial.warnings)
+        async_delete_issues(self.hass, entry.entry_id)
+        async_store_warnings(self.hass, entry.unique_id or "", trial.warnings)
         return self.async_update_reload_and_abort(entry, data=data)
 
     async def _async_check_place(self, data: _Form) -> None:
         # A dialog that was left open, or reloaded, does not block a new one.
-        await self.async_set_unique_id(storage_id(data), raise_on_progress=False)
+        await self.async_set_unique_id(location_id(data), raise_on_progress=False)
         self._abort_if_unique_id_configured()
         self._abort_if_same_place(data)
 
-    async def _async_try_out(self, data: _Form, form: _Form) -> Trial:
+    async def _async_validate(self, data: _Form, form: _Form) -> Outcome:
         """Tries settings out. Puts what would be right into the form."""
         if "{region}" in form[CONF_ENDPOINT] and not data[CONF_REGION]:
-            return own_fault("region_missing", CONF_REGION)
-        if is_unfinished(data[CONF_ENDPOINT]):
-            return own_fault("endpoint_unfinished", CONF_ENDPOINT)
-        trial = await async_try_out(self.hass, data)
+            return form_error("region_missing", CONF_REGION)
+        if has_placeholder(data[CONF_ENDPOINT]):
+            return form_error("endpoint_placeholder", CONF_ENDPOINT)
+        trial = await async_validate(self.hass, data)
         if trial.error:
             form |= corrections(trial.error, form) | dict(trial.suggestion)
         return trial
 
-    def _connection_form(self, form: _Form, trial: Trial = _NOTHING) -> ConfigFlowResult:
+    def _connection_form(self, form: _Form, trial: Outcome = _NO_OUTCOME) -> ConfigFlowResult:
         schema = connection_schema(
-            asks_for_endpoint=not self._provider.is_fixed, wrong=wrong_field(trial), form=form
+            asks_for_endpoint=not self._provider.is_fixed, wrong=field_to_show(trial), form=form
         )
         return self._form("connection", schema, form, trial)
 
     def _reconfigure_form(
-        self, entry: S3ConfigEntry, form: _Form, trial: Trial = _NOTHING
+        self, entry: S3ConfigEntry, form: _Form, trial: Outcome = _NO_OUTCOME
     ) -> ConfigFlowResult:
-        schema = reconfigure_schema(wrong=wrong_field(trial), form=form)
-        place = f"{entry.data[CONF_BUCKET]}/{place_in_bucket(entry.data)}"
+        schema = reconfigure_schema(wrong=field_to_show(trial), form=form)
+        place = f"{entry.data[CONF_BUCKET]}/{backup_path(entry.data)}"
         return self._form("reconfigure", schema, form, trial, place=place)
 
     def _form(
-        self, step_id: str, schema: Schema, form: _Form, trial: Trial, **details: str
+        self, step_id: str, schema: Schema, form: _Form, trial: Outcome, **details: str
     ) -> ConfigFlowResult:
         return self.async_show_form(
             step_id=step_id,
@@ -194,15 +194,15 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
                 "keys_url": self._provider.url,
                 "example": "https://s3.example.com",
             }
-            | form_details(trial)
+            | form_placeholders(trial)
             | details,
         )
 
     def _abort_if_same_place(self, data: _Form, besides: str | None = None) -> None:
         """An entry keeps its unique id when its storage gets another address, so look there too."""
-        place = storage_id(data)
+        place = location_id(data)
         for entry in self._async_current_entries(include_ignore=False):
-            if entry.entry_id != besides and storage_id(entry.data) == place:
+            if entry.entry_id != besides and location_id(entry.data) == place:
                 raise AbortFlow("already_configured")
 
     def _title(self, data: _Form) -> str:
@@ -210,7 +210,7 @@ class S3ConfigFlow(ConfigFlow, domain=DOMAIN):
         provider = PROVIDERS[data[CONF_PROVIDER]].name
         title = f"{provider} ({_place(data)})"
         if any(entry.title == title for entry in self._async_current_entries()):
-            return f"{provider} ({host_of(data)}, {_place(data)})"
+            return f"{provider} ({endpoint_host(data)}, {_place(data)})"
         return title
 
     @staticmethod
@@ -236,8 +236,8 @@ class S3OptionsFlow(OptionsFlow):
                 errors[CONF_STORAGE_CLASS] = "storage_class_archive"
             elif not part_fits(options):
                 errors[CONF_PART_SIZE] = "invalid_config_part_size"
-            elif problem := await async_check(self.hass, self.config_entry.data, options):
-                errors = form_errors(Trial(problem), OPTIONS_SCHEMA)
+            elif problem := await async_check_options(self.hass, self.config_entry.data, options):
+                errors = form_errors(Outcome(problem), OPTIONS_SCHEMA)
                 details = placeholders(problem)
             else:
                 await self._async_apply(options)
@@ -253,7 +253,7 @@ class S3OptionsFlow(OptionsFlow):
         entry: S3ConfigEntry = self.config_entry
         if entry.state is ConfigEntryState.LOADED:
             config = target_config(entry.data, options)
-            await entry.runtime_data.client.change_target(entry.entry_id, config)
+            await entry.runtime_data.client.update_target(entry.entry_id, config)
         else:
             # Once they are saved.
             reload = self.hass.config_entries.async_schedule_reload
@@ -286,7 +286,7 @@ def _data(provider: str, form: _Form) -> _Form:
         CONF_FOLDER: clean_path(form.get(CONF_FOLDER, DEFAULT_FOLDER)),
         CONF_ACCESS_KEY_ID: form[CONF_ACCESS_KEY_ID],
         CONF_SECRET_ACCESS_KEY: form[CONF_SECRET_ACCESS_KEY],
-        CONF_ADDRESSING: form.get(CONF_ADDRESSING, "auto"),
+        CONF_ADDRESSING_STYLE: form.get(CONF_ADDRESSING_STYLE, "auto"),
         CONF_VERIFY_TLS: form.get(CONF_VERIFY_TLS, True),
     }
     if certificate := form.get(CONF_CA_CERTIFICATE):

@@ -16,7 +16,7 @@ CONF_BUCKET: Final = "bucket"
 CONF_PREFIX: Final = "prefix"
 CONF_ACCESS_KEY_ID: Final = "access_key_id"
 CONF_SECRET_ACCESS_KEY: Final = "secret_access_key"
-CONF_ADDRESSING: Final = "addressing_style"
+CONF_ADDRESSING_STYLE: Final = "addressing_style"
 CONF_CA_CERTIFICATE: Final = "ca_certificate"
 CONF_VERIFY_TLS: Final = "verify_tls"
 CONF_FOLDER: Final = "folder"
@@ -32,7 +32,7 @@ NO_FOLDER: Final = "/"
 # Options, all of them optional. The agent counts in bytes, people in MiB and Mbit/s.
 CONF_STORAGE_CLASS: Final = "storage_class"
 CONF_PART_SIZE: Final = "part_size"
-CONF_MEMORY_BUDGET: Final = "memory"
+CONF_MEMORY: Final = "memory"
 CONF_CONCURRENCY: Final = "concurrency"
 CONF_BANDWIDTH_LIMIT: Final = "bandwidth_limit"
 MIB: Final = 1 << 20
@@ -43,13 +43,13 @@ LIST_DEADLINE: Final = 30
 GET_DEADLINE: Final = 30
 DELETE_DEADLINE: Final = 60
 VALIDATE_DEADLINE: Final = 60
-SWEEP_DEADLINE: Final = 300
+CLEANUP_DEADLINE: Final = 300
 
 # Seconds that the Backups page may lag behind what others change, which spares it the wait.
 LIST_STALE: Final = 3600
 
 #: Seconds that the storage may be away in the middle of an upload or a download.
-OUTAGE: Final = 900
+RETRY_FOR: Final = 900
 
 #: Seconds that what an upload has stored waits for its next try, which sends only the rest.
 RESUME: Final = 60

@@ -13,7 +13,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 
 from .agent import AgentClient, AgentError, Listing
-from .const import DOMAIN, LIST_DEADLINE, SWEEP_DEADLINE
+from .const import CLEANUP_DEADLINE, DOMAIN, LIST_DEADLINE
 from .errors import entry_error
 from .health import Health
 from .target import target_config
@@ -23,7 +23,7 @@ _LOGGER = logging.getLogger(__name__)
 #: Storages bill each listing, and backups are rare.
 _INTERVAL = timedelta(minutes=30)
 #: While it cannot be reached, a look costs nothing and tells when it is back.
-_INTERVAL_OF_OUTAGE = timedelta(minutes=5)
+_RETRY_INTERVAL = timedelta(minutes=5)
 
 type S3ConfigEntry = ConfigEntry[RuntimeData]
 
@@ -63,7 +63,7 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
             )
         except AgentError as err:
             self.health.failed("list", err)
-            self.update_interval = _INTERVAL_OF_OUTAGE
+            self.update_interval = _RETRY_INTERVAL
             raise entry_error(err) from err
         self.update_interval = _INTERVAL
         self.health.succeeded("list")
@@ -74,11 +74,11 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
         """Removes what dead uploads have left. How that went is up to `health` to tell."""
         try:
             items = await self._client.cleanup(
-                self.config_entry.entry_id, deadline=SWEEP_DEADLINE
+                self.config_entry.entry_id, deadline=CLEANUP_DEADLINE
             )
         except AgentError as err:
             _LOGGER.debug("Cannot look for unfinished uploads: %s", err)
-            self.health.sweep_failed(err)
+            self.health.cleanup_failed(err)
             return
         for item in items:
             _LOGGER.debug("Unfinished upload of %s: %s", item.key, item.status)

@@ -18,9 +18,9 @@ from .const import CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY
 from .coordinator import S3ConfigEntry
 
 _SECRET: Final = {CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY}
-_GONE: Final = "**REDACTED**"
+_REDACTED: Final = "**REDACTED**"
 #: Details of errors and log lines that name a backup or an object.
-_NAMING: Final = (
+_NAME_DETAILS: Final = (
     "archive",
     "backup_id",
     "document",
@@ -35,7 +35,7 @@ _NAMING: Final = (
     "resource",
     "upload_id",
 )
-_FACT: Final = re.compile(rf"\b({'|'.join(_NAMING)}): .*?(?=, [a-z_]+: |\)$|$)")
+_DETAIL: Final = re.compile(rf"\b({'|'.join(_NAME_DETAILS)}): .*?(?=, [a-z_]+: |\)$|$)")
 _OBJECT: Final = re.compile(r"[^\"'():;,]*(?=\.(?:tar|metadata\.json)\b)")
 _QUOTED: Final = re.compile(r'"([^"]*)"')
 
@@ -107,7 +107,9 @@ class _Names:
     def cleared(self, data: Any) -> Any:
         if isinstance(data, dict):
             return {
-                self._text(name): _GONE if name in _NAMING and value else self.cleared(value)
+                self._text(name): _REDACTED
+                if name in _NAME_DETAILS and value
+                else self.cleared(value)
                 for name, value in data.items()
             }
         if isinstance(data, list | tuple):
@@ -115,9 +117,11 @@ class _Names:
         return self._text(data) if isinstance(data, str) else data
 
     def _text(self, text: str) -> str:
-        text = _FACT.sub(rf"\1: {_GONE}", self._known(text))
-        text = _OBJECT.sub(lambda found: found[0] and _GONE, text)
-        return _QUOTED.sub(lambda found: found[0] if found[1] in self._kept else f'"{_GONE}"', text)
+        text = _DETAIL.sub(rf"\1: {_REDACTED}", self._known(text))
+        text = _OBJECT.sub(lambda found: found[0] and _REDACTED, text)
+        return _QUOTED.sub(
+            lambda found: found[0] if found[1] in self._kept else f'"{_REDACTED}"', text
+        )
 
 
 def _names(listing: Listing | None) -> Iterator[str]:

@@ -73,7 +73,7 @@ CODES: Final = (
 #: Stands for every code that is not known here: the agent may be newer than this table.
 OTHER: Final = "other"
 #: Codes that say that the integration or the agent is at fault. Nobody can act on the difference.
-_FAULTS: Final = frozenset(
+_BUGS: Final = frozenset(
     {
         "parse_error",
         "invalid_request",
@@ -89,12 +89,12 @@ _FAULTS: Final = frozenset(
     }
 )
 #: The codes as the sensor shows them: one for all that are a fault.
-STATES: Final = (*(code for code in CODES if code not in _FAULTS), OTHER)
+STATES: Final = (*(code for code in CODES if code not in _BUGS), OTHER)
 
 
 def state(error: AgentError) -> str:
     """What the sensor shows, one of `STATES`."""
-    code = "agent_protocol" if error.code in _FAULTS else error.code
+    code = "agent_protocol" if error.code in _BUGS else error.code
     return code if code in STATES else OTHER
 
 
@@ -171,7 +171,7 @@ PLACEHOLDERS: Final = (
     "subject",
 )
 UNKNOWN: Final = "?"
-_LONGEST = 300  # characters of a detail that a storage had a hand in
+_MAX_LENGTH = 300  # characters of a detail that a storage had a hand in
 _MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # all of the punctuation that Markdown knows
 
 
@@ -217,10 +217,10 @@ def _text(detail: Any) -> str:
     text = UNKNOWN if detail is None or detail == "" else str(detail)
     # Braces would be taken for placeholders by the page that shows it.
     text = text.translate({ord("{"): "(", ord("}"): ")"})
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text of a storage for a page that reads Markdown: every character stands for itself.
 
     No link, image, list or HTML comes of it, and no address becomes a link by itself.
@@ -228,7 +228,7 @@ def markdown(text: str) -> str:
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def wants_reauth(error: AgentError) -> bool:
+def needs_reauth(error: AgentError) -> bool:
     """Whether new keys would help. A wrong clock looks like wrong keys, but they are not."""
     return error.kind is Kind.AUTH and error.code != "clock_skew"
 
@@ -249,14 +249,14 @@ def backup_error(error: AgentError) -> BackupAgentError:
 
 
 # What only changes when the entry or the software does. A missing right or bucket may come back.
-_LASTING = {Kind.CONFIG, Kind.PROTOCOL}
+_PERMANENT = {Kind.CONFIG, Kind.PROTOCOL}
 
 
 def entry_error(error: AgentError) -> HomeAssistantError:
     """What an entry raises that cannot be set up or refreshed."""
-    if wants_reauth(error):
+    if needs_reauth(error):
         return _translated(ConfigEntryAuthFailed, error)
-    if error.kind in _LASTING:
+    if error.kind in _PERMANENT:
         return _translated(ConfigEntryError, error)
     # Becomes ConfigEntryNotReady in the first refresh.
     return _translated(UpdateFailed, error)

@@ -20,14 +20,14 @@ from homeassistant.helpers.selector import (
 
 from .const import (
     CONF_ACCESS_KEY_ID,
-    CONF_ADDRESSING,
+    CONF_ADDRESSING_STYLE,
+    CONF_BANDWIDTH_LIMIT,
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
+    CONF_CONCURRENCY,
     CONF_ENDPOINT,
     CONF_FOLDER,
-    CONF_BANDWIDTH_LIMIT,
-    CONF_CONCURRENCY,
-    CONF_MEMORY_BUDGET,
+    CONF_MEMORY,
     CONF_PART_SIZE,
     CONF_PREFIX,
     CONF_PROVIDER,
@@ -58,7 +58,7 @@ _PEM = TextSelector(TextSelectorConfig(multiline=True))
 _ADDRESSING = SelectSelector(
     SelectSelectorConfig(
         options=["auto", "path", "virtual"],
-        translation_key=CONF_ADDRESSING,
+        translation_key=CONF_ADDRESSING_STYLE,
         mode=SelectSelectorMode.DROPDOWN,
     )
 )
@@ -86,10 +86,10 @@ KEYS_SCHEMA: Schema = vol.Schema(
 )
 
 
-_FOLDING = {
+_SECTION_FIELDS = {
     CONF_PREFIX: (vol.Optional(CONF_PREFIX), _TEXT),
     CONF_FOLDER: (vol.Optional(CONF_FOLDER, default=DEFAULT_FOLDER), _TEXT),
-    CONF_ADDRESSING: (vol.Required(CONF_ADDRESSING, default="auto"), _ADDRESSING),
+    CONF_ADDRESSING_STYLE: (vol.Required(CONF_ADDRESSING_STYLE, default="auto"), _ADDRESSING),
     CONF_CA_CERTIFICATE: (vol.Optional(CONF_CA_CERTIFICATE), _PEM),
     CONF_VERIFY_TLS: (vol.Required(CONF_VERIFY_TLS, default=True), BooleanSelector()),
 }
@@ -113,7 +113,7 @@ def connection_schema(
         vol.Required(CONF_ACCESS_KEY_ID): _TEXT,
         vol.Required(CONF_SECRET_ACCESS_KEY): _PASSWORD,
     }
-    return _folded(fields, list(_FOLDING), wrong, form)
+    return _with_section(fields, list(_SECTION_FIELDS), wrong, form)
 
 
 def reconfigure_schema(*, wrong: str | None, form: Mapping[str, Any]) -> Schema:
@@ -127,11 +127,11 @@ def reconfigure_schema(*, wrong: str | None, form: Mapping[str, Any]) -> Schema:
         vol.Required(CONF_ACCESS_KEY_ID): _TEXT,
         vol.Optional(CONF_SECRET_ACCESS_KEY): _PASSWORD,
     }
-    folding = [CONF_ADDRESSING, CONF_CA_CERTIFICATE, CONF_VERIFY_TLS]
-    return _folded(fields, folding, wrong, form)
+    folding = [CONF_ADDRESSING_STYLE, CONF_CA_CERTIFICATE, CONF_VERIFY_TLS]
+    return _with_section(fields, folding, wrong, form)
 
 
-def _folded(
+def _with_section(
     fields: dict[vol.Marker, Any], folding: list[str], wrong: str | None, form: Mapping[str, Any]
 ) -> Schema:
     """With what most never need in a section that is closed.
@@ -143,8 +143,8 @@ def _folded(
         seen |= {CONF_CA_CERTIFICATE, CONF_VERIFY_TLS}
     if form.get(CONF_VERIFY_TLS) is False:
         seen.add(CONF_VERIFY_TLS)
-    outside = dict(_FOLDING[name] for name in folding if name in seen)
-    inside = dict(_FOLDING[name] for name in folding if name not in seen)
+    outside = dict(_SECTION_FIELDS[name] for name in folding if name in seen)
+    inside = dict(_SECTION_FIELDS[name] for name in folding if name not in seen)
     folded = section(cast(Any, vol.Schema(inside)), {"collapsed": True})
     # In front, where it is seen first.
     return vol.Schema(outside | fields | {vol.Required(MORE): folded})
@@ -167,7 +167,7 @@ OPTIONS_SCHEMA: Schema = vol.Schema(
             )
         ),
         vol.Optional(CONF_PART_SIZE): _number(5, 5120, "MiB"),
-        vol.Optional(CONF_MEMORY_BUDGET): _number(32, 8192, "MiB"),
+        vol.Optional(CONF_MEMORY): _number(32, 8192, "MiB"),
         vol.Optional(CONF_CONCURRENCY): _number(1, 64),
         # As contracts with providers put it, for lines of less than a megabit as well.
         vol.Optional(CONF_BANDWIDTH_LIMIT): _number(0.6, 100_000, "Mbit/s", step=0.1),
@@ -176,21 +176,21 @@ OPTIONS_SCHEMA: Schema = vol.Schema(
 #: What one of the form is for the agent.
 _UNITS = {
     CONF_PART_SIZE: MIB,
-    CONF_MEMORY_BUDGET: MIB,
+    CONF_MEMORY: MIB,
     CONF_CONCURRENCY: 1,
     CONF_BANDWIDTH_LIMIT: MEGABIT,
 }
 
 # What the agent takes without being told, and what it needs besides one part of an upload.
-_MEMORY_BUDGET = 96 * MIB
-_BESIDES_A_PART = 20 * MIB
+_DEFAULT_MEMORY = 96 * MIB
+_MEMORY_BESIDES_PART = 20 * MIB
 
 
 def part_fits(options: Mapping[str, Any]) -> bool:
     """Whether the memory has room for a part. The agent would notice in the first large upload."""
     part = options.get(CONF_PART_SIZE, 0)
-    budget = options.get(CONF_MEMORY_BUDGET, _MEMORY_BUDGET)
-    return not part or bool(part + _BESIDES_A_PART <= budget)
+    budget = options.get(CONF_MEMORY, _DEFAULT_MEMORY)
+    return not part or bool(part + _MEMORY_BESIDES_PART <= budget)
 
 
 def options_from_form(user_input: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,15 +13,21 @@ from typing import Final
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
-from .agent import AgentError, CleanupItem, Progress, Uploaded
+from .agent import AgentError, CleanupItem, Progress, UploadResult
 from .errors import UNKNOWN, placeholders, state
-from .issues import STALE_UPLOADS, VERSIONED, async_raise_error, async_raise_issue, async_settle
+from .issues import (
+    INCOMPLETE_UPLOADS,
+    VERSIONED_BUCKET,
+    async_raise_error,
+    async_raise_issue,
+    async_resolve_issues,
+)
 
-ACTIVITIES: Final = ("idle", "uploading", "waiting_for_storage")
+ACTIVITIES: Final = ("idle", "uploading", "waiting_for_server")
 
 #: Seconds without a further byte in the storage after which an upload is said to wait for it.
-_STANDSTILL = 15
-_OF_THE_HOST = {"cancelled", "shutting_down"}  # happens when Home Assistant stops
+_STALLED_AFTER = 15
+_STOPPING = {"cancelled", "shutting_down"}  # happens when Home Assistant stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Health:
         if not self._uploads:
             return "idle"
         waits = all(stands for _, _, stands in self._uploads.values())
-        return "waiting_for_storage" if waits else "uploading"
+        return "waiting_for_server" if waits else "uploading"
 
     @property
     def last_error(self) -> AgentError | None:
@@ -79,7 +85,7 @@ class Health:
     @callback
     def failed(self, operation: str, error: AgentError) -> None:
         """An operation ended in an error."""
-        if error.code in _OF_THE_HOST:
+        if error.code in _STOPPING:
             return
         self._errors.pop(operation, None)
         self._errors[operation] = error
@@ -89,19 +95,19 @@ class Health:
     @callback
     def succeeded(self, operation: str) -> None:
         """An operation did what it should."""
-        async_settle(self._hass, self._entry_id, operation)
+        async_resolve_issues(self._hass, self._entry_id, operation)
         if self._errors.pop(operation, None):
             self._on_change()
 
     @callback
-    def uploaded(self, result: Uploaded) -> None:
+    def uploaded(self, result: UploadResult) -> None:
         """A backup is stored."""
         self.last_upload = dt_util.utcnow()
         self._on_change()
         if result.version_id in (None, "null"):
-            async_settle(self._hass, self._entry_id, "versions")
+            async_resolve_issues(self._hass, self._entry_id, "versions")
         else:
-            self._issue(VERSIONED, "versions", {})
+            self._issue(VERSIONED_BUCKET, "versions", {})
 
     @callback
     def progressed(self, upload: str, progress: Progress | None) -> None:
@@ -114,7 +120,7 @@ class Health:
             done, since, _ = self._uploads.get(upload, (-1, now, False))
             if progress.done != done or progress.waiting_for != "remote":
                 done, since = progress.done, now
-            self._uploads[upload] = done, since, now - since >= _STANDSTILL
+            self._uploads[upload] = done, since, now - since >= _STALLED_AFTER
         if self.activity != before:
             self._on_change()
 
@@ -129,12 +135,12 @@ class Health:
         if stuck:
             error = stuck[0].error or AgentError(UNKNOWN)
             details = placeholders(error) | {"count": str(len(stuck))}
-            self._issue(STALE_UPLOADS, "cleanup", details)
+            self._issue(INCOMPLETE_UPLOADS, "cleanup", details)
         else:
-            async_settle(self._hass, self._entry_id, "cleanup")
+            async_resolve_issues(self._hass, self._entry_id, "cleanup")
 
     @callback
-    def sweep_failed(self, error: AgentError) -> None:
+    def cleanup_failed(self, error: AgentError) -> None:
         """They could not be looked for. The right to do so is one that the keys may lack."""
         self.last_cleanup = Cleanup(dt_util.utcnow(), error_code=error.code)
 

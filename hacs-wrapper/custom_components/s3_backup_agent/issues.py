@@ -15,7 +15,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .agent import AgentError, Check
 from .const import DOMAIN
-from .errors import markdown, placeholders, translation_key
+from .errors import escape_markdown, placeholders, translation_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,18 @@ _TROUBLE = "troubleshooting.md#"
 _WARNING: Final = ir.IssueSeverity.WARNING
 
 #: A bucket that keeps what is deleted, so that deleting never frees space.
-VERSIONED: Final = "versioned_bucket"
+VERSIONED_BUCKET: Final = "versioned_bucket"
 #: Uploads that came to no end, which the keys cannot remove: they take up space for ever.
-STALE_UPLOADS: Final = "stale_uploads"
+INCOMPLETE_UPLOADS: Final = "incomplete_uploads"
 #: A bucket that lets nothing be deleted for some days.
-LOCKED_BUCKET: Final = "locked_bucket"
+OBJECT_LOCK_BUCKET: Final = "object_lock_bucket"
 #: Backups in another folder of the bucket, and none in that of the entry.
-ELSEWHERE: Final = "backups_elsewhere"
+BACKUPS_IN_OTHER_FOLDER: Final = "backups_in_other_folder"
 #: Whatever else a trial found that works and should be looked at.
-DOUBT: Final = "doubt"
+SETTING_WARNING: Final = "setting_warning"
 
 #: Errors that somebody has to do something about, and what trials and cleanups find.
-KINDS: Final[Mapping[str, Kind]] = {
+ISSUES: Final[Mapping[str, Kind]] = {
     "access_denied": Kind("reauth", f"{_TROUBLE}access_denied"),
     "bucket_not_found": Kind("reconfigure", f"{_TROUBLE}bucket_not_found", over=True),
     "clock_skew": Kind(None, f"{_TROUBLE}clock_skew", over=True),
@@ -57,19 +57,19 @@ KINDS: Final[Mapping[str, Kind]] = {
     "object_locked": Kind(None, f"{_TROUBLE}locked"),
     "quota_exceeded": Kind(None, f"{_TROUBLE}quota_exceeded"),
     "tls_untrusted": Kind("reconfigure", f"{_TROUBLE}tls_untrusted", over=True),
-    STALE_UPLOADS: Kind("cleanup", "costs.md#lifecycle-rules", _WARNING),
-    VERSIONED: Kind(None, "costs.md#lifecycle-rules", _WARNING),
-    LOCKED_BUCKET: Kind(None, f"{_TROUBLE}locked", _WARNING),
-    ELSEWHERE: Kind(None, f"{_TROUBLE}not_found", _WARNING),
-    DOUBT: Kind("reconfigure", "settings.md", _WARNING),
+    INCOMPLETE_UPLOADS: Kind("cleanup", "costs.md#lifecycle-rules", _WARNING),
+    VERSIONED_BUCKET: Kind(None, "costs.md#lifecycle-rules", _WARNING),
+    OBJECT_LOCK_BUCKET: Kind(None, f"{_TROUBLE}locked", _WARNING),
+    BACKUPS_IN_OTHER_FOLDER: Kind(None, f"{_TROUBLE}not_found", _WARNING),
+    SETTING_WARNING: Kind("reconfigure", "settings.md", _WARNING),
 }
 #: Those that have other words for one of their reasons.
 VARIANTS: Final = ("access_denied_explicit_deny",)
 
 #: The operation of what a trial of the settings finds.
-TRIAL: Final = "validate"
+VALIDATE: Final = "validate"
 #: What trials have found, by the unique id of an entry that is set up next.
-_TRIALS: HassKey[dict[str, Sequence[Check]]] = HassKey(f"{DOMAIN}.trials")
+_WARNINGS: HassKey[dict[str, Sequence[Check]]] = HassKey(f"{DOMAIN}.trials")
 
 
 @callback
@@ -84,7 +84,7 @@ def async_raise_issue(
     key: str | None = None,
 ) -> None:
     """Shows an issue, or shows it with other words. title: of the entry. details: for the texts."""
-    kind = KINDS[code]
+    kind = ISSUES[code]
     ir.async_create_issue(
         hass,
         DOMAIN,
@@ -96,7 +96,7 @@ def async_raise_issue(
         severity=kind.severity,
         translation_key=key or code,
         # The page reads Markdown, and the details are the words of a storage.
-        translation_placeholders={name: markdown(detail) for name, detail in details.items()}
+        translation_placeholders={name: escape_markdown(detail) for name, detail in details.items()}
         | {"title": title},
     )
 
@@ -106,7 +106,7 @@ def async_raise_error(
     hass: HomeAssistant, entry_id: str, title: str, operation: str, error: AgentError
 ) -> None:
     """Shows the issue of an error, if it has one."""
-    if error.code in KINDS:
+    if error.code in ISSUES:
         key = translation_key(error)
         async_raise_issue(
             hass,
@@ -120,57 +120,61 @@ def async_raise_error(
 
 
 @callback
-def async_settle(hass: HomeAssistant, entry_id: str, operation: str) -> None:
+def async_resolve_issues(hass: HomeAssistant, entry_id: str, operation: str) -> None:
     """Ends the issues that this operation has raised, which has succeeded now."""
 
     def is_over(code: str, raised_by: object) -> bool:
-        return raised_by == operation or (raised_by != TRIAL and KINDS[code].over)
+        return raised_by == operation or (raised_by != VALIDATE and ISSUES[code].over)
 
-    _forget(hass, entry_id, is_over)
+    _delete_issues(hass, entry_id, is_over)
 
 
 @callback
-def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
+def async_delete_issues(hass: HomeAssistant, entry_id: str) -> None:
     """Ends all issues of an entry."""
-    _forget(hass, entry_id, lambda code, raised_by: True)
+    _delete_issues(hass, entry_id, lambda code, raised_by: True)
 
 
-def _forget(hass: HomeAssistant, entry_id: str, is_over: Callable[[str, object], bool]) -> None:
-    for code in KINDS:
+def _delete_issues(
+    hass: HomeAssistant, entry_id: str, is_over: Callable[[str, object], bool]
+) -> None:
+    for code in ISSUES:
         issue = ir.async_get(hass).async_get_issue(DOMAIN, f"{code}_{entry_id}")
         if issue and is_over(code, (issue.data or {}).get("operation")):
             ir.async_delete_issue(hass, DOMAIN, issue.issue_id)
 
 
 @callback
-def async_keep_trial(hass: HomeAssistant, unique_id: str, found: Sequence[Check]) -> None:
+def async_store_warnings(hass: HomeAssistant, unique_id: str, found: Sequence[Check]) -> None:
     """Keeps what a trial has found until the entry is set up that it was for."""
-    hass.data.setdefault(_TRIALS, {})[unique_id] = found
+    hass.data.setdefault(_WARNINGS, {})[unique_id] = found
 
 
 @callback
-def async_tell_trial(hass: HomeAssistant, entry_id: str, unique_id: str, title: str) -> None:
+def async_raise_warnings(hass: HomeAssistant, entry_id: str, unique_id: str, title: str) -> None:
     """Shows what the last trial of this entry has found, in place of what one found before."""
-    found = hass.data.get(_TRIALS, {}).pop(unique_id, None)
+    found = hass.data.get(_WARNINGS, {}).pop(unique_id, None)
     if found is None:
         return
-    async_settle(hass, entry_id, TRIAL)
+    async_resolve_issues(hass, entry_id, VALIDATE)
     for check in found:
         code = _code_of(check)
-        details = {name: str(value) for name, value in check.details.items()} | {"message": check.words}
+        details = {name: str(value) for name, value in check.details.items()} | {
+            "message": check.words
+        }
         if check.error:
             details = placeholders(check.error) | details
-        async_raise_issue(hass, entry_id, title, code, TRIAL, details)
+        async_raise_issue(hass, entry_id, title, code, VALIDATE, details)
 
 
 def _code_of(check: Check) -> str:
     """The kind of issue that a warning becomes."""
     if check.name == "versioning":
-        return VERSIONED
+        return VERSIONED_BUCKET
     if check.name == "lock":
-        return LOCKED_BUCKET
+        return OBJECT_LOCK_BUCKET
     if "elsewhere" in check.details:
-        return ELSEWHERE
+        return BACKUPS_IN_OTHER_FOLDER
     if check.error and check.error.code == "clock_skew":
         return "clock_skew"
-    return DOUBT
+    return SETTING_WARNING

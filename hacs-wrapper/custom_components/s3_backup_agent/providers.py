@@ -31,7 +31,7 @@ class Provider:
     @property
     def is_fixed(self) -> bool:
         """Whether nothing but the region is open in the endpoint."""
-        return bool(self.endpoint) and not is_unfinished(self.endpoint)
+        return bool(self.endpoint) and not has_placeholder(self.endpoint)
 
 
 def _provider(row: dict[str, Any]) -> Provider:
@@ -60,6 +60,6 @@ def resolve_endpoint(endpoint: str, region: str) -> str:
     return endpoint.replace("{region}", region)
 
 
-def is_unfinished(endpoint: str) -> bool:
+def has_placeholder(endpoint: str) -> bool:
     """Whether the endpoint still holds a word that was to be replaced."""
     return _TO_REPLACE.search(endpoint) is not None

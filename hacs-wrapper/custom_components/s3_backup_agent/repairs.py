@@ -11,7 +11,7 @@ from homeassistant.helpers import issue_registry as ir
 
 from .const import DOMAIN
 from .coordinator import S3ConfigEntry
-from .issues import KINDS
+from .issues import ISSUES
 
 _repairs: Any = repairs
 # Home Assistant leads on to another flow from 2026.4 on.
@@ -26,15 +26,15 @@ async def async_create_fix_flow(
     """The flow for an issue. data: as issues.py has written it."""
     known = data or {}
     entry = hass.config_entries.async_get_entry(str(known.get("entry_id")))
-    kind = KINDS.get(str(known.get("code")))
+    kind = ISSUES.get(str(known.get("code")))
     if entry is None or kind is None:
-        return _Nothing()
+        return _EntryGone()
     if kind.fix == "cleanup":
         return _Cleanup(entry)
-    return _Settings(entry, kind.fix == "reauth")
+    return _OpenForm(entry, kind.fix == "reauth")
 
 
-class _Nothing(RepairsFlow):
+class _EntryGone(RepairsFlow):
     """For the issue of an entry that is gone."""
 
     async def async_step_init(self, user_input: dict[str, str] | None = None) -> _Result:
@@ -42,7 +42,7 @@ class _Nothing(RepairsFlow):
         return self.async_create_entry(data={})
 
 
-class _Settings(RepairsFlow):
+class _OpenForm(RepairsFlow):
     """Leads on to the form for new keys, or for everything. The issue ends when these work."""
 
     def __init__(self, entry: S3ConfigEntry, asks_for_keys: bool) -> None:
@@ -60,8 +60,8 @@ class _Settings(RepairsFlow):
             return self.async_show_form(step_id="confirm", description_placeholders=_texts(self))
         flow_id = await self._begin()
         if _FLOW_TYPES is None or flow_id is None:
-            return self.async_abort(reason="see_entry")
-        return self.async_abort(reason="goes_on", next_flow=(_FLOW_TYPES.CONFIG_FLOW, flow_id))
+            return self.async_abort(reason="open_integration")
+        return self.async_abort(reason="form_opens", next_flow=(_FLOW_TYPES.CONFIG_FLOW, flow_id))
 
     async def _begin(self) -> str | None:
         entry, source = self._entry, SOURCE_REAUTH if self._asks_for_keys else SOURCE_RECONFIGURE
@@ -97,12 +97,12 @@ class _Cleanup(RepairsFlow):
         if user_input is None:
             return self.async_show_form(step_id="confirm", description_placeholders=_texts(self))
         if self._entry not in self.hass.config_entries.async_loaded_entries(DOMAIN):
-            return self.async_abort(reason="see_entry")
+            return self.async_abort(reason="open_integration")
         coordinator = self._entry.runtime_data.coordinator
         await coordinator.async_cleanup()
         cleanup = coordinator.health.last_cleanup
         if cleanup is None or cleanup.error_code or cleanup.failed:
-            return self.async_abort(reason="still_there")
+            return self.async_abort(reason="not_removed")
         return self.async_create_entry(data={})
 
 

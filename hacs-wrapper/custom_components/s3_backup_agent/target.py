@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 from .const import (
     CONF_ACCESS_KEY_ID,
-    CONF_ADDRESSING,
+    CONF_ADDRESSING_STYLE,
+    CONF_BANDWIDTH_LIMIT,
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
+    CONF_CONCURRENCY,
     CONF_ENDPOINT,
     CONF_FOLDER,
-    CONF_BANDWIDTH_LIMIT,
-    CONF_CONCURRENCY,
-    CONF_MEMORY_BUDGET,
+    CONF_MEMORY,
     CONF_PART_SIZE,
     CONF_PREFIX,
     CONF_PROVIDER,
@@ -33,14 +33,14 @@ _FROM_DATA = (
     CONF_PREFIX,
     CONF_ACCESS_KEY_ID,
     CONF_SECRET_ACCESS_KEY,
-    CONF_ADDRESSING,
+    CONF_ADDRESSING_STYLE,
     CONF_CA_CERTIFICATE,
     CONF_VERIFY_TLS,
 )
 _FROM_OPTIONS = (
     CONF_STORAGE_CLASS,
     CONF_PART_SIZE,
-    CONF_MEMORY_BUDGET,
+    CONF_MEMORY,
     CONF_CONCURRENCY,
     CONF_BANDWIDTH_LIMIT,
 )
@@ -57,20 +57,20 @@ def target_config(data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
     return {"type": "s3", CONF_FOLDER: data.get(CONF_FOLDER, DEFAULT_FOLDER)} | known
 
 
-def not_ours(data: Mapping[str, Any]) -> dict[str, Any]:
+def unknown_data(data: Mapping[str, Any]) -> dict[str, Any]:
     """What a newer version has added to an entry, to be kept for when it comes back."""
     ours = {CONF_PROVIDER, CONF_FOLDER, *_FROM_DATA}
     return {name: value for name, value in data.items() if name not in ours}
 
 
-def storage_id(data: Mapping[str, Any]) -> str:
+def location_id(data: Mapping[str, Any]) -> str:
     """The same for the same place, however it is written, and whatever the keys are.
 
     Home Assistant's schedule, retention and encryption settings hang on it, so it survives that
     somebody removes the entry and adds it again. data: what an entry holds.
     """
-    host = host_of(data)
-    path = place_in_bucket(data)
+    host = endpoint_host(data)
+    path = backup_path(data)
     prefix, _, folder = path.rpartition("/")
     # Only the usual folder stays unnamed: ids are older than the choice of another one.
     where = [prefix] if folder == DEFAULT_FOLDER else [path, "no folder"]
@@ -78,7 +78,7 @@ def storage_id(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:32]
 
 
-def host_of(data: Mapping[str, Any]) -> str:
+def endpoint_host(data: Mapping[str, Any]) -> str:
     """Host and port of the endpoint, the same for the same server where that can be known."""
     url = urlsplit(data[CONF_ENDPOINT])
     host: str = (url.netloc or url.path).lower().rstrip("/")
@@ -88,7 +88,7 @@ def host_of(data: Mapping[str, Any]) -> str:
     return host.replace(name, "localhost", 1) if name in _THIS_MACHINE else host
 
 
-def place_in_bucket(data: Mapping[str, Any]) -> str:
+def backup_path(data: Mapping[str, Any]) -> str:
     """Where the backups of an entry lie, whatever part of it is the prefix or the folder."""
     parts = data[CONF_PREFIX], data.get(CONF_FOLDER, DEFAULT_FOLDER)
     return "/".join(filter(None, map(clean_path, parts)))

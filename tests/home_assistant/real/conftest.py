@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 from default_signals import give_default_signals
-from gate import Gate
 from home_assistant import DOMAIN, HomeAssistant, Json
+from proxy import PausingProxy
 from s3_request import request
 
 give_default_signals()
@@ -73,18 +73,18 @@ def storage() -> Storage:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def gate() -> AsyncIterator[Gate]:
-    gate = Gate(setting("TEST_S3_ENDPOINT"))
-    await gate.start()
-    yield gate
-    await gate.stop()
+async def proxy() -> AsyncIterator[PausingProxy]:
+    proxy = PausingProxy(setting("TEST_S3_ENDPOINT"))
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
 
 
 @pytest.fixture(scope="session")
-def form(gate: Gate, storage: Storage) -> Json:
+def form(proxy: PausingProxy, storage: Storage) -> Json:
     """What somebody who knows everything fills in."""
     return {
-        "endpoint": gate.url,
+        "endpoint": proxy.url,
         "region": setting("TEST_S3_REGION"),
         "bucket": storage.bucket,
         "prefix": storage.prefix,
@@ -153,7 +153,9 @@ class Flow:
         return await self.fill({"provider": provider})
 
     async def fill(self, form: Json) -> Json:
-        folded = {name: form[name] for name in ("prefix", "folder", "addressing_style") if name in form}
+        folded = {
+            name: form[name] for name in ("prefix", "folder", "addressing_style") if name in form
+        }
         if folded:
             form = {k: v for k, v in form.items() if k not in folded} | {"more": folded}
         answer: Json = await self._home.post(f"/api/config/config_entries/flow/{self._id}", form)

@@ -119,7 +119,7 @@ class HomeAssistant:
             "PATH": f"{self.venv}/bin:/usr/local/bin:/usr/bin:/bin",
             "VIRTUAL_ENV": str(self.venv),
             "PYTHONPATH": str(HERE / "guard"),
-            "GUARD_LOG": str(self.config.parent / "refused-connections"),
+            "REFUSED_CONNECTIONS_LOG": str(self.config.parent / "refused-connections"),
             # The step that installs requirements finds our wheel, and nothing else.
             "UV_OFFLINE": "1",
             "UV_FIND_LINKS": str(self.wheels),

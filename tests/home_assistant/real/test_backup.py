@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from conftest import Flow, Storage, made
-from gate import Gate
 from home_assistant import DOMAIN, CommandError, HomeAssistant, Json
+from proxy import PausingProxy
 
 MIB = 1 << 20
 BALLAST = 96 * MIB
@@ -23,12 +23,12 @@ KEY_PASSWORD = "ABCD-EFGH-IJKL-MNOP"
 
 @pytest_asyncio.fixture(autouse=True)
 async def clean(
-    home: HomeAssistant, storage: Storage, agent_id: str, gate: Gate
+    home: HomeAssistant, storage: Storage, agent_id: str, proxy: PausingProxy
 ) -> AsyncIterator[None]:
     """Every test starts with nothing in the storage, and leaves nothing behind."""
-    gate.open()
+    proxy.open()
     yield
-    gate.open()
+    proxy.open()
     for backup in await home.backups(agent_id):
         await home.command("backup/delete", backup_id=backup["backup_id"])
     # What a program had begun that was killed, the next one takes back.
@@ -112,15 +112,17 @@ async def kill_agent(home: HomeAssistant) -> None:
     await home.until(lambda: agent not in home.agents(), "the agent is gone")
 
 
-async def test_agent_killed_while_it_lists(home: HomeAssistant, agent_id: str, gate: Gate) -> None:
+async def test_agent_killed_while_it_lists(
+    home: HomeAssistant, agent_id: str, proxy: PausingProxy
+) -> None:
     backup = await made(home, agent_id, "Listed")
     # The next one does not know yet what is there, so that it has to ask the storage.
     await kill_agent(home)
-    gate.close_after("up", 1)
+    proxy.close_after("up", 1)
     asking = asyncio.create_task(home.command("backup/info"))
-    await asyncio.wait_for(gate.closed.wait(), 30)
+    await asyncio.wait_for(proxy.closed.wait(), 30)
     await kill_agent(home)
-    gate.open()
+    proxy.open()
     info = await asyncio.wait_for(asking, 60)
     assert "ended unexpectedly" in info["agent_errors"][agent_id]
     assert [b["backup_id"] for b in await home.backups(agent_id)] == [backup["backup_id"]]
@@ -156,16 +158,16 @@ async def test_large_backup_reports_progress(
 
 
 async def test_agent_killed_in_upload(
-    home: HomeAssistant, agent_id: str, storage: Storage, gate: Gate, large: int
+    home: HomeAssistant, agent_id: str, storage: Storage, proxy: PausingProxy, large: int
 ) -> None:
     """The next agent goes on with it, and nothing else is left."""
-    gate.close_after("up", large // 2)
+    proxy.close_after("up", large // 2)
     async with home.connection() as connection:
         run = await connection.backup(agent_id, "Killed")
-        await asyncio.wait_for(gate.closed.wait(), 120)
+        await asyncio.wait_for(proxy.closed.wait(), 120)
         assert storage.unfinished()
         await kill_agent(home)
-        gate.open()
+        proxy.open()
         await asyncio.wait_for(run.end(), 120)
     assert (run.state, run.reason) == ("completed", None)
     (backup,) = await home.backups(agent_id)
@@ -175,16 +177,16 @@ async def test_agent_killed_in_upload(
 
 
 async def test_agent_killed_in_download(
-    home: HomeAssistant, agent_id: str, gate: Gate, large: int
+    home: HomeAssistant, agent_id: str, proxy: PausingProxy, large: int
 ) -> None:
     """The browser sees a broken transfer, not a short file."""
     backup = await made(home, agent_id, "Broken off")
-    gate.close_after("down", large * 3 // 4)
+    proxy.close_after("down", large * 3 // 4)
 
     async def kill() -> None:
-        await gate.closed.wait()
+        await proxy.closed.wait()
         await kill_agent(home)
-        gate.open()
+        proxy.open()
 
     killing = asyncio.create_task(kill())
     size = 0
@@ -199,10 +201,10 @@ async def test_agent_killed_in_download(
 
 
 async def test_given_up_download_ends_the_transfer(
-    home: HomeAssistant, agent_id: str, gate: Gate, large: int
+    home: HomeAssistant, agent_id: str, proxy: PausingProxy, large: int
 ) -> None:
     backup = await made(home, agent_id, "Given up")
-    before = gate.passed["down"]
+    before = proxy.passed["down"]
     async with home.download(backup["backup_id"], agent_id) as response:
         await response.content.readexactly(MIB)
         response.close()
@@ -210,7 +212,7 @@ async def test_given_up_download_ends_the_transfer(
 
     def quiet() -> bool:
         nonlocal passed
-        passed, last = gate.passed["down"] - before, passed
+        passed, last = proxy.passed["down"] - before, passed
         return passed == last
 
     await home.until(quiet, "the transfer has ended", pause=1)
@@ -279,14 +281,14 @@ async def test_entry_is_changed_in_upload(
 
 @pytest.mark.parametrize("how", ["restarted", "killed", "killed with the agent"])
 async def test_home_assistant_ends_in_upload(
-    home: HomeAssistant, agent_id: str, storage: Storage, gate: Gate, large: int, how: str
+    home: HomeAssistant, agent_id: str, storage: Storage, proxy: PausingProxy, large: int, how: str
 ) -> None:
     """Nothing is left behind after the next start, and no process after the end."""
     (agent,) = home.agents()
-    gate.close_after("up", large // 2)
+    proxy.close_after("up", large // 2)
     async with home.connection() as connection:
         await connection.backup(agent_id, "Interrupted")
-        await asyncio.wait_for(gate.closed.wait(), 120)
+        await asyncio.wait_for(proxy.closed.wait(), 120)
         assert storage.unfinished()
     if how == "killed with the agent":
         # As when the power fails: nobody is left to clean up.
@@ -294,7 +296,7 @@ async def test_home_assistant_ends_in_upload(
         os.kill(agent, signal.SIGKILL)
     stopping = asyncio.create_task(home.stop(kill=how != "restarted"))
     await asyncio.sleep(0.5)
-    gate.open()
+    proxy.open()
     await stopping
     await home.until(lambda: not Path(f"/proc/{agent}").exists(), "the agent has ended")
     if how == "restarted":

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from conftest import Storage, setting
-from gate import Gate
 from home_assistant import HERE, PASSWORD, USER, HomeAssistant, Json
+from proxy import PausingProxy
 
 pytestmark = pytest.mark.skipif(
     "HOME_ASSISTANT_BROWSER" not in os.environ, reason="only with tests/run --full"
 )
 
 BALLAST = 96 << 20
-ELSEWHERE = b"""\
+BACKUPS_IN_OTHER_FOLDER = b"""\
 <?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; \
 the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region>
@@ -34,7 +34,8 @@ async def elsewhere() -> AsyncIterator[str]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(
             b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/xml\r\n"
-            b"x-amz-request-id: 1\r\ncontent-length: %d\r\n\r\n%b" % (len(ELSEWHERE), ELSEWHERE)
+            b"x-amz-request-id: 1\r\ncontent-length: %d\r\n\r\n%b"
+            % (len(BACKUPS_IN_OTHER_FOLDER), BACKUPS_IN_OTHER_FOLDER)
         )
         await writer.drain()
         writer.close()
@@ -47,7 +48,7 @@ async def elsewhere() -> AsyncIterator[str]:
 async def test_pages(
     home: HomeAssistant,
     form: Json,
-    gate: Gate,
+    proxy: PausingProxy,
     storage: Storage,
     elsewhere: str,
     tmp_path: Path,
@@ -131,23 +132,23 @@ async def test_pages(
         ],
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
-    gate.close_after("up", BALLAST * 5 // 6)
+    proxy.close_after("up", BALLAST * 5 // 6)
     # Beside the modules that it needs.
     script = Path(setting("HOME_ASSISTANT_BROWSER_MODULES")) / "pages.mjs"
     shutil.copy(HERE.parent / "browser" / script.name, script)
     browser = await asyncio.create_subprocess_exec("node", script, tmp_path / "task.json")
     ended = asyncio.create_task(browser.wait())
-    halfway = asyncio.create_task(gate.closed.wait())
+    halfway = asyncio.create_task(proxy.closed.wait())
     try:
         await asyncio.wait([ended, halfway], timeout=240, return_when=asyncio.FIRST_COMPLETED)
         assert halfway.done() and not ended.done()
         await asyncio.sleep(2)  # Home Assistant reports the progress once in a second
         paused.touch()
         await home.until(lambda: (pictures / "progress.png").exists(), "the picture", timeout=60)
-        gate.open()
+        proxy.open()
         assert await asyncio.wait_for(ended, 240) == 0
     finally:
-        gate.open()
+        proxy.open()
         if browser.returncode is None:
             browser.kill()
         await ended

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Flow, Storage, program_of_the_wheel
-from gate import Gate
 from home_assistant import HomeAssistant, Json
+from proxy import PausingProxy
 
 
 async def test_errors_are_at_their_field(
-    flow: Flow, form: Json, gate: Gate, unused_tcp_port: int
+    flow: Flow, form: Json, proxy: PausingProxy, unused_tcp_port: int
 ) -> None:
     answer = await flow.start()
     assert (answer["type"], answer["step_id"]) == ("form", "connection")

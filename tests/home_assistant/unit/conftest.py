@@ -25,7 +25,7 @@ from custom_components.s3_backup_agent.agent import AgentClient
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.health import Health
-from custom_components.s3_backup_agent.target import storage_id
+from custom_components.s3_backup_agent.target import location_id
 from default_signals import give_default_signals
 from homeassistant.components.backup import AddonInfo, AgentBackup, Folder
 from homeassistant.core import HomeAssistant
@@ -131,7 +131,7 @@ def new_entry(data: dict[str, Any], options: dict[str, Any] | None = None) -> Mo
         title="Test storage",
         data=data,
         options=options or {},
-        unique_id=storage_id(data),
+        unique_id=location_id(data),
     )
 
 

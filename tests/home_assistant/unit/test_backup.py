@@ -31,11 +31,11 @@ from custom_components.s3_backup_agent.agent import (
     AgentError,
     Backup,
     Kind,
-    Uploaded,
+    UploadResult,
 )
 from custom_components.s3_backup_agent.backup import S3BackupAgent, agent_backup
 from custom_components.s3_backup_agent.const import DOMAIN
-from custom_components.s3_backup_agent.issues import VERSIONED
+from custom_components.s3_backup_agent.issues import VERSIONED_BUCKET
 from homeassistant.components.backup import (
     BackupAgentError,
     BackupNotFound,
@@ -348,11 +348,11 @@ async def test_a_full_storage_is_an_issue_until_an_upload_succeeds(
 async def test_a_bucket_that_keeps_versions_is_an_issue(
     hass: HomeAssistant, agent: S3BackupAgent
 ) -> None:
-    issue_id = f"{VERSIONED}_{agent._entry.entry_id}"
+    issue_id = f"{VERSIONED_BUCKET}_{agent._entry.entry_id}"
     stored = Backup("b", "b", 1, 1, True, {})
-    health_of(agent).uploaded(Uploaded(stored, None, "v1"))
+    health_of(agent).uploaded(UploadResult(stored, None, "v1"))
     assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
-    health_of(agent).uploaded(Uploaded(stored, None, "null"))
+    health_of(agent).uploaded(UploadResult(stored, None, "null"))
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
 
 
@@ -419,7 +419,7 @@ async def test_an_upload_goes_on_when_its_agent_was_killed(
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
     entry = await load(new_entry(storage.data, {"part_size": 5 * MIB}))
     agent = agent_of(hass, entry)
-    uploaded: list[Uploaded] = []
+    uploaded: list[UploadResult] = []
     monkeypatch.setattr(health_of(agent), "uploaded", uploaded.append)
     records = Path(hass.config.cache_path(DOMAIN), "uploads")
     opened, seen = 0, []
@@ -461,7 +461,7 @@ async def test_an_upload_goes_on_when_the_storage_is_back(
     faulty: FaultyServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("custom_components.s3_backup_agent.backup.OUTAGE", 0)
+    monkeypatch.setattr("custom_components.s3_backup_agent.backup.RETRY_FOR", 0)
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
     agent = agent_of(hass, await load(new_entry(storage.data, {"part_size": 5 * MIB})))
     source = Source(CONTENT)

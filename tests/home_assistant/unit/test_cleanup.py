@@ -8,7 +8,7 @@ from conftest import HANG, FaultyServer, Load, Storage, agent_of, answer, new_en
 from custom_components.s3_backup_agent.agent import AgentClient, AgentError, CleanupItem
 from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.diagnostics import async_get_config_entry_diagnostics
-from custom_components.s3_backup_agent.issues import STALE_UPLOADS
+from custom_components.s3_backup_agent.issues import INCOMPLETE_UPLOADS
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
@@ -39,7 +39,7 @@ def cleanups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CleanupItem, ...] | 
 
 
 def issue(hass: HomeAssistant, entry: MockConfigEntry) -> ir.IssueEntry | None:
-    return ir.async_get(hass).async_get_issue(DOMAIN, f"{STALE_UPLOADS}_{entry.entry_id}")
+    return ir.async_get(hass).async_get_issue(DOMAIN, f"{INCOMPLETE_UPLOADS}_{entry.entry_id}")
 
 
 async def diagnosed(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]:

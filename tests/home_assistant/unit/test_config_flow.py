@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from conftest import ROOT, FaultyServer, Load, Storage, agent_of, answer, new_entry, setting
 from custom_components.s3_backup_agent import hub
-from custom_components.s3_backup_agent.agent import AgentClient, Validation
+from custom_components.s3_backup_agent.agent import AgentClient, ValidateResult
 from custom_components.s3_backup_agent.const import DOMAIN, MIB
-from custom_components.s3_backup_agent.providers import PROVIDERS, is_unfinished
-from custom_components.s3_backup_agent.target import storage_id
+from custom_components.s3_backup_agent.providers import PROVIDERS, has_placeholder
+from custom_components.s3_backup_agent.target import location_id
 from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
     SOURCE_USER,
@@ -61,8 +61,8 @@ async def fill(hass: HomeAssistant, form: Result, user_input: dict[str, Any]) ->
 def found(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]) -> None:
     """Has the agent find this when it tries a storage out."""
 
-    async def validate(*_: Any, **__: Any) -> Validation:
-        return Validation.parse(result)
+    async def validate(*_: Any, **__: Any) -> ValidateResult:
+        return ValidateResult.parse(result)
 
     monkeypatch.setattr(AgentClient, "validate", validate)
 
@@ -103,7 +103,7 @@ async def test_good(hass: HomeAssistant, storage: Storage) -> None:
     assert result["data"] == storage.data
     assert result["title"] == f"S3 ({storage.bucket}/{storage.prefix})"
     entry = result["result"]
-    assert entry.unique_id == storage_id(storage.data)
+    assert entry.unique_id == location_id(storage.data)
     assert entry.state is ConfigEntryState.LOADED
     # Nothing is left of the trial.
     assert storage.keys() == storage.unfinished() == []
@@ -162,7 +162,7 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
     defaults = {str(marker): marker.default for marker in fields(form["data_schema"])}
     assert defaults["addressing_style"]() == "auto"
     # Nobody gets on with a word left in that was to be replaced.
-    assert is_unfinished(provider.endpoint) == bool(re.search("[A-Z]{3}", provider.endpoint))
+    assert has_placeholder(provider.endpoint) == bool(re.search("[A-Z]{3}", provider.endpoint))
     assert form["description_placeholders"]["provider"] == provider.name
     assert provider.url.startswith("https://")
 
@@ -188,7 +188,7 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
             {"endpoint": "https://u:p@h.example"},
             {"endpoint": "invalid_endpoint_credentials_in_url"},
         ),
-        ({"endpoint": "https://HOST"}, {"endpoint": "endpoint_unfinished"}),
+        ({"endpoint": "https://HOST"}, {"endpoint": "endpoint_placeholder"}),
         (
             {"endpoint": "https://s3.{region}.example.org", "region": ""},
             {"region": "region_missing"},
@@ -320,7 +320,7 @@ async def test_the_right_addressing_is_offered(
     faulty.rule = lambda _: answer(403, "SecondLevelDomainForbidden")
     form = await open_form(hass)
     result = await fill(hass, form, storage.form)
-    assert result["errors"] == {"addressing_style": "wrong_addressing_virtual"}
+    assert result["errors"] == {"addressing_style": "wrong_addressing_style_virtual"}
     assert suggested(result)["addressing_style"] == "virtual"
 
 
@@ -523,7 +523,7 @@ async def test_the_folder_of_entries_that_have_none(
     """They are from before there was a choice."""
     data = {name: value for name, value in storage.data.items() if name != "folder"}
     entry = await load(new_entry(data))
-    assert entry.unique_id == storage_id(storage.data)
+    assert entry.unique_id == location_id(storage.data)
     form = await open_reconfigure(hass, entry)
     result = await fill(hass, form, storage.form)
     assert result["reason"] == "reconfigure_successful"
@@ -550,7 +550,7 @@ async def test_another_folder(
     entry = result["result"]
     (backup,) = await agent_of(hass, entry).async_list_backups()
     assert backup.backup_id == "b"
-    assert entry.unique_id != storage_id(storage.data)
+    assert entry.unique_id != location_id(storage.data)
 
     form = await open_reconfigure(hass, entry)
     result = await fill(hass, form, given)
@@ -566,16 +566,16 @@ async def test_another_folder(
 def test_the_same_place_has_one_id() -> None:
     data = {"endpoint": "https://h", "bucket": "b", "prefix": "x/y", "folder": "backups"}
     here = ["http://localhost:9000", "http://127.0.0.1:9000/", "HTTP://[::1]:9000"]
-    assert len({storage_id(data | {"endpoint": endpoint}) for endpoint in here}) == 1
+    assert len({location_id(data | {"endpoint": endpoint}) for endpoint in here}) == 1
     # Schedules of users hang on this one.
-    assert storage_id(data) == hashlib.sha256(b"h\nb\nx/y").hexdigest()[:32]
-    assert storage_id(data | {"prefix": ""}) == hashlib.sha256(b"h\nb\n").hexdigest()[:32]
-    assert storage_id(data) == storage_id(data | {"prefix": "/x/y/backups", "folder": ""})
-    assert storage_id(data) == storage_id(data | {"prefix": "x", "folder": "y/backups/"})
-    direct = storage_id(data | {"folder": ""})
-    assert direct == storage_id(data | {"prefix": "x", "folder": "y"})
+    assert location_id(data) == hashlib.sha256(b"h\nb\nx/y").hexdigest()[:32]
+    assert location_id(data | {"prefix": ""}) == hashlib.sha256(b"h\nb\n").hexdigest()[:32]
+    assert location_id(data) == location_id(data | {"prefix": "/x/y/backups", "folder": ""})
+    assert location_id(data) == location_id(data | {"prefix": "x", "folder": "y/backups/"})
+    direct = location_id(data | {"folder": ""})
+    assert direct == location_id(data | {"prefix": "x", "folder": "y"})
     others = [data, data | {"prefix": ""}, data | {"prefix": "", "folder": ""}]
-    assert len({direct, *map(storage_id, others)}) == 4
+    assert len({direct, *map(location_id, others)}) == 4
 
 
 async def test_every_form_has_the_facts_of_its_texts(
@@ -593,8 +593,8 @@ async def test_every_form_has_the_facts_of_its_texts(
     seen = set()
     for flow, form in forms:
         seen.add((flow, form["step_id"]))
-        wanted = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
-        assert set(wanted) <= set(form["description_placeholders"] or ()), form["step_id"]
+        config_sent = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
+        assert set(config_sent) <= set(form["description_placeholders"] or ()), form["step_id"]
         step = texts[flow]["step"][form["step_id"]]
         for marker, field in form["data_schema"].schema.items():
             if isinstance(field, section):

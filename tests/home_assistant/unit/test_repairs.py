@@ -7,7 +7,7 @@ from conftest import FaultyServer, Load, Storage, agent_of, answer, health_of, n
 from custom_components.s3_backup_agent.agent import AgentError
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
-from custom_components.s3_backup_agent.issues import KINDS, TRIAL, async_raise_error
+from custom_components.s3_backup_agent.issues import ISSUES, VALIDATE, async_raise_error
 from custom_components.s3_backup_agent.repairs import async_create_fix_flow
 from homeassistant.components import repairs
 from homeassistant.components.backup import BackupAgentError
@@ -56,20 +56,20 @@ async def test_any_good_call_says_that_the_storage_can_be_reached(
     hass: HomeAssistant, agent: S3BackupAgent, entry: MockConfigEntry
 ) -> None:
     health = health_of(agent)
-    for code in KINDS:
+    for code in ISSUES:
         async_raise_error(hass, entry.entry_id, "T", "delete", AgentError("no", code=code))
     health.succeeded("list")
-    left = {code for code in KINDS if issue(hass, entry, code)}
-    assert left == {code for code in KINDS if not KINDS[code].over}
+    left = {code for code in ISSUES if issue(hass, entry, code)}
+    assert left == {code for code in ISSUES if not ISSUES[code].over}
     health.succeeded("delete")
-    assert not any(issue(hass, entry, code) for code in KINDS)
+    assert not any(issue(hass, entry, code) for code in ISSUES)
 
 
 async def test_each_ends_with_its_entry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
-    for code in KINDS:
+    for code in ISSUES:
         async_raise_error(hass, entry.entry_id, "T", "delete", AgentError("no", code=code))
     await hass.config_entries.async_remove(entry.entry_id)
-    assert not any(issue(hass, entry, code) for code in KINDS)
+    assert not any(issue(hass, entry, code) for code in ISSUES)
 
 
 async def fix(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> RepairsFlow:
@@ -88,25 +88,25 @@ async def fix(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> Repairs
 
 
 @pytest.mark.parametrize(
-    "code", [code for code in KINDS if KINDS[code].fix not in (None, "cleanup")]
+    "code", [code for code in ISSUES if ISSUES[code].fix not in (None, "cleanup")]
 )
 async def test_the_form_for_it_opens(
     hass: HomeAssistant, entry: MockConfigEntry, storage: Storage, code: str
 ) -> None:
     # No call but another trial ends what a trial found.
-    async_raise_error(hass, entry.entry_id, "T", TRIAL, AgentError("no", code=code))
+    async_raise_error(hass, entry.entry_id, "T", VALIDATE, AgentError("no", code=code))
     flow = await fix(hass, entry, code)
     result: Any = await flow.async_step_confirm({})
     assert result["type"] is FlowResultType.ABORT
     assert issue(hass, entry, code)
-    source = SOURCE_REAUTH if KINDS[code].fix == "reauth" else SOURCE_RECONFIGURE
+    source = SOURCE_REAUTH if ISSUES[code].fix == "reauth" else SOURCE_RECONFIGURE
     (form,) = entry.async_get_active_flows(hass, {source})
     # A second click leads to the same form.
     again: Any = await flow.async_step_confirm({})
     # Releases before 2026.4 cannot open it by themselves.
     leads_on = hasattr(repairs, "FlowType")
     for ended in (result, again):
-        assert ended["reason"] == ("goes_on" if leads_on else "see_entry")
+        assert ended["reason"] == ("form_opens" if leads_on else "open_integration")
         if leads_on:
             assert ended["next_flow"] == ("config_flow", form["flow_id"])
     # What works ends it.
@@ -123,19 +123,19 @@ async def test_leftovers_are_cleaned_up(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     entry = await load(new_entry(storage.data))
-    error = AgentError("no", code="stale_uploads")
+    error = AgentError("no", code="incomplete_uploads")
     async_raise_error(hass, entry.entry_id, "T", "cleanup", error)
-    flow = await fix(hass, entry, "stale_uploads")
+    flow = await fix(hass, entry, "incomplete_uploads")
     faulty.rule = lambda _: answer(403, "AccessDenied")
     result: Any = await flow.async_step_confirm({})
-    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "still_there")
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "not_removed")
     faulty.rule = lambda _: None
     result = await flow.async_step_confirm({})
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    assert not issue(hass, entry, "stale_uploads")
+    assert not issue(hass, entry, "incomplete_uploads")
     assert await hass.config_entries.async_unload(entry.entry_id)
     result = await flow.async_step_confirm({})
-    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "see_entry")
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "open_integration")
 
 
 async def test_an_issue_of_an_entry_that_is_gone(hass: HomeAssistant) -> None:

@@ -169,7 +169,7 @@ async def test_an_upload_that_waits_for_the_storage_says_so(
     now += 14
     assert progressed(1, "remote") == "uploading"
     now += 2
-    assert progressed(1, "remote") == "waiting_for_storage"
+    assert progressed(1, "remote") == "waiting_for_server"
     assert progressed(2, "remote") == "uploading"
     now += 60
     # Home Assistant is what it waits for.

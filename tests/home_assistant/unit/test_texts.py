@@ -17,13 +17,13 @@ from custom_components.s3_backup_agent.errors import (
     STATES,
     UNKNOWN,
     VARIANTS,
-    markdown,
+    escape_markdown,
     placeholders,
     translation_key,
 )
 from custom_components.s3_backup_agent.forms import OPTIONS_SCHEMA
 from custom_components.s3_backup_agent.health import ACTIVITIES
-from custom_components.s3_backup_agent.issues import KINDS, STALE_UPLOADS
+from custom_components.s3_backup_agent.issues import INCOMPLETE_UPLOADS, ISSUES
 from custom_components.s3_backup_agent.issues import VARIANTS as ISSUE_VARIANTS
 from custom_components.s3_backup_agent.providers import PROVIDERS
 
@@ -93,7 +93,7 @@ def test_each_error_has_words(language: str) -> None:
         assert fields(text) <= set(PLACEHOLDERS)
     assert {key.split(".")[1] for key in texts if key.startswith("exceptions.")} == KEYS
     errors = {key.removeprefix("config.error.") for key in texts if key.startswith("config.error.")}
-    assert errors == KEYS | {"endpoint_unfinished", "region_missing", "suggested"}
+    assert errors == KEYS | {"endpoint_placeholder", "region_missing", "suggested"}
     used = {name for key in KEYS for name in fields(texts[f"exceptions.{key}.message"])}
     assert used | {"configured"} == set(PLACEHOLDERS)
     states = {f"entity.sensor.last_error.state.{code}" for code in ("none", *STATES)}
@@ -104,12 +104,12 @@ def test_each_error_has_words(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_issue_and_choice_has_words(language: str) -> None:
     texts = TEXTS[language]
-    issues = (*KINDS, *ISSUE_VARIANTS)
+    issues = (*ISSUES, *ISSUE_VARIANTS)
     for code in issues:
-        own = {"title", "count"} if code == STALE_UPLOADS else {"title"}
-        base = next(known for known in KINDS if code.startswith(known))
+        own = {"title", "count"} if code == INCOMPLETE_UPLOADS else {"title"}
+        base = next(known for known in ISSUES if code.startswith(known))
         # Home Assistant takes one or the other.
-        flow = "fix_flow.step.confirm." if KINDS[base].fix else ""
+        flow = "fix_flow.step.confirm." if ISSUES[base].fix else ""
         for part in ("title", f"{flow}title", f"{flow}description"):
             assert fields(texts[f"issues.{code}.{part}"]) <= {*own, *PLACEHOLDERS}
     assert {key.split(".")[1] for key in texts if key.startswith("issues.")} == set(issues)
@@ -143,9 +143,9 @@ def test_each_option_has_words(language: str) -> None:
         assert fields(texts[f"options.error.{key}"]) == set()
 
 
-@pytest.mark.parametrize("code", KINDS)
+@pytest.mark.parametrize("code", ISSUES)
 def test_each_issue_has_a_page(code: str) -> None:
-    page, _, chapter = KINDS[code].page.partition("#")
+    page, _, chapter = ISSUES[code].page.partition("#")
     lines = (ROOT / "docs" / page).read_text().splitlines()
     chapters = {
         line.lstrip("# ").strip("`").lower().replace(" ", "-") for line in lines if line[:1] == "#"
@@ -201,4 +201,4 @@ def test_files_are_small(path: Path) -> None:
     ],
 )
 def test_words_of_a_storage_are_no_markdown(text: str, shown: str) -> None:
-    assert markdown(text) == shown
+    assert escape_markdown(text) == shown

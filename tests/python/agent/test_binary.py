@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from agent import AgentClient, AgentNotFound, AgentStartFailed, find_agent
 from agent.binary import machine
-from support import fails, peer_command, scripted
+from support import fails, fake_agent_command, scripted
 
 NAME = "s3-backup-agent"
 
@@ -164,7 +164,7 @@ async def test_arguments_and_environment_are_minimal(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leaked")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
     monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
-    async with AgentClient(command=peer_command("newer")) as client:
+    async with AgentClient(command=fake_agent_command("newer")) as client:
         await client.open_target("t1", {"secret_access_key": "very-secret"})
         process = Path(f"/proc/{client.pid}")
         names = {entry.split(b"=")[0] for entry in (process / "environ").read_bytes().split(b"\0")}

@@ -195,7 +195,7 @@ async def test_data_out_of_turn(scenario: str) -> None:
 
 
 async def test_a_cancel_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.session.CANCEL_PATIENCE", 0.2)
+    monkeypatch.setattr("agent.session.CANCEL_TIMEOUT", 0.2)
     async with scripted("never_begins") as client:
         task = asyncio.create_task(client.download("t1", "b1"))
         await asyncio.sleep(0.1)

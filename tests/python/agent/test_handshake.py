@@ -7,14 +7,14 @@ from pathlib import Path
 import agent.handshake
 import pytest
 from agent import AgentClient, AgentStartFailed
-from agent.versions import fits
-from support import fails, peer_command
+from agent.versions import is_compatible
+from support import fails, fake_agent_command
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "no_answer" in request.node.name:
-        monkeypatch.setattr(agent.handshake, "HELLO_PATIENCE", 0.3)
+        monkeypatch.setattr(agent.handshake, "HELLO_TIMEOUT", 0.3)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     ],
 )
 async def test_a_program_that_is_no_agent(scenario: str, reason: str, words: str) -> None:
-    command = peer_command(scenario)
+    command = fake_agent_command(scenario)
     async with AgentClient(command=command) as client:
         begin = time.monotonic()
         with pytest.raises(AgentStartFailed) as caught:
@@ -65,18 +65,18 @@ async def test_a_program_that_ends_without_a_word() -> None:
     ],
 )
 def test_versions_that_fit(made_for: str, yes: list[str], no: list[str]) -> None:
-    assert [version for version in yes if not fits(version, made_for)] == []
-    assert [version for version in ["", "?", ".", "peer", *no] if fits(version, made_for)] == []
+    assert [version for version in yes if not is_compatible(version, made_for)] == []
+    assert [version for version in ["", "?", ".", "peer", *no] if is_compatible(version, made_for)] == []
 
 
 async def test_the_wanted_version() -> None:
     for made_for in (None, "1.2.3", "2.0.0", "0.7.0"):
-        async with AgentClient(command=peer_command("newer"), made_for=made_for) as client:
+        async with AgentClient(command=fake_agent_command("newer"), made_for=made_for) as client:
             info = await client.start()
             assert client.info == info
             assert (info.name, info.version) == ("peer", "1.2.3")
             assert set(info.capabilities) == {"x-new"}
-    async with AgentClient(command=peer_command("newer"), made_for="3.0.0") as client:
+    async with AgentClient(command=fake_agent_command("newer"), made_for="3.0.0") as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()
     assert caught.value.details["reason"] == "wrong_version"
@@ -86,7 +86,7 @@ async def test_the_wanted_version() -> None:
 
 
 async def test_stop_ends_a_start() -> None:
-    client = AgentClient(command=peer_command("silence"))
+    client = AgentClient(command=fake_agent_command("silence"))
     start = asyncio.create_task(client.start())
     await asyncio.sleep(0.3)
     begin = time.monotonic()
@@ -98,7 +98,7 @@ async def test_stop_ends_a_start() -> None:
 
 async def test_a_cancelled_start_leaves_no_process(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
-    client = AgentClient(command=peer_command("silence", starts))
+    client = AgentClient(command=fake_agent_command("silence", starts))
     start = asyncio.create_task(client.start())
     while not starts.exists():
         await asyncio.sleep(0.01)

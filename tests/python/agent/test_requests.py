@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from agent import AgentClient, Kind, Verification
+from agent import AgentClient, Kind, VerifyResult
 from conftest import Folder
 from s3_request import request
 from support import assert_nothing_stored, backup, chunks, connected, fails, scripted
@@ -115,7 +115,7 @@ def test_verifications_of_newer_agents() -> None:
         ({"status": "damaged"}, "damaged"),
         ({}, "unverified"),
     ):
-        assert Verification.parse(result).status == status
+        assert VerifyResult.parse(result).status == status
 
 
 async def test_cleanup(binary: str, folder: Folder) -> None:

@@ -304,7 +304,7 @@ async def test_an_error_while_the_source_makes_us_wait() -> None:
 async def test_a_source_that_does_not_stop(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("agent.upload._STOP_PATIENCE", 0.1)
+    monkeypatch.setattr("agent.upload._STOP_TIMEOUT", 0.1)
     may_end = asyncio.Event()
 
     async def source() -> AsyncIterator[bytes]:

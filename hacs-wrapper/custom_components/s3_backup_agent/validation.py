@@ -10,7 +10,7 @@ from homeassistant.core import HomeAssistant
 
 from .agent import AgentClient, AgentError, Check, Kind
 from .const import (
-    CONF_ADDRESSING,
+    CONF_ADDRESSING_STYLE,
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
     CONF_ENDPOINT,
@@ -24,11 +24,11 @@ from .hub import async_held_agent
 from .target import target_config
 
 #: What an agent may suggest in place of what was entered.
-_SUGGESTED = (CONF_ENDPOINT, CONF_REGION, CONF_BUCKET, CONF_PREFIX, CONF_ADDRESSING)
+_SUGGESTED = (CONF_ENDPOINT, CONF_REGION, CONF_BUCKET, CONF_PREFIX, CONF_ADDRESSING_STYLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Outcome:
     """How a trial ended.
 
     error: why the storage cannot be used; None if it can.
@@ -42,25 +42,25 @@ class Trial:
     warnings: tuple[Check, ...] = ()
 
 
-async def async_try_out(hass: HomeAssistant, data: Mapping[str, Any]) -> Trial:
+async def async_validate(hass: HomeAssistant, data: Mapping[str, Any]) -> Outcome:
     """Lets the agent list, write, read and delete in the storage. data: what an entry holds."""
     try:
         async with _async_opened(hass, data, {}) as (client, target):
             result = await client.validate(target, level="write", deadline=VALIDATE_DEADLINE)
     except AgentError as err:
-        return Trial(err)
+        return Outcome(err)
     given = {name: result.suggestion.get(name) for name in _SUGGESTED}
     suggestion = {name: value for name, value in given.items() if isinstance(value, str)}
     if _is_plain(suggestion.get(CONF_ENDPOINT, "")) and not _is_plain(data[CONF_ENDPOINT]):
         # Whoever is on the way could have it say so, and would then read everything.
         del suggestion[CONF_ENDPOINT]
     if result.ok:
-        return Trial(None, suggestion, result.warnings)
+        return Outcome(None, suggestion, result.warnings)
     silent = AgentError("the storage did not pass, and the agent did not say why")
-    return Trial(result.error or silent, suggestion)
+    return Outcome(result.error or silent, suggestion)
 
 
-async def async_check(
+async def async_check_options(
     hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
 ) -> AgentError | None:
     """Lets the agent look at settings, without the network."""
@@ -86,22 +86,22 @@ async def _async_opened(
         yield client, name
 
 
-_OWN = {"endpoint_unfinished", "region_missing"}
+_OWN = {"endpoint_placeholder", "region_missing"}
 
 
-def own_fault(code: str, field: str) -> Trial:
+def form_error(code: str, field: str) -> Outcome:
     """A fault that the form finds by itself."""
-    return Trial(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
+    return Outcome(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
 
 
-def wrong_field(trial: Trial) -> str | None:
+def field_to_show(trial: Outcome) -> str | None:
     """The field that has to be seen for what went wrong."""
     if trial.error and trial.error.code == "tls_untrusted":
         return CONF_CA_CERTIFICATE
     return trial.error.field if trial.error else None
 
 
-def form_errors(trial: Trial, schema: Schema) -> dict[str, str]:
+def form_errors(trial: Outcome, schema: Schema) -> dict[str, str]:
     """The error at its field if the form has that, or else at the first that has to be changed."""
     if (error := trial.error) is None:
         return {}
@@ -120,7 +120,7 @@ def form_errors(trial: Trial, schema: Schema) -> dict[str, str]:
     return {place: text} | told
 
 
-def form_details(trial: Trial) -> dict[str, str]:
+def form_placeholders(trial: Outcome) -> dict[str, str]:
     if trial.error is None:
         return {}
     return placeholders(trial.error) | {"suggestion": ", ".join(trial.suggestion.values())}
@@ -135,7 +135,7 @@ def corrections(problem: AgentError, form: Mapping[str, Any]) -> dict[str, Any]:
         case "wrong_region" if expected := problem.details.get("expected"):
             return {CONF_REGION: expected}
         case "wrong_addressing_style" if problem.details.get("use") in ("path", "virtual"):
-            return {CONF_ADDRESSING: problem.details["use"]}
+            return {CONF_ADDRESSING_STYLE: problem.details["use"]}
         case "invalid_endpoint" if reason == "scheme" and "://" not in endpoint:
             return {CONF_ENDPOINT: f"https://{endpoint}"}
         case "invalid_endpoint" if reason == "plain_http_on_tls":

@@ -26,7 +26,7 @@ class Halting(Source):
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self.is_halfway = asyncio.Event()
-        self.goes_on = asyncio.Event()
+        self.form_opens = asyncio.Event()
 
     async def open(self) -> AsyncIterator[bytes]:
         inner = await super().open()
@@ -38,7 +38,7 @@ class Halting(Source):
                 count += len(chunk)
                 if count >= len(self.content) // 2:
                     self.is_halfway.set()
-                    await self.goes_on.wait()
+                    await self.form_opens.wait()
 
         return read()
 
@@ -94,7 +94,7 @@ async def test_an_upload_arrives_and_is_listed_at_once(
     await asyncio.sleep(0.2)
     assert entry.state is ConfigEntryState.LOADED
     assert entry.runtime_data.client.pid == pid
-    source.goes_on.set()
+    source.form_opens.set()
     await running
     assert source.opened == 1
 
@@ -120,7 +120,7 @@ async def test_an_upload_outlives_its_entry(
     await source.is_halfway.wait()
     assert await hass.config_entries.async_unload(entry.entry_id)
     assert client.pid
-    source.goes_on.set()
+    source.form_opens.set()
     await running
     # Nobody needs the agent any more.
     assert client.pid is None

@@ -4,7 +4,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 
-class Gate:
+class PausingProxy:
     """Passes connections on to `endpoint`. Bytes are counted in both directions."""
 
     def __init__(self, endpoint: str) -> None:

@@ -1,7 +1,7 @@
 """Backups of other integrations with ours, and ours with theirs, in one folder of a real storage.
 
 Home Assistant's own integrations run here for real, next to ours. For the others stands what
-other_writers.py knows of them.
+other_integrations.py knows of them.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from homeassistant.components.backup import AddonInfo, AgentBackup, BackupAgent,
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import __version__
 from homeassistant.core import HomeAssistant
-from other_writers import (
+from other_integrations import (
     BAUER_GROUP,
     CORE,
     DOCUMENT,

@@ -1,6 +1,6 @@
 """Plays the agent of another release, with the real one behind it.
 
-    neighbour.py older|newer VERSION AGENT [ARGUMENT...]
+    other_release_agent.py older|newer VERSION AGENT [ARGUMENT...]
 
 The older one announces nothing but what the first release had. It knows the requests of that time,
 passes over members that it does not know, and refuses what is not to be sent to it. The newer one

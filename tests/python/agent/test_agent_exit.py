@@ -18,7 +18,7 @@ from support import (
     chunks,
     connected,
     fails,
-    peer_command,
+    fake_agent_command,
     random_bytes,
     read,
     scripted,
@@ -213,7 +213,7 @@ async def test_killed_while_nothing_runs(
 async def test_an_agent_that_breaks_the_protocol(
     monkeypatch: pytest.MonkeyPatch, scenario: str, code: str, words: str
 ) -> None:
-    monkeypatch.setattr("agent.process._CLOSED_PATIENCE", 0.2)
+    monkeypatch.setattr("agent.process._CLOSED_TIMEOUT", 0.2)
     async with scripted(scenario) as client:
         for _ in range(2):
             with fails(code) as caught:
@@ -232,8 +232,8 @@ async def test_an_agent_that_cannot_read_us(caplog: pytest.LogCaptureFixture) ->
 async def test_an_agent_that_does_not_answer_any_more(
     binary: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.session.SILENCE", 0.3)
-    monkeypatch.setattr("agent.session.PING_PATIENCE", 1)
+    monkeypatch.setattr("agent.session.PING_AFTER", 0.3)
+    monkeypatch.setattr("agent.session.PING_TIMEOUT", 1)
     async with connected(binary, folder) as client:
         await client.upload("t1", backup(), chunks(bytes(25 * MIB)))
         stream = await client.download("t1", "b1")
@@ -264,8 +264,8 @@ async def test_stop_is_orderly(binary: str, folder: Folder) -> None:
 async def test_stop_is_enforced(
     monkeypatch: pytest.MonkeyPatch, scenario: str, ended_by: int
 ) -> None:
-    monkeypatch.setattr("agent.process.STOP_PATIENCE", 0.3)
-    monkeypatch.setattr("agent.process.TERMINATE_PATIENCE", 0.5)
+    monkeypatch.setattr("agent.process.STOP_TIMEOUT", 0.3)
+    monkeypatch.setattr("agent.process.TERMINATE_TIMEOUT", 0.5)
     async with scripted(scenario) as client:
         process = client._session._process if client._session else None
         begin = time.monotonic()
@@ -302,9 +302,9 @@ def count(starts: Path) -> int:
 
 
 async def test_starts_that_fail_become_rare(monkeypatch: pytest.MonkeyPatch, starts: Path) -> None:
-    monkeypatch.setattr("agent.backoff.FIRST_PAUSE", 0.2)
-    monkeypatch.setattr("agent.backoff.PATIENCE", 0.5)
-    async with AgentClient(command=peer_command("dies", starts)) as client:
+    monkeypatch.setattr("agent.backoff.MIN_PAUSE", 0.2)
+    monkeypatch.setattr("agent.backoff.MAX_WAIT", 0.5)
+    async with AgentClient(command=fake_agent_command("dies", starts)) as client:
         begin = time.monotonic()
         for _ in range(3):
             with fails("agent_start_failed"):

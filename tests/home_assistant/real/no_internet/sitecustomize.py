@@ -22,7 +22,7 @@ def _refused(sock: socket.socket, address: Any) -> bool:
     except ValueError:
         local = address[0] == "localhost"
     if not local:
-        with Path(os.environ["GUARD_LOG"]).open("a") as log:
+        with Path(os.environ["REFUSED_CONNECTIONS_LOG"]).open("a") as log:
             log.write(f"{address!r}\n")
     return not local
 
@@ -37,5 +37,5 @@ def connect_ex(sock: socket.socket, address: Any) -> int:
     return 111 if _refused(sock, address) else _connect_ex(sock, address)
 
 
-if "GUARD_LOG" in os.environ:
+if "REFUSED_CONNECTIONS_LOG" in os.environ:
     socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign, assignment]

@@ -9,7 +9,7 @@ import pytest
 from conftest import Load, Source, Storage, agent_of, new_backup, new_entry, read, setting, upload
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient
-from custom_components.s3_backup_agent.agent.versions import fitting
+from custom_components.s3_backup_agent.agent.versions import compatible_versions
 from custom_components.s3_backup_agent.const import AGENT_VERSION
 from homeassistant.config_entries import SOURCE_RECONFIGURE, ConfigEntryState
 from homeassistant.core import HomeAssistant
@@ -17,13 +17,13 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-BEFORE, _, AFTER, *_ = fitting(AGENT_VERSION)
+BEFORE, _, AFTER, *_ = compatible_versions(AGENT_VERSION)
 VERSIONS = {"older": f"{BEFORE}.9", "newer": f"{AFTER}.0"}
 
 
 def play(monkeypatch: pytest.MonkeyPatch, age: str, version: str) -> None:
     """Has the integration find the agent of another release."""
-    script = str(Path(__file__).with_name("neighbour.py"))
+    script = str(Path(__file__).with_name("other_release_agent.py"))
     binary = str(Path(setting("S3_BACKUP_AGENT_BIN")).absolute())
     command = [sys.executable, script, age, version, binary, "serve"]
     monkeypatch.setattr(hub, "AgentClient", partial(AgentClient, command=command))

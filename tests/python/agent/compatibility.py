@@ -34,7 +34,7 @@ def new(number: str, data: bytes) -> NewBackup:
 
 
 async def store(client: AgentClient, number: str, data: bytes, **options: object) -> None:
-    given: dict[str, object] = {"size": len(data), "outage": 60, "resume": 600, **options}
+    given: dict[str, object] = {"size": len(data), "retry_for": 60, "resume": 600, **options}
     await client.upload("t1", new(number, data), chunks(data), **given)  # type: ignore[arg-type]
 
 
