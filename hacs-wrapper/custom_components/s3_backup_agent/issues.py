@@ -1,8 +1,7 @@
-"""Repair issues of a storage: tied to its entry, and there until what they say is over.
+"""Repair issues of an entry.
 
-A restart of Home Assistant keeps them.
-
-Each remembers the operation that raised it, and goes away once that one succeeds.
+An issue stores the operation that raised it and is deleted when this operation succeeds. Until then
+it stays, also after a restart of Home Assistant.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,57 +18,64 @@ from .errors import escape_markdown, placeholders, translation_key
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What is the same for all issues of a kind.
+class IssueType:
+    """The properties that all issues with the same code share.
 
-    fix: the flow that its button begins, see repairs.py; none when only the provider can help.
-    page: of the documents, with the chapter.
-    over: whether any successful call says that it is over, not only the one that raised it.
+    fix: the flow that its button starts, see repairs.py; None if only the provider can help.
+    page: the page in docs/, with the section.
+    any_success_resolves: whether each successful operation deletes the issue, not only the one that
+        raised it.
     """
 
     fix: str | None = None
     page: str = ""
     severity: ir.IssueSeverity = ir.IssueSeverity.ERROR
-    over: bool = False
+    any_success_resolves: bool = False
 
 
 _DOCS = "https://github.com/s3-backup-agent/s3-backup-agent/blob/main/docs/"
-_TROUBLE = "troubleshooting.md#"
+_MESSAGES = "troubleshooting.md#"
 _WARNING: Final = ir.IssueSeverity.WARNING
 
-#: A bucket that keeps what is deleted, so that deleting never frees space.
+#: The bucket keeps old versions, so deleting a backup frees no space.
 VERSIONED_BUCKET: Final = "versioned_bucket"
-#: Uploads that came to no end, which the keys cannot remove: they take up space for ever.
+#: The keys do not allow removing incomplete uploads, which use space.
 INCOMPLETE_UPLOADS: Final = "incomplete_uploads"
-#: A bucket that lets nothing be deleted for some days.
+#: The bucket has a default retention: its objects cannot be deleted for some time.
 OBJECT_LOCK_BUCKET: Final = "object_lock_bucket"
-#: Backups in another folder of the bucket, and none in that of the entry.
+#: The folder of the entry has no backups, but another folder of the bucket has some.
 BACKUPS_IN_OTHER_FOLDER: Final = "backups_in_other_folder"
-#: Whatever else a trial found that works and should be looked at.
+#: Any other warning of a validation.
 SETTING_WARNING: Final = "setting_warning"
 
-#: Errors that somebody has to do something about, and what trials and cleanups find.
-ISSUES: Final[Mapping[str, Kind]] = {
-    "access_denied": Kind("reauth", f"{_TROUBLE}access_denied"),
-    "bucket_not_found": Kind("reconfigure", f"{_TROUBLE}bucket_not_found", over=True),
-    "clock_skew": Kind(None, f"{_TROUBLE}clock_skew", over=True),
-    "credentials_expired": Kind("reauth", f"{_TROUBLE}credentials_expired", over=True),
-    "object_locked": Kind(None, f"{_TROUBLE}locked"),
-    "quota_exceeded": Kind(None, f"{_TROUBLE}quota_exceeded"),
-    "tls_untrusted": Kind("reconfigure", f"{_TROUBLE}tls_untrusted", over=True),
-    INCOMPLETE_UPLOADS: Kind("cleanup", "costs.md#lifecycle-rules", _WARNING),
-    VERSIONED_BUCKET: Kind(None, "costs.md#lifecycle-rules", _WARNING),
-    OBJECT_LOCK_BUCKET: Kind(None, f"{_TROUBLE}locked", _WARNING),
-    BACKUPS_IN_OTHER_FOLDER: Kind(None, f"{_TROUBLE}not_found", _WARNING),
-    SETTING_WARNING: Kind("reconfigure", "settings.md", _WARNING),
+#: The errors and warnings that become issues.
+ISSUES: Final[Mapping[str, IssueType]] = {
+    "access_denied": IssueType("reauth", f"{_MESSAGES}access_denied"),
+    "bucket_not_found": IssueType(
+        "reconfigure", f"{_MESSAGES}bucket_not_found", any_success_resolves=True
+    ),
+    "clock_skew": IssueType(None, f"{_MESSAGES}clock_skew", any_success_resolves=True),
+    "credentials_expired": IssueType(
+        "reauth", f"{_MESSAGES}credentials_expired", any_success_resolves=True
+    ),
+    "object_locked": IssueType(None, f"{_MESSAGES}object_locked"),
+    "quota_exceeded": IssueType(None, f"{_MESSAGES}quota_exceeded"),
+    "tls_untrusted": IssueType(
+        "reconfigure", f"{_MESSAGES}tls_untrusted", any_success_resolves=True
+    ),
+    INCOMPLETE_UPLOADS: IssueType("cleanup", "costs.md#lifecycle-rules", _WARNING),
+    VERSIONED_BUCKET: IssueType(None, "costs.md#lifecycle-rules", _WARNING),
+    OBJECT_LOCK_BUCKET: IssueType(None, f"{_MESSAGES}object_locked", _WARNING),
+    BACKUPS_IN_OTHER_FOLDER: IssueType(None, f"{_MESSAGES}not_found", _WARNING),
+    SETTING_WARNING: IssueType("reconfigure", "settings.md", _WARNING),
 }
-#: Those that have other words for one of their reasons.
+#: Translation keys of errors that have a text of their own for one reason.
 VARIANTS: Final = ("access_denied_explicit_deny",)
 
-#: The operation of what a trial of the settings finds.
+#: The operation of the warnings of a validation.
 VALIDATE: Final = "validate"
-#: What trials have found, by the unique id of an entry that is set up next.
-_WARNINGS: HassKey[dict[str, Sequence[Check]]] = HassKey(f"{DOMAIN}.trials")
+#: The warnings of a validation, by the unique ID of the entry that is set up after it.
+_WARNINGS: HassKey[dict[str, Sequence[Check]]] = HassKey(f"{DOMAIN}.warnings")
 
 
 @callback
@@ -83,19 +89,19 @@ def async_raise_issue(
     *,
     key: str | None = None,
 ) -> None:
-    """Shows an issue, or shows it with other words. title: of the entry. details: for the texts."""
-    kind = ISSUES[code]
+    """Creates or updates an issue. title: of the entry. details: placeholders of the texts."""
+    issue_type = ISSUES[code]
     ir.async_create_issue(
         hass,
         DOMAIN,
         f"{code}_{entry_id}",
         data={"entry_id": entry_id, "code": code, "operation": operation},
-        is_fixable=kind.fix is not None,
+        is_fixable=issue_type.fix is not None,
         is_persistent=True,
-        learn_more_url=_DOCS + kind.page,
-        severity=kind.severity,
+        learn_more_url=_DOCS + issue_type.page,
+        severity=issue_type.severity,
         translation_key=key or code,
-        # The page reads Markdown, and the details are the words of a storage.
+        # The page renders Markdown, and the details may come from the server.
         translation_placeholders={name: escape_markdown(detail) for name, detail in details.items()}
         | {"title": title},
     )
@@ -105,7 +111,7 @@ def async_raise_issue(
 def async_raise_error(
     hass: HomeAssistant, entry_id: str, title: str, operation: str, error: AgentError
 ) -> None:
-    """Shows the issue of an error, if it has one."""
+    """Creates the issue of an error, if it has one."""
     if error.code in ISSUES:
         key = translation_key(error)
         async_raise_issue(
@@ -121,17 +127,18 @@ def async_raise_error(
 
 @callback
 def async_resolve_issues(hass: HomeAssistant, entry_id: str, operation: str) -> None:
-    """Ends the issues that this operation has raised, which has succeeded now."""
+    """Deletes the issues that are resolved by the success of this operation."""
 
-    def is_over(code: str, raised_by: object) -> bool:
-        return raised_by == operation or (raised_by != VALIDATE and ISSUES[code].over)
+    def is_resolved(code: str, raised_by: object) -> bool:
+        any_success = raised_by != VALIDATE and ISSUES[code].any_success_resolves
+        return any_success or raised_by == operation
 
-    _delete_issues(hass, entry_id, is_over)
+    _delete_issues(hass, entry_id, is_resolved)
 
 
 @callback
 def async_delete_issues(hass: HomeAssistant, entry_id: str) -> None:
-    """Ends all issues of an entry."""
+    """Deletes all issues of an entry."""
     _delete_issues(hass, entry_id, lambda code, raised_by: True)
 
 
@@ -140,24 +147,24 @@ def _delete_issues(
 ) -> None:
     for code in ISSUES:
         issue = ir.async_get(hass).async_get_issue(DOMAIN, f"{code}_{entry_id}")
-        if issue and is_over(code, (issue.data or {}).get("operation")):
+        if issue and is_resolved(code, (issue.data or {}).get("operation")):
             ir.async_delete_issue(hass, DOMAIN, issue.issue_id)
 
 
 @callback
-def async_store_warnings(hass: HomeAssistant, unique_id: str, found: Sequence[Check]) -> None:
-    """Keeps what a trial has found until the entry is set up that it was for."""
-    hass.data.setdefault(_WARNINGS, {})[unique_id] = found
+def async_store_warnings(hass: HomeAssistant, unique_id: str, checks: Sequence[Check]) -> None:
+    """Stores the warnings of a validation until its entry is set up."""
+    hass.data.setdefault(_WARNINGS, {})[unique_id] = checks
 
 
 @callback
 def async_raise_warnings(hass: HomeAssistant, entry_id: str, unique_id: str, title: str) -> None:
-    """Shows what the last trial of this entry has found, in place of what one found before."""
-    found = hass.data.get(_WARNINGS, {}).pop(unique_id, None)
-    if found is None:
+    """Creates issues for the warnings of the last validation, and deletes those of earlier ones."""
+    checks = hass.data.get(_WARNINGS, {}).pop(unique_id, None)
+    if checks is None:
         return
     async_resolve_issues(hass, entry_id, VALIDATE)
-    for check in found:
+    for check in checks:
         code = _code_of(check)
         details = {name: str(value) for name, value in check.details.items()} | {
             "message": check.words
@@ -168,7 +175,7 @@ def async_raise_warnings(hass: HomeAssistant, entry_id: str, unique_id: str, tit
 
 
 def _code_of(check: Check) -> str:
-    """The kind of issue that a warning becomes."""
+    """The code of the issue for a warning."""
     if check.name == "versioning":
         return VERSIONED_BUCKET
     if check.name == "lock":

@@ -1,4 +1,4 @@
-"""Settings are tried out by the agent before they are saved, and forms say what came of it."""
+"""Lets the agent validate settings before they are saved, and prepares the result for a form."""
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -23,18 +23,18 @@ from .forms import Schema
 from .hub import async_held_agent
 from .target import target_config
 
-#: What an agent may suggest in place of what was entered.
+#: The settings for which an agent may suggest other values.
 _SUGGESTED = (CONF_ENDPOINT, CONF_REGION, CONF_BUCKET, CONF_PREFIX, CONF_ADDRESSING_STYLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a trial ended.
+    """The result of a validation.
 
-    error: why the storage cannot be used; None if it can.
-    suggestion: settings that work in place of the given ones, also without an error, as the agent
-    read these.
-    warnings: what works, but should be looked at.
+    error: the reason for a failure; None if the settings work.
+    suggestion: values that work instead of the given ones. There may be some without an error: the
+        agent splits an endpoint that contains the bucket, for example.
+    warnings: the checks with a warning.
     """
 
     error: AgentError | None = None
@@ -43,7 +43,7 @@ class Outcome:
 
 
 async def async_validate(hass: HomeAssistant, data: Mapping[str, Any]) -> Outcome:
-    """Lets the agent list, write, read and delete in the storage. data: what an entry holds."""
+    """Validates the data of an entry. The agent lists, writes, reads and deletes in the bucket."""
     try:
         async with _async_opened(hass, data, {}) as (client, target):
             result = await client.validate(target, level="write", deadline=VALIDATE_DEADLINE)
@@ -51,19 +51,19 @@ async def async_validate(hass: HomeAssistant, data: Mapping[str, Any]) -> Outcom
         return Outcome(err)
     given = {name: result.suggestion.get(name) for name in _SUGGESTED}
     suggestion = {name: value for name, value in given.items() if isinstance(value, str)}
-    if _is_plain(suggestion.get(CONF_ENDPOINT, "")) and not _is_plain(data[CONF_ENDPOINT]):
-        # Whoever is on the way could have it say so, and would then read everything.
+    if _is_http(suggestion.get(CONF_ENDPOINT, "")) and not _is_http(data[CONF_ENDPOINT]):
+        # A device between here and the server could cause this suggestion, to read the traffic.
         del suggestion[CONF_ENDPOINT]
     if result.ok:
         return Outcome(None, suggestion, result.warnings)
-    silent = AgentError("the storage did not pass, and the agent did not say why")
-    return Outcome(result.error or silent, suggestion)
+    unexplained = AgentError("the validation failed, and the agent did not report an error")
+    return Outcome(result.error or unexplained, suggestion)
 
 
 async def async_check_options(
     hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
 ) -> AgentError | None:
-    """Lets the agent look at settings, without the network."""
+    """Lets the agent check settings without using the network."""
     try:
         async with _async_opened(hass, data, options):
             return None
@@ -71,7 +71,7 @@ async def async_check_options(
         return err
 
 
-def _is_plain(endpoint: str) -> bool:
+def _is_http(endpoint: str) -> bool:
     return endpoint.lower().startswith("http://")
 
 
@@ -79,63 +79,66 @@ def _is_plain(endpoint: str) -> bool:
 async def _async_opened(
     hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
 ) -> AsyncIterator[tuple[AgentClient, str]]:
-    """An agent, and the name of a target in it that has these settings."""
+    """The agent, and the name of a temporary target with these settings."""
     name = f"form-{uuid.uuid4().hex}"
     async with async_held_agent(hass, name) as client:
         await client.open_target(name, target_config(data, options))
         yield client, name
 
 
-_OWN = {"endpoint_placeholder", "region_missing"}
+#: Errors that the form detects without the agent.
+_FORM_ERRORS = {"endpoint_placeholder", "region_missing", "storage_class_cold"}
 
 
 def form_error(code: str, field: str) -> Outcome:
-    """A fault that the form finds by itself."""
+    """An error that the form detects without the agent."""
     return Outcome(AgentError(code, code=code, kind=Kind.CONFIG, field=field))
 
 
-def field_to_show(trial: Outcome) -> str | None:
-    """The field that has to be seen for what went wrong."""
-    if trial.error and trial.error.code == "tls_untrusted":
+def field_to_show(outcome: Outcome) -> str | None:
+    """The field that must be visible to correct the error."""
+    if outcome.error and outcome.error.code == "tls_untrusted":
         return CONF_CA_CERTIFICATE
-    return trial.error.field if trial.error else None
+    return outcome.error.field if outcome.error else None
 
 
-def form_errors(trial: Outcome, schema: Schema) -> dict[str, str]:
-    """The error at its field if the form has that, or else at the first that has to be changed."""
-    if (error := trial.error) is None:
+def form_errors(outcome: Outcome, schema: Schema) -> dict[str, str]:
+    """The error at its field if the form has it, else at the first field with a suggestion."""
+    if (error := outcome.error) is None:
         return {}
     shown = {str(marker) for marker in schema.schema}
     place = error.field or "base"
     if place == CONF_ENDPOINT and place not in shown:
-        # The address follows from it.
+        # The form fills the region into the endpoint.
         place = CONF_REGION
     if place not in shown:
-        place = next((name for name in trial.suggestion if name in shown), "base")
-    text = error.code if error.code in _OWN else translation_key(error)
-    if text == "not_found":
-        # No backup was asked for: there is another service behind the address.
-        text = "invalid_endpoint_not_s3"
-    told = {"base": "suggested"} if trial.suggestion and place != "base" else {}
-    return {place: text} | told
+        place = next((name for name in outcome.suggestion if name in shown), "base")
+    key = error.code if error.code in _FORM_ERRORS else translation_key(error)
+    if key == "not_found":
+        # A validation asks for no backup, so the endpoint belongs to another service.
+        key = "invalid_endpoint_not_s3"
+    hint = {"base": "suggested"} if outcome.suggestion and place != "base" else {}
+    return {place: key} | hint
 
 
-def form_placeholders(trial: Outcome) -> dict[str, str]:
-    if trial.error is None:
+def form_placeholders(outcome: Outcome) -> dict[str, str]:
+    """The placeholders of the error texts."""
+    if outcome.error is None:
         return {}
-    return placeholders(trial.error) | {"suggestion": ", ".join(trial.suggestion.values())}
+    return placeholders(outcome.error) | {"suggestion": ", ".join(outcome.suggestion.values())}
 
 
-def corrections(problem: AgentError, form: Mapping[str, Any]) -> dict[str, Any]:
-    """What the form should hold instead, where the storage or common sense tells. Never less
-    protection: whoever is on the way could ask for that."""
+def corrections(error: AgentError, form: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that correct an error, if they are known. They never reduce the protection, because
+    a device between here and the server could cause that.
+    """
     endpoint = form[CONF_ENDPOINT]
-    reason = problem.details.get("reason")
-    match problem.code:
-        case "wrong_region" if expected := problem.details.get("expected"):
+    reason = error.details.get("reason")
+    match error.code:
+        case "wrong_region" if expected := error.details.get("expected"):
             return {CONF_REGION: expected}
-        case "wrong_addressing_style" if problem.details.get("use") in ("path", "virtual"):
-            return {CONF_ADDRESSING_STYLE: problem.details["use"]}
+        case "wrong_addressing_style" if error.details.get("use") in ("path", "virtual"):
+            return {CONF_ADDRESSING_STYLE: error.details["use"]}
         case "invalid_endpoint" if reason == "scheme" and "://" not in endpoint:
             return {CONF_ENDPOINT: f"https://{endpoint}"}
         case "invalid_endpoint" if reason == "plain_http_on_tls":

@@ -99,8 +99,6 @@ class Session:
         """The last lines of the agent's log."""
         return self._log.tail
 
-    # Start and stop
-
     async def start(
         self,
         command: Sequence[str | os.PathLike[str]],
