@@ -51,7 +51,7 @@ from .forms import (
 from .issues import async_delete_issues, async_store_warnings
 from .providers import PROVIDERS, has_placeholder, resolve_endpoint
 from .target import backup_path, clean_path, endpoint_host, location_id, target_config, unknown_data
-from .trial import (
+from .validation import (
     Outcome,
     async_check_options,
     async_validate,

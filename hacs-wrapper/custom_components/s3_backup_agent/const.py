@@ -4,8 +4,8 @@ from typing import Final
 
 DOMAIN: Final = "s3_backup_agent"
 
-#: The version of the agent that the integration is made for. `requirements` in manifest.json has the
-#: same version, so both usually come from one release. One version older or newer is accepted.
+#: The version of the agent that this version is made for. `requirements` in manifest.json has the
+#: same version. One version older or newer is accepted.
 AGENT_VERSION: Final = "0.1.0"
 
 # Keys of the data of a config entry. From `CONF_ENDPOINT` on, the agent uses the same names.

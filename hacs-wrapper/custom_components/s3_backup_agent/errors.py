@@ -1,8 +1,8 @@
 """Turns errors of the agent into translated exceptions of Home Assistant.
 
-The translation key is the code of the error. Some codes have a text of their own for a detail; their
-key has the detail, too: `cannot_connect_dns`. The placeholders are the details. Tests compare the keys
-with protocol/errors.json and both translations.
+The translation key is the code of the error. If a detail has a text of its own, the key contains
+it: `cannot_connect_dns`. The placeholders are the details. Tests compare the keys with
+protocol/errors.json and both translations.
 """
 
 import re
@@ -72,7 +72,7 @@ CODES: Final = (
 
 #: The key for all other codes, because the agent may be newer than this table.
 OTHER: Final = "other"
-#: Codes that mean a bug in the integration or the agent. The sensor shows one state for all of them.
+#: Codes that mean a bug in the integration or the agent. They share one state of the sensor.
 _BUGS: Final = frozenset(
     {
         "parse_error",

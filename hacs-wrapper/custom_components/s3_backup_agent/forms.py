@@ -164,7 +164,7 @@ def reconfigure_schema(provider: Provider, *, wrong: str | None, form: Mapping[s
 
 
 def _region(provider: Provider) -> TextSelector | SelectSelector:
-    """A list of the provider's regions that accepts other text; a text field if there is no list."""
+    """A list of the provider's regions that accepts other text, or a text field without a list."""
     if not provider.has_choice_of_regions:
         return _TEXT
     return SelectSelector(
@@ -183,8 +183,8 @@ def _with_section(
 ) -> Schema:
     """The fields and the closed section "More settings" with the fields of these names.
 
-    A field of the section with an error is moved to the top, and so is a CA certificate that is asked
-    for or was entered, together with its switch.
+    A field of the section with an error is moved to the top, and so is a CA certificate that is
+    asked for or was entered, together with its switch.
     """
     visible = {wrong}
     if wrong == CONF_CA_CERTIFICATE or CONF_CA_CERTIFICATE in form:

@@ -1,8 +1,8 @@
 """The agent process, which all entries share, and the users of its targets.
 
 The agent starts with the first user and stops with the last one, or with Home Assistant. Users are
-loaded entries, forms and transfers. Each transfer counts separately, so a backup continues while its
-entry is reloaded.
+loaded entries, forms and transfers. Each transfer counts separately, so a backup continues while
+its entry is reloaded.
 """
 
 import logging

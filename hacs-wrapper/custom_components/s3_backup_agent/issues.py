@@ -143,7 +143,7 @@ def async_delete_issues(hass: HomeAssistant, entry_id: str) -> None:
 
 
 def _delete_issues(
-    hass: HomeAssistant, entry_id: str, is_over: Callable[[str, object], bool]
+    hass: HomeAssistant, entry_id: str, is_resolved: Callable[[str, object], bool]
 ) -> None:
     for code in ISSUES:
         issue = ir.async_get(hass).async_get_issue(DOMAIN, f"{code}_{entry_id}")
@@ -167,7 +167,7 @@ def async_raise_warnings(hass: HomeAssistant, entry_id: str, unique_id: str, tit
     for check in checks:
         code = _code_of(check)
         details = {name: str(value) for name, value in check.details.items()} | {
-            "message": check.words
+            "message": check.text
         }
         if check.error:
             details = placeholders(check.error) | details

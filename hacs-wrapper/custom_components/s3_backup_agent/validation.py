@@ -129,7 +129,7 @@ def form_placeholders(outcome: Outcome) -> dict[str, str]:
 
 
 def corrections(error: AgentError, form: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that correct an error, if they are known. They never reduce the protection, because
+    """The values that correct an error, if known. They never reduce the protection, because
     a device between here and the server could cause that.
     """
     endpoint = form[CONF_ENDPOINT]

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from default_signals import give_default_signals
 from home_assistant import DOMAIN, HomeAssistant, Json
-from proxy import PausingProxy
+from pausing_proxy import PausingProxy
 from s3_request import request
 
 give_default_signals()

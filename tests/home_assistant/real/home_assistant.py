@@ -118,7 +118,7 @@ class HomeAssistant:
         environment = {name: os.environ[name] for name in kept if name in os.environ} | {
             "PATH": f"{self.venv}/bin:/usr/local/bin:/usr/bin:/bin",
             "VIRTUAL_ENV": str(self.venv),
-            "PYTHONPATH": str(HERE / "guard"),
+            "PYTHONPATH": str(HERE / "no_internet"),
             "REFUSED_CONNECTIONS_LOG": str(self.config.parent / "refused-connections"),
             # The step that installs requirements finds our wheel, and nothing else.
             "UV_OFFLINE": "1",

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from conftest import Flow, Storage, made
 from home_assistant import DOMAIN, CommandError, HomeAssistant, Json
-from proxy import PausingProxy
+from pausing_proxy import PausingProxy
 
 MIB = 1 << 20
 BALLAST = 96 * MIB

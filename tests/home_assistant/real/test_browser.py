@@ -12,14 +12,14 @@ import pytest
 import pytest_asyncio
 from conftest import Storage, setting
 from home_assistant import HERE, PASSWORD, USER, HomeAssistant, Json
-from proxy import PausingProxy
+from pausing_proxy import PausingProxy
 
 pytestmark = pytest.mark.skipif(
     "HOME_ASSISTANT_BROWSER" not in os.environ, reason="only with tests/run --full"
 )
 
 BALLAST = 96 << 20
-BACKUPS_IN_OTHER_FOLDER = b"""\
+WRONG_REGION = b"""\
 <?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; \
 the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region>
@@ -35,7 +35,7 @@ async def elsewhere() -> AsyncIterator[str]:
         writer.write(
             b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/xml\r\n"
             b"x-amz-request-id: 1\r\ncontent-length: %d\r\n\r\n%b"
-            % (len(BACKUPS_IN_OTHER_FOLDER), BACKUPS_IN_OTHER_FOLDER)
+            % (len(WRONG_REGION), WRONG_REGION)
         )
         await writer.drain()
         writer.close()

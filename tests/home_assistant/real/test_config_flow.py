@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Flow, Storage, program_of_the_wheel
 from home_assistant import HomeAssistant, Json
-from proxy import PausingProxy
+from pausing_proxy import PausingProxy
 
 
 async def test_errors_are_at_their_field(

@@ -593,8 +593,8 @@ async def test_every_form_has_the_facts_of_its_texts(
     seen = set()
     for flow, form in forms:
         seen.add((flow, form["step_id"]))
-        config_sent = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
-        assert set(config_sent) <= set(form["description_placeholders"] or ()), form["step_id"]
+        used = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
+        assert set(used) <= set(form["description_placeholders"] or ()), form["step_id"]
         step = texts[flow]["step"][form["step_id"]]
         for marker, field in form["data_schema"].schema.items():
             if isinstance(field, section):

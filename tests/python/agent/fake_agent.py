@@ -1,4 +1,4 @@
-"""Plays an agent that misbehaves: `peer.py SCENARIO [FILE [DETAIL]]`. Each is a function below.
+"""Plays an agent that misbehaves: `fake_agent.py SCENARIO [FILE [DETAIL]]`. Each is a function below.
 
 FILE gets a line for each start, unless it is `-`.
 """

@@ -13,7 +13,7 @@ from agent import AgentClient, AgentError, DownloadStream, NewBackup
 from conftest import Folder
 
 MIB = 1 << 20
-FAKE_AGENT = Path(__file__).with_name("peer.py")
+FAKE_AGENT = Path(__file__).with_name("fake_agent.py")
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ MAX_WAIT = 5.0  # seconds that a call waits for a pause to end
 
 
 class Backoff:
-    """Counts consecutive failures. An agent that answered a request for a target resets the count."""
+    """Counts failures in a row. An agent that answered a request for a target resets the count."""
 
     def __init__(self) -> None:
         self._failures = 0

@@ -28,8 +28,8 @@ def find_agent(folder: Path | None = None) -> Path:
     """The path of the agent program. Raises `AgentNotFound` with the searched paths.
 
     folder: also search here and in its `bin`. The program may have the architecture in its name
-    (`s3-backup-agent-aarch64`). It is made executable if needed, because zip files and downloads lose
-    the executable bit.
+    (`s3-backup-agent-aarch64`). It is made executable if needed, because zip files and downloads
+    lose the executable bit.
     """
     suffix = sysconfig.get_config_var("EXE") or ""
     searched: list[str] = []

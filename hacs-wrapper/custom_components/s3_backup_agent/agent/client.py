@@ -34,10 +34,10 @@ _TRANSIENT_KINDS = {Kind.CONNECT, Kind.TRANSIENT}  # failures of the server or t
 class AgentClient(Requests):
     """An agent process that starts on demand. Use all methods in one event loop.
 
-    Every method raises `AgentError` (see errors.py). Every method can be cancelled: the agent cleans
-    up before `CancelledError` is raised. If the agent ended, the next call starts it again and opens
-    its targets again; after repeated failures, calls wait for some seconds or fail at once.
-    Deadlines are in seconds.
+    Every method raises `AgentError` (see errors.py). Every method can be cancelled: the agent
+    cleans up before `CancelledError` is raised. If the agent ended, the next call starts it again
+    and opens its targets again; after repeated failures, calls wait for some seconds or fail at
+    once. Deadlines are in seconds.
     """
 
     def __init__(
@@ -185,10 +185,10 @@ class AgentClient(Requests):
     ) -> UploadResult:
         """Uploads a backup from `source`. If this raises, nothing is stored.
 
-        source: an async iterable of bytes, or a coroutine function that opens one. It is opened when
-            the agent is ready for the first byte, and always closed (with `aclose`, else `abort`, if
-            it has one of them). Its exceptions are raised unchanged. To copy a backup, pass a
-            function that opens a download.
+        source: an async iterable of bytes, or a coroutine function that opens one. It is opened
+            when the agent is ready for the first byte, and always closed (with `aclose`, else
+            `abort`, if it has one of them). Its exceptions are raised unchanged. To copy a backup,
+            pass a function that opens a download.
         size: expected length. Fewer bytes raise `length_mismatch`; more bytes do so with `exact`.
         on_progress: called about once a second in the event loop.
         attempts: the number of attempts if `source` is a function. An upload is repeated after a
@@ -254,7 +254,7 @@ class AgentClient(Requests):
         """Opens a backup for reading. Returns before the first byte.
 
         Raises `NoSuchBackup`, and other errors that occur before the first byte.
-        offset: first byte to send; an agent without the capability `download.range` supports only 0.
+        offset: first byte to send; must be 0 for an agent without the capability `download.range`.
         retry_for: as for `upload`. deadline: for the whole download.
         """
         session = await self._session_for(target)

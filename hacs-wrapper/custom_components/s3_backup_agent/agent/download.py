@@ -125,9 +125,9 @@ class _Download(Exchange):
 class DownloadStream(AsyncIterator[bytes]):
     """The bytes of a backup, in chunks of about 1 MiB. `async for chunk in stream`.
 
-    The backup is complete only if the iteration ends without an error: the agent may report an error
-    after the last byte. Reading again after an error raises it again. The transfer stops at the end,
-    at an error, with `aclose`, and when the stream is garbage-collected.
+    The backup is complete only if the iteration ends without an error: the agent may report an
+    error after the last byte. Reading again after an error raises it again. The transfer stops at
+    the end, at an error, with `aclose`, and when the stream is garbage-collected.
     """
 
     def __init__(self, session: Session, exchange: _Download, begin: Json) -> None:

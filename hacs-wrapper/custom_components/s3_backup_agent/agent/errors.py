@@ -1,8 +1,8 @@
 """`AgentError`, the exception of this library, and its subclasses.
 
-`code` is stable: one of protocol/errors.json, or one of the `agent_...` codes below. `kind` is one of
-a closed set, for callers that do not know the code. `details` has the facts for your own message.
-`message` is English text for logs; do not parse it.
+`code` is stable: one of protocol/errors.json, or one of the `agent_...` codes below. `kind` is one
+of a closed set, for callers that do not know the code. `details` has the facts for your own
+message. `message` is English text for logs; do not parse it.
 """
 
 # The exceptions are named after their codes.
@@ -92,9 +92,10 @@ class AgentNotFound(AgentError):
 class AgentStartFailed(AgentError):
     """Code `agent_start_failed`: the program cannot be run, or is not the agent.
 
-    `details["path"]` is the program. `details["reason"]` is one of `architecture`, `missing_loader`,
-    `not_executable`, `system` (another error of the operating system), `died`, `no_answer`,
-    `refused`, `wrong_program` and `wrong_version`. `stderr_tail` is the end of its log.
+    `details["path"]` is the program. `details["reason"]` is one of `architecture`,
+    `missing_loader`, `not_executable`, `system` (another error of the operating system), `died`,
+    `no_answer`, `refused`, `wrong_program` and `wrong_version`. `stderr_tail` is the end of its
+    log.
     """
 
     def __init__(self, message: str, **details: Any) -> None:

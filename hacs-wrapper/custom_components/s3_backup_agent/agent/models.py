@@ -243,8 +243,8 @@ class ValidateResult:
 class VerifyResult:
     """The result of `verify`. A damaged backup is a result, not an exception.
 
-    status: `ok` (every byte matches its checksum), `unverified` (no damage found, but not every byte
-        was compared), or `damaged`, which has an `error`.
+    status: `ok` (every byte matches its checksum), `unverified` (no damage found, but not every
+        byte was compared), or `damaged`, which has an `error`.
     length: bytes of the stored archive; 0 if there is none, or if it was not checked.
     """
 

@@ -21,7 +21,7 @@ class Requests(ABC):
     async def validate(
         self, target: str, *, level: Literal["read", "write"] = "write", deadline: float = 60
     ) -> ValidateResult:
-        """Checks a target. Level `read` only reads; `write` also stores and deletes a small object."""
+        """Checks a target. Level `write` also stores and deletes a small object."""
         result = await self._request("target.validate", target, deadline, level=level)
         return ValidateResult.parse(result)
 
