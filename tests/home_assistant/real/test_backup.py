@@ -1,4 +1,4 @@
-"""Backups that the backup manager makes, and gets back."""
+"""Backups and restores by the backup manager."""
 
 import asyncio
 import hashlib
@@ -25,13 +25,13 @@ KEY_PASSWORD = "ABCD-EFGH-IJKL-MNOP"
 async def clean(
     home: HomeAssistant, storage: Storage, agent_id: str, proxy: PausingProxy
 ) -> AsyncIterator[None]:
-    """Every test starts with nothing in the storage, and leaves nothing behind."""
+    """Every test starts with an empty prefix, and leaves it empty."""
     proxy.open()
     yield
     proxy.open()
     for backup in await home.backups(agent_id):
         await home.command("backup/delete", backup_id=backup["backup_id"])
-    # What a program had begun that was killed, the next one takes back.
+    # The next agent cleans up after one that was killed.
     await home.until(storage.is_empty, "nothing is left in the storage")
 
 
@@ -56,7 +56,7 @@ async def test_upload_list_download_delete(
         assert response.status == 404
 
 
-async def test_encrypted_backup(home: HomeAssistant, agent_id: str, storage: Storage) -> None:
+async def test_encrypted_backup_can_be_restored(home: HomeAssistant, agent_id: str, storage: Storage) -> None:
     backup = await made(home, agent_id, "Encrypted", password=KEY_PASSWORD)
     assert backup["agents"][agent_id]["protected"]
     about = {"backup_id": backup["backup_id"], "agent_id": agent_id}
@@ -112,11 +112,11 @@ async def kill_agent(home: HomeAssistant) -> None:
     await home.until(lambda: agent not in home.agents(), "the agent is gone")
 
 
-async def test_agent_killed_while_it_lists(
+async def test_list_with_agent_killed_raises(
     home: HomeAssistant, agent_id: str, proxy: PausingProxy
 ) -> None:
     backup = await made(home, agent_id, "Listed")
-    # The next one does not know yet what is there, so that it has to ask the storage.
+    # The next agent has no cached listing, so it must list.
     await kill_agent(home)
     proxy.close_after("up", 1)
     asking = asyncio.create_task(home.command("backup/info"))
@@ -130,7 +130,7 @@ async def test_agent_killed_while_it_lists(
 
 @pytest.fixture(scope="session")
 def large(home: HomeAssistant) -> int:
-    """Makes all backups large from here on: several parts, and more than fits into buffers."""
+    """Makes all further backups large: several parts, more than fits into buffers."""
     path = home.config / "ballast"
     if not path.exists():
         path.write_bytes(os.urandom(BALLAST))
@@ -146,7 +146,7 @@ async def test_large_backup_reports_progress(
     (backup,) = await home.backups(agent_id)
     size = backup["agents"][agent_id]["size"]
     assert size > large
-    if run.progress:  # Home Assistant shows it from 2026.4 on
+    if run.progress:  # Home Assistant reports it from 2026.4 on
         counts = [count for agent, count, _ in run.progress if agent == agent_id]
         assert counts == sorted(counts)
         assert counts[-1] == size
@@ -157,10 +157,10 @@ async def test_large_backup_reports_progress(
     )
 
 
-async def test_agent_killed_in_upload(
+async def test_upload_with_agent_killed_resumes(
     home: HomeAssistant, agent_id: str, storage: Storage, proxy: PausingProxy, large: int
 ) -> None:
-    """The next agent goes on with it, and nothing else is left."""
+    """The next agent resumes the upload."""
     proxy.close_after("up", large // 2)
     async with home.connection() as connection:
         run = await connection.backup(agent_id, "Killed")
@@ -176,10 +176,10 @@ async def test_agent_killed_in_upload(
     assert (await home.digest(backup["backup_id"], agent_id))[0] > large
 
 
-async def test_agent_killed_in_download(
+async def test_download_with_agent_killed_fails(
     home: HomeAssistant, agent_id: str, proxy: PausingProxy, large: int
 ) -> None:
-    """The browser sees a broken transfer, not a short file."""
+    """The browser gets an interrupted transfer, not a short file."""
     backup = await made(home, agent_id, "Broken off")
     proxy.close_after("down", large * 3 // 4)
 
@@ -200,7 +200,7 @@ async def test_agent_killed_in_download(
     assert (await home.digest(backup["backup_id"], agent_id))[0] > large
 
 
-async def test_given_up_download_ends_the_transfer(
+async def test_download_aborted_stops_transfer(
     home: HomeAssistant, agent_id: str, proxy: PausingProxy, large: int
 ) -> None:
     backup = await made(home, agent_id, "Given up")
@@ -220,7 +220,7 @@ async def test_given_up_download_ends_the_transfer(
 
 
 @pytest.mark.parametrize("with_another", [False, True])
-async def test_entry_is_changed_in_upload(
+async def test_upload_survives_change_of_entry(
     home: HomeAssistant,
     agent_id: str,
     entry: Json,
@@ -229,7 +229,7 @@ async def test_entry_is_changed_in_upload(
     *,
     with_another: bool,
 ) -> None:
-    """The backup arrives all the same, and is listed at once."""
+    """The backup is complete, and is listed at once."""
     flows = "/api/config/config_entries/flow"
 
     async def options(**given: float) -> None:
@@ -280,10 +280,10 @@ async def test_entry_is_changed_in_upload(
 
 
 @pytest.mark.parametrize("how", ["restarted", "killed", "killed with the agent"])
-async def test_home_assistant_ends_in_upload(
+async def test_upload_with_home_assistant_ending_is_cleaned_up(
     home: HomeAssistant, agent_id: str, storage: Storage, proxy: PausingProxy, large: int, how: str
 ) -> None:
-    """Nothing is left behind after the next start, and no process after the end."""
+    """The next start cleans up, and no process is left."""
     (agent,) = home.agents()
     proxy.close_after("up", large // 2)
     async with home.connection() as connection:
@@ -291,7 +291,7 @@ async def test_home_assistant_ends_in_upload(
         await asyncio.wait_for(proxy.closed.wait(), 120)
         assert storage.unfinished()
     if how == "killed with the agent":
-        # As when the power fails: nobody is left to clean up.
+        # Like a power failure: the agent cannot clean up.
         os.kill(home.pid, signal.SIGSTOP)
         os.kill(agent, signal.SIGKILL)
     stopping = asyncio.create_task(home.stop(kill=how != "restarted"))
@@ -305,6 +305,6 @@ async def test_home_assistant_ends_in_upload(
         assert storage.unfinished()
     await home.start()
     assert await home.backups(agent_id) == []
-    # For a minute it waits for somebody who goes on with it.
+    # For one minute, the parts are kept for a resume.
     await home.until(storage.is_empty, "nothing is left in the storage", 120)
     await made(home, agent_id, "After that")

@@ -1,4 +1,4 @@
-"""The same in the pages of Home Assistant, see ../browser/pages.mjs. Part of tests/run --full."""
+"""The pages of Home Assistant in a browser, see ../browser/pages.mjs. Part of tests/run --full."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-
 
 @pytest_asyncio.fixture
 async def elsewhere() -> AsyncIterator[str]:
-    """A storage in another region: the one that all tests use takes any."""
+    """A server with another region, because the test server accepts any region."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -45,7 +45,7 @@ async def elsewhere() -> AsyncIterator[str]:
     server.close()
 
 
-async def test_pages(
+async def test_browser_adds_location_and_uses_backup(
     home: HomeAssistant,
     form: Json,
     proxy: PausingProxy,
@@ -133,7 +133,7 @@ async def test_pages(
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
     proxy.close_after("up", BALLAST * 5 // 6)
-    # Beside the modules that it needs.
+    # In the directory of its modules.
     script = Path(setting("HOME_ASSISTANT_BROWSER_MODULES")) / "pages.mjs"
     shutil.copy(HERE.parent / "browser" / script.name, script)
     browser = await asyncio.create_subprocess_exec("node", script, tmp_path / "task.json")
@@ -142,7 +142,7 @@ async def test_pages(
     try:
         await asyncio.wait([ended, halfway], timeout=240, return_when=asyncio.FIRST_COMPLETED)
         assert halfway.done() and not ended.done()
-        await asyncio.sleep(2)  # Home Assistant reports the progress once in a second
+        await asyncio.sleep(2)  # Home Assistant reports the progress once per second
         paused.touch()
         await home.until(lambda: (pictures / "progress.png").exists(), "the picture", timeout=60)
         proxy.open()
@@ -156,7 +156,7 @@ async def test_pages(
         if kept := os.environ.get("HOME_ASSISTANT_PICTURES"):
             shutil.copytree(pictures, kept, dirs_exist_ok=True)
     assert storage.objects() == []
-    # The pages give the key along, so that Home Assistant decrypts what is downloaded.
+    # The page sends the key, so that Home Assistant decrypts the download.
     with tarfile.open(downloaded) as backup:
         about = backup.extractfile("./backup.json")
         assert about and json.load(about)["name"] == task["name"]

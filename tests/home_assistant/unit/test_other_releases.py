@@ -1,4 +1,4 @@
-"""One release more or less, of the agent or of the settings: all works, and nothing is lost."""
+"""Agents and settings of the previous and the next release."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ VERSIONS = {"older": f"{BEFORE}.9", "newer": f"{AFTER}.0"}
 
 
 def play(monkeypatch: pytest.MonkeyPatch, age: str, version: str) -> None:
-    """Has the integration find the agent of another release."""
+    """Makes the integration use the agent of another release."""
     script = str(Path(__file__).with_name("other_release_agent.py"))
     binary = str(Path(setting("S3_BACKUP_AGENT_BIN")).absolute())
     command = [sys.executable, script, age, version, binary, "serve"]
@@ -30,7 +30,7 @@ def play(monkeypatch: pytest.MonkeyPatch, age: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("age", VERSIONS)
-async def test_the_agent_of_the_next_release(
+async def test_agent_one_release_apart_works(
     hass: HomeAssistant,
     load: Load,
     storage: Storage,
@@ -47,7 +47,7 @@ async def test_the_agent_of_the_next_release(
     assert ("x-new" in info.capabilities) is (age == "newer")
     agent = agent_of(hass, entry)
 
-    content = bytes(range(256)) * 4096 * 21  # in parts
+    content = bytes(range(256)) * 4096 * 21  # several parts
     backup = await upload(agent, content)
     assert [found.backup_id for found in await agent.async_list_backups()] == [backup.backup_id]
     assert (await agent.async_get_backup(backup.backup_id)).size == len(content)
@@ -77,7 +77,7 @@ async def test_the_agent_of_the_next_release(
     assert not ir.async_get(hass).issues
 
 
-async def test_an_agent_that_is_too_far_away(
+async def test_agent_of_distant_release_is_refused(
     hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(monkeypatch, "newer", "99.0.0")
@@ -92,7 +92,7 @@ async def test_an_agent_that_is_too_far_away(
     ("version", "minor", "state"),
     [(1, 99, ConfigEntryState.LOADED), (2, 1, ConfigEntryState.MIGRATION_ERROR)],
 )
-async def test_settings_of_the_next_release(
+async def test_entry_of_next_release_is_kept(
     load: Load,
     storage: Storage,
     caplog: pytest.LogCaptureFixture,
@@ -107,11 +107,11 @@ async def test_settings_of_the_next_release(
     assert entry.state is state
     refusals = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert bool(refusals) is (version == 2), refusals
-    # Nothing of it was touched, for when that release comes back.
+    # The data is unchanged for that release.
     assert (entry.version, entry.minor_version, entry.data["new"]) == (version, minor, 1)
 
 
-async def test_forms_keep_what_only_the_next_release_knows(
+async def test_forms_keep_unknown_settings(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
     entry = await load(new_entry(storage.data | {"new": [1]}, {"new": {"x": 2}}))

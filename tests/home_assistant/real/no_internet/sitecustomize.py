@@ -1,6 +1,6 @@
-"""Lets Home Assistant connect to this machine only, and writes down what else it tries.
+"""Blocks connections of Home Assistant to other machines, and logs them.
 
-The interpreter imports it on its own. Name resolution and datagrams are not covered.
+Python imports this module at its start. Name resolution and datagrams are not blocked.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ def _refused(sock: socket.socket, address: Any) -> bool:
 
 def connect(sock: socket.socket, address: Any) -> None:
     if _refused(sock, address):
-        raise ConnectionRefusedError(111, f"only this machine may be connected to: {address}")
+        raise ConnectionRefusedError(111, f"only connections to this machine are allowed: {address}")
     _connect(sock, address)
 
 
