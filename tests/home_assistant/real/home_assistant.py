@@ -58,7 +58,8 @@ class HomeAssistant:
         (config / "configuration.yaml").write_text(CONFIGURATION.format(port=port))
         if is_new:
             return
-        # All steps except for the first user, because the others start integrations that use the internet.
+        # All steps except for the first user, because the others start integrations that use the
+        # internet.
         onboarding = {
             "version": 4,
             "minor_version": 1,

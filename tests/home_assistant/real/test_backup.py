@@ -56,7 +56,9 @@ async def test_upload_list_download_delete(
         assert response.status == 404
 
 
-async def test_encrypted_backup_can_be_restored(home: HomeAssistant, agent_id: str, storage: Storage) -> None:
+async def test_encrypted_backup_can_be_restored(
+    home: HomeAssistant, agent_id: str, storage: Storage
+) -> None:
     backup = await made(home, agent_id, "Encrypted", password=KEY_PASSWORD)
     assert backup["agents"][agent_id]["protected"]
     about = {"backup_id": backup["backup_id"], "agent_id": agent_id}

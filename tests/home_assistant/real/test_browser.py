@@ -27,7 +27,7 @@ the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-
 
 
 @pytest_asyncio.fixture
-async def elsewhere() -> AsyncIterator[str]:
+async def other_region() -> AsyncIterator[str]:
     """A server with another region, because the test server accepts any region."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,7 +50,7 @@ async def test_browser_adds_location_and_uses_backup(
     form: Json,
     proxy: PausingProxy,
     storage: Storage,
-    elsewhere: str,
+    other_region: str,
     tmp_path: Path,
     unused_tcp_port: int,
 ) -> None:
@@ -79,37 +79,37 @@ async def test_browser_adds_location_and_uses_backup(
             {
                 "change": {"secret_access_key": "wrong"},
                 "field": "secret_access_key",
-                "text": "The secret access key does not fit the access key ID",
+                "text": "The secret access key does not match the access key ID",
             },
             {
-                "change": {"endpoint": elsewhere},
+                "change": {"endpoint": other_region},
                 "field": "region",
                 "text": "The bucket is in the region eu-west-1, not us-east-1",
             },
             {
                 "change": {"bucket": "s3-backup-agent-missing"},
                 "field": "bucket",
-                "text": "There is no bucket named s3-backup-agent-missing",
+                "text": "The bucket s3-backup-agent-missing does not exist",
             },
             {
                 "change": {"region": "Frankfurt am Main"},
                 "field": "region",
-                "text": "This is no region",
+                "text": "The region is invalid",
             },
             {
                 "change": {"endpoint": form["endpoint"].replace("http://", "https://")},
                 "field": "endpoint",
-                "text": "does not speak TLS",
+                "text": "does not use TLS",
             },
             {
                 "change": {"endpoint": f"{form['endpoint']}/some/where"},
                 "field": "endpoint",
-                "text": "What answers there is not an S3 service",
+                "text": "The endpoint URL does not belong to an S3 server",
             },
             {
                 "change": {"endpoint": "http://nowhere.invalid:9000"},
                 "field": "endpoint",
-                "text": "There is no host named nowhere.invalid",
+                "text": "The host nowhere.invalid was not found",
             },
             {
                 "change": {
@@ -117,17 +117,17 @@ async def test_browser_adds_location_and_uses_backup(
                     "secret_access_key": "AKIAIOSFODNN7EXAMPLE",
                 },
                 "field": "access_key_id",
-                "text": "The two keys look swapped",
+                "text": "The keys seem to be swapped",
             },
             {
                 "change": {"access_key_id": "  nobody\u200b "},
                 "field": "access_key_id",
-                "text": "The storage does not know this access key ID",
+                "text": "The server does not know this access key ID",
             },
             {
                 "change": {"endpoint": nobody},
                 "field": "endpoint",
-                "text": f"No connection to {nobody.removeprefix('http://')}",
+                "text": f"Cannot connect to {nobody.removeprefix('http://')}",
             },
         ],
     }

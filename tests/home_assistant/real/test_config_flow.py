@@ -75,7 +75,9 @@ async def test_entry_added_again_has_same_location_id(
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_reload_keeps_one_agent(home: HomeAssistant, entry: Json, agent_id: str, times: int) -> None:
+async def test_reload_keeps_one_agent(
+    home: HomeAssistant, entry: Json, agent_id: str, times: int
+) -> None:
     for _ in range(times):
         answer = await home.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
         assert not answer["require_restart"]

@@ -1,7 +1,7 @@
 """Home Assistant with the integration in it, the real agent, and a real S3 server.
 
-`storage` is a prefix of its own in the test bucket. `FaultyServer` gives answers that the test server
-does not give.
+`storage` is a prefix of its own in the test bucket. `FaultyServer` gives answers that the test
+server does not give.
 """
 
 import asyncio
@@ -198,7 +198,9 @@ def new_backup(size: int, **members: Any) -> AgentBackup:
 
 
 class Source:
-    """The stream of a backup. It counts how often it is opened and closed, and may end early or fail."""
+    """The stream of a backup. It counts how often it is opened and closed, and may end early or
+    fail.
+    """
 
     def __init__(self, content: bytes, error: Exception | None = None, chunk: int = MIB) -> None:
         self.content = content

@@ -53,7 +53,9 @@ CLIENT = "custom_components.s3_backup_agent.agent.client"
 CONTENT = os.urandom(1 << 16) * 384  # 24 MiB: several parts
 
 
-async def test_backup_can_be_uploaded_listed_downloaded_and_deleted(agent: S3BackupAgent, storage: Storage) -> None:
+async def test_backup_can_be_uploaded_listed_downloaded_and_deleted(
+    agent: S3BackupAgent, storage: Storage
+) -> None:
     source, seen = Source(CONTENT), []
     backup = new_backup(len(CONTENT))
 
@@ -345,9 +347,7 @@ async def test_full_storage_is_issue_until_upload_succeeds(
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
 
 
-async def test_versioned_bucket_is_issue(
-    hass: HomeAssistant, agent: S3BackupAgent
-) -> None:
+async def test_versioned_bucket_is_issue(hass: HomeAssistant, agent: S3BackupAgent) -> None:
     issue_id = f"{VERSIONED_BUCKET}_{agent._entry.entry_id}"
     stored = Backup("b", "b", 1, 1, True, {})
     health_of(agent).uploaded(UploadResult(stored, None, "v1"))
@@ -537,7 +537,9 @@ async def test_backups_page_shows_translated_error(
     assert storage.bucket in message
 
 
-async def test_list_includes_backups_of_other_programs(agent: S3BackupAgent, storage: Storage) -> None:
+async def test_list_includes_backups_of_other_programs(
+    agent: S3BackupAgent, storage: Storage
+) -> None:
     storage.put(
         "backups/old.metadata.json",
         json.dumps({"backup_id": "old", "name": "Old one", "size": 3, "addons": [{"x": 1}]}),

@@ -12,8 +12,12 @@ from conftest import ROOT, FaultyServer, Load, Storage, agent_of, answer, new_en
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient, ValidateResult
 from custom_components.s3_backup_agent.const import DOMAIN, MIB
-from custom_components.s3_backup_agent.providers import PROVIDERS, has_placeholder
-from custom_components.s3_backup_agent.target import location_id
+from custom_components.s3_backup_agent.providers import (
+    PROVIDERS,
+    has_placeholder,
+    provider_from_row,
+)
+from custom_components.s3_backup_agent.target import location_id, target_config
 from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
     SOURCE_USER,
@@ -23,9 +27,11 @@ from homeassistant.config_entries import (
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType, section
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.selector import TextSelector
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 FOLDER = f"hacs-wrapper/custom_components/{DOMAIN}"
+KEYS = {"path": "Console → Keys", "url": "https://x.example/keys"}
 
 type Result = Mapping[str, Any]
 
@@ -157,7 +163,7 @@ async def test_provider_fills_form(hass: HomeAssistant, provider: Any) -> None:
     assert suggested(form) == filled
     # At most six fields outside of the section.
     top = [str(marker) for marker in form["data_schema"].schema]
-    assert top == [*filled, "bucket", "access_key_id", "secret_access_key", "more"]
+    assert top == [*filled, "bucket", "prefix", "access_key_id", "secret_access_key", "more"]
     # The agent knows the addressing style of each provider.
     defaults = {str(marker): marker.default for marker in fields(form["data_schema"])}
     assert defaults["addressing_style"]() == "auto"
@@ -304,8 +310,8 @@ async def test_validation_warnings_become_issues(
     assert issues.keys() == {versions_id, clock_id}
     assert all(issue.is_persistent for issue in issues.values())
     assert issues[versions_id].learn_more_url.endswith("docs/costs.md#lifecycle-rules")
-    words = issues[clock_id].translation_placeholders["message"]
-    assert words == r"the clock is wrong\; for now"
+    text = issues[clock_id].translation_placeholders["message"]
+    assert text == r"the clock is wrong\; for now"
 
     # The next validation resolves them.
     found(monkeypatch, {"ok": True})
@@ -472,7 +478,9 @@ async def test_reauth_after_failed_setup_loads_entry(
     assert hass.config_entries.async_loaded_entries(DOMAIN) == [entry]
 
 
-async def test_reconfigure_keeps_location(hass: HomeAssistant, storage: Storage, entry: MockConfigEntry) -> None:
+async def test_reconfigure_keeps_location(
+    hass: HomeAssistant, storage: Storage, entry: MockConfigEntry
+) -> None:
     unique_id = entry.unique_id
     form = await open_reconfigure(hass, entry)
     assert form["step_id"] == "reconfigure"
@@ -502,8 +510,8 @@ async def test_reconfigure_does_not_ask_for_location(
     form = await open_reconfigure(hass, entry)
     asked = {str(marker) for marker in fields(form["data_schema"])}
     assert not asked & {"bucket", "prefix", "folder"}
-    place = form["description_placeholders"]["place"]
-    assert place == f"{storage.bucket}/{storage.prefix}/backups"
+    location = form["description_placeholders"]["location"]
+    assert location == f"{storage.bucket}/{storage.prefix}/backups"
     result = await fill(hass, form, storage.form | {"secret_access_key": ""})
     assert result["reason"] == "reconfigure_successful"
     assert entry.data == storage.data
@@ -607,6 +615,89 @@ async def test_forms_fill_placeholders_of_texts(
     assert seen == {(flow, step) for flow in ("config", "options") for step in texts[flow]["step"]}
 
 
+async def test_form_offers_regions_and_accepts_others(hass: HomeAssistant) -> None:
+    form = await open_form(hass, "aws")
+    region = fields(form["data_schema"])["region"]
+    assert region.config["custom_value"] is True
+    offered = {option["value"]: option["label"] for option in region.config["options"]}
+    assert list(offered) == [known.id for known in PROVIDERS["aws"].regions]
+    assert all(label.startswith(value) for value, label in offered.items())
+    for value in ("eu-central-1", "mars-north-1"):
+        assert region(value) == value
+    # A single region is no choice.
+    form = await open_form(hass, "garage")
+    assert isinstance(fields(form["data_schema"])["region"], TextSelector)
+
+
+@pytest.mark.parametrize(
+    ("region", "labels"),
+    [
+        (
+            {"regions": [{"id": "fsn1", "name": "Falkenstein"}, {"id": "auto", "name": ""}]},
+            ["fsn1 (Falkenstein)", "auto"],
+        ),
+        ({"regions": [{"id": "gra"}, {"id": "sbg", "name": "sbg"}]}, ["gra", "sbg"]),
+        ({"examples": ["us-east-1"]}, ["us-east-1"]),
+        ({"regions": []}, []),
+        ({}, []),
+    ],
+)
+def test_provider_regions_have_labels(region: dict[str, Any], labels: list[str]) -> None:
+    row = {"key": "x", "name": "X", "endpoint": "https://x.example", "keys": KEYS}
+    provider = provider_from_row(row | {"region": {"default": "a"} | region})
+    assert [known.label for known in provider.regions] == labels
+    assert provider.has_choice_of_regions is (len(labels) > 1)
+
+
+async def test_form_refuses_cold_storage_class(hass: HomeAssistant, storage: Storage) -> None:
+    given = storage.form | {"storage_class": "Deep_Archive"}
+    result = await fill(hass, await open_form(hass), given)
+    assert result["errors"] == {"storage_class": "storage_class_cold"}
+    assert "storage_class" in result["data_schema"].schema
+    result = await fill(hass, result, storage.form | {"storage_class": "STANDARD"})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"] == storage.data | {"storage_class": "STANDARD"}
+    assert target_config(result["data"], {})["storage_class"] == "STANDARD"
+
+
+async def test_form_refuses_kms_key_without_kms(hass: HomeAssistant, storage: Storage) -> None:
+    given = storage.form | {
+        "server_side_encryption": "AES256",
+        "server_side_encryption_key_id": "alias/backups",
+    }
+    result = await fill(hass, await open_form(hass), given)
+    field = "server_side_encryption_key_id"
+    assert result["errors"] == {field: f"invalid_config_{field}"}
+    assert field in result["data_schema"].schema
+
+
+async def test_session_token_is_kept_with_its_keys(
+    hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(monkeypatch, {"ok": True})
+    entry = await load(new_entry(storage.data | {"session_token": "old"}))
+    assert target_config(entry.data, {})["session_token"] == "old"
+    keys = {name: storage.form[name] for name in ("access_key_id", "secret_access_key")}
+
+    async def reconfigure(**given: str) -> Any:
+        form = await open_reconfigure(hass, entry)
+        assert "session_token" not in suggested(form)
+        change = {name: storage.form[name] for name in ("endpoint", "region", "access_key_id")}
+        result = await fill(hass, form, change | {"addressing_style": "path"} | given)
+        assert result["reason"] == "reconfigure_successful"
+        return entry.data.get("session_token")
+
+    assert await reconfigure() == "old"
+    assert await reconfigure(session_token="new") == "new"
+    form = await entry.start_reauth_flow(hass)
+    result = await fill(hass, form, keys | {"session_token": "newer"})
+    assert result["reason"] == "reauth_successful"
+    assert entry.data["session_token"] == "newer"
+    assert await reconfigure(secret_access_key=keys["secret_access_key"]) is None
+    form = await entry.start_reauth_flow(hass)
+    assert "session_token" not in form["data_schema"].schema
+
+
 async def test_options_are_stored_in_bytes(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     async def open_options() -> Result:
         return await hass.config_entries.options.async_init(entry.entry_id)
@@ -618,14 +709,11 @@ async def test_options_are_stored_in_bytes(hass: HomeAssistant, entry: MockConfi
 
     form = await open_options()
     assert suggested(form) == {}
-    result = await save(form, {"storage_class": "DEEP_ARCHIVE"})
-    assert result["errors"] == {"storage_class": "storage_class_archive"}
-    result = await save(result, {"part_size": 100})
+    result = await save(form, {"part_size": 100})
     assert result["errors"] == {"part_size": "invalid_config_part_size"}
     result = await save(
         result,
         {
-            "storage_class": "STANDARD_IA",
             "part_size": 8,
             "memory": 64,
             "concurrency": 3,
@@ -634,7 +722,6 @@ async def test_options_are_stored_in_bytes(hass: HomeAssistant, entry: MockConfi
     )
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert entry.options == {
-        "storage_class": "STANDARD_IA",
         "part_size": 8 * MIB,
         "memory": 64 * MIB,
         "concurrency": 3,
@@ -644,7 +731,6 @@ async def test_options_are_stored_in_bytes(hass: HomeAssistant, entry: MockConfi
 
     form = await open_options()
     assert suggested(form) == {
-        "storage_class": "STANDARD_IA",
         "part_size": 8,
         "memory": 64,
         "concurrency": 3,

@@ -14,7 +14,9 @@ from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 
-async def test_diagnostics_contain_no_secrets_or_names(hass: HomeAssistant, entry: MockConfigEntry, storage: Storage) -> None:
+async def test_diagnostics_contain_no_secrets_or_names(
+    hass: HomeAssistant, entry: MockConfigEntry, storage: Storage
+) -> None:
     agent = agent_of(hass, entry)
     backup = await upload(agent, b"x" * 100, name="Christmas")
     gone = await upload(agent, b"x" * 100, name="Easter")

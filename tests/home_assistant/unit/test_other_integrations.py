@@ -399,9 +399,7 @@ async def test_custom_integrations_use_our_backups(
     assert set(objects) == set(writer.objects(entered, backup, b""))
 
 
-async def test_metadata_has_required_members(
-    ours: SetUpOurs, bucket: Bucket
-) -> None:
+async def test_metadata_has_required_members(ours: SetUpOurs, bucket: Bucket) -> None:
     await store(await ours(), full(5))
     (content,) = (body for key, body in bucket.objects().items() if key.endswith(DOCUMENT))
     document = json.loads(content)

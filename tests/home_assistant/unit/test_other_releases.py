@@ -83,9 +83,9 @@ async def test_agent_of_distant_release_is_refused(
     play(monkeypatch, "newer", "99.0.0")
     entry = await load(new_entry(storage.data))
     assert entry.state is ConfigEntryState.SETUP_RETRY
-    words = f"has version 99.0.0, and this integration goes with {BEFORE} / "
-    assert words in (entry.reason or "")
-    assert "update the older" in (entry.reason or "")
+    reason = f"has version 99.0.0, but this integration needs {BEFORE} / "
+    assert reason in (entry.reason or "")
+    assert "Update the older" in (entry.reason or "")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The rules of hassfest, the quality scale and HACS for files that are not code.
 
-They are taken from the source code of Home Assistant and HACS, except for rules that need the network.
+They are taken from the source code of Home Assistant and HACS, except for rules that need the
+network.
 """
 
 import ast
@@ -119,13 +120,38 @@ def test_setup_has_no_yaml() -> None:
     assert not (FOLDER / "strings.json").exists(), "custom integrations have translations alone"
 
 
+def imports_of(path: Path) -> set[str]:
+    """The modules of the integration that a module imports, as paths without extension."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1]
+            for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                target = base / name.replace(".", "/")
+                target = target / "__init__" if target.is_dir() else target
+                found.add(target.relative_to(FOLDER).as_posix())
+    return found
+
+
+def test_modules_have_no_import_circles() -> None:
+    imports = {
+        path.relative_to(FOLDER).with_suffix("").as_posix(): imports_of(path)
+        for path in FOLDER.rglob("*.py")
+    }
+    assert "agent/frame" in imports["agent/session"]
+    while free := [module for module, needed in imports.items() if not needed & imports.keys()]:
+        for module in free:
+            del imports[module]
+    assert imports == {}
+
+
 # Translations
 
 
 NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*$")
 
 
-def words(text: Any) -> str:
+def valid_text(text: Any) -> str:
     text = cv.string_with_no_html(text)
     if not text or text != text.strip() or "[%" in text or "%]" in text:
         raise vol.Invalid("empty, blanks around it, or a reference")
@@ -137,7 +163,7 @@ def words(text: Any) -> str:
 
 
 def plain(text: Any) -> str:
-    if "{" in words(text):
+    if "{" in valid_text(text):
         raise vol.Invalid("no placeholders here")
     return str(text)
 
@@ -147,38 +173,41 @@ def named(value: Any) -> vol.Schema:
 
 
 FIELDS = {
-    vol.Optional("description"): words,
-    vol.Optional("data"): {str: words},
-    vol.Optional("data_description"): {str: words},
+    vol.Optional("description"): valid_text,
+    vol.Optional("data"): {str: valid_text},
+    vol.Optional("data_description"): {str: valid_text},
 }
 STEP = FIELDS | {
-    vol.Optional("title"): words,
-    vol.Optional("sections"): {str: FIELDS | {vol.Required("name"): words}},
+    vol.Optional("title"): valid_text,
+    vol.Optional("sections"): {str: FIELDS | {vol.Required("name"): valid_text}},
 }
 TRANSLATIONS = vol.Schema(
     {
-        "title": words,
+        "title": valid_text,
         "config": {
-            "initiate_flow": {"user": words},
+            "initiate_flow": {"user": valid_text},
             "step": {str: STEP},
-            "error": {str: words},
-            "abort": {str: words},
+            "error": {str: valid_text},
+            "abort": {str: valid_text},
         },
-        "options": {"step": {str: STEP}, "error": {str: words}},
+        "options": {"step": {str: STEP}, "error": {str: valid_text}},
         "selector": {cv.slug: {"options": named(plain)}},
         "issues": {
             str: {
-                "title": words,
+                "title": valid_text,
                 # Only one of the two is allowed.
-                vol.Exclusive("description", "text"): words,
-                vol.Exclusive("fix_flow", "text"): {"step": {str: STEP}, "abort": {str: words}},
+                vol.Exclusive("description", "text"): valid_text,
+                vol.Exclusive("fix_flow", "text"): {
+                    "step": {str: STEP},
+                    "abort": {str: valid_text},
+                },
             }
         },
-        "exceptions": {cv.slug: {"message": words}},
+        "exceptions": {cv.slug: {"message": valid_text}},
         "entity": {
             "sensor": named(
                 {
-                    "name": words,
+                    "name": valid_text,
                     vol.Optional("unit_of_measurement"): plain,
                     vol.Optional("state"): named(plain),
                     vol.Optional("state_attributes"): named({"name": plain, "state": named(plain)}),
@@ -205,7 +234,7 @@ def test_translations_are_valid(path: Path) -> None:
 )
 def test_translations_check_finds_invalid_text(text: str) -> None:
     with pytest.raises(vol.Invalid):
-        words(text)
+        valid_text(text)
 
 
 # Icons and images

@@ -35,7 +35,9 @@ def state(hass: HomeAssistant, key: str) -> str:
     return found.state
 
 
-async def test_sensors_follow_uploads_and_deletions(hass: HomeAssistant, agent: S3BackupAgent) -> None:
+async def test_sensors_follow_uploads_and_deletions(
+    hass: HomeAssistant, agent: S3BackupAgent
+) -> None:
     assert state(hass, "backups") == "0"
     assert state(hass, "last_successful_upload") == "unknown"
     assert state(hass, "last_error") == "none"
@@ -101,7 +103,7 @@ async def test_skipped_object_is_logged_once(
     storage.put("backups/junk.tar", "junk")
     for _ in range(2):
         await entry.runtime_data.coordinator.async_refresh()
-    assert caplog.text.count("is not offered as a backup") == 1
+    assert caplog.text.count("is not listed as a backup") == 1
 
 
 async def test_last_upload_survives_reload(

@@ -17,9 +17,7 @@ from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 
-async def test_entries_share_one_agent(
-    hass: HomeAssistant, load: Load
-) -> None:
+async def test_entries_share_one_agent(hass: HomeAssistant, load: Load) -> None:
     first = await load(new_entry(Storage().data))
     second = await load(new_entry(Storage().data))
     client = first.runtime_data.client
@@ -38,21 +36,17 @@ async def test_entries_share_one_agent(
     assert hub._DATA not in hass.data
 
 
-async def test_journal_is_not_in_backups(
-    hass: HomeAssistant, entry: MockConfigEntry
-) -> None:
+async def test_journal_is_not_in_backups(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     """The journal is in a directory that is not part of backups."""
-    words = Path(f"/proc/{entry.runtime_data.client.pid}/cmdline").read_bytes().split(b"\0")
+    arguments = Path(f"/proc/{entry.runtime_data.client.pid}/cmdline").read_bytes().split(b"\0")
     place = hass.config.cache_path(DOMAIN).encode()
-    assert words[words.index(b"--state-dir") + 1] == place
+    assert arguments[arguments.index(b"--state-dir") + 1] == place
     # Not the directory that the tests use instead.
     assert Config.cache_path(hass.config, DOMAIN) == hass.config.path(".cache", DOMAIN)
     assert ".cache/*" in EXCLUDE_FROM_BACKUP
 
 
-async def test_agent_stops_with_home_assistant(
-    hass: HomeAssistant, entry: MockConfigEntry
-) -> None:
+async def test_agent_stops_with_home_assistant(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     client = entry.runtime_data.client
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
     await hass.async_block_till_done()
@@ -71,9 +65,7 @@ async def test_reload_keeps_location_id(hass: HomeAssistant, entry: MockConfigEn
     assert f"{DOMAIN}.{entry.unique_id}" not in hass.data["backup"].backup_agents
 
 
-async def test_locations_follow_entries(
-    hass: HomeAssistant, load: Load, storage: Storage
-) -> None:
+async def test_locations_follow_entries(hass: HomeAssistant, load: Load, storage: Storage) -> None:
     """The Backups page shows a change of the entries at once."""
     agents = hass.data["backup"].backup_agents
     first, second = new_entry(Storage().data), new_entry(storage.data)
@@ -117,16 +109,16 @@ async def test_listener_is_called_until_removed(
         (
             {"secret_access_key": "not-the-secret"},
             ConfigEntryState.SETUP_ERROR,
-            "does not fit",
+            "does not match",
         ),
         (
             {"bucket": "no-such-bucket-here"},
             ConfigEntryState.SETUP_RETRY,
-            "no bucket named no-such-",
+            "no-such-bucket-here does not exist",
         ),
-        ({"bucket": "no/bucket"}, ConfigEntryState.SETUP_ERROR, "cannot be the name of a bucket"),
-        ({"endpoint": "http://127.0.0.1:9"}, ConfigEntryState.SETUP_RETRY, "No connection to"),
-        ({"endpoint": "127.0.0.1"}, ConfigEntryState.SETUP_ERROR, "must begin with https://"),
+        ({"bucket": "no/bucket"}, ConfigEntryState.SETUP_ERROR, "bucket name is invalid"),
+        ({"endpoint": "http://127.0.0.1:9"}, ConfigEntryState.SETUP_RETRY, "Cannot connect to"),
+        ({"endpoint": "127.0.0.1"}, ConfigEntryState.SETUP_ERROR, "must start with https://"),
     ],
 )
 async def test_setup_failure_has_reason(
@@ -176,9 +168,7 @@ async def test_setup_without_agent_has_reason(
     assert "s3-backup-agent" in entry.reason
 
 
-async def test_removed_entry_has_no_issues(
-    hass: HomeAssistant, entry: MockConfigEntry
-) -> None:
+async def test_removed_entry_has_no_issues(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     health = entry.runtime_data.coordinator.health
     health.failed("upload", AgentError("full", code="quota_exceeded"))
     issue_id = f"quota_exceeded_{entry.entry_id}"

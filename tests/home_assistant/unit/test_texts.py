@@ -93,7 +93,11 @@ def test_errors_have_texts(language: str) -> None:
         assert fields(text) <= set(PLACEHOLDERS)
     assert {key.split(".")[1] for key in texts if key.startswith("exceptions.")} == KEYS
     errors = {key.removeprefix("config.error.") for key in texts if key.startswith("config.error.")}
-    assert errors == KEYS | {"endpoint_placeholder", "region_missing", "suggested"}
+    form_errors = {"endpoint_placeholder", "region_missing", "storage_class_cold", "suggested"}
+    assert errors == KEYS | form_errors
+    # The form detects these errors itself and has no details.
+    for key in form_errors - {"suggested"} | {"invalid_config_part_size"}:
+        assert fields(texts[f"config.error.{key}"]) == set()
     used = {name for key in KEYS for name in fields(texts[f"exceptions.{key}.message"])}
     assert used | {"configured"} == set(PLACEHOLDERS)
     states = {f"entity.sensor.last_error.state.{code}" for code in ("none", *STATES)}
@@ -133,14 +137,11 @@ def test_options_have_texts(language: str) -> None:
         }
     # The errors that the agent reports without using the network.
     for key, text in texts.items():
-        if key.startswith("options.error.") and not key.endswith("storage_class_archive"):
+        if key.startswith("options.error."):
             assert text == texts[f"exceptions.{key.rpartition('.')[2]}.message"]
     for code in ("invalid_config", "agent_start_failed", "tls_untrusted"):
         for key in (key for key in KEYS if key.startswith(code)):
             assert f"options.error.{key}" in texts
-    # The form detects these errors itself and has no details.
-    for key in ("storage_class_archive", "invalid_config_part_size"):
-        assert fields(texts[f"options.error.{key}"]) == set()
 
 
 @pytest.mark.parametrize("code", ISSUES)
@@ -165,10 +166,10 @@ def test_unknown_error_has_text() -> None:
 
 def test_placeholders_are_safe_and_short() -> None:
     details = {"subject": "{x}" + "y" * 1000, "skew_s": -2820, "sha256": "3f2a", "host": ""}
-    words = placeholders(AgentError("", details=details))
-    assert words["subject"].startswith("(x)")
-    assert len(words["subject"]) == 301
-    assert (words["skew"], words["sha256"], words["host"]) == ("47", "3F:2A", UNKNOWN)
+    shown = placeholders(AgentError("", details=details))
+    assert shown["subject"].startswith("(x)")
+    assert len(shown["subject"]) == 301
+    assert (shown["skew"], shown["sha256"], shown["host"]) == ("47", "3F:2A", UNKNOWN)
 
 
 @pytest.mark.parametrize(

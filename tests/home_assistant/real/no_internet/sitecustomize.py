@@ -29,7 +29,9 @@ def _refused(sock: socket.socket, address: Any) -> bool:
 
 def connect(sock: socket.socket, address: Any) -> None:
     if _refused(sock, address):
-        raise ConnectionRefusedError(111, f"only connections to this machine are allowed: {address}")
+        raise ConnectionRefusedError(
+            111, f"only connections to this machine are allowed: {address}"
+        )
     _connect(sock, address)
 
 
