@@ -32,7 +32,7 @@ async def clean(
     for backup in await home.backups(agent_id):
         await home.command("backup/delete", backup_id=backup["backup_id"])
     # The next agent cleans up after one that was killed.
-    await home.until(storage.is_empty, "nothing is left in the storage")
+    await home.until(storage.is_empty, "the prefix is empty")
 
 
 async def test_upload_list_download_delete(
@@ -308,5 +308,5 @@ async def test_upload_with_home_assistant_ending_is_cleaned_up(
     await home.start()
     assert await home.backups(agent_id) == []
     # For one minute, the parts are kept for a resume.
-    await home.until(storage.is_empty, "nothing is left in the storage", 120)
+    await home.until(storage.is_empty, "the prefix is empty", 120)
     await made(home, agent_id, "After that")

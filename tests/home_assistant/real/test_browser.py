@@ -62,7 +62,7 @@ async def test_browser_adds_location_and_uses_backup(
     (home.config / "ballast").write_bytes(os.urandom(BALLAST))
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    nobody = f"http://127.0.0.1:{unused_tcp_port}"
+    closed = f"http://127.0.0.1:{unused_tcp_port}"
     paused, downloaded = tmp_path / "paused", tmp_path / "downloaded"
     task = {
         "chromium": setting("HOME_ASSISTANT_BROWSER"),
@@ -125,9 +125,9 @@ async def test_browser_adds_location_and_uses_backup(
                 "text": "The server does not know this access key ID",
             },
             {
-                "change": {"endpoint": nobody},
+                "change": {"endpoint": closed},
                 "field": "endpoint",
-                "text": f"Cannot connect to {nobody.removeprefix('http://')}",
+                "text": f"Cannot connect to {closed.removeprefix('http://')}",
             },
         ],
     }

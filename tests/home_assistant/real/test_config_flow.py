@@ -17,12 +17,12 @@ async def test_form_shows_error_at_its_field(
     answer = await flow.start()
     assert (answer["type"], answer["step_id"]) == ("form", "connection")
     form = form | {"prefix": f"{form['prefix']}-of-another"}
-    nobody = f"http://127.0.0.1:{unused_tcp_port}"
+    closed = f"http://127.0.0.1:{unused_tcp_port}"
     for wrong, errors in (
         ({"secret_access_key": "wrong"}, {"secret_access_key": "invalid_credentials_signature"}),
         ({"access_key_id": "nobody"}, {"access_key_id": "invalid_credentials_access_key"}),
         ({"bucket": "s3-backup-agent-missing"}, {"bucket": "bucket_not_found"}),
-        ({"endpoint": nobody}, {"endpoint": "cannot_connect"}),
+        ({"endpoint": closed}, {"endpoint": "cannot_connect"}),
     ):
         answer = await flow.fill(form | wrong)
         assert (answer["type"], answer["errors"]) == ("form", errors)

@@ -78,7 +78,7 @@ async def test_backup_is_restored_on_new_machine(
         (listed,) = await new.backups(agent_id)
         assert listed["backup_id"] == backup["backup_id"]
         await new.command("backup/delete", backup_id=backup["backup_id"])
-        await new.until(storage.is_empty, "nothing is left in the storage")
+        await new.until(storage.is_empty, "the prefix is empty")
     finally:
         await new.stop()
         await home.start()

@@ -365,7 +365,7 @@ async def test_agent_killed_is_error_and_restarts(
     client = entry.runtime_data.client
     opened = 0
 
-    async def deadly() -> Any:
+    async def killing_source() -> Any:
         nonlocal opened
         opened += 1
 
@@ -383,7 +383,7 @@ async def test_agent_killed_is_error_and_restarts(
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
     backup = new_backup(len(CONTENT) + 1)
     with pytest.raises(BackupAgentError, match="ended unexpectedly"):
-        await agent.async_upload_backup(open_stream=deadly, backup=backup)
+        await agent.async_upload_backup(open_stream=killing_source, backup=backup)
     # A second end of the agent is not repeated: it may lack memory.
     assert opened == 2
     assert health_of(agent).error_code == "agent_gone"
@@ -427,16 +427,16 @@ async def test_upload_resumes_after_agent_was_killed(
     def on_progress(*, bytes_uploaded: int, **_: Any) -> None:
         seen.append(bytes_uploaded)
 
-    async def deadly_once() -> Any:
+    async def killing_once() -> Any:
         nonlocal opened
         opened += 1
 
-        async def stream(is_deadly: bool) -> Any:
+        async def stream(kills: bool) -> Any:
             for start in range(0, len(CONTENT), MIB):
                 yield CONTENT[start : start + MIB]
-            while is_deadly:
-                noted = [record.read_text().count('"part":') for record in records.glob("*.json")]
-                if noted == [4]:
+            while kills:
+                parts = [record.read_text().count('"part":') for record in records.glob("*.json")]
+                if parts == [4]:
                     kill(agent._client)
                     await asyncio.Event().wait()
                 await asyncio.sleep(0.01)
@@ -444,7 +444,9 @@ async def test_upload_resumes_after_agent_was_killed(
         return stream(opened == 1)
 
     backup = new_backup(len(CONTENT))
-    await agent.async_upload_backup(open_stream=deadly_once, backup=backup, on_progress=on_progress)
+    await agent.async_upload_backup(
+        open_stream=killing_once, backup=backup, on_progress=on_progress
+    )
     assert opened == 2
     assert [result.resumed_bytes for result in uploaded] == [20 * MIB]
     assert seen == sorted(seen)

@@ -21,7 +21,7 @@ BEFORE, _, AFTER, *_ = compatible_versions(AGENT_VERSION)
 VERSIONS = {"older": f"{BEFORE}.9", "newer": f"{AFTER}.0"}
 
 
-def play(monkeypatch: pytest.MonkeyPatch, age: str, version: str) -> None:
+def use_agent(monkeypatch: pytest.MonkeyPatch, age: str, version: str) -> None:
     """Makes the integration use the agent of another release."""
     script = str(Path(__file__).with_name("other_release_agent.py"))
     binary = str(Path(setting("S3_BACKUP_AGENT_BIN")).absolute())
@@ -37,7 +37,7 @@ async def test_agent_one_release_apart_works(
     monkeypatch: pytest.MonkeyPatch,
     age: str,
 ) -> None:
-    play(monkeypatch, age, VERSIONS[age])
+    use_agent(monkeypatch, age, VERSIONS[age])
     entry = await load(new_entry(storage.data))
     assert entry.state is ConfigEntryState.LOADED, entry.reason
     info = entry.runtime_data.client.info
@@ -80,7 +80,7 @@ async def test_agent_one_release_apart_works(
 async def test_agent_of_distant_release_is_refused(
     hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(monkeypatch, "newer", "99.0.0")
+    use_agent(monkeypatch, "newer", "99.0.0")
     entry = await load(new_entry(storage.data))
     assert entry.state is ConfigEntryState.SETUP_RETRY
     reason = f"has version 99.0.0, but this integration needs {BEFORE} / "

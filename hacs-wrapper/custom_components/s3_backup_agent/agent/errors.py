@@ -1,7 +1,7 @@
 """`AgentError`, the exception of this library, and its subclasses.
 
 `code` is stable: one of protocol/errors.json, or one of the `agent_...` codes below. `kind` is one
-of a closed set, for callers that do not know the code. `details` has the facts for your own
+of a closed set, for callers that do not know the code. `details` has the data for your own
 message. `message` is English text for logs; do not parse it.
 """
 
@@ -38,7 +38,7 @@ class AgentError(Exception):
     retryable: whether the same request may succeed later without a change.
     retry_after: seconds to wait before that, if the server or the restart of the agent asks for it.
     field: the setting to change, as `open_target` names it.
-    details: the facts of the message as data.
+    details: the content of the message as data.
     cleanup: state of an interrupted upload: `complete`, `kept` (for a resume), `pending`, `failed`.
     upstream: the server's answer (`service`, `operation`, `status`, `code`, `request_id`).
     """

@@ -1,7 +1,7 @@
 """One running agent process: handshake, requests and their answers, cancellation, exit.
 
-The reader assigns each message to its exchange and never waits for a consumer, so data that nobody
-reads does not delay answers. Messages without a payload are written at once and need no lock. Data
+The reader assigns each message to its exchange and never waits for a consumer, so unread data
+does not delay answers. Messages without a payload are written at once and need no lock. Data
 frames share a lock: each one waits until the previous one is in the pipe.
 """
 
