@@ -110,10 +110,12 @@ def keys_schema(*, asks_for_token: bool) -> Schema:
     return vol.Schema(fields)
 
 
-#: The fields of the section "More settings", in this order.
+#: The fields of the section "More settings", in this order. Outside of it there are at most five,
+#: so #: that an error of the first field is visible on a phone while you enter the last one.
 _SECTION_FIELDS = {
-    CONF_SESSION_TOKEN: (vol.Optional(CONF_SESSION_TOKEN), _PASSWORD),
+    CONF_PREFIX: (vol.Optional(CONF_PREFIX), _TEXT),
     CONF_FOLDER: (vol.Optional(CONF_FOLDER, default=DEFAULT_FOLDER), _TEXT),
+    CONF_SESSION_TOKEN: (vol.Optional(CONF_SESSION_TOKEN), _PASSWORD),
     CONF_ADDRESSING_STYLE: (
         vol.Required(CONF_ADDRESSING_STYLE, default="auto"),
         _ADDRESSING_STYLE,
@@ -141,7 +143,6 @@ def connection_schema(provider: Provider, *, wrong: str | None, form: Mapping[st
         vol.Optional(CONF_REGION): _region(provider),
         # The endpoint may contain the bucket.
         (vol.Required if provider.is_fixed else vol.Optional)(CONF_BUCKET): _TEXT,
-        vol.Optional(CONF_PREFIX): _TEXT,
         vol.Required(CONF_ACCESS_KEY_ID): _TEXT,
         vol.Required(CONF_SECRET_ACCESS_KEY): _PASSWORD,
     }
@@ -159,7 +160,7 @@ def reconfigure_schema(provider: Provider, *, wrong: str | None, form: Mapping[s
         vol.Required(CONF_ACCESS_KEY_ID): _TEXT,
         vol.Optional(CONF_SECRET_ACCESS_KEY): _PASSWORD,
     }
-    names = [name for name in _SECTION_FIELDS if name != CONF_FOLDER]
+    names = [name for name in _SECTION_FIELDS if name not in (CONF_PREFIX, CONF_FOLDER)]
     return _with_section(fields, names, wrong, form)
 
 

@@ -153,7 +153,9 @@ class Flow:
         return await self.fill({"provider": provider})
 
     async def fill(self, form: Json) -> Json:
-        inside = {name: form[name] for name in ("folder", "addressing_style") if name in form}
+        inside = {
+            name: form[name] for name in ("prefix", "folder", "addressing_style") if name in form
+        }
         if inside:
             form = {k: v for k, v in form.items() if k not in inside} | {"more": inside}
         answer: Json = await self._home.post(f"/api/config/config_entries/flow/{self._id}", form)

@@ -161,9 +161,9 @@ async def test_provider_fills_form(hass: HomeAssistant, provider: Any) -> None:
         # The endpoint is known.
         del filled["endpoint"]
     assert suggested(form) == filled
-    # At most six fields outside of the section.
+    # At most five fields outside of the section.
     top = [str(marker) for marker in form["data_schema"].schema]
-    assert top == [*filled, "bucket", "prefix", "access_key_id", "secret_access_key", "more"]
+    assert top == [*filled, "bucket", "access_key_id", "secret_access_key", "more"]
     # The agent knows the addressing style of each provider.
     defaults = {str(marker): marker.default for marker in fields(form["data_schema"])}
     assert defaults["addressing_style"]() == "auto"
