@@ -111,7 +111,7 @@ def keys_schema(*, asks_for_token: bool) -> Schema:
 
 
 #: The fields of the section "More settings", in this order. Outside of it there are at most five,
-#: so #: that an error of the first field is visible on a phone while you enter the last one.
+#: so that an error of the first field is visible on a phone while you enter the last one.
 _SECTION_FIELDS = {
     CONF_PREFIX: (vol.Optional(CONF_PREFIX), _TEXT),
     CONF_FOLDER: (vol.Optional(CONF_FOLDER, default=DEFAULT_FOLDER), _TEXT),
