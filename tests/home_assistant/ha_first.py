@@ -1,9 +1,9 @@
-"""Bridges what Home Assistant has changed since the release that the test harness is made for.
+"""Adapts the test harness to a newer release of Home Assistant.
 
-pytest loads it with `-p ha_first`, before the harness, which is a plugin as well.
+pytest loads it with `-p ha_first` before the harness, which is a plugin, too.
 """
 
-# First of all: it gives other modules the names httpx and voluptuous, and the harness imports them.
+# First: it replaces the modules httpx and voluptuous, which the harness imports.
 import homeassistant  # noqa: F401
 from homeassistant.components import logger
 from homeassistant.components.logger import helpers

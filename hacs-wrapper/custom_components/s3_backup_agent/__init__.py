@@ -1,4 +1,4 @@
-"""Home Assistant backups on any S3-compatible storage."""
+"""Backup locations for Home Assistant in buckets of S3-compatible servers."""
 
 from datetime import datetime, timedelta
 
@@ -10,20 +10,20 @@ from .backup import async_notify_listeners
 from .const import DOMAIN
 from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
 from .hub import async_acquire_agent, async_release_agent
-from .issues import async_forget_issues, async_tell_trial
+from .issues import async_delete_issues, async_raise_warnings
 
 _PLATFORMS = [Platform.SENSOR]
 _CLEANUP_INTERVAL = timedelta(days=1)
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
-    """Makes a storage a backup location, once it answers."""
+    """Sets up the backup location of an entry."""
     client = async_acquire_agent(hass, entry.entry_id)
     try:
         coordinator = S3Coordinator(hass, entry, client)
         entry.runtime_data = RuntimeData(client, coordinator)
         await coordinator.async_config_entry_first_refresh()
-        async_tell_trial(hass, entry.entry_id, entry.unique_id or "", entry.title)
+        async_raise_warnings(hass, entry.entry_id, entry.unique_id or "", entry.title)
         await hass.config_entries.async_forward_entry_setups(entry, _PLATFORMS)
     except BaseException:
         await async_release_agent(hass, entry.entry_id)
@@ -47,7 +47,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
-    """Gives everything back. Transfers go on; the last to need the agent ends it."""
+    """Unloads an entry. Running transfers continue; the agent stops after the last of them."""
     unloaded = await hass.config_entries.async_unload_platforms(entry, _PLATFORMS)
     if unloaded:
         await async_release_agent(hass, entry.entry_id)
@@ -55,5 +55,5 @@ async def async_unload_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> bool:
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: S3ConfigEntry) -> None:
-    """Leaves no repair issue behind. The backups stay where they are."""
-    async_forget_issues(hass, entry.entry_id)
+    """Deletes the repair issues of an entry. Its backups stay in the bucket."""
+    async_delete_issues(hass, entry.entry_id)

@@ -1,8 +1,8 @@
-"""The backup location: the calls of Home Assistant's backup manager, as calls of the agent.
+"""The backup location: implements Home Assistant's backup agent with calls of the agent.
 
-The agent promises what is promised here: nothing half is ever listed, a truncated source is
-refused, a download is checked before it is handed on, and what was begun is taken back when a call
-is cancelled. What the source of an upload raises goes through unchanged.
+The agent guarantees that only complete backups are listed, that a truncated source is refused, that
+downloaded bytes are checked before they are passed on, and that a cancelled call is cleaned up.
+Exceptions of the source of an upload are raised unchanged.
 """
 
 import weakref
@@ -36,35 +36,35 @@ from .const import (
     GET_DEADLINE,
     LIST_DEADLINE,
     LIST_STALE,
-    OUTAGE,
     RESUME,
+    RETRY_FOR,
     UPLOAD_ATTEMPTS,
 )
 from .coordinator import RuntimeData, S3ConfigEntry, S3Coordinator
-from .errors import backup_error, wants_reauth
+from .errors import backup_error, needs_reauth
 from .hub import async_acquire_agent, async_held_agent, async_release_agent
 
 _LISTENERS: HassKey[list[Callable[[], None]]] = HassKey(f"{DOMAIN}.backup_agent_listeners")
 
 
 async def async_get_backup_agents(hass: HomeAssistant, **_: Any) -> list[BackupAgent]:
-    """One location for each storage that is set up."""
+    """One backup location for each loaded entry."""
     entries: list[S3ConfigEntry] = hass.config_entries.async_loaded_entries(DOMAIN)
     return [S3BackupAgent(hass, entry) for entry in entries]
 
 
 class OnProgress(Protocol):
-    """Home Assistant's OnProgressCallback, which is not there before 2026.4."""
+    """Home Assistant's OnProgressCallback, which does not exist before 2026.4."""
 
     def __call__(self, *, bytes_uploaded: int, **kwargs: Any) -> None:
-        """Bytes that are safe in the storage."""
+        """bytes_uploaded: bytes that the server has stored."""
 
 
 @callback
 def async_register_backup_agents_listener(
     hass: HomeAssistant, *, listener: Callable[[], None], **_: Any
 ) -> Callable[[], None]:
-    """Calls `listener` whenever a location comes or goes."""
+    """Calls `listener` when a backup location is added or removed."""
     hass.data.setdefault(_LISTENERS, []).append(listener)
 
     @callback
@@ -76,18 +76,18 @@ def async_register_backup_agents_listener(
 
 @callback
 def async_notify_listeners(hass: HomeAssistant) -> None:
-    """A location came or went."""
+    """Tells the listeners that a backup location was added or removed."""
     for listener in list(hass.data.get(_LISTENERS, ())):
         listener()
 
 
 class S3BackupAgent(BackupAgent):
-    """One storage as a backup location."""
+    """The backup location of an entry."""
 
     domain = DOMAIN
 
     def __init__(self, hass: HomeAssistant, entry: S3ConfigEntry) -> None:
-        """The unique id comes from the place, see `storage_id`: schedules hang on it."""
+        """Home Assistant keeps the schedule under the unique ID, see `location_id`."""
         self.name = entry.title
         self.unique_id = entry.unique_id or entry.entry_id
         self._hass = hass
@@ -95,13 +95,13 @@ class S3BackupAgent(BackupAgent):
 
     @property
     def _coordinator(self) -> S3Coordinator | None:
-        """That of now: the entry may be reloaded, or unloaded, while a backup is under way."""
+        """The current coordinator. An entry may be reloaded or unloaded during a transfer."""
         runtime: RuntimeData | None = getattr(self._entry, "runtime_data", None)
-        is_there = self._entry.state in (
+        is_loaded = self._entry.state in (
             ConfigEntryState.LOADED,
             ConfigEntryState.SETUP_IN_PROGRESS,
         )
-        return runtime.coordinator if runtime and is_there else None
+        return runtime.coordinator if runtime and is_loaded else None
 
     @override
     async def async_upload_backup(
@@ -112,8 +112,8 @@ class S3BackupAgent(BackupAgent):
         on_progress: OnProgress | None = None,
         **_: Any,
     ) -> None:
-        """Stores a backup. Opens the stream again when the storage fails in a passing way, or the
-        agent ends; what is stored by then is not sent a second time."""
+        """Uploads a backup. After a retryable failure of server, network or agent, opens the stream
+        again and sends only what is not stored yet."""
 
         def report(progress: Progress | None) -> None:
             if coordinator := self._coordinator:
@@ -137,7 +137,7 @@ class S3BackupAgent(BackupAgent):
                         if_exists="replace",
                         on_progress=report,
                         attempts=UPLOAD_ATTEMPTS,
-                        outage=OUTAGE,
+                        retry_for=RETRY_FOR,
                         resume=RESUME,
                     )
         finally:
@@ -153,7 +153,7 @@ class S3BackupAgent(BackupAgent):
         client = async_acquire_agent(self._hass, target)
         try:
             with self.reporting("download"):
-                stream = await client.download(target, backup_id, outage=OUTAGE)
+                stream = await client.download(target, backup_id, retry_for=RETRY_FOR)
         except BaseException:
             await async_release_agent(self._hass, target)
             raise
@@ -187,7 +187,7 @@ class S3BackupAgent(BackupAgent):
         return self._entry.runtime_data.client
 
     def _refresh(self) -> None:
-        """Lets the sensors follow, without making anybody wait for it."""
+        """Updates the sensors in the background."""
         if coordinator := self._coordinator:
             self._entry.async_create_task(
                 self._hass, coordinator.async_request_refresh(), f"{DOMAIN} refresh"
@@ -195,7 +195,7 @@ class S3BackupAgent(BackupAgent):
 
     @contextmanager
     def reporting(self, operation: str) -> Iterator[None]:
-        """Remembers how an operation ended, and raises what Home Assistant understands."""
+        """Records the result of an operation, and raises exceptions of Home Assistant."""
         try:
             yield
         except NoSuchBackup as err:
@@ -203,21 +203,21 @@ class S3BackupAgent(BackupAgent):
         except AgentError as err:
             if coordinator := self._coordinator:
                 coordinator.health.failed(operation, err)
-            if wants_reauth(err):
+            if needs_reauth(err):
                 self._entry.async_start_reauth(self._hass)
             raise backup_error(err) from err
         if coordinator := self._coordinator:
             coordinator.health.succeeded(operation)
             if not coordinator.last_update_success:
-                # The storage is back, and the next look at it may be half an hour away.
+                # The server answers again: do not wait for the next update.
                 self._refresh()
 
 
 class _Download(AsyncIterator[bytes]):
-    """A download whose errors are those of Home Assistant, and that holds the agent.
+    """A download that raises exceptions of Home Assistant and counts as a user of the agent.
 
-    The stream below ends its transfer when it is closed, at its end, at an error, and when nobody
-    holds it any more; nobody but this object does. With it the agent is given back.
+    The transfer stops at the end of the stream, at an error, with `aclose`, and when this object is
+    garbage-collected. Then the agent has one user less.
     """
 
     def __init__(
@@ -225,11 +225,11 @@ class _Download(AsyncIterator[bytes]):
     ) -> None:
         self._agent = agent
         self._stream = stream
-        # Runs in whatever thread this object is forgotten in, or is called before.
-        self._give_back = weakref.finalize(
+        # Garbage collection may run in any thread.
+        self._release_agent = weakref.finalize(
             self, hass.loop.call_soon_threadsafe, _release, hass, target
         )
-        self._give_back.atexit = False
+        self._release_agent.atexit = False
 
     @override
     def __aiter__(self) -> Self:
@@ -244,17 +244,17 @@ class _Download(AsyncIterator[bytes]):
                 except StopAsyncIteration:
                     pass
         except BaseException:
-            self._give_back()
+            self._release_agent()
             raise
-        self._give_back()
+        self._release_agent()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Ends the transfer."""
+        """Stops the transfer."""
         try:
             await self._stream.aclose()
         finally:
-            self._give_back()
+            self._release_agent()
 
 
 @callback
@@ -263,7 +263,7 @@ def _release(hass: HomeAssistant, target: str) -> None:
 
 
 def agent_backup(backup: Backup) -> AgentBackup:
-    """A backup as Home Assistant knows it, also when another program described it sparingly."""
+    """A backup for Home Assistant. Metadata of other programs may lack members."""
     given = backup.metadata
     addons = given.get("addons")
     extra = given.get("extra_metadata")
@@ -289,6 +289,6 @@ def agent_backup(backup: Backup) -> AgentBackup:
         homeassistant_version=version if isinstance(version, str) else None,
         name=str(given.get("name") or backup.name),
         protected=given.get("protected") is True,
-        # What is there, not what was announced.
+        # The size of the archive, not the one that the metadata announces.
         size=backup.stored_size,
     )

@@ -1,7 +1,4 @@
-"""Keeps an eye on a storage: lists its backups now and then, and after each change.
-
-Also looks for what uploads have left that came to no end, of this program or of any other.
-"""
+"""Lists the backups of an entry regularly and after each change, and removes incomplete uploads."""
 
 import logging
 from dataclasses import dataclass
@@ -13,17 +10,17 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 
 from .agent import AgentClient, AgentError, Listing
-from .const import DOMAIN, LIST_DEADLINE, SWEEP_DEADLINE
+from .const import CLEANUP_DEADLINE, DOMAIN, LIST_DEADLINE
 from .errors import entry_error
 from .health import Health
 from .target import target_config
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Storages bill each listing, and backups are rare.
+#: Providers charge for each listing, and backups change rarely.
 _INTERVAL = timedelta(minutes=30)
-#: While it cannot be reached, a look costs nothing and tells when it is back.
-_INTERVAL_OF_OUTAGE = timedelta(minutes=5)
+#: While the server does not answer. Failed listings cost nothing.
+_RETRY_INTERVAL = timedelta(minutes=5)
 
 type S3ConfigEntry = ConfigEntry[RuntimeData]
 
@@ -34,7 +31,7 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
     config_entry: S3ConfigEntry
 
     def __init__(self, hass: HomeAssistant, entry: S3ConfigEntry, client: AgentClient) -> None:
-        """Asks nothing yet."""
+        """Does not list yet."""
         super().__init__(
             hass,
             _LOGGER,
@@ -63,7 +60,7 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
             )
         except AgentError as err:
             self.health.failed("list", err)
-            self.update_interval = _INTERVAL_OF_OUTAGE
+            self.update_interval = _RETRY_INTERVAL
             raise entry_error(err) from err
         self.update_interval = _INTERVAL
         self.health.succeeded("list")
@@ -71,30 +68,30 @@ class S3Coordinator(DataUpdateCoordinator[Listing]):
         return listing
 
     async def async_cleanup(self) -> None:
-        """Removes what dead uploads have left. How that went is up to `health` to tell."""
+        """Removes incomplete uploads and records the result in `health`."""
         try:
             items = await self._client.cleanup(
-                self.config_entry.entry_id, deadline=SWEEP_DEADLINE
+                self.config_entry.entry_id, deadline=CLEANUP_DEADLINE
             )
         except AgentError as err:
-            _LOGGER.debug("Cannot look for unfinished uploads: %s", err)
-            self.health.sweep_failed(err)
+            _LOGGER.debug("Cannot clean up incomplete uploads: %s", err)
+            self.health.cleanup_failed(err)
             return
         for item in items:
-            _LOGGER.debug("Unfinished upload of %s: %s", item.key, item.status)
+            _LOGGER.debug("Incomplete upload of %s: %s", item.key, item.status)
         self.health.cleaned_up(items)
 
     def _report(self, listing: Listing) -> None:
-        """Once for each object that looks like a backup and is none."""
+        """Logs each skipped object once."""
         for skipped in listing.skipped:
             if skipped.key not in self._skipped:
-                _LOGGER.warning("%s is not offered as a backup: %s", skipped.key, skipped.message)
+                _LOGGER.warning("%s is not listed as a backup: %s", skipped.key, skipped.message)
         self._skipped = {skipped.key for skipped in listing.skipped}
 
 
 @dataclass
 class RuntimeData:
-    """What a loaded entry works with. Its target is known to the agent by the id of the entry."""
+    """The runtime data of a loaded entry. Its ID is the name of its target in the agent."""
 
     client: AgentClient
     coordinator: S3Coordinator

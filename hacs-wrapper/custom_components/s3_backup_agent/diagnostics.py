@@ -1,8 +1,8 @@
-"""What helps to find out why something does not work, without secrets and names of backups.
+"""Diagnostics without secrets and without names of backups.
 
-Names, keys and ids of backups come up in messages and log lines as well, also those of backups that
-are long gone. So what is known is replaced wherever it stands, and besides that whatever is quoted,
-ends as an object of a backup does, or is a detail of that kind.
+Messages and log lines may contain names, IDs and object keys of backups, also of deleted ones. The
+known ones are replaced everywhere. In addition, quoted text, text that ends like an object key, and
+details that name an object are replaced.
 """
 
 import re
@@ -14,13 +14,13 @@ from homeassistant.core import HomeAssistant
 
 from .agent import Listing
 from .agent.log import Redactor
-from .const import CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY
+from .const import CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY, CONF_SESSION_TOKEN
 from .coordinator import S3ConfigEntry
 
-_SECRET: Final = {CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY}
-_GONE: Final = "**REDACTED**"
+_SECRET: Final = {CONF_ACCESS_KEY_ID, CONF_SECRET_ACCESS_KEY, CONF_SESSION_TOKEN}
+_REDACTED: Final = "**REDACTED**"
 #: Details of errors and log lines that name a backup or an object.
-_NAMING: Final = (
+_NAME_DETAILS: Final = (
     "archive",
     "backup_id",
     "document",
@@ -29,13 +29,15 @@ _NAMING: Final = (
     "id",
     "key",
     "mark",
+    "marker",
+    "metadata",
     "name",
     "object",
     "path",
     "resource",
     "upload_id",
 )
-_FACT: Final = re.compile(rf"\b({'|'.join(_NAMING)}): .*?(?=, [a-z_]+: |\)$|$)")
+_DETAIL: Final = re.compile(rf"\b({'|'.join(_NAME_DETAILS)}): .*?(?=, [a-z_]+: |\)$|$)")
 _OBJECT: Final = re.compile(r"[^\"'():;,]*(?=\.(?:tar|metadata\.json)\b)")
 _QUOTED: Final = re.compile(r'"([^"]*)"')
 
@@ -43,13 +45,13 @@ _QUOTED: Final = re.compile(r'"([^"]*)"')
 async def async_get_config_entry_diagnostics(
     hass: HomeAssistant, entry: S3ConfigEntry
 ) -> dict[str, Any]:
-    """The settings, the agent with its last words, and what is stored (names are left out)."""
+    """The settings, the agent and the end of its log, and the sizes of the backups."""
     runtime = entry.runtime_data
     listing, health = runtime.coordinator.data, runtime.coordinator.health
     info, error = runtime.client.info, health.last_error
     cleanup = health.last_cleanup
     secrets = Redactor()
-    secrets.add(entry.data[name] for name in _SECRET)
+    secrets.add(entry.data[name] for name in _SECRET if name in entry.data)
     settings = async_redact_data({"config": entry.data, "options": entry.options}, _SECRET)
     data = {
         "agent": {
@@ -97,7 +99,7 @@ async def async_get_config_entry_diagnostics(
 
 
 class _Names:
-    """Takes out what names a backup or an object of one. The words of settings stay."""
+    """Replaces names of backups and objects. Values of settings are kept."""
 
     def __init__(self, entry: S3ConfigEntry, listing: Listing | None) -> None:
         self._kept = {str(value) for value in (*entry.data.values(), *entry.options.values())}
@@ -107,7 +109,9 @@ class _Names:
     def cleared(self, data: Any) -> Any:
         if isinstance(data, dict):
             return {
-                self._text(name): _GONE if name in _NAMING and value else self.cleared(value)
+                self._text(name): _REDACTED
+                if name in _NAME_DETAILS and value
+                else self.cleared(value)
                 for name, value in data.items()
             }
         if isinstance(data, list | tuple):
@@ -115,13 +119,15 @@ class _Names:
         return self._text(data) if isinstance(data, str) else data
 
     def _text(self, text: str) -> str:
-        text = _FACT.sub(rf"\1: {_GONE}", self._known(text))
-        text = _OBJECT.sub(lambda found: found[0] and _GONE, text)
-        return _QUOTED.sub(lambda found: found[0] if found[1] in self._kept else f'"{_GONE}"', text)
+        text = _DETAIL.sub(rf"\1: {_REDACTED}", self._known(text))
+        text = _OBJECT.sub(lambda found: found[0] and _REDACTED, text)
+        return _QUOTED.sub(
+            lambda found: found[0] if found[1] in self._kept else f'"{_REDACTED}"', text
+        )
 
 
 def _names(listing: Listing | None) -> Iterator[str]:
-    """What names a backup."""
+    """The names, IDs and object keys of the listed backups."""
     for backup in listing.backups if listing else ():
         yield from (backup.id, backup.name)
         if isinstance(name := backup.metadata.get("name"), str):
@@ -131,7 +137,7 @@ def _names(listing: Listing | None) -> Iterator[str]:
 
 
 def _each_text(data: Any, redact: Redactor) -> Any:
-    """Secrets may stand anywhere, where a storage repeats them."""
+    """Replaces secrets in all texts, because a server may repeat them anywhere."""
     if isinstance(data, dict):
         return {_each_text(name, redact): _each_text(value, redact) for name, value in data.items()}
     if isinstance(data, list | tuple):

@@ -1,4 +1,4 @@
-"""What the entities of a storage have in common."""
+"""The base class of the entities."""
 
 from homeassistant.helpers.device_registry import DeviceEntryType, DeviceInfo
 from homeassistant.helpers.entity import EntityDescription
@@ -10,12 +10,12 @@ from .providers import PROVIDERS
 
 
 class S3Entity(CoordinatorEntity[S3Coordinator]):
-    """Belongs to the service device of its entry."""
+    """An entity of the service device of an entry."""
 
     _attr_has_entity_name = True
 
     def __init__(self, coordinator: S3Coordinator, description: EntityDescription) -> None:
-        """The ids come from the place, like that of the backup location."""
+        """The unique IDs start with that of the backup location."""
         super().__init__(coordinator)
         entry = coordinator.config_entry
         provider = PROVIDERS.get(entry.data.get(CONF_PROVIDER, ""))

@@ -1,8 +1,8 @@
-"""From an error of the agent to the words and the exceptions of Home Assistant.
+"""Turns errors of the agent into translated exceptions of Home Assistant.
 
-The translation key is the code of the error, or, where one detail makes all the difference, the code
-and that detail (`cannot_connect_dns`). The placeholders are the details. Tests hold the keys equal to
-protocol/errors.json and to both translations.
+The translation key is the code of the error. If a detail has a text of its own, the key contains
+it: `cannot_connect_dns`. The placeholders are the details. Tests compare the keys with
+protocol/errors.json and both translations.
 """
 
 import re
@@ -17,7 +17,7 @@ from homeassistant.helpers.update_coordinator import UpdateFailed
 from .agent import AgentError, Kind, NoSuchBackup
 from .const import DOMAIN
 
-#: All codes that can come: those of protocol/errors.json, and those of the host library.
+#: All known codes: those of protocol/errors.json and of the client library in agent/.
 CODES: Final = (
     "invalid_config",
     "invalid_endpoint",
@@ -70,10 +70,10 @@ CODES: Final = (
     "agent_protocol",
 )
 
-#: Stands for every code that is not known here: the agent may be newer than this table.
+#: The key for all other codes, because the agent may be newer than this table.
 OTHER: Final = "other"
-#: Codes that say that the integration or the agent is at fault. Nobody can act on the difference.
-_FAULTS: Final = frozenset(
+#: Codes that mean a bug in the integration or the agent. They share one state of the sensor.
+_BUGS: Final = frozenset(
     {
         "parse_error",
         "invalid_request",
@@ -88,17 +88,17 @@ _FAULTS: Final = frozenset(
         "internal",
     }
 )
-#: The codes as the sensor shows them: one for all that are a fault.
-STATES: Final = (*(code for code in CODES if code not in _FAULTS), OTHER)
+#: The states of the sensor "Last error", except `none`.
+STATES: Final = (*(code for code in CODES if code not in _BUGS), OTHER)
 
 
 def state(error: AgentError) -> str:
-    """What the sensor shows, one of `STATES`."""
-    code = "agent_protocol" if error.code in _FAULTS else error.code
+    """The state of the sensor for an error, one of `STATES`."""
+    code = "agent_protocol" if error.code in _BUGS else error.code
     return code if code in STATES else OTHER
 
 
-#: By code: the detail that makes a difference, and the values that have words of their own.
+#: By code: the detail for which there are separate texts, and its values that have one.
 VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "invalid_config": (
         "field",
@@ -108,8 +108,10 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
                 "prefix",
                 "access_key_id",
                 "secret_access_key",
+                "session_token",
                 "ca_certificate",
                 "storage_class",
+                "server_side_encryption_key_id",
                 "part_size",
                 "memory",
                 "concurrency",
@@ -140,7 +142,7 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
         "reason",
         frozenset({"self_signed", "expired", "not_yet_valid", "name_mismatch"}),
     ),
-    "invalid_credentials": ("which", frozenset({"access_key", "signature", "swapped"})),
+    "invalid_credentials": ("which", frozenset({"access_key", "signature", "swapped", "token"})),
     "wrong_addressing_style": ("use", frozenset({"path", "virtual"})),
     "agent_start_failed": (
         "reason",
@@ -148,7 +150,7 @@ VARIANTS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     ),
 }
 
-#: The details that a text may name, and what it says when the agent did not say.
+#: The details that a text may use. `UNKNOWN` replaces missing ones.
 PLACEHOLDERS: Final = (
     "action",
     "actual",
@@ -171,12 +173,12 @@ PLACEHOLDERS: Final = (
     "subject",
 )
 UNKNOWN: Final = "?"
-_LONGEST = 300  # characters of a detail that a storage had a hand in
-_MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # all of the punctuation that Markdown knows
+_MAX_LENGTH = 300  # characters of a detail, which may come from the server
+_MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # all punctuation that Markdown can escape
 
 
 def translation_key(error: AgentError) -> str:
-    """The key of the words for an error."""
+    """The translation key for an error."""
     if error.code not in CODES:
         return OTHER
     if variant := VARIANTS.get(error.code):
@@ -188,7 +190,7 @@ def translation_key(error: AgentError) -> str:
 
 
 def placeholders(error: AgentError) -> dict[str, str]:
-    """The details of an error as text, those included that it lacks."""
+    """All placeholders for an error as text."""
     details = error.details | {"code": error.code, "message": error.message}
     if isinstance(skew := details.get("skew_s"), int):
         details["skew"] = round(abs(skew) / 60)
@@ -200,7 +202,7 @@ def placeholders(error: AgentError) -> dict[str, str]:
 
 
 def _host(address: str) -> str:
-    """Host and port of an address, which may be a URL."""
+    """Host and port. address: a URL, or a host with or without a port."""
     try:
         return urlsplit(address).netloc.rpartition("@")[2] or address
     except ValueError:
@@ -208,28 +210,28 @@ def _host(address: str) -> str:
 
 
 def fingerprint(digest: str) -> str:
-    """A digest as browsers and openssl show it."""
+    """A SHA-256 checksum as browsers and openssl show it: `3F:2A:...`."""
     plain = digest.replace(":", "").upper()
     return ":".join(plain[i : i + 2] for i in range(0, len(plain), 2))
 
 
 def _text(detail: Any) -> str:
     text = UNKNOWN if detail is None or detail == "" else str(detail)
-    # Braces would be taken for placeholders by the page that shows it.
+    # The frontend would treat braces as placeholders.
     text = text.translate({ord("{"): "(", ord("}"): ")"})
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
-def markdown(text: str) -> str:
-    """Text of a storage for a page that reads Markdown: every character stands for itself.
+def escape_markdown(text: str) -> str:
+    """Escapes text of a server for a page that renders Markdown.
 
-    No link, image, list or HTML comes of it, and no address becomes a link by itself.
+    The result contains no links, images, lists or HTML, and no address that becomes a link.
     """
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def wants_reauth(error: AgentError) -> bool:
-    """Whether new keys would help. A wrong clock looks like wrong keys, but they are not."""
+def needs_reauth(error: AgentError) -> bool:
+    """Whether new keys would help. They do not help against a wrong clock."""
     return error.kind is Kind.AUTH and error.code != "clock_skew"
 
 
@@ -242,21 +244,21 @@ def _translated[E: HomeAssistantError](exception: type[E], error: AgentError) ->
 
 
 def backup_error(error: AgentError) -> BackupAgentError:
-    """What a backup agent raises."""
+    """The exception that a backup agent raises."""
     if isinstance(error, NoSuchBackup):
         return _translated(BackupNotFound, error)
     return _translated(BackupAgentError, error)
 
 
-# What only changes when the entry or the software does. A missing right or bucket may come back.
-_LASTING = {Kind.CONFIG, Kind.PROTOCOL}
+# Errors that only new settings or new software can end. A bucket or a permission may come back.
+_PERMANENT = {Kind.CONFIG, Kind.PROTOCOL}
 
 
 def entry_error(error: AgentError) -> HomeAssistantError:
-    """What an entry raises that cannot be set up or refreshed."""
-    if wants_reauth(error):
+    """The exception for an entry that cannot be set up or refreshed."""
+    if needs_reauth(error):
         return _translated(ConfigEntryAuthFailed, error)
-    if error.kind in _LASTING:
+    if error.kind in _PERMANENT:
         return _translated(ConfigEntryError, error)
     # Becomes ConfigEntryNotReady in the first refresh.
     return _translated(UpdateFailed, error)

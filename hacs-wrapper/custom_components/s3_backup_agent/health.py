@@ -1,7 +1,7 @@
-"""How a storage has been doing: its last error, upload and cleanup, and the repair issues of them.
+"""Records the last error, upload and cleanup of an entry, and creates its repair issues.
 
-Each operation keeps its last error until the same operation succeeds: a good listing says nothing
-about a full storage.
+The last error of an operation is kept until the same operation succeeds. A successful listing, for
+example, does not mean that a full bucket has space again.
 """
 
 import time
@@ -13,20 +13,26 @@ from typing import Final
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.util import dt as dt_util
 
-from .agent import AgentError, CleanupItem, Progress, Uploaded
+from .agent import AgentError, CleanupItem, Progress, UploadResult
 from .errors import UNKNOWN, placeholders, state
-from .issues import STALE_UPLOADS, VERSIONED, async_raise_error, async_raise_issue, async_settle
+from .issues import (
+    INCOMPLETE_UPLOADS,
+    VERSIONED_BUCKET,
+    async_raise_error,
+    async_raise_issue,
+    async_resolve_issues,
+)
 
-ACTIVITIES: Final = ("idle", "uploading", "waiting_for_storage")
+ACTIVITIES: Final = ("idle", "uploading", "waiting_for_server")
 
-#: Seconds without a further byte in the storage after which an upload is said to wait for it.
-_STANDSTILL = 15
-_OF_THE_HOST = {"cancelled", "shutting_down"}  # happens when Home Assistant stops
+#: Seconds without progress after which an upload counts as waiting for the server.
+_STALLED_AFTER = 15
+_STOPPING = {"cancelled", "shutting_down"}  # occur when Home Assistant stops
 
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
-    """When items were last looked for, how many were removed or stayed, and why none were."""
+    """The last cleanup: its time, the numbers of items, and the error if it failed."""
 
     time: datetime
     removed: int = 0
@@ -35,12 +41,12 @@ class Cleanup:
 
 
 class Health:
-    """Of one config entry."""
+    """The state of one config entry."""
 
     def __init__(
         self, hass: HomeAssistant, entry_id: str, title: str, on_change: Callable[[], None]
     ) -> None:
-        """Starts without an error."""
+        """on_change: called when a sensor must be updated."""
         self._hass = hass
         self._entry_id = entry_id
         self._title = title
@@ -48,38 +54,38 @@ class Health:
         self._errors: dict[str, AgentError] = {}
         self.last_upload: datetime | None = None
         self.last_cleanup: Cleanup | None = None
-        # By id: bytes that are stored, since when, and whether that is long enough to be told.
+        # By backup ID: stored bytes, since when, and whether the upload waits for the server.
         self._uploads: dict[str, tuple[int, float, bool]] = {}
 
     @property
     def activity(self) -> str:
-        """What is being done, one of `ACTIVITIES`."""
+        """The current activity, one of `ACTIVITIES`."""
         if not self._uploads:
             return "idle"
-        waits = all(stands for _, _, stands in self._uploads.values())
-        return "waiting_for_storage" if waits else "uploading"
+        all_wait = all(waits for _, _, waits in self._uploads.values())
+        return "waiting_for_server" if all_wait else "uploading"
 
     @property
     def last_error(self) -> AgentError | None:
-        """The latest error that still holds."""
+        """The latest error whose operation has not succeeded since."""
         return next(reversed(self._errors.values()), None)
 
     @property
     def failed_operation(self) -> str | None:
-        """What it happened in."""
+        """The operation of `last_error`."""
         return next(reversed(self._errors), None)
 
     @property
     def error_code(self) -> str:
-        """The code of it, as the sensor shows it."""
+        """The state of the sensor "Last error"."""
         if (error := self.last_error) is None:
             return "none"
         return state(error)
 
     @callback
     def failed(self, operation: str, error: AgentError) -> None:
-        """An operation ended in an error."""
-        if error.code in _OF_THE_HOST:
+        """Records that an operation failed."""
+        if error.code in _STOPPING:
             return
         self._errors.pop(operation, None)
         self._errors[operation] = error
@@ -88,24 +94,24 @@ class Health:
 
     @callback
     def succeeded(self, operation: str) -> None:
-        """An operation did what it should."""
-        async_settle(self._hass, self._entry_id, operation)
+        """Records that an operation succeeded."""
+        async_resolve_issues(self._hass, self._entry_id, operation)
         if self._errors.pop(operation, None):
             self._on_change()
 
     @callback
-    def uploaded(self, result: Uploaded) -> None:
-        """A backup is stored."""
+    def uploaded(self, result: UploadResult) -> None:
+        """Records that a backup was uploaded."""
         self.last_upload = dt_util.utcnow()
         self._on_change()
         if result.version_id in (None, "null"):
-            async_settle(self._hass, self._entry_id, "versions")
+            async_resolve_issues(self._hass, self._entry_id, "versions")
         else:
-            self._issue(VERSIONED, "versions", {})
+            self._issue(VERSIONED_BUCKET, "versions", {})
 
     @callback
     def progressed(self, upload: str, progress: Progress | None) -> None:
-        """The upload of this id has come so far; none when it has ended."""
+        """Records the progress of an upload; None when it has ended."""
         before = self.activity
         if progress is None:
             self._uploads.pop(upload, None)
@@ -114,28 +120,28 @@ class Health:
             done, since, _ = self._uploads.get(upload, (-1, now, False))
             if progress.done != done or progress.waiting_for != "remote":
                 done, since = progress.done, now
-            self._uploads[upload] = done, since, now - since >= _STANDSTILL
+            self._uploads[upload] = done, since, now - since >= _STALLED_AFTER
         if self.activity != before:
             self._on_change()
 
     @callback
     def cleaned_up(self, items: Sequence[CleanupItem]) -> None:
-        """Leftovers of uploads were looked for."""
+        """Records the result of a cleanup."""
         failed = [item for item in items if item.status == "failed"]
         removed = sum(item.status == "removed" for item in items)
         self.last_cleanup = Cleanup(dt_util.utcnow(), removed, len(failed))
-        # What fails in a passing way is for the next cleanup, and for nobody to act on.
-        stuck = [one for one in failed if not (one.error and one.error.retryable)]
-        if stuck:
-            error = stuck[0].error or AgentError(UNKNOWN)
-            details = placeholders(error) | {"count": str(len(stuck))}
-            self._issue(STALE_UPLOADS, "cleanup", details)
+        # The next cleanup tries again after a retryable error.
+        remaining = [item for item in failed if not (item.error and item.error.retryable)]
+        if remaining:
+            error = remaining[0].error or AgentError(UNKNOWN)
+            details = placeholders(error) | {"count": str(len(remaining))}
+            self._issue(INCOMPLETE_UPLOADS, "cleanup", details)
         else:
-            async_settle(self._hass, self._entry_id, "cleanup")
+            async_resolve_issues(self._hass, self._entry_id, "cleanup")
 
     @callback
-    def sweep_failed(self, error: AgentError) -> None:
-        """They could not be looked for. The right to do so is one that the keys may lack."""
+    def cleanup_failed(self, error: AgentError) -> None:
+        """Records that a cleanup failed. This is no issue: the keys need not allow it."""
         self.last_cleanup = Cleanup(dt_util.utcnow(), error_code=error.code)
 
     def _issue(self, code: str, operation: str, details: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
-"""The one agent process of this Home Assistant, and who needs which target of it.
+"""The agent process, which all entries share, and the users of its targets.
 
-It starts with the first use, and ends when nobody needs it any more or Home Assistant stops. Who
-needs a target is a loaded entry, a form, and each transfer for itself: so a backup goes on while
+The agent starts with the first user and stops with the last one, or with Home Assistant. Users are
+loaded entries, forms and transfers. Each transfer counts separately, so a backup continues while
 its entry is reloaded.
 """
 
@@ -23,7 +23,7 @@ from .const import AGENT_VERSION, DOMAIN
 @dataclass
 class _Shared:
     client: AgentClient
-    forget: Callable[[], None]
+    remove_stop_listener: Callable[[], None]
     users: Counter[str] = field(default_factory=Counter)
 
 
@@ -32,15 +32,13 @@ _DATA: HassKey[_Shared] = HassKey(f"{DOMAIN}.agent")
 
 @callback
 def async_acquire_agent(hass: HomeAssistant, target: str) -> AgentClient:
-    """The agent, which keeps this target from now on, once it is opened. Each call needs one of
-    `async_release_agent`."""
+    """Adds a user of this target. Call `async_release_agent` once for each call of this."""
     shared = hass.data.get(_DATA)
     if shared is None:
         client = AgentClient(
             folder=Path(__file__).parent,
-            # Home Assistant leaves this folder out of its backups. A copy that is restored onto
-            # another machine would else take the uploads of the original, which go on, for dead
-            # ones of its own, and abort them.
+            # Backups of Home Assistant do not contain this directory. With a restored journal,
+            # another machine would abort running uploads of the original one.
             state_dir=Path(hass.config.cache_path(DOMAIN)),
             name="home-assistant",
             version=__version__,
@@ -51,7 +49,7 @@ def async_acquire_agent(hass: HomeAssistant, target: str) -> AgentClient:
         async def stop(_: Event) -> None:
             await client.stop()
 
-        # Not `listen_once`: that one cannot be forgotten after it was called.
+        # The remove function of `listen_once` fails after the event.
         shared = _Shared(client, hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, stop))
         hass.data[_DATA] = shared
     shared.users[target] += 1
@@ -59,7 +57,7 @@ def async_acquire_agent(hass: HomeAssistant, target: str) -> AgentClient:
 
 
 async def async_release_agent(hass: HomeAssistant, target: str) -> None:
-    """Gives back what `async_acquire_agent` gave."""
+    """Removes a user of this target."""
     shared = hass.data[_DATA]
     shared.users[target] -= 1
     if shared.users[target] > 0:
@@ -67,7 +65,7 @@ async def async_release_agent(hass: HomeAssistant, target: str) -> None:
     del shared.users[target]
     if not shared.users:
         del hass.data[_DATA]
-        shared.forget()
+        shared.remove_stop_listener()
         await shared.client.stop()
         return
     with suppress(AgentError):
@@ -76,7 +74,7 @@ async def async_release_agent(hass: HomeAssistant, target: str) -> None:
 
 @asynccontextmanager
 async def async_held_agent(hass: HomeAssistant, target: str) -> AsyncIterator[AgentClient]:
-    """The agent for a while."""
+    """Adds a user of this target for the duration of a block."""
     client = async_acquire_agent(hass, target)
     try:
         yield client

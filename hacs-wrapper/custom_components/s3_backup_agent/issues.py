@@ -1,8 +1,7 @@
-"""Repair issues of a storage: tied to its entry, and there until what they say is over.
+"""Repair issues of an entry.
 
-A restart of Home Assistant keeps them.
-
-Each remembers the operation that raised it, and goes away once that one succeeds.
+An issue stores the operation that raised it and is deleted when this operation succeeds. Until then
+it stays, also after a restart of Home Assistant.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,61 +14,68 @@ from homeassistant.util.hass_dict import HassKey
 
 from .agent import AgentError, Check
 from .const import DOMAIN
-from .errors import markdown, placeholders, translation_key
+from .errors import escape_markdown, placeholders, translation_key
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What is the same for all issues of a kind.
+class IssueType:
+    """The properties that all issues with the same code share.
 
-    fix: the flow that its button begins, see repairs.py; none when only the provider can help.
-    page: of the documents, with the chapter.
-    over: whether any successful call says that it is over, not only the one that raised it.
+    fix: the flow that its button starts, see repairs.py; None if only the provider can help.
+    page: the page in docs/, with the section.
+    any_success_resolves: whether each successful operation deletes the issue, not only the one that
+        raised it.
     """
 
     fix: str | None = None
     page: str = ""
     severity: ir.IssueSeverity = ir.IssueSeverity.ERROR
-    over: bool = False
+    any_success_resolves: bool = False
 
 
 _DOCS = "https://github.com/s3-backup-agent/s3-backup-agent/blob/main/docs/"
-_TROUBLE = "troubleshooting.md#"
+_MESSAGES = "troubleshooting.md#"
 _WARNING: Final = ir.IssueSeverity.WARNING
 
-#: A bucket that keeps what is deleted, so that deleting never frees space.
-VERSIONED: Final = "versioned_bucket"
-#: Uploads that came to no end, which the keys cannot remove: they take up space for ever.
-STALE_UPLOADS: Final = "stale_uploads"
-#: A bucket that lets nothing be deleted for some days.
-LOCKED_BUCKET: Final = "locked_bucket"
-#: Backups in another folder of the bucket, and none in that of the entry.
-ELSEWHERE: Final = "backups_elsewhere"
-#: Whatever else a trial found that works and should be looked at.
-DOUBT: Final = "doubt"
+#: The bucket keeps old versions, so deleting a backup frees no space.
+VERSIONED_BUCKET: Final = "versioned_bucket"
+#: The keys do not allow removing incomplete uploads, which use space.
+INCOMPLETE_UPLOADS: Final = "incomplete_uploads"
+#: The bucket has a default retention: its objects cannot be deleted for some time.
+OBJECT_LOCK_BUCKET: Final = "object_lock_bucket"
+#: The folder of the entry has no backups, but another folder of the bucket has some.
+BACKUPS_IN_OTHER_FOLDER: Final = "backups_in_other_folder"
+#: Any other warning of a validation.
+SETTING_WARNING: Final = "setting_warning"
 
-#: Errors that somebody has to do something about, and what trials and cleanups find.
-KINDS: Final[Mapping[str, Kind]] = {
-    "access_denied": Kind("reauth", f"{_TROUBLE}access_denied"),
-    "bucket_not_found": Kind("reconfigure", f"{_TROUBLE}bucket_not_found", over=True),
-    "clock_skew": Kind(None, f"{_TROUBLE}clock_skew", over=True),
-    "credentials_expired": Kind("reauth", f"{_TROUBLE}credentials_expired", over=True),
-    "object_locked": Kind(None, f"{_TROUBLE}locked"),
-    "quota_exceeded": Kind(None, f"{_TROUBLE}quota_exceeded"),
-    "tls_untrusted": Kind("reconfigure", f"{_TROUBLE}tls_untrusted", over=True),
-    STALE_UPLOADS: Kind("cleanup", "costs.md#lifecycle-rules", _WARNING),
-    VERSIONED: Kind(None, "costs.md#lifecycle-rules", _WARNING),
-    LOCKED_BUCKET: Kind(None, f"{_TROUBLE}locked", _WARNING),
-    ELSEWHERE: Kind(None, f"{_TROUBLE}not_found", _WARNING),
-    DOUBT: Kind("reconfigure", "settings.md", _WARNING),
+#: The errors and warnings that become issues.
+ISSUES: Final[Mapping[str, IssueType]] = {
+    "access_denied": IssueType("reauth", f"{_MESSAGES}access_denied"),
+    "bucket_not_found": IssueType(
+        "reconfigure", f"{_MESSAGES}bucket_not_found", any_success_resolves=True
+    ),
+    "clock_skew": IssueType(None, f"{_MESSAGES}clock_skew", any_success_resolves=True),
+    "credentials_expired": IssueType(
+        "reauth", f"{_MESSAGES}credentials_expired", any_success_resolves=True
+    ),
+    "object_locked": IssueType(None, f"{_MESSAGES}object_locked"),
+    "quota_exceeded": IssueType(None, f"{_MESSAGES}quota_exceeded"),
+    "tls_untrusted": IssueType(
+        "reconfigure", f"{_MESSAGES}tls_untrusted", any_success_resolves=True
+    ),
+    INCOMPLETE_UPLOADS: IssueType("cleanup", "costs.md#lifecycle-rules", _WARNING),
+    VERSIONED_BUCKET: IssueType(None, "costs.md#lifecycle-rules", _WARNING),
+    OBJECT_LOCK_BUCKET: IssueType(None, f"{_MESSAGES}object_locked", _WARNING),
+    BACKUPS_IN_OTHER_FOLDER: IssueType(None, f"{_MESSAGES}not_found", _WARNING),
+    SETTING_WARNING: IssueType("reconfigure", "settings.md", _WARNING),
 }
-#: Those that have other words for one of their reasons.
+#: Translation keys of errors that have a text of their own for one reason.
 VARIANTS: Final = ("access_denied_explicit_deny",)
 
-#: The operation of what a trial of the settings finds.
-TRIAL: Final = "validate"
-#: What trials have found, by the unique id of an entry that is set up next.
-_TRIALS: HassKey[dict[str, Sequence[Check]]] = HassKey(f"{DOMAIN}.trials")
+#: The operation of the warnings of a validation.
+VALIDATE: Final = "validate"
+#: The warnings of a validation, by the unique ID of the entry that is set up after it.
+_WARNINGS: HassKey[dict[str, Sequence[Check]]] = HassKey(f"{DOMAIN}.warnings")
 
 
 @callback
@@ -83,20 +89,20 @@ def async_raise_issue(
     *,
     key: str | None = None,
 ) -> None:
-    """Shows an issue, or shows it with other words. title: of the entry. details: for the texts."""
-    kind = KINDS[code]
+    """Creates or updates an issue. title: of the entry. details: placeholders of the texts."""
+    issue_type = ISSUES[code]
     ir.async_create_issue(
         hass,
         DOMAIN,
         f"{code}_{entry_id}",
         data={"entry_id": entry_id, "code": code, "operation": operation},
-        is_fixable=kind.fix is not None,
+        is_fixable=issue_type.fix is not None,
         is_persistent=True,
-        learn_more_url=_DOCS + kind.page,
-        severity=kind.severity,
+        learn_more_url=_DOCS + issue_type.page,
+        severity=issue_type.severity,
         translation_key=key or code,
-        # The page reads Markdown, and the details are the words of a storage.
-        translation_placeholders={name: markdown(detail) for name, detail in details.items()}
+        # The page renders Markdown, and the details may come from the server.
+        translation_placeholders={name: escape_markdown(detail) for name, detail in details.items()}
         | {"title": title},
     )
 
@@ -105,8 +111,8 @@ def async_raise_issue(
 def async_raise_error(
     hass: HomeAssistant, entry_id: str, title: str, operation: str, error: AgentError
 ) -> None:
-    """Shows the issue of an error, if it has one."""
-    if error.code in KINDS:
+    """Creates the issue of an error, if it has one."""
+    if error.code in ISSUES:
         key = translation_key(error)
         async_raise_issue(
             hass,
@@ -120,57 +126,62 @@ def async_raise_error(
 
 
 @callback
-def async_settle(hass: HomeAssistant, entry_id: str, operation: str) -> None:
-    """Ends the issues that this operation has raised, which has succeeded now."""
+def async_resolve_issues(hass: HomeAssistant, entry_id: str, operation: str) -> None:
+    """Deletes the issues that are resolved by the success of this operation."""
 
-    def is_over(code: str, raised_by: object) -> bool:
-        return raised_by == operation or (raised_by != TRIAL and KINDS[code].over)
+    def is_resolved(code: str, raised_by: object) -> bool:
+        any_success = raised_by != VALIDATE and ISSUES[code].any_success_resolves
+        return any_success or raised_by == operation
 
-    _forget(hass, entry_id, is_over)
+    _delete_issues(hass, entry_id, is_resolved)
 
 
 @callback
-def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
-    """Ends all issues of an entry."""
-    _forget(hass, entry_id, lambda code, raised_by: True)
+def async_delete_issues(hass: HomeAssistant, entry_id: str) -> None:
+    """Deletes all issues of an entry."""
+    _delete_issues(hass, entry_id, lambda code, raised_by: True)
 
 
-def _forget(hass: HomeAssistant, entry_id: str, is_over: Callable[[str, object], bool]) -> None:
-    for code in KINDS:
+def _delete_issues(
+    hass: HomeAssistant, entry_id: str, is_resolved: Callable[[str, object], bool]
+) -> None:
+    for code in ISSUES:
         issue = ir.async_get(hass).async_get_issue(DOMAIN, f"{code}_{entry_id}")
-        if issue and is_over(code, (issue.data or {}).get("operation")):
+        if issue and is_resolved(code, (issue.data or {}).get("operation")):
             ir.async_delete_issue(hass, DOMAIN, issue.issue_id)
 
 
 @callback
-def async_keep_trial(hass: HomeAssistant, unique_id: str, found: Sequence[Check]) -> None:
-    """Keeps what a trial has found until the entry is set up that it was for."""
-    hass.data.setdefault(_TRIALS, {})[unique_id] = found
+def async_store_warnings(hass: HomeAssistant, unique_id: str, checks: Sequence[Check]) -> None:
+    """Stores the warnings of a validation until its entry is set up."""
+    hass.data.setdefault(_WARNINGS, {})[unique_id] = checks
 
 
 @callback
-def async_tell_trial(hass: HomeAssistant, entry_id: str, unique_id: str, title: str) -> None:
-    """Shows what the last trial of this entry has found, in place of what one found before."""
-    found = hass.data.get(_TRIALS, {}).pop(unique_id, None)
-    if found is None:
+def async_raise_warnings(hass: HomeAssistant, entry_id: str, unique_id: str, title: str) -> None:
+    """Creates issues for the warnings of the last validation, and deletes those of earlier ones."""
+    checks = hass.data.get(_WARNINGS, {}).pop(unique_id, None)
+    if checks is None:
         return
-    async_settle(hass, entry_id, TRIAL)
-    for check in found:
+    async_resolve_issues(hass, entry_id, VALIDATE)
+    for check in checks:
         code = _code_of(check)
-        details = {name: str(value) for name, value in check.details.items()} | {"message": check.words}
+        details = {name: str(value) for name, value in check.details.items()} | {
+            "message": check.text
+        }
         if check.error:
             details = placeholders(check.error) | details
-        async_raise_issue(hass, entry_id, title, code, TRIAL, details)
+        async_raise_issue(hass, entry_id, title, code, VALIDATE, details)
 
 
 def _code_of(check: Check) -> str:
-    """The kind of issue that a warning becomes."""
+    """The code of the issue for a warning."""
     if check.name == "versioning":
-        return VERSIONED
+        return VERSIONED_BUCKET
     if check.name == "lock":
-        return LOCKED_BUCKET
+        return OBJECT_LOCK_BUCKET
     if "elsewhere" in check.details:
-        return ELSEWHERE
+        return BACKUPS_IN_OTHER_FOLDER
     if check.error and check.error.code == "clock_skew":
         return "clock_skew"
-    return DOUBT
+    return SETTING_WARNING

@@ -1,11 +1,11 @@
-"""The storages that people can pick: what the form is filled with for each.
+"""The providers of the first form, and the values that they fill into the next form.
 
-They stand in providers.json, a copy of the table that the agent has as well. Endpoints may hold
-`{region}`, which stands for the region field of the form, and words in capital letters, which a
-person has to replace. `keys` is the way to the keys as the provider's own pages name it, which is
-the same in every language.
+They are read from providers.json, a copy of the agent's table. An endpoint may contain `{region}`,
+which stands for the field "Region", and words in capital letters, which you replace: in
+`http://HOST:9000`, for example, `HOST`. `keys` names the pages of the provider's console on which
+you create keys; it is not translated.
 
-Home Assistant imports integrations in a thread, so the file may be read here.
+Home Assistant imports integrations in a thread, so reading the file here does not block.
 """
 
 import json
@@ -18,48 +18,76 @@ _TO_REPLACE = re.compile(r"\b(HOST|ACCOUNT_ID|NAMESPACE)\b")
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A region of a provider. `name` is where it is, for example `Frankfurt`; it may be empty."""
+
+    id: str
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The text for a list of regions."""
+        return f"{self.id} ({self.name})" if self.name not in ("", self.id) else self.id
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
-    """One row."""
+    """A provider."""
 
     key: str
     name: str
     endpoint: str
     region: str
+    regions: tuple[Region, ...]
     keys: str
     url: str
 
     @property
     def is_fixed(self) -> bool:
-        """Whether nothing but the region is open in the endpoint."""
-        return bool(self.endpoint) and not is_unfinished(self.endpoint)
+        """Whether the endpoint is known, except for the region."""
+        return bool(self.endpoint) and not has_placeholder(self.endpoint)
+
+    @property
+    def has_choice_of_regions(self) -> bool:
+        """Whether the form offers a list of regions."""
+        return len(self.regions) > 1
 
 
-def _provider(row: dict[str, Any]) -> Provider:
-    keys = row["keys"]
+def provider_from_row(row: dict[str, Any]) -> Provider:
+    """Parses a row of providers.json."""
+    keys, region = row["keys"], row["region"]
     return Provider(
         row["key"],
         row["name"],
         row["endpoint"],
-        row["region"]["default"],
+        region["default"],
+        # Older tables have the IDs alone, under another name.
+        tuple(_region(value) for value in region.get("regions", region.get("examples", ()))),
         keys["path"],
         keys["url"],
     )
 
 
+def _region(value: str | dict[str, str]) -> Region:
+    if isinstance(value, str):
+        return Region(value)
+    return Region(value["id"], value.get("name") or "")
+
+
 def _read(path: Path) -> dict[str, Provider]:
-    """The rows by their keys, in the order in which people see them."""
+    """The providers by key, in the order of the form."""
     rows = json.loads(path.read_text("utf-8"))["providers"]
-    return {row["key"]: _provider(row) for row in rows}
+    return {row["key"]: provider_from_row(row) for row in rows}
 
 
 PROVIDERS: Final = _read(Path(__file__).with_name("providers.json"))
 
 
 def resolve_endpoint(endpoint: str, region: str) -> str:
-    """The endpoint with the region put in."""
+    """The endpoint with `{region}` replaced."""
     return endpoint.replace("{region}", region)
 
 
-def is_unfinished(endpoint: str) -> bool:
-    """Whether the endpoint still holds a word that was to be replaced."""
+def has_placeholder(endpoint: str) -> bool:
+    """Whether the endpoint still contains a word in capital letters that must be replaced."""
     return _TO_REPLACE.search(endpoint) is not None

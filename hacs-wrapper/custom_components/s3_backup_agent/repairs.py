@@ -1,4 +1,4 @@
-"""What the button of a repair issue begins."""
+"""The flows that the buttons of repair issues start."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from homeassistant.helpers import issue_registry as ir
 
 from .const import DOMAIN
 from .coordinator import S3ConfigEntry
-from .issues import KINDS
+from .issues import ISSUES
 
 _repairs: Any = repairs
-# Home Assistant leads on to another flow from 2026.4 on.
+# From Home Assistant 2026.4 on, a flow can open another one.
 _FLOW_TYPES = getattr(_repairs, "FlowType", None)
 
 type _Result = FlowResult[Any, str]
@@ -23,47 +23,49 @@ type _Result = FlowResult[Any, str]
 async def async_create_fix_flow(
     hass: HomeAssistant, issue_id: str, data: dict[str, str | int | float | None] | None
 ) -> RepairsFlow:
-    """The flow for an issue. data: as issues.py has written it."""
+    """The flow for an issue. data: written by issues.py."""
     known = data or {}
     entry = hass.config_entries.async_get_entry(str(known.get("entry_id")))
-    kind = KINDS.get(str(known.get("code")))
-    if entry is None or kind is None:
-        return _Nothing()
-    if kind.fix == "cleanup":
+    issue_type = ISSUES.get(str(known.get("code")))
+    if entry is None or issue_type is None:
+        return _EntryGone()
+    if issue_type.fix == "cleanup":
         return _Cleanup(entry)
-    return _Settings(entry, kind.fix == "reauth")
+    return _OpenForm(entry, issue_type.fix == "reauth")
 
 
-class _Nothing(RepairsFlow):
-    """For the issue of an entry that is gone."""
+class _EntryGone(RepairsFlow):
+    """The flow for an issue of an entry that was deleted."""
 
     async def async_step_init(self, user_input: dict[str, str] | None = None) -> _Result:
-        """The issue goes away."""
+        """Deletes the issue."""
         return self.async_create_entry(data={})
 
 
-class _Settings(RepairsFlow):
-    """Leads on to the form for new keys, or for everything. The issue ends when these work."""
+class _OpenForm(RepairsFlow):
+    """Opens the form for new keys or for all settings. Settings that work delete the issue."""
 
     def __init__(self, entry: S3ConfigEntry, asks_for_keys: bool) -> None:
-        """Begins nothing yet."""
+        """asks_for_keys: whether to open the form for new keys."""
         self._entry = entry
         self._asks_for_keys = asks_for_keys
 
     async def async_step_init(self, user_input: dict[str, str] | None = None) -> _Result:
-        """Says what comes next."""
+        """Shows the description."""
         return await self.async_step_confirm()
 
     async def async_step_confirm(self, user_input: dict[str, str] | None = None) -> _Result:
-        """Begins the other flow."""
+        """Opens the form."""
         if user_input is None:
-            return self.async_show_form(step_id="confirm", description_placeholders=_texts(self))
-        flow_id = await self._begin()
+            return self.async_show_form(
+                step_id="confirm", description_placeholders=_placeholders(self)
+            )
+        flow_id = await self._start()
         if _FLOW_TYPES is None or flow_id is None:
-            return self.async_abort(reason="see_entry")
-        return self.async_abort(reason="goes_on", next_flow=(_FLOW_TYPES.CONFIG_FLOW, flow_id))
+            return self.async_abort(reason="open_integration")
+        return self.async_abort(reason="form_opens", next_flow=(_FLOW_TYPES.CONFIG_FLOW, flow_id))
 
-    async def _begin(self) -> str | None:
+    async def _start(self) -> str | None:
         entry, source = self._entry, SOURCE_REAUTH if self._asks_for_keys else SOURCE_RECONFIGURE
         for known in entry.async_get_active_flows(self.hass, {source}):
             return known["flow_id"]
@@ -75,38 +77,40 @@ class _Settings(RepairsFlow):
                 "unique_id": entry.unique_id,
                 "title_placeholders": {"name": entry.title},
             },
-            # What a form gets besides would count as filled in.
+            # The reconfigure step would treat data as user input.
             data=entry.data if self._asks_for_keys else None,
         )
         return flow.get("flow_id")
 
 
 class _Cleanup(RepairsFlow):
-    """Tries once more to remove what uploads have left."""
+    """Tries again to remove incomplete uploads."""
 
     def __init__(self, entry: S3ConfigEntry) -> None:
-        """Begins nothing yet."""
+        """entry: the entry of the issue."""
         self._entry = entry
 
     async def async_step_init(self, user_input: dict[str, str] | None = None) -> _Result:
-        """Says what is done."""
+        """Shows the description."""
         return await self.async_step_confirm()
 
     async def async_step_confirm(self, user_input: dict[str, str] | None = None) -> _Result:
-        """Sweeps."""
+        """Runs the cleanup."""
         if user_input is None:
-            return self.async_show_form(step_id="confirm", description_placeholders=_texts(self))
+            return self.async_show_form(
+                step_id="confirm", description_placeholders=_placeholders(self)
+            )
         if self._entry not in self.hass.config_entries.async_loaded_entries(DOMAIN):
-            return self.async_abort(reason="see_entry")
+            return self.async_abort(reason="open_integration")
         coordinator = self._entry.runtime_data.coordinator
         await coordinator.async_cleanup()
         cleanup = coordinator.health.last_cleanup
         if cleanup is None or cleanup.error_code or cleanup.failed:
-            return self.async_abort(reason="still_there")
+            return self.async_abort(reason="not_removed")
         return self.async_create_entry(data={})
 
 
-def _texts(flow: RepairsFlow) -> dict[str, str]:
-    """What the texts of the issue are filled with."""
+def _placeholders(flow: RepairsFlow) -> dict[str, str]:
+    """The placeholders of the issue's texts."""
     issue = ir.async_get(flow.hass).async_get_issue(DOMAIN, flow.issue_id)
     return dict(issue.translation_placeholders or {}) if issue else {}

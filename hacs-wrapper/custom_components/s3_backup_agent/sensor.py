@@ -1,4 +1,4 @@
-"""What a storage holds and how it has been doing, as diagnostic sensors."""
+"""The diagnostic sensors of a backup location."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from .entity import S3Entity
 from .errors import STATES
 from .health import ACTIVITIES
 
-# The coordinator asks for all of them.
+# The coordinator updates all sensors.
 PARALLEL_UPDATES = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListingSensorDescription(SensorEntityDescription):
-    """A number that comes from the listing."""
+    """A sensor whose value comes from the listing."""
 
     value: Callable[[Listing], int]
 
@@ -80,7 +80,7 @@ async def async_setup_entry(
     entry: S3ConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Adds the sensors of a storage."""
+    """Adds the sensors of an entry."""
     coordinator = entry.runtime_data.coordinator
     async_add_entities(
         [
@@ -93,7 +93,7 @@ async def async_setup_entry(
 
 
 class ListingSensor(S3Entity, SensorEntity):
-    """Unavailable while the storage cannot be listed."""
+    """A sensor that is unavailable while the bucket cannot be listed."""
 
     entity_description: ListingSensorDescription
 
@@ -104,7 +104,7 @@ class ListingSensor(S3Entity, SensorEntity):
 
 
 class LastUploadSensor(S3Entity, RestoreSensor):
-    """When an upload last succeeded, restarts of Home Assistant included."""
+    """The time of the last successful upload. It survives a restart of Home Assistant."""
 
     _restored: datetime | None = None
 
@@ -127,7 +127,7 @@ class LastUploadSensor(S3Entity, RestoreSensor):
 
 
 class HealthSensor(S3Entity, SensorEntity):
-    """Available while the storage is not: what it says matters most then."""
+    """A sensor that stays available while the server does not answer."""
 
     @property
     @override
@@ -136,7 +136,7 @@ class HealthSensor(S3Entity, SensorEntity):
 
 
 class LastErrorSensor(HealthSensor):
-    """The code of the last error that still holds, so that an automation can act on it."""
+    """The code of the last error, for automations."""
 
     @property
     @override
@@ -150,7 +150,7 @@ class LastErrorSensor(HealthSensor):
 
 
 class ActivitySensor(HealthSensor):
-    """Whether a backup is being uploaded, or waits for the storage."""
+    """Whether a backup is being uploaded or waits for the server."""
 
     @property
     @override

@@ -1,4 +1,4 @@
-"""What names a storage: the settings for the agent, and the identity that backups are known by."""
+"""The settings of a backup location: as the agent needs them, and the ID derived from them."""
 
 import hashlib
 import re
@@ -8,19 +8,22 @@ from urllib.parse import urlsplit
 
 from .const import (
     CONF_ACCESS_KEY_ID,
-    CONF_ADDRESSING,
+    CONF_ADDRESSING_STYLE,
+    CONF_BANDWIDTH_LIMIT,
     CONF_BUCKET,
     CONF_CA_CERTIFICATE,
+    CONF_CONCURRENCY,
     CONF_ENDPOINT,
     CONF_FOLDER,
-    CONF_BANDWIDTH_LIMIT,
-    CONF_CONCURRENCY,
-    CONF_MEMORY_BUDGET,
+    CONF_MEMORY,
     CONF_PART_SIZE,
     CONF_PREFIX,
     CONF_PROVIDER,
     CONF_REGION,
     CONF_SECRET_ACCESS_KEY,
+    CONF_SERVER_SIDE_ENCRYPTION,
+    CONF_SERVER_SIDE_ENCRYPTION_KEY_ID,
+    CONF_SESSION_TOKEN,
     CONF_STORAGE_CLASS,
     CONF_VERIFY_TLS,
     DEFAULT_FOLDER,
@@ -33,67 +36,69 @@ _FROM_DATA = (
     CONF_PREFIX,
     CONF_ACCESS_KEY_ID,
     CONF_SECRET_ACCESS_KEY,
-    CONF_ADDRESSING,
+    CONF_SESSION_TOKEN,
+    CONF_ADDRESSING_STYLE,
     CONF_CA_CERTIFICATE,
     CONF_VERIFY_TLS,
+    CONF_STORAGE_CLASS,
+    CONF_SERVER_SIDE_ENCRYPTION,
+    CONF_SERVER_SIDE_ENCRYPTION_KEY_ID,
 )
 _FROM_OPTIONS = (
-    CONF_STORAGE_CLASS,
-    CONF_PART_SIZE,
-    CONF_MEMORY_BUDGET,
-    CONF_CONCURRENCY,
     CONF_BANDWIDTH_LIMIT,
+    CONF_PART_SIZE,
+    CONF_MEMORY,
+    CONF_CONCURRENCY,
 )
 
-
-_THIS_MACHINE = {"localhost", "127.0.0.1", "[::1]"}
+_LOCALHOST = {"localhost", "127.0.0.1", "[::1]"}
 
 
 def target_config(data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as the agent takes them. What is empty is left to it, except for the folder."""
+    """The agent's settings for an entry. Empty values are omitted, except for the folder."""
     given = {name: data.get(name) for name in _FROM_DATA}
     given |= {name: options.get(name) for name in _FROM_OPTIONS}
     known = {name: value for name, value in given.items() if value is not None and value != ""}
     return {"type": "s3", CONF_FOLDER: data.get(CONF_FOLDER, DEFAULT_FOLDER)} | known
 
 
-def not_ours(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a newer version has added to an entry, to be kept for when it comes back."""
-    ours = {CONF_PROVIDER, CONF_FOLDER, *_FROM_DATA}
-    return {name: value for name, value in data.items() if name not in ours}
+def unknown_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data that a newer version added to an entry. It is kept for that version."""
+    known = {CONF_PROVIDER, CONF_FOLDER, *_FROM_DATA}
+    return {name: value for name, value in data.items() if name not in known}
 
 
-def storage_id(data: Mapping[str, Any]) -> str:
-    """The same for the same place, however it is written, and whatever the keys are.
+def location_id(data: Mapping[str, Any]) -> str:
+    """The ID of the backup location for the data of an entry.
 
-    Home Assistant's schedule, retention and encryption settings hang on it, so it survives that
-    somebody removes the entry and adds it again. data: what an entry holds.
+    It depends on endpoint, bucket and path, not on spelling or keys. Home Assistant keeps schedule,
+    retention and encryption under this ID, so they survive if you delete an entry and add it again.
     """
-    host = host_of(data)
-    path = place_in_bucket(data)
+    host = endpoint_host(data)
+    path = backup_path(data)
     prefix, _, folder = path.rpartition("/")
-    # Only the usual folder stays unnamed: ids are older than the choice of another one.
+    # The default folder is not part of the ID: older IDs do not have a folder.
     where = [prefix] if folder == DEFAULT_FOLDER else [path, "no folder"]
-    place = "\n".join((host, data[CONF_BUCKET], *where))
-    return hashlib.sha256(place.encode()).hexdigest()[:32]
+    identity = "\n".join((host, data[CONF_BUCKET], *where))
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-def host_of(data: Mapping[str, Any]) -> str:
-    """Host and port of the endpoint, the same for the same server where that can be known."""
+def endpoint_host(data: Mapping[str, Any]) -> str:
+    """Host and port of the endpoint, without differences in spelling."""
     url = urlsplit(data[CONF_ENDPOINT])
     host: str = (url.netloc or url.path).lower().rstrip("/")
     if url.scheme in ("http", "https"):
         host = host.removesuffix(":80" if url.scheme == "http" else ":443")
     name = re.sub(r":\d+$", "", host)
-    return host.replace(name, "localhost", 1) if name in _THIS_MACHINE else host
+    return host.replace(name, "localhost", 1) if name in _LOCALHOST else host
 
 
-def place_in_bucket(data: Mapping[str, Any]) -> str:
-    """Where the backups of an entry lie, whatever part of it is the prefix or the folder."""
+def backup_path(data: Mapping[str, Any]) -> str:
+    """Prefix and folder of an entry, joined."""
     parts = data[CONF_PREFIX], data.get(CONF_FOLDER, DEFAULT_FOLDER)
     return "/".join(filter(None, map(clean_path, parts)))
 
 
 def clean_path(path: str) -> str:
-    """A prefix or folder without what does not count."""
+    """A prefix or folder without blanks and slashes around it."""
     return path.strip().strip("/")

@@ -1,9 +1,9 @@
-// The way of an owner through the pages of Home Assistant, in Chromium without a window.
-//   node pages.mjs FILE     a JSON file with what `task` is asked for below
-// A storage is added as `form` says, at first with the changes of each of `wrong`, whose `text` has
-// to be seen at `field`, on each of `screens`, without scrolling. Then a backup is made there, seen,
-// downloaded and deleted. The file `paused` appears half-way through the upload, which goes on after the
-// picture of it.
+// Uses the pages of Home Assistant in a headless Chromium.
+//   node pages.mjs FILE     FILE is a JSON file with the members that are read from `task` below
+// It adds a backup location with the values of `form`. Before that, it submits the form with each change in
+// `wrong`: its `text` must be visible at `field` without scrolling, on each of `screens`. Then it makes a
+// backup, and shows, downloads and deletes it. The file `paused` appears in the middle of the upload, which
+// continues after the screenshot.
 
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
@@ -21,7 +21,7 @@ const page = await browser.newPage({ viewport: { width: 1000, height: 1000 }, lo
 page.setDefaultTimeout(30_000)
 
 const picture = async (name) => {
-  await page.waitForTimeout(500) // until what moves has come to rest
+  await page.waitForTimeout(500) // until animations have ended
   await page.screenshot({ path: `${task.pictures}/${name}.png` })
 }
 const button = (name) => page.getByRole('button', { name, exact: true })
@@ -35,7 +35,7 @@ async function logIn() {
   await page.locator('ha-sidebar').waitFor()
 }
 
-// Fills in the fields that are there, and sends the form.
+// Fills in the visible fields and submits the form.
 async function fill(values) {
   const fields = form.locator('ha-form ha-selector')
   await form.locator('input').nth(1).waitFor()
@@ -47,7 +47,7 @@ async function fill(values) {
   await form.getByRole('button', { name: 'Submit' }).click()
 }
 
-// Whether nothing has to be moved to see the whole of an element: neither the page, nor the dialog.
+// Whether an element is completely visible without scrolling the page or the dialog.
 const isSeen = (element) => element.evaluate((seen) => {
   const { left, right, top, bottom } = seen.getBoundingClientRect()
   const at = (x, y) => {
@@ -64,7 +64,7 @@ const isSeen = (element) => element.evaluate((seen) => {
   return at(middle, top + 2) && at(middle, bottom - 2)
 })
 
-// The field that the error is shown at: it stands right before it.
+// The field of an error, which is the element after it.
 const fieldOf = (alert) => alert.evaluate((element) => element.nextElementSibling?.name)
 
 async function openForm() {

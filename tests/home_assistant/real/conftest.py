@@ -1,4 +1,4 @@
-"""One Home Assistant for all tests, with one storage, which is set up through the config flow."""
+"""One Home Assistant for all tests, with one backup location from the config flow."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 from default_signals import give_default_signals
-from gate import Gate
 from home_assistant import DOMAIN, HomeAssistant, Json
+from pausing_proxy import PausingProxy
 from s3_request import request
 
 give_default_signals()
@@ -29,7 +29,7 @@ def setting(name: str) -> str:
 
 
 class Storage:
-    """A folder of its own in the bucket."""
+    """A prefix of the test bucket."""
 
     def __init__(self) -> None:
         self.bucket = setting("TEST_S3_BUCKET")
@@ -38,7 +38,7 @@ class Storage:
         self.secret_access_key = setting("TEST_S3_SECRET_ACCESS_KEY")
 
     def objects(self) -> list[str]:
-        """The keys of what lies in it."""
+        """The object keys."""
         return self._keys(f"list-type=2&prefix={self.prefix}%2F")
 
     def archive(self) -> bytes:
@@ -47,11 +47,11 @@ class Storage:
         return self.read(key)
 
     def unfinished(self) -> list[str]:
-        """The multipart uploads that were neither completed nor aborted."""
+        """The object keys of the incomplete multipart uploads."""
         return self._keys(f"prefix={self.prefix}%2F&uploads")
 
     def is_empty(self) -> bool:
-        """Whether nothing takes up space, seen or unseen."""
+        """Whether there are neither objects nor incomplete uploads."""
         return not self.objects() and not self.unfinished()
 
     def read(self, key: str) -> bytes:
@@ -63,7 +63,7 @@ class Storage:
         status, body = request("GET", f"/{self.bucket}", query)
         assert status == 200, body
         keys = map(unescape, re.findall("<Key>(.*?)</Key>", body.decode()))
-        # SeaweedFS keeps the folder, as an object without content.
+        # SeaweedFS lists the folder as an empty object.
         return [key for key in keys if not key.endswith("/")]
 
 
@@ -73,18 +73,18 @@ def storage() -> Storage:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def gate() -> AsyncIterator[Gate]:
-    gate = Gate(setting("TEST_S3_ENDPOINT"))
-    await gate.start()
-    yield gate
-    await gate.stop()
+async def proxy() -> AsyncIterator[PausingProxy]:
+    proxy = PausingProxy(setting("TEST_S3_ENDPOINT"))
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
 
 
 @pytest.fixture(scope="session")
-def form(gate: Gate, storage: Storage) -> Json:
-    """What somebody who knows everything fills in."""
+def form(proxy: PausingProxy, storage: Storage) -> Json:
+    """The input for the form."""
     return {
-        "endpoint": gate.url,
+        "endpoint": proxy.url,
         "region": setting("TEST_S3_REGION"),
         "bucket": storage.bucket,
         "prefix": storage.prefix,
@@ -111,7 +111,7 @@ def uninstall_agent(venv: Path) -> None:
 
 
 def program_of_the_wheel() -> bytes:
-    """What Home Assistant is to install."""
+    """The program in the wheel that Home Assistant installs."""
     (wheel,) = Path(setting("HOME_ASSISTANT_WHEELS")).glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if n.endswith("/scripts/s3-backup-agent"))
@@ -121,7 +121,7 @@ def program_of_the_wheel() -> bytes:
 @pytest_asyncio.fixture(scope="session")
 async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HomeAssistant]:
     venv = Path(setting("HOME_ASSISTANT_VENV"))
-    # So that Home Assistant has to install it.
+    # Home Assistant must install it.
     uninstall_agent(venv)
     folder = tmp_path_factory.mktemp("home-assistant")
     wheels = Path(setting("HOME_ASSISTANT_WHEELS"))
@@ -137,7 +137,7 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HomeAs
 
 
 class Flow:
-    """The dialog that adds a storage."""
+    """The flow that adds a backup location."""
 
     def __init__(self, home: HomeAssistant) -> None:
         self._home = home
@@ -153,9 +153,11 @@ class Flow:
         return await self.fill({"provider": provider})
 
     async def fill(self, form: Json) -> Json:
-        folded = {name: form[name] for name in ("prefix", "folder", "addressing_style") if name in form}
-        if folded:
-            form = {k: v for k, v in form.items() if k not in folded} | {"more": folded}
+        inside = {
+            name: form[name] for name in ("prefix", "folder", "addressing_style") if name in form
+        }
+        if inside:
+            form = {k: v for k, v in form.items() if k not in inside} | {"more": inside}
         answer: Json = await self._home.post(f"/api/config/config_entries/flow/{self._id}", form)
         return answer
 
@@ -167,7 +169,7 @@ def flow(home: HomeAssistant) -> Flow:
 
 @pytest_asyncio.fixture(scope="session")
 async def entry(home: HomeAssistant, form: Json) -> Json:
-    """The storage, set up."""
+    """The entry of the backup location."""
     flow = Flow(home)
     await flow.start()
     answer = await flow.fill(form)
@@ -184,7 +186,7 @@ async def agent_id(home: HomeAssistant, entry: Json) -> str:
 
 
 async def made(home: HomeAssistant, agent_id: str, name: str, **fields: str) -> Json:
-    """A backup at this location, as Home Assistant lists it."""
+    """Makes a backup at this location, and returns it as Home Assistant lists it."""
     async with home.connection() as connection:
         run = await (await connection.backup(agent_id, name, **fields)).end()
     assert run.state == "completed", (run.reason, home.log[-3000:])

@@ -1,4 +1,4 @@
-"""A real Home Assistant as a process of its own, and a client of its API."""
+"""A real Home Assistant as a separate process, and a client for its API."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ import aiohttp
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 DOMAIN = "s3_backup_agent"
-# The exit code of a Home Assistant that wants to be started again.
+# The exit code with which Home Assistant asks for a restart.
 RESTART = 100
 USER, PASSWORD = "owner", "password of the owner"
 
@@ -41,12 +41,12 @@ homeassistant:
 
 
 class HomeAssistant:
-    """Keeps its configuration in `config`, over any number of starts."""
+    """A Home Assistant with its configuration in `config`. It can be restarted."""
 
     def __init__(
         self, venv: Path, wheels: Path, config: Path, port: int, *, is_new: bool = False
     ) -> None:
-        """A new one greets its owner, and has no integration that it does not bring."""
+        """is_new: without a user and without this integration."""
         self.venv, self.wheels, self.config = venv, wheels, config
         self.url = f"http://127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,7 +58,8 @@ class HomeAssistant:
         (config / "configuration.yaml").write_text(CONFIGURATION.format(port=port))
         if is_new:
             return
-        # Every step but the first user, since the others start integrations that use the internet.
+        # All steps except for the first user, because the others start integrations that use the
+        # internet.
         onboarding = {
             "version": 4,
             "minor_version": 1,
@@ -66,7 +67,7 @@ class HomeAssistant:
             "data": {"done": ["core_config", "analytics", "integration"]},
         }
         (config / ".storage" / "onboarding").write_text(json.dumps(onboarding))
-        # As it is released and unpacked by HACS, so that a file that the zip lacks is missed here.
+        # Unpacked from the zip of a release, as HACS does it.
         pack = [ROOT / "packaging/integration_zip.py", config.parent]
         done = subprocess.run(pack, check=True, stdout=subprocess.PIPE, encoding="utf-8")
         shutil.unpack_archive(done.stdout.strip(), config / "custom_components" / DOMAIN)
@@ -77,7 +78,7 @@ class HomeAssistant:
 
     @property
     def refused_connections(self) -> str:
-        """What Home Assistant wanted to connect to outside of this machine."""
+        """The addresses outside of this machine that Home Assistant tried to connect to."""
         path = self.config.parent / "refused-connections"
         return path.read_text() if path.exists() else ""
 
@@ -87,12 +88,12 @@ class HomeAssistant:
             await self._onboard()
         await self._log_in()
         await self.until(self._is_running, "Home Assistant has started", timeout=60)
-        # From 2026.11 on it goes back to another port after five minutes, unless somebody agrees.
+        # From 2026.11 on, it changes the port back after five minutes without a confirmation.
         with contextlib.suppress(CommandError):
             await self.command("http/config/promote")
 
     async def start_only(self) -> None:
-        """Starts it, whoever its users are."""
+        """Starts it without logging in."""
         self._run()
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120))
         await self.until(self._is_up, "Home Assistant answers", timeout=60)
@@ -118,9 +119,9 @@ class HomeAssistant:
         environment = {name: os.environ[name] for name in kept if name in os.environ} | {
             "PATH": f"{self.venv}/bin:/usr/local/bin:/usr/bin:/bin",
             "VIRTUAL_ENV": str(self.venv),
-            "PYTHONPATH": str(HERE / "guard"),
-            "GUARD_LOG": str(self.config.parent / "refused-connections"),
-            # The step that installs requirements finds our wheel, and nothing else.
+            "PYTHONPATH": str(HERE / "no_internet"),
+            "REFUSED_CONNECTIONS_LOG": str(self.config.parent / "refused-connections"),
+            # Only the wheel under test can be installed.
             "UV_OFFLINE": "1",
             "UV_FIND_LINKS": str(self.wheels),
         }
@@ -173,7 +174,7 @@ class HomeAssistant:
             return answer
 
     async def stop(self, *, kill: bool = False) -> None:
-        """Ends the process as the system does, or at once and without a warning."""
+        """Stops the process with SIGTERM, or kills it."""
         if self._session:
             await self._session.close()
         if self._process is None:
@@ -192,7 +193,7 @@ class HomeAssistant:
         return self._process.pid
 
     def agents(self) -> list[int]:
-        """The agent processes that Home Assistant has started and that run."""
+        """The process IDs of the running agents that Home Assistant started."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -204,7 +205,7 @@ class HomeAssistant:
 
     @staticmethod
     def program(agent: int) -> Path:
-        """What this agent process has been started from. Its link to that is for root alone."""
+        """The program of an agent process. Its link in /proc can be read only by root."""
         command, _, _ = Path(f"/proc/{agent}/cmdline").read_text().partition("\0")
         return Path(command).resolve()
 
@@ -225,12 +226,12 @@ class HomeAssistant:
     # The HTTP API
 
     async def greets(self) -> bool:
-        """Whether the page that greets the owner of a new one can take a backup."""
+        """Whether the welcome page accepts a backup."""
         async with self._http.get(f"{self.url}/api/onboarding/backup/info") as response:
             return response.status == 200 and (await response.json())["state"] == "idle"
 
     async def upload_to_new(self, archive: Path) -> str:
-        """Uploads a backup on that page. Returns its id."""
+        """Uploads a backup on the welcome page. Returns its ID."""
         with archive.open("rb") as content:
             url = f"{self.url}/api/onboarding/backup/upload?agent_id=backup.local"
             async with self._http.post(url, data={"file": content}) as response:
@@ -239,10 +240,10 @@ class HomeAssistant:
                 return backup_id
 
     async def restore_on_new(self, backup_id: str, password: str) -> Json | None:
-        """Asks for a restore on that page. Returns what is wrong; none when it is being done."""
+        """Starts a restore on the welcome page. Returns the error, or None."""
         order = {"backup_id": backup_id, "agent_id": "backup.local", "password": password}
         url = f"{self.url}/api/onboarding/backup/restore"
-        # It may have ended before it has answered.
+        # Home Assistant may exit before it answers.
         with contextlib.suppress(aiohttp.ClientConnectionError):
             async with self._http.post(url, json=order) as response:
                 return None if response.status == 200 else await response.json()
@@ -283,7 +284,7 @@ class HomeAssistant:
             yield response
 
     async def digest(self, backup_id: str, agent_id: str) -> tuple[int, str]:
-        """Size and SHA-256 of a backup as it is downloaded."""
+        """Size and SHA-256 of a downloaded backup."""
         size, digest = 0, hashlib.sha256()
         async with self.download(backup_id, agent_id) as response:
             response.raise_for_status()
@@ -314,7 +315,7 @@ class HomeAssistant:
         return [a["agent_id"] for a in agents if a["agent_id"].startswith(f"{DOMAIN}.")]
 
     async def backups(self, agent_id: str) -> list[Json]:
-        """The backups that this agent has, oldest first."""
+        """The backups of this agent, oldest first."""
         info: Json = await self.command("backup/info")
         assert agent_id not in info["agent_errors"], info["agent_errors"]
         found = [backup for backup in info["backups"] if agent_id in backup["agents"]]
@@ -322,7 +323,7 @@ class HomeAssistant:
 
 
 class CommandError(Exception):
-    """Home Assistant has refused a command."""
+    """Home Assistant refused a command."""
 
 
 class Connection:
@@ -346,7 +347,7 @@ class Connection:
                 return message["result"]
 
     async def event(self, timeout: float = 120) -> Json:
-        """The next event of what this connection has subscribed to."""
+        """The next event of the subscriptions of this connection."""
         while not self._events:
             message = await self._socket.receive_json(timeout=timeout)
             if message["type"] == "event":
@@ -376,7 +377,7 @@ class Run:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        # (agent, bytes, of how many), as the events came
+        # (agent, bytes, total) of each event
         self.progress: list[tuple[str, int, int]] = []
         self.state: str | None = None
         self.reason: str | None = None
@@ -391,7 +392,7 @@ class Run:
         return event
 
     async def end(self) -> Run:
-        """Waits for the end, and until the manager takes the next order."""
+        """Waits until the backup has ended and the manager is idle."""
         while self.state not in ("completed", "failed"):
             await self.next()
         while (await self.next()).get("manager_state") != "idle":

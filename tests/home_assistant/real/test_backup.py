@@ -1,4 +1,4 @@
-"""Backups that the backup manager makes, and gets back."""
+"""Backups and restores by the backup manager."""
 
 import asyncio
 import hashlib
@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from conftest import Flow, Storage, made
-from gate import Gate
 from home_assistant import DOMAIN, CommandError, HomeAssistant, Json
+from pausing_proxy import PausingProxy
 
 MIB = 1 << 20
 BALLAST = 96 * MIB
@@ -23,16 +23,16 @@ KEY_PASSWORD = "ABCD-EFGH-IJKL-MNOP"
 
 @pytest_asyncio.fixture(autouse=True)
 async def clean(
-    home: HomeAssistant, storage: Storage, agent_id: str, gate: Gate
+    home: HomeAssistant, storage: Storage, agent_id: str, proxy: PausingProxy
 ) -> AsyncIterator[None]:
-    """Every test starts with nothing in the storage, and leaves nothing behind."""
-    gate.open()
+    """Every test starts with an empty prefix, and leaves it empty."""
+    proxy.open()
     yield
-    gate.open()
+    proxy.open()
     for backup in await home.backups(agent_id):
         await home.command("backup/delete", backup_id=backup["backup_id"])
-    # What a program had begun that was killed, the next one takes back.
-    await home.until(storage.is_empty, "nothing is left in the storage")
+    # The next agent cleans up after one that was killed.
+    await home.until(storage.is_empty, "the prefix is empty")
 
 
 async def test_upload_list_download_delete(
@@ -56,7 +56,9 @@ async def test_upload_list_download_delete(
         assert response.status == 404
 
 
-async def test_encrypted_backup(home: HomeAssistant, agent_id: str, storage: Storage) -> None:
+async def test_encrypted_backup_can_be_restored(
+    home: HomeAssistant, agent_id: str, storage: Storage
+) -> None:
     backup = await made(home, agent_id, "Encrypted", password=KEY_PASSWORD)
     assert backup["agents"][agent_id]["protected"]
     about = {"backup_id": backup["backup_id"], "agent_id": agent_id}
@@ -112,15 +114,17 @@ async def kill_agent(home: HomeAssistant) -> None:
     await home.until(lambda: agent not in home.agents(), "the agent is gone")
 
 
-async def test_agent_killed_while_it_lists(home: HomeAssistant, agent_id: str, gate: Gate) -> None:
+async def test_list_with_agent_killed_raises(
+    home: HomeAssistant, agent_id: str, proxy: PausingProxy
+) -> None:
     backup = await made(home, agent_id, "Listed")
-    # The next one does not know yet what is there, so that it has to ask the storage.
+    # The next agent has no cached listing, so it must list.
     await kill_agent(home)
-    gate.close_after("up", 1)
+    proxy.close_after("up", 1)
     asking = asyncio.create_task(home.command("backup/info"))
-    await asyncio.wait_for(gate.closed.wait(), 30)
+    await asyncio.wait_for(proxy.closed.wait(), 30)
     await kill_agent(home)
-    gate.open()
+    proxy.open()
     info = await asyncio.wait_for(asking, 60)
     assert "ended unexpectedly" in info["agent_errors"][agent_id]
     assert [b["backup_id"] for b in await home.backups(agent_id)] == [backup["backup_id"]]
@@ -128,7 +132,7 @@ async def test_agent_killed_while_it_lists(home: HomeAssistant, agent_id: str, g
 
 @pytest.fixture(scope="session")
 def large(home: HomeAssistant) -> int:
-    """Makes all backups large from here on: several parts, and more than fits into buffers."""
+    """Makes all further backups large: several parts, more than fits into buffers."""
     path = home.config / "ballast"
     if not path.exists():
         path.write_bytes(os.urandom(BALLAST))
@@ -144,7 +148,7 @@ async def test_large_backup_reports_progress(
     (backup,) = await home.backups(agent_id)
     size = backup["agents"][agent_id]["size"]
     assert size > large
-    if run.progress:  # Home Assistant shows it from 2026.4 on
+    if run.progress:  # Home Assistant reports it from 2026.4 on
         counts = [count for agent, count, _ in run.progress if agent == agent_id]
         assert counts == sorted(counts)
         assert counts[-1] == size
@@ -155,17 +159,17 @@ async def test_large_backup_reports_progress(
     )
 
 
-async def test_agent_killed_in_upload(
-    home: HomeAssistant, agent_id: str, storage: Storage, gate: Gate, large: int
+async def test_upload_with_agent_killed_resumes(
+    home: HomeAssistant, agent_id: str, storage: Storage, proxy: PausingProxy, large: int
 ) -> None:
-    """The next agent goes on with it, and nothing else is left."""
-    gate.close_after("up", large // 2)
+    """The next agent resumes the upload."""
+    proxy.close_after("up", large // 2)
     async with home.connection() as connection:
         run = await connection.backup(agent_id, "Killed")
-        await asyncio.wait_for(gate.closed.wait(), 120)
+        await asyncio.wait_for(proxy.closed.wait(), 120)
         assert storage.unfinished()
         await kill_agent(home)
-        gate.open()
+        proxy.open()
         await asyncio.wait_for(run.end(), 120)
     assert (run.state, run.reason) == ("completed", None)
     (backup,) = await home.backups(agent_id)
@@ -174,17 +178,17 @@ async def test_agent_killed_in_upload(
     assert (await home.digest(backup["backup_id"], agent_id))[0] > large
 
 
-async def test_agent_killed_in_download(
-    home: HomeAssistant, agent_id: str, gate: Gate, large: int
+async def test_download_with_agent_killed_fails(
+    home: HomeAssistant, agent_id: str, proxy: PausingProxy, large: int
 ) -> None:
-    """The browser sees a broken transfer, not a short file."""
+    """The browser gets an interrupted transfer, not a short file."""
     backup = await made(home, agent_id, "Broken off")
-    gate.close_after("down", large * 3 // 4)
+    proxy.close_after("down", large * 3 // 4)
 
     async def kill() -> None:
-        await gate.closed.wait()
+        await proxy.closed.wait()
         await kill_agent(home)
-        gate.open()
+        proxy.open()
 
     killing = asyncio.create_task(kill())
     size = 0
@@ -198,11 +202,11 @@ async def test_agent_killed_in_download(
     assert (await home.digest(backup["backup_id"], agent_id))[0] > large
 
 
-async def test_given_up_download_ends_the_transfer(
-    home: HomeAssistant, agent_id: str, gate: Gate, large: int
+async def test_download_aborted_stops_transfer(
+    home: HomeAssistant, agent_id: str, proxy: PausingProxy, large: int
 ) -> None:
     backup = await made(home, agent_id, "Given up")
-    before = gate.passed["down"]
+    before = proxy.passed["down"]
     async with home.download(backup["backup_id"], agent_id) as response:
         await response.content.readexactly(MIB)
         response.close()
@@ -210,7 +214,7 @@ async def test_given_up_download_ends_the_transfer(
 
     def quiet() -> bool:
         nonlocal passed
-        passed, last = gate.passed["down"] - before, passed
+        passed, last = proxy.passed["down"] - before, passed
         return passed == last
 
     await home.until(quiet, "the transfer has ended", pause=1)
@@ -218,7 +222,7 @@ async def test_given_up_download_ends_the_transfer(
 
 
 @pytest.mark.parametrize("with_another", [False, True])
-async def test_entry_is_changed_in_upload(
+async def test_upload_survives_change_of_entry(
     home: HomeAssistant,
     agent_id: str,
     entry: Json,
@@ -227,7 +231,7 @@ async def test_entry_is_changed_in_upload(
     *,
     with_another: bool,
 ) -> None:
-    """The backup arrives all the same, and is listed at once."""
+    """The backup is complete, and is listed at once."""
     flows = "/api/config/config_entries/flow"
 
     async def options(**given: float) -> None:
@@ -278,23 +282,23 @@ async def test_entry_is_changed_in_upload(
 
 
 @pytest.mark.parametrize("how", ["restarted", "killed", "killed with the agent"])
-async def test_home_assistant_ends_in_upload(
-    home: HomeAssistant, agent_id: str, storage: Storage, gate: Gate, large: int, how: str
+async def test_upload_with_home_assistant_ending_is_cleaned_up(
+    home: HomeAssistant, agent_id: str, storage: Storage, proxy: PausingProxy, large: int, how: str
 ) -> None:
-    """Nothing is left behind after the next start, and no process after the end."""
+    """The next start cleans up, and no process is left."""
     (agent,) = home.agents()
-    gate.close_after("up", large // 2)
+    proxy.close_after("up", large // 2)
     async with home.connection() as connection:
         await connection.backup(agent_id, "Interrupted")
-        await asyncio.wait_for(gate.closed.wait(), 120)
+        await asyncio.wait_for(proxy.closed.wait(), 120)
         assert storage.unfinished()
     if how == "killed with the agent":
-        # As when the power fails: nobody is left to clean up.
+        # Like a power failure: the agent cannot clean up.
         os.kill(home.pid, signal.SIGSTOP)
         os.kill(agent, signal.SIGKILL)
     stopping = asyncio.create_task(home.stop(kill=how != "restarted"))
     await asyncio.sleep(0.5)
-    gate.open()
+    proxy.open()
     await stopping
     await home.until(lambda: not Path(f"/proc/{agent}").exists(), "the agent has ended")
     if how == "restarted":
@@ -303,6 +307,6 @@ async def test_home_assistant_ends_in_upload(
         assert storage.unfinished()
     await home.start()
     assert await home.backups(agent_id) == []
-    # For a minute it waits for somebody who goes on with it.
-    await home.until(storage.is_empty, "nothing is left in the storage", 120)
+    # For one minute, the parts are kept for a resume.
+    await home.until(storage.is_empty, "the prefix is empty", 120)
     await made(home, agent_id, "After that")

@@ -1,4 +1,4 @@
-"""The same in the pages of Home Assistant, see ../browser/pages.mjs. Part of tests/run --full."""
+"""The pages of Home Assistant in a browser, see ../browser/pages.mjs. Part of tests/run --full."""
 
 import asyncio
 import json
@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from conftest import Storage, setting
-from gate import Gate
 from home_assistant import HERE, PASSWORD, USER, HomeAssistant, Json
+from pausing_proxy import PausingProxy
 
 pytestmark = pytest.mark.skipif(
     "HOME_ASSISTANT_BROWSER" not in os.environ, reason="only with tests/run --full"
 )
 
 BALLAST = 96 << 20
-ELSEWHERE = b"""\
+WRONG_REGION = b"""\
 <?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; \
 the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region>
@@ -27,14 +27,15 @@ the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-
 
 
 @pytest_asyncio.fixture
-async def elsewhere() -> AsyncIterator[str]:
-    """A storage in another region: the one that all tests use takes any."""
+async def other_region() -> AsyncIterator[str]:
+    """A server with another region, because the test server accepts any region."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(
             b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/xml\r\n"
-            b"x-amz-request-id: 1\r\ncontent-length: %d\r\n\r\n%b" % (len(ELSEWHERE), ELSEWHERE)
+            b"x-amz-request-id: 1\r\ncontent-length: %d\r\n\r\n%b"
+            % (len(WRONG_REGION), WRONG_REGION)
         )
         await writer.drain()
         writer.close()
@@ -44,12 +45,12 @@ async def elsewhere() -> AsyncIterator[str]:
     server.close()
 
 
-async def test_pages(
+async def test_browser_adds_location_and_uses_backup(
     home: HomeAssistant,
     form: Json,
-    gate: Gate,
+    proxy: PausingProxy,
     storage: Storage,
-    elsewhere: str,
+    other_region: str,
     tmp_path: Path,
     unused_tcp_port: int,
 ) -> None:
@@ -61,7 +62,7 @@ async def test_pages(
     (home.config / "ballast").write_bytes(os.urandom(BALLAST))
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    nobody = f"http://127.0.0.1:{unused_tcp_port}"
+    closed = f"http://127.0.0.1:{unused_tcp_port}"
     paused, downloaded = tmp_path / "paused", tmp_path / "downloaded"
     task = {
         "chromium": setting("HOME_ASSISTANT_BROWSER"),
@@ -78,37 +79,37 @@ async def test_pages(
             {
                 "change": {"secret_access_key": "wrong"},
                 "field": "secret_access_key",
-                "text": "The secret access key does not fit the access key ID",
+                "text": "The secret access key does not match the access key ID",
             },
             {
-                "change": {"endpoint": elsewhere},
+                "change": {"endpoint": other_region},
                 "field": "region",
                 "text": "The bucket is in the region eu-west-1, not us-east-1",
             },
             {
                 "change": {"bucket": "s3-backup-agent-missing"},
                 "field": "bucket",
-                "text": "There is no bucket named s3-backup-agent-missing",
+                "text": "The bucket s3-backup-agent-missing does not exist",
             },
             {
                 "change": {"region": "Frankfurt am Main"},
                 "field": "region",
-                "text": "This is no region",
+                "text": "The region is invalid",
             },
             {
                 "change": {"endpoint": form["endpoint"].replace("http://", "https://")},
                 "field": "endpoint",
-                "text": "does not speak TLS",
+                "text": "does not use TLS",
             },
             {
                 "change": {"endpoint": f"{form['endpoint']}/some/where"},
                 "field": "endpoint",
-                "text": "What answers there is not an S3 service",
+                "text": "The endpoint URL does not belong to an S3 server",
             },
             {
                 "change": {"endpoint": "http://nowhere.invalid:9000"},
                 "field": "endpoint",
-                "text": "There is no host named nowhere.invalid",
+                "text": "The host nowhere.invalid was not found",
             },
             {
                 "change": {
@@ -116,38 +117,38 @@ async def test_pages(
                     "secret_access_key": "AKIAIOSFODNN7EXAMPLE",
                 },
                 "field": "access_key_id",
-                "text": "The two keys look swapped",
+                "text": "The keys seem to be swapped",
             },
             {
                 "change": {"access_key_id": "  nobody\u200b "},
                 "field": "access_key_id",
-                "text": "The storage does not know this access key ID",
+                "text": "The server does not know this access key ID",
             },
             {
-                "change": {"endpoint": nobody},
+                "change": {"endpoint": closed},
                 "field": "endpoint",
-                "text": f"No connection to {nobody.removeprefix('http://')}",
+                "text": f"Cannot connect to {closed.removeprefix('http://')}",
             },
         ],
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
-    gate.close_after("up", BALLAST * 5 // 6)
-    # Beside the modules that it needs.
+    proxy.close_after("up", BALLAST * 5 // 6)
+    # In the directory of its modules.
     script = Path(setting("HOME_ASSISTANT_BROWSER_MODULES")) / "pages.mjs"
     shutil.copy(HERE.parent / "browser" / script.name, script)
     browser = await asyncio.create_subprocess_exec("node", script, tmp_path / "task.json")
     ended = asyncio.create_task(browser.wait())
-    halfway = asyncio.create_task(gate.closed.wait())
+    halfway = asyncio.create_task(proxy.closed.wait())
     try:
         await asyncio.wait([ended, halfway], timeout=240, return_when=asyncio.FIRST_COMPLETED)
         assert halfway.done() and not ended.done()
-        await asyncio.sleep(2)  # Home Assistant reports the progress once in a second
+        await asyncio.sleep(2)  # Home Assistant reports the progress once per second
         paused.touch()
         await home.until(lambda: (pictures / "progress.png").exists(), "the picture", timeout=60)
-        gate.open()
+        proxy.open()
         assert await asyncio.wait_for(ended, 240) == 0
     finally:
-        gate.open()
+        proxy.open()
         if browser.returncode is None:
             browser.kill()
         await ended
@@ -155,7 +156,7 @@ async def test_pages(
         if kept := os.environ.get("HOME_ASSISTANT_PICTURES"):
             shutil.copytree(pictures, kept, dirs_exist_ok=True)
     assert storage.objects() == []
-    # The pages give the key along, so that Home Assistant decrypts what is downloaded.
+    # The page sends the key, so that Home Assistant decrypts the download.
     with tarfile.open(downloaded) as backup:
         about = backup.extractfile("./backup.json")
         assert about and json.load(about)["name"] == task["name"]

@@ -1,4 +1,4 @@
-"""Adding a storage, as the pages of Home Assistant do it."""
+"""Adding a backup location through the API."""
 
 import asyncio
 import contextlib
@@ -7,35 +7,35 @@ from pathlib import Path
 
 import pytest
 from conftest import Flow, Storage, program_of_the_wheel
-from gate import Gate
 from home_assistant import HomeAssistant, Json
+from pausing_proxy import PausingProxy
 
 
-async def test_errors_are_at_their_field(
-    flow: Flow, form: Json, gate: Gate, unused_tcp_port: int
+async def test_form_shows_error_at_its_field(
+    flow: Flow, form: Json, proxy: PausingProxy, unused_tcp_port: int
 ) -> None:
     answer = await flow.start()
     assert (answer["type"], answer["step_id"]) == ("form", "connection")
     form = form | {"prefix": f"{form['prefix']}-of-another"}
-    nobody = f"http://127.0.0.1:{unused_tcp_port}"
+    closed = f"http://127.0.0.1:{unused_tcp_port}"
     for wrong, errors in (
         ({"secret_access_key": "wrong"}, {"secret_access_key": "invalid_credentials_signature"}),
         ({"access_key_id": "nobody"}, {"access_key_id": "invalid_credentials_access_key"}),
         ({"bucket": "s3-backup-agent-missing"}, {"bucket": "bucket_not_found"}),
-        ({"endpoint": nobody}, {"endpoint": "cannot_connect"}),
+        ({"endpoint": closed}, {"endpoint": "cannot_connect"}),
     ):
         answer = await flow.fill(form | wrong)
         assert (answer["type"], answer["errors"]) == ("form", errors)
 
 
-async def test_a_place_is_added_once(flow: Flow, entry: Json, form: Json) -> None:
+async def test_form_refuses_configured_location(flow: Flow, entry: Json, form: Json) -> None:
     await flow.start()
     answer = await flow.fill(form | {"prefix": f"/{form['prefix']}/"})
     assert (answer["type"], answer["reason"]) == ("abort", "already_configured")
 
 
-async def test_the_program_comes_from_the_wheel(home: HomeAssistant, entry: Json) -> None:
-    """It was installed by Home Assistant, because the manifest asks for it."""
+async def test_program_is_installed_from_wheel(home: HomeAssistant, entry: Json) -> None:
+    """Home Assistant installs it as a requirement of the manifest."""
     (agent,) = home.agents()
     program = home.program(agent)
     assert program == home.venv / "bin" / "s3-backup-agent"
@@ -43,12 +43,12 @@ async def test_the_program_comes_from_the_wheel(home: HomeAssistant, entry: Json
     assert digest == hashlib.sha256(program_of_the_wheel()).hexdigest()
 
 
-async def test_secrets_stay_secret(home: HomeAssistant, entry: Json, storage: Storage) -> None:
-    """Neither in what the log shows, nor where every user of the machine can read."""
+async def test_secrets_are_not_visible(home: HomeAssistant, entry: Json, storage: Storage) -> None:
+    """Neither in the log, nor in files that other users can read."""
     assert storage.secret_access_key not in home.log
     (agent,) = home.agents()
     for file in ("cmdline", "environ"):
-        # The second one is for root alone.
+        # Only root can read `environ`.
         with contextlib.suppress(PermissionError):
             content = Path(f"/proc/{agent}/{file}").read_bytes()
             assert storage.secret_access_key.encode() not in content
@@ -59,10 +59,10 @@ async def test_secrets_stay_secret(home: HomeAssistant, entry: Json, storage: St
     assert storage.access_key_id not in text
 
 
-async def test_entry_comes_back_as_the_same_location(
+async def test_entry_added_again_has_same_location_id(
     home: HomeAssistant, entry: Json, form: Json, agent_id: str
 ) -> None:
-    """Somebody removes the storage and adds it again: the schedule names the same location."""
+    """After deleting and adding the entry, the schedule applies to the same location."""
     await home.delete(f"/api/config/config_entries/entry/{entry['entry_id']}")
     await home.until(lambda: not home.agents(), "the agent has ended")
     flow = Flow(home)
@@ -75,7 +75,9 @@ async def test_entry_comes_back_as_the_same_location(
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_reload(home: HomeAssistant, entry: Json, agent_id: str, times: int) -> None:
+async def test_reload_keeps_one_agent(
+    home: HomeAssistant, entry: Json, agent_id: str, times: int
+) -> None:
     for _ in range(times):
         answer = await home.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload")
         assert not answer["require_restart"]

@@ -1,4 +1,4 @@
-"""A new machine: what docs/restore.md says, with a program, the keys, and nothing else."""
+"""A restore on a new machine as in docs/restore.md, with only the program and the keys."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ ENCRYPTION_KEY = "ABCD-EFGH-IJKL-MNOP"
 
 
 class Laptop:
-    """The program of a release in an empty folder."""
+    """The program of a release in an empty directory."""
 
     def __init__(self, folder: Path, form: Json) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class Laptop:
         return archive
 
 
-async def test_a_backup_becomes_a_home_assistant_again(
+async def test_backup_is_restored_on_new_machine(
     home: HomeAssistant, agent_id: str, storage: Storage, form: Json, tmp_path: Path
 ) -> None:
     marker = home.config / "www" / "marker.txt"
@@ -78,7 +78,7 @@ async def test_a_backup_becomes_a_home_assistant_again(
         (listed,) = await new.backups(agent_id)
         assert listed["backup_id"] == backup["backup_id"]
         await new.command("backup/delete", backup_id=backup["backup_id"])
-        await new.until(storage.is_empty, "nothing is left in the storage")
+        await new.until(storage.is_empty, "the prefix is empty")
     finally:
         await new.stop()
         await home.start()

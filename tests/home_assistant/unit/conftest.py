@@ -1,7 +1,7 @@
 """Home Assistant with the integration in it, the real agent, and a real S3 server.
 
-`storage` is a folder of its own in the test bucket. `FaultyServer` stands in for storages whose
-answers no server here gives.
+`storage` is a prefix of its own in the test bucket. `FaultyServer` gives answers that the test
+server does not give.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from custom_components.s3_backup_agent.agent import AgentClient
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.health import Health
-from custom_components.s3_backup_agent.target import storage_id
+from custom_components.s3_backup_agent.target import location_id
 from default_signals import give_default_signals
 from homeassistant.components.backup import AddonInfo, AgentBackup, Folder
 from homeassistant.core import HomeAssistant
@@ -47,7 +47,7 @@ def setting(name: str) -> str:
 
 @dataclass
 class Storage:
-    """A folder of the test bucket."""
+    """A prefix of the test bucket."""
 
     prefix: str = field(default_factory=lambda: f"unit-{uuid.uuid4().hex[:12]}")
     bucket: str = field(default_factory=lambda: setting("TEST_S3_BUCKET"))
@@ -55,7 +55,7 @@ class Storage:
 
     @property
     def form(self) -> dict[str, Any]:
-        """What somebody fills into the form."""
+        """The input for the form."""
         return {
             "endpoint": self.endpoint,
             "region": setting("TEST_S3_REGION"),
@@ -69,15 +69,15 @@ class Storage:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What an entry holds."""
+        """The data of an entry."""
         return {"provider": "other", "verify_tls": True} | self.form
 
     def keys(self) -> list[str]:
-        """Its objects, without the prefix."""
+        """The object keys, without the prefix."""
         return self._list(f"list-type=2&prefix={self.prefix}%2F")
 
     def unfinished(self) -> list[str]:
-        """Its multipart uploads that were neither completed nor aborted."""
+        """The object keys of the incomplete multipart uploads."""
         return self._list(f"prefix={self.prefix}%2F&uploads")
 
     def _list(self, query: str) -> list[str]:
@@ -87,12 +87,12 @@ class Storage:
         ]
 
     def put(self, key: str, body: str) -> None:
-        """Writes an object behind the agent's back."""
+        """Writes an object without the agent."""
         s3("PUT", f"/{self.bucket}/{self.prefix}/{key}", body)
 
 
 def s3(method: str, target: str, *body: str) -> str:
-    # In a process of its own: the harness keeps sockets away from this one.
+    # In a separate process, because the harness blocks sockets in this one.
     script = ROOT / "tests/servers/s3_request.py"
     done = subprocess.run(
         [sys.executable, str(script), method, target, *body],
@@ -112,8 +112,8 @@ def _integration(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Home Assistant finds the integration, and the integration finds the agent under test."""
-    # The configuration of the harness is one for all tests.
+    """Home Assistant uses the integration, and the integration uses the agent under test."""
+    # All tests share the configuration directory of the harness.
     cache = tmp_path / "cache"
     monkeypatch.setattr(hass.config, "cache_path", lambda *path: str(cache.joinpath(*path)))
     command = [str(Path(setting("S3_BACKUP_AGENT_BIN")).absolute()), "serve"]
@@ -131,7 +131,7 @@ def new_entry(data: dict[str, Any], options: dict[str, Any] | None = None) -> Mo
         title="Test storage",
         data=data,
         options=options or {},
-        unique_id=storage_id(data),
+        unique_id=location_id(data),
     )
 
 
@@ -140,7 +140,7 @@ type Load = Callable[[MockConfigEntry], Coroutine[Any, Any, MockConfigEntry]]
 
 @pytest.fixture
 async def load(hass: HomeAssistant) -> AsyncGenerator[Load]:
-    """Sets up an entry; what is loaded at the end is unloaded."""
+    """Sets up an entry. All loaded entries are unloaded at the end."""
     assert await async_setup_component(hass, "backup", {})
     await hass.async_block_till_done()
 
@@ -167,14 +167,14 @@ def agent(hass: HomeAssistant, entry: MockConfigEntry) -> S3BackupAgent:
 
 
 def agent_of(hass: HomeAssistant, entry: MockConfigEntry) -> S3BackupAgent:
-    """The location that the backup manager has for an entry."""
+    """The backup agent of an entry in the backup manager."""
     agent = hass.data["backup"].backup_agents[f"{DOMAIN}.{entry.unique_id}"]
     assert isinstance(agent, S3BackupAgent)
     return agent
 
 
 def health_of(agent: S3BackupAgent) -> Health:
-    """How the storage of a location has been doing."""
+    """The health record of a location."""
     coordinator = agent._coordinator
     assert coordinator
     return coordinator.health
@@ -198,7 +198,9 @@ def new_backup(size: int, **members: Any) -> AgentBackup:
 
 
 class Source:
-    """The stream of a backup, as the manager opens it: counts, and may end early or fail."""
+    """The stream of a backup. It counts how often it is opened and closed, and may end early or
+    fail.
+    """
 
     def __init__(self, content: bytes, error: Exception | None = None, chunk: int = MIB) -> None:
         self.content = content
@@ -233,7 +235,7 @@ async def read(agent: S3BackupAgent, backup_id: str) -> bytes:
 
 
 def answer(status: int, code: str, *, more: str = "", headers: str = "") -> bytes:
-    """An S3 error as it goes over the wire."""
+    """An HTTP response with an S3 error."""
     body = f"<Error><Code>{code}</Code><Message>{code}</Message>{more}</Error>"
     return (
         f"HTTP/1.1 {status} X\r\ncontent-type: application/xml\r\n{headers}"
@@ -245,9 +247,9 @@ HANG = b""
 
 
 class FaultyServer:
-    """Passes each connection on to the real server, or gives an answer of its own.
+    """Forwards each connection to the real server, or gives an answer of its own.
 
-    `rule` gets the request line, and says what to answer; None passes on, and HANG never answers.
+    `rule` gets the request line and returns the answer: None forwards, HANG never answers.
     """
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
@@ -266,13 +268,13 @@ class FaultyServer:
 
     async def stop(self) -> None:
         self._server.close()
-        # What was accepted a moment ago registers itself once it runs.
+        # A connection that was just accepted registers itself when its task runs.
         await asyncio.sleep(0.01)
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            # With nothing but ended tasks, `gather` does not let them be discarded.
+            # If all tasks have ended, `gather` does not run their callbacks.
             await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -298,7 +300,7 @@ class FaultyServer:
             writer.write(own)
             await writer.drain()
             return
-        # One request per connection, so that each is seen.
+        # One request per connection, so that each request gets to `rule`.
         head = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head)
         head = head.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         real = urlsplit(setting("TEST_S3_ENDPOINT"))
@@ -321,7 +323,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @pytest.fixture
 async def faulty(socket_enabled: None, storage: Storage) -> AsyncGenerator[FaultyServer]:
-    """Stands between the integration and the server of `storage`."""
+    """A proxy between the integration and the server of `storage`."""
     server = FaultyServer()
     await server.start()
     storage.endpoint = server.endpoint
@@ -331,7 +333,7 @@ async def faulty(socket_enabled: None, storage: Storage) -> AsyncGenerator[Fault
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signed itself, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     files = tmp_path / "certificate.pem", tmp_path / "key.pem"
     options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=nas"
     subprocess.run(

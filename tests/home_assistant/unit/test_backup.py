@@ -1,4 +1,4 @@
-"""The backup location: what Home Assistant's backup manager calls, on a real storage."""
+"""The backup agent with a real server."""
 
 import asyncio
 import gc
@@ -31,11 +31,11 @@ from custom_components.s3_backup_agent.agent import (
     AgentError,
     Backup,
     Kind,
-    Uploaded,
+    UploadResult,
 )
 from custom_components.s3_backup_agent.backup import S3BackupAgent, agent_backup
 from custom_components.s3_backup_agent.const import DOMAIN
-from custom_components.s3_backup_agent.issues import VERSIONED
+from custom_components.s3_backup_agent.issues import VERSIONED_BUCKET
 from homeassistant.components.backup import (
     BackupAgentError,
     BackupNotFound,
@@ -53,7 +53,9 @@ CLIENT = "custom_components.s3_backup_agent.agent.client"
 CONTENT = os.urandom(1 << 16) * 384  # 24 MiB: several parts
 
 
-async def test_there_and_back_and_gone(agent: S3BackupAgent, storage: Storage) -> None:
+async def test_backup_can_be_uploaded_listed_downloaded_and_deleted(
+    agent: S3BackupAgent, storage: Storage
+) -> None:
     source, seen = Source(CONTENT), []
     backup = new_backup(len(CONTENT))
 
@@ -77,14 +79,14 @@ async def test_there_and_back_and_gone(agent: S3BackupAgent, storage: Storage) -
 
 
 @pytest.mark.parametrize("chunk", [777, 5 * MIB])
-async def test_chunks_of_any_size(agent: S3BackupAgent, chunk: int) -> None:
+async def test_upload_accepts_chunks_of_any_size(agent: S3BackupAgent, chunk: int) -> None:
     content = CONTENT[: 6 * MIB + 5]
     backup = new_backup(len(content))
     await agent.async_upload_backup(open_stream=Source(content, chunk=chunk).open, backup=backup)
     assert await read(agent, backup.backup_id) == content
 
 
-async def test_a_second_upload_replaces_the_first(agent: S3BackupAgent) -> None:
+async def test_upload_with_same_id_replaces_backup(agent: S3BackupAgent) -> None:
     await upload(agent, b"first", backup_id="same")
     await upload(agent, b"second", backup_id="same")
     assert [backup.size for backup in await agent.async_list_backups()] == [6]
@@ -92,7 +94,7 @@ async def test_a_second_upload_replaces_the_first(agent: S3BackupAgent) -> None:
 
 
 @pytest.mark.parametrize("size", [100, len(CONTENT)])
-async def test_a_truncated_source_is_refused(
+async def test_upload_of_truncated_source_is_refused(
     agent: S3BackupAgent, storage: Storage, size: int
 ) -> None:
     source = Source(CONTENT[:size])
@@ -106,13 +108,13 @@ async def test_a_truncated_source_is_refused(
     assert storage.keys() == storage.unfinished() == []
 
 
-async def test_a_longer_source_is_stored_as_it_is(agent: S3BackupAgent) -> None:
+async def test_upload_of_longer_source_is_stored(agent: S3BackupAgent) -> None:
     backup = new_backup(90, backup_id="long")
     await agent.async_upload_backup(open_stream=Source(b"x" * 100).open, backup=backup)
     assert (await agent.async_get_backup("long")).size == 100
 
 
-async def test_what_the_source_raises_goes_through(agent: S3BackupAgent, storage: Storage) -> None:
+async def test_upload_raises_source_error_unchanged(agent: S3BackupAgent, storage: Storage) -> None:
     error = BackupReaderWriterError("the disk is gone")
     source = Source(CONTENT, error)
     with pytest.raises(BackupReaderWriterError) as caught:
@@ -124,7 +126,7 @@ async def test_what_the_source_raises_goes_through(agent: S3BackupAgent, storage
     assert storage.keys() == storage.unfinished() == []
 
 
-async def test_a_cancelled_upload_leaves_nothing(agent: S3BackupAgent, storage: Storage) -> None:
+async def test_upload_cancelled_leaves_nothing(agent: S3BackupAgent, storage: Storage) -> None:
     reached, closed = asyncio.Event(), asyncio.Event()
 
     async def endless() -> Any:
@@ -151,7 +153,7 @@ async def test_a_cancelled_upload_leaves_nothing(agent: S3BackupAgent, storage: 
     assert storage.keys() == storage.unfinished() == []
 
 
-async def test_a_stop_in_the_middle_of_an_upload_leaves_nothing(
+async def test_upload_with_home_assistant_stopping_leaves_nothing(
     hass: HomeAssistant, agent: S3BackupAgent, storage: Storage
 ) -> None:
     reached = asyncio.Event()
@@ -177,7 +179,7 @@ async def test_a_stop_in_the_middle_of_an_upload_leaves_nothing(
     assert storage.keys() == storage.unfinished() == []
 
 
-async def test_a_storage_that_does_not_answer(
+async def test_operations_without_answer_time_out(
     hass: HomeAssistant,
     load: Load,
     storage: Storage,
@@ -188,7 +190,7 @@ async def test_a_storage_that_does_not_answer(
         monkeypatch.setattr(f"custom_components.s3_backup_agent.backup.{name}", 0.3)
     agent = agent_of(hass, await load(new_entry(storage.data)))
     backup = await upload(agent, b"x")
-    # A new agent knows no listing.
+    # A new agent has no listing in its cache.
     os.kill(agent._client.pid or 0, signal.SIGKILL)
     while agent._client.pid:
         await asyncio.sleep(0.01)
@@ -204,7 +206,7 @@ async def test_a_storage_that_does_not_answer(
     assert await agent.async_list_backups() == [backup]
 
 
-async def test_not_found(agent: S3BackupAgent) -> None:
+async def test_missing_backup_raises_not_found(agent: S3BackupAgent) -> None:
     for call in (agent.async_get_backup, agent.async_delete_backup, agent.async_download_backup):
         with pytest.raises(BackupNotFound) as caught:
             await call("nothing")
@@ -224,7 +226,7 @@ async def test_not_found(agent: S3BackupAgent) -> None:
     ],
     ids=["first byte", "middle", "last byte", "appended", "truncated"],
 )
-async def test_a_backup_that_was_altered_is_refused(
+async def test_download_of_altered_backup_is_refused(
     agent: S3BackupAgent, storage: Storage, altered: Callable[[str], str], key: str
 ) -> None:
     content = "0123456789" * 10_000
@@ -242,14 +244,14 @@ async def test_a_backup_that_was_altered_is_refused(
 
 
 def flipped(text: str, position: int) -> str:
-    """The text with one bit turned round in the byte at this position."""
+    """The text with one bit of the byte at this position inverted."""
     other = chr(ord(text[position]) ^ 1)
     return text[:position] + other + text[position + 1 :]
 
 
-async def test_a_closed_download_ends_its_transfer(agent: S3BackupAgent) -> None:
+async def test_download_closed_stops_transfer(agent: S3BackupAgent) -> None:
     backup = await upload(agent, CONTENT)
-    # More of them than the agent runs at the same time.
+    # More downloads than the agent runs at the same time.
     for _ in range(8):
         stream: Any = await agent.async_download_backup(backup.backup_id)
         assert await anext(aiter(stream))
@@ -259,7 +261,7 @@ async def test_a_closed_download_ends_its_transfer(agent: S3BackupAgent) -> None
     assert await read(agent, backup.backup_id) == CONTENT
 
 
-async def test_a_forgotten_download_ends_its_transfer(agent: S3BackupAgent) -> None:
+async def test_download_garbage_collected_stops_transfer(agent: S3BackupAgent) -> None:
     backup = await upload(agent, CONTENT)
     for _ in range(8):
         stream = await agent.async_download_backup(backup.backup_id)
@@ -269,7 +271,7 @@ async def test_a_forgotten_download_ends_its_transfer(agent: S3BackupAgent) -> N
     assert await read(agent, backup.backup_id) == CONTENT
 
 
-async def test_a_download_that_breaks_raises_and_goes_on_raising(
+async def test_download_error_is_raised_again(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     agent = agent_of(hass, await load(new_entry(storage.data)))
@@ -296,7 +298,7 @@ async def test_a_download_that_breaks_raises_and_goes_on_raising(
         (400, "ExpiredToken", "credentials_expired"),
     ],
 )
-async def test_refused_keys_start_a_reauth(
+async def test_refused_keys_start_reauth(
     hass: HomeAssistant,
     load: Load,
     storage: Storage,
@@ -316,7 +318,7 @@ async def test_refused_keys_start_a_reauth(
     assert [flow["step_id"] for flow in flows] == ["reauth_confirm"]
 
 
-async def test_a_missing_right_starts_no_reauth(
+async def test_missing_permission_starts_no_reauth(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -328,7 +330,7 @@ async def test_a_missing_right_starts_no_reauth(
     assert not list(entry.async_get_active_flows(hass, {SOURCE_REAUTH}))
 
 
-async def test_a_full_storage_is_an_issue_until_an_upload_succeeds(
+async def test_full_storage_is_issue_until_upload_succeeds(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -337,7 +339,7 @@ async def test_a_full_storage_is_an_issue_until_an_upload_succeeds(
     with pytest.raises(BackupAgentError, match="full"):
         await upload(agent, b"x")
     issue_id = f"quota_exceeded_{entry.entry_id}"
-    # That it can be listed says nothing.
+    # A successful listing does not resolve the issue.
     await agent.async_list_backups()
     assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
     faulty.rule = lambda _: None
@@ -345,18 +347,16 @@ async def test_a_full_storage_is_an_issue_until_an_upload_succeeds(
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
 
 
-async def test_a_bucket_that_keeps_versions_is_an_issue(
-    hass: HomeAssistant, agent: S3BackupAgent
-) -> None:
-    issue_id = f"{VERSIONED}_{agent._entry.entry_id}"
+async def test_versioned_bucket_is_issue(hass: HomeAssistant, agent: S3BackupAgent) -> None:
+    issue_id = f"{VERSIONED_BUCKET}_{agent._entry.entry_id}"
     stored = Backup("b", "b", 1, 1, True, {})
-    health_of(agent).uploaded(Uploaded(stored, None, "v1"))
+    health_of(agent).uploaded(UploadResult(stored, None, "v1"))
     assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
-    health_of(agent).uploaded(Uploaded(stored, None, "null"))
+    health_of(agent).uploaded(UploadResult(stored, None, "null"))
     assert not ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
 
 
-async def test_a_killed_agent_is_an_error_and_comes_back(
+async def test_agent_killed_is_error_and_restarts(
     agent: S3BackupAgent,
     entry: MockConfigEntry,
     storage: Storage,
@@ -365,7 +365,7 @@ async def test_a_killed_agent_is_an_error_and_comes_back(
     client = entry.runtime_data.client
     opened = 0
 
-    async def deadly() -> Any:
+    async def killing_source() -> Any:
         nonlocal opened
         opened += 1
 
@@ -383,12 +383,12 @@ async def test_a_killed_agent_is_an_error_and_comes_back(
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
     backup = new_backup(len(CONTENT) + 1)
     with pytest.raises(BackupAgentError, match="ended unexpectedly"):
-        await agent.async_upload_backup(open_stream=deadly, backup=backup)
-    # It may have run out of memory, which it would again and again.
+        await agent.async_upload_backup(open_stream=killing_source, backup=backup)
+    # A second end of the agent is not repeated: it may lack memory.
     assert opened == 2
     assert health_of(agent).error_code == "agent_gone"
     assert await agent.async_list_backups() == []
-    # The agent is back, and takes back what was begun.
+    # The restarted agent cleans up.
     async with asyncio.timeout(30):
         while storage.unfinished() or storage.keys():
             await asyncio.sleep(0.05)
@@ -413,13 +413,13 @@ def kill(client: AgentClient) -> None:
     os.kill(client.pid or 0, signal.SIGKILL)
 
 
-async def test_an_upload_goes_on_when_its_agent_was_killed(
+async def test_upload_resumes_after_agent_was_killed(
     hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
     entry = await load(new_entry(storage.data, {"part_size": 5 * MIB}))
     agent = agent_of(hass, entry)
-    uploaded: list[Uploaded] = []
+    uploaded: list[UploadResult] = []
     monkeypatch.setattr(health_of(agent), "uploaded", uploaded.append)
     records = Path(hass.config.cache_path(DOMAIN), "uploads")
     opened, seen = 0, []
@@ -427,16 +427,16 @@ async def test_an_upload_goes_on_when_its_agent_was_killed(
     def on_progress(*, bytes_uploaded: int, **_: Any) -> None:
         seen.append(bytes_uploaded)
 
-    async def deadly_once() -> Any:
+    async def killing_once() -> Any:
         nonlocal opened
         opened += 1
 
-        async def stream(is_deadly: bool) -> Any:
+        async def stream(kills: bool) -> Any:
             for start in range(0, len(CONTENT), MIB):
                 yield CONTENT[start : start + MIB]
-            while is_deadly:
-                noted = [record.read_text().count('"part":') for record in records.glob("*.json")]
-                if noted == [4]:
+            while kills:
+                parts = [record.read_text().count('"part":') for record in records.glob("*.json")]
+                if parts == [4]:
                     kill(agent._client)
                     await asyncio.Event().wait()
                 await asyncio.sleep(0.01)
@@ -444,7 +444,9 @@ async def test_an_upload_goes_on_when_its_agent_was_killed(
         return stream(opened == 1)
 
     backup = new_backup(len(CONTENT))
-    await agent.async_upload_backup(open_stream=deadly_once, backup=backup, on_progress=on_progress)
+    await agent.async_upload_backup(
+        open_stream=killing_once, backup=backup, on_progress=on_progress
+    )
     assert opened == 2
     assert [result.resumed_bytes for result in uploaded] == [20 * MIB]
     assert seen == sorted(seen)
@@ -454,14 +456,14 @@ async def test_an_upload_goes_on_when_its_agent_was_killed(
     assert storage.unfinished() == []
 
 
-async def test_an_upload_goes_on_when_the_storage_is_back(
+async def test_upload_resumes_after_server_failure(
     hass: HomeAssistant,
     load: Load,
     storage: Storage,
     faulty: FaultyServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("custom_components.s3_backup_agent.backup.OUTAGE", 0)
+    monkeypatch.setattr("custom_components.s3_backup_agent.backup.RETRY_FOR", 0)
     monkeypatch.setattr(f"{CLIENT}._RETRY_PAUSE", 0)
     agent = agent_of(hass, await load(new_entry(storage.data, {"part_size": 5 * MIB})))
     source = Source(CONTENT)
@@ -480,7 +482,7 @@ async def test_an_upload_goes_on_when_the_storage_is_back(
     assert storage.unfinished() == []
 
 
-async def test_a_passing_fault_opens_the_stream_again_at_most_twice(
+async def test_upload_has_three_attempts(
     agent: S3BackupAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = "custom_components.s3_backup_agent.agent.client"
@@ -498,18 +500,18 @@ async def test_a_passing_fault_opens_the_stream_again_at_most_twice(
     assert len(calls) == 3
 
 
-async def test_a_storage_that_is_away_for_a_while(
+async def test_transfer_retries_while_server_fails(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     agent = agent_of(hass, await load(new_entry(storage.data)))
-    # More than the quick tries of one call.
+    # More failures than one call retries quickly.
     refusals = [answer(503, "SlowDown")] * 6
     faulty.rule = lambda line: refusals.pop() if line.startswith("PUT") and refusals else None
     source = Source(b"x")
     await agent.async_upload_backup(open_stream=source.open, backup=new_backup(1, backup_id="b"))
     assert (source.opened, refusals) == (1, [])
 
-    # So many belong to one reading of a piece.
+    # The number of failures for which reading one piece is retried.
     refusals = [answer(503, "SlowDown")] * 21
     faulty.rule = lambda line: (
         refusals.pop() if "GET" in line and ".tar" in line and refusals else None
@@ -518,7 +520,7 @@ async def test_a_storage_that_is_away_for_a_while(
     assert refusals == []
 
 
-async def test_errors_reach_the_page_with_their_translation(
+async def test_backups_page_shows_translated_error(
     hass: HomeAssistant,
     hass_ws_client: WebSocketGenerator,
     load: Load,
@@ -527,7 +529,7 @@ async def test_errors_reach_the_page_with_their_translation(
 ) -> None:
     entry = await load(new_entry(storage.data))
     faulty.rule = lambda _: answer(404, "NoSuchBucket")
-    # What was listed a moment ago is still at hand.
+    # The last listing is still in the cache.
     with pytest.raises(AgentError):
         await entry.runtime_data.client.list(entry.entry_id, refresh=True)
     socket = await hass_ws_client(hass)
@@ -537,7 +539,9 @@ async def test_errors_reach_the_page_with_their_translation(
     assert storage.bucket in message
 
 
-async def test_backups_of_others_are_listed(agent: S3BackupAgent, storage: Storage) -> None:
+async def test_list_includes_backups_of_other_programs(
+    agent: S3BackupAgent, storage: Storage
+) -> None:
     storage.put(
         "backups/old.metadata.json",
         json.dumps({"backup_id": "old", "name": "Old one", "size": 3, "addons": [{"x": 1}]}),
@@ -553,7 +557,7 @@ async def test_backups_of_others_are_listed(agent: S3BackupAgent, storage: Stora
     await agent.async_delete_backup("old")
 
 
-def test_sparse_metadata() -> None:
+def test_agent_backup_accepts_sparse_metadata() -> None:
     metadata = {
         "addons": [{"slug": "a", "unknown": 1}, "?"],
         "folders": ["share", "no-such-folder"],

@@ -1,4 +1,4 @@
-"""What is done about uploads that came to no end."""
+"""The daily cleanup of incomplete uploads."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from conftest import HANG, FaultyServer, Load, Storage, agent_of, answer, new_en
 from custom_components.s3_backup_agent.agent import AgentClient, AgentError, CleanupItem
 from custom_components.s3_backup_agent.const import DOMAIN
 from custom_components.s3_backup_agent.diagnostics import async_get_config_entry_diagnostics
-from custom_components.s3_backup_agent.issues import STALE_UPLOADS
+from custom_components.s3_backup_agent.issues import INCOMPLETE_UPLOADS
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
@@ -25,7 +25,7 @@ def item(status: str, error: AgentError | None = None) -> CleanupItem:
 
 @pytest.fixture
 def cleanups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CleanupItem, ...] | AgentError]:
-    """What the agent finds, one cleanup after the other; afterwards nothing."""
+    """The results of the next cleanups; further cleanups find nothing."""
     found: list[tuple[CleanupItem, ...] | AgentError] = []
 
     async def cleanup(*_: Any, **__: Any) -> tuple[CleanupItem, ...]:
@@ -39,7 +39,7 @@ def cleanups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[CleanupItem, ...] | 
 
 
 def issue(hass: HomeAssistant, entry: MockConfigEntry) -> ir.IssueEntry | None:
-    return ir.async_get(hass).async_get_issue(DOMAIN, f"{STALE_UPLOADS}_{entry.entry_id}")
+    return ir.async_get(hass).async_get_issue(DOMAIN, f"{INCOMPLETE_UPLOADS}_{entry.entry_id}")
 
 
 async def diagnosed(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]:
@@ -54,7 +54,7 @@ async def next_day(hass: HomeAssistant) -> None:
     await hass.async_block_till_done(wait_background_tasks=True)
 
 
-async def test_what_cannot_be_removed_is_an_issue_until_it_is_gone(
+async def test_cleanup_failure_is_issue_until_removed(
     hass: HomeAssistant, load: Load, storage: Storage, cleanups: list[Any]
 ) -> None:
     stuck = (item("removed"), item("failed", DENIED), item("failed", DENIED))
@@ -73,7 +73,7 @@ async def test_what_cannot_be_removed_is_an_issue_until_it_is_gone(
     assert not issue(hass, entry)
 
 
-async def test_a_failed_sweep_changes_nothing(
+async def test_cleanup_error_keeps_issue(
     hass: HomeAssistant, load: Load, storage: Storage, cleanups: list[Any]
 ) -> None:
     cleanups += [(item("failed"),), DENIED]
@@ -89,7 +89,7 @@ async def test_a_failed_sweep_changes_nothing(
     assert not issue(hass, entry)
 
 
-async def test_what_may_pass_is_no_issue(
+async def test_cleanup_retryable_failure_is_no_issue(
     hass: HomeAssistant, load: Load, storage: Storage, cleanups: list[Any]
 ) -> None:
     cleanups.append((item("failed", BUSY), item("found")))
@@ -102,10 +102,10 @@ def begin_upload(storage: Storage, key: str) -> None:
     s3("POST", f"/{storage.bucket}/{storage.prefix}/{key}?uploads")
 
 
-async def test_young_uploads_are_left_alone(
+async def test_cleanup_keeps_recent_uploads(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
-    """With the real agent: another Home Assistant may be at it."""
+    """With the real agent. Another Home Assistant may still be uploading."""
     begin_upload(storage, "backups/other.tar")
     entry = await load(new_entry(storage.data))
     assert await diagnosed(hass, entry) == {"removed": 0, "failed": 0, "error": None}
@@ -115,10 +115,10 @@ async def test_young_uploads_are_left_alone(
     assert storage.unfinished() == []
 
 
-async def test_keys_that_may_not_list_uploads(
+async def test_cleanup_without_permission_is_no_error(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
-    """The smallest set of rights does not hold that one."""
+    """The minimal policy does not grant this permission."""
     denied = answer(403, "AccessDenied")
     faulty.rule = lambda line: denied if "uploads" in line and line.startswith("GET") else None
     entry = await load(new_entry(storage.data))
@@ -128,7 +128,7 @@ async def test_keys_that_may_not_list_uploads(
     assert await agent.async_list_backups() == []
 
 
-async def test_setup_does_not_wait_for_it(
+async def test_cleanup_does_not_delay_setup(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     faulty.rule = lambda line: HANG if "uploads" in line and line.startswith("GET") else None

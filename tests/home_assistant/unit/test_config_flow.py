@@ -1,4 +1,4 @@
-"""Adding, re-authenticating and changing a storage, with each error at its field."""
+"""Adding, re-authenticating and changing a backup location."""
 
 import hashlib
 import json
@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 from conftest import ROOT, FaultyServer, Load, Storage, agent_of, answer, new_entry, setting
 from custom_components.s3_backup_agent import hub
-from custom_components.s3_backup_agent.agent import AgentClient, Validation
+from custom_components.s3_backup_agent.agent import AgentClient, ValidateResult
 from custom_components.s3_backup_agent.const import DOMAIN, MIB
-from custom_components.s3_backup_agent.providers import PROVIDERS, is_unfinished
-from custom_components.s3_backup_agent.target import storage_id
+from custom_components.s3_backup_agent.providers import (
+    PROVIDERS,
+    has_placeholder,
+    provider_from_row,
+)
+from custom_components.s3_backup_agent.target import location_id, target_config
 from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
     SOURCE_USER,
@@ -23,9 +27,11 @@ from homeassistant.config_entries import (
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType, section
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.selector import TextSelector
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 FOLDER = f"hacs-wrapper/custom_components/{DOMAIN}"
+KEYS = {"path": "Console → Keys", "url": "https://x.example/keys"}
 
 type Result = Mapping[str, Any]
 
@@ -43,7 +49,7 @@ async def open_reconfigure(hass: HomeAssistant, entry: ConfigEntry) -> Result:
 
 
 async def fill(hass: HomeAssistant, form: Result, user_input: dict[str, Any]) -> Result:
-    """Fills in what the form asks for, each field where it stands."""
+    """Fills in and submits a form. Puts each field into its section."""
     given: dict[str, Any] = {}
     if "data_schema" not in form:
         given = user_input
@@ -59,16 +65,16 @@ async def fill(hass: HomeAssistant, form: Result, user_input: dict[str, Any]) ->
 
 
 def found(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]) -> None:
-    """Has the agent find this when it tries a storage out."""
+    """Sets the result of validations."""
 
-    async def validate(*_: Any, **__: Any) -> Validation:
-        return Validation.parse(result)
+    async def validate(*_: Any, **__: Any) -> ValidateResult:
+        return ValidateResult.parse(result)
 
     monkeypatch.setattr(AgentClient, "validate", validate)
 
 
 def fields(schema: Any) -> dict[Any, Any]:
-    """The fields of a form, those of its section included."""
+    """The fields of a form, including its section."""
     found: dict[Any, Any] = {}
     for marker, field in schema.schema.items():
         found |= fields(field.schema) if isinstance(field, section) else {marker: field}
@@ -76,7 +82,7 @@ def fields(schema: Any) -> dict[Any, Any]:
 
 
 def suggested(form: Result) -> dict[str, Any]:
-    """What the form is filled with."""
+    """The values that are filled into a form."""
     return {
         str(marker): marker.description["suggested_value"]
         for marker in fields(form["data_schema"])
@@ -86,13 +92,13 @@ def suggested(form: Result) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _unloads(load: Load) -> None:
-    """What a flow adds is unloaded at the end."""
+    """Entries that a flow adds are unloaded at the end."""
 
 
-async def test_good(hass: HomeAssistant, storage: Storage) -> None:
+async def test_form_creates_entry(hass: HomeAssistant, storage: Storage) -> None:
     form = await open_form(hass)
     assert (form["step_id"], form["errors"]) == ("connection", {})
-    # As pasted.
+    # With blanks and slashes, as after pasting.
     given = storage.form | {
         "prefix": f"/{storage.prefix}/",
         "folder": "backups/",
@@ -103,13 +109,13 @@ async def test_good(hass: HomeAssistant, storage: Storage) -> None:
     assert result["data"] == storage.data
     assert result["title"] == f"S3 ({storage.bucket}/{storage.prefix})"
     entry = result["result"]
-    assert entry.unique_id == storage_id(storage.data)
+    assert entry.unique_id == location_id(storage.data)
     assert entry.state is ConfigEntryState.LOADED
-    # Nothing is left of the trial.
+    # The validation leaves no objects.
     assert storage.keys() == storage.unfinished() == []
 
 
-async def test_what_comes_along_when_text_is_pasted(hass: HomeAssistant, storage: Storage) -> None:
+async def test_form_removes_invisible_characters(hass: HomeAssistant, storage: Storage) -> None:
     given = {
         name: f"\u200b {value}\ufeff\u00ad"
         for name, value in storage.form.items()
@@ -120,7 +126,7 @@ async def test_what_comes_along_when_text_is_pasted(hass: HomeAssistant, storage
     assert result["data"] == storage.data | {"addressing_style": "auto"}
 
 
-async def test_an_address_with_the_bucket_in_it(hass: HomeAssistant, storage: Storage) -> None:
+async def test_form_splits_endpoint_with_bucket(hass: HomeAssistant, storage: Storage) -> None:
     form = await open_form(hass)
     given = {
         name: value for name, value in storage.form.items() if name not in ("bucket", "prefix")
@@ -129,14 +135,14 @@ async def test_an_address_with_the_bucket_in_it(hass: HomeAssistant, storage: St
     result = await fill(hass, form, given)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert result["data"] == storage.data
-    # Written in another way it is still the same place.
+    # Another spelling is the same location.
     result = await fill(hass, await open_form(hass), storage.form)
     assert result["reason"] == "already_configured"
     result = await fill(hass, await open_form(hass), given)
     assert result["reason"] == "already_configured"
 
 
-async def test_two_with_the_same_title_are_told_apart(
+async def test_form_adds_host_to_duplicate_title(
     hass: HomeAssistant, storage: Storage, faulty: FaultyServer
 ) -> None:
     first = storage.form | {"endpoint": setting("TEST_S3_ENDPOINT")}
@@ -148,21 +154,21 @@ async def test_two_with_the_same_title_are_told_apart(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
-async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) -> None:
+async def test_provider_fills_form(hass: HomeAssistant, provider: Any) -> None:
     form = await open_form(hass, provider.key)
     filled = {"endpoint": provider.endpoint, "region": provider.region}
     if not re.search("[A-Z]{3}", provider.endpoint) and provider.key != "other":
-        # There is nothing to ask.
+        # The endpoint is known.
         del filled["endpoint"]
     assert suggested(form) == filled
-    # Five fields at most, before anybody opens the section.
+    # At most five fields outside of the section.
     top = [str(marker) for marker in form["data_schema"].schema]
     assert top == [*filled, "bucket", "access_key_id", "secret_access_key", "more"]
-    # What that means for a provider, the agent knows from its copy of the table.
+    # The agent knows the addressing style of each provider.
     defaults = {str(marker): marker.default for marker in fields(form["data_schema"])}
     assert defaults["addressing_style"]() == "auto"
-    # Nobody gets on with a word left in that was to be replaced.
-    assert is_unfinished(provider.endpoint) == bool(re.search("[A-Z]{3}", provider.endpoint))
+    # A form with a word that must be replaced is refused.
+    assert has_placeholder(provider.endpoint) == bool(re.search("[A-Z]{3}", provider.endpoint))
     assert form["description_placeholders"]["provider"] == provider.name
     assert provider.url.startswith("https://")
 
@@ -188,7 +194,7 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
             {"endpoint": "https://u:p@h.example"},
             {"endpoint": "invalid_endpoint_credentials_in_url"},
         ),
-        ({"endpoint": "https://HOST"}, {"endpoint": "endpoint_unfinished"}),
+        ({"endpoint": "https://HOST"}, {"endpoint": "endpoint_placeholder"}),
         (
             {"endpoint": "https://s3.{region}.example.org", "region": ""},
             {"region": "region_missing"},
@@ -202,20 +208,20 @@ async def test_each_provider_fills_the_form(hass: HomeAssistant, provider: Any) 
         ),
     ],
 )
-async def test_each_error_at_its_field(
+async def test_form_shows_error_at_its_field(
     hass: HomeAssistant, storage: Storage, change: dict[str, str], errors: dict[str, str]
 ) -> None:
     form = await open_form(hass)
     result = await fill(hass, form, storage.form | change)
     assert result["type"] is FlowResultType.FORM
     assert result["errors"] == errors
-    # What was entered is still there, and right is right.
+    # The input is kept, and correct input is accepted.
     assert suggested(result)["bucket"] == change.get("bucket", storage.bucket)
     result = await fill(hass, result, storage.form)
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_the_missing_host_is_named(hass: HomeAssistant, storage: Storage) -> None:
+async def test_form_error_names_host(hass: HomeAssistant, storage: Storage) -> None:
     form = await open_form(hass)
     for endpoint, host in (
         ("http://127.0.0.1:9", "127.0.0.1:9"),
@@ -229,7 +235,7 @@ async def test_the_missing_host_is_named(hass: HomeAssistant, storage: Storage) 
     assert suggested(result)["endpoint"] == "https://127.0.0.1:9"
 
 
-async def test_the_right_region_is_offered(
+async def test_form_fills_in_region_of_bucket(
     hass: HomeAssistant, storage: Storage, faulty: FaultyServer
 ) -> None:
     where = "<Region>eu-west-1</Region>"
@@ -245,12 +251,12 @@ async def test_the_right_region_is_offered(
     assert result["data"]["region"] == "eu-west-1"
 
 
-async def test_what_works_instead_is_offered(
+async def test_form_fills_in_suggestion(
     hass: HomeAssistant, storage: Storage, faulty: FaultyServer
 ) -> None:
     where = "<Region>eu-west-1</Region>"
     wrong = answer(400, "AuthorizationHeaderMalformed", more=where)
-    # The question without a signature, and that with the wrong one.
+    # The unsigned request, and the request with the wrong region.
     faulty.rule = lambda _: wrong if len(faulty.seen) <= 2 else None
     form = await open_form(hass)
     result = await fill(hass, form, storage.form)
@@ -273,7 +279,7 @@ async def test_what_works_instead_is_offered(
         ({"region": [1]}, {"base": "tls_untrusted_name_mismatch"}, ""),
     ],
 )
-async def test_a_suggestion_is_told_at_a_field(
+async def test_form_shows_suggestion(
     hass: HomeAssistant,
     storage: Storage,
     monkeypatch: pytest.MonkeyPatch,
@@ -289,7 +295,7 @@ async def test_a_suggestion_is_told_at_a_field(
     assert result["description_placeholders"]["suggestion"] == text
 
 
-async def test_what_works_and_costs_is_an_issue(
+async def test_validation_warnings_become_issues(
     hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = {"name": "versioning", "status": "warning", "ms": 1, "message": "old versions stay"}
@@ -304,27 +310,27 @@ async def test_what_works_and_costs_is_an_issue(
     assert issues.keys() == {versions_id, clock_id}
     assert all(issue.is_persistent for issue in issues.values())
     assert issues[versions_id].learn_more_url.endswith("docs/costs.md#lifecycle-rules")
-    words = issues[clock_id].translation_placeholders["message"]
-    assert words == r"the clock is wrong\; for now"
+    text = issues[clock_id].translation_placeholders["message"]
+    assert text == r"the clock is wrong\; for now"
 
-    # The next trial says that they are over.
+    # The next validation resolves them.
     found(monkeypatch, {"ok": True})
     form = await open_reconfigure(hass, entry)
     await fill(hass, form, {k: v for k, v in storage.form.items() if k != "secret_access_key"})
     assert not ir.async_get(hass).issues
 
 
-async def test_the_right_addressing_is_offered(
+async def test_form_fills_in_addressing_style(
     hass: HomeAssistant, storage: Storage, faulty: FaultyServer
 ) -> None:
     faulty.rule = lambda _: answer(403, "SecondLevelDomainForbidden")
     form = await open_form(hass)
     result = await fill(hass, form, storage.form)
-    assert result["errors"] == {"addressing_style": "wrong_addressing_virtual"}
+    assert result["errors"] == {"addressing_style": "wrong_addressing_style_virtual"}
     assert suggested(result)["addressing_style"] == "virtual"
 
 
-async def test_http_for_a_port_with_tls(
+async def test_form_replaces_http_on_tls_port(
     hass: HomeAssistant, storage: Storage, faulty: FaultyServer
 ) -> None:
     page = b"Client sent an HTTP request to an HTTPS server."
@@ -335,16 +341,16 @@ async def test_http_for_a_port_with_tls(
     assert suggested(result)["endpoint"] == storage.endpoint.replace("http://", "https://")
 
 
-async def test_https_for_a_port_without_tls(hass: HomeAssistant, storage: Storage) -> None:
+async def test_form_keeps_https_on_plain_port(hass: HomeAssistant, storage: Storage) -> None:
     form = await open_form(hass)
     wrong = storage.endpoint.replace("http://", "https://")
     result = await fill(hass, form, storage.form | {"endpoint": wrong})
     assert result["errors"] == {"endpoint": "invalid_endpoint_tls_on_plain_http"}
-    # Whoever is on the way could have it so, and would then read everything.
+    # A device between here and the server could cause this, to read the traffic.
     assert suggested(result)["endpoint"] == wrong
 
 
-async def test_no_suggestion_gives_up_tls(
+async def test_form_ignores_suggestion_without_tls(
     hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = {"message": "no", "code": "tls_failed", "field": "endpoint"}
@@ -360,7 +366,7 @@ async def test_no_suggestion_gives_up_tls(
     assert result["data"]["endpoint"] == given["endpoint"]
 
 
-async def test_a_missing_right_is_named(
+async def test_form_error_names_permission(
     hass: HomeAssistant, storage: Storage, faulty: FaultyServer
 ) -> None:
     denied = answer(403, "AccessDenied")
@@ -374,7 +380,7 @@ async def test_a_missing_right_is_named(
     )
 
 
-async def test_a_faulty_storage_is_nobodys_field(
+async def test_form_shows_unexplained_failure(
     hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found(monkeypatch, {"ok": False})
@@ -383,7 +389,7 @@ async def test_a_faulty_storage_is_nobodys_field(
     assert result["errors"] == {"base": "internal"}
 
 
-async def test_a_missing_agent(
+async def test_form_shows_missing_agent(
     hass: HomeAssistant, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "AgentClient", lambda **_: AgentClient(command=["/no/such/agent"]))
@@ -392,7 +398,7 @@ async def test_a_missing_agent(
     assert result["errors"] == {"base": "agent_not_found"}
 
 
-async def test_a_certificate_that_signed_itself(
+async def test_form_accepts_self_signed_certificate(
     hass: HomeAssistant,
     storage: Storage,
     tls_server: FaultyServer,
@@ -403,7 +409,7 @@ async def test_a_certificate_that_signed_itself(
     result = await fill(hass, form, storage.form)
     assert result["errors"] == {"ca_certificate": "tls_untrusted_self_signed"}
     assert "ca_certificate" in result["data_schema"].schema
-    # As a browser shows it.
+    # In the form that browsers show.
     assert len(result["description_placeholders"]["sha256"].split(":")) == 32
 
     result = await fill(hass, result, storage.form | {"ca_certificate": "no PEM"})
@@ -414,12 +420,12 @@ async def test_a_certificate_that_signed_itself(
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert result["data"]["ca_certificate"] == pem.strip()
 
-    # It can be seen and changed later on.
+    # It is visible when the entry is changed.
     form = await open_reconfigure(hass, result["result"])
     assert suggested(form)["ca_certificate"] == pem.strip()
 
 
-async def test_checking_can_be_turned_off(
+async def test_form_can_turn_off_verification(
     hass: HomeAssistant, storage: Storage, tls_server: FaultyServer
 ) -> None:
     result = await fill(hass, await open_form(hass), storage.form)
@@ -430,7 +436,7 @@ async def test_checking_can_be_turned_off(
     assert "verify_tls" in form["data_schema"].schema
 
 
-async def test_the_same_place_only_once(
+async def test_form_refuses_configured_location(
     hass: HomeAssistant, entry: MockConfigEntry, storage: Storage
 ) -> None:
     upper = storage.endpoint.replace("http", "HTTP") + "/"
@@ -439,13 +445,13 @@ async def test_the_same_place_only_once(
         result = await fill(hass, await open_form(hass), again | change)
         assert result["type"] is FlowResultType.ABORT
         assert result["reason"] == "already_configured"
-    # Another folder is another place.
+    # Another prefix is another location.
     other = Storage()
     result = await fill(hass, await open_form(hass), other.form)
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_reauth(
+async def test_reauth_saves_new_keys(
     hass: HomeAssistant, load: Load, storage: Storage, entry: MockConfigEntry
 ) -> None:
     form = await entry.start_reauth_flow(hass)
@@ -460,7 +466,7 @@ async def test_reauth(
     assert entry.state is ConfigEntryState.LOADED
 
 
-async def test_reauth_after_a_failed_setup(
+async def test_reauth_after_failed_setup_loads_entry(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
     entry = await load(new_entry(storage.data | {"secret_access_key": "wrong"}))
@@ -472,18 +478,20 @@ async def test_reauth_after_a_failed_setup(
     assert hass.config_entries.async_loaded_entries(DOMAIN) == [entry]
 
 
-async def test_reconfigure(hass: HomeAssistant, storage: Storage, entry: MockConfigEntry) -> None:
+async def test_reconfigure_keeps_location(
+    hass: HomeAssistant, storage: Storage, entry: MockConfigEntry
+) -> None:
     unique_id = entry.unique_id
     form = await open_reconfigure(hass, entry)
     assert form["step_id"] == "reconfigure"
-    # The secret does not leave Home Assistant.
+    # The form does not contain the secret.
     assert "secret_access_key" not in suggested(form)
     change = {k: v for k, v in storage.form.items() if k != "secret_access_key"}
     result = await fill(hass, form, change | {"region": "not a region"})
     assert result["errors"] == {"region": "invalid_config_region"}
     assert "secret_access_key" not in suggested(result)
 
-    # The storage has got another address: same place, same schedule.
+    # A new endpoint for the same location keeps the unique ID.
     moved = storage.endpoint.replace("127.0.0.1", "localhost")
     result = await fill(hass, result, change | {"region": "eu-west-1", "endpoint": moved})
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
@@ -491,39 +499,39 @@ async def test_reconfigure(hass: HomeAssistant, storage: Storage, entry: MockCon
     assert entry.unique_id == unique_id
     assert entry.state is ConfigEntryState.LOADED
 
-    # There is still no second entry for it.
+    # A second entry for it is refused.
     result = await fill(hass, await open_form(hass), storage.form | {"endpoint": moved})
     assert result["reason"] == "already_configured"
 
 
-async def test_reconfigure_shows_the_place_and_does_not_ask_for_it(
+async def test_reconfigure_does_not_ask_for_location(
     hass: HomeAssistant, storage: Storage, entry: MockConfigEntry
 ) -> None:
     form = await open_reconfigure(hass, entry)
     asked = {str(marker) for marker in fields(form["data_schema"])}
     assert not asked & {"bucket", "prefix", "folder"}
-    place = form["description_placeholders"]["place"]
-    assert place == f"{storage.bucket}/{storage.prefix}/backups"
+    location = form["description_placeholders"]["location"]
+    assert location == f"{storage.bucket}/{storage.prefix}/backups"
     result = await fill(hass, form, storage.form | {"secret_access_key": ""})
     assert result["reason"] == "reconfigure_successful"
     assert entry.data == storage.data
 
 
-async def test_a_folder_that_is_not_given(hass: HomeAssistant, storage: Storage) -> None:
-    """A field that is cleared is not in the form."""
+async def test_form_without_folder_uses_default(hass: HomeAssistant, storage: Storage) -> None:
+    """A field that was cleared is not part of the input."""
     given = {name: value for name, value in storage.form.items() if name != "folder"}
     result = await fill(hass, await open_form(hass), given)
     assert result["data"] == storage.data
     assert storage.data["folder"] == "backups"
 
 
-async def test_the_folder_of_entries_that_have_none(
+async def test_entry_without_folder_uses_default(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
-    """They are from before there was a choice."""
+    """Old entries have no folder."""
     data = {name: value for name, value in storage.data.items() if name != "folder"}
     entry = await load(new_entry(data))
-    assert entry.unique_id == storage_id(storage.data)
+    assert entry.unique_id == location_id(storage.data)
     form = await open_reconfigure(hass, entry)
     result = await fill(hass, form, storage.form)
     assert result["reason"] == "reconfigure_successful"
@@ -534,7 +542,7 @@ async def test_the_folder_of_entries_that_have_none(
     ("folder", "title", "key"),
     [("/", "{0}/", "b.tar"), ("copies/old", "{0}/copies/old", "copies/old/b.tar")],
 )
-async def test_another_folder(
+async def test_form_with_other_folder_creates_other_location(
     hass: HomeAssistant, storage: Storage, folder: str, title: str, key: str
 ) -> None:
     document = json.dumps({"backup_id": "b", "name": "Of another program", "size": 3})
@@ -550,35 +558,35 @@ async def test_another_folder(
     entry = result["result"]
     (backup,) = await agent_of(hass, entry).async_list_backups()
     assert backup.backup_id == "b"
-    assert entry.unique_id != storage_id(storage.data)
+    assert entry.unique_id != location_id(storage.data)
 
     form = await open_reconfigure(hass, entry)
     result = await fill(hass, form, given)
     assert result["reason"] == "reconfigure_successful"
 
-    # The usual folder beside it is another place, this one cannot be added twice.
+    # The default folder is another location; the same folder is refused.
     result = await fill(hass, await open_form(hass), given)
     assert result["reason"] == "already_configured"
     result = await fill(hass, await open_form(hass), storage.form)
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-def test_the_same_place_has_one_id() -> None:
+def test_location_id_ignores_spelling() -> None:
     data = {"endpoint": "https://h", "bucket": "b", "prefix": "x/y", "folder": "backups"}
     here = ["http://localhost:9000", "http://127.0.0.1:9000/", "HTTP://[::1]:9000"]
-    assert len({storage_id(data | {"endpoint": endpoint}) for endpoint in here}) == 1
-    # Schedules of users hang on this one.
-    assert storage_id(data) == hashlib.sha256(b"h\nb\nx/y").hexdigest()[:32]
-    assert storage_id(data | {"prefix": ""}) == hashlib.sha256(b"h\nb\n").hexdigest()[:32]
-    assert storage_id(data) == storage_id(data | {"prefix": "/x/y/backups", "folder": ""})
-    assert storage_id(data) == storage_id(data | {"prefix": "x", "folder": "y/backups/"})
-    direct = storage_id(data | {"folder": ""})
-    assert direct == storage_id(data | {"prefix": "x", "folder": "y"})
+    assert len({location_id(data | {"endpoint": endpoint}) for endpoint in here}) == 1
+    # Schedules depend on this ID.
+    assert location_id(data) == hashlib.sha256(b"h\nb\nx/y").hexdigest()[:32]
+    assert location_id(data | {"prefix": ""}) == hashlib.sha256(b"h\nb\n").hexdigest()[:32]
+    assert location_id(data) == location_id(data | {"prefix": "/x/y/backups", "folder": ""})
+    assert location_id(data) == location_id(data | {"prefix": "x", "folder": "y/backups/"})
+    direct = location_id(data | {"folder": ""})
+    assert direct == location_id(data | {"prefix": "x", "folder": "y"})
     others = [data, data | {"prefix": ""}, data | {"prefix": "", "folder": ""}]
-    assert len({direct, *map(storage_id, others)}) == 4
+    assert len({direct, *map(location_id, others)}) == 4
 
 
-async def test_every_form_has_the_facts_of_its_texts(
+async def test_forms_fill_placeholders_of_texts(
     hass: HomeAssistant, entry: MockConfigEntry
 ) -> None:
     first = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
@@ -593,21 +601,104 @@ async def test_every_form_has_the_facts_of_its_texts(
     seen = set()
     for flow, form in forms:
         seen.add((flow, form["step_id"]))
-        wanted = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
-        assert set(wanted) <= set(form["description_placeholders"] or ()), form["step_id"]
+        used = re.findall(r"\{(\w+)\}", json.dumps(texts[flow]["step"][form["step_id"]]))
+        assert set(used) <= set(form["description_placeholders"] or ()), form["step_id"]
         step = texts[flow]["step"][form["step_id"]]
         for marker, field in form["data_schema"].schema.items():
             if isinstance(field, section):
                 folded = step["sections"][str(marker)]["data"].keys()
                 assert {str(name) for name in field.schema.schema} == folded
-                # Each may come out of the section, where something is wrong with it.
+                # A field with an error is moved out of the section.
                 assert folded <= step["data"].keys()
             else:
                 assert str(marker) in step["data"]
     assert seen == {(flow, step) for flow in ("config", "options") for step in texts[flow]["step"]}
 
 
-async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+async def test_form_offers_regions_and_accepts_others(hass: HomeAssistant) -> None:
+    form = await open_form(hass, "aws")
+    region = fields(form["data_schema"])["region"]
+    assert region.config["custom_value"] is True
+    offered = {option["value"]: option["label"] for option in region.config["options"]}
+    assert list(offered) == [known.id for known in PROVIDERS["aws"].regions]
+    assert all(label.startswith(value) for value, label in offered.items())
+    for value in ("eu-central-1", "mars-north-1"):
+        assert region(value) == value
+    # A single region is no choice.
+    form = await open_form(hass, "garage")
+    assert isinstance(fields(form["data_schema"])["region"], TextSelector)
+
+
+@pytest.mark.parametrize(
+    ("region", "labels"),
+    [
+        (
+            {"regions": [{"id": "fsn1", "name": "Falkenstein"}, {"id": "auto", "name": ""}]},
+            ["fsn1 (Falkenstein)", "auto"],
+        ),
+        ({"regions": [{"id": "gra"}, {"id": "sbg", "name": "sbg"}]}, ["gra", "sbg"]),
+        ({"examples": ["us-east-1"]}, ["us-east-1"]),
+        ({"regions": []}, []),
+        ({}, []),
+    ],
+)
+def test_provider_regions_have_labels(region: dict[str, Any], labels: list[str]) -> None:
+    row = {"key": "x", "name": "X", "endpoint": "https://x.example", "keys": KEYS}
+    provider = provider_from_row(row | {"region": {"default": "a"} | region})
+    assert [known.label for known in provider.regions] == labels
+    assert provider.has_choice_of_regions is (len(labels) > 1)
+
+
+async def test_form_refuses_cold_storage_class(hass: HomeAssistant, storage: Storage) -> None:
+    given = storage.form | {"storage_class": "Deep_Archive"}
+    result = await fill(hass, await open_form(hass), given)
+    assert result["errors"] == {"storage_class": "storage_class_cold"}
+    assert "storage_class" in result["data_schema"].schema
+    result = await fill(hass, result, storage.form | {"storage_class": "STANDARD"})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"] == storage.data | {"storage_class": "STANDARD"}
+    assert target_config(result["data"], {})["storage_class"] == "STANDARD"
+
+
+async def test_form_refuses_kms_key_without_kms(hass: HomeAssistant, storage: Storage) -> None:
+    given = storage.form | {
+        "server_side_encryption": "AES256",
+        "server_side_encryption_key_id": "alias/backups",
+    }
+    result = await fill(hass, await open_form(hass), given)
+    field = "server_side_encryption_key_id"
+    assert result["errors"] == {field: f"invalid_config_{field}"}
+    assert field in result["data_schema"].schema
+
+
+async def test_session_token_is_kept_with_its_keys(
+    hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(monkeypatch, {"ok": True})
+    entry = await load(new_entry(storage.data | {"session_token": "old"}))
+    assert target_config(entry.data, {})["session_token"] == "old"
+    keys = {name: storage.form[name] for name in ("access_key_id", "secret_access_key")}
+
+    async def reconfigure(**given: str) -> Any:
+        form = await open_reconfigure(hass, entry)
+        assert "session_token" not in suggested(form)
+        change = {name: storage.form[name] for name in ("endpoint", "region", "access_key_id")}
+        result = await fill(hass, form, change | {"addressing_style": "path"} | given)
+        assert result["reason"] == "reconfigure_successful"
+        return entry.data.get("session_token")
+
+    assert await reconfigure() == "old"
+    assert await reconfigure(session_token="new") == "new"
+    form = await entry.start_reauth_flow(hass)
+    result = await fill(hass, form, keys | {"session_token": "newer"})
+    assert result["reason"] == "reauth_successful"
+    assert entry.data["session_token"] == "newer"
+    assert await reconfigure(secret_access_key=keys["secret_access_key"]) is None
+    form = await entry.start_reauth_flow(hass)
+    assert "session_token" not in form["data_schema"].schema
+
+
+async def test_options_are_stored_in_bytes(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     async def open_options() -> Result:
         return await hass.config_entries.options.async_init(entry.entry_id)
 
@@ -618,14 +709,11 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
 
     form = await open_options()
     assert suggested(form) == {}
-    result = await save(form, {"storage_class": "DEEP_ARCHIVE"})
-    assert result["errors"] == {"storage_class": "storage_class_archive"}
-    result = await save(result, {"part_size": 100})
+    result = await save(form, {"part_size": 100})
     assert result["errors"] == {"part_size": "invalid_config_part_size"}
     result = await save(
         result,
         {
-            "storage_class": "STANDARD_IA",
             "part_size": 8,
             "memory": 64,
             "concurrency": 3,
@@ -634,7 +722,6 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     )
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert entry.options == {
-        "storage_class": "STANDARD_IA",
         "part_size": 8 * MIB,
         "memory": 64 * MIB,
         "concurrency": 3,
@@ -644,7 +731,6 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
 
     form = await open_options()
     assert suggested(form) == {
-        "storage_class": "STANDARD_IA",
         "part_size": 8,
         "memory": 64,
         "concurrency": 3,
@@ -654,7 +740,7 @@ async def test_options(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     assert entry.options == {}
 
 
-async def test_options_that_the_agent_refuses(
+async def test_options_refused_by_agent_show_error(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
     entry = await load(new_entry(storage.data, {"part_size": 8 * MIB}))

@@ -1,4 +1,4 @@
-"""Diagnostics help, and give nothing away."""
+"""Diagnostics."""
 
 import json
 from urllib.parse import quote
@@ -14,7 +14,9 @@ from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 
-async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage: Storage) -> None:
+async def test_diagnostics_contain_no_secrets_or_names(
+    hass: HomeAssistant, entry: MockConfigEntry, storage: Storage
+) -> None:
     agent = agent_of(hass, entry)
     backup = await upload(agent, b"x" * 100, name="Christmas")
     gone = await upload(agent, b"x" * 100, name="Easter")
@@ -49,7 +51,7 @@ async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage:
     assert secret not in text
     assert quote(secret, safe="") not in text
     assert storage.form["access_key_id"] not in text
-    # However they are spelled, in keys, details and sentences.
+    # In object keys, details and messages.
     for name in ("Christmas", "Easter", "Whitsun", "Michaelmas", backup.backup_id, gone.backup_id):
         assert name.lower() not in text.lower()
 
@@ -65,7 +67,7 @@ async def test_diagnostics(hass: HomeAssistant, entry: MockConfigEntry, storage:
         ("sent (retries: 2)", "sent (retries: 2)"),
     ],
 )
-async def test_names_of_backups_that_nobody_knows_any_more(
+async def test_diagnostics_redact_names_of_deleted_backups(
     hass: HomeAssistant, entry: MockConfigEntry, text: str, shown: str
 ) -> None:
     hass.config_entries.async_update_entry(entry, data=entry.data | {"bucket": "b"})
@@ -76,7 +78,7 @@ async def test_names_of_backups_that_nobody_knows_any_more(
     assert "Xmas" not in json.dumps(data)
 
 
-async def test_without_an_agent(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+async def test_diagnostics_without_agent(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     await entry.runtime_data.client.stop()
     data = await async_get_config_entry_diagnostics(hass, entry)
     assert data["agent"] is None

@@ -1,4 +1,4 @@
-"""Repair issues: what raises them, what ends them, and what their buttons do."""
+"""Repair issues: how they are created and resolved, and their repair flows."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from conftest import FaultyServer, Load, Storage, agent_of, answer, health_of, n
 from custom_components.s3_backup_agent.agent import AgentError
 from custom_components.s3_backup_agent.backup import S3BackupAgent
 from custom_components.s3_backup_agent.const import DOMAIN
-from custom_components.s3_backup_agent.issues import KINDS, TRIAL, async_raise_error
+from custom_components.s3_backup_agent.issues import ISSUES, VALIDATE, async_raise_error
 from custom_components.s3_backup_agent.repairs import async_create_fix_flow
 from homeassistant.components import repairs
 from homeassistant.components.backup import BackupAgentError
@@ -25,7 +25,7 @@ def issue(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> ir.IssueEnt
     return ir.async_get(hass).async_get_issue(DOMAIN, f"{code}_{entry.entry_id}")
 
 
-async def test_they_survive_a_restart(
+async def test_issue_survives_restart(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer, hass_storage: Any
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -43,7 +43,7 @@ async def test_they_survive_a_restart(
     registry.issues.clear()
     await registry.async_load()
 
-    # The entry is set up and lists, which says nothing of uploads.
+    # A successful setup and listing does not resolve it.
     assert await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
     assert issue(hass, entry, "quota_exceeded")
@@ -52,28 +52,28 @@ async def test_they_survive_a_restart(
     assert not issue(hass, entry, "quota_exceeded")
 
 
-async def test_any_good_call_says_that_the_storage_can_be_reached(
+async def test_issue_is_resolved_by_any_success(
     hass: HomeAssistant, agent: S3BackupAgent, entry: MockConfigEntry
 ) -> None:
     health = health_of(agent)
-    for code in KINDS:
+    for code in ISSUES:
         async_raise_error(hass, entry.entry_id, "T", "delete", AgentError("no", code=code))
     health.succeeded("list")
-    left = {code for code in KINDS if issue(hass, entry, code)}
-    assert left == {code for code in KINDS if not KINDS[code].over}
+    left = {code for code in ISSUES if issue(hass, entry, code)}
+    assert left == {code for code in ISSUES if not ISSUES[code].any_success_resolves}
     health.succeeded("delete")
-    assert not any(issue(hass, entry, code) for code in KINDS)
+    assert not any(issue(hass, entry, code) for code in ISSUES)
 
 
-async def test_each_ends_with_its_entry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
-    for code in KINDS:
+async def test_issues_end_with_entry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    for code in ISSUES:
         async_raise_error(hass, entry.entry_id, "T", "delete", AgentError("no", code=code))
     await hass.config_entries.async_remove(entry.entry_id)
-    assert not any(issue(hass, entry, code) for code in KINDS)
+    assert not any(issue(hass, entry, code) for code in ISSUES)
 
 
 async def fix(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> RepairsFlow:
-    """The flow behind the button of an issue."""
+    """The repair flow of an issue."""
     assert await async_setup_component(hass, REPAIRS, {})
     known = issue(hass, entry, code)
     assert known
@@ -88,28 +88,28 @@ async def fix(hass: HomeAssistant, entry: MockConfigEntry, code: str) -> Repairs
 
 
 @pytest.mark.parametrize(
-    "code", [code for code in KINDS if KINDS[code].fix not in (None, "cleanup")]
+    "code", [code for code in ISSUES if ISSUES[code].fix not in (None, "cleanup")]
 )
-async def test_the_form_for_it_opens(
+async def test_repair_opens_form(
     hass: HomeAssistant, entry: MockConfigEntry, storage: Storage, code: str
 ) -> None:
-    # No call but another trial ends what a trial found.
-    async_raise_error(hass, entry.entry_id, "T", TRIAL, AgentError("no", code=code))
+    # Only another validation resolves it.
+    async_raise_error(hass, entry.entry_id, "T", VALIDATE, AgentError("no", code=code))
     flow = await fix(hass, entry, code)
     result: Any = await flow.async_step_confirm({})
     assert result["type"] is FlowResultType.ABORT
     assert issue(hass, entry, code)
-    source = SOURCE_REAUTH if KINDS[code].fix == "reauth" else SOURCE_RECONFIGURE
+    source = SOURCE_REAUTH if ISSUES[code].fix == "reauth" else SOURCE_RECONFIGURE
     (form,) = entry.async_get_active_flows(hass, {source})
-    # A second click leads to the same form.
+    # A second click opens the same form.
     again: Any = await flow.async_step_confirm({})
-    # Releases before 2026.4 cannot open it by themselves.
+    # Releases before 2026.4 cannot open another flow.
     leads_on = hasattr(repairs, "FlowType")
     for ended in (result, again):
-        assert ended["reason"] == ("goes_on" if leads_on else "see_entry")
+        assert ended["reason"] == ("form_opens" if leads_on else "open_integration")
         if leads_on:
             assert ended["next_flow"] == ("config_flow", form["flow_id"])
-    # What works ends it.
+    # Settings that work resolve it.
     given = {name: storage.form[name] for name in ("access_key_id", "secret_access_key")}
     if source == SOURCE_RECONFIGURE:
         given |= {"endpoint": storage.endpoint, "more": {}}
@@ -119,26 +119,26 @@ async def test_the_form_for_it_opens(
     assert not issue(hass, entry, code)
 
 
-async def test_leftovers_are_cleaned_up(
+async def test_repair_runs_cleanup(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     entry = await load(new_entry(storage.data))
-    error = AgentError("no", code="stale_uploads")
+    error = AgentError("no", code="incomplete_uploads")
     async_raise_error(hass, entry.entry_id, "T", "cleanup", error)
-    flow = await fix(hass, entry, "stale_uploads")
+    flow = await fix(hass, entry, "incomplete_uploads")
     faulty.rule = lambda _: answer(403, "AccessDenied")
     result: Any = await flow.async_step_confirm({})
-    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "still_there")
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "not_removed")
     faulty.rule = lambda _: None
     result = await flow.async_step_confirm({})
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    assert not issue(hass, entry, "stale_uploads")
+    assert not issue(hass, entry, "incomplete_uploads")
     assert await hass.config_entries.async_unload(entry.entry_id)
     result = await flow.async_step_confirm({})
-    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "see_entry")
+    assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "open_integration")
 
 
-async def test_an_issue_of_an_entry_that_is_gone(hass: HomeAssistant) -> None:
+async def test_repair_of_deleted_entry_ends(hass: HomeAssistant) -> None:
     for data in (None, {"entry_id": "gone", "code": "object_locked"}):
         flow = await async_create_fix_flow(hass, "x", data)
         flow.hass, flow.flow_id, flow.handler, flow.context = hass, "f", DOMAIN, {"issue_id": "x"}

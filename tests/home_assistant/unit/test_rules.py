@@ -1,6 +1,7 @@
 """The rules of hassfest, the quality scale and HACS for files that are not code.
 
-As far as they can be checked without the network. What they are was read in the sources of both.
+They are taken from the source code of Home Assistant and HACS, except for rules that need the
+network.
 """
 
 import ast
@@ -21,7 +22,7 @@ from homeassistant.helpers import config_validation as cv
 HACS = ROOT / "hacs-wrapper"
 FOLDER = HACS / "custom_components" / DOMAIN
 
-#: The rules of each tier, and what is to be there for them.
+#: The rules of each tier.
 RULES = {
     "bronze": """
         action-setup appropriate-polling brands common-modules config-flow
@@ -83,7 +84,7 @@ MANIFEST = vol.Schema(
 )
 
 
-def test_manifest() -> None:
+def test_manifest_is_valid() -> None:
     manifest = MANIFEST(read("manifest.json"))
     assert list(manifest) == ["domain", "name", *sorted(set(manifest) - {"domain", "name"})]
     assert FOLDER.name == DOMAIN
@@ -104,13 +105,13 @@ def used_components() -> Iterator[str]:
                     yield match[1]
 
 
-def test_what_is_used_is_a_dependency() -> None:
-    # These are allowed to everybody.
+def test_manifest_lists_used_components() -> None:
+    # These are allowed without a dependency.
     needed = set(used_components()) - {"diagnostics", "repairs", "sensor"}
     assert needed == set(read("manifest.json")["dependencies"])
 
 
-def test_nothing_is_set_up_by_yaml() -> None:
+def test_setup_has_no_yaml() -> None:
     tree = ast.parse((FOLDER / "__init__.py").read_text())
     names = {node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef)}
     assert "async_setup_entry" in names
@@ -119,13 +120,38 @@ def test_nothing_is_set_up_by_yaml() -> None:
     assert not (FOLDER / "strings.json").exists(), "custom integrations have translations alone"
 
 
+def imports_of(path: Path) -> set[str]:
+    """The modules of the integration that a module imports, as paths without extension."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1]
+            for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                target = base / name.replace(".", "/")
+                target = target / "__init__" if target.is_dir() else target
+                found.add(target.relative_to(FOLDER).as_posix())
+    return found
+
+
+def test_modules_have_no_import_circles() -> None:
+    imports = {
+        path.relative_to(FOLDER).with_suffix("").as_posix(): imports_of(path)
+        for path in FOLDER.rglob("*.py")
+    }
+    assert "agent/frame" in imports["agent/session"]
+    while free := [module for module, needed in imports.items() if not needed & imports.keys()]:
+        for module in free:
+            del imports[module]
+    assert imports == {}
+
+
 # Translations
 
 
 NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*$")
 
 
-def words(text: Any) -> str:
+def valid_text(text: Any) -> str:
     text = cv.string_with_no_html(text)
     if not text or text != text.strip() or "[%" in text or "%]" in text:
         raise vol.Invalid("empty, blanks around it, or a reference")
@@ -137,7 +163,7 @@ def words(text: Any) -> str:
 
 
 def plain(text: Any) -> str:
-    if "{" in words(text):
+    if "{" in valid_text(text):
         raise vol.Invalid("no placeholders here")
     return str(text)
 
@@ -147,38 +173,41 @@ def named(value: Any) -> vol.Schema:
 
 
 FIELDS = {
-    vol.Optional("description"): words,
-    vol.Optional("data"): {str: words},
-    vol.Optional("data_description"): {str: words},
+    vol.Optional("description"): valid_text,
+    vol.Optional("data"): {str: valid_text},
+    vol.Optional("data_description"): {str: valid_text},
 }
 STEP = FIELDS | {
-    vol.Optional("title"): words,
-    vol.Optional("sections"): {str: FIELDS | {vol.Required("name"): words}},
+    vol.Optional("title"): valid_text,
+    vol.Optional("sections"): {str: FIELDS | {vol.Required("name"): valid_text}},
 }
 TRANSLATIONS = vol.Schema(
     {
-        "title": words,
+        "title": valid_text,
         "config": {
-            "initiate_flow": {"user": words},
+            "initiate_flow": {"user": valid_text},
             "step": {str: STEP},
-            "error": {str: words},
-            "abort": {str: words},
+            "error": {str: valid_text},
+            "abort": {str: valid_text},
         },
-        "options": {"step": {str: STEP}, "error": {str: words}},
+        "options": {"step": {str: STEP}, "error": {str: valid_text}},
         "selector": {cv.slug: {"options": named(plain)}},
         "issues": {
             str: {
-                "title": words,
-                # One or the other.
-                vol.Exclusive("description", "text"): words,
-                vol.Exclusive("fix_flow", "text"): {"step": {str: STEP}, "abort": {str: words}},
+                "title": valid_text,
+                # Only one of the two is allowed.
+                vol.Exclusive("description", "text"): valid_text,
+                vol.Exclusive("fix_flow", "text"): {
+                    "step": {str: STEP},
+                    "abort": {str: valid_text},
+                },
             }
         },
-        "exceptions": {cv.slug: {"message": words}},
+        "exceptions": {cv.slug: {"message": valid_text}},
         "entity": {
             "sensor": named(
                 {
-                    "name": words,
+                    "name": valid_text,
                     vol.Optional("unit_of_measurement"): plain,
                     vol.Optional("state"): named(plain),
                     vol.Optional("state_attributes"): named({"name": plain, "state": named(plain)}),
@@ -191,7 +220,7 @@ TRANSLATIONS = vol.Schema(
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("translations/*")), ids=lambda p: p.name)
-def test_translations(path: Path) -> None:
+def test_translations_are_valid(path: Path) -> None:
     texts = TRANSLATIONS(json.loads(path.read_text()))
     for flow in (texts["config"], texts["options"]):
         for step in flow["step"].values():
@@ -203,9 +232,9 @@ def test_translations(path: Path) -> None:
     "text",
     ["", " x", "<b>x</b>", "a '{b}'", "{a b}", "{}", "see https://h.example", "[%key:x%]"],
 )
-def test_bad_words_are_found(text: str) -> None:
+def test_translations_check_finds_invalid_text(text: str) -> None:
     with pytest.raises(vol.Invalid):
-        words(text)
+        valid_text(text)
 
 
 # Icons and images
@@ -214,7 +243,7 @@ def test_bad_words_are_found(text: str) -> None:
 ICON = vol.Match(r"mdi:[a-z0-9-]+$")
 
 
-def test_icons() -> None:
+def test_icons_are_valid() -> None:
     icon = vol.Schema({vol.Required("default"): ICON, vol.Optional("state"): named(ICON)})
     icons = vol.Schema({"entity": {"sensor": named(icon)}}, required=True)(read("icons.json"))
     sensors = icons["entity"]["sensor"]
@@ -225,8 +254,8 @@ def test_icons() -> None:
 
 @pytest.mark.parametrize("name", ["icon", "logo"])
 @pytest.mark.parametrize(("suffix", "size"), [("", 256), ("@2x", 512)])
-def test_brand(name: str, suffix: str, size: int) -> None:
-    """Square images of the size that an icon must have, and a logo may have."""
+def test_brand_images_are_valid(name: str, suffix: str, size: int) -> None:
+    """Icon and logo are square images of these sizes."""
     head = (FOLDER / "brand" / f"{name}{suffix}.png").read_bytes()[:26]
     assert head.startswith(b"\x89PNG\r\n\x1a\n")
     assert int.from_bytes(head[16:20]) == int.from_bytes(head[20:24]) == size
@@ -236,8 +265,8 @@ def test_brand(name: str, suffix: str, size: int) -> None:
 # Quality scale
 
 
-def test_quality_scale() -> None:
-    """The tier that the manifest claims is one whose rules are all met, or do not apply."""
+def test_quality_scale_matches_manifest() -> None:
+    """All rules of the tier in the manifest are done or exempt."""
     exempt = {"status": "exempt", "comment": vol.All(str, vol.Length(min=1))}
     done = {"status": "done", "comment": str}
     told = (vol.Schema(each, required=True) for each in (exempt, done, {"status": "todo"}))
@@ -264,7 +293,7 @@ def test_quality_scale() -> None:
         ("strict-typing", "py.typed", ""),
     ],
 )
-def test_what_hassfest_looks_for_in_the_code(rule: str, file: str, text: str) -> None:
+def test_quality_scale_rules_are_in_code(rule: str, file: str, text: str) -> None:
     assert rule in " ".join(RULES.values())
     assert text in (FOLDER / file).read_text()
 
@@ -272,7 +301,7 @@ def test_what_hassfest_looks_for_in_the_code(rule: str, file: str, text: str) ->
 # HACS
 
 
-def test_hacs() -> None:
+def test_hacs_json_is_valid() -> None:
     schema = {"name": str, "homeassistant": "2026.3.0", "zip_release": True, "filename": str}
     hacs = vol.Schema(schema, required=True)(json.loads((HACS / "hacs.json").read_text()))
     assert hacs["filename"] == f"{DOMAIN}.zip"

@@ -35,7 +35,9 @@ def state(hass: HomeAssistant, key: str) -> str:
     return found.state
 
 
-async def test_they_follow_uploads_and_deletions(hass: HomeAssistant, agent: S3BackupAgent) -> None:
+async def test_sensors_follow_uploads_and_deletions(
+    hass: HomeAssistant, agent: S3BackupAgent
+) -> None:
     assert state(hass, "backups") == "0"
     assert state(hass, "last_successful_upload") == "unknown"
     assert state(hass, "last_error") == "none"
@@ -50,13 +52,13 @@ async def test_they_follow_uploads_and_deletions(hass: HomeAssistant, agent: S3B
     assert before <= uploaded <= dt_util.utcnow()
 
     await agent.async_delete_backup(backup.backup_id)
-    # The second refresh within ten seconds waits.
+    # A second refresh within ten seconds is delayed.
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=30))
     await hass.async_block_till_done(wait_background_tasks=True)
     assert state(hass, "backups") == "0"
 
 
-async def test_they_show_what_fails(
+async def test_sensor_shows_last_error(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -85,13 +87,13 @@ async def test_they_show_what_fails(
 
     coordinator.health.failed("list", AgentError("?", code="from_the_future"))
     assert state(hass, "last_error") == "other"
-    # Stopping is no failure of the storage.
+    # Stopping is not an error.
     coordinator.health.succeeded("list")
     coordinator.health.failed("list", AgentError("?", code="shutting_down"))
     assert state(hass, "last_error") == "none"
 
 
-async def test_damaged_entries_are_told_once(
+async def test_skipped_object_is_logged_once(
     hass: HomeAssistant,
     storage: Storage,
     entry: MockConfigEntry,
@@ -101,10 +103,10 @@ async def test_damaged_entries_are_told_once(
     storage.put("backups/junk.tar", "junk")
     for _ in range(2):
         await entry.runtime_data.coordinator.async_refresh()
-    assert caplog.text.count("is not offered as a backup") == 1
+    assert caplog.text.count("is not listed as a backup") == 1
 
 
-async def test_the_last_upload_is_remembered(
+async def test_last_upload_survives_reload(
     hass: HomeAssistant, agent: S3BackupAgent, entry: MockConfigEntry
 ) -> None:
     await upload(agent, b"x")
@@ -116,7 +118,7 @@ async def test_the_last_upload_is_remembered(
     assert state(hass, "last_successful_upload") == when
 
 
-async def test_registry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+async def test_sensors_are_registered(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     registered = er.async_entries_for_config_entry(er.async_get(hass), entry.entry_id)
     assert {item.unique_id.removeprefix(f"{entry.unique_id}_") for item in registered} == {
         "activity",
@@ -135,7 +137,7 @@ async def test_registry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     assert device.configuration_url == PROVIDERS["other"].url
 
 
-async def test_they_are_back_with_the_first_good_call(
+async def test_sensors_recover_after_success(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -144,7 +146,7 @@ async def test_they_are_back_with_the_first_good_call(
     faulty.rule = lambda _: answer(503, "ServiceUnavailable")
     await coordinator.async_refresh()
     assert state(hass, "backups") == "unavailable"
-    # Looks more often, until it answers.
+    # The interval is shorter until the server answers.
     assert coordinator.update_interval < usual
     faulty.rule = lambda _: None
     await agent.async_list_backups()
@@ -154,7 +156,7 @@ async def test_they_are_back_with_the_first_good_call(
     assert coordinator.update_interval == usual
 
 
-async def test_an_upload_that_waits_for_the_storage_says_so(
+async def test_activity_shows_waiting_for_server(
     hass: HomeAssistant, agent: S3BackupAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def progressed(done: int, waiting_for: str | None) -> str:
@@ -169,13 +171,13 @@ async def test_an_upload_that_waits_for_the_storage_says_so(
     now += 14
     assert progressed(1, "remote") == "uploading"
     now += 2
-    assert progressed(1, "remote") == "waiting_for_storage"
+    assert progressed(1, "remote") == "waiting_for_server"
     assert progressed(2, "remote") == "uploading"
     now += 60
-    # Home Assistant is what it waits for.
+    # This upload waits for Home Assistant.
     assert progressed(2, "host") == "uploading"
     health.progressed("b", None)
     assert state(hass, "activity") == "idle"
-    # A whole upload ends as it began.
+    # After an upload the state is idle.
     await upload(agent, b"x")
     assert state(hass, "activity") == "idle"

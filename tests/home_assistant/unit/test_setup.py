@@ -1,4 +1,4 @@
-"""Setting up and unloading: one agent for all entries, and the right state for each failure."""
+"""Setup and unload of entries."""
 
 from pathlib import Path
 
@@ -17,9 +17,7 @@ from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 
-async def test_entries_share_one_agent_that_ends_with_the_last(
-    hass: HomeAssistant, load: Load
-) -> None:
+async def test_entries_share_one_agent(hass: HomeAssistant, load: Load) -> None:
     first = await load(new_entry(Storage().data))
     second = await load(new_entry(Storage().data))
     client = first.runtime_data.client
@@ -38,28 +36,24 @@ async def test_entries_share_one_agent_that_ends_with_the_last(
     assert hub._DATA not in hass.data
 
 
-async def test_the_journal_stays_out_of_backups(
-    hass: HomeAssistant, entry: MockConfigEntry
-) -> None:
-    """Where Home Assistant keeps what is not part of its backups."""
-    words = Path(f"/proc/{entry.runtime_data.client.pid}/cmdline").read_bytes().split(b"\0")
+async def test_journal_is_not_in_backups(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    """The journal is in a directory that is not part of backups."""
+    arguments = Path(f"/proc/{entry.runtime_data.client.pid}/cmdline").read_bytes().split(b"\0")
     place = hass.config.cache_path(DOMAIN).encode()
-    assert words[words.index(b"--state-dir") + 1] == place
-    # Not the place that the tests have put in its stead.
+    assert arguments[arguments.index(b"--state-dir") + 1] == place
+    # Not the directory that the tests use instead.
     assert Config.cache_path(hass.config, DOMAIN) == hass.config.path(".cache", DOMAIN)
     assert ".cache/*" in EXCLUDE_FROM_BACKUP
 
 
-async def test_agent_ends_when_home_assistant_stops(
-    hass: HomeAssistant, entry: MockConfigEntry
-) -> None:
+async def test_agent_stops_with_home_assistant(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     client = entry.runtime_data.client
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
     await hass.async_block_till_done()
     assert client.pid is None
 
 
-async def test_reload_keeps_the_agent_id(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+async def test_reload_keeps_location_id(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     agents = set(hass.data["backup"].backup_agents)
     assert f"{DOMAIN}.{entry.unique_id}" in agents
     assert await hass.config_entries.async_reload(entry.entry_id)
@@ -71,14 +65,12 @@ async def test_reload_keeps_the_agent_id(hass: HomeAssistant, entry: MockConfigE
     assert f"{DOMAIN}.{entry.unique_id}" not in hass.data["backup"].backup_agents
 
 
-async def test_locations_come_and_go_at_once(
-    hass: HomeAssistant, load: Load, storage: Storage
-) -> None:
-    """Nobody has to wait between a change of an entry and a look at the Backups page."""
+async def test_locations_follow_entries(hass: HomeAssistant, load: Load, storage: Storage) -> None:
+    """The Backups page shows a change of the entries at once."""
     agents = hass.data["backup"].backup_agents
     first, second = new_entry(Storage().data), new_entry(storage.data)
     location = f"{DOMAIN}.{second.unique_id}"
-    # Only the first entry of all makes Home Assistant load the platform.
+    # Home Assistant loads the platform with the first entry.
     await load(first)
     second.add_to_hass(hass)
     await hass.config_entries.async_setup(second.entry_id)
@@ -95,7 +87,7 @@ async def test_locations_come_and_go_at_once(
     assert f"{DOMAIN}.{first.unique_id}" in agents
 
 
-async def test_listeners_hear_of_locations_until_they_leave(
+async def test_listener_is_called_until_removed(
     hass: HomeAssistant, entry: MockConfigEntry
 ) -> None:
     heard: list[int] = []
@@ -117,19 +109,19 @@ async def test_listeners_hear_of_locations_until_they_leave(
         (
             {"secret_access_key": "not-the-secret"},
             ConfigEntryState.SETUP_ERROR,
-            "does not fit",
+            "does not match",
         ),
         (
             {"bucket": "no-such-bucket-here"},
             ConfigEntryState.SETUP_RETRY,
-            "no bucket named no-such-",
+            "no-such-bucket-here does not exist",
         ),
-        ({"bucket": "no/bucket"}, ConfigEntryState.SETUP_ERROR, "cannot be the name of a bucket"),
-        ({"endpoint": "http://127.0.0.1:9"}, ConfigEntryState.SETUP_RETRY, "No connection to"),
-        ({"endpoint": "127.0.0.1"}, ConfigEntryState.SETUP_ERROR, "must begin with https://"),
+        ({"bucket": "no/bucket"}, ConfigEntryState.SETUP_ERROR, "bucket name is invalid"),
+        ({"endpoint": "http://127.0.0.1:9"}, ConfigEntryState.SETUP_RETRY, "Cannot connect to"),
+        ({"endpoint": "127.0.0.1"}, ConfigEntryState.SETUP_ERROR, "must start with https://"),
     ],
 )
-async def test_a_failing_storage_says_why(
+async def test_setup_failure_has_reason(
     hass: HomeAssistant,
     load: Load,
     storage: Storage,
@@ -143,11 +135,11 @@ async def test_a_failing_storage_says_why(
     assert "{" not in (entry.reason or "")
     reauth = any(entry.async_get_active_flows(hass, {SOURCE_REAUTH}))
     assert reauth is ("secret_access_key" in change)
-    # Nobody needs the agent.
+    # The agent has no users.
     assert hub._DATA not in hass.data
 
 
-async def test_a_wrong_clock_is_no_reason_for_new_keys(
+async def test_wrong_clock_starts_no_reauth(
     hass: HomeAssistant, load: Load, storage: Storage, faulty: FaultyServer
 ) -> None:
     date = "date: Fri, 20 Nov 2015 04:00:00 GMT\r\n"
@@ -166,7 +158,7 @@ async def test_a_wrong_clock_is_no_reason_for_new_keys(
     assert not ir.async_get(hass).async_get_issue(DOMAIN, f"clock_skew_{entry.entry_id}")
 
 
-async def test_a_missing_agent_says_where_it_was_looked_for(
+async def test_setup_without_agent_has_reason(
     hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "AgentClient", lambda **_: AgentClient(command=["/no/such/agent"]))
@@ -176,9 +168,7 @@ async def test_a_missing_agent_says_where_it_was_looked_for(
     assert "s3-backup-agent" in entry.reason
 
 
-async def test_removing_an_entry_removes_its_issues(
-    hass: HomeAssistant, entry: MockConfigEntry
-) -> None:
+async def test_removed_entry_has_no_issues(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     health = entry.runtime_data.coordinator.health
     health.failed("upload", AgentError("full", code="quota_exceeded"))
     issue_id = f"quota_exceeded_{entry.entry_id}"

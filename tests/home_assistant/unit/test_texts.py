@@ -1,4 +1,4 @@
-"""The texts in all languages, and what is put into them."""
+"""The texts in all languages, and their placeholders."""
 
 import json
 import re
@@ -17,13 +17,13 @@ from custom_components.s3_backup_agent.errors import (
     STATES,
     UNKNOWN,
     VARIANTS,
-    markdown,
+    escape_markdown,
     placeholders,
     translation_key,
 )
 from custom_components.s3_backup_agent.forms import OPTIONS_SCHEMA
 from custom_components.s3_backup_agent.health import ACTIVITIES
-from custom_components.s3_backup_agent.issues import KINDS, STALE_UPLOADS
+from custom_components.s3_backup_agent.issues import INCOMPLETE_UPLOADS, ISSUES
 from custom_components.s3_backup_agent.issues import VARIANTS as ISSUE_VARIANTS
 from custom_components.s3_backup_agent.providers import PROVIDERS
 
@@ -53,20 +53,20 @@ def fields(text: str) -> set[str]:
 TEXTS = {language: flat(read("translations", f"{language}.json")) for language in LANGUAGES}
 
 
-def test_languages_say_the_same() -> None:
+def test_languages_have_same_keys() -> None:
     english, german = (TEXTS[language] for language in LANGUAGES)
     assert list(english) == list(german)
     assert {key: fields(text) for key, text in english.items()} == {
         key: fields(text) for key, text in german.items()
     }
     assert all(text.strip() == text and text for text in [*english.values(), *german.values()])
-    # Proper names and the like are the same; sentences are not.
+    # Only proper names are the same.
     same = {key for key in english if english[key] == german[key] and " " in english[key]}
     assert all(key.startswith(("selector.provider", "title")) for key in same), same
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_texts_are_as_hassfest_wants_them(language: str) -> None:
+def test_texts_follow_hassfest(language: str) -> None:
     for key, text in TEXTS[language].items():
         assert not re.search(r"<[a-zA-Z/]", text), key
         assert not re.search(r"'\{\w+\}'", text), key
@@ -76,7 +76,7 @@ def test_texts_are_as_hassfest_wants_them(language: str) -> None:
             assert re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", part), key
 
 
-def test_codes_are_those_of_the_agent() -> None:
+def test_codes_match_protocol() -> None:
     listed = {item["code"] for item in json.loads((ROOT / "protocol/errors.json").read_text())}
     own = {code for code in CODES if code.startswith("agent_")}
     assert set(CODES) == listed | own
@@ -85,7 +85,7 @@ def test_codes_are_those_of_the_agent() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_each_error_has_words(language: str) -> None:
+def test_errors_have_texts(language: str) -> None:
     texts = TEXTS[language]
     for key in KEYS:
         text = texts[f"exceptions.{key}.message"]
@@ -93,7 +93,11 @@ def test_each_error_has_words(language: str) -> None:
         assert fields(text) <= set(PLACEHOLDERS)
     assert {key.split(".")[1] for key in texts if key.startswith("exceptions.")} == KEYS
     errors = {key.removeprefix("config.error.") for key in texts if key.startswith("config.error.")}
-    assert errors == KEYS | {"endpoint_unfinished", "region_missing", "suggested"}
+    form_errors = {"endpoint_placeholder", "region_missing", "storage_class_cold", "suggested"}
+    assert errors == KEYS | form_errors
+    # The form detects these errors itself and has no details.
+    for key in form_errors - {"suggested"} | {"invalid_config_part_size"}:
+        assert fields(texts[f"config.error.{key}"]) == set()
     used = {name for key in KEYS for name in fields(texts[f"exceptions.{key}.message"])}
     assert used | {"configured"} == set(PLACEHOLDERS)
     states = {f"entity.sensor.last_error.state.{code}" for code in ("none", *STATES)}
@@ -102,18 +106,18 @@ def test_each_error_has_words(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_each_issue_and_choice_has_words(language: str) -> None:
+def test_issues_and_selectors_have_texts(language: str) -> None:
     texts = TEXTS[language]
-    issues = (*KINDS, *ISSUE_VARIANTS)
+    issues = (*ISSUES, *ISSUE_VARIANTS)
     for code in issues:
-        own = {"title", "count"} if code == STALE_UPLOADS else {"title"}
-        base = next(known for known in KINDS if code.startswith(known))
-        # Home Assistant takes one or the other.
-        flow = "fix_flow.step.confirm." if KINDS[base].fix else ""
+        own = {"title", "count"} if code == INCOMPLETE_UPLOADS else {"title"}
+        base = next(known for known in ISSUES if code.startswith(known))
+        # Home Assistant accepts only one of the two.
+        flow = "fix_flow.step.confirm." if ISSUES[base].fix else ""
         for part in ("title", f"{flow}title", f"{flow}description"):
             assert fields(texts[f"issues.{code}.{part}"]) <= {*own, *PLACEHOLDERS}
     assert {key.split(".")[1] for key in texts if key.startswith("issues.")} == set(issues)
-    # By their names, in the order of the table, which is the one of the form.
+    # The names of the providers, in the order of the table and the form.
     options = "selector.provider.options."
     names = {key.removeprefix(options): texts[key] for key in texts if key.startswith(options)}
     assert list(names) == list(PROVIDERS)
@@ -124,28 +128,25 @@ def test_each_issue_and_choice_has_words(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_each_option_has_words(language: str) -> None:
+def test_options_have_texts(language: str) -> None:
     texts = TEXTS[language]
     options = {str(marker) for marker in OPTIONS_SCHEMA.schema}
     for part in ("data", "data_description"):
         assert options == {
             key.rpartition(".")[2] for key in texts if key.startswith(f"options.step.init.{part}.")
         }
-    # What the agent may say to settings before it has asked the storage.
+    # The errors that the agent reports without using the network.
     for key, text in texts.items():
-        if key.startswith("options.error.") and not key.endswith("storage_class_archive"):
+        if key.startswith("options.error."):
             assert text == texts[f"exceptions.{key.rpartition('.')[2]}.message"]
     for code in ("invalid_config", "agent_start_failed", "tls_untrusted"):
         for key in (key for key in KEYS if key.startswith(code)):
             assert f"options.error.{key}" in texts
-    # The form finds these by itself and has no details.
-    for key in ("storage_class_archive", "invalid_config_part_size"):
-        assert fields(texts[f"options.error.{key}"]) == set()
 
 
-@pytest.mark.parametrize("code", KINDS)
-def test_each_issue_has_a_page(code: str) -> None:
-    page, _, chapter = KINDS[code].page.partition("#")
+@pytest.mark.parametrize("code", ISSUES)
+def test_issues_have_a_page(code: str) -> None:
+    page, _, chapter = ISSUES[code].page.partition("#")
     lines = (ROOT / "docs" / page).read_text().splitlines()
     chapters = {
         line.lstrip("# ").strip("`").lower().replace(" ", "-") for line in lines if line[:1] == "#"
@@ -153,7 +154,7 @@ def test_each_issue_has_a_page(code: str) -> None:
     assert not chapter or chapter in chapters
 
 
-def test_unknown_errors_have_words() -> None:
+def test_unknown_error_has_text() -> None:
     error = AgentError("new", code="from_the_future", kind=Kind.LIMIT)
     assert translation_key(error) == OTHER
     assert placeholders(error)["code"] == "from_the_future"
@@ -163,12 +164,12 @@ def test_unknown_errors_have_words() -> None:
     assert translation_key(wrong) == "invalid_config_prefix"
 
 
-def test_facts_are_tamed() -> None:
+def test_placeholders_are_safe_and_short() -> None:
     details = {"subject": "{x}" + "y" * 1000, "skew_s": -2820, "sha256": "3f2a", "host": ""}
-    words = placeholders(AgentError("", details=details))
-    assert words["subject"].startswith("(x)")
-    assert len(words["subject"]) == 301
-    assert (words["skew"], words["sha256"], words["host"]) == ("47", "3F:2A", UNKNOWN)
+    shown = placeholders(AgentError("", details=details))
+    assert shown["subject"].startswith("(x)")
+    assert len(shown["subject"]) == 301
+    assert (shown["skew"], shown["sha256"], shown["host"]) == ("47", "3F:2A", UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -180,12 +181,12 @@ def test_facts_are_tamed() -> None:
         ("http://[", "http://["),
     ],
 )
-def test_a_host_is_no_url(detail: str, shown: str) -> None:
+def test_placeholder_host_is_no_url(detail: str, shown: str) -> None:
     assert placeholders(AgentError("", details={"host": detail}))["host"] == shown
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
-def test_files_are_small(path: Path) -> None:
+def test_files_have_at_most_350_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 350
 
 
@@ -200,5 +201,5 @@ def test_files_are_small(path: Path) -> None:
         ("Größe 30 バックアップ", "Größe 30 バックアップ"),
     ],
 )
-def test_words_of_a_storage_are_no_markdown(text: str, shown: str) -> None:
-    assert markdown(text) == shown
+def test_markdown_of_server_is_escaped(text: str, shown: str) -> None:
+    assert escape_markdown(text) == shown

@@ -1,4 +1,4 @@
-"""What the tests of the host library share."""
+"""Helpers for the tests of the client library."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from agent import AgentClient, AgentError, DownloadStream, NewBackup
 from conftest import Folder
 
 MIB = 1 << 20
-PEER = Path(__file__).with_name("peer.py")
+FAKE_AGENT = Path(__file__).with_name("fake_agent.py")
 
 
 @contextlib.asynccontextmanager
@@ -26,15 +26,15 @@ async def connected(
         yield client
 
 
-def peer_command(scenario: str, *arguments: object) -> list[str]:
-    """The command of a scripted agent."""
-    return [sys.executable, str(PEER), scenario, *map(str, arguments)]
+def fake_agent_command(scenario: str, *arguments: object) -> list[str]:
+    """The command of a fake agent."""
+    return [sys.executable, str(FAKE_AGENT), scenario, *map(str, arguments)]
 
 
 @contextlib.asynccontextmanager
 async def scripted(scenario: str, *arguments: object, **options: Any) -> AsyncIterator[AgentClient]:
-    """A client of a scripted agent, with a target `t1`."""
-    command = peer_command(scenario, *arguments)
+    """A client of a fake agent, with a target `t1`."""
+    command = fake_agent_command(scenario, *arguments)
     async with AgentClient(command=command, **options) as client:
         await client.open_target("t1", {"secret_access_key": 's3cr/t+k"y'})
         yield client
@@ -63,7 +63,7 @@ async def read(stream: DownloadStream) -> bytes:
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Waits for a condition that nothing tells us about."""
+    """Polls until a condition is true."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)

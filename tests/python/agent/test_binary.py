@@ -1,4 +1,4 @@
-"""Where the agent program is looked for, and what is said when it cannot be run."""
+"""Finding the agent program, and errors for programs that cannot be run."""
 
 import asyncio
 import os
@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from agent import AgentClient, AgentNotFound, AgentStartFailed, find_agent
 from agent.binary import machine
-from support import fails, peer_command, scripted
+from support import fails, fake_agent_command, scripted
 
 NAME = "s3-backup-agent"
 
 
 @pytest.fixture
 def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Python installation with nothing in it."""
+    """An empty Python installation."""
 
     def path(name: str, scheme: str = "venv", **options: dict[str, str]) -> str:
         base = options.get("vars", {}).get("base", "user" if scheme == "preferred" else "venv")
@@ -46,7 +46,9 @@ def add_library(prefix: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> 
     monkeypatch.setattr(sys, "path", [*sys.path, str(prefix / library)])
 
 
-def test_places_in_their_order(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_agent_searches_directories_in_order(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_library(prefix, monkeypatch, "home/lib/python3.14/site-packages")
     add_library(prefix, monkeypatch, "deps")
     folder = prefix / "integration"
@@ -73,7 +75,9 @@ def test_places_in_their_order(prefix: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert all(place in caught.value.message for place in searched)
 
 
-def test_a_library_of_others_is_no_place(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_agent_ignores_directories_of_other_packages(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place(prefix / "lib/bin" / NAME)
     with fails("agent_not_found"):
         find_agent()
@@ -82,13 +86,13 @@ def test_a_library_of_others_is_no_place(prefix: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "name", [NAME, f"bin/{NAME}", f"{NAME}-{machine()}", f"bin/{NAME}-{machine()}"]
 )
-def test_a_lost_executable_bit_is_set_again(prefix: Path, name: str) -> None:
+def test_find_agent_sets_missing_executable_bit(prefix: Path, name: str) -> None:
     path = place(prefix / "integration" / name, 0o640)
     assert find_agent(prefix / "integration") == path
     assert stat.S_IMODE(path.stat().st_mode) == 0o751
 
 
-async def test_the_program_that_is_found_is_run(prefix: Path, binary: str) -> None:
+async def test_client_runs_found_program(prefix: Path, binary: str) -> None:
     folder = prefix / "integration"
     folder.mkdir()
     shutil.copyfile(binary, folder / NAME)
@@ -96,7 +100,7 @@ async def test_the_program_that_is_found_is_run(prefix: Path, binary: str) -> No
         assert (await client.start()).name == NAME
 
 
-async def test_nothing_is_found(prefix: Path) -> None:
+async def test_find_agent_without_program_lists_searched_paths(prefix: Path) -> None:
     async with AgentClient(folder=prefix) as client:
         with fails("agent_not_found"):
             await client.open_target("t1", {})
@@ -126,7 +130,7 @@ def prepared(tmp_path: Path, reason: str) -> Path:
 
 
 @pytest.mark.parametrize("reason", ["architecture", "missing_loader", "not_executable", "system"])
-async def test_a_program_that_the_system_refuses(tmp_path: Path, reason: str) -> None:
+async def test_start_of_unusable_program_names_reason(tmp_path: Path, reason: str) -> None:
     path = prepared(tmp_path, reason)
     async with AgentClient(command=[path, "serve"]) as client:
         with pytest.raises(AgentStartFailed) as caught:
@@ -138,7 +142,7 @@ async def test_a_program_that_the_system_refuses(tmp_path: Path, reason: str) ->
         assert machine() in caught.value.message
 
 
-async def test_large_pipes_that_are_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_start_without_large_pipes_uses_default_size(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     spawn = loop.subprocess_exec
 
@@ -152,19 +156,19 @@ async def test_large_pipes_that_are_not_permitted(monkeypatch: pytest.MonkeyPatc
         assert client.info
 
 
-async def test_no_program_there(tmp_path: Path) -> None:
+async def test_start_of_missing_program_raises_not_found(tmp_path: Path) -> None:
     async with AgentClient(command=[tmp_path / "nothing"]) as client:
         with fails("agent_not_found"):
             await client.start()
 
 
-async def test_arguments_and_environment_are_minimal(
+async def test_start_passes_minimal_arguments_and_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leaked")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
     monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
-    async with AgentClient(command=peer_command("newer")) as client:
+    async with AgentClient(command=fake_agent_command("newer")) as client:
         await client.open_target("t1", {"secret_access_key": "very-secret"})
         process = Path(f"/proc/{client.pid}")
         names = {entry.split(b"=")[0] for entry in (process / "environ").read_bytes().split(b"\0")}

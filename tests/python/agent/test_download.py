@@ -1,4 +1,4 @@
-"""Downloads: what a consumer may do, and what must never look like a whole backup."""
+"""Downloads: reading, stopping, and errors that must not look like a complete backup."""
 
 import asyncio
 import threading
@@ -15,21 +15,21 @@ async def store(client: AgentClient, size: int) -> bytes:
     return data
 
 
-async def test_chunks_are_about_a_mebibyte(binary: str, folder: Folder) -> None:
+async def test_download_yields_chunks_of_one_mebibyte(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await store(client, 25 * MIB + 5)
         sizes = [len(chunk) async for chunk in await client.download("t1", "b1")]
         assert sizes == [MIB] * 25 + [5]
 
 
-async def test_tiny_frames_are_put_together() -> None:
+async def test_download_joins_tiny_frames() -> None:
     async with scripted("tiny_frames") as client:
         received = [chunk async for chunk in await client.download("t1", "b1")]
         assert received == [b"0123456789" * 300]
 
 
 @pytest.mark.parametrize("offset", [0, 1, 20 * MIB, 25 * MIB - 1])
-async def test_from_an_offset(binary: str, folder: Folder, offset: int) -> None:
+async def test_download_starts_at_offset(binary: str, folder: Folder, offset: int) -> None:
     async with connected(binary, folder) as client:
         data = await store(client, 25 * MIB)
         stream = await client.download("t1", "b1", offset=offset)
@@ -37,7 +37,9 @@ async def test_from_an_offset(binary: str, folder: Folder, offset: int) -> None:
         assert await read(stream) == data[offset:]
 
 
-async def test_a_slow_consumer_holds_up_nobody(binary: str, folder: Folder) -> None:
+async def test_download_with_slow_consumer_does_not_block_others(
+    binary: str, folder: Folder
+) -> None:
     async with connected(binary, folder) as client:
         data = await store(client, 25 * MIB)
         stream = await client.download("t1", "b1")
@@ -47,7 +49,7 @@ async def test_a_slow_consumer_holds_up_nobody(binary: str, folder: Folder) -> N
         assert received + await read(stream) == data
 
 
-async def test_reading_after_the_end(binary: str, folder: Folder) -> None:
+async def test_download_read_after_end_stops(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         data = await store(client, 3 * MIB)
         stream = await client.download("t1", "b1")
@@ -57,18 +59,18 @@ async def test_reading_after_the_end(binary: str, folder: Folder) -> None:
         assert await read(stream) == b""
 
 
-async def test_a_missing_backup_is_known_at_once(binary: str, folder: Folder) -> None:
+async def test_download_of_missing_backup_raises_before_data(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         with pytest.raises(NoSuchBackup) as caught:
             await client.download("t1", "nothing")
         assert caught.value.details == {"backup_id": "nothing"}
 
 
-# The end before the end
+# Stopping early
 
 
 async def assert_transfers_end(client: AgentClient) -> None:
-    """Whether the agent has room for transfers again: it runs few of them at a time."""
+    """Asserts that the agent has free slots for transfers."""
     async with asyncio.timeout(30):
         streams = [await client.download("t1", "b1") for _ in range(2)]
         for stream in streams:
@@ -81,7 +83,7 @@ async def unfinished(client: AgentClient) -> DownloadStream:
     return stream
 
 
-async def test_aclose(binary: str, folder: Folder) -> None:
+async def test_download_aclose_stops_transfer(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await store(client, 25 * MIB)
         for _ in range(10):
@@ -95,17 +97,17 @@ async def test_aclose(binary: str, folder: Folder) -> None:
         await assert_transfers_end(client)
 
 
-async def test_aclose_while_somebody_reads() -> None:
-    async with scripted("takes_a_cancel") as client:
+async def test_download_aclose_ends_waiting_reader() -> None:
+    async with scripted("answers_cancel") as client:
         stream = await client.download("t1", "b1")
         reading = asyncio.create_task(read(stream))
         await asyncio.sleep(0.05)
         await stream.aclose()
-        with fails("cancelled"):  # and not its end, which would look like that of the backup
+        with fails("cancelled"):  # an end without an error would look like a complete backup
             await reading
 
 
-async def test_a_stream_that_nobody_holds(binary: str, folder: Folder) -> None:
+async def test_download_garbage_collected_stops_transfer(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await store(client, 25 * MIB)
         for _ in range(10):
@@ -115,7 +117,9 @@ async def test_a_stream_that_nobody_holds(binary: str, folder: Folder) -> None:
         await assert_transfers_end(client)
 
 
-async def test_a_stream_that_is_collected_in_another_thread(binary: str, folder: Folder) -> None:
+async def test_download_garbage_collected_in_thread_stops_transfer(
+    binary: str, folder: Folder
+) -> None:
     async with connected(binary, folder) as client:
         await store(client, 25 * MIB)
         held = [await unfinished(client) for _ in range(2)]
@@ -125,7 +129,7 @@ async def test_a_stream_that_is_collected_in_another_thread(binary: str, folder:
         await assert_transfers_end(client)
 
 
-async def test_a_stream_that_outlives_the_client(binary: str, folder: Folder) -> None:
+async def test_download_after_stop_raises(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await store(client, 25 * MIB)
         stream = await unfinished(client)
@@ -134,7 +138,7 @@ async def test_a_stream_that_outlives_the_client(binary: str, folder: Folder) ->
             await read(stream)
 
 
-async def test_a_task_that_is_cancelled(binary: str, folder: Folder) -> None:
+async def test_download_cancelled_stops_transfer(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await store(client, 25 * MIB)
         for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
@@ -152,16 +156,16 @@ async def test_a_task_that_is_cancelled(binary: str, folder: Folder) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             for stream in streams:
-                # Another task was not cancelled, and must not take it for the end.
+                # The other task was not cancelled, and must not see the end of the stream.
                 with fails("cancelled"):
                     await anext(stream)
         await assert_transfers_end(client)
 
 
-# What must not look like a whole backup
+# Errors that must not look like a complete backup
 
 
-async def test_an_error_after_the_last_byte() -> None:
+async def test_download_error_after_last_byte_is_raised() -> None:
     async with scripted("error_after_the_last_byte") as client:
         stream = await client.download("t1", "b1")
         for _ in range(3):
@@ -173,8 +177,8 @@ async def test_an_error_after_the_last_byte() -> None:
             await read(stream)
 
 
-@pytest.mark.parametrize("scenario", ["ends_too_early", "leaves_the_end_out"])
-async def test_a_length_that_is_wrong(scenario: str) -> None:
+@pytest.mark.parametrize("scenario", ["ends_early", "omits_end"])
+async def test_download_with_wrong_length_raises(scenario: str) -> None:
     async with scripted(scenario) as client:
         stream = await client.download("t1", "b1")
         for _ in range(2):
@@ -184,8 +188,8 @@ async def test_a_length_that_is_wrong(scenario: str) -> None:
             assert caught.value.details["actual"] == MIB
 
 
-@pytest.mark.parametrize("scenario", ["leaves_a_gap", "ignores_credit"])
-async def test_data_out_of_turn(scenario: str) -> None:
+@pytest.mark.parametrize("scenario", ["skips_offset", "ignores_credit"])
+async def test_download_with_wrong_offset_raises(scenario: str) -> None:
     async with scripted(scenario) as client:
         stream = await client.download("t1", "b1")
         await asyncio.sleep(0.3)
@@ -194,8 +198,8 @@ async def test_data_out_of_turn(scenario: str) -> None:
                 await read(stream)
 
 
-async def test_a_cancel_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.session.CANCEL_PATIENCE", 0.2)
+async def test_download_cancel_without_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.session.CANCEL_TIMEOUT", 0.2)
     async with scripted("never_begins") as client:
         task = asyncio.create_task(client.download("t1", "b1"))
         await asyncio.sleep(0.1)
@@ -204,14 +208,14 @@ async def test_a_cancel_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) ->
             await asyncio.wait_for(task, 5)
 
 
-async def test_a_download_that_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_download_without_begin_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.download.GRACE", 0.1)
     async with scripted("never_begins") as client:
         with fails("timeout"):
             await client.download("t1", "b1", deadline=0.2)
 
 
-async def test_an_agent_that_cannot_begin_in_the_middle_is_not_asked_to() -> None:
+async def test_download_offset_without_capability_raises() -> None:
     async with scripted("never_begins") as client:
         with fails("unsupported_feature"):
             await client.download("t1", "b1", offset=1, deadline=5)

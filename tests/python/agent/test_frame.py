@@ -1,4 +1,4 @@
-"""Frames: every way in which bytes may arrive."""
+"""Decoding frames, for every way in which their bytes can arrive."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def decode(data: bytes, step: int) -> Frames:
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 64, 1000, 1 << 20])
-def test_frames_survive_every_cut(step: int) -> None:
+def test_decoder_accepts_frames_cut_anywhere(step: int) -> None:
     frames: Frames = [
         ({"id": 1, "method": "ping", "params": {"text": "ä\n\u2028"}}, None),
         ({"method": "stream.data", "params": {"id": 1}}, b"\n{}\n\r\n\0"),
@@ -46,12 +46,12 @@ def test_frames_survive_every_cut(step: int) -> None:
 
 
 @pytest.mark.parametrize("step", [4096, 262_144, 3 << 20])
-def test_largest_payload(step: int) -> None:
+def test_decoder_accepts_largest_payload(step: int) -> None:
     payload = bytes(range(256)) * (MAX_PAYLOAD // 256)
     assert [frame[1] for frame in decode(wire([({}, payload)] * 2), step)] == [payload] * 2
 
 
-def test_a_payload_in_one_piece_is_not_copied() -> None:
+def test_decoder_does_not_copy_payload_in_one_piece() -> None:
     pieces: list[Piece] = []
     decoder = Decoder(lambda _, payload: pieces.extend(payload or ()))
     decoder.feed(b'{"payload":5}\n')
@@ -62,7 +62,7 @@ def test_a_payload_in_one_piece_is_not_copied() -> None:
 
 
 @pytest.mark.parametrize("step", [1, 100_000])
-def test_longest_line(step: int) -> None:
+def test_decoder_accepts_longest_line(step: int) -> None:
     def line(length: int) -> bytes:
         return b'{"x":"' + b"a" * (length - 9) + b'"}\n'
 
@@ -90,12 +90,12 @@ def test_longest_line(step: int) -> None:
     ],
 )
 @pytest.mark.parametrize("step", [1, 100_000])
-def test_a_bad_frame_is_refused(data: bytes, step: int) -> None:
+def test_decoder_refuses_invalid_frame(data: bytes, step: int) -> None:
     with pytest.raises(FrameError):
         decode(data, step)
 
 
 @pytest.mark.parametrize("data", [b"{}", b'{"payload":5}\n', b'{"payload":5}\n12345'])
-def test_a_frame_that_is_cut_short(data: bytes) -> None:
+def test_decoder_waits_for_rest_of_frame(data: bytes) -> None:
     decoder = Decoder(lambda *_: pytest.fail("there is no whole frame"))
     decoder.feed(data)

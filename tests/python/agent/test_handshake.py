@@ -1,29 +1,29 @@
-"""Programs that are not the agent, or not one that can be talked to."""
+"""Programs that are not the agent, or not a compatible version of it."""
 
 import asyncio
 import time
 from pathlib import Path
 
-import agent.handshake
+import agent.session
 import pytest
 from agent import AgentClient, AgentStartFailed
-from agent.versions import fits
-from support import fails, peer_command
+from agent.versions import is_compatible
+from support import fails, fake_agent_command
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def short_timeout(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "no_answer" in request.node.name:
-        monkeypatch.setattr(agent.handshake, "HELLO_PATIENCE", 0.3)
+        monkeypatch.setattr(agent.session, "HELLO_TIMEOUT", 0.3)
 
 
 @pytest.mark.parametrize(
     ("scenario", "reason", "words"),
     [
         ("silence", "no_answer", "did not say hello"),
-        ("deaf", "no_answer", "does not answer"),
-        ("says_welcome", "wrong_program", "Welcome to the machine"),
-        ("says_something_else", "wrong_program", "progress"),
+        ("no_answer", "no_answer", "does not answer"),
+        ("prints_text", "wrong_program", "Welcome to the machine"),
+        ("sends_other_message", "wrong_program", "progress"),
         ("other_protocol", "wrong_program", "speaks another protocol"),
         ("other_version", "wrong_version", "speaks version [7, 8] of the protocol, 1 is needed"),
         ("refuses", "refused", "unsupported_protocol"),
@@ -31,8 +31,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
         ("leaves", "died", "exit code 74"),
     ],
 )
-async def test_a_program_that_is_no_agent(scenario: str, reason: str, words: str) -> None:
-    command = peer_command(scenario)
+async def test_start_of_other_program_names_reason(scenario: str, reason: str, words: str) -> None:
+    command = fake_agent_command(scenario)
     async with AgentClient(command=command) as client:
         begin = time.monotonic()
         with pytest.raises(AgentStartFailed) as caught:
@@ -48,7 +48,7 @@ async def test_a_program_that_is_no_agent(scenario: str, reason: str, words: str
         assert caught.value.details["stderr_tail"] == "no such library"
 
 
-async def test_a_program_that_ends_without_a_word() -> None:
+async def test_start_of_program_that_ends_at_once_names_reason() -> None:
     async with AgentClient(command=["true"]) as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()
@@ -64,29 +64,33 @@ async def test_a_program_that_ends_without_a_word() -> None:
         ("11.0.0", ["10.2.0", "11.1.0", "12.0.0"], ["1.1.0", "9.0.0", "13.0.0", "0.11.0"]),
     ],
 )
-def test_versions_that_fit(made_for: str, yes: list[str], no: list[str]) -> None:
-    assert [version for version in yes if not fits(version, made_for)] == []
-    assert [version for version in ["", "?", ".", "peer", *no] if fits(version, made_for)] == []
+def test_compatible_versions_are_one_step_apart(
+    made_for: str, yes: list[str], no: list[str]
+) -> None:
+    assert [version for version in yes if not is_compatible(version, made_for)] == []
+    assert [
+        version for version in ["", "?", ".", "peer", *no] if is_compatible(version, made_for)
+    ] == []
 
 
-async def test_the_wanted_version() -> None:
+async def test_start_checks_agent_version() -> None:
     for made_for in (None, "1.2.3", "2.0.0", "0.7.0"):
-        async with AgentClient(command=peer_command("newer"), made_for=made_for) as client:
+        async with AgentClient(command=fake_agent_command("newer"), made_for=made_for) as client:
             info = await client.start()
             assert client.info == info
             assert (info.name, info.version) == ("peer", "1.2.3")
             assert set(info.capabilities) == {"x-new"}
-    async with AgentClient(command=peer_command("newer"), made_for="3.0.0") as client:
+    async with AgentClient(command=fake_agent_command("newer"), made_for="3.0.0") as client:
         with pytest.raises(AgentStartFailed) as caught:
             await client.start()
     assert caught.value.details["reason"] == "wrong_version"
     assert caught.value.details["actual"] == "1.2.3"
     assert caught.value.details["expected"] == "2 / 3 / 4"
-    assert "is version 1.2.3, 2 / 3 / 4 would do: update the older of" in caught.value.message
+    assert "is version 1.2.3, but 2 / 3 / 4 is needed: update the older of" in caught.value.message
 
 
-async def test_stop_ends_a_start() -> None:
-    client = AgentClient(command=peer_command("silence"))
+async def test_stop_ends_start() -> None:
+    client = AgentClient(command=fake_agent_command("silence"))
     start = asyncio.create_task(client.start())
     await asyncio.sleep(0.3)
     begin = time.monotonic()
@@ -96,9 +100,9 @@ async def test_stop_ends_a_start() -> None:
         await start
 
 
-async def test_a_cancelled_start_leaves_no_process(tmp_path: Path) -> None:
+async def test_start_cancelled_leaves_no_process(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
-    client = AgentClient(command=peer_command("silence", starts))
+    client = AgentClient(command=fake_agent_command("silence", starts))
     start = asyncio.create_task(client.start())
     while not starts.exists():
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a transfer costs the process of the host: memory, CPU time, and the turns of others."""
+"""The cost of a transfer in the host process: memory, CPU time and event-loop lag."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,14 @@ def resident() -> int:
 
 
 def waited_for_cpu() -> float:
-    """Seconds that this thread was ready and had to wait, because the machine is busy."""
+    """Seconds that this thread was runnable but waited for a CPU."""
     path = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
     return int(path.read_text().split()[1]) / 1e9
 
 
 @contextlib.contextmanager
 def stalls() -> Iterator[list[float]]:
-    """Measures for how long the event loop did nothing but one thing, at worst."""
+    """Measures the longest time for which the event loop was blocked."""
     found = [0.0]
 
     async def measure() -> None:
@@ -50,7 +50,7 @@ async def source(size: int, step: int, peak: list[int]) -> AsyncIterator[bytes]:
         peak.append(resident())
 
 
-async def test_cost_of_a_transfer(binary: str, folder: Folder) -> None:
+async def test_transfer_uses_little_memory_and_cpu_time(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
 
         async def upload(number: str, size: int, step: int = MIB) -> list[int]:
@@ -64,7 +64,7 @@ async def test_cost_of_a_transfer(binary: str, folder: Folder) -> None:
                 peak.append(resident())
             return peak
 
-        # The first transfers make the buffers that every one needs.
+        # The first transfers allocate the buffers.
         await upload("small", 24 * MIB)
         await download("small")
         before = resident()
@@ -85,15 +85,15 @@ async def test_cost_of_a_transfer(binary: str, folder: Folder) -> None:
         assert max(down) < 0.05
 
 
-async def test_tiny_chunks_leave_others_their_turn(binary: str, folder: Folder) -> None:
+async def test_upload_of_tiny_chunks_does_not_block_event_loop(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         with stalls() as found:
             await client.upload("t1", backup(), source(2 * MIB, 256, []), size=2 * MIB)
         assert max(found) < 0.05
 
 
-async def test_a_megabyte_of_log_leaves_others_their_turn() -> None:
-    async with scripted("noisy") as client:
+async def test_log_of_one_megabyte_does_not_block_event_loop() -> None:
+    async with scripted("logs_a_megabyte") as client:
         with stalls() as found:
             await client.list("t1")
         assert max(found) < 0.05

@@ -1,4 +1,4 @@
-"""The agent's log: levels, secrets, amounts, and what is kept of it."""
+"""The agent's log: levels, secrets, large logs, and the last lines."""
 
 import logging
 
@@ -10,9 +10,9 @@ from support import fails, scripted
 SECRET = 's3cr/t+k"y'  # as support.scripted sets it
 
 
-async def test_levels_and_secrets(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_keeps_levels_and_redacts_secrets(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with scripted("indiscreet") as client:
+    async with scripted("logs_secrets") as client:
         with pytest.raises(AgentGone) as caught:
             await client.list("t1")
         tail = client.log_tail
@@ -32,36 +32,36 @@ async def test_levels_and_secrets(caplog: pytest.LogCaptureFixture) -> None:
     assert max(len(line) for line in tail) <= 3 * 8192
 
 
-def test_secrets_in_all_spellings() -> None:
+def test_redactor_replaces_all_spellings() -> None:
     redact = Redactor()
     assert redact("nothing to hide") == "nothing to hide"
     redact.add(["abcd", "abcdef", "a/b+c=", "ab", ""])
     assert redact("abcdef abcd a%2Fb%2Bc%3D a/b+c= ab") == " ".join(["**REDACTED**"] * 4) + " ab"
 
 
-async def test_a_proxy_password_is_a_secret(
+async def test_log_redacts_proxy_password(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HTTPS_PROXY", "http://me:the key is@proxy:3128")
-    async with scripted("indiscreet") as client:
+    async with scripted("logs_secrets") as client:
         with fails("agent_gone"):
             await client.list("t1")
     assert "**REDACTED** **REDACTED**" in caplog.text
 
 
-async def test_a_logger_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_uses_given_logger(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("mine")
     logger.setLevel(logging.WARNING)
-    async with scripted("indiscreet", logger=logger) as client:
+    async with scripted("logs_secrets", logger=logger) as client:
         with fails("agent_gone"):
             await client.list("t1")
     levels = {record.levelno for record in caplog.records if record.name == "mine"}
     assert levels == {logging.WARNING, logging.ERROR}
 
 
-async def test_a_megabyte_of_log_holds_up_nobody() -> None:
-    async with scripted("noisy") as client:
+async def test_log_of_one_megabyte_does_not_block_requests() -> None:
+    async with scripted("logs_a_megabyte") as client:
         assert (await client.list("t1", deadline=30)).backups == ()
         await client.stop()
         assert len(client.log_tail) == 50

@@ -1,4 +1,4 @@
-"""Everything but transfers: targets, listings, deadlines, and agents newer than this library."""
+"""Requests without a data stream: targets, listings, deadlines, and newer agents."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from agent import AgentClient, Kind, Verification
+from agent import AgentClient, Kind, VerifyResult
 from conftest import Folder
 from s3_request import request
 from support import assert_nothing_stored, backup, chunks, connected, fails, scripted
@@ -15,13 +15,13 @@ from support import assert_nothing_stored, backup, chunks, connected, fails, scr
 ERRORS = Path(__file__).parents[3] / "protocol" / "errors.json"
 
 
-async def test_validate(binary: str, folder: Folder) -> None:
+async def test_validate_reports_checks(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         validation = await client.validate("t1")
         assert (validation.ok, validation.error, validation.warnings) == (True, None, ())
         statuses = {check.name: check.status for check in validation.checks}
         assert statuses["write"] == statuses["list"] == "passed"
-        assert set(statuses.values()) == {"passed", "skipped"}  # there is no TLS to look at
+        assert set(statuses.values()) == {"passed", "skipped"}  # the checks of TLS are skipped
         assert not validation.suggestion
         assert validation.details["region"] == folder.config["region"]
         assert not (await client.validate("t1", level="read")).error
@@ -32,10 +32,10 @@ async def test_validate(binary: str, folder: Folder) -> None:
         assert validation.error
         assert (validation.error.code, validation.error.field) == ("bucket_not_found", "bucket")
         assert validation.error.message
-        assert validation.error.message in [check.words for check in validation.checks]
+        assert validation.error.message in [check.text for check in validation.checks]
 
 
-async def test_targets(binary: str, folder: Folder) -> None:
+async def test_targets_can_be_opened_replaced_and_closed(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await client.upload("t1", backup(), chunks(b"data"))
         other = folder.config | {"prefix": f"{folder.prefix}/other", "ca_certificate": None}
@@ -61,7 +61,7 @@ async def test_targets(binary: str, folder: Folder) -> None:
         assert (await client.list("t2")).backups == ()
 
 
-async def test_targets_are_opened_again(binary: str, folder: Folder) -> None:
+async def test_targets_are_reopened_after_restart(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await client.open_target("t2", folder.config | {"prefix": f"{folder.prefix}/other"})
         await client.upload("t1", backup(), chunks(b"data"))
@@ -77,7 +77,7 @@ async def test_targets_are_opened_again(binary: str, folder: Folder) -> None:
         assert (await client.list("t2")).backups == ()
 
 
-async def test_a_long_list_comes_in_pages(binary: str, folder: Folder) -> None:
+async def test_list_joins_pages(binary: str, folder: Folder) -> None:
     numbers = [f"b{index}" for index in range(5)]
     async with connected(binary, folder) as client:
         for number in numbers:
@@ -87,7 +87,7 @@ async def test_a_long_list_comes_in_pages(binary: str, folder: Folder) -> None:
         assert [entry.id for entry in (await client.list("t1")).backups] == numbers
 
 
-async def test_verify(binary: str, folder: Folder) -> None:
+async def test_verify_reports_damage(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         await client.upload("t1", backup("b1"), chunks(b"content"))
         for quick, status in ((False, "ok"), (True, "unverified")):
@@ -107,7 +107,7 @@ async def test_verify(binary: str, folder: Folder) -> None:
             await client.verify("t1", "nothing")
 
 
-def test_verifications_of_newer_agents() -> None:
+def test_verify_parses_unknown_status() -> None:
     wire = {"message": "m", "code": "x_new", "kind": "integrity", "retryable": False, "details": {}}
     for result, status in (
         ({"status": "x-new"}, "unverified"),
@@ -115,10 +115,10 @@ def test_verifications_of_newer_agents() -> None:
         ({"status": "damaged"}, "damaged"),
         ({}, "unverified"),
     ):
-        assert Verification.parse(result).status == status
+        assert VerifyResult.parse(result).status == status
 
 
-async def test_cleanup(binary: str, folder: Folder) -> None:
+async def test_cleanup_removes_incomplete_uploads(binary: str, folder: Folder) -> None:
     key = f"{folder.prefix}/backups/dead.tar"
     status, _ = request("POST", f"/{folder.bucket}/{key}", "uploads")
     assert status == 200
@@ -135,26 +135,26 @@ async def test_cleanup(binary: str, folder: Folder) -> None:
             await client.cleanup("t1", older_than=1e9)
 
 
-async def test_leftovers_that_stay() -> None:
-    async with scripted("leaves_leftovers") as client:
+async def test_cleanup_reports_items_that_stay() -> None:
+    async with scripted("reports_cleanup_items") as client:
         stays, odd, empty = await client.cleanup("t1", older_than=7200.4, dry_run=True)
         assert (stays.kind, stays.key, stays.idle) == ("upload", "x/b1.tar", 90_000)
         assert stays.status == "failed"
         assert stays.error
         assert (stays.error.code, stays.error.kind) == ("access_denied", Kind.PERMISSION)
-        # What is newer than this library is nothing to worry about.
+        # Unknown values do not fail.
         assert (odd.kind, odd.status, odd.error) == ("x-new", "found", None)
         assert (empty.kind, empty.key, empty.idle) == ("", "", 0)
 
 
-async def test_an_agent_that_cannot_cleanup() -> None:
+async def test_cleanup_without_support_raises_method_not_found() -> None:
     async with scripted("older") as client:
         with fails("method_not_found"):
             await client.cleanup("t1")
         assert (await client.list("t1")).backups == ()
 
 
-async def test_missing_backups(binary: str, folder: Folder) -> None:
+async def test_missing_backup_raises_not_found(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         for call in (client.get("t1", "nothing"), client.delete("t1", "nothing")):
             with fails("not_found") as caught:
@@ -163,14 +163,14 @@ async def test_missing_backups(binary: str, folder: Folder) -> None:
         await assert_nothing_stored(client, folder)
 
 
-async def test_pages_that_go_in_circles() -> None:
-    async with scripted("circles") as client:
+async def test_list_with_repeated_cursor_raises() -> None:
+    async with scripted("repeats_cursor") as client:
         with fails("agent_protocol"):
             await client.list("t1")
 
 
-async def test_strange_entries_do_not_break_a_list() -> None:
-    async with scripted("strange_entries") as client:
+async def test_list_skips_invalid_entries() -> None:
+    async with scripted("invalid_entries") as client:
         listing = await client.list("t1")
         assert [(entry.id, entry.name, entry.size) for entry in listing.backups] == [
             ("b1", "b1", 7)
@@ -182,14 +182,14 @@ async def test_strange_entries_do_not_break_a_list() -> None:
         ]
 
 
-async def test_an_answer_without_a_result() -> None:
+async def test_answer_without_result_raises() -> None:
     async with scripted("no_result") as client:
         with fails("agent_protocol"):
             await client.list("t1")
         assert (await client.list("t1")).backups == ()
 
 
-async def test_an_agent_that_is_newer() -> None:
+async def test_newer_agent_is_understood() -> None:
     async with scripted("newer") as client:
         with fails("x_new_code") as caught:
             await client.get("t1", "b1")
@@ -197,20 +197,20 @@ async def test_an_agent_that_is_newer() -> None:
         assert (error.kind, error.retryable, error.field) == (Kind.INTERNAL, False, None)
         assert (error.details, error.cleanup) == ({}, "failed")
         validation = await client.validate("t1")
-        assert [(check.name, check.words) for check in validation.warnings] == [("x-new", "")]
-        assert [check.words for check in validation.checks] == ["", "no; yes"]
+        assert [(check.name, check.text) for check in validation.warnings] == [("x-new", "")]
+        assert [check.text for check in validation.checks] == ["", "no; yes"]
         assert (validation.checks[1].details, validation.suggestion) == ({}, {})
 
 
-async def test_no_more_requests_at_once_than_the_agent_takes() -> None:
-    async with scripted("takes_three_at_once") as client:
+async def test_requests_wait_for_free_slot() -> None:
+    async with scripted("accepts_three_requests") as client:
         numbers = [f"b{index}" for index in range(30)]
         async with asyncio.timeout(30):
             found = await asyncio.gather(*(client.get("t1", number) for number in numbers))
         assert [entry.id for entry in found] == numbers
 
 
-async def test_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deadline_ends_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.client.GRACE", 0.2)
     async with scripted("never_answers") as client:
         begin = time.monotonic()
@@ -221,10 +221,10 @@ async def test_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (await client.list("t1")).backups == (), "the late answer was taken for this one"
 
 
-async def test_a_deadline_while_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deadline_includes_wait_for_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.client.GRACE", 0.1)
     async with scripted("never_begins") as client:
-        # The script takes three requests at once, and answers none of these.
+        # The fake agent accepts three requests at once and does not answer these.
         hidden = [
             asyncio.create_task(client.download("t1", "b1")) for _ in range(client_limit(client))
         ]
@@ -241,7 +241,7 @@ def client_limit(client: AgentClient) -> int:
     return client.info.max_requests if client.info else 0
 
 
-async def test_a_task_that_is_cancelled() -> None:
+async def test_request_cancelled_waits_for_cleanup() -> None:
     async with scripted("never_answers") as client:
         task = asyncio.create_task(client.list("t1"))
         await asyncio.sleep(0.1)
@@ -253,5 +253,5 @@ async def test_a_task_that_is_cancelled() -> None:
         assert (await client.list("t1")).backups == ()
 
 
-async def test_kinds_are_those_of_the_protocol() -> None:
+async def test_kinds_match_protocol() -> None:
     assert {entry["kind"] for entry in json.loads(ERRORS.read_text("utf-8"))} == set(Kind)

@@ -1,4 +1,4 @@
-"""Uploads that succeed, and uploads of which nothing may be left."""
+"""Uploads that succeed, and failed uploads that must leave nothing behind."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,9 @@ from support import (
         (45 * MIB + 7, 45 * MIB + 7),
     ],
 )
-async def test_round_trip(binary: str, folder: Folder, size: int, step: int) -> None:
+async def test_upload_and_download_return_same_bytes(
+    binary: str, folder: Folder, size: int, step: int
+) -> None:
     data = random_bytes(size)
     async with connected(binary, folder) as client:
         stored = await client.upload("t1", backup(), chunks(data, step), size=size, exact=True)
@@ -50,7 +52,7 @@ async def test_round_trip(binary: str, folder: Folder, size: int, step: int) -> 
         await assert_nothing_stored(client, folder)
 
 
-async def test_chunks_of_all_sizes(binary: str, folder: Folder) -> None:
+async def test_upload_accepts_chunks_of_all_sizes(binary: str, folder: Folder) -> None:
     data = random_bytes(9 * MIB)
     sizes = [0, 1, 5, 300_000, 0, 7, 2 * MIB, 255 * 1024, 256 * 1024, MIB, 3, 3 * MIB]
 
@@ -65,7 +67,7 @@ async def test_chunks_of_all_sizes(binary: str, folder: Folder) -> None:
         assert await read(await client.download("t1", "b1")) == data
 
 
-async def test_several_at_once(binary: str, folder: Folder) -> None:
+async def test_uploads_run_in_parallel(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
 
         async def transfer(index: int) -> None:
@@ -77,7 +79,7 @@ async def test_several_at_once(binary: str, folder: Folder) -> None:
         assert len((await client.list("t1")).backups) == 6
 
 
-async def test_a_copy(binary: str, folder: Folder) -> None:
+async def test_upload_copies_a_download(binary: str, folder: Folder) -> None:
     data = random_bytes(45 * MIB)
     async with connected(binary, folder) as client:
         await client.open_target("t2", folder.config | {"prefix": f"{folder.prefix}/copy"})
@@ -90,7 +92,9 @@ async def test_a_copy(binary: str, folder: Folder) -> None:
         assert await read(await client.download("t2", "b1")) == data
 
 
-async def test_progress(binary: str, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_upload_reports_progress(
+    binary: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agent.upload._PROGRESS_MS", 100)
     size = 45 * MIB
     seen: list[Progress] = []
@@ -109,7 +113,7 @@ async def test_progress(binary: str, folder: Folder, monkeypatch: pytest.MonkeyP
     assert {progress.total for progress in seen} == {size}
 
 
-async def test_a_progress_callback_that_fails(
+async def test_upload_ignores_failing_progress_callback(
     binary: str, folder: Folder, caplog: pytest.LogCaptureFixture
 ) -> None:
     def on_progress(_: Progress) -> None:
@@ -124,7 +128,7 @@ async def test_a_progress_callback_that_fails(
 
 
 class Source:
-    """A source that says what was done with it."""
+    """A source that counts how often it is opened and closed."""
 
     def __init__(self, size: int, error: BaseException | None = None) -> None:
         self.size, self.error = size, error
@@ -146,7 +150,7 @@ class Source:
 
 
 class AbortableSource(Source):
-    """One that has no `aclose`."""
+    """A source without `aclose`."""
 
     aclose = None  # type: ignore[assignment]
 
@@ -154,7 +158,7 @@ class AbortableSource(Source):
         self.closed += 1
 
 
-async def test_a_source_is_opened_when_it_is_needed_and_closed(binary: str, folder: Folder) -> None:
+async def test_upload_opens_source_late_and_closes_it(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         for number, source in (("b1", Source(5 * MIB)), ("b2", AbortableSource(5 * MIB))):
             await client.upload("t1", backup(number), source.open, size=source.size)
@@ -171,7 +175,7 @@ async def test_a_source_is_opened_when_it_is_needed_and_closed(binary: str, fold
 
 
 @pytest.mark.parametrize("size", [0, 3 * MIB, 41 * MIB])
-async def test_a_source_that_raises(binary: str, folder: Folder, size: int) -> None:
+async def test_upload_raises_source_error(binary: str, folder: Folder, size: int) -> None:
     class BrokenError(Exception):
         pass
 
@@ -190,7 +194,7 @@ async def test_a_source_that_raises(binary: str, folder: Folder, size: int) -> N
         await assert_nothing_stored(client, folder)
 
 
-async def test_a_source_that_cannot_be_opened(binary: str, folder: Folder) -> None:
+async def test_upload_raises_error_of_opening_source(binary: str, folder: Folder) -> None:
     async def open_source() -> Stream:
         raise OSError("no such disk")
 
@@ -201,7 +205,7 @@ async def test_a_source_that_cannot_be_opened(binary: str, folder: Folder) -> No
 
 
 @pytest.mark.parametrize("size", [0, 3 * MIB, 25 * MIB])
-async def test_a_source_that_is_cut_short(binary: str, folder: Folder, size: int) -> None:
+async def test_upload_of_short_source_raises(binary: str, folder: Folder, size: int) -> None:
     async with connected(binary, folder) as client:
         with fails("length_mismatch") as caught:
             await client.upload("t1", backup(), chunks(bytes(size)), size=size + 1)
@@ -210,7 +214,7 @@ async def test_a_source_that_is_cut_short(binary: str, folder: Folder, size: int
         await assert_nothing_stored(client, folder)
 
 
-async def test_a_source_that_is_too_long(binary: str, folder: Folder) -> None:
+async def test_upload_of_long_source_depends_on_exact(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         with fails("length_mismatch"):
             await client.upload("t1", backup(), chunks(bytes(MIB)), size=MIB - 1, exact=True)
@@ -219,11 +223,11 @@ async def test_a_source_that_is_too_long(binary: str, folder: Folder) -> None:
         assert stored.backup.stored_size == MIB
 
 
-# The end before the end
+# Stopping early
 
 
 @pytest.mark.parametrize("size", [0, 3 * MIB, 41 * MIB])
-async def test_a_task_that_is_cancelled(binary: str, folder: Folder, size: int) -> None:
+async def test_upload_cancelled_stores_nothing(binary: str, folder: Folder, size: int) -> None:
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[bytes]:
@@ -238,15 +242,15 @@ async def test_a_task_that_is_cancelled(binary: str, folder: Folder, size: int) 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # At once, because the agent has answered after its clean-up.
+        # No wait is needed: the agent answers after its cleanup.
         await assert_nothing_stored(client, folder)
 
 
-async def test_a_task_that_is_cancelled_at_any_moment(binary: str, folder: Folder) -> None:
+async def test_upload_cancelled_at_any_time_stores_nothing(binary: str, folder: Folder) -> None:
     async def source() -> AsyncIterator[bytes]:
         async for chunk in chunks(bytes(21 * MIB)):
             yield chunk
-        # However fast it went: it has not come to its end when it is cancelled.
+        # The upload is still running when it is cancelled.
         await asyncio.sleep(60)
 
     async with connected(binary, folder) as client:
@@ -261,7 +265,7 @@ async def test_a_task_that_is_cancelled_at_any_moment(binary: str, folder: Folde
             assert folder.unfinished() == []
 
 
-async def test_stop_ends_an_upload(binary: str, folder: Folder) -> None:
+async def test_stop_ends_upload(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         waits = asyncio.Event()
 
@@ -282,7 +286,7 @@ async def test_stop_ends_an_upload(binary: str, folder: Folder) -> None:
         await assert_nothing_stored(client, folder)
 
 
-async def test_an_error_while_the_source_makes_us_wait() -> None:
+async def test_upload_error_while_source_waits_is_raised() -> None:
     source_ended = asyncio.Event()
 
     async def source() -> AsyncIterator[bytes]:
@@ -301,10 +305,10 @@ async def test_an_error_while_the_source_makes_us_wait() -> None:
         assert (caught.value.kind, caught.value.cleanup) == (Kind.LIMIT, "complete")
 
 
-async def test_a_source_that_does_not_stop(
+async def test_upload_with_source_that_does_not_stop_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("agent.upload._STOP_PATIENCE", 0.1)
+    monkeypatch.setattr("agent.upload._STOP_TIMEOUT", 0.1)
     may_end = asyncio.Event()
 
     async def source() -> AsyncIterator[bytes]:
@@ -321,17 +325,17 @@ async def test_a_source_that_does_not_stop(
         may_end.set()
 
 
-async def test_an_answer_that_comes_too_early() -> None:
+async def test_upload_answer_before_end_raises() -> None:
     async def source() -> AsyncIterator[bytes]:
         while True:
             yield bytes(MIB)
 
-    async with scripted("answers_too_early") as client:
+    async with scripted("answers_early") as client:
         with fails("agent_protocol"):
             await client.upload("t1", backup(), source())
 
 
-async def test_uploads_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_upload_repeats_after_retryable_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
     source = Source(5)
     done: list[int] = []
@@ -352,19 +356,19 @@ async def test_uploads_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     ("capabilities", "kept"),
     [(["upload.resume"], "[600, 600, null]"), ([], "[null, null, null]")],
 )
-async def test_what_is_stored_is_kept_for_all_attempts_but_the_last(
+async def test_upload_keeps_parts_except_for_last_attempt(
     capabilities: list[str], kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By an agent that can do so."""
+    """With an agent that has the capability `upload.resume`."""
     monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
-    async with scripted("keeps", "-", *capabilities) as client:
+    async with scripted("resumes", "-", *capabilities) as client:
         stored = await client.upload("t1", backup(), Source(5).open, attempts=3, resume=600)
     assert stored.backup.name == kept
     assert stored.resumed_bytes == 3
 
 
 @pytest.mark.parametrize("code", ["shutting_down", "busy"])
-async def test_only_passing_faults_of_the_storage_are_repeated(code: str) -> None:
+async def test_upload_repeats_only_transient_kinds(code: str) -> None:
     source = Source(5)
     async with scripted("refuses_uploads", "-", code) as client:
         with fails(code) as caught:
@@ -373,7 +377,7 @@ async def test_only_passing_faults_of_the_storage_are_repeated(code: str) -> Non
     assert source.opened == 1
 
 
-async def test_a_stop_ends_the_pause_before_a_repetition() -> None:
+async def test_stop_ends_pause_before_repetition() -> None:
     source = Source(5)
     async with scripted("throttles", "-", 3_600_000) as client:
         upload = asyncio.create_task(client.upload("t1", backup(), source.open, attempts=3))
@@ -385,7 +389,7 @@ async def test_a_stop_ends_the_pause_before_a_repetition() -> None:
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-async def test_uploads_are_not_repeated_for_ever(
+async def test_upload_stops_after_last_attempt(
     monkeypatch: pytest.MonkeyPatch, attempts: int
 ) -> None:
     monkeypatch.setattr("agent.client._RETRY_PAUSE", 0.01)
@@ -398,13 +402,13 @@ async def test_uploads_are_not_repeated_for_ever(
     assert source.opened == attempts
 
 
-async def test_a_stream_cannot_be_repeated() -> None:
+async def test_upload_does_not_repeat_stream() -> None:
     async with scripted("throttles") as client:
         with fails("throttled"):
             await client.upload("t1", backup(), chunks(b"12345"), attempts=3)
 
 
-async def test_metadata_that_cannot_be_sent(binary: str, folder: Folder) -> None:
+async def test_upload_with_invalid_metadata_raises(binary: str, folder: Folder) -> None:
     async with connected(binary, folder) as client:
         for metadata, code in (
             ({"note": "x" * 65_536}, "too_large"),

@@ -1,4 +1,4 @@
-"""A host of the S3 backup agent: finds it, runs it, and talks to it. No Home Assistant in here.
+"""The client library for the S3 backup agent: finds, starts and uses it, without Home Assistant.
 
 async with AgentClient() as client:
     await client.open_target("home", {"bucket": "backups", "access_key_id": ...})
@@ -30,9 +30,9 @@ from .models import (
     NewBackup,
     Progress,
     Skipped,
-    Uploaded,
-    Validation,
-    Verification,
+    UploadResult,
+    ValidateResult,
+    VerifyResult,
 )
 from .upload import Stream, StreamFactory
 
@@ -48,9 +48,9 @@ __all__ = [
     "AuthError",
     "Backup",
     "Check",
+    "CleanupItem",
     "DownloadStream",
     "Kind",
-    "CleanupItem",
     "Listing",
     "NewBackup",
     "NoSuchBackup",
@@ -58,8 +58,8 @@ __all__ = [
     "Skipped",
     "Stream",
     "StreamFactory",
-    "Uploaded",
-    "Validation",
-    "Verification",
+    "UploadResult",
+    "ValidateResult",
+    "VerifyResult",
     "find_agent",
 ]

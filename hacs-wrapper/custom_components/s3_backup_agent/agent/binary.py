@@ -1,8 +1,8 @@
-"""Finds the agent program, and says why one cannot be run.
+"""Finds the agent program, and explains why a program cannot be run.
 
-The wheel of the agent holds a program and no module, so it is looked for where installers put
-programs, in the order that `uv` uses to find itself; a program that somebody placed in a folder by
-hand comes last. Everything here blocks: call it in a thread.
+The agent's wheel contains a program and no module. It is searched for in the directories for
+programs, in the order in which `uv` finds itself, then in a folder for a program that was copied by
+hand. All functions block: call them in a thread.
 """
 
 import errno
@@ -25,11 +25,11 @@ _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def find_agent(folder: Path | None = None) -> Path:
-    """The agent program. Raises `AgentNotFound`, which says where we looked.
+    """The path of the agent program. Raises `AgentNotFound` with the searched paths.
 
-    folder: also look here, and in its `bin`, for a program placed by hand. It may carry the
-    architecture in its name (`s3-backup-agent-aarch64`). An executable bit that got lost, as with
-    every zip file, is set again.
+    folder: also search here and in its `bin`. The program may have the architecture in its name
+    (`s3-backup-agent-aarch64`). It is made executable if needed, because zip files and downloads
+    lose the executable bit.
     """
     suffix = sysconfig.get_config_var("EXE") or ""
     searched: list[str] = []
@@ -46,13 +46,13 @@ def find_agent(folder: Path | None = None) -> Path:
             if path.is_file():
                 _make_executable(path)
                 return path
-    places = "".join(f"\n - {place}" for place in searched)
-    message = f"the program {NAME} is in none of these places:{places}"
+    paths = "".join(f"\n - {path}" for path in searched)
+    message = f"the program {NAME} does not exist at any of these paths:{paths}"
     raise AgentNotFound(message, searched=searched)
 
 
 def _installed() -> Iterator[Path]:
-    """Where installers put programs, in the order of `uv`."""
+    """The directories in which installers put programs, in the order of `uv`."""
     if scripts := sysconfig.get_path("scripts"):
         yield Path(scripts)
     if scripts := sysconfig.get_path("scripts", vars={"base": sys.base_prefix}):
@@ -76,31 +76,31 @@ def _make_executable(path: Path) -> None:
         path.chmod(path.stat().st_mode | 0o111)
     except OSError as error:
         raise AgentStartFailed(
-            f"{path} is not executable, and cannot be made so: {error}",
+            f"{path} is not executable, and its mode cannot be changed: {error}",
             reason="not_executable",
             path=str(path),
         ) from error
 
 
 def machine() -> str:
-    """The architecture of this machine, as the files of a release name it."""
+    """The architecture of this machine, as in the file names of a release."""
     name = platform.machine().lower()
     return _ALIASES.get(name, name)
 
 
-def explain(error: OSError, program: str) -> AgentError:
-    """Why the system refused to run a program."""
+def start_error(error: OSError, program: str) -> AgentError:
+    """The error for a program that the operating system did not start."""
     path = Path(program)
     if isinstance(error, FileNotFoundError):
         if not path.is_file():
-            return AgentNotFound(f"there is no program {program}", searched=[program])
+            return AgentNotFound(f"the program {program} does not exist", searched=[program])
         reason, text = "missing_loader", "needs a loader or interpreter that is not installed here"
     elif error.errno == errno.ENOEXEC:
         built_for = _architecture(path)
         reason = "architecture"
-        text = f"is made for {built_for or 'another kind of machine'}, this one is {machine()}"
+        text = f"is built for {built_for or 'another architecture'}, this machine is {machine()}"
     elif isinstance(error, PermissionError):
-        reason, text = "not_executable", "may not be executed (mode, or a file system with noexec)"
+        reason, text = "not_executable", "is not executable (mode, or file system with noexec)"
     else:
         reason, text = "system", f"cannot be started: {error.strerror or error}"
     return AgentStartFailed(f"{program} {text}", reason=reason, path=program)

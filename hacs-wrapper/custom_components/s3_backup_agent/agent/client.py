@@ -1,7 +1,7 @@
-"""The agent as a Python object that is always there.
+"""The client of the agent.
 
-Starts the agent when it is needed and again when it died, opens the targets in it, and turns
-answers into models. What happens inside one running agent is in session.py.
+It starts the agent on demand, restarts it after a crash, opens the targets in it, and turns answers
+into models. session.py handles one running agent.
 """
 
 import asyncio
@@ -16,26 +16,27 @@ from .backoff import Backoff
 from .binary import find_agent
 from .download import DownloadStream, open_download
 from .errors import AgentError, AgentGone, AgentProtocolError, AgentTimeout, Kind
+from .exchange import Exchange
 from .log import Redactor, proxy_passwords
-from .models import AgentInfo, Json, NewBackup, Progress, Uploaded
+from .models import AgentInfo, Json, NewBackup, Progress, UploadResult
 from .requests import Requests
-from .session import GRACE, OPEN_DEADLINE, Exchange, Session
-from .upload import Reporter, Stream, StreamFactory, run_upload
+from .session import GRACE, OPEN_DEADLINE, Session
+from .upload import ProgressReporter, Stream, StreamFactory, run_upload
 
 _LOGGER = logging.getLogger(__package__)
 _RETRY_PAUSE = 2.0  # seconds before an upload is repeated; doubles each time
-_LONGEST_RETRY_PAUSE = 60.0
+_MAX_RETRY_PAUSE = 60.0
 _SECRETS = ("secret_access_key", "session_token")
 _LIMITS = {"bandwidth_limit", "concurrency", "memory"}
-_MAY_PASS = {Kind.CONNECT, Kind.TRANSIENT}  # faults of the storage, and of the way to it
+_TRANSIENT_KINDS = {Kind.CONNECT, Kind.TRANSIENT}  # failures of the server or the network
 
 
 class AgentClient(Requests):
-    """An agent process that is there when it is needed. All methods belong to one event loop.
+    """An agent process that starts on demand. Use all methods in one event loop.
 
-    Every method raises `AgentError` (see errors.py) and may be cancelled: what was begun is then
-    taken back before `CancelledError` goes on. An agent that died is started again by the next
-    call, and its targets are opened again; after repeated deaths calls wait a little, or fail at
+    Every method raises `AgentError` (see errors.py). Every method can be cancelled: the agent
+    cleans up before `CancelledError` is raised. If the agent ended, the next call starts it again
+    and opens its targets again; after repeated failures, calls wait for some seconds or fail at
     once. Deadlines are in seconds.
     """
 
@@ -51,17 +52,17 @@ class AgentClient(Requests):
         log_level: Literal["error", "warning", "info", "debug"] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        """Starts nothing yet.
+        """Does not start the agent yet.
 
         command: program and arguments. Default: the program that `find_agent` finds, with `serve`.
-        folder: where to look for a program besides the places of the Python installation.
-        state_dir: where the agent notes what it has begun (no secrets), so that the next one takes
-            back what one that was killed has left. Without it only `cleanup` finds that.
-        name, version: of the host, for the log of the agent.
-        made_for: the version of the agent that the host was made for. Those before and after it do
-            as well, see versions.py. Default: any.
-        log_level: of the agent. Default: `debug` if the logger is, else `info`.
-        logger: where the agent's log lines go. Default: this package's.
+        folder: where to search for the program, after the directories of the Python installation.
+        state_dir: directory for the upload journal (no secrets). With it, the next agent cleans up
+            the incomplete uploads of an agent that was killed; without it, only `cleanup` does.
+        name, version: of the host, for the agent's log.
+        made_for: the version of the agent that the host was made for; see versions.py for the
+            versions that are accepted. Default: any.
+        log_level: of the agent. Default: `debug` if the logger is enabled for it, else `info`.
+        logger: for the agent's log lines. Default: the logger of this package.
         """
         self._command = command
         self._folder = folder
@@ -90,7 +91,7 @@ class AgentClient(Requests):
 
     @property
     def log_tail(self) -> tuple[str, ...]:
-        """The last 50 log lines of the agent that runs, or ran last. Secrets are redacted."""
+        """The last 50 log lines of the running or last agent. Secrets are redacted."""
         return self._session.log_tail if self._session else ()
 
     async def __aenter__(self) -> Self:
@@ -100,66 +101,66 @@ class AgentClient(Requests):
         await self.stop()
 
     async def start(self) -> AgentInfo:
-        """Starts the agent now instead of at the first call. Also needed to go on after `stop`."""
+        """Starts the agent now instead of with the first call. Required after `stop`."""
         self._stopped.clear()
         self._backoff.reset()
         async with self._starting:
-            session = await self._running()
+            session = await self._ready_session()
         if session.info is None:
-            raise AgentProtocolError("the agent did not introduce itself")
+            raise AgentProtocolError("the agent did not say hello")
         return session.info
 
     async def stop(self) -> None:
-        """Ends the agent: running requests are aborted and cleaned up first. At most 25 seconds.
+        """Stops the agent, which first aborts running requests and cleans up. At most 25 seconds.
 
-        Calls from now on raise `AgentError` with the code `shutting_down`. May be called twice.
+        Later calls raise `AgentError` with the code `shutting_down`. May be called twice.
         """
         self._stopped.set()
         if self._session and not self._session.is_ready:
-            self._session.kill("it is not needed any more")
+            self._session.kill("it is no longer needed")
         async with self._starting:
             if self._session:
                 await self._session.stop()
 
     async def open_target(self, name: str, config: Mapping[str, Any]) -> None:
-        """Gives a name to a bucket with its keys; no network. Replaces a target of this name.
+        """Opens a target, or replaces the target of this name. Uses no network.
 
         config: `endpoint`, `region`, `bucket`, `prefix`, `access_key_id`, `secret_access_key`, ...
-        Members that are None are left out. Raises `invalid_config` and such with `field`; then the
-        target is as it was before.
+        Members that are None are omitted. Raises for example `invalid_config` with `field`; the
+        target is then unchanged.
         """
-        wanted = _wanted(config)
-        self._redact.add(v for k in _SECRETS if isinstance(v := wanted.get(k), str))
+        wire = _wire_config(config)
+        self._redact.add(v for k in _SECRETS if isinstance(v := wire.get(k), str))
         async with self._starting:
-            session = await self._running()
-            await session.open_target(name, wanted)
-            self._targets[name] = wanted
+            session = await self._ready_session()
+            await session.open_target(name, wire)
+            self._targets[name] = wire
 
-    async def change_target(self, name: str, config: Mapping[str, Any]) -> None:
-        """Gives a target that was opened other settings, as `open_target` takes them.
+    async def update_target(self, name: str, config: Mapping[str, Any]) -> None:
+        """Changes the settings of an open target. config: as for `open_target`.
 
-        Transfers that run follow the limits (`bandwidth_limit`, `concurrency`,
-        `memory`) at once and keep all else; an agent without the capability
-        `target.update` lets them keep the limits as well. Raises as `open_target` does.
+        Running transfers follow new limits (`bandwidth_limit`, `concurrency`, `memory`) at once and
+        keep all other settings. With an agent without the capability `target.update` they also keep
+        their limits. Raises the same errors as `open_target`.
         """
-        wanted = _wanted(config)
+        wire = _wire_config(config)
         before = self._targets.get(name, {})
-        changed = {k for k in wanted.keys() | before.keys() if wanted.get(k) != before.get(k)}
-        self._redact.add(v for k in _SECRETS if isinstance(v := wanted.get(k), str))
+        changed = {k for k in wire.keys() | before.keys() if wire.get(k) != before.get(k)}
+        self._redact.add(v for k in _SECRETS if isinstance(v := wire.get(k), str))
         async with self._starting:
-            session = await self._running()
+            session = await self._ready_session()
             if name in session.targets and session.can("target.update"):
-                limits = {limit: wanted.get(limit) for limit in _LIMITS & changed}
+                limits = {limit: wire.get(limit) for limit in _LIMITS & changed}
                 changed -= _LIMITS
                 if limits:
                     params = {"target": name, "limits": limits}
                     await session.call("target.update", params, deadline=OPEN_DEADLINE)
             if changed or name not in session.targets:
-                await session.open_target(name, wanted)
-            self._targets[name] = wanted
+                await session.open_target(name, wire)
+            self._targets[name] = wire
 
     async def close_target(self, name: str) -> None:
-        """Forgets a target. Does nothing if there is none of this name."""
+        """Closes a target. Does nothing if there is none of this name."""
         self._targets.pop(name, None)
         session = self._session
         if session and session.is_ready and name in session.targets:
@@ -178,28 +179,27 @@ class AgentClient(Requests):
         if_exists: Literal["fail", "replace"] = "fail",
         on_progress: Callable[[Progress], None] | None = None,
         attempts: int = 1,
-        outage: float = 0,
+        retry_for: float = 0,
         resume: float = 0,
         deadline: float | None = None,
-    ) -> Uploaded:
-        """Stores what `source` yields. Nothing is stored unless this returns.
+    ) -> UploadResult:
+        """Uploads a backup from `source`. If this raises, nothing is stored.
 
-        source: an async iterable of bytes, or a coroutine function that opens one. It is touched
-        only when the agent is ready for the first byte, and closed in any case (by its `aclose`, or
-        else its `abort`, where it has one). What it raises is raised here, unchanged. To copy a
-        backup, give a function that opens a download.
-        size: announced length; fewer bytes end in `length_mismatch`, more only with `exact`.
-        on_progress: called about once a second, in the event loop.
-        attempts: how often to try in all, if `source` can be opened again, when the storage or the
-            network fails and the agent says that this may pass, or the agent itself ends. When that
-            happens a second time it is raised: the agent runs out of memory or has a fault, which
-            further repetitions would only hide.
-        outage: seconds, up to an hour, that the storage may be away in the middle of an attempt,
-            which then goes on where it was. An agent that is too old for it does not wait.
-        resume: seconds, up to a day, that what an attempt has stored waits for the next one, which
-            then has only the rest sent to the storage. Of the last attempt nothing is kept, and by
-            an agent without the capability `upload.resume` of none.
-        deadline: of one attempt.
+        source: an async iterable of bytes, or a coroutine function that opens one. It is opened
+            when the agent is ready for the first byte, and always closed (with `aclose`, else
+            `abort`, if it has one of them). Its exceptions are raised unchanged. To copy a backup,
+            pass a function that opens a download.
+        size: expected length. Fewer bytes raise `length_mismatch`; more bytes do so with `exact`.
+        on_progress: called about once a second in the event loop.
+        attempts: the number of attempts if `source` is a function. An upload is repeated after a
+            retryable failure of the server or the network, and once after an unexpected end of the
+            agent. A second end is raised, because it points to a lack of memory or a bug.
+        retry_for: seconds, up to an hour, for which the agent keeps retrying within an attempt if
+            the server becomes unreachable. An agent that does not know this setting ignores it.
+        resume: seconds, up to a day, for which the parts of a failed attempt are kept, so that the
+            next attempt sends only the rest. The last attempt keeps nothing, and neither does an
+            agent without the capability `upload.resume`.
+        deadline: for one attempt.
         """
         params: Json = {
             "target": target,
@@ -209,9 +209,9 @@ class AgentClient(Requests):
         } | ({} if size is None else {"size": size})
         if isinstance(source, AsyncIterable):
             attempts = 1
-        report = Reporter(on_progress)
+        report = ProgressReporter(on_progress)
         pause = _RETRY_PAUSE
-        has_died = False
+        has_crashed = False
         while True:
             attempts -= 1
             try:
@@ -221,26 +221,26 @@ class AgentClient(Requests):
                     params,
                     source,
                     on_progress=report,
-                    outage=outage,
+                    retry_for=retry_for,
                     resume=resume if attempts > 0 else 0,
                     deadline=deadline,
                 )
-                return Uploaded.parse(await upload)
+                return UploadResult.parse(await upload)
             except AgentTimeout:
                 raise
             except AgentError as error:
-                if attempts <= 0 or not error.retryable or error.kind not in _MAY_PASS:
+                if attempts <= 0 or not error.retryable or error.kind not in _TRANSIENT_KINDS:
                     raise
                 if isinstance(error, AgentGone):
-                    if has_died:
+                    if has_crashed:
                         raise
-                    has_died = True
+                    has_crashed = True
                 wait = max(pause, error.retry_after or 0)
                 self._logger.warning("An upload is repeated in %g seconds: %s", wait, error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._stopped.wait()
-            pause = min(pause * 2, _LONGEST_RETRY_PAUSE)
+            pause = min(pause * 2, _MAX_RETRY_PAUSE)
 
     async def download(
         self,
@@ -248,28 +248,27 @@ class AgentClient(Requests):
         backup_id: str,
         *,
         offset: int = 0,
-        outage: float = 0,
+        retry_for: float = 0,
         deadline: float | None = None,
     ) -> DownloadStream:
-        """Opens a backup for reading. Returns when its first bytes are on the way.
+        """Opens a backup for reading. Returns before the first byte.
 
-        Raises `NoSuchBackup` and whatever else is known before the first byte.
-        offset: first byte wanted; an agent without the capability `download.range` has only 0.
-        outage: as in `upload`. deadline: of the whole download.
+        Raises `NoSuchBackup`, and other errors that occur before the first byte.
+        offset: first byte to send; must be 0 for an agent without the capability `download.range`.
+        retry_for: as for `upload`. deadline: for the whole download.
         """
         session = await self._session_for(target)
         if offset and not session.can("download.range"):
             raise AgentError(
-                "this agent sends backups from their first byte on only",
+                "this agent cannot start a download in the middle of a backup",
                 code="unsupported_feature",
                 kind=Kind.CONFIG,
                 details={"feature": "download.range"},
             )
         params = {"target": target, "backup_id": backup_id, "offset": offset}
-        return await open_download(session, params, outage=outage, deadline=deadline)
+        return await open_download(session, params, retry_for=retry_for, deadline=deadline)
 
     async def _request(self, method: str, target: str, deadline: float, **params: Any) -> Json:
-        """A request on a target, with everything that it takes, within the deadline."""
         now = asyncio.get_running_loop().time
         end = now() + deadline
         exchange = Exchange(method)
@@ -280,11 +279,11 @@ class AgentClient(Requests):
         except TimeoutError:
             raise AgentTimeout(f"no agent for {method} within the deadline") from None
         remaining = end - now()
-        session.begin(exchange, {"target": target, **params}, deadline=remaining)
+        session.send(exchange, {"target": target, **params}, deadline=remaining)
         return await session.result(exchange, timeout=remaining + GRACE)
 
     async def _session_for(self, target: str) -> Session:
-        """A running agent that has this target open."""
+        """A running agent in which this target is open."""
         self._refuse_if_stopped()
         session = self._session
         if session and session.is_ready and target in session.targets:
@@ -292,18 +291,18 @@ class AgentClient(Requests):
         async with self._starting:
             if (config := self._targets.get(target)) is None:
                 raise AgentError(
-                    f"there is no target {target!r}: open it first",
+                    f"the target {target!r} is not open: open it first",
                     code="target_unknown",
                     kind=Kind.PROTOCOL,
                     details={"target": target},
                 )
-            session = await self._running()
+            session = await self._ready_session()
             if target not in session.targets:
                 await session.open_target(target, config)
             return session
 
-    async def _running(self) -> Session:
-        """A running agent. The lock `_starting` must be held."""
+    async def _ready_session(self) -> Session:
+        """A running agent. The caller must hold the lock `_starting`."""
         self._refuse_if_stopped()
         if self._session and self._session.is_ready:
             return self._session
@@ -316,7 +315,7 @@ class AgentClient(Requests):
             if self._state_dir is not None:
                 command = (*command, "--state-dir", self._state_dir)
             self._refuse_if_stopped()
-            self._session = session = Session(self._logger, self._redact, self._died)
+            self._session = session = Session(self._logger, self._redact, self._on_exit)
             level = "debug" if self._logger.isEnabledFor(logging.DEBUG) else "info"
             await session.start(
                 command,
@@ -333,13 +332,13 @@ class AgentClient(Requests):
         if self._stopped.is_set():
             raise AgentError("the agent was stopped", code="shutting_down", kind=Kind.CANCELLED)
 
-    def _died(self, fault: AgentError, was_of_use: bool) -> None:
-        """A running agent has ended."""
+    def _on_exit(self, error: AgentError, has_served: bool) -> None:
+        """A running agent ended."""
         if not self._stopped.is_set():
-            self._logger.error("The agent has to be started again: %s", fault)
-            self._backoff.failed(fault, was_of_use=was_of_use)
+            self._logger.error("The agent must be restarted: %s", error)
+            self._backoff.failed(error, has_served=has_served)
 
 
-def _wanted(config: Mapping[str, Any]) -> Json:
-    """The settings as they are sent."""
+def _wire_config(config: Mapping[str, Any]) -> Json:
+    """The settings as they are sent to the agent."""
     return {"type": "s3"} | {k: v for k, v in config.items() if v is not None}

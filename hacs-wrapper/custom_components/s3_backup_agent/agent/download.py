@@ -1,4 +1,4 @@
-"""The way of a backup from the agent: an asynchronous iterator that grants credit as it is read."""
+"""Receives a backup from the agent as an asynchronous iterator that grants credit as it is read."""
 
 import asyncio
 from collections import deque
@@ -7,16 +7,17 @@ from contextlib import suppress
 from typing import Any, Self
 
 from .errors import AgentError, AgentProtocolError, AgentTimeout, Kind
+from .exchange import Exchange
 from .frame import MAX_PAYLOAD, Piece
 from .models import Backup, Json
-from .session import GRACE, Exchange, Session
+from .session import GRACE, Session
 
-WINDOW = 4 << 20  # bytes that may be on their way or wait to be read
-CHUNK = MAX_PAYLOAD  # frames are put together up to this, never split
+WINDOW = 4 << 20  # bytes that may be in transit or buffered
+CHUNK = MAX_PAYLOAD  # frames are joined up to this size, never split
 
 
 class _Download(Exchange):
-    """The exchange of a download: holds what came and was not read yet, at most a window."""
+    """The exchange of a download. It buffers at most `WINDOW` bytes that were not read yet."""
 
     def __init__(self) -> None:
         super().__init__("backup.download")
@@ -45,7 +46,7 @@ class _Download(Exchange):
     def _begin(self, params: Json) -> None:
         length = params.get("length")
         if type(length) is not int or length < 0 or self.begun.done():
-            raise AgentProtocolError("the agent began a download in a strange way")
+            raise AgentProtocolError("the agent sent an invalid stream.begin")
         self.length = length
         self.begun.set_result(params)
 
@@ -53,9 +54,10 @@ class _Download(Exchange):
         length = sum(map(len, payload))
         received = self._received + length
         if not self.begun.done() or self._complete or params.get("offset") != self._received:
-            raise AgentProtocolError(f"data of a download came out of turn at {self._received}")
+            text = f"the agent sent download data at a wrong offset instead of {self._received}"
+            raise AgentProtocolError(text)
         if received > self._granted or received > self.length:
-            raise AgentProtocolError(f"more data came than was asked for, {received} bytes")
+            raise AgentProtocolError(f"the agent sent {received} bytes, more than it may")
         self._received = received
         self._buffered += length
         self._frames.append((length, payload))
@@ -65,11 +67,12 @@ class _Download(Exchange):
     def _end(self, params: Json) -> None:
         self._complete = True
         if params.get("length") != self._received:
-            raise AgentProtocolError(f"the agent sent {self._received} bytes and counts otherwise")
+            text = f"the agent sent {self._received} bytes, but names another length"
+            raise AgentProtocolError(text)
         self._changed.set()
 
     async def next(self) -> bytes:
-        """The next chunk; empty at the end, if all is well."""
+        """The next chunk; empty at the end of a complete download."""
         while self._buffered < CHUNK and not self._complete and not self.answer.done():
             self._changed.clear()
             await self._changed.wait()
@@ -87,7 +90,7 @@ class _Download(Exchange):
         counts = {self.length, result.get("length")}
         if not self._discarded and (not self._complete or counts != {self._received}):
             raise AgentError(
-                f"{self._received} bytes came, {self.length} were announced",
+                f"the download has {self._received} bytes instead of {self.length}",
                 code="length_mismatch",
                 kind=Kind.INTEGRITY,
                 details={"expected": self.length, "actual": self._received},
@@ -103,7 +106,7 @@ class _Download(Exchange):
         return b"".join(pieces)
 
     def more_credit(self) -> int | None:
-        """The credit to grant, when a quarter of the window has been read."""
+        """The credit to grant, after a quarter of the window was read."""
         up_to = min(self._received - self._buffered + WINDOW, self.length)
         step = min(WINDOW // 4, self.length - self._granted)
         if step <= 0 or up_to - self._granted < step:
@@ -112,7 +115,7 @@ class _Download(Exchange):
         return up_to
 
     def discard(self) -> None:
-        """Forgets what came, and what still comes."""
+        """Drops all data, also data that arrives later."""
         self._discarded = True
         self._frames.clear()
         self._buffered = 0
@@ -122,9 +125,9 @@ class _Download(Exchange):
 class DownloadStream(AsyncIterator[bytes]):
     """The bytes of a backup, in chunks of about 1 MiB. `async for chunk in stream`.
 
-    The bytes are good only once the iteration ends by itself: the length is verified, and the error
-    of the agent is raised even when all bytes came. Reading on after an error raises it again. The
-    transfer ends at the end, at an error, with `aclose`, and when nobody holds the stream any more.
+    The backup is complete only if the iteration ends without an error: the agent may report an
+    error after the last byte. Reading again after an error raises it again. The transfer stops at
+    the end, at an error, with `aclose`, and when the stream is garbage-collected.
     """
 
     def __init__(self, session: Session, exchange: _Download, begin: Json) -> None:
@@ -148,7 +151,7 @@ class DownloadStream(AsyncIterator[bytes]):
             chunk = await self._exchange.next()
         except BaseException as error:
             if not self._ended:
-                # A task that was not cancelled must not see the cancellation of another one.
+                # Another task must not see the cancellation of this one.
                 self._error = error if isinstance(error, Exception) else _interrupted()
             self._exchange.discard()
             await self._session.cancel(self._exchange, "cancelled")
@@ -161,13 +164,13 @@ class DownloadStream(AsyncIterator[bytes]):
         return chunk
 
     async def aclose(self) -> None:
-        """Ends the transfer. Reading on ends at once, or raises the error that came before."""
+        """Stops the transfer. Reading again ends at once, or raises an earlier error."""
         self._ended = True
         self._exchange.discard()
         await self._session.cancel(self._exchange, "closed")
 
     def __del__(self) -> None:
-        # Runs in any thread, and when the constructor has failed.
+        # Runs in any thread, also if the constructor failed.
         exchange = getattr(self, "_exchange", None)
         if exchange and not exchange.answer.done():
             with suppress(RuntimeError):  # the event loop is closed
@@ -176,7 +179,7 @@ class DownloadStream(AsyncIterator[bytes]):
 
 def _abandon(session: Session, exchange: _Download) -> None:
     exchange.discard()
-    session.tell_cancel(exchange, "closed")
+    session.send_cancel(exchange, "closed")
 
 
 def _interrupted() -> AgentError:
@@ -184,15 +187,15 @@ def _interrupted() -> AgentError:
 
 
 async def open_download(
-    session: Session, params: Mapping[str, Any], *, outage: float, deadline: float | None
+    session: Session, params: Mapping[str, Any], *, retry_for: float, deadline: float | None
 ) -> DownloadStream:
-    """Starts a download and waits until it begins."""
+    """Starts a download and waits for its `stream.begin`."""
     exchange = _Download()
     await session.slot(exchange)
     options = {"up_to": WINDOW}
-    if outage:
-        options["retry_for_ms"] = round(outage * 1000)
-    session.begin(exchange, {**params, **options}, deadline=deadline)
+    if retry_for:
+        options["retry_for_ms"] = round(retry_for * 1000)
+    session.send(exchange, {**params, **options}, deadline=deadline)
     timeout = None if deadline is None else deadline + GRACE
     try:
         await asyncio.wait(
@@ -206,8 +209,8 @@ async def open_download(
     if exchange.begun.done():
         return DownloadStream(session, exchange, exchange.begun.result())
     if exchange.answer.done():
-        exchange.answer.result()  # raises why there is nothing to download
-        raise AgentProtocolError("a download ended before it began")
-    error = AgentTimeout(f"the download did not begin within {timeout:g} seconds")
-    session.give_up(exchange, error)
+        exchange.answer.result()  # raises the error of the agent
+        raise AgentProtocolError("the agent answered a download without data")
+    error = AgentTimeout(f"the download did not start within {timeout:g} seconds")
+    session.abandon(exchange, error)
     raise error

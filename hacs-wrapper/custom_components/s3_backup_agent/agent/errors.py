@@ -1,8 +1,8 @@
-"""The one exception of this library, and the few kinds of it that callers tell apart.
+"""`AgentError`, the exception of this library, and its subclasses.
 
-Every failure is an `AgentError`. Its `code` is stable (protocol/errors.json and the four codes
-`agent_...` below), its `kind` is one of a closed set to act on when the code is unknown, and its
-`details` are for a wording of your own. `message` is English, for logs, and is never parsed.
+`code` is stable: one of protocol/errors.json, or one of the `agent_...` codes below. `kind` is one
+of a closed set, for callers that do not know the code. `details` has the data for your own
+message. `message` is English text for logs; do not parse it.
 """
 
 # The exceptions are named after their codes.
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """What to do about an error, whatever its code."""
+    """The category of an error, independent of its code."""
 
     CONFIG = "config"
     CONNECT = "connect"
@@ -31,16 +31,16 @@ class Kind(StrEnum):
 
 
 class AgentError(Exception):
-    """A request failed, or there is no agent that could be asked.
+    """A request failed, or no agent could be started.
 
-    code: stable name of the error, such as `bucket_not_found`.
-    kind: closed set; what to do when the code is unknown.
-    retryable: the same request may succeed later without anybody changing anything.
-    retry_after: seconds that the storage, or the restart of the agent, wants us to wait.
+    code: stable name of the error, for example `bucket_not_found`.
+    kind: category, for callers that do not know the code.
+    retryable: whether the same request may succeed later without a change.
+    retry_after: seconds to wait before that, if the server or the restart of the agent asks for it.
     field: the setting to change, as `open_target` names it.
-    details: what the message says, in pieces.
-    cleanup: what became of a half upload: `complete`, `kept` (to go on with), `pending`, `failed`.
-    upstream: what the storage said (`service`, `operation`, `status`, `code`, `request_id`).
+    details: the content of the message as data.
+    cleanup: state of an interrupted upload: `complete`, `kept` (for a resume), `pending`, `failed`.
+    upstream: the server's answer (`service`, `operation`, `status`, `code`, `request_id`).
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class AgentError(Exception):
 
 
 class AuthError(AgentError):
-    """Kind `auth`: the keys are wrong or have expired, or the clock is."""
+    """Kind `auth`: the keys are wrong or expired, or the clock is wrong."""
 
 
 class NoSuchBackup(AgentError):
-    """Code `not_found`: there is no backup of this id."""
+    """Code `not_found`: no backup has this ID."""
 
 
 class AgentNotFound(AgentError):
-    """Code `agent_not_found`: no agent program. `details["searched"]` says where we looked."""
+    """Code `agent_not_found`: no agent program. `details["searched"]` lists the paths."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message, code="agent_not_found", details=details)
@@ -92,9 +92,10 @@ class AgentNotFound(AgentError):
 class AgentStartFailed(AgentError):
     """Code `agent_start_failed`: the program cannot be run, or is not the agent.
 
-    `details["path"]` is the program, `details["reason"]` one of `architecture`, `missing_loader`,
-    `not_executable`, `system` (the system refuses to run it), `died`, `no_answer`, `refused`,
-    `wrong_program` and `wrong_version`. After a start `stderr_tail` is what it wrote.
+    `details["path"]` is the program. `details["reason"]` is one of `architecture`,
+    `missing_loader`, `not_executable`, `system` (another error of the operating system), `died`,
+    `no_answer`, `refused`, `wrong_program` and `wrong_version`. `stderr_tail` is the end of its
+    log.
     """
 
     def __init__(self, message: str, **details: Any) -> None:
@@ -102,7 +103,7 @@ class AgentStartFailed(AgentError):
 
 
 class AgentGone(AgentError):
-    """Code `agent_gone`: the agent ended while it was needed. The next call starts another one.
+    """Code `agent_gone`: the agent ended during a request. The next call starts it again.
 
     `details` has `exit_code` or `signal`, and `stderr_tail` (text).
     """
@@ -119,7 +120,7 @@ class AgentGone(AgentError):
 
 
 class AgentProtocolError(AgentError):
-    """Code `agent_protocol`: the agent said something that makes no sense. A bug, please report."""
+    """Code `agent_protocol`: the agent broke the protocol. Please report this bug."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message, code="agent_protocol", kind=Kind.PROTOCOL, details=details)
@@ -129,13 +130,15 @@ class AgentTimeout(AgentError):
     """Code `timeout`: no answer before the deadline of the call."""
 
     def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message, code="timeout", kind=Kind.TRANSIENT, retryable=True, details=details)
+        super().__init__(
+            message, code="timeout", kind=Kind.TRANSIENT, retryable=True, details=details
+        )
 
 
-def from_wire(error: object) -> AgentError:
-    """The exception for the `error` member of a response, or of a check. Never raises."""
+def parse_error(error: object) -> AgentError:
+    """The exception for the `error` member of a response or a check. Never raises."""
     raw = error if isinstance(error, dict) else {}
-    # A check has message and data side by side, a response has data in a member of its own.
+    # A response has the data in a member `data`, a check has it beside the message.
     data = raw["data"] if isinstance(raw.get("data"), dict) else raw
     code = data["code"] if isinstance(data.get("code"), str) else "internal"
     try:
@@ -150,7 +153,7 @@ def from_wire(error: object) -> AgentError:
     wait = data.get("retry_after_ms")
     field, cleanup = data.get("field"), data.get("cleanup")
     if cleanup not in (None, "complete", "kept", "pending"):
-        cleanup = "failed"  # or one that this library does not know yet
+        cleanup = "failed"  # also for a value unknown to this library
     details, upstream = data.get("details"), data.get("upstream")
     return error_class(
         str(raw.get("message") or code),

@@ -1,8 +1,10 @@
-"""Bytes to frames and back. A frame is one JSON object on a line; a top-level member `payload: N`
-says that N raw bytes and a line feed follow.
+"""Encodes and decodes frames.
 
-The decoder is pushed: it takes what came and calls back for each frame that is whole. Payloads are
-handed on as the pieces in which they came, so that their only copy is the one that joins them.
+A frame is a line with one JSON object. If the object has a member `payload: N`, N raw bytes and a
+line feed follow. Example: `{"method":"stream.data","params":{...},"payload":5}`.
+
+The decoder gets bytes as they arrive and calls back for each complete frame. It passes payloads on
+in the pieces in which they arrived, so they are copied only once, when they are joined.
 """
 
 import json
@@ -12,20 +14,20 @@ from typing import Any
 
 from .models import Json
 
-MAX_LINE = 65_536  # bytes of a line with its line feed, both ways
+MAX_LINE = 65_536  # bytes of a line including its line feed, in both directions
 MAX_PAYLOAD = 1 << 20
 
 Piece = bytes | memoryview
-#: Takes a message, and the pieces of its payload if it has one.
+#: Called with a message and the pieces of its payload, or None if it has no payload.
 Receiver = Callable[[Json, Sequence[Piece] | None], None]
 
 
 class FrameError(ValueError):
-    """What came is no frame. Behind it nothing can be trusted any more."""
+    """The input is not a frame. Nothing after it can be decoded."""
 
 
 def encode(message: Json, payload_length: int = 0) -> bytes:
-    """The line of a frame. The caller writes the payload and a line feed behind it."""
+    """The line of a frame. The caller writes the payload and a line feed after it."""
     head: Json = {"jsonrpc": "2.0", **message}
     if payload_length:
         head["payload"] = payload_length
@@ -44,17 +46,17 @@ _JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
 class Decoder:
-    """Cuts a stream of bytes into frames."""
+    """Splits a stream of bytes into frames."""
 
     def __init__(self, receive: Receiver) -> None:
         self._receive = receive
-        self._line = bytearray()  # the begin of a line whose end has not come
+        self._line = bytearray()  # the start of an incomplete line
         self._message: Json = {}
         self._pieces: list[Piece] = []
-        self._missing = 0  # bytes of the payload and its line feed that have not come
+        self._missing = 0  # missing bytes of the payload and its line feed
 
     def feed(self, data: bytes) -> None:
-        """Takes what came next. Raises `FrameError`; then the decoder is of no more use."""
+        """Decodes the next bytes. After a `FrameError` the decoder cannot be used any more."""
         position, end = 0, len(data)
         while position < end:
             if self._missing:

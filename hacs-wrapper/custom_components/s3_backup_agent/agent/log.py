@@ -1,7 +1,8 @@
-"""What the agent writes to its standard error, as log records of this process.
+"""Turns the agent's standard error into log records of this process.
 
-One JSON object per line, with a level; whatever is none (a panic, the loader) counts as an error.
-Secrets are replaced before anything is logged or kept. The last lines are kept for error reports.
+The agent writes one JSON object with a level per line. Any other line (a panic, a message of the
+loader) counts as an error. Secrets are replaced before a line is logged or kept. The last lines are
+kept for error reports.
 """
 
 import asyncio
@@ -15,11 +16,11 @@ from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
 KEPT_LINES = 50
-_MAX_LINE = 8 << 10  # the agent's own limit; a longer line is cut into several
-_LINES_AT_ONCE = 50  # then the event loop gets its turn
-_SHORTEST_SECRET = 4  # shorter ones would black out half of the text
-# What reading a line raises when it is not what the agent writes.
-_NO_RECORD = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_MAX_LINE = 8 << 10  # the agent's limit; longer lines are split
+_LINES_PER_TURN = 50  # between two chances for other tasks to run
+_MIN_SECRET_LENGTH = 4  # shorter secrets would redact unrelated text
+# Raised while parsing a line that the agent did not write.
+_PARSE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _LEVELS = {
     "error": logging.ERROR,
     "warning": logging.WARNING,
@@ -36,11 +37,11 @@ class Redactor:
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, secrets: Iterable[str]) -> None:
-        """From now on these are replaced as well, however JSON or a URL may spell them."""
+        """Adds secrets, also in their spellings in JSON and URLs."""
         for secret in secrets:
-            if len(secret) >= _SHORTEST_SECRET:
+            if len(secret) >= _MIN_SECRET_LENGTH:
                 self._secrets |= {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}
-        # The longest first, or the rest of it would be left over.
+        # The longest first: a secret that contains another one is replaced as a whole.
         words = sorted(self._secrets, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, words))) if words else None
 
@@ -49,7 +50,7 @@ class Redactor:
 
 
 def proxy_passwords() -> Iterator[str]:
-    """They are in the environment that the agent gets."""
+    """The proxy passwords in the environment that the agent inherits."""
     for name, value in os.environ.items():
         if name.lower().endswith("_proxy"):
             with suppress(ValueError):
@@ -57,7 +58,7 @@ def proxy_passwords() -> Iterator[str]:
                     yield password
 
 
-class LogPump:
+class LogReader:
     """Reads the standard error of one agent until it ends."""
 
     def __init__(self, logger: logging.Logger, redact: Redactor) -> None:
@@ -71,7 +72,7 @@ class LogPump:
         return tuple(self._tail)
 
     async def run(self, stream: asyncio.StreamReader) -> None:
-        """Logs line by line. Never raises, and never holds up the event loop."""
+        """Logs line by line. Never raises, and never blocks the event loop."""
         rest, count = b"", 0
         while data := await stream.read(_MAX_LINE):
             *lines, rest = (rest + data).split(b"\n")
@@ -80,7 +81,7 @@ class LogPump:
             for line in lines:
                 self._line(line)
                 count += 1
-                if count % _LINES_AT_ONCE == 0:
+                if count % _LINES_PER_TURN == 0:
                     await asyncio.sleep(0)
         self._line(rest)
 
@@ -90,20 +91,20 @@ class LogPump:
             return
         level = logging.ERROR
         if text.startswith("{"):
-            level, text = _sentence(text)
+            level, text = _parse_record(text)
         text = self._redact(text)
         self._tail.append(text)
         self._logger.log(level, "%s", text)
 
 
-def _sentence(text: str) -> tuple[int, str]:
-    """Level and words of a line of JSON."""
+def _parse_record(text: str) -> tuple[int, str]:
+    """Level and text of a JSON line."""
     try:
         record = json.loads(text)
         level = _LEVELS[record.pop("level")]
-        words = str(record.pop("msg"))
-    except _NO_RECORD:
+        message = str(record.pop("msg"))
+    except _PARSE_ERRORS:
         return logging.ERROR, text
-    record.pop("ts", None)  # a log record has its own
+    record.pop("ts", None)  # the log record has its own time
     details = ", ".join(f"{name}: {value}" for name, value in record.items())
-    return level, f"{words} ({details})" if details else words
+    return level, f"{message} ({details})" if details else message

@@ -1,20 +1,20 @@
-"""What the agent answers, as frozen dataclasses.
+"""The agent's answers as frozen dataclasses.
 
-Reading is tolerant: unknown members are ignored and missing ones get their neutral value, because
-the agent may be newer or older than this library. Only what cannot do without is insisted on.
+Parsing is tolerant because the agent may be newer or older than this library: unknown members are
+ignored, missing members get a neutral value. Only the ID of a backup is required.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from .errors import AgentError, AgentProtocolError, from_wire
+from .errors import AgentError, AgentProtocolError, parse_error
 
 Json = dict[str, Any]
 
-_STATUSES = ("passed", "failed", "skipped", "warning")
-_FATES = ("removed", "found", "failed")
-_CONDITIONS = ("ok", "unverified", "damaged")
+_CHECK_STATUSES = ("passed", "failed", "skipped", "warning")
+_ITEM_STATUSES = ("removed", "found", "failed")
+_VERIFY_STATUSES = ("ok", "unverified", "damaged")
 
 
 def _object(value: object) -> Json:
@@ -35,7 +35,7 @@ def _number(value: object, default: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
-    """The running agent, as it introduced itself."""
+    """Name, version, capabilities and limits of the running agent, from its `hello`."""
 
     name: str
     version: str
@@ -47,13 +47,13 @@ class AgentInfo:
 
     @classmethod
     def parse(cls, hello: Json) -> Self:
-        """Reads the parameters of `hello`."""
+        """Parses the parameters of `hello`."""
         agent, limits = _object(hello.get("agent")), _object(hello.get("limits"))
         return cls(
             name=_text(agent.get("name")),
             version=_text(agent.get("version")),
             capabilities=frozenset(_object(hello.get("capabilities"))),
-            # The least that every agent accepts.
+            # Every agent accepts at least this.
             max_line=max(65_536, _number(limits.get("max_line"))),
             max_payload=max(65_536, _number(limits.get("max_payload"))),
             max_requests=max(1, _number(limits.get("max_requests"), 8)),
@@ -63,11 +63,11 @@ class AgentInfo:
 
 @dataclass(frozen=True, slots=True)
 class NewBackup:
-    """A backup to be stored.
+    """A backup to upload.
 
-    id: identity, 1 to 200 characters.
-    name: wish for the name of the objects, without an ending (`suggested_filename` without `.tar`).
-    metadata: stored verbatim; at most 32 KiB as JSON. `metadata["backup_id"]` must equal `id`.
+    id: 1 to 200 characters.
+    name: suggested name of the objects without extension (`suggested_filename` without `.tar`).
+    metadata: stored unchanged; at most 32 KiB as JSON. `metadata["backup_id"]` must equal `id`.
     """
 
     id: str
@@ -79,9 +79,9 @@ class NewBackup:
 class Backup:
     """A stored backup.
 
-    size: bytes that its metadata announces. stored_size: bytes of the archive in the bucket.
-    has_checksums: a download is checked against digests kept since the upload.
-    metadata: as it was given, possibly by another program.
+    size: bytes according to its metadata. stored_size: bytes of the archive in the bucket.
+    has_checksums: whether a download is checked against the checksums of the upload.
+    metadata: as the program that stored the backup wrote it.
     """
 
     id: str
@@ -93,10 +93,10 @@ class Backup:
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Reads one entry of a list. Raises `AgentProtocolError` when it has no id."""
+        """Parses one entry of a listing. Raises `AgentProtocolError` if it has no ID."""
         raw = _object(value)
         if not _text(raw.get("id")):
-            raise AgentProtocolError("a backup without an id came from the agent")
+            raise AgentProtocolError("the agent sent a backup without an ID")
         size = _number(raw.get("size"))
         return cls(
             id=raw["id"],
@@ -110,7 +110,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An object that looks like a part of a backup and is not offered; `code` says why."""
+    """An object that looks like part of a backup but is not listed. `code` is the reason."""
 
     key: str
     code: str
@@ -124,14 +124,14 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All backups of a target, and what could not be read."""
+    """All backups of a target, and the objects that were skipped."""
 
     backups: tuple[Backup, ...]
     skipped: tuple[Skipped, ...]
 
     @classmethod
     def parse(cls, page: Json) -> Self:
-        """Reads one page of `backup.list`."""
+        """Parses one page of `backup.list`."""
         backups, skipped = list[Backup](), list(map(Skipped.parse, _list(page.get("skipped"))))
         for entry in _list(page.get("backups")):
             try:
@@ -146,10 +146,10 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Uploaded:
-    """A backup that is stored, as `list` shows it from now on.
+class UploadResult:
+    """An uploaded backup, as `list` shows it.
 
-    resumed_bytes: what an earlier attempt had stored, so that it was not sent again.
+    resumed_bytes: bytes that an earlier attempt had stored, so they were not sent again.
     """
 
     backup: Backup
@@ -159,7 +159,7 @@ class Uploaded:
 
     @classmethod
     def parse(cls, result: Json) -> Self:
-        """Reads the result of `backup.upload`."""
+        """Parses the result of `backup.upload`."""
         return cls(
             backup=Backup.parse(result.get("backup")),
             etag=_text(result.get("etag")) or None,
@@ -172,9 +172,10 @@ class Uploaded:
 class Check:
     """One check of a target.
 
-    status: `passed`, `failed`, `skipped`, or `warning` for what works but should be looked at, and
-    for what this library does not know yet. message: what was found, in English; empty if there is
-    nothing to say. details: the same for words of our own. error: why it failed, or what to look at.
+    status: `passed`, `failed`, `skipped`, or `warning` if it works but needs attention. A status
+        unknown to this library counts as `warning`.
+    message: the finding in English; may be empty. details: the same as data.
+    error: the reason for a failure or a warning.
     """
 
     name: str
@@ -185,10 +186,10 @@ class Check:
     error: AgentError | None
 
     @property
-    def words(self) -> str:
-        """All that was said about it, in English."""
-        said = self.error.message if self.error else "", self.message
-        return "; ".join(filter(None, said))
+    def text(self) -> str:
+        """Error and message in English."""
+        texts = self.error.message if self.error else "", self.message
+        return "; ".join(filter(None, texts))
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -196,20 +197,20 @@ class Check:
         error, status = raw.get("error"), _text(raw.get("status"))
         return cls(
             name=_text(raw.get("name")),
-            status=status if status in _STATUSES else "warning",
+            status=status if status in _CHECK_STATUSES else "warning",
             ms=_number(raw.get("ms")),
             message=_text(raw.get("message")),
             details=_object(raw.get("details")),
-            error=from_wire(error) if isinstance(error, dict) else None,
+            error=parse_error(error) if isinstance(error, dict) else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
-    """What `validate` found. A bad target is a result, not an exception.
+class ValidateResult:
+    """The result of `validate`. A target that fails is a result, not an exception.
 
-    details: what is in force (`endpoint`, `region`, `addressing_style`), and with whom (`provider`,
-    `server`). suggestion: settings that work in place of the given ones; empty if there are none.
+    details: the values in use (`endpoint`, `region`, `addressing_style`), `provider` and `server`.
+    suggestion: settings that work instead of the given ones; may be empty.
     """
 
     ok: bool
@@ -224,12 +225,12 @@ class Validation:
 
     @property
     def warnings(self) -> tuple[Check, ...]:
-        """What works, but should be looked at."""
+        """The checks with a warning."""
         return tuple(check for check in self.checks if check.status == "warning")
 
     @classmethod
     def parse(cls, result: Json) -> Self:
-        """Reads the result of `target.validate`."""
+        """Parses the result of `target.validate`."""
         return cls(
             ok=result.get("ok") is True,
             checks=tuple(map(Check.parse, _list(result.get("checks")))),
@@ -239,12 +240,12 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
-    """What `verify` found. A broken backup is a result, not an exception.
+class VerifyResult:
+    """The result of `verify`. A damaged backup is a result, not an exception.
 
-    status: `ok` (every byte is the one that was stored), `unverified` (nothing speaks against it,
-    and not every byte could be compared, or was to be), or `damaged`, which has an `error`.
-    length: of the stored archive; 0 where there is none, or where it was not looked at.
+    status: `ok` (every byte matches its checksum), `unverified` (no damage found, but not every
+        byte was compared), or `damaged`, which has an `error`.
+    length: bytes of the stored archive; 0 if there is none, or if it was not checked.
     """
 
     status: str
@@ -253,13 +254,14 @@ class Verification:
 
     @classmethod
     def parse(cls, result: Json) -> Self:
-        """Reads the result of `backup.verify`. What is newer than this library counts as broken if
-        it has an error, else as plausible.
+        """Parses the result of `backup.verify`.
+
+        A status unknown to this library counts as `damaged` if it has an error, else `unverified`.
         """
         error, status = result.get("error"), _text(result.get("status"))
-        known = from_wire(error) if isinstance(error, dict) else None
+        known = parse_error(error) if isinstance(error, dict) else None
         return cls(
-            status=status if status in _CONDITIONS else "damaged" if known else "unverified",
+            status=status if status in _VERIFY_STATUSES else "damaged" if known else "unverified",
             length=_number(result.get("length")),
             error=known,
         )
@@ -267,11 +269,11 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class CleanupItem:
-    """What a transfer that came to no end has left in the bucket.
+    """An incomplete upload or an orphaned object in the bucket.
 
-    kind: `upload` (its parts take up space, and no listing shows them), or what is newer than this
-    library. key: of the object in question. idle: seconds since anybody last touched it.
-    status: `removed`, `found` (and left alone), or `failed`, which has an `error`.
+    kind: for example `upload`, whose parts use space that no listing shows. key: object key.
+    idle: seconds since the last activity.
+    status: `removed`, `found` (not removed), or `failed`, which has an `error`.
     """
 
     kind: str
@@ -288,22 +290,22 @@ class CleanupItem:
             kind=_text(raw.get("kind")),
             key=_text(raw.get("key")),
             idle=_number(raw.get("idle_s")),
-            status=status if status in _FATES else "found",
-            error=from_wire(error) if isinstance(error, dict) else None,
+            status=status if status in _ITEM_STATUSES else "found",
+            error=parse_error(error) if isinstance(error, dict) else None,
         )
 
     @classmethod
     def parse_all(cls, result: Json) -> tuple[Self, ...]:
-        """Reads the result of `target.cleanup`."""
+        """Parses the result of `target.cleanup`."""
         return tuple(map(cls.parse, _list(result.get("items"))))
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an upload has come.
+    """The progress of an upload.
 
-    done: bytes that are safe in the storage; never decreases, not even when an upload is repeated.
-    total: bytes in all, if known. waiting_for: `host`, `remote` or None.
+    done: bytes that the server has stored; never decreases, even if the upload is repeated.
+    total: bytes of the backup, if known. waiting_for: `host`, `remote` or None.
     phase: `queued`, `starting`, `transferring`, `finalizing`, `verifying` or `aborting`.
     """
 
@@ -315,7 +317,7 @@ class Progress:
 
     @classmethod
     def parse(cls, params: Json, at_least: int = 0) -> Self:
-        """Reads the parameters of `progress`."""
+        """Parses the parameters of `progress`."""
         total = params.get("total")
         return cls(
             phase=_text(params.get("phase"), "transferring"),

@@ -1,7 +1,7 @@
 """The writing end of a pipe to a child process.
 
-A transport of asyncio copies what finds no room in the pipe, and makes a system call for each
-piece. Here it waits as it is, and all that waits goes into the pipe with one call.
+An asyncio transport copies data that does not fit into the pipe, and needs one system call per
+piece. This writer keeps the pieces as they are and writes all of them with one call.
 """
 
 import asyncio
@@ -12,40 +12,40 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 
-_MOST_PIECES = 64  # in one call; the system takes 1,024
+_MAX_PIECES = 64  # per call; the system accepts 1,024
 
 
 class PipeWriter:
-    """Writes to `fd`, which belongs to it. `damaged` is called once, when nobody reads any more."""
+    """Writes to `fd` and owns it. Calls `on_broken` once, when the reading end is closed."""
 
-    def __init__(self, fd: int, broken: Callable[[], None]) -> None:
+    def __init__(self, fd: int, on_broken: Callable[[], None]) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
-        self._broken = broken
+        self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[memoryview] = deque()
         self._empty = asyncio.Event()
         self._empty.set()
         self._is_closing = False
         self._is_closed = False
-        # There is never anything to be read; the end of the reader shows in the same way.
+        # The descriptor becomes readable only when the reading end is closed.
         self._loop.add_reader(fd, self._break)
 
     def write(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Puts pieces into the pipe, or behind what waits. They must not be changed afterwards."""
+        """Writes pieces, or queues them. They must not be changed afterwards."""
         if self._is_closing:
             return
         was_empty = not self._waiting
         self._waiting.extend(memoryview(piece).cast("B") for piece in pieces)
         if was_empty:
-            self._go_on()
+            self._write_waiting()
 
     async def drain(self) -> None:
-        """Waits until nothing waits for room."""
+        """Waits until the queue is empty."""
         await self._empty.wait()
 
     def close(self) -> None:
-        """Closes the pipe behind what waits."""
+        """Closes the pipe after the queued pieces."""
         self._is_closing = True
         if not self._waiting:
             self.abort()
@@ -62,8 +62,8 @@ class PipeWriter:
         self._waiting.clear()
         self._empty.set()
 
-    def _go_on(self) -> None:
-        pieces = list(islice(self._waiting, _MOST_PIECES))
+    def _write_waiting(self) -> None:
+        pieces = list(islice(self._waiting, _MAX_PIECES))
         try:
             self._advance(os.writev(self._fd, pieces))
         except BlockingIOError:
@@ -74,7 +74,7 @@ class PipeWriter:
         if self._waiting:
             if self._empty.is_set():
                 self._empty.clear()
-                self._loop.add_writer(self._fd, self._go_on)
+                self._loop.add_writer(self._fd, self._write_waiting)
             return
         if not self._empty.is_set():
             self._loop.remove_writer(self._fd)
@@ -91,11 +91,11 @@ class PipeWriter:
     def _break(self) -> None:
         if not self._is_closed:
             self.abort()
-            self._broken()
+            self._on_broken()
 
 
 def pipe(size: int) -> tuple[int, int]:
-    """The two ends of a pipe, with room for `size` bytes if the system permits it."""
+    """The two ends of a pipe, with a buffer of `size` bytes if the system allows it."""
     reading, writing = os.pipe()
     if (set_size := getattr(fcntl, "F_SETPIPE_SZ", None)) is not None:
         with suppress(OSError):

@@ -1,6 +1,6 @@
-"""The agent as a child process: how it is started, how its pipes are read and written, how it ends.
+"""The agent as a child process: start, pipes, exit.
 
-Knows nothing of messages. Nothing secret goes into its arguments or its environment.
+This module does not know about messages. It puts no secrets into arguments or environment.
 """
 
 import asyncio
@@ -11,34 +11,34 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from .binary import explain
+from .binary import start_error
 from .errors import AgentGone
-from .log import LogPump
+from .log import LogReader
 from .pipe import PipeWriter, pipe
 
-# All that the agent gets of our environment, in lower and upper case.
+# The variables that the agent inherits, in lower and upper case.
 _ENVIRONMENT = {"path", "tz", "ssl_cert_file", "ssl_cert_dir", "credentials_directory"}
 _ENVIRONMENT |= {"https_proxy", "http_proxy", "all_proxy", "no_proxy"}
-_PIPE_SIZE = 1 << 20  # room for a whole payload
+_PIPE_SIZE = 1 << 20  # fits a whole payload
 
-STOP_PATIENCE = 15.0  # seconds to clean up after the input has ended
-TERMINATE_PATIENCE = 5.0  # seconds after a SIGTERM
-KILL_PATIENCE = 5.0  # seconds after a SIGKILL; the system may be busy
-_LAST_WORDS = 2.0  # seconds for what a process has written to be read after its end
-_CLOSED_PATIENCE = 5.0  # seconds for a process to end that has closed its pipes
+STOP_TIMEOUT = 15.0  # seconds for the agent's cleanup after the end of its input
+TERMINATE_TIMEOUT = 5.0  # seconds after a SIGTERM
+KILL_TIMEOUT = 5.0  # seconds after a SIGKILL; the system may be busy
+_OUTPUT_TIMEOUT = 2.0  # seconds to read the remaining output of a process that has exited
+_CLOSED_TIMEOUT = 5.0  # seconds for a process that closed its pipes to exit
 
 
 class AgentProcess(asyncio.SubprocessProtocol):
-    """A running child. `receive` gets its output, `gone` is called once, after its end.
+    """A child process. `receive` is called with its output, `on_exit` once, after its exit.
 
-    Both are called by the event loop and must not block.
+    The event loop calls both; they must not block.
     """
 
     def __init__(
-        self, receive: Callable[[bytes], None], gone: Callable[[AgentGone], None], log: LogPump
+        self, receive: Callable[[bytes], None], on_exit: Callable[[AgentGone], None], log: LogReader
     ) -> None:
         self._receive = receive
-        self._gone = gone
+        self._on_exit = on_exit
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._stderr = asyncio.StreamReader(loop=self._loop)
@@ -52,16 +52,16 @@ class AgentProcess(asyncio.SubprocessProtocol):
         self._is_stopping = False
 
     async def spawn(self, command: Sequence[str | os.PathLike[str]]) -> None:
-        """Starts the child. Raises `AgentNotFound` or `AgentStartFailed`."""
+        """Starts the process. Raises `AgentNotFound` or `AgentStartFailed`."""
         words = [os.fspath(word) for word in command]
         try:
             try:
                 await self._spawn(words, _PIPE_SIZE)
             except PermissionError:
-                # Perhaps it is the size of the pipes that is not permitted.
+                # The system may not allow pipes of this size.
                 await self._spawn(words, -1)
         except OSError as error:
-            raise await self._loop.run_in_executor(None, explain, error, words[0]) from error
+            raise await self._loop.run_in_executor(None, start_error, error, words[0]) from error
 
     async def _spawn(self, command: Sequence[str], pipe_size: int) -> None:
         reading, writing = pipe(_PIPE_SIZE)
@@ -75,7 +75,7 @@ class AgentProcess(asyncio.SubprocessProtocol):
                 stderr=subprocess.PIPE,
                 env={k: v for k, v in os.environ.items() if k.lower() in _ENVIRONMENT},
                 pipesize=pipe_size,
-                start_new_session=True,  # a Ctrl-C in our terminal is not meant for the agent
+                start_new_session=True,  # Ctrl-C in the terminal must not reach the agent
             )
         except BaseException:
             self._stdin.abort()
@@ -89,39 +89,39 @@ class AgentProcess(asyncio.SubprocessProtocol):
         return self._transport.get_pid() if self._transport else 0
 
     def write(self, *pieces: bytes | bytearray | memoryview) -> None:
-        """Puts pieces into the pipe, or behind what waits for room there. Never mixes two calls."""
+        """Writes pieces, or queues them. The pieces of two calls are never mixed."""
         if self._stdin:
             self._stdin.write(pieces)
 
     async def drain(self) -> None:
-        """Waits until what was written has found room in the pipe, or the child is gone."""
+        """Waits until the queue is empty or the process has exited."""
         if self._stdin:
             await self._stdin.drain()
 
     def kill(self, reason: str) -> None:
-        """Ends the child at once."""
+        """Kills the process."""
         if self._transport and not self._exited.is_set():
             self._killed_because = self._killed_because or reason
             with suppress(ProcessLookupError):
                 self._transport.kill()
 
     async def stop(self) -> None:
-        """Closes the input and waits for the end; after a while it is enforced."""
+        """Closes the input and waits for the exit. After timeouts, sends SIGTERM, then SIGKILL."""
         if self._transport is None:
             return
         self._is_stopping = True
         try:
             if self._stdin:
                 self._stdin.close()
-            if await self._ends_within(STOP_PATIENCE):
+            if await self._ends_within(STOP_TIMEOUT):
                 return
             with suppress(ProcessLookupError):
                 self._transport.terminate()
-            if await self._ends_within(TERMINATE_PATIENCE):
+            if await self._ends_within(TERMINATE_TIMEOUT):
                 return
         finally:
-            self.kill("it did not end when it was told to")
-        await self._ends_within(KILL_PATIENCE)
+            self.kill("it did not stop")
+        await self._ends_within(KILL_TIMEOUT)
 
     async def _ends_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -129,7 +129,7 @@ class AgentProcess(asyncio.SubprocessProtocol):
                 await self._ended.wait()
         return self._ended.is_set()
 
-    # What the event loop calls
+    # Callbacks of the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
@@ -157,27 +157,27 @@ class AgentProcess(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         self._exited.set()
 
-    # The end
+    # Exit
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
-        self._tasks.add(task)  # the loop itself holds tasks only weakly
+        self._tasks.add(task)  # the event loop has only weak references to tasks
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def _await_exit(self) -> None:
-        """A child that does not speak or listen any more is of no use."""
+        """Kills a process that closed a pipe and does not exit."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSED_PATIENCE):
+            async with asyncio.timeout(_CLOSED_TIMEOUT):
                 await self._exited.wait()
         if not self._is_stopping:
             self.kill("it closed its input or output")
 
     async def _await_end(self, log_read: asyncio.Task[None]) -> None:
         await self._exited.wait()
-        # A grandchild may hold the pipes open, so their end is not waited for without limit.
+        # A child of the process may keep the pipes open, hence the timeout.
         output_read = self._start(self._read_to_end())
-        await asyncio.wait((log_read, output_read), timeout=_LAST_WORDS)
+        await asyncio.wait((log_read, output_read), timeout=_OUTPUT_TIMEOUT)
         for task in (log_read, output_read):
             task.cancel()
         if self._transport:
@@ -185,12 +185,12 @@ class AgentProcess(asyncio.SubprocessProtocol):
         if self._stdin:
             self._stdin.abort()
         self._ended.set()
-        self._gone(self._obituary())
+        self._on_exit(self._exit_error())
 
     async def _read_to_end(self) -> None:
         await self._stdout_closed.wait()
 
-    def _obituary(self) -> AgentGone:
+    def _exit_error(self) -> AgentGone:
         code = self._transport.get_returncode() if self._transport else None
         details: dict[str, Any] = {"stderr_tail": "\n".join(self._log.tail)}
         if code is None:
@@ -199,12 +199,12 @@ class AgentProcess(asyncio.SubprocessProtocol):
             details["signal"] = -code
             with suppress(ValueError):
                 details["signal"] = signal.Signals(-code).name
-            message = f"the agent was ended by {details['signal']}"
+            message = f"the agent was killed by {details['signal']}"
         else:
             details["exit_code"] = code
             message = f"the agent ended with exit code {code}"
         if self._killed_because:
             message += f", because {self._killed_because}"
         if self._log.tail:
-            message += f"; its last words: {self._log.tail[-1]}"
+            message += f"; last line of its log: {self._log.tail[-1]}"
         return AgentGone(message, **details)

@@ -1,26 +1,29 @@
-"""What is asked of a target in one message and answered in one, without a stream of bytes."""
+"""The requests on a target that have no data stream: one message, one answer."""
 
 import asyncio
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from .errors import AgentProtocolError
-from .models import Backup, Json, CleanupItem, Listing, Validation, Verification
+from .models import Backup, CleanupItem, Json, Listing, ValidateResult, VerifyResult
 
 
 class Requests(ABC):
-    """The questions. `AgentClient` sends them."""
+    """The methods for these requests. `AgentClient` sends them."""
 
     @abstractmethod
     async def _request(self, method: str, target: str, deadline: float, **params: Any) -> Json:
-        """A request on a target, with everything that it takes, within the deadline."""
+        """Starts the agent and opens the target if needed, sends the request, returns the result.
+
+        The deadline covers all of this.
+        """
 
     async def validate(
         self, target: str, *, level: Literal["read", "write"] = "write", deadline: float = 60
-    ) -> Validation:
-        """Tries out a target: reads, and with `write` also stores and deletes a small object."""
+    ) -> ValidateResult:
+        """Checks a target. Level `write` also stores and deletes a small object."""
         result = await self._request("target.validate", target, deadline, level=level)
-        return Validation.parse(result)
+        return ValidateResult.parse(result)
 
     async def cleanup(
         self,
@@ -31,22 +34,27 @@ class Requests(ABC):
         objects: bool = False,
         deadline: float = 60,
     ) -> tuple[CleanupItem, ...]:
-        """Removes what was left by uploads that nobody goes on with, of whatever program.
+        """Removes incomplete uploads, also those of other programs.
 
-        older_than: seconds, up to a year, that nobody has begun it or sent a part of it.
-        dry_run: only look. objects: also remove halves of backups, which are only named otherwise.
-        An agent that is too old for it raises `method_not_found`.
+        older_than: seconds since the last activity of an upload, up to a year. Newer uploads stay.
+        dry_run: only list them.
+        objects: also remove orphaned objects (an archive without metadata, or metadata without an
+            archive), which are otherwise only listed.
+        An agent without this method raises `method_not_found`.
         """
         params = {"older_than_s": round(older_than), "dry_run": dry_run, "objects": objects}
-        return CleanupItem.parse_all(await self._request("target.cleanup", target, deadline, **params))
+        return CleanupItem.parse_all(
+            await self._request("target.cleanup", target, deadline, **params)
+        )
 
     async def list(
         self, target: str, *, refresh: bool = False, stale: float = 0, deadline: float = 30
     ) -> Listing:
         """All backups.
 
-        refresh: ask the storage even when a recent listing is at hand. stale: seconds, up to a day,
-        that a listing may be older than usual if it is at hand; a new one is made meanwhile.
+        refresh: list the bucket even if the agent has a recent listing in its cache.
+        stale: accept a cached listing that is up to this many seconds older than usual, at most a
+            day. The agent updates the cache in the background.
         """
         now = asyncio.get_running_loop().time
         end = now() + deadline
@@ -60,7 +68,7 @@ class Requests(ABC):
             if (following := page.get("next")) is None:
                 return listing
             if not isinstance(following, str) or following == cursor:
-                raise AgentProtocolError("the pages of a listing go round in circles")
+                raise AgentProtocolError("the listing repeats a page: its cursor is invalid")
             cursor, refresh = following, False
 
     async def get(self, target: str, backup_id: str, *, deadline: float = 30) -> Backup:
@@ -70,17 +78,18 @@ class Requests(ABC):
 
     async def verify(
         self, target: str, backup_id: str, *, quick: bool = False, deadline: float = 86_400
-    ) -> Verification:
-        """Tells whether a backup is still what was stored, without fetching it.
+    ) -> VerifyResult:
+        """Checks a stored backup without downloading it.
 
-        quick: compare lengths only, instead of reading every byte. Raises `NoSuchBackup`, and what
-        keeps the agent from looking. One without the capability `verify` raises `method_not_found`.
+        quick: compare only the lengths instead of reading every byte.
+        Raises `NoSuchBackup`, or the error that prevented the check. An agent without the
+        capability `verify` raises `method_not_found`.
         """
         level = "quick" if quick else "full"
         result = await self._request(
             "backup.verify", target, deadline, backup_id=backup_id, level=level
         )
-        return Verification.parse(result)
+        return VerifyResult.parse(result)
 
     async def delete(self, target: str, backup_id: str, *, deadline: float = 60) -> None:
         """Deletes a backup. Raises `NoSuchBackup`."""

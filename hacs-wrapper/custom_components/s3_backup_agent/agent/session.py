@@ -1,8 +1,8 @@
-"""One running agent: the handshake, requests and their answers, cancel, and the end.
+"""One running agent process: handshake, requests and their answers, cancellation, exit.
 
-The reader sorts what comes into exchanges and never waits for a consumer, so an answer always gets
-by. Messages without a payload are written at once and need no lock; data frames take turns, and
-each waits until the one before it is in the pipe.
+The reader assigns each message to its exchange and never waits for a consumer, so unread data
+does not delay answers. Messages without a payload are written at once and need no lock. Data
+frames share a lock: each one waits until the previous one is in the pipe.
 """
 
 import asyncio
@@ -14,73 +14,65 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .errors import AgentError, AgentProtocolError, AgentTimeout, Kind, from_wire
-from .frame import MAX_LINE, MAX_PAYLOAD, Decoder, FrameError, Piece, encode
-from .handshake import PROTOCOL, initialize, shake_hands
-from .log import LogPump, Redactor
+from .errors import (
+    AgentError,
+    AgentProtocolError,
+    AgentStartFailed,
+    AgentTimeout,
+    Kind,
+    parse_error,
+)
+from .exchange import Exchange
+from .frame import MAX_PAYLOAD, Decoder, FrameError, Piece, encode
+from .handshake import HandshakeError, initialize_params, no_hello, not_initialized, read_hello
+from .log import LogReader, Redactor
 from .models import AgentInfo, Json
 from .process import AgentProcess
 
 _LOGGER = logging.getLogger(__name__)
 
-CANCEL_PATIENCE = 15.0  # seconds for the answer to a cancelled request; the agent takes 10 at most
-OPEN_DEADLINE = 15.0  # seconds for `target.open`, which needs no network
-GRACE = 12.0  # seconds after a deadline for the answer; the agent may take 10 to clean up
-SILENCE = 30.0  # seconds without a message, while requests run, until the agent is asked
-PING_PATIENCE = 15.0  # seconds for the answer to that
-
-
-class Exchange:
-    """A request on its way. Transfers derive from it to get their stream messages."""
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.id = 0
-        self.is_cancelled = False
-        self.answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        # An error that nobody waits for any more is no reason to complain.
-        self.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
-
-    def receive(self, method: str, params: Json, payload: Sequence[Piece] | None) -> None:
-        """Takes a notification about this request. Must not block.
-
-        Raises `AgentProtocolError` for what makes no sense; then the request is given up.
-        """
+HELLO_TIMEOUT = 10.0  # seconds for `hello`, and for the answer to `initialize`
+CANCEL_TIMEOUT = 15.0  # seconds for the answer to a cancelled request; the agent needs up to 10
+OPEN_DEADLINE = 15.0  # seconds for `target.open`, which uses no network
+GRACE = 12.0  # seconds after a deadline for the answer; the agent needs up to 10 to clean up
+PING_AFTER = 30.0  # seconds without a message from the agent, while requests run, before a ping
+PING_TIMEOUT = 15.0  # seconds for the answer to the ping
 
 
 class Session:
-    """An agent from its start to its end; there is no way back. See `AgentClient`."""
+    """One agent process from start to exit. It cannot be restarted: see `AgentClient`."""
 
     def __init__(
         self,
         logger: logging.Logger,
         redact: Redactor,
-        died: Callable[[AgentError, bool], None],
+        on_exit: Callable[[AgentError, bool], None],
     ) -> None:
-        """died: called when a ready agent ends, with whether it ever answered about a target."""
+        """on_exit: called when a ready agent ends; its second argument tells whether the agent
+        answered a request for a target."""
         self._redact = redact
-        self._died = died
-        self._log = LogPump(logger, redact)
+        self._on_exit = on_exit
+        self._log = LogReader(logger, redact)
         self._decoder = Decoder(self._dispatch)
-        self._process = AgentProcess(self._feed, self._end, self._log)
-        #: The parameters of the first message.
+        self._process = AgentProcess(self._feed, self._exited, self._log)
+        #: The parameters of `hello`.
         self.hello: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self.hello.add_done_callback(lambda hello: hello.cancelled() or hello.exception())
         self._info: AgentInfo | None = None
         self._numbers = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
-        self._turn = asyncio.Lock()  # of data frames
+        self._data_lock = asyncio.Lock()
         self._slots = asyncio.Semaphore(1)
-        self._fault: AgentError | None = None
-        self._last_heard = 0.0
+        self._error: AgentError | None = None
+        self._last_received = 0.0
         self._watcher: asyncio.Task[None] | None = None
         self._output = b""
         self._has_served = False
-        self.targets: set[str] = set()  # those that are open
+        self.targets: set[str] = set()  # names of the open targets
 
     @property
     def info(self) -> AgentInfo | None:
-        """The agent, once it has introduced itself."""
+        """Name, version and limits of the agent, after the handshake."""
         return self._info
 
     @property
@@ -90,29 +82,22 @@ class Session:
 
     @property
     def max_payload(self) -> int:
-        """Largest payload that the agent takes."""
+        """The largest payload that the agent accepts."""
         return min(MAX_PAYLOAD, self._info.max_payload) if self._info else MAX_PAYLOAD
 
     @property
     def is_ready(self) -> bool:
         """Whether requests can be sent."""
-        return self._watcher is not None and self._fault is None
+        return self._watcher is not None and self._error is None
 
     def can(self, capability: str) -> bool:
-        """Whether the agent has announced this feature."""
+        """Whether the agent announced this capability."""
         return self._info is not None and capability in self._info.capabilities
 
     @property
     def log_tail(self) -> tuple[str, ...]:
-        """The last lines of its log."""
+        """The last lines of the agent's log."""
         return self._log.tail
-
-    @property
-    def first_output(self) -> str:
-        """The begin of its output, for when it is no agent."""
-        return self._redact(self._output[:200].decode(errors="replace"))
-
-    # Begin and end
 
     async def start(
         self,
@@ -122,13 +107,14 @@ class Session:
         made_for: str | None,
         log_level: str,
     ) -> None:
-        """Starts the agent and shakes hands. Raises `AgentNotFound` or `AgentStartFailed`."""
+        """Starts the agent. Raises `AgentNotFound` or `AgentStartFailed`."""
         try:
             await self._process.spawn(command)
-            info = await shake_hands(self, os.fspath(command[0]), made_for)
-            limits = {"max_line": MAX_LINE, "max_payload": MAX_PAYLOAD}
-            params = {"protocol": PROTOCOL, "client": client, "limits": limits}
-            await initialize(self, os.fspath(command[0]), params | {"log_level": log_level})
+            try:
+                info = read_hello(await self._hello(), made_for)
+                await self._initialize(initialize_params(client, log_level))
+            except HandshakeError as error:
+                raise self._start_failed(os.fspath(command[0]), error) from error.__cause__
         except BaseException:
             self.kill("it could not be used")
             raise
@@ -136,38 +122,63 @@ class Session:
         self._slots = asyncio.Semaphore(info.max_requests)
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
+    async def _hello(self) -> Json:
+        """Waits for `hello`."""
+        await asyncio.wait((self.hello,), timeout=HELLO_TIMEOUT)
+        if not self.hello.done():
+            text = f"did not say hello within {HELLO_TIMEOUT:g} seconds"
+            raise HandshakeError("no_answer", text)
+        try:
+            return self.hello.result()
+        except AgentError as error:
+            raise no_hello(error) from error
+
+    async def _initialize(self, params: Json) -> None:
+        try:
+            await self.call("initialize", params, timeout=HELLO_TIMEOUT)
+        except AgentError as error:
+            raise not_initialized(error) from error
+
+    def _start_failed(self, program: str, error: HandshakeError) -> AgentStartFailed:
+        text = f"{program} {error}"
+        if error.reason == "wrong_program":
+            output = self._output[:200].decode(errors="replace")
+            text += f"; it wrote {self._redact(output)!r}"
+        details = {"stderr_tail": "\n".join(self.log_tail)} | error.details
+        return AgentStartFailed(text, reason=error.reason, path=program, **details)
+
     async def stop(self) -> None:
-        """Ends the agent in order; what runs is aborted and cleaned up first."""
+        """Stops the agent. It first aborts running requests and cleans up after them."""
         if self.is_ready:
             with suppress(AgentError):
-                self.begin(Exchange("shutdown"), {"mode": "abort"})
+                self.send(Exchange("shutdown"), {"mode": "abort"})
         await self._process.stop()
 
     def kill(self, reason: str) -> None:
-        """Ends the agent at once."""
+        """Kills the agent."""
         self._process.kill(reason)
 
-    def _end(self, gone: AgentError) -> None:
+    def _exited(self, error: AgentError) -> None:
         """The process has ended."""
-        self._fail(gone)
+        self._fail(error)
         if self._watcher:
             self._watcher.cancel()
 
-    def _fail(self, fault: AgentError) -> None:
-        """Nothing works any more: every request is answered with the fault."""
+    def _fail(self, error: AgentError) -> None:
+        """Answers all requests, also later ones, with the error."""
         if self.is_ready:
-            self._died(fault, self._has_served)
-        self._fault = self._fault or fault
+            self._on_exit(error, self._has_served)
+        self._error = self._error or error
         if not self.hello.done():
-            self.hello.set_exception(copy.copy(self._fault))
+            self.hello.set_exception(copy.copy(self._error))
         exchanges, self._exchanges = list(self._exchanges.values()), {}
         for exchange in exchanges:
-            exchange.answer.set_exception(copy.copy(self._fault))
+            exchange.answer.set_exception(copy.copy(self._error))
 
     # Requests
 
     async def open_target(self, name: str, config: Json) -> None:
-        """Gives a name to a bucket, in this agent."""
+        """Opens a target under this name."""
         params = {"target": name, "config": config}
         await self.call("target.open", params, deadline=OPEN_DEADLINE)
         self.targets.add(name)
@@ -182,29 +193,26 @@ class Session:
     ) -> Json:
         """Sends a request and waits for its result.
 
-        deadline: seconds after which the agent is to give up. timeout: seconds after which we do.
+        deadline, timeout: seconds after which the agent, or this method, stops.
         """
         if deadline is not None:
             timeout = deadline + GRACE
         exchange = Exchange(method)
-        self.begin(exchange, params, deadline=deadline)
+        self.send(exchange, params, deadline=deadline)
         return await self.result(exchange, timeout=timeout)
 
     async def slot(self, exchange: Exchange) -> None:
-        """Waits for a place among the requests that the agent runs at the same time.
-
-        The place is given back when the exchange has its answer.
-        """
+        """Waits for one of the agent's request slots. The slot is free again after the answer."""
         await self._slots.acquire()
         exchange.answer.add_done_callback(lambda _: self._slots.release())
 
-    def begin(
+    def send(
         self, exchange: Exchange, params: Mapping[str, Any], *, deadline: float | None = None
     ) -> None:
-        """Sends the request of an exchange and does not wait."""
+        """Sends the request of an exchange without waiting."""
         try:
-            if self._fault:
-                raise copy.copy(self._fault)
+            if self._error:
+                raise copy.copy(self._error)
             if deadline is not None:
                 params = {**params, "deadline_ms": max(1, round(deadline * 1000))}
             exchange.id = next(self._numbers)
@@ -215,18 +223,18 @@ class Session:
                 text = f"{exchange.method}: {error}"
                 raise AgentError(text, code="too_large", kind=Kind.LIMIT) from error
             except (TypeError, ValueError) as error:
-                text = f"{exchange.method} cannot be put into JSON: {error}"
+                text = f"{exchange.method} cannot be encoded as JSON: {error}"
                 raise AgentError(text, code="invalid_params", kind=Kind.PROTOCOL) from error
         except AgentError as error:
             exchange.answer.set_exception(error)
             raise
         if not self._exchanges:
-            self._last_heard = asyncio.get_running_loop().time()
+            self._last_received = asyncio.get_running_loop().time()
         self._exchanges[exchange.id] = exchange
         self._process.write(line)
 
     async def result(self, exchange: Exchange, *, timeout: float | None = None) -> Json:
-        """Waits for the answer. A cancelled task first waits until the agent has cleaned up."""
+        """Waits for the answer. If the task is cancelled, waits until the agent has cleaned up."""
         try:
             done, _ = await asyncio.wait((exchange.answer,), timeout=timeout)
         except asyncio.CancelledError:
@@ -234,81 +242,82 @@ class Session:
             raise
         if not done:
             error = AgentTimeout(f"no answer to {exchange.method} within {timeout:g} seconds")
-            self.give_up(exchange, error)
+            self.abandon(exchange, error)
             raise error
         return exchange.answer.result()
 
     async def cancel(self, exchange: Exchange, reason: str = "cancelled") -> None:
-        """Cancels a request and waits for its answer, because then everything is cleaned up."""
-        self.tell_cancel(exchange, reason)
+        """Cancels a request and waits for its answer, which the agent sends after its cleanup."""
+        self.send_cancel(exchange, reason)
         if not exchange.answer.done():
-            await asyncio.wait((exchange.answer,), timeout=CANCEL_PATIENCE)
+            await asyncio.wait((exchange.answer,), timeout=CANCEL_TIMEOUT)
 
-    def tell_cancel(self, exchange: Exchange, reason: str) -> None:
-        """Cancels a request, unless it has ended, and does not wait."""
+    def send_cancel(self, exchange: Exchange, reason: str) -> None:
+        """Cancels a running request without waiting."""
         if exchange.id in self._exchanges and not exchange.is_cancelled:
             exchange.is_cancelled = True
             self.notify("cancel", {"id": exchange.id, "reason": reason})
 
-    def give_up(self, exchange: Exchange, error: AgentError) -> None:
-        """Answers a request ourselves and cancels it; what still comes for it is dropped."""
-        self.tell_cancel(exchange, "given_up")
+    def abandon(self, exchange: Exchange, error: AgentError) -> None:
+        """Answers a request with this error and cancels it. Later messages for it are dropped."""
+        self.send_cancel(exchange, "given_up")
         self._exchanges.pop(exchange.id, None)
         if not exchange.answer.done():
             exchange.answer.set_exception(error)
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Sends a notification. Does nothing when the agent is gone."""
+        """Sends a notification. Does nothing if the agent has ended."""
         self._process.write(encode({"method": method, "params": params}))
 
     async def send_data(self, exchange: Exchange, offset: int, data: memoryview) -> None:
-        """Sends a piece of a stream, once the one before it is in the pipe."""
+        """Sends a piece of a stream after the previous one is in the pipe."""
         line = encode(
             {"method": "stream.data", "params": {"id": exchange.id, "offset": offset}}, len(data)
         )
-        async with self._turn:
+        async with self._data_lock:
             await self._process.drain()
             if not exchange.answer.done():
                 self._process.write(line, data, b"\n")
-        # A source that never waits would keep everybody else from their turn.
+        # Without this, a source that never waits would block the event loop.
         await asyncio.sleep(0)
 
-    # What comes
+    # Messages from the agent
 
     def _feed(self, data: bytes) -> None:
-        self._last_heard = asyncio.get_running_loop().time()
+        self._last_received = asyncio.get_running_loop().time()
         if self._info is None and len(self._output) < 200:
             self._output += data[:200]
-        if isinstance(self._fault, AgentProtocolError):
+        if isinstance(self._error, AgentProtocolError):
             return
         try:
             self._decoder.feed(data)
         except FrameError as error:
             self._fail(AgentProtocolError(self._redact(f"the agent sent {error}")))
-            self.kill("it sent what is no frame")
+            self.kill("it sent an invalid frame")
 
     def _dispatch(self, message: Json, payload: Sequence[Piece] | None) -> None:
         method, params = message.get("method"), message.get("params")
         if isinstance(method, str):
             if not self.hello.done():
                 if method != "hello" or not isinstance(params, dict):
-                    self.hello.set_exception(AgentProtocolError("the first message is no hello"))
+                    self.hello.set_exception(AgentProtocolError("the first message is not hello"))
                 else:
                     self.hello.set_result(params)
             elif isinstance(params, dict) and (exchange := self._find(params.get("id"))):
                 try:
                     exchange.receive(method, params, payload)
                 except AgentProtocolError as error:
-                    self.give_up(exchange, error)
-            return  # what is for nobody was on its way already, or is newer than this library
+                    self.abandon(exchange, error)
+            # Others are late messages of ended requests, or unknown to this library.
+            return
         if exchange := self._find(message.get("id")):
             del self._exchanges[exchange.id]
             self._answer(exchange, message)
         elif "error" in message and message.get("id") is None:
-            complaint = self._redact(from_wire(message["error"]).message)
-            _LOGGER.error("The agent cannot read what we sent: %s", complaint)
+            text = self._redact(parse_error(message["error"]).message)
+            _LOGGER.error("The agent cannot read a message of this host: %s", text)
         if not self.hello.done():
-            self.hello.set_exception(AgentProtocolError("the first message is no hello"))
+            self.hello.set_exception(AgentProtocolError("the first message is not hello"))
 
     def _find(self, number: object) -> Exchange | None:
         return self._exchanges.get(number) if type(number) is int else None
@@ -317,7 +326,7 @@ class Session:
         if exchange.method.startswith(("backup.", "target.validate", "target.cleanup")):
             self._has_served = True
         if "error" in message:
-            exchange.answer.set_exception(from_wire(message["error"]))
+            exchange.answer.set_exception(parse_error(message["error"]))
         elif isinstance(result := message.get("result"), dict):
             exchange.answer.set_result(result)
         else:
@@ -325,15 +334,15 @@ class Session:
             exchange.answer.set_exception(AgentProtocolError(text))
 
     async def _watch(self) -> None:
-        """Ends an agent that runs and does not answer any more."""
+        """Kills an agent that runs but no longer answers."""
         now = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(SILENCE)
-            if not self._exchanges or now() - self._last_heard < SILENCE:
+            await asyncio.sleep(PING_AFTER)
+            if not self._exchanges or now() - self._last_received < PING_AFTER:
                 continue
-            asked = now()
+            sent = now()
             with suppress(AgentError):
-                self.begin(Exchange("ping"), {})
-            await asyncio.sleep(PING_PATIENCE)
-            if self._last_heard < asked:
-                self.kill("it did not answer any more")
+                self.send(Exchange("ping"), {})
+            await asyncio.sleep(PING_TIMEOUT)
+            if self._last_received < sent:
+                self.kill("it no longer answered")

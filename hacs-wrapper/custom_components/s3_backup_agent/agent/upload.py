@@ -1,4 +1,4 @@
-"""The way of a backup to the agent: credit, frames, and what happens when either side fails."""
+"""Sends a backup to the agent: credit, frames, and failures of either side."""
 
 import asyncio
 import logging
@@ -6,19 +6,20 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 
 from .errors import AgentProtocolError
+from .exchange import Exchange
 from .frame import Piece
 from .models import Json, Progress
-from .session import Exchange, Session
+from .session import Session
 
-#: A source of bytes, and what opens one.
+#: A source of bytes, and a function that opens one.
 Stream = AsyncIterable[bytes]
 StreamFactory = Callable[[], Awaitable[Stream]]
 
 _LOGGER = logging.getLogger(__name__)
 _PROGRESS_MS = 1000
-_SMALL = 256 << 10  # chunks below this are put together, larger ones are sent as they are
-_SMALL_AT_ONCE = 500  # chunks put together, then the event loop gets its turn
-_STOP_PATIENCE = 5.0  # seconds for a source to take its cancellation
+_SMALL = 256 << 10  # smaller chunks are joined, larger ones are sent as they are
+_SMALL_PER_TURN = 500  # joined chunks between two chances for other tasks to run
+_STOP_TIMEOUT = 5.0  # seconds for a source to react to its cancellation
 
 
 async def run_upload(
@@ -27,12 +28,12 @@ async def run_upload(
     source: Stream | StreamFactory,
     *,
     on_progress: Callable[[Json], None],
-    outage: float,
+    retry_for: float,
     resume: float,
     deadline: float | None,
 ) -> Json:
-    """One upload. When this raises, the agent has taken back what it had stored, or keeps it for so
-    many seconds for the next one of the same backup to `resume`."""
+    """Runs one upload. After an error, the agent has cleaned up, or keeps the uploaded parts for
+    `resume` seconds, so that the next upload of the same backup can resume."""
     opened: list[Stream] = []
     if isinstance(source, AsyncIterable):
         opened.append(source)
@@ -40,26 +41,27 @@ async def run_upload(
     try:
         await session.slot(exchange)
         options = {"progress_ms": _PROGRESS_MS}
-        if outage:
-            options["retry_for_ms"] = round(outage * 1000)
+        if retry_for:
+            options["retry_for_ms"] = round(retry_for * 1000)
         if resume and session.can("upload.resume"):
             options["resume_s"] = round(resume)
-        session.begin(exchange, {**params, **options}, deadline=deadline)
-        # A task of its own, because an answer may come while the source makes us wait.
-        pump = asyncio.get_running_loop().create_task(_pump(session, exchange, source, opened))
+        session.send(exchange, {**params, **options}, deadline=deadline)
+        # A separate task, because the answer may arrive while the source waits.
+        sending = _send_source(session, exchange, source, opened)
+        sender = asyncio.get_running_loop().create_task(sending)
         try:
-            await asyncio.wait((pump, exchange.answer), return_when=asyncio.FIRST_COMPLETED)
-            if pump.done():
-                pump.result()  # raises what the source raised
+            await asyncio.wait((sender, exchange.answer), return_when=asyncio.FIRST_COMPLETED)
+            if sender.done():
+                sender.result()  # raises the error of the source
                 result = await session.result(exchange)
             else:
-                result = exchange.answer.result()  # raises why the agent wants no more data
+                result = exchange.answer.result()  # raises the error of the agent
             if not exchange.is_complete:
-                raise AgentProtocolError("the agent did not wait for the end of the data")
+                raise AgentProtocolError("the agent answered an upload before the end of the data")
             return result
         except BaseException:
-            session.tell_cancel(exchange, "source_failed" if pump.done() else "cancelled")
-            await _end(pump)
+            session.send_cancel(exchange, "source_failed" if sender.done() else "cancelled")
+            await _stop(sender)
             await session.cancel(exchange)
             raise
     finally:
@@ -67,8 +69,8 @@ async def run_upload(
             await _close(stream)
 
 
-class Reporter:
-    """Hands progress on. What is done never decreases, not even when an upload begins anew."""
+class ProgressReporter:
+    """Reports progress to a callback. `done` never decreases, even if the upload starts again."""
 
     def __init__(self, callback: Callable[[Progress], None] | None) -> None:
         self._callback = callback
@@ -86,13 +88,13 @@ class Reporter:
 
 
 class _Upload(Exchange):
-    """The exchange of an upload: knows how much may be sent."""
+    """The exchange of an upload. It keeps track of the credit."""
 
     def __init__(self, on_progress: Callable[[Json], None]) -> None:
         super().__init__("backup.upload")
         self.is_complete = False  # whether all data was sent
         self._on_progress = on_progress
-        self._credit = 0
+        self._up_to = 0
         self._changed = asyncio.Event()
         self.answer.add_done_callback(lambda _: self._changed.set())
 
@@ -101,22 +103,22 @@ class _Upload(Exchange):
             up_to = params.get("up_to")
             if type(up_to) is not int:
                 raise AgentProtocolError("the agent sent credit without a number")
-            if up_to > self._credit:
-                self._credit = up_to
+            if up_to > self._up_to:
+                self._up_to = up_to
                 self._changed.set()
         elif method == "progress":
             self._on_progress(params)
 
-    async def room(self, sent: int) -> int:
-        """Waits until more may be sent, and says how much; 0 when the answer has come."""
-        while self._credit <= sent and not self.answer.done():
+    async def credit(self, sent: int) -> int:
+        """Waits until more bytes may be sent, and returns their number; 0 after the answer."""
+        while self._up_to <= sent and not self.answer.done():
             self._changed.clear()
             await self._changed.wait()
-        return 0 if self.answer.done() else self._credit - sent
+        return 0 if self.answer.done() else self._up_to - sent
 
 
 class _Sender:
-    """Cuts chunks into frames, as many as there is credit for. Copies nothing."""
+    """Sends chunks as frames within the credit, without copying."""
 
     def __init__(self, session: Session, exchange: _Upload) -> None:
         self._session = session
@@ -124,21 +126,21 @@ class _Sender:
         self.sent = 0
 
     async def send(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Sends all of a chunk, or stops when the answer has come."""
+        """Sends a whole chunk. Stops early if the answer arrives."""
         rest = memoryview(chunk).cast("B")
-        while rest and (room := await self._exchange.room(self.sent)):
-            piece = rest[: min(room, self._session.max_payload)]
+        while rest and (credit := await self._exchange.credit(self.sent)):
+            piece = rest[: min(credit, self._session.max_payload)]
             await self._session.send_data(self._exchange, self.sent, piece)
             self.sent += len(piece)
             rest = rest[len(piece) :]
 
 
-async def _pump(
+async def _send_source(
     session: Session, exchange: _Upload, source: Stream | StreamFactory, opened: list[Stream]
 ) -> None:
-    """Sends what the source yields. Raises only what the source raises."""
-    # The first credit is the go-ahead; until it comes the source is not touched.
-    if not await exchange.room(0):
+    """Sends the data of the source. Raises only errors of the source."""
+    # The source is not opened before the first credit.
+    if not await exchange.credit(0):
         return
     if isinstance(source, AsyncIterable):
         stream = source
@@ -152,7 +154,7 @@ async def _pump(
             small += chunk
             count += 1
             if len(small) < session.max_payload - _SMALL:
-                if count % _SMALL_AT_ONCE == 0:
+                if count % _SMALL_PER_TURN == 0:
                     await asyncio.sleep(0)
                 continue
             chunk = b""
@@ -168,18 +170,18 @@ async def _pump(
         session.notify("stream.end", {"id": exchange.id, "length": sender.sent})
 
 
-async def _end(pump: asyncio.Task[None]) -> None:
+async def _stop(sender: asyncio.Task[None]) -> None:
     """Stops reading the source."""
-    pump.cancel()
-    await asyncio.wait((pump,), timeout=_STOP_PATIENCE)
-    if not pump.done():
+    sender.cancel()
+    await asyncio.wait((sender,), timeout=_STOP_TIMEOUT)
+    if not sender.done():
         _LOGGER.warning("The source of an upload does not stop")
-    elif not pump.cancelled():
-        pump.exception()  # known already, or of no interest any more
+    elif not sender.cancelled():
+        sender.exception()  # retrieved, so that asyncio does not log it
 
 
 async def _close(stream: Stream) -> None:
-    """Closes a source, which may hold a connection or a thread."""
+    """Closes a source, which may have a connection or a thread."""
     try:
         if aclose := getattr(stream, "aclose", None):
             await aclose()

@@ -1,16 +1,17 @@
-"""Which versions of the agent fit a host: the one that it was made for, and one more either way.
+"""Which versions of the agent a host accepts: the version it was made for, one before, one after.
 
-So one of the two can be updated, or taken back, before the other. The first number counts, and
-while that is 0 the second; what comes behind does not. From 0 to 1 it is one step, whichever 0 was
-the last. Beyond that nobody has tried the two together, even if they speak the same protocol.
+This allows updating or downgrading one of the two before the other. The first number counts; while
+it is 0, the second number counts. Any 0.x and 1 are one step apart. Larger differences are refused
+because no test covers them, even if both speak the same protocol. Example: a host made for 0.3.1
+accepts 0.2, 0.3, 0.4 and 1.
 """
 
 
-def fitting(made_for: str) -> list[str]:
-    """The versions that fit, as the numbers they begin with.
+def compatible_versions(made_for: str) -> list[str]:
+    """The accepted versions, each as the number that it starts with.
 
-    made_for: such as `0.3.1`, which gives `0.2`, `0.3`, `0.4` and `1`. Raises `ValueError` if it
-    does not begin with two numbers.
+    Example: `0.3.1` gives `0.2`, `0.3`, `0.4` and `1`. Raises `ValueError` if `made_for` does not
+    start with two numbers.
     """
     major, minor = map(int, made_for.split(".")[:2])
     if major:
@@ -18,7 +19,7 @@ def fitting(made_for: str) -> list[str]:
     return [f"0.{number}" for number in (minor - 1, minor, minor + 1) if number >= 0] + ["1"]
 
 
-def fits(version: str, made_for: str) -> bool:
-    """Whether an agent of this version will do. What is no version does not."""
+def is_compatible(version: str, made_for: str) -> bool:
+    """Whether a host made for `made_for` accepts an agent of this version."""
     numbers = version.split(".")[:2]
-    return not {numbers[0], ".".join(numbers)}.isdisjoint(fitting(made_for))
+    return not {numbers[0], ".".join(numbers)}.isdisjoint(compatible_versions(made_for))

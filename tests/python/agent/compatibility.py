@@ -1,4 +1,4 @@
-"""What one release of the agent has left is used by another, in the bucket and in the state folder.
+"""Tests that one version of the agent reads the bucket and state directory of another one.
 
 Run by tests/upgrade, with `OLDER_AGENT_BIN` beside `S3_BACKUP_AGENT_BIN`.
 """
@@ -21,7 +21,7 @@ SMALL, LARGE = random_bytes(3 * MIB), random_bytes(45 * MIB)  # one object, and 
 
 @pytest.fixture(params=["older first", "newer first"])
 def pair(request: pytest.FixtureRequest, binary: str) -> tuple[str, str]:
-    """The program that leaves something, and the one that comes after it."""
+    """The program that writes, and the program that reads."""
     older = str(Path(setting("OLDER_AGENT_BIN")).absolute())
     return (older, binary) if request.param == "older first" else (binary, older)
 
@@ -34,7 +34,7 @@ def new(number: str, data: bytes) -> NewBackup:
 
 
 async def store(client: AgentClient, number: str, data: bytes, **options: object) -> None:
-    given: dict[str, object] = {"size": len(data), "outage": 60, "resume": 600, **options}
+    given: dict[str, object] = {"size": len(data), "retry_for": 60, "resume": 600, **options}
     await client.upload("t1", new(number, data), chunks(data), **given)  # type: ignore[arg-type]
 
 
@@ -43,7 +43,7 @@ async def fetch(client: AgentClient, number: str) -> bytes:
 
 
 async def listed(client: AgentClient) -> dict[str, object]:
-    """The metadata of all backups by their ids; there is nothing else."""
+    """The metadata of all backups by ID. Asserts that nothing was skipped."""
     listing = await client.list("t1", refresh=True, stale=60)
     assert listing.skipped == ()
     return {backup.id: backup.metadata for backup in listing.backups}
@@ -53,7 +53,9 @@ def records(state: Path) -> list[Path]:
     return sorted(state.glob("uploads/*.json"))
 
 
-async def test_backups(pair: tuple[str, str], folder: Folder, tmp_path: Path) -> None:
+async def test_backups_of_other_version_are_usable(
+    pair: tuple[str, str], folder: Folder, tmp_path: Path
+) -> None:
     first, second = pair
     contents = {"small": SMALL, "large": LARGE}
     async with connected(first, folder, tmp_path) as client:
@@ -87,7 +89,9 @@ async def test_backups(pair: tuple[str, str], folder: Folder, tmp_path: Path) ->
     assert records(tmp_path) == []
 
 
-def test_the_command_line(pair: tuple[str, str], folder: Folder, tmp_path: Path) -> None:
+def test_command_line_reads_backups_of_other_version(
+    pair: tuple[str, str], folder: Folder, tmp_path: Path
+) -> None:
     def run(program: str, *arguments: str) -> str:
         command = [program, *arguments]
         state = {"S3_BACKUP_AGENT_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
@@ -110,8 +114,8 @@ def test_the_command_line(pair: tuple[str, str], folder: Folder, tmp_path: Path)
     assert folder.keys() == []
 
 
-async def killed_in_an_upload(client: AgentClient, folder: Folder) -> None:
-    """Kills the agent once there is something to be taken back, or to be gone on with."""
+async def killed_during_upload(client: AgentClient, folder: Folder) -> None:
+    """Kills the agent when it has started an upload."""
 
     async def stalls() -> AsyncIterator[bytes]:
         yield LARGE[: 30 * MIB]
@@ -132,17 +136,17 @@ async def killed_in_an_upload(client: AgentClient, folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("is_forgotten", [True, False])
-async def test_an_upload_that_was_killed(
+async def test_killed_upload_is_cleaned_up_by_other_version(
     pair: tuple[str, str], folder: Folder, tmp_path: Path, is_forgotten: bool
 ) -> None:
-    """Whoever comes next takes it back or goes on with it, and nothing of it stays."""
+    """The next agent resumes the upload, or cleans it up if it is forgotten."""
     first, second = pair
     async with connected(first, folder, tmp_path) as client:
-        await killed_in_an_upload(client, folder)
+        await killed_during_upload(client, folder)
     assert len(folder.unfinished()) == 1
     (record,) = records(tmp_path)
     if is_forgotten:
-        # So long ago that nothing of it may still arrive.
+        # Long enough ago that no request of the upload is in transit.
         with record.open("a") as file:
             file.write('\n{"orphan_since":1}\n')
     async with connected(second, folder, tmp_path) as client:

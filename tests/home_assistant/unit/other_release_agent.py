@@ -1,10 +1,9 @@
-"""Plays the agent of another release, with the real one behind it.
+"""Simulates the agent of another release in front of the real agent.
 
-    neighbour.py older|newer VERSION AGENT [ARGUMENT...]
+    other_release_agent.py older|newer VERSION AGENT [ARGUMENT...]
 
-The older one announces nothing but what the first release had. It knows the requests of that time,
-passes over members that it does not know, and refuses what is not to be sent to it. The newer one
-says more than anybody knows by now.
+The older one announces only the capabilities of the first release, knows only its requests, ignores
+unknown members, and refuses members that need a capability. The newer one sends unknown members.
 """
 
 import json
@@ -51,7 +50,7 @@ def refuse(request: Json, code: str) -> None:
 
 
 def listen() -> None:
-    """Passes on what the host says."""
+    """Forwards the messages of the host."""
     assert agent.stdin
     with agent.stdin:
         for message, payload in frames(sys.stdin.buffer):

@@ -1,6 +1,6 @@
-"""Plays an agent that misbehaves: `peer.py SCENARIO [FILE [DETAIL]]`. Each is a function below.
+"""An agent that misbehaves: `fake_agent.py SCENARIO [FILE [DETAIL]]`. Each scenario is a function.
 
-FILE gets a line for each start, unless it is `-`.
+Each start appends a line to FILE, unless it is `-`.
 """
 
 import json
@@ -62,7 +62,7 @@ def hello(**changes: object) -> None:
 
 
 def ready(*capabilities: str) -> None:
-    """Says hello and opens a target."""
+    """Sends hello and opens a target."""
     hello(capabilities={name: {} for name in capabilities})
     answer(receive(), protocol=1)
     answer(receive(), target="t1")
@@ -85,19 +85,19 @@ def begin_download(length: int) -> Json:
     return request
 
 
-# Programs that are no agent
+# Programs that are not the agent
 
 
 def silence() -> None:
     time.sleep(60)
 
 
-def says_welcome() -> None:
+def prints_text() -> None:
     print("Welcome to the machine", flush=True)
     time.sleep(60)
 
 
-def says_something_else() -> None:
+def sends_other_message() -> None:
     notify("progress", id=1, done=0)
     time.sleep(60)
 
@@ -117,7 +117,7 @@ def dies() -> None:
     sys.exit(3)
 
 
-def deaf() -> None:
+def no_answer() -> None:
     hello()
     time.sleep(60)
 
@@ -134,10 +134,10 @@ def leaves() -> None:
     sys.exit(74)
 
 
-# Agents that do not end
+# Agents that do not exit
 
 
-def stubborn() -> None:
+def ignores_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ready()
     while stdin.readline():
@@ -145,7 +145,7 @@ def stubborn() -> None:
     time.sleep(60)
 
 
-def hangs() -> None:
+def never_exits() -> None:
     ready()
     time.sleep(60)
 
@@ -153,14 +153,14 @@ def hangs() -> None:
 # Agents that break the protocol
 
 
-def babbles() -> None:
+def prints_during_request() -> None:
     ready()
     requests("backup.list")
     print("a stray print", flush=True)
     time.sleep(60)
 
 
-def complains() -> None:
+def reports_parse_error() -> None:
     ready()
     requests("backup.list")
     refuse({"id": None}, "parse_error", "protocol")
@@ -182,13 +182,13 @@ def no_result() -> None:
     requests()
 
 
-def circles() -> None:
+def repeats_cursor() -> None:
     ready()
     while True:
         answer(requests("backup.list"), backups=[], next="again", skipped=[])
 
 
-def strange_entries() -> None:
+def invalid_entries() -> None:
     ready()
     good = {"id": "b1", "size": 7, "new_member": [1]}
     entries = [{"name": "no id"}, 5, good]
@@ -196,7 +196,7 @@ def strange_entries() -> None:
     requests()
 
 
-# Downloads that go wrong
+# Downloads that fail
 
 
 def error_after_the_last_byte() -> None:
@@ -209,7 +209,7 @@ def error_after_the_last_byte() -> None:
     requests()
 
 
-def ends_too_early() -> None:
+def ends_early() -> None:
     ready()
     request = begin_download(2 * MIB)
     notify("stream.data", bytes(MIB), id=request["id"], offset=0)
@@ -218,7 +218,7 @@ def ends_too_early() -> None:
     requests()
 
 
-def leaves_the_end_out() -> None:
+def omits_end() -> None:
     ready()
     request = begin_download(MIB)
     notify("stream.data", bytes(MIB), id=request["id"], offset=0)
@@ -226,7 +226,7 @@ def leaves_the_end_out() -> None:
     requests()
 
 
-def takes_a_cancel() -> None:
+def answers_cancel() -> None:
     ready()
     request = begin_download(2 * MIB)
     cancel = requests("cancel")
@@ -235,7 +235,7 @@ def takes_a_cancel() -> None:
     requests()
 
 
-def leaves_a_gap() -> None:
+def skips_offset() -> None:
     ready()
     request = begin_download(2 * MIB)
     notify("stream.data", bytes(5), id=request["id"], offset=5)
@@ -267,7 +267,7 @@ def never_begins() -> None:
         receive()
 
 
-# Uploads that go wrong
+# Uploads that fail
 
 
 def full() -> None:
@@ -281,7 +281,7 @@ def full() -> None:
 
 
 def throttles() -> None:
-    """Refuses two uploads and takes the third, whose progress goes back to the start."""
+    """Refuses two uploads and accepts the third, whose progress starts again at 0."""
     ready()
     for attempt in range(3):
         request = requests("backup.upload")
@@ -296,8 +296,8 @@ def throttles() -> None:
     requests()
 
 
-def keeps() -> None:
-    """Refuses two uploads, and names the third after the times that they were to be kept."""
+def resumes() -> None:
+    """Refuses two uploads, and names the third after the `resume_s` of all."""
     ready(*sys.argv[3:])
     times: list[int | None] = []
     for attempt in range(3):
@@ -312,7 +312,7 @@ def keeps() -> None:
 
 
 def refuses_uploads() -> None:
-    """Each of them, with a code that promises better luck later on."""
+    """Refuses every upload with this code, as retryable."""
     ready()
     kinds = {"shutting_down": "cancelled", "busy": "limit"}
     while True:
@@ -323,7 +323,7 @@ def refuses_uploads() -> None:
         refuse(request, code, kinds[code], retryable=True, retry_after_ms=1)
 
 
-def answers_too_early() -> None:
+def answers_early() -> None:
     ready()
     request = requests("backup.upload")
     notify("stream.credit", id=request["id"], up_to=MIB)
@@ -335,8 +335,8 @@ def answers_too_early() -> None:
 # Requests
 
 
-def takes_three_at_once() -> None:
-    """Answers when three requests wait, and refuses the fourth."""
+def accepts_three_requests() -> None:
+    """Answers when three requests are open, and refuses a fourth."""
     ready()
     waiting: list[Json] = []
     while True:
@@ -358,7 +358,7 @@ def never_answers() -> None:
     requests()
 
 
-def leaves_leftovers() -> None:
+def reports_cleanup_items() -> None:
     ready()
     request = requests("target.cleanup")
     assert request["params"]["older_than_s"] == 7200
@@ -371,7 +371,7 @@ def leaves_leftovers() -> None:
 
 
 def older() -> None:
-    """One from before `target.cleanup`."""
+    """An agent without `target.cleanup`."""
     ready()
     refuse(requests("target.cleanup"), "method_not_found", "protocol")
     answer(requests("backup.list"), backups=[], next=None, skipped=[])
@@ -379,7 +379,7 @@ def older() -> None:
 
 
 def newer() -> None:
-    """Says things that do not exist yet."""
+    """Sends members and values that do not exist yet."""
     hello(capabilities={"x-new": {}}, new_member=1)
     answer(receive(), protocol=1, new_member=1)
     notify("x-news", b"{}\n", id=7)
@@ -389,7 +389,11 @@ def newer() -> None:
     send({"id": 99999, "result": {}})
     unknown: Json = {"field": 5, "details": [1], "retryable": "yes", "cleanup": "x-half"}
     refuse(request, "x_new_code", "x_new_kind", **unknown)
-    said: Json = {"message": "yes", "details": [1], "error": {"message": "no", "code": "x_new_code"}}
+    said: Json = {
+        "message": "yes",
+        "details": [1],
+        "error": {"message": "no", "code": "x_new_code"},
+    }
     checks: list[Json] = [
         {"name": "x-new", "status": "x-odd", "message": 5},
         {"name": "list", "status": "passed", "ms": 1} | said,
@@ -408,8 +412,8 @@ def noise(lines: int) -> None:
     sys.stderr.flush()
 
 
-def noisy() -> None:
-    """A megabyte of log before the hello, and another one during a request."""
+def logs_a_megabyte() -> None:
+    """Logs a megabyte before hello, and another one during a request."""
     noise(9000)
     ready()
     request = requests("backup.list")
@@ -418,8 +422,8 @@ def noisy() -> None:
     requests()
 
 
-def indiscreet() -> None:
-    """Logs what it must not, in every way it can."""
+def logs_secrets() -> None:
+    """Logs secrets in several ways."""
     hello()
     answer(receive(), protocol=1)
     request = receive()

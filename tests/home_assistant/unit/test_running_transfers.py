@@ -1,4 +1,4 @@
-"""What happens to backups that are under way while their entry is changed."""
+"""Transfers that run while their entry is changed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,12 +21,12 @@ SIZE = 60 * MIB
 
 
 class Halting(Source):
-    """Stops half-way until it is told to go on."""
+    """A source that pauses in the middle until `goes_on` is set."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self.is_halfway = asyncio.Event()
-        self.goes_on = asyncio.Event()
+        self.form_opens = asyncio.Event()
 
     async def open(self) -> AsyncIterator[bytes]:
         inner = await super().open()
@@ -38,7 +38,7 @@ class Halting(Source):
                 count += len(chunk)
                 if count >= len(self.content) // 2:
                     self.is_halfway.set()
-                    await self.goes_on.wait()
+                    await self.form_opens.wait()
 
         return read()
 
@@ -78,7 +78,7 @@ async def reauth(hass: HomeAssistant, entry: MockConfigEntry, storage: Storage) 
 
 @pytest.mark.parametrize("with_another", [False, True])
 @pytest.mark.parametrize("change", [reload, options, reconfigure, reauth])
-async def test_an_upload_arrives_and_is_listed_at_once(
+async def test_upload_survives_change_of_entry(
     hass: HomeAssistant, load: Load, storage: Storage, change: Change, *, with_another: bool
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -94,7 +94,7 @@ async def test_an_upload_arrives_and_is_listed_at_once(
     await asyncio.sleep(0.2)
     assert entry.state is ConfigEntryState.LOADED
     assert entry.runtime_data.client.pid == pid
-    source.goes_on.set()
+    source.form_opens.set()
     await running
     assert source.opened == 1
 
@@ -108,7 +108,7 @@ async def test_an_upload_arrives_and_is_listed_at_once(
     assert await read(now, backup.backup_id) == source.content
 
 
-async def test_an_upload_outlives_its_entry(
+async def test_upload_survives_unload_of_entry(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -120,16 +120,16 @@ async def test_an_upload_outlives_its_entry(
     await source.is_halfway.wait()
     assert await hass.config_entries.async_unload(entry.entry_id)
     assert client.pid
-    source.goes_on.set()
+    source.form_opens.set()
     await running
-    # Nobody needs the agent any more.
+    # The agent has no users.
     assert client.pid is None
     assert hub._DATA not in hass.data
     stored = storage.keys()
     assert any(key.endswith(".tar") for key in stored)
 
 
-async def test_a_download_goes_on_and_gives_the_agent_back(
+async def test_download_survives_unload_and_releases_agent(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
     entry = await load(new_entry(storage.data))
@@ -145,7 +145,7 @@ async def test_a_download_goes_on_and_gives_the_agent_back(
     await hass.async_block_till_done()
     assert client.pid is None
 
-    # Also when nobody reads it to the end.
+    # The same for a download that is not read to the end.
     assert await hass.config_entries.async_setup(entry.entry_id)
     client = entry.runtime_data.client
     stream = await agent_of(hass, entry).async_download_backup(backup.backup_id)
@@ -158,7 +158,7 @@ async def test_a_download_goes_on_and_gives_the_agent_back(
     assert client.pid is None
 
 
-async def test_a_limit_that_is_lifted_frees_what_runs(
+async def test_upload_follows_new_bandwidth_limit(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
     entry = await load(new_entry(storage.data, {"bandwidth_limit": 75_000}))
@@ -166,7 +166,7 @@ async def test_a_limit_that_is_lifted_frees_what_runs(
     running = asyncio.create_task(
         agent_of(hass, entry).async_upload_backup(open_stream=source.open, backup=backup)
     )
-    # It would take a quarter of an hour.
+    # With the limit, it takes a quarter of an hour.
     await asyncio.sleep(1)
     form = await hass.config_entries.options.async_init(entry.entry_id)
     result = await hass.config_entries.options.async_configure(form["flow_id"], {})

@@ -1,11 +1,11 @@
-"""A way to the storage that can be closed at any byte, so that tests meet a transfer half-way."""
+"""A proxy to the server that can pause at any byte, so that tests can interrupt a transfer."""
 
 import asyncio
 from urllib.parse import urlsplit
 
 
-class Gate:
-    """Passes connections on to `endpoint`. Bytes are counted in both directions."""
+class PausingProxy:
+    """Forwards connections to `endpoint`, and counts the bytes in both directions."""
 
     def __init__(self, endpoint: str) -> None:
         parts = urlsplit(endpoint)
@@ -28,7 +28,7 @@ class Gate:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def close_after(self, direction: str, count: int) -> None:
-        """Lets so many further bytes pass in this direction, then nothing in any."""
+        """Forwards this many more bytes in this direction, then pauses both directions."""
         self.closed.clear()
         self._limits = {direction: self.passed[direction] + count}
 
@@ -44,7 +44,7 @@ class Gate:
         try:
             there, back = await asyncio.open_connection(*self._target)
             writers.append(back)
-            # The end of one direction is the end of both.
+            # When one direction ends, both end.
             ways = [
                 asyncio.create_task(self._pass("up", reader, back)),
                 asyncio.create_task(self._pass("down", there, writer)),

@@ -12,13 +12,13 @@ from home_assistant import DOMAIN, HomeAssistant, Json
 
 @pytest_asyncio.fixture
 async def placed(home: HomeAssistant, entry: Json) -> AsyncIterator[Path]:
-    """The program beside the integration, and no wheel; afterwards it is the other way round."""
+    """First with the program in the integration and no wheel, then the other way round."""
     folder = home.config / "custom_components" / DOMAIN
     manifest, program = folder / "manifest.json", folder / f"s3-backup-agent-{platform.machine()}"
     released = manifest.read_text()
     await home.stop()
     uninstall_agent(home.venv)
-    # As it comes from a browser: nobody has made it executable.
+    # Not executable, as after a download.
     program.write_bytes(program_of_the_wheel())
     manifest.write_text(json.dumps(json.loads(released) | {"requirements": []}))
     await home.start()
@@ -29,7 +29,7 @@ async def placed(home: HomeAssistant, entry: Json) -> AsyncIterator[Path]:
     await home.start()
 
 
-async def test_the_zip_and_the_program_are_enough(
+async def test_zip_and_program_work_without_wheel(
     home: HomeAssistant, placed: Path, agent_id: str, storage: Storage
 ) -> None:
     await home.until(home.locations, "the backup manager knows the location")

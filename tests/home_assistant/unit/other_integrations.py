@@ -1,9 +1,9 @@
-"""What other integrations write into a bucket, and what they need to find of ours.
+"""What other integrations write into a bucket, and how they find backups.
 
-These are details about programs, as read in:
+From the source code of:
 * Home Assistant 2026.11.0 and 2026.3.4: aws_s3, cloudflare_r2 and idrive_e2;
 * bauer-group/IP-HomeassistantS3CompatibleBackup at 3a16566;
-* PhantomPhoton/S3-Compatible at 206f826, and what came of it in Reydan46/S3-Compatible 1.0.9.
+* PhantomPhoton/S3-Compatible at 206f826, and its fork Reydan46/S3-Compatible 1.0.9.
 
 All of them write the archive first, under the file name that Home Assistant suggests, then the
 document beside it: `AgentBackup.as_dict()` as JSON, with escapes for what is not ASCII. To list,
@@ -22,7 +22,7 @@ DOCUMENT = ".metadata.json"
 
 @dataclass(frozen=True)
 class Writer:
-    """An integration: the start of its keys, made of what somebody entered as the prefix."""
+    """An integration. start: makes the start of its object keys from its setting for the prefix."""
 
     name: str
     start: Callable[[str], str]
@@ -31,13 +31,13 @@ class Writer:
         return self.start(prefix) + suggested_filename(backup)
 
     def objects(self, prefix: str, backup: AgentBackup, content: bytes) -> dict[str, bytes]:
-        """Key and content of what it stores for a backup, in this order."""
+        """Keys and contents of the objects that it writes for a backup, in this order."""
         archive = self.archive_key(prefix, backup)
         document = json.dumps(backup.as_dict()).encode("ascii")
         return {archive: content, archive.removesuffix(".tar") + DOCUMENT: document}
 
     def listed(self, prefix: str, bucket: Mapping[str, bytes]) -> list[AgentBackup]:
-        """What it lists of the objects of a bucket. One document that is amiss and it raises."""
+        """The backups that it lists. It raises if one metadata object is invalid."""
         return [
             AgentBackup.from_dict(json.loads(content))
             for key, content in bucket.items()
@@ -62,9 +62,9 @@ def _prefix_without_what_is_around(prefix: str) -> str:
     return prefix.strip().lstrip("/")
 
 
-#: The prefix may be none; otherwise it is a folder. Releases before 2026.4 and idrive_e2 have none.
+#: The prefix is a folder, or empty. Releases before 2026.4 and idrive_e2 have no prefix.
 CORE = Writer("Home Assistant", _prefix_as_folder)
-#: The only one with a folder below the prefix.
+#: It uses a folder below the prefix.
 BAUER_GROUP = Writer("bauer-group", _folder_of_its_own)
 #: The prefix is only a folder if it ends in a slash.
 PHANTOM_PHOTON = Writer("PhantomPhoton", _prefix_as_it_is)

@@ -1,6 +1,6 @@
-"""Lets Home Assistant connect to this machine only, and writes down what else it tries.
+"""Blocks connections of Home Assistant to other machines, and logs them.
 
-The interpreter imports it on its own. Name resolution and datagrams are not covered.
+Python imports this module at its start. Name resolution and datagrams are not blocked.
 """
 
 import ipaddress
@@ -22,14 +22,16 @@ def _refused(sock: socket.socket, address: Any) -> bool:
     except ValueError:
         local = address[0] == "localhost"
     if not local:
-        with Path(os.environ["GUARD_LOG"]).open("a") as log:
+        with Path(os.environ["REFUSED_CONNECTIONS_LOG"]).open("a") as log:
             log.write(f"{address!r}\n")
     return not local
 
 
 def connect(sock: socket.socket, address: Any) -> None:
     if _refused(sock, address):
-        raise ConnectionRefusedError(111, f"only this machine may be connected to: {address}")
+        raise ConnectionRefusedError(
+            111, f"only connections to this machine are allowed: {address}"
+        )
     _connect(sock, address)
 
 
@@ -37,5 +39,5 @@ def connect_ex(sock: socket.socket, address: Any) -> int:
     return 111 if _refused(sock, address) else _connect_ex(sock, address)
 
 
-if "GUARD_LOG" in os.environ:
+if "REFUSED_CONNECTIONS_LOG" in os.environ:
     socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign, assignment]

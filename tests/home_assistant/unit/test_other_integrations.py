@@ -1,7 +1,7 @@
-"""Backups of other integrations with ours, and ours with theirs, in one folder of a real storage.
+"""Backups of other integrations in this one, and the other way round, on a real server.
 
-Home Assistant's own integrations run here for real, next to ours. For the others stands what
-other_writers.py knows of them.
+Home Assistant's own integrations run in these tests. The others are simulated by
+other_integrations.py.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from homeassistant.components.backup import AddonInfo, AgentBackup, BackupAgent,
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import __version__
 from homeassistant.core import HomeAssistant
-from other_writers import (
+from other_integrations import (
     BAUER_GROUP,
     CORE,
     DOCUMENT,
@@ -37,12 +37,12 @@ from s3_request import request
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 
-CONTENT = os.urandom(1 << 16) * 384  # 24 MiB: two parts for them as well
+CONTENT = os.urandom(1 << 16) * 384  # 24 MiB: several parts in all integrations
 
-#: Of a real Home Assistant, which has named the files.
+#: Backups of a real Home Assistant, with its file names.
 REAL = sorted((ROOT / "tests/data").glob("*.tar"))
 
-#: What our documents need because Home Assistant reads it without a default.
+#: The members of the metadata that Home Assistant requires.
 NEEDED = {
     "addons",
     "backup_id",
@@ -63,7 +63,7 @@ takes_prefix = pytest.mark.skipif(
 
 
 class Bucket:
-    """A folder in a bucket, or all of it, past all integrations."""
+    """Direct access to a prefix of a bucket, or to the whole bucket."""
 
     def __init__(self, name: str, folder: str = "") -> None:
         self.name = name
@@ -76,7 +76,7 @@ class Bucket:
     def objects(self) -> dict[str, bytes]:
         query = f"list-type=2&prefix={quote(self._folder, safe='')}"
         keys = re.findall("<Key>(.*?)</Key>", self._request("GET", query=query).decode())
-        # SeaweedFS keeps the folder, as an object without content.
+        # SeaweedFS lists the folder as an empty object.
         return {
             key: self._request("GET", f"/{quote(key)}")
             for key in map(unescape, keys)
@@ -104,7 +104,7 @@ def bucket(storage: Storage) -> Bucket:
 
 @pytest.fixture
 def whole_bucket(storage: Storage) -> Iterator[Bucket]:
-    """One of its own, for backups that lie in no folder."""
+    """A separate bucket, for backups without prefix and folder."""
     bucket = Bucket(f"s3-backup-agent-{uuid.uuid4().hex[:12]}")
     bucket.create()
     yield bucket
@@ -116,7 +116,7 @@ type SetUpOurs = Callable[..., Coroutine[Any, Any, S3BackupAgent]]
 
 @pytest.fixture
 def ours(hass: HomeAssistant, load: Load, storage: Storage) -> SetUpOurs:
-    """Sets up our location, with changed settings."""
+    """Sets up a location of this integration with other settings."""
 
     async def set_up(**settings: str) -> S3BackupAgent:
         return agent_of(hass, await load(new_entry(storage.data | settings)))
@@ -125,14 +125,14 @@ def ours(hass: HomeAssistant, load: Load, storage: Storage) -> SetUpOurs:
 
 
 async def listed_anew(agent: S3BackupAgent) -> list[str]:
-    """The ids of the backups that there are now; nothing was skipped."""
+    """The current backup IDs. Asserts that nothing was skipped."""
     listing = await agent._client.list(agent._entry.entry_id, refresh=True)
     assert listing.skipped == ()
     return [backup.id for backup in listing.backups]
 
 
 def full(size: int = len(CONTENT), **members: Any) -> AgentBackup:
-    """A backup in whose document everything has a value."""
+    """A backup with a value for each member."""
     given = {
         "addons": [
             AddonInfo(name="Editor", slug="core_editor", version="5.1"),
@@ -157,14 +157,14 @@ async def store(location: BackupAgent, backup: AgentBackup) -> None:
 
 
 class Theirs:
-    """An integration of Home Assistant with a storage set up."""
+    """An integration of Home Assistant that is set up."""
 
     def __init__(self, hass: HomeAssistant, domain: str) -> None:
         self._hass = hass
         self._module = importlib.import_module(f"homeassistant.components.{domain}.backup")
 
     async def location(self) -> BackupAgent:
-        """It knows nothing of earlier listings."""
+        """A new backup agent without a cached listing."""
         (location,) = await self._module.async_get_backup_agents(self._hass)
         assert isinstance(location, BackupAgent)
         return location
@@ -184,8 +184,8 @@ type SetUpTheirs = Callable[..., Coroutine[Any, Any, Theirs]]
 async def theirs(
     hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[SetUpTheirs]:
-    """Sets up an integration of Home Assistant, with changed settings."""
-    # None of them has a setting for it.
+    """Sets up an integration of Home Assistant with other settings."""
+    # They have no setting for the region.
     monkeypatch.setenv("AWS_DEFAULT_REGION", setting("TEST_S3_REGION"))
     entries = []
 
@@ -215,7 +215,7 @@ in_each_place = pytest.mark.parametrize(
 
 @takes_prefix
 @in_each_place
-async def test_backups_of_home_assistant_are_taken_over(
+async def test_backups_of_core_integrations_are_usable(
     ours: SetUpOurs,
     theirs: SetUpTheirs,
     bucket: Bucket,
@@ -237,7 +237,7 @@ async def test_backups_of_home_assistant_are_taken_over(
 
 @takes_prefix
 @in_each_place
-async def test_home_assistant_takes_ours_over(
+async def test_core_integrations_use_our_backups(
     ours: SetUpOurs,
     theirs: SetUpTheirs,
     bucket: Bucket,
@@ -258,7 +258,7 @@ async def test_home_assistant_takes_ours_over(
 
 
 @takes_prefix
-async def test_backups_in_no_folder(
+async def test_backups_without_folder_are_shared(
     ours: SetUpOurs, theirs: SetUpTheirs, whole_bucket: Bucket
 ) -> None:
     other = await theirs("idrive_e2", bucket=whole_bucket.name)
@@ -280,7 +280,7 @@ async def test_backups_in_no_folder(
 
 
 @takes_prefix
-async def test_both_are_set_up_for_a_while(
+async def test_backup_in_both_locations_is_deleted_in_both(
     hass: HomeAssistant,
     ours: SetUpOurs,
     theirs: SetUpTheirs,
@@ -288,7 +288,7 @@ async def test_both_are_set_up_for_a_while(
     storage: Storage,
     hass_ws_client: WebSocketGenerator,
 ) -> None:
-    """Home Assistant sees one backup in two locations, and deletes it in both."""
+    """Home Assistant shows one backup in two locations."""
     other = await theirs("aws_s3", prefix=storage.prefix)
     backup = full(5)
     await store(await other.location(), backup)
@@ -303,10 +303,10 @@ async def test_both_are_set_up_for_a_while(
 
 
 @takes_prefix
-async def test_what_the_command_line_stores_lists_there(
+async def test_core_integrations_list_backups_of_command_line(
     ours: SetUpOurs, theirs: SetUpTheirs, storage: Storage
 ) -> None:
-    """Backups of Home Assistant with all that belongs to them, others with what is needed."""
+    """Archives of Home Assistant keep all metadata, other files get the required members."""
 
     def run(*command: str, content: bytes = b"") -> dict[str, Any]:
         names = ("endpoint", "region", "bucket", "prefix", "access_key_id", "secret_access_key")
@@ -336,9 +336,9 @@ async def test_what_the_command_line_stores_lists_there(
         await agent.async_delete_backup(backup_id)
 
 
-# The others
+# Custom integrations
 
-#: The writer, and for what is entered there as the prefix what is entered here; {} is a folder.
+#: The integration, its prefix, and the prefix and the folder here. {} is a test prefix.
 PLACES = [
     (CORE, "{}", "{}", ""),
     (CORE, "{}/deeper", "{}/deeper", ""),
@@ -357,7 +357,7 @@ def name_of(parameter: object) -> str | None:
 
 
 @pytest.mark.parametrize(("writer", "theirs", "prefix", "folder"), PLACES, ids=name_of)
-async def test_backups_of_others_are_taken_over(
+async def test_backups_of_custom_integrations_are_usable(
     ours: SetUpOurs,
     bucket: Bucket,
     storage: Storage,
@@ -380,7 +380,7 @@ async def test_backups_of_others_are_taken_over(
     [place for place in PLACES if not place[1].endswith("-")],
     ids=name_of,
 )
-async def test_others_take_ours_over(
+async def test_custom_integrations_use_our_backups(
     ours: SetUpOurs,
     bucket: Bucket,
     storage: Storage,
@@ -395,13 +395,11 @@ async def test_others_take_ours_over(
     objects, entered = bucket.objects(), theirs.format(storage.prefix)
     assert writer.listed(entered, objects) == [backup]
     assert objects[writer.archive_key(entered, backup)] == CONTENT[:5]
-    # They delete what they have found, the archive first.
+    # They delete both objects, the archive first.
     assert set(objects) == set(writer.objects(entered, backup, b""))
 
 
-async def test_documents_have_what_is_read_without_a_default(
-    ours: SetUpOurs, bucket: Bucket
-) -> None:
+async def test_metadata_has_required_members(ours: SetUpOurs, bucket: Bucket) -> None:
     await store(await ours(), full(5))
     (content,) = (body for key, body in bucket.objects().items() if key.endswith(DOCUMENT))
     document = json.loads(content)
@@ -418,10 +416,10 @@ async def test_documents_have_what_is_read_without_a_default(
 
 
 @pytest.mark.parametrize("name", ["Vor 12:30", "1/2", ".hidden", "ü" * 100])
-async def test_names_that_others_do_not_find_again(
+async def test_names_that_other_integrations_do_not_find(
     ours: SetUpOurs, bucket: Bucket, storage: Storage, name: str
 ) -> None:
-    """They list such a backup, but look for its archive under a name that we do not write."""
+    """They list the backup, but look for its archive under another key."""
     agent = await ours()
     backup = full(5, name=name)
     await store(agent, backup)
@@ -431,10 +429,10 @@ async def test_names_that_others_do_not_find_again(
     assert await read(agent, backup.backup_id) == CONTENT[:5]
 
 
-async def test_a_slash_in_a_name_is_a_folder_below(
+async def test_name_with_slash_is_subfolder(
     ours: SetUpOurs, bucket: Bucket, storage: Storage
 ) -> None:
-    """What others have stored so is left alone: it is found with the folder as the prefix."""
+    """The backup is found if the prefix includes this folder."""
     backup = full(5, name="1/2")
     objects = BAUER_GROUP.objects(storage.prefix, backup, CONTENT[:5])
     bucket.put(objects)

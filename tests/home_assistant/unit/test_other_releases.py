@@ -1,4 +1,4 @@
-"""One release more or less, of the agent or of the settings: all works, and nothing is lost."""
+"""Agents and settings of the previous and the next release."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ import pytest
 from conftest import Load, Source, Storage, agent_of, new_backup, new_entry, read, setting, upload
 from custom_components.s3_backup_agent import hub
 from custom_components.s3_backup_agent.agent import AgentClient
-from custom_components.s3_backup_agent.agent.versions import fitting
+from custom_components.s3_backup_agent.agent.versions import compatible_versions
 from custom_components.s3_backup_agent.const import AGENT_VERSION
 from homeassistant.config_entries import SOURCE_RECONFIGURE, ConfigEntryState
 from homeassistant.core import HomeAssistant
@@ -17,27 +17,27 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-BEFORE, _, AFTER, *_ = fitting(AGENT_VERSION)
+BEFORE, _, AFTER, *_ = compatible_versions(AGENT_VERSION)
 VERSIONS = {"older": f"{BEFORE}.9", "newer": f"{AFTER}.0"}
 
 
-def play(monkeypatch: pytest.MonkeyPatch, age: str, version: str) -> None:
-    """Has the integration find the agent of another release."""
-    script = str(Path(__file__).with_name("neighbour.py"))
+def use_agent(monkeypatch: pytest.MonkeyPatch, age: str, version: str) -> None:
+    """Makes the integration use the agent of another release."""
+    script = str(Path(__file__).with_name("other_release_agent.py"))
     binary = str(Path(setting("S3_BACKUP_AGENT_BIN")).absolute())
     command = [sys.executable, script, age, version, binary, "serve"]
     monkeypatch.setattr(hub, "AgentClient", partial(AgentClient, command=command))
 
 
 @pytest.mark.parametrize("age", VERSIONS)
-async def test_the_agent_of_the_next_release(
+async def test_agent_one_release_apart_works(
     hass: HomeAssistant,
     load: Load,
     storage: Storage,
     monkeypatch: pytest.MonkeyPatch,
     age: str,
 ) -> None:
-    play(monkeypatch, age, VERSIONS[age])
+    use_agent(monkeypatch, age, VERSIONS[age])
     entry = await load(new_entry(storage.data))
     assert entry.state is ConfigEntryState.LOADED, entry.reason
     info = entry.runtime_data.client.info
@@ -47,7 +47,7 @@ async def test_the_agent_of_the_next_release(
     assert ("x-new" in info.capabilities) is (age == "newer")
     agent = agent_of(hass, entry)
 
-    content = bytes(range(256)) * 4096 * 21  # in parts
+    content = bytes(range(256)) * 4096 * 21  # several parts
     backup = await upload(agent, content)
     assert [found.backup_id for found in await agent.async_list_backups()] == [backup.backup_id]
     assert (await agent.async_get_backup(backup.backup_id)).size == len(content)
@@ -77,22 +77,22 @@ async def test_the_agent_of_the_next_release(
     assert not ir.async_get(hass).issues
 
 
-async def test_an_agent_that_is_too_far_away(
+async def test_agent_of_distant_release_is_refused(
     hass: HomeAssistant, load: Load, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(monkeypatch, "newer", "99.0.0")
+    use_agent(monkeypatch, "newer", "99.0.0")
     entry = await load(new_entry(storage.data))
     assert entry.state is ConfigEntryState.SETUP_RETRY
-    words = f"has version 99.0.0, and this integration goes with {BEFORE} / "
-    assert words in (entry.reason or "")
-    assert "update the older" in (entry.reason or "")
+    reason = f"has version 99.0.0, but this integration needs {BEFORE} / "
+    assert reason in (entry.reason or "")
+    assert "Update the older" in (entry.reason or "")
 
 
 @pytest.mark.parametrize(
     ("version", "minor", "state"),
     [(1, 99, ConfigEntryState.LOADED), (2, 1, ConfigEntryState.MIGRATION_ERROR)],
 )
-async def test_settings_of_the_next_release(
+async def test_entry_of_next_release_is_kept(
     load: Load,
     storage: Storage,
     caplog: pytest.LogCaptureFixture,
@@ -107,11 +107,11 @@ async def test_settings_of_the_next_release(
     assert entry.state is state
     refusals = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert bool(refusals) is (version == 2), refusals
-    # Nothing of it was touched, for when that release comes back.
+    # The data is unchanged for that release.
     assert (entry.version, entry.minor_version, entry.data["new"]) == (version, minor, 1)
 
 
-async def test_forms_keep_what_only_the_next_release_knows(
+async def test_forms_keep_unknown_settings(
     hass: HomeAssistant, load: Load, storage: Storage
 ) -> None:
     entry = await load(new_entry(storage.data | {"new": [1]}, {"new": {"x": 2}}))
