@@ -3337,7 +3337,7 @@ NO_CHECK: dict[str, tuple[str, ...]] = {
         "tests/it/e2e/foreign_objects.rs::download_delivers_no_damaged_byte",
         "tests/it/e2e/verify.rs::verify_names_every_change_of_an_archive",
         "tests/it/cli/verify.rs::download_of_altered_archive_is_refused",
-        "tests/home_assistant/unit/test_backup.py::test_a_backup_that_was_altered_is_refused",
+        "tests/home_assistant/unit/test_backup.py::test_download_of_altered_backup_is_refused",
     ),
     "P6": (
         "needs a server that becomes unreachable and returns",

@@ -293,7 +293,7 @@ def _check(check: agent.Check) -> Json:
     return members | ({"error": FailedError(_error(check.error)).data} if check.error else {})
 
 
-def _verification(found: agent.Verification) -> Json:
+def _verification(found: agent.VerifyResult) -> Json:
     members: Json = {"status": found.status, "length": found.length}
     return members | ({"error": FailedError(_error(found.error)).data} if found.error else {})
 
