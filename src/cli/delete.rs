@@ -73,10 +73,10 @@ async fn run(context: &Context, options: &Delete) -> Result<Exit> {
             (backup.id.clone(), format!("{name} ({date}, {size}, ID {})", clean(&backup.id)))
         }
         Err(error) => {
-            // What is left of a broken backup can be deleted by its id.
+            // An incomplete backup can be deleted by its ID.
             let listing = Box::pin(ops::list(context.only(), false, &context.cancel)).await?;
             listing.find(&options.id).ok_or(error)?;
-            (options.id.clone(), format!("what is left of the backup {}", clean(&options.id)))
+            (options.id.clone(), format!("the incomplete backup {}", clean(&options.id)))
         }
     };
     if !options.yes && !confirmed(context, format!("Delete {what}? [y/N] ")).await? {

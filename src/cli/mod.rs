@@ -177,7 +177,7 @@ pub struct Serve {
     pub state: StateOptions,
 }
 
-/// What every command that works on a target takes.
+/// The flags of every command that works on a target.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Print the result as JSON, as in the protocol.

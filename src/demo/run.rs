@@ -170,7 +170,7 @@ async fn run_backup(
         let passed = passed.join(", ");
         return Err(Error::new(
             Code::Internal,
-            format!("of the checks only these passed: {passed}"),
+            format!("only these checks passed: {passed}"),
         ));
     }
     steps.done("target.validate", &passed.join(", "))?;

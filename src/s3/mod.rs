@@ -139,7 +139,7 @@ impl Bucket {
             None,
             "target",
         );
-        // The SDK's default retry budget never refills: one long outage would end all retries.
+        // The SDK's default retry budget never refills: one long failure would end all retries.
         let budget = TokenBucket::builder().capacity(500).refill_rate(5.0).build();
         let mut builder = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())

@@ -34,7 +34,7 @@ const OPERATIONS: [&str; 13] = [
     "upload",
     "upload in parts",
     "replace",
-    "take back",
+    "roll back",
     "delete",
     "cleanup",
     "repair",
@@ -53,7 +53,7 @@ const EXPECTED: [(&str, &[&str], &str); 16] = [
             "upload",
             "upload in parts",
             "replace",
-            "take back",
+            "roll back",
             "delete",
             "cleanup",
             "verify",
@@ -73,14 +73,14 @@ const EXPECTED: [(&str, &[&str], &str); 16] = [
     ("s3:GetObject", &["validate write"], "read: access_denied s3:GetObject"),
     (
         "s3:PutObject",
-        &["upload", "upload in parts", "replace", "take back"],
+        &["upload", "upload in parts", "replace", "roll back"],
         "access_denied s3:PutObject",
     ),
     ("s3:PutObject", &["repair"], "repairable: access_denied s3:PutObject"),
     ("s3:PutObject", &["validate write"], "write: access_denied s3:PutObject"),
     ("s3:DeleteObject", &["delete"], "access_denied s3:DeleteObject"),
     ("s3:DeleteObject", &["validate write"], "delete: access_denied s3:DeleteObject"),
-    ("s3:AbortMultipartUpload", &["take back"], "length_mismatch, cleanup failed"),
+    ("s3:AbortMultipartUpload", &["roll back"], "length_mismatch, cleanup failed"),
     ("s3:AbortMultipartUpload", &["cleanup"], "failed: access_denied s3:AbortMultipartUpload"),
     (
         "s3:AbortMultipartUpload",
@@ -211,13 +211,13 @@ async fn outcomes(server: &TestServer, host: &Host) -> Vec<String> {
                 let replace = json!({"if_exists": "replace"});
                 host.upload("t1", backup("old"), replace, &b"newer"[..]).await
             }
-            "take back" => {
+            "roll back" => {
                 let longer = json!({"size": 30 << 20});
                 let answer = host.upload("t1", backup("short"), longer, large()).await;
                 let error = answer.unwrap_err();
-                let takes_back = error.data.code == "length_mismatch"
+                let rolls_back = error.data.code == "length_mismatch"
                     && serde_json::to_value(error.data.cleanup).unwrap() != "failed";
-                if takes_back { Ok(json!({})) } else { Err(error) }
+                if rolls_back { Ok(json!({})) } else { Err(error) }
             }
             "delete" => host.call("backup.delete", of("gone")).await,
             "cleanup" => {

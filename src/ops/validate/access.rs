@@ -228,9 +228,9 @@ impl Access {
     fn addressing_style(&self) -> Outcome {
         let addressing_style = AddressingStyle::of(self.bucket.path_style());
         match addressing_style {
-            AddressingStyle::Virtual => Outcome::passed_with("the bucket in the host name"),
+            AddressingStyle::Virtual => Outcome::passed_with("virtual-hosted-style requests"),
             AddressingStyle::Auto | AddressingStyle::Path => {
-                Outcome::passed_with("the bucket in the path")
+                Outcome::passed_with("path-style requests")
             }
         }
     }

@@ -229,7 +229,7 @@ impl Rules<'_> {
             | "PathStyleDomainForbidden"
             | "VirtualHostDomainRequired" => (
                 "virtual",
-                "the server requires the bucket in the host name: set the addressing style to \
+                "the server requires virtual-hosted-style requests: set the addressing style to \
                  virtual",
             ),
             // A server that ignores the host name takes the first path segment for the bucket.
@@ -238,8 +238,7 @@ impl Rules<'_> {
             {
                 (
                     "path",
-                    "the server requires the bucket in the path: set the addressing style to \
-                          path",
+                    "the server requires path-style requests: set the addressing style to path",
                 )
             }
             _ => return None,

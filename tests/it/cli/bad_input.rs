@@ -228,11 +228,11 @@ async fn retry_for_above_one_hour_is_refused() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     shell.write("small", "content");
-    let upload = async |outage: &str| {
+    let upload = async |time: &str| {
         let arguments = ["upload", "small", "--name", "x", "--id", "x", "--json", "--retry-for"];
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
             arguments.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>).collect();
-        arguments.push(&outage);
+        arguments.push(&time);
         shell.run(&arguments).await
     };
     upload("61m").await.error(64, "invalid_params");

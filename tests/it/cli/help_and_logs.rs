@@ -104,7 +104,7 @@ async fn verbose_prints_more() {
         ("S3_BACKUP_AGENT_ACCESS_KEY_ID".to_owned(), "key".to_owned()),
         ("S3_BACKUP_AGENT_INSECURE_SKIP_TLS_VERIFY".to_owned(), "yes".to_owned()),
     ]);
-    let ran = shell.run(&[&"validate", &"--level", &"read"]).await;
+    let ran = shell.run(&[&"validate", &"--read-only"]).await;
     assert_eq!(ran.code, 6, "{ran:?}");
     assert!(ran.stderr.starts_with("warning: certificates are not verified"), "{ran:?}");
     let missing: [&dyn AsRef<OsStr>; 3] = [&"list", &"--ca-file", &"/no/such/file"];

@@ -118,7 +118,7 @@ async fn any_file_can_be_uploaded_under_a_name() {
     assert_eq!(server.objects().await, before);
     shell.write("photos.zip", b"and now another");
     let replaced =
-        shell.run(&[&upload[..], &[&"--if-exists", &"replace", &"--json"]].concat()).await;
+        shell.run(&[&upload[..], &[&"--replace", &"--json"]].concat()).await;
     assert_eq!(replaced.json(0)["backup"]["stored_size"], json!(15));
     assert_eq!(server.objects().await.len(), 2);
 
@@ -233,7 +233,7 @@ async fn validate_reports_what_works() {
     for check in ["list", "write", "read", "multipart", "delete"] {
         assert!(ran.stdout.contains(&format!("  ✓ {check}")), "{ran:?}");
     }
-    let validated = shell.run(&[&"validate", &"--level", &"read", &"--json"]).await.json(0);
+    let validated = shell.run(&[&"validate", &"--read-only", &"--json"]).await.json(0);
     assert_eq!(
         (&validated["ok"], validated["checks"].as_array().unwrap().len()),
         (&json!(true), 11)

@@ -31,7 +31,7 @@ async fn secret_in_wrong_argument_is_not_printed() {
         (&["list", "--server-side-encryption", SECRET], 64),
         (&["list", "--part-size", SECRET], 64),
         (&["list", "--deadline", SECRET], 64),
-        (&["validate", "--level", SECRET], 64),
+        (&["list", "--addressing-style", SECRET], 64),
         (&["list", "--secret-access-key-file", SECRET], 5),
         (&["list", "--session-token-file", SECRET], 5),
         (&["list", "--ca-file", SECRET], 5),

@@ -61,7 +61,7 @@ async fn command_line_output(
         &["validate", "-vv"],
         &["validate", "--json", "-vv"],
         &["upload", file, "-vv"],
-        &["upload", file, "-vv", "--id", "large", "--if-exists", "replace"],
+        &["upload", file, "-vv", "--id", "large", "--replace"],
         &["list", "-vv"],
         &["list", "--json", "-vv"],
         &["info", REAL[0].1, "-vv"],
