@@ -219,8 +219,8 @@ impl MetadataMemory {
                 Ok(summary)
             }
             _ => {
-                let message = "no memory is left for its metadata: raise memory";
-                Err(Error::new(Code::TooLarge, message).field("memory"))
+                let message = "no memory is left for its metadata";
+                Err(Error::new(Code::TooLarge, message).hint("raise memory").field("memory"))
             }
         }
     }

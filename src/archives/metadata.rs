@@ -259,8 +259,9 @@ fn read_agent_member(ours: &RawValue) -> Result<Checksums> {
     if version.is_ok_and(|version| version.format > u64::from(FORMAT)) {
         return Err(Error::new(
             Code::UnsupportedFeature,
-            "a newer version of the agent wrote this backup: update the agent",
+            "a newer version of the agent wrote this backup",
         )
+        .hint("update the agent")
         .detail("feature", "metadata format"));
     }
     let ours: AgentMember = serde_json::from_str(ours.get()).map_err(|_| corrupt())?;

@@ -364,10 +364,8 @@ fn not_found_or_forbidden(listing: &Listing, id: &str) -> Error {
 
 /// Another upload has taken the name.
 pub(crate) fn taken(name: &str) -> Error {
-    let message = format!(
-        "another upload took the name \"{name}\" at the same time: start this upload again"
-    );
-    Error::new(Code::AlreadyExists, message)
+    let message = format!("another upload took the name \"{name}\" at the same time");
+    Error::new(Code::AlreadyExists, message).hint("start this upload again")
 }
 
 fn no_such_backup(id: &str) -> Error {

@@ -62,11 +62,12 @@ fn weight(layout: &Layout, page: &Page) -> usize {
 
 fn too_many(layout: &Layout) -> Error {
     let message = format!(
-        "there are too many objects in the folder \"{}\" for the memory setting: raise \
-         memory, or use a separate folder for backups",
+        "there are too many objects in the folder \"{}\" for the memory setting",
         layout.folder()
     );
-    Error::new(Code::TooLarge, message).field("memory")
+    Error::new(Code::TooLarge, message)
+        .hint("raise memory, or use a separate folder for backups")
+        .field("memory")
 }
 
 /// All objects of the layout's folder, with one request for each page. `metadata_keys` are the keys of

@@ -134,8 +134,10 @@ impl Download {
             );
         }
         if platform::stdout_was_closed() {
-            let message = "standard output is closed: open it, or write to a file with -o";
-            return Err(Error::new(Code::LocalIo, message).field("output"));
+            let message = "standard output is closed";
+            return Err(Error::new(Code::LocalIo, message)
+                .hint("open it, or write to a file with -o")
+                .field("output"));
         }
         if io::stdout().is_terminal() && !self.force {
             return refuse("standard output is a terminal: redirect it to a file or a program");
@@ -147,9 +149,10 @@ impl Download {
         if self.force || !path.try_exists().unwrap_or(false) {
             return Ok(());
         }
-        let message =
-            format!("{} exists: choose another name, or overwrite it with --force", path.display());
-        Err(Error::new(Code::LocalIo, message).field("output"))
+        let message = format!("{} exists", path.display());
+        Err(Error::new(Code::LocalIo, message)
+            .hint("choose another name, or overwrite it with --force")
+            .field("output"))
     }
 
     /// Opens the destination, so that what cannot be written is known before the transfer begins.

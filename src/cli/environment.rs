@@ -45,8 +45,9 @@ pub(super) fn readable(read: impl Fn(&str) -> std::result::Result<String, VarErr
         READ.iter().copied().chain(ENDPOINTS.iter().map(|name| (*name, "endpoint")))
     {
         if matches!(read(name), Err(VarError::NotUnicode(_))) {
-            let message = format!("the variable {name} is not UTF-8: set it again, or remove it");
+            let message = format!("the variable {name} is not UTF-8");
             return Err(Error::new(Code::InvalidConfig, message)
+                .hint("set it again, or remove it")
                 .field(field)
                 .detail("field", field));
         }

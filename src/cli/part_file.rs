@@ -46,12 +46,13 @@ impl PartFile {
             return Ok(());
         };
         let message = format!(
-            "{} has {} free and {} are needed: free some space, or write elsewhere with -o",
+            "{} has {} free and {} are needed",
             folder_of(&self.path).display(),
             indicatif::HumanBytes(free),
             indicatif::HumanBytes(needed),
         );
         Err(Error::new(Code::LocalIo, message)
+            .hint("free some space, or write elsewhere with -o")
             .field("output")
             .detail("needed", needed)
             .detail("free", free))

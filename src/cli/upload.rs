@@ -234,9 +234,11 @@ fn usage(message: &str) -> Error {
 }
 
 fn resume_without_id() -> Error {
-    let message = "--resume needs the id of the backup, so that a repetition finds what is stored: \
-                   give one with --id, and the same one when you repeat the upload";
-    Error::new(Code::InvalidParams, message).field("id").detail("member", "backup.id")
+    let message = "--resume needs the id of the backup, so that a repetition finds what is stored";
+    Error::new(Code::InvalidParams, message)
+        .hint("give one with --id, and the same one when you repeat the upload")
+        .field("id")
+        .detail("member", "backup.id")
 }
 
 fn read_metadata(path: &Path) -> Result<Metadata> {

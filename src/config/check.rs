@@ -106,7 +106,7 @@ pub(super) fn check_not_secret(
     let holds = |secret: &Secret| secret.expose().len() >= 8 && value.contains(secret.expose());
     if looks_secret(value) || secrets.iter().any(|secret| holds(secret)) {
         let name = field.replace('_', " ");
-        let message = format!("the {name} contains what looks like a secret key: remove it");
+        let message = format!("the {name} contains what looks like a secret key");
         return Err(match field {
             "endpoint" => invalid_endpoint("credentials_in_url", message),
             "bucket" => wrong_bucket(message),
@@ -117,7 +117,7 @@ pub(super) fn check_not_secret(
 }
 
 fn wrong_bucket(message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidBucketName, message).field("bucket")
+    Error::new(Code::InvalidBucketName, message).hint("remove it").field("bucket")
 }
 
 /// Refuses names that no server accepts, and on AWS those that violate its rules.

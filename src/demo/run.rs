@@ -168,10 +168,7 @@ async fn run_backup(
     let passed: Vec<_> = passed.map(|check| check.name.as_str()).collect();
     if !validated.ok {
         let passed = passed.join(", ");
-        return Err(Error::new(
-            Code::Internal,
-            format!("only these checks passed: {passed}"),
-        ));
+        return Err(Error::new(Code::Internal, format!("only these checks passed: {passed}")));
     }
     steps.done("target.validate", &passed.join(", "))?;
 

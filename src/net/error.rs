@@ -75,18 +75,19 @@ fn known_fault(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Erro
     }
     if let Some(fault) = find::<ConnectTimedOut>(source) {
         let seconds = fault.limit.as_secs();
-        let message = format!(
-            "the connection to {endpoint} was not ready after {seconds} seconds: check the host \
-             and port, and that the server uses TLS on this port"
-        );
+        let message = format!("the connection to {endpoint} was not ready after {seconds} seconds");
         return Some(
-            Error::new(Code::Timeout, message).detail("stage", "tls").detail("ms", seconds * 1000),
+            Error::new(Code::Timeout, message)
+                .hint("check the host and port, and that the server uses TLS on this port")
+                .detail("stage", "tls")
+                .detail("ms", seconds * 1000),
         );
     }
     let fault = find::<DnsFault>(source)?;
-    let message = format!("cannot find the host \"{}\": check the endpoint", fault.host);
+    let message = format!("cannot find the host \"{}\"", fault.host);
     Some(
         Error::new(Code::CannotConnect, message)
+            .hint("check the endpoint")
             .field("endpoint")
             .detail("stage", "dns")
             .detail("host", fault.host.as_str()),
@@ -156,11 +157,10 @@ pub(crate) fn proxy_login_required(endpoint: &str) -> Error {
 }
 
 fn login_required(endpoint: &str, variable: &str) -> Error {
-    let message = format!(
-        "the proxy for {endpoint} requires a user name and password: put the correct ones into \
-         its URL in {variable}"
-    );
-    Error::new(Code::CannotConnect, message).detail("stage", "proxy")
+    let message = format!("the proxy for {endpoint} requires a user name and password");
+    Error::new(Code::CannotConnect, message)
+        .hint(format!("put the correct ones into its URL in {variable}"))
+        .detail("stage", "proxy")
 }
 
 fn not_connected(endpoint: &str, source: BoxError) -> Error {
@@ -192,16 +192,17 @@ fn not_connected(endpoint: &str, source: BoxError) -> Error {
 /// The remedy is never http instead of https: an attacker on the network could send these bytes.
 fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
     if fault.is_http {
-        let message = format!(
-            "{endpoint} answers in plain HTTP on this port: use the HTTPS port, or set up TLS on \
-             the server"
-        );
+        let message = format!("{endpoint} answers in plain HTTP on this port");
         return Error::new(Code::InvalidEndpoint, message)
+            .hint("use the HTTPS port, or set up TLS on the server")
             .field("endpoint")
             .detail("reason", "tls_on_plain_http");
     }
-    let message = format!("{endpoint} does not speak TLS on this port: use the HTTPS port");
-    Error::new(Code::TlsFailed, message).field("endpoint").detail("alert", "not TLS")
+    let message = format!("{endpoint} does not speak TLS on this port");
+    Error::new(Code::TlsFailed, message)
+        .hint("use the HTTPS port")
+        .field("endpoint")
+        .detail("alert", "not TLS")
 }
 
 fn not_http(endpoint: &str, fault: &NotHttp) -> Error {

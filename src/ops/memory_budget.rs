@@ -163,8 +163,9 @@ impl Budget {
 
 fn too_large(bytes: u64, size: u64) -> Error {
     let needed = bytes.div_ceil(MIB) * MIB + PROCESS;
-    let message = format!("the parts of this backup need {needed} bytes of memory: raise memory");
+    let message = format!("the parts of this backup need {needed} bytes of memory");
     Error::new(Code::TooLarge, message)
+        .hint("raise memory")
         .field("memory")
         .detail("limit", size + PROCESS)
         .detail("needed", needed)

@@ -91,8 +91,9 @@ async fn check_listed(target: &Target, archives: &mut [RepairedArchive]) -> Resu
             }
             Some(Entry::Archive) | None => Error::new(
                 Code::RemoteError,
-                "the metadata was written, but the listing does not show it: list again later",
-            ),
+                "the metadata was written, but the listing does not show it",
+            )
+            .hint("list again later"),
         };
         archive.status = RepairStatus::Repairable;
         archive.error = Some(CheckError::from(&error));

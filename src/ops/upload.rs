@@ -87,7 +87,7 @@ pub async fn upload(
     // Objects in the bucket must be cleaned up even after a panic.
     let stored = AssertUnwindSafe(storing).catch_unwind().await;
     let stored = stored.unwrap_or_else(|_| {
-        Err(Error::new(Code::Internal, "the upload failed inside the agent: see its log"))
+        Err(Error::new(Code::Internal, "the upload failed inside the agent").hint("see its log"))
     });
     let error = match stored {
         Ok(uploaded) => return Ok(uploaded),

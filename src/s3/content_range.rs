@@ -46,8 +46,9 @@ impl ContentRange {
         if sent.whole.is_some_and(|whole| whole != size) {
             return Err(Error::new(
                 Code::Modified,
-                "the object was replaced while it was being read: start again",
-            ));
+                "the object was replaced while it was being read",
+            )
+            .hint("start again"));
         }
         if sent.first == wanted.start && sent.last < wanted.end {
             return Ok(());

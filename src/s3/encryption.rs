@@ -68,8 +68,11 @@ impl RequestedEncryption {
         let algorithm = requested.algorithm.as_str();
         let explained = if named.starts_with("KMS.") && requested.key_id.is_some() {
             let field = "server_side_encryption_key_id";
-            let message = format!("the server cannot use the KMS key ({named}): check the key");
-            Error::new(Code::InvalidConfig, message).field(field).detail("field", field)
+            let message = format!("the server cannot use the KMS key ({named})");
+            Error::new(Code::InvalidConfig, message)
+                .hint("check the key")
+                .field(field)
+                .detail("field", field)
         } else {
             unsupported(format!(
                 "the server refuses server-side encryption with {algorithm} ({}): set another \

@@ -260,12 +260,11 @@ impl Bucket {
         if !has_no_members {
             return Ok(());
         }
-        let message = format!(
-            "{} does not answer as an S3 service: check the endpoint, which may be a web console, \
-             web page or login",
-            self.endpoint
-        );
-        Err(Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", "not_s3"))
+        let message = format!("{} does not answer as an S3 service", self.endpoint);
+        Err(Error::new(Code::InvalidEndpoint, message)
+            .hint("check the endpoint, which may be a web console, web page or login")
+            .field("endpoint")
+            .detail("reason", "not_s3"))
     }
 
     /// The incomplete multipart uploads whose keys begin with `prefix`: at most 5,000 plus the rest

@@ -307,8 +307,9 @@ impl Bucket {
         if output.e_tag.as_deref().is_some_and(differs) {
             return Err(Error::new(
                 Code::Modified,
-                "the object was replaced while it was being read: start again",
-            ));
+                "the object was replaced while it was being read",
+            )
+            .hint("start again"));
         }
         ContentRange::check(output.content_range.as_deref(), &range, whole.size)?;
         while let Some(chunk) = output.body.next().await {

@@ -399,8 +399,10 @@ impl Session {
         if self.table.count(kind) < MAX_REQUESTS {
             return Ok(());
         }
-        let message = format!("{MAX_REQUESTS} requests are running: wait for one to end");
-        Err(Error::new(Code::Busy, message).detail("max_requests", MAX_REQUESTS as u64))
+        let message = format!("{MAX_REQUESTS} requests are running");
+        Err(Error::new(Code::Busy, message)
+            .hint("wait for one to end")
+            .detail("max_requests", MAX_REQUESTS as u64))
     }
 
     fn start(&self, id: u64, work: Work, running: Running) -> Result<()> {

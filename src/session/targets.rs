@@ -108,11 +108,12 @@ pub(super) fn update(
 }
 
 fn failed() -> Error {
-    Error::new(Code::Internal, "opening the target failed inside the agent: see its log")
+    Error::new(Code::Internal, "opening the target failed inside the agent").hint("see its log")
 }
 
 pub(super) fn unknown(target: &str) -> Error {
     let target = shortened(target, MAX_TARGET);
-    Error::new(Code::TargetUnknown, format!("there is no target \"{target}\": open it first"))
+    Error::new(Code::TargetUnknown, format!("there is no target \"{target}\""))
+        .hint("open it first")
         .detail("target", target)
 }

@@ -120,7 +120,7 @@ impl Task {
 
 /// Response to a request that panicked.
 pub(super) fn panicked() -> Error {
-    Error::new(Code::Internal, "the request failed inside the agent: see its log")
+    Error::new(Code::Internal, "the request failed inside the agent").hint("see its log")
 }
 
 type Outcome = std::result::Result<Answer, Box<dyn std::any::Any + Send>>;

@@ -62,8 +62,10 @@ impl CommandLine {
         let name = Path::new(&self.program).file_name().unwrap_or(&self.program);
         let name = clean(&name.to_string_lossy());
         let mut child = command.spawn().map_err(|error| {
-            let message = format!("cannot start {name}: {error}: check its path and permissions");
-            Error::new(Code::SourceFailed, message).source(error)
+            let message = format!("cannot start {name}: {error}");
+            Error::new(Code::SourceFailed, message)
+                .hint("check its path and permissions")
+                .source(error)
         })?;
         let output = child
             .stdout
@@ -155,11 +157,10 @@ impl Running {
             }
             () = sleep(OPEN_AFTER_END), if self.status.is_some() => {
                 let message = format!(
-                    "{} ended, but a process that it started keeps its output open: the backup \
-                     may not be complete: start the command in the foreground",
+                    "{} ended, but a process that it started keeps its output open: the backup may not be complete",
                     self.name
                 );
-                return Err(Error::new(Code::SourceFailed, message));
+                return Err(Error::new(Code::SourceFailed, message).hint("start the command in the foreground"));
             }
         }
         Ok(())
@@ -254,8 +255,8 @@ fn succeeded(name: &str, ended: std::io::Result<ExitStatus>) -> Result<ExitStatu
     if status.success() {
         return Ok(status);
     }
-    let message = format!("{name} failed ({status}): nothing was stored: see its output above");
-    let error = Error::new(Code::SourceFailed, message);
+    let message = format!("{name} failed ({status}): nothing was stored");
+    let error = Error::new(Code::SourceFailed, message).hint("see its output above");
     Err(match status.code() {
         Some(code) => error.detail("exit_code", i64::from(code)),
         None => error,

@@ -51,7 +51,9 @@ pub(crate) fn unreadable(path: &Path, error: io::Error) -> Error {
 
 /// `length_mismatch` for a file that changed while it was read.
 pub(super) fn changed(path: &Path, how: &str, expected: u64, actual: u64) -> Error {
-    let message =
-        format!("{} {how} while it was read: wait until no program writes to it", path.display());
-    Error::new(Code::LengthMismatch, message).detail("expected", expected).detail("actual", actual)
+    let message = format!("{} {how} while it was read", path.display());
+    Error::new(Code::LengthMismatch, message)
+        .hint("wait until no program writes to it")
+        .detail("expected", expected)
+        .detail("actual", actual)
 }

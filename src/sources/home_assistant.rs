@@ -39,21 +39,19 @@ pub(crate) fn inspect(mut file: &File, path: &Path, size: u64) -> Result<Content
     Ok(match (scanned, json) {
         (Ok(Scan::Whole), Some(json)) => match backup_json::metadata(&json, size) {
             Some(metadata) => Content::Backup(metadata),
-            None => Content::DamagedBackup(Error::new(
-                Code::CorruptMetadata,
-                format!(
-                    "the backup.json in {shown} is damaged: use --name to store the file as it is"
-                ),
-            )),
+            None => Content::DamagedBackup(
+                Error::new(Code::CorruptMetadata, format!("the backup.json in {shown} is damaged"))
+                    .hint("use --name to store the file as it is"),
+            ),
         },
         (Ok(Scan::CutOff { needed }), json) => {
             let error = Error::new(
                 Code::LengthMismatch,
                 format!(
-                    "{shown} is truncated: it has {size} bytes, but the tar needs at least {needed}: \
-                     copy or download it again"
+                    "{shown} is truncated: it has {size} bytes, but the tar needs at least {needed}"
                 ),
             )
+            .hint("copy or download it again")
             .detail("expected", needed)
             .detail("actual", size);
             if json.is_some() { Content::DamagedBackup(error) } else { Content::DamagedTar(error) }
@@ -66,8 +64,11 @@ pub(crate) fn inspect(mut file: &File, path: &Path, size: u64) -> Result<Content
 }
 
 fn damaged(path: &Path, damage: std::io::Error) -> Error {
-    let message = format!("{} is a damaged tar: copy or download it again", path.display());
-    Error::new(Code::IntegrityMismatch, message).detail("where", "object").source(damage)
+    let message = format!("{} is a damaged tar", path.display());
+    Error::new(Code::IntegrityMismatch, message)
+        .hint("copy or download it again")
+        .detail("where", "object")
+        .source(damage)
 }
 
 enum Scan {

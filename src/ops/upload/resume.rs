@@ -174,9 +174,8 @@ impl Ledger {
             return error;
         }
         self.0.is_given_up.store(true, Ordering::Relaxed);
-        let message = "the server refuses to resume an interrupted upload, which is \
-             given up: start it again";
-        Error::new(Code::RemoteError, message).source(error)
+        let message = "the server refuses to resume an interrupted upload, which is given up";
+        Error::new(Code::RemoteError, message).hint("start it again").source(error)
     }
 
     /// Keeps the upload for a later one, if possible. Returns for how long.

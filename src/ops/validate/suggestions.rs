@@ -141,10 +141,9 @@ fn with_other_style(config: &TargetConfig) -> Correction {
     let path_style = !config.path_style;
     let place = if path_style { "path" } else { "host name" };
     let addressing_style = AddressingStyle::of(path_style).as_str();
-    let message = format!(
-        "the server finds the bucket only in the {place}: set addressing style to {addressing_style}"
-    );
+    let message = format!("the server finds the bucket only in the {place}");
     let error = Error::new(Code::WrongAddressingStyle, message)
+        .hint(format!("set addressing style to {addressing_style}"))
         .field("addressing_style")
         .detail("use", addressing_style);
     with_style(path_style, error, config)

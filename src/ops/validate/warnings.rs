@@ -62,13 +62,16 @@ fn wrong_service(config: &TargetConfig) -> Option<Error> {
 fn plain_http(config: &TargetConfig) -> Option<Error> {
     let provider = config.provider.filter(|provider| provider.https_only)?;
     (config.endpoint.scheme() == "http").then(|| {
-        let message = format!("{} requires TLS: write https:// instead of http://", provider.name);
+        let message = format!("{} requires TLS", provider.name);
         invalid_endpoint("plain_http_on_tls", message)
     })
 }
 
 fn invalid_endpoint(reason: &'static str, message: String) -> Error {
-    Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", reason)
+    Error::new(Code::InvalidEndpoint, message)
+        .hint("write https:// instead of http://")
+        .field("endpoint")
+        .detail("reason", reason)
 }
 
 fn key_id(config: &TargetConfig) -> Option<Error> {
@@ -93,12 +96,14 @@ fn secret(config: &TargetConfig) -> Option<Error> {
 fn token(config: &TargetConfig) -> Option<Error> {
     let temporary = config.access_key_id.starts_with("ASIA") && config.access_key_id.len() == 20;
     (temporary && config.session_token.is_none()).then(|| {
-        let message = "this access key is temporary and needs its session token: enter the token, \
-                       or create a permanent key";
+        let message = "this access key is temporary and needs its session token";
         refused("access_key", "access_key_id", message.to_owned())
     })
 }
 
 fn refused(which: &'static str, field: &'static str, message: String) -> Error {
-    Error::new(Code::InvalidCredentials, message).field(field).detail("which", which)
+    Error::new(Code::InvalidCredentials, message)
+        .hint("enter the token, or create a permanent key")
+        .field(field)
+        .detail("which", which)
 }

@@ -141,16 +141,18 @@ impl Rules<'_> {
             "RequestTimeout" => Some(slow()),
             "InvalidObjectState" => {
                 let class = self.document.storage_class.clone().unwrap_or_default();
-                let message = "the object is in cold storage: restore it at the provider first";
-                Some(Error::new(Code::ColdStorage, message).detail("storage_class", class))
+                let message = "the object is in cold storage";
+                Some(
+                    Error::new(Code::ColdStorage, message)
+                        .hint("restore it at the provider first")
+                        .detail("storage_class", class),
+                )
             }
             "InvalidStorageClass" => Some(
-                Error::new(
-                    Code::InvalidConfig,
-                    "the server does not have this storage class: set one that it has, or none",
-                )
-                .field("storage_class")
-                .detail("field", "storage_class"),
+                Error::new(Code::InvalidConfig, "the server does not have this storage class")
+                    .hint("set one that it has, or none")
+                    .field("storage_class")
+                    .detail("field", "storage_class"),
             ),
             "NoSuchUpload" => {
                 changed("the upload no longer exists: another program or a lifecycle rule ended it")
@@ -215,7 +217,7 @@ impl Rules<'_> {
         };
         if slow {
             let error =
-                Error::new(Code::Throttled, "the server asks to slow down: try again later");
+                Error::new(Code::Throttled, "the server asks to slow down").hint("try again later");
             return Some(match self.retry_after_s() {
                 Some(seconds) => error.retry_after_ms(seconds.min(MAX_WAIT_S) * 1000),
                 None => error,

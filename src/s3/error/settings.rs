@@ -55,9 +55,9 @@ impl Rules<'_> {
             return Some(
                 Error::new(
                     Code::TooLarge,
-                    "a proxy in front of the server refuses requests of this size: raise its \
-                     limit, or set a smaller part_size",
+                    "a proxy in front of the server refuses requests of this size",
                 )
+                .hint("raise its limit, or set a smaller part_size")
                 .field("part_size"),
             );
         }
@@ -213,7 +213,8 @@ impl Rules<'_> {
                  parts",
             ),
             "ExpiredToken" | "TokenRefreshRequired" => Some(
-                Error::new(Code::CredentialsExpired, "the credentials have expired: get new ones")
+                Error::new(Code::CredentialsExpired, "the credentials have expired")
+                    .hint("get new ones")
                     .field("session_token"),
             ),
             _ if self.status() == 401 => unknown_key(),
@@ -295,9 +296,10 @@ impl Rules<'_> {
         if let Some(named) = &self.document.endpoint {
             let named =
                 named.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.')).unwrap_or(named);
-            let message = format!("the bucket must be addressed at {named}: use that endpoint");
+            let message = format!("the bucket must be addressed at {named}");
             return Some(
                 Error::new(Code::InvalidEndpoint, message)
+                    .hint("use that endpoint")
                     .field("endpoint")
                     .detail("reason", "redirect")
                     .detail("expected", named),

@@ -117,8 +117,7 @@ async fn any_file_can_be_uploaded_under_a_name() {
     ran.error(4, "already_exists");
     assert_eq!(server.objects().await, before);
     shell.write("photos.zip", b"and now another");
-    let replaced =
-        shell.run(&[&upload[..], &[&"--replace", &"--json"]].concat()).await;
+    let replaced = shell.run(&[&upload[..], &[&"--replace", &"--json"]].concat()).await;
     assert_eq!(replaced.json(0)["backup"]["stored_size"], json!(15));
     assert_eq!(server.objects().await.len(), 2);
 
