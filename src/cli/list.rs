@@ -73,8 +73,8 @@ async fn list(context: &Context, options: &List) -> Result<Exit> {
     } else if !context.json {
         note(format!("Backups in {}:", location(context.only())));
     }
-    if context.json {
-        backups.truncate(options.limit.unwrap_or(usize::MAX));
+    if context.json && options.limit.is_none() {
+        // In the order of the protocol.
         say_json(&ListResult { backups, next: None, skipped })?;
         return Ok(Exit::Done);
     }
@@ -82,6 +82,11 @@ async fn list(context: &Context, options: &List) -> Result<Exit> {
         let moment = text(&backup.metadata.values(), "date").as_deref().and_then(moment);
         Reverse(moment.map(|moment| moment.timestamp_micros()))
     });
+    if context.json {
+        backups.truncate(options.limit.unwrap_or(usize::MAX));
+        say_json(&ListResult { backups, next: None, skipped })?;
+        return Ok(Exit::Done);
+    }
     let mut out = table(&backups, options.limit.unwrap_or(usize::MAX));
     if !skipped.is_empty() {
         out.push_str(&format!("\n\nIncomplete ({}):", skipped.len()));

@@ -92,6 +92,42 @@ pub struct Common {
     pub progress_ms: Option<u64>,
 }
 
+/// The parameters of a request on a target.
+pub trait OnTarget {
+    /// Name of the target.
+    fn target(&self) -> &str;
+
+    /// Deadline and progress.
+    fn common(&self) -> Common;
+}
+
+macro_rules! on_target {
+    ($( $request:ty ),+ $(,)?) => {
+        $(
+            impl OnTarget for $request {
+                fn target(&self) -> &str {
+                    &self.target
+                }
+
+                fn common(&self) -> Common {
+                    self.common
+                }
+            }
+        )+
+    };
+}
+
+on_target!(
+    ValidateRequest,
+    CleanupRequest,
+    super::RepairRequest,
+    super::UploadRequest,
+    super::DownloadRequest,
+    super::VerifyRequest,
+    super::ListRequest,
+    super::BackupRequest,
+);
+
 /// What `target.validate` may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -232,22 +232,12 @@ impl Session {
             "target.open" => return self.open(id, read(params)?),
             "target.update" => return self.update(id, read(params)?).await,
             "target.close" => return self.close(id, read(params)?).await,
-            "target.validate" => Work::Validate(read(params)?),
-            "target.cleanup" => Work::Cleanup(read(params)?),
-            "target.repair" => Work::Repair(read(params)?),
-            "backup.verify" => Work::Verify(read(params)?),
-            "backup.list" => Work::List(read(params)?),
-            "backup.get" => Work::Get(read(params)?),
-            "backup.delete" => Work::Delete(read(params)?),
             "backup.upload" | "backup.download" => return self.start_transfer(id, method, params),
-            _ => {
+            _ => Work::read(method, params)?.ok_or_else(|| {
                 let method = shortened(method, 200);
-                return Err(Error::new(
-                    Code::MethodNotFound,
-                    format!("unknown method \"{method}\""),
-                )
-                .detail("method", method));
-            }
+                Error::new(Code::MethodNotFound, format!("unknown method \"{method}\""))
+                    .detail("method", method)
+            })?,
         };
         self.start(id, work, Running::new(Kind::Work, Cancel::default()))
     }
@@ -256,13 +246,13 @@ impl Session {
         let cancel = Cancel::default();
         if method == "backup.upload" {
             let inbound = Inbound::new(cancel.clone());
-            let work = Work::Upload(read(params)?, Arc::clone(&inbound));
+            let work = Work::upload(read(params)?, Arc::clone(&inbound));
             let running = Running::new(Kind::Work, cancel);
             self.start(id, work, Running { inbound: Some(inbound), ..running })
         } else {
             let request: protocol::DownloadRequest = read(params)?;
             let (sender, receiver) = watch::channel(request.up_to);
-            let work = Work::Download(request, receiver);
+            let work = Work::download(request, receiver);
             let running = Running::new(Kind::Work, cancel);
             self.start(id, work, Running { credit: Some(sender), ..running })
         }
@@ -414,7 +404,7 @@ impl Session {
             outbox: self.outbox.clone(),
             cancel: running.cancel.clone(),
             max_payload: self.max_payload,
-            permit: work.is_transfer().then(|| task::TransferPermit::enqueue(&self.transfers)),
+            permit: work.is_transfer.then(|| task::TransferPermit::enqueue(&self.transfers)),
             table: self.table.clone(),
         };
         let timing = task::Timing::new(work.common())?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -14,7 +15,8 @@ use crate::ops::{self, Cancel, Entry, Listing, Target};
 use crate::progress::Progress;
 use crate::protocol::{
     BackupRequest, CleanupRequest, Common, DeleteResult, DownloadRequest, GetResult, ListRequest,
-    ListResult, MAX_PAGE, PAGE_BYTES, RepairRequest, UploadRequest, ValidateRequest, VerifyRequest,
+    ListResult, MAX_PAGE, OnTarget, PAGE_BYTES, RepairRequest, UploadRequest, ValidateRequest,
+    VerifyRequest,
 };
 
 /// Parses parameters. Errors name the wrong member.
@@ -51,123 +53,155 @@ pub(super) fn read<P: DeserializeOwned>(params: Option<&RawValue>) -> Result<P> 
 }
 
 /// A request on a target, ready to run.
-pub(super) enum Work {
-    Validate(ValidateRequest),
-    Cleanup(CleanupRequest),
-    Repair(RepairRequest),
-    Upload(UploadRequest, Arc<Inbound>),
-    Download(DownloadRequest, watch::Receiver<u64>),
-    Verify(VerifyRequest),
-    List(ListRequest),
-    Get(BackupRequest),
-    Delete(BackupRequest),
+pub(super) struct Work {
+    target: String,
+    common: Common,
+    /// Whether it transfers the bytes of a backup.
+    pub(super) is_transfer: bool,
+    run: Box<dyn FnOnce(Context) -> BoxFuture<'static, Answer> + Send>,
+}
+
+/// The requests of the protocol that need nothing but their parameters, and what runs them.
+macro_rules! requests {
+    ($( $method:literal => $run:ident, )+) => {
+        impl Work {
+            /// Reads the parameters of a request on a target. None for any other method.
+            ///
+            /// # Errors
+            /// `invalid_params`.
+            pub(super) fn read(method: &str, params: Option<&RawValue>) -> Result<Option<Self>> {
+                Ok(Some(match method {
+                    $( $method => Self::new(read(params)?, $run), )+
+                    _ => return Ok(None),
+                }))
+            }
+        }
+    };
+}
+
+requests! {
+    "target.validate" => validate,
+    "target.cleanup" => cleanup,
+    "target.repair" => repair,
+    "backup.verify" => verify,
+    "backup.list" => list,
+    "backup.get" => get,
+    "backup.delete" => delete,
 }
 
 impl Work {
-    pub(super) fn target(&self) -> &str {
-        match self {
-            Self::Validate(request) => &request.target,
-            Self::Cleanup(request) => &request.target,
-            Self::Repair(request) => &request.target,
-            Self::Upload(request, _) => &request.target,
-            Self::Download(request, _) => &request.target,
-            Self::Verify(request) => &request.target,
-            Self::List(request) => &request.target,
-            Self::Get(request) | Self::Delete(request) => &request.target,
+    fn new<R, F>(request: R, run: impl FnOnce(R, Context) -> F + Send + 'static) -> Self
+    where
+        R: OnTarget + Send + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        Self {
+            target: request.target().to_owned(),
+            common: request.common(),
+            is_transfer: false,
+            run: Box::new(move |context| Box::pin(run(request, context))),
         }
+    }
+
+    /// An upload whose bytes arrive at `inbound`.
+    pub(super) fn upload(request: UploadRequest, inbound: Arc<Inbound>) -> Self {
+        let work = Self::new(request, |request, context| upload(request, inbound, context));
+        Self { is_transfer: true, ..work }
+    }
+
+    /// A download that sends as many bytes as `credit` allows.
+    pub(super) fn download(request: DownloadRequest, credit: watch::Receiver<u64>) -> Self {
+        let work = Self::new(request, |request, context| download(request, credit, context));
+        Self { is_transfer: true, ..work }
+    }
+
+    pub(super) fn target(&self) -> &str {
+        &self.target
     }
 
     pub(super) fn common(&self) -> Common {
-        match self {
-            Self::Validate(request) => request.common,
-            Self::Cleanup(request) => request.common,
-            Self::Repair(request) => request.common,
-            Self::Upload(request, _) => request.common,
-            Self::Download(request, _) => request.common,
-            Self::Verify(request) => request.common,
-            Self::List(request) => request.common,
-            Self::Get(request) | Self::Delete(request) => request.common,
-        }
-    }
-
-    /// Whether it transfers the bytes of a backup.
-    pub(super) fn is_transfer(&self) -> bool {
-        match self {
-            Self::Upload(..) | Self::Download(..) => true,
-            Self::Validate(_)
-            | Self::Cleanup(_)
-            | Self::Repair(_)
-            | Self::Verify(_)
-            | Self::List(_)
-            | Self::Get(_)
-            | Self::Delete(_) => false,
-        }
+        self.common
     }
 
     /// Runs the request to its end.
     pub(super) async fn run(self, context: Context) -> Answer {
-        let Context { id, target, outbox, progress, cancel, max_payload } = context;
-        match self {
-            Self::Validate(request) => {
-                answer(&ops::validate(&target, request.level, &cancel).await?)
-            }
-            Self::Cleanup(CleanupRequest { older_than_s, dry_run, objects, .. }) => {
-                let older_than = Duration::from_secs(older_than_s);
-                let cleanup = ops::Cleanup { older_than, dry_run, objects };
-                let mut cleaned = ops::cleanup(&target, cleanup, &cancel).await?;
-                cleaned.more = shorten(&mut cleaned.items);
-                answer(&cleaned)
-            }
-            Self::Repair(RepairRequest { dry_run, .. }) => {
-                let mut repaired = ops::repair(&target, dry_run, &cancel).await?;
-                repaired.more = shorten(&mut repaired.archives);
-                answer(&repaired)
-            }
-            Self::Upload(request, inbound) => {
-                let mut source = InboundSource { id, inbound, outbox };
-                let upload = ops::Upload {
-                    backup: request.backup,
-                    size: request.size,
-                    exact: request.exact,
-                    if_exists: request.if_exists,
-                    retry_for: Duration::from_millis(request.retry_for_ms),
-                    resume: Duration::from_secs(request.resume_s),
-                };
-                answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
-            }
-            Self::Download(request, credit) => {
-                let mut sink = OutboundSink { id, outbox, credit, max_payload, sent: 0 };
-                let download = ops::Download {
-                    id: request.backup_id,
-                    offset: request.offset,
-                    retry_for: Duration::from_millis(request.retry_for_ms),
-                };
-                let done = ops::download(&target, download, &mut sink, &progress, &cancel).await?;
-                sink.end().await;
-                answer(&done)
-            }
-            Self::Verify(VerifyRequest { backup_id, level, .. }) => {
-                let verify = ops::Verify { id: backup_id, level };
-                answer(&ops::verify(&target, verify, &progress, &cancel).await?)
-            }
-            Self::List(request) => {
-                let cursor = request.cursor.as_deref();
-                // A later page comes from the listing of the first page, while that is cached.
-                let refresh = request.refresh && cursor.is_none();
-                let stale = Duration::from_secs(request.stale_s);
-                let listing = ops::list_soon(&target, refresh, stale, &cancel).await?;
-                answer(&page(&listing, cursor, request.page_size)?)
-            }
-            Self::Get(request) => {
-                let backup = ops::get(&target, &request.backup_id, &cancel).await?;
-                answer(&GetResult { backup: backup.as_ref().clone() })
-            }
-            Self::Delete(request) => {
-                ops::delete(&target, &request.backup_id, &cancel).await?;
-                answer(&DeleteResult { deleted: true })
-            }
-        }
+        (self.run)(context).await
     }
+}
+
+async fn validate(request: ValidateRequest, context: Context) -> Answer {
+    answer(&ops::validate(&context.target, request.level, &context.cancel).await?)
+}
+
+async fn cleanup(request: CleanupRequest, context: Context) -> Answer {
+    let CleanupRequest { older_than_s, dry_run, objects, .. } = request;
+    let older_than = Duration::from_secs(older_than_s);
+    let cleanup = ops::Cleanup { older_than, dry_run, objects };
+    let mut cleaned = ops::cleanup(&context.target, cleanup, &context.cancel).await?;
+    cleaned.more = shorten(&mut cleaned.items);
+    answer(&cleaned)
+}
+
+async fn repair(request: RepairRequest, context: Context) -> Answer {
+    let mut repaired = ops::repair(&context.target, request.dry_run, &context.cancel).await?;
+    repaired.more = shorten(&mut repaired.archives);
+    answer(&repaired)
+}
+
+async fn upload(request: UploadRequest, inbound: Arc<Inbound>, context: Context) -> Answer {
+    let Context { id, target, outbox, progress, cancel, .. } = context;
+    let mut source = InboundSource { id, inbound, outbox };
+    let upload = ops::Upload {
+        backup: request.backup,
+        size: request.size,
+        exact: request.exact,
+        if_exists: request.if_exists,
+        retry_for: Duration::from_millis(request.retry_for_ms),
+        resume: Duration::from_secs(request.resume_s),
+    };
+    answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
+}
+
+async fn download(
+    request: DownloadRequest,
+    credit: watch::Receiver<u64>,
+    context: Context,
+) -> Answer {
+    let Context { id, target, outbox, progress, cancel, max_payload } = context;
+    let mut sink = OutboundSink { id, outbox, credit, max_payload, sent: 0 };
+    let download = ops::Download {
+        id: request.backup_id,
+        offset: request.offset,
+        retry_for: Duration::from_millis(request.retry_for_ms),
+    };
+    let done = ops::download(&target, download, &mut sink, &progress, &cancel).await?;
+    sink.end().await;
+    answer(&done)
+}
+
+async fn verify(request: VerifyRequest, context: Context) -> Answer {
+    let Context { target, progress, cancel, .. } = context;
+    let verify = ops::Verify { id: request.backup_id, level: request.level };
+    answer(&ops::verify(&target, verify, &progress, &cancel).await?)
+}
+
+async fn list(request: ListRequest, context: Context) -> Answer {
+    let cursor = request.cursor.as_deref();
+    // A later page comes from the listing of the first page, while that is cached.
+    let refresh = request.refresh && cursor.is_none();
+    let stale = Duration::from_secs(request.stale_s);
+    let listing = ops::list_soon(&context.target, refresh, stale, &context.cancel).await?;
+    answer(&page(&listing, cursor, request.page_size)?)
+}
+
+async fn get(request: BackupRequest, context: Context) -> Answer {
+    let backup = ops::get(&context.target, &request.backup_id, &context.cancel).await?;
+    answer(&GetResult { backup: backup.as_ref().clone() })
+}
+
+async fn delete(request: BackupRequest, context: Context) -> Answer {
+    ops::delete(&context.target, &request.backup_id, &context.cancel).await?;
+    answer(&DeleteResult { deleted: true })
 }
 
 /// Context of a running request.

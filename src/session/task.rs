@@ -82,7 +82,7 @@ impl Task {
     /// Runs the request and sends its response.
     pub(super) async fn run(self, work: Work, timing: Timing) {
         let Self { id, target, outbox, cancel, max_payload, permit, table } = self;
-        let has_stream = work.is_transfer();
+        let has_stream = work.is_transfer;
         let progress = Progress::default();
         if !has_stream {
             progress.enter(Phase::Starting);

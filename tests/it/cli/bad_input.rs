@@ -123,7 +123,7 @@ async fn server_refusal_is_quoted_in_error() {
     }
     assert_eq!(server.objects().await, []);
     let ran = shell.set("BUCKET", "no-such-bucket").run(&[&"list"]).await;
-    assert!(ran.stderr.contains("\n  the storage said: 404 NoSuchBucket"), "{ran:?}");
+    assert!(ran.stderr.contains("\n  the server said: 404 NoSuchBucket"), "{ran:?}");
     assert!(
         ran.stderr.contains("\n  field: bucket (--bucket or S3_BACKUP_AGENT_BUCKET)"),
         "{ran:?}"

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Shell;
 use crate::support::agent_command;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "serve",
     "validate",
     "upload",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 13] = [
     "demo",
     "completions",
     "man",
+    "help",
 ];
 
 fn shell() -> Shell {
@@ -51,9 +52,54 @@ async fn help_of_every_command_has_examples() {
         assert!(page.stdout.contains(".SH EXAMPLES\n"), "{page:?}");
     }
     let page = shell.run(&[&"man"]).await.stdout;
-    for section in ["NAME", "SYNOPSIS", "KEYS", "\"EXIT CODES\""] {
+    for section in ["NAME", "SYNOPSIS", "\"ACCESS KEYS\"", "\"EXIT CODES\""] {
         assert!(page.contains(&format!(".SH {section}\n")), "{section}: {page}");
     }
+}
+
+#[tokio::test]
+async fn short_help_has_the_options_of_the_command_only() {
+    let shell = shell();
+    let list = shell.run(&[&"list", &"-h"]).await.stdout;
+    assert!(list.lines().count() <= 20 && list.contains("--limit"), "{list}");
+    assert!(!list.contains("--endpoint") && list.contains("help storage"), "{list}");
+    assert!(shell.run(&[]).await.stderr.lines().count() <= 30);
+    let long = shell.run(&[&"list", &"--help"]).await.stdout;
+    let storage = shell.run(&[&"help", &"storage"]).await;
+    assert_eq!(storage.code, 0);
+    for option in ["--endpoint", "--concurrency", "--bandwidth-limit", "--state-dir"] {
+        assert!(long.contains(option) && storage.stdout.contains(option), "{option}");
+    }
+    assert!(
+        !storage.stdout.contains("--limit") && !storage.stdout.contains('\u{1b}'),
+        "{storage:?}"
+    );
+    let help = shell.run(&[&"help", &"list"]).await;
+    assert_eq!((help.code, help.stdout), (0, long));
+    assert_eq!(shell.run(&[&"help", &"nothing"]).await.code, 64);
+}
+
+#[tokio::test]
+async fn backup_and_restore_lead_to_the_command_that_is_meant() {
+    for (word, command) in [("backup", "upload"), ("restore", "download"), ("ls", "list")] {
+        let ran = shell().run(&[&word]).await;
+        assert_eq!(ran.code, 64);
+        assert!(ran.stderr.contains(&format!("`{command}`")), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn missing_settings_are_named_together_with_a_hint() {
+    let ran = Shell::with(Vec::new()).run(&[&"list"]).await;
+    assert_eq!(ran.code, 5, "{ran:?}");
+    let (error, hint) = ran.stderr.split_once('\n').unwrap();
+    assert_eq!(error, "error: settings are missing: bucket, access key ID, secret access key");
+    let names = ["BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"];
+    assert!(hint.starts_with("hint: set S3_BACKUP_AGENT_BUCKET"), "{ran:?}");
+    assert!(names.iter().all(|name| hint.contains(&format!("S3_BACKUP_AGENT_{name}"))), "{ran:?}");
+    // A single one is named alone.
+    let ran = shell().run(&[&"list", &"--bucket", &"b"]).await;
+    assert!(ran.stderr.starts_with("error: the access key ID is missing"), "{ran:?}");
 }
 
 #[tokio::test]
@@ -74,7 +120,8 @@ async fn invalid_command_line_exits_with_64() {
         &[&"upload"],
         &[&"list", &"--colour"],
         &[&"list", &"--addressing-style", &"sideways"],
-        &[&"list", &"--part-size", &"16M"],
+        &[&"list", &"--part-size", &"16 apples"],
+        &[&"list", &"--verbose", &"--quiet"],
         &[&"serve", &"--bucket", &"b"],
         &[&"serve", &"now"],
         &[&"demo", &"--size", &"much"],

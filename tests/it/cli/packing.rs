@@ -48,7 +48,7 @@ async fn upload_without_unreadable_files_exits_with_10() {
 
     let ran = shell.run_as_nobody(&[&"upload", &folder, &"--id", &"d"]).await;
     assert_eq!(ran.code, 10, "{ran:?}");
-    assert!(ran.stdout.starts_with("Stored folder ("), "{ran:?}");
+    assert!(ran.stdout.starts_with("Uploaded folder ("), "{ran:?}");
     assert!(ran.stderr.contains("is in the backup: 2 could not be read."), "{ran:?}");
 
     assert_eq!(shell.run(&[&"download", &"c", &"-o", &"back.tar"]).await.code, 0);

@@ -61,7 +61,7 @@ async fn home_assistant_backup_round_trips_unchanged() {
     let got = shell.run(&[&"info", &"f70bff2b", &"--json"]).await.json(0);
     assert_eq!(got["backup"], listed["backups"][1]);
     let text = shell.run(&[&"info", &"Automatic backup 2026.11.0"]).await.stdout;
-    assert!(text.contains("id                       b52acd05"), "{text}");
+    assert!(text.contains("ID                       b52acd05"), "{text}");
 
     for (file, id, name, _) in REAL {
         let downloaded = shell.run(&[&"download", &name, &"--json"]).await.json(0);
@@ -104,7 +104,7 @@ async fn any_file_can_be_uploaded_under_a_name() {
     ];
     let ran = shell.run(&upload).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.starts_with("Stored Photos / 2026 (13 B) in "), "{ran:?}");
+    assert!(ran.stdout.starts_with("Uploaded Photos / 2026 (13 B) in "), "{ran:?}");
     assert_eq!(ran.stderr, "");
     let backup = shell.run(&[&"info", &"Photos / 2026", &"--json"]).await.json(0)["backup"].take();
     assert_eq!((&backup["id"], &backup["name"]), (&json!("p1"), &json!("Photos _ 2026")));
@@ -192,7 +192,7 @@ async fn upload_of_folder_packs_it_while_sending() {
     std::fs::write(folder.join(&long_name), vec![7; 3 << 20]).unwrap();
 
     let (ran, back) = round_trip(&shell, &folder).await;
-    assert!(ran.stdout.starts_with("Stored my config ("), "{ran:?}");
+    assert!(ran.stdout.starts_with("Uploaded my config ("), "{ran:?}");
     let text = std::fs::read_to_string(back.join("configuration.yaml")).unwrap();
     assert_eq!(text, "default_config:\n");
     assert!(std::fs::read(back.join(&long_name)).unwrap() == vec![7; 3 << 20]);
@@ -223,12 +223,81 @@ async fn upload_of_folder_keeps_links_and_permissions() {
 }
 
 #[tokio::test]
+async fn file_keeps_its_name_and_folder_says_how_to_unpack_it() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    let folder = shell.path("config");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a"), "a").unwrap();
+    shell.write("photos.zip", b"zip");
+    shell.write("dump.tar", b"no tar");
+    for (file, name) in [("photos.zip", "photos.zip"), ("dump.tar", "dump")] {
+        let uploaded = shell.run(&[&"upload", &file, &"--json"]).await.json(0);
+        assert_eq!(uploaded["backup"]["metadata"]["name"], name);
+        std::fs::remove_file(shell.path(file)).unwrap();
+        assert_eq!(shell.run(&[&"download", &name, &"-q"]).await.stdout, "");
+        assert!(shell.path(file).is_file(), "{file}: {:?}", shell.files());
+    }
+    let command: [&dyn AsRef<std::ffi::OsStr>; 5] =
+        [&"upload", &"-", &"--name", &"home.sql", &"-q"];
+    let ran = shell.run_with_input(&command, b"rows").await;
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""), "{ran:?}");
+    assert_eq!(shell.run(&[&"download", &"home.sql"]).await.code, 0);
+    assert!(shell.path("home.sql").is_file(), "{:?}", shell.files());
+    let ran = shell.run(&[&"upload", &folder, &"--id", &"c"]).await;
+    assert!(ran.stderr.ends_with("s3-backup-agent download c -o - | tar -x\n"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn file_name_from_the_bucket_cannot_leave_the_folder() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    for name in ["../outside", "/etc/passwd", ".bashrc", "a\\b", ""] {
+        let metadata = serde_json::json!({"file_name": name}).to_string();
+        shell.write("more.json", metadata);
+        let more: [&dyn AsRef<std::ffi::OsStr>; 8] =
+            [&"upload", &"-", &"--name", &"x", &"--id", &"x", &"--metadata", &"more.json"];
+        let ran = shell.run_with_input(&more, b"content").await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(shell.run(&[&"download", &"x", &"--force"]).await.code, 0);
+        assert_eq!(shell.files(), ["more.json", "x.tar"], "{name}");
+        assert_eq!(shell.run(&[&"delete", &"x", &"--yes"]).await.code, 0);
+    }
+}
+
+#[tokio::test]
+async fn list_says_where_it_looked_and_has_a_limit() {
+    let server = TestServer::start().await;
+    let shell = Shell::of(&server);
+    for (id, date) in [("old", "2026-01-01"), ("new", "2026-03-01"), ("mid", "2026-02-01")] {
+        shell.write("more.json", format!("{{\"date\": \"{date}T00:00:00+00:00\"}}"));
+        let upload: [&dyn AsRef<std::ffi::OsStr>; 8] =
+            [&"upload", &"-", &"--name", &id, &"--id", &id, &"--metadata", &"more.json"];
+        assert_eq!(shell.run_with_input(&upload, b"content").await.code, 0);
+    }
+    let ran = shell.run(&[&"list", &"--limit", &"2"]).await;
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(lines[1].contains("  new  ") && lines[2].contains("  mid  "), "{ran:?}");
+    assert_eq!(lines[3], "2 of 3 backups, 21 B");
+    assert!(ran.stderr.starts_with("Backups in bucket \""), "{ran:?}");
+    let listed = shell.run(&[&"list", &"--limit", &"2", &"--json"]).await.json(0);
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 2);
+    let quiet = shell.run(&[&"list", &"-q"]).await;
+    assert!(quiet.stderr.is_empty() && quiet.stdout.starts_with("DATE"), "{quiet:?}");
+    let verbose = shell.run(&[&"list", &"-v"]).await;
+    assert!(
+        verbose.stderr.contains("list: ") && verbose.stderr.contains(" requests in "),
+        "{verbose:?}"
+    );
+}
+
+#[tokio::test]
 async fn validate_reports_what_works() {
     let server = TestServer::start().await;
     let shell = Shell::of(&server);
     let ran = shell.run(&[&"validate"]).await;
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
-    assert!(ran.stdout.ends_with("The storage can be used.\n"), "{ran:?}");
+    assert!(ran.stdout.ends_with("The bucket can be used.\n"), "{ran:?}");
     for check in ["list", "write", "read", "multipart", "delete"] {
         assert!(ran.stdout.contains(&format!("  ✓ {check}")), "{ran:?}");
     }
@@ -255,7 +324,7 @@ async fn incomplete_backup_is_listed_at_bottom_and_can_be_deleted() {
     let ran = shell.run(&[&"list"]).await;
     assert_eq!(ran.code, 0);
     assert!(ran.stdout.contains("[31mForeign") && !ran.stdout.contains('\u{1b}'), "{ran:?}");
-    assert!(ran.stdout.contains("Not offered (2):"), "{ran:?}");
+    assert!(ran.stdout.contains("Incomplete (2):"), "{ran:?}");
     assert!(
         ran.stdout.contains(
             "notes.metadata.json\n    the metadata is not a JSON object (corrupt_metadata)"
@@ -298,15 +367,15 @@ async fn cleanup_removes_interrupted_uploads() {
 
     let young = shell.run(&[&"cleanup"]).await;
     assert_eq!((young.code, young.stdout.as_str()), (0, ""), "{young:?}");
-    assert!(young.stderr.contains("Nothing is left over."), "{young:?}");
+    assert!(young.stderr.contains("There are no incomplete uploads."), "{young:?}");
     let found = shell.run(&[&"cleanup", &"--older-than", &"0s", &"--dry-run"]).await;
     if !server.lists_uploads() {
-        assert!(found.stderr.contains("Nothing is left over."), "{found:?}");
+        assert!(found.stderr.contains("There are no incomplete uploads."), "{found:?}");
         return;
     }
     let rows: Vec<_> = found.stdout.lines().collect();
     let begin = |row: &str, name: &str, verb: &str| {
-        row.starts_with(&format!("{verb} the unfinished upload of {folder}{name}.tar, idle for "))
+        row.starts_with(&format!("{verb} the incomplete upload of {folder}{name}.tar, idle for "))
     };
     assert_eq!((found.code, rows.len()), (0, 2), "{found:?}");
     assert!(begin(rows[0], "a", "Would remove") && begin(rows[1], "b", "Would remove"), "{rows:?}");

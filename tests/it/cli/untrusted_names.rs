@@ -47,7 +47,7 @@ async fn untrusted_name_cannot_control_the_terminal() {
     for (_, shown) in NAMES {
         assert!(listed.stdout.contains(shown), "{shown:?} in {listed:?}");
     }
-    assert!(listed.stdout.contains("Not offered (1)"), "{listed:?}");
+    assert!(listed.stdout.contains("Incomplete (1)"), "{listed:?}");
     for arguments in [
         &["list", "-vv"][..],
         &["verify", "id-0", "id-2", "-vv"],

@@ -26,7 +26,7 @@ async fn damaged_backup_is_reported_and_never_downloaded() {
     std::fs::remove_file(shell.path("file")).unwrap();
     let ran = shell.run(&[&"verify", &"--all"]).await;
     assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.as_str()), (0, 4, ""), "{ran:?}");
-    assert!(ran.stdout.contains("good (id good): whole, all of its 19 B"), "{ran:?}");
+    assert!(ran.stdout.contains("good (ID good): ok, 19 B match the checksums"), "{ran:?}");
     let verified = shell.run(&[&"verify", &"good", &"--json"]).await.json(0);
     let whole = json!({"backup_id": "good", "level": "full", "status": "ok", "length": 19});
     assert_eq!(verified, whole);
@@ -59,7 +59,8 @@ async fn damaged_backup_is_reported_and_never_downloaded() {
     assert_eq!(found, expected.map(owned));
     let ran = shell.run(&[&"verify", &"--all", &"--quick"]).await;
     assert_eq!(ran.code, 8, "{ran:?}");
-    for said in ["rotten (id rotten): plausible", "short (id short): broken", "torn.metadata.json"]
+    for said in
+        ["rotten (ID rotten): unverified", "short (ID short): damaged", "torn.metadata.json"]
     {
         assert!(ran.stdout.contains(said), "{said}: {ran:?}");
     }
@@ -137,7 +138,7 @@ async fn repair_rebuilds_lost_metadata_unchanged() {
     let archive = key(&server, &format!("{file}.tar"));
     let strange = key(&server, "strange.tar");
     let left = format!("Left {strange} alone: it does not say which backup it is\n");
-    let what = format!("repair {title} (20.00 KiB, id {id}) from {archive}.\n");
+    let what = format!("repair {title} (20.00 KiB, ID {id}) from {archive}.\n");
     assert_eq!((ran.code, ran.stdout), (0, format!("Would {what}{left}")));
     assert_eq!(server.objects().await.len(), 2);
     let repaired = shell.run(&[&"repair", &"--json"]).await.json(0);
