@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::folder_lock::acquire;
-pub use self::record::{Record, StoredPart};
+pub use self::record::Record;
 pub use self::validation::is_upload_marker;
 use crate::platform::{
     env_path, make_trusted_folder, state_dir, sync_folder, trusted_folder, within,
@@ -102,6 +102,19 @@ pub struct Resumable {
     pub part_size: u64,
     /// Storage class of the archive, if one is set.
     pub storage_class: Option<String>,
+}
+
+/// A part that the server has stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPart {
+    /// From 1 to 10,000.
+    pub number: u16,
+    /// Length in bytes.
+    pub length: u64,
+    /// SHA-256 of the bytes, in base64.
+    pub sha256: String,
+    /// ETag, as the server returned it.
+    pub etag: String,
 }
 
 /// Whether the owner of a record is running.

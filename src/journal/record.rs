@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::validation::is_upload_id;
-use super::{Intent, LIMIT, LOCK_ENDING, MAX_KEPT, Owner};
+use super::{Intent, LIMIT, LOCK_ENDING, MAX_KEPT, Owner, StoredPart};
 use crate::platform::{create_own, open_own, within};
 
 /// Version of the records. Records with another version are left alone. A new member needs a new
@@ -49,19 +49,6 @@ struct Update {
     /// Time at which the record was first seen without an owner, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     orphan_since: Option<u64>,
-}
-
-/// A part that the server has stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredPart {
-    /// From 1 to 10,000.
-    pub number: u16,
-    /// Length in bytes.
-    pub length: u64,
-    /// SHA-256 of the bytes, in base64.
-    pub sha256: String,
-    /// ETag, as the server returned it.
-    pub etag: String,
 }
 
 /// A record that this process owns. Dropping it makes it an orphan.

@@ -33,7 +33,7 @@ async fn download_keeps_existing_file_unless_forced() {
     let ran = shell.run(&[&"download", &"b52acd05", &"--force"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(
-        ran.stdout.contains("(20.00 KiB) in ") && ran.stdout.contains("every byte verified"),
+        ran.stdout.contains("(20.00 KiB) in ") && ran.stdout.contains("all checksums match"),
         "{ran:?}"
     );
     assert_eq!(std::fs::metadata(&kept).unwrap().len(), 20480);

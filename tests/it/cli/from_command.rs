@@ -186,7 +186,7 @@ async fn from_command_child_ends_when_upload_fails() {
 async fn from_command_with_contradicting_arguments_is_refused() {
     let shell = Shell::with(Vec::new());
     for (words, said) in [
-        (&["upload", "--from-command", "--json", "--", "true"][..], "needs a name"),
+        (&["upload", "--from-command", "--json", "--", "true"][..], "has no name"),
         (&["upload", "--from-command", "--name", "x", "--json"], "needs a command"),
         (
             &["upload", "--from-command", "--name", "x", "--json", "f", "--", "true"],

@@ -98,7 +98,7 @@ async fn missing_settings_are_named_together_with_a_hint() {
     assert!(hint.starts_with("hint: set S3_BACKUP_AGENT_BUCKET"), "{ran:?}");
     assert!(names.iter().all(|name| hint.contains(&format!("S3_BACKUP_AGENT_{name}"))), "{ran:?}");
     // A single one is named alone.
-    let ran = shell().run(&[&"list", &"--bucket", &"b"]).await;
+    let ran = shell().run(&[&"list", &"--bucket", &"backups"]).await;
     assert!(ran.stderr.starts_with("error: the access key ID is missing"), "{ran:?}");
 }
 
@@ -122,7 +122,7 @@ async fn invalid_command_line_exits_with_64() {
         &[&"list", &"--addressing-style", &"sideways"],
         &[&"list", &"--part-size", &"16 apples"],
         &[&"list", &"--verbose", &"--quiet"],
-        &[&"serve", &"--bucket", &"b"],
+        &[&"serve", &"--bucket", &"backups"],
         &[&"serve", &"now"],
         &[&"demo", &"--size", &"much"],
         &[&"man", &"nothing"],

@@ -52,7 +52,7 @@ async fn interrupted_upload_cleans_up() {
         let ran = end(child).await;
         drop(stdin);
         assert_eq!((ran.code, ran.stdout.as_str()), (130, ""), "{ran:?}");
-        assert!(ran.stderr.contains("error: stopped\n  nothing is left in the bucket"), "{ran:?}");
+        assert!(ran.stderr.contains("error: stopped\n  everything was cleaned up"), "{ran:?}");
         assert_eq!(server.open_uploads().await, []);
         assert_eq!(server.objects().await, []);
     }
@@ -167,7 +167,7 @@ async fn interrupted_download_leaves_no_file() {
         let child = slow.command(&[&"download", &"x"]).spawn().unwrap();
         wait_until(async || !slow.files().is_empty()).await;
         assert!(
-            slow.files().iter().all(|name| name.starts_with(".x.tar.part-")),
+            slow.files().iter().all(|name| name.starts_with(".large.part-")),
             "{:?}",
             slow.files()
         );

@@ -59,7 +59,7 @@ async fn secret_in_wrong_variable_is_not_printed() {
     for (name, value, exit) in [
         ("PART_SIZE", SECRET, 64),
         ("INSECURE_SKIP_TLS_VERIFY", SECRET, 64),
-        ("ADDRESSING", SECRET, 64),
+        ("ADDRESSING_STYLE", SECRET, 64),
         ("SERVER_SIDE_ENCRYPTION", SECRET, 64),
         ("SECRET_ACCESS_KEY_FILE", SECRET, 5),
         ("ENDPOINT", "user:hunter2-canary@nas", 5),

@@ -177,7 +177,7 @@ async fn echoed_request_in_response_leaks_no_secret() {
         session_output(&server, &canaries, &endpoint, None, state.path()).await,
         files_in(state.path()),
     ];
-    assert!(said[0].contains("Stored") && said[1].contains("\"verified\":true"), "{said:?}");
+    assert!(said[0].contains("Uploaded") && said[1].contains("\"verified\":true"), "{said:?}");
     let signatures = echo.signatures();
     for said in said {
         let leaks = canaries.leaks(&signatures, &said);
