@@ -193,14 +193,14 @@ fn not_connected(endpoint: &str, source: BoxError) -> Error {
 fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
     if fault.is_http {
         let message = format!(
-            "{endpoint} answers in plain HTTP on this port: use the HTTPS port, or set up TLS on \
+            "{endpoint} answers in plain HTTP on this port: use the port for https, or set up TLS on \
              the server"
         );
         return Error::new(Code::InvalidEndpoint, message)
             .field("endpoint")
             .detail("reason", "tls_on_plain_http");
     }
-    let message = format!("{endpoint} does not speak TLS on this port: use the HTTPS port");
+    let message = format!("{endpoint} does not speak TLS on this port: use the port for https");
     Error::new(Code::TlsFailed, message).field("endpoint").detail("alert", "not TLS")
 }
 

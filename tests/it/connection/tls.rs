@@ -187,7 +187,7 @@ async fn without_verification_any_certificate_will_do_and_the_log_warns() {
     let host = secured.open(json!({"verify_tls": false})).await;
     there_and_back(&host).await;
     let log = host.stderr_lines();
-    let warned = |line: &String| line.contains("\"warning\"") && line.contains("not checked");
+    let warned = |line: &String| line.contains("\"warning\"") && line.contains("not verified");
     assert!(log.iter().any(warned), "{log:?}");
 }
 
