@@ -194,13 +194,13 @@ fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
     if fault.is_http {
         let message = format!("{endpoint} answers in plain HTTP on this port");
         return Error::new(Code::InvalidEndpoint, message)
-            .hint("use the HTTPS port, or set up TLS on the server")
+            .hint("use the port for https, or set up TLS on the server")
             .field("endpoint")
             .detail("reason", "tls_on_plain_http");
     }
     let message = format!("{endpoint} does not speak TLS on this port");
     Error::new(Code::TlsFailed, message)
-        .hint("use the HTTPS port")
+        .hint("use the port for https")
         .field("endpoint")
         .detail("alert", "not TLS")
 }
