@@ -19,10 +19,13 @@ _TO_REPLACE = re.compile(r"\b(HOST|ACCOUNT_ID|NAMESPACE)\b")
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A region of a provider. `name` is where it is, for example `Frankfurt`; it may be empty."""
+    """A region of a provider. `name` is where it is, for example `Frankfurt`; it may be empty.
+    `endpoint` is the region's own one, if it does not follow from the provider's.
+    """
 
     id: str
     name: str = ""
+    endpoint: str = ""
 
     @property
     def label(self) -> str:
@@ -61,17 +64,14 @@ def provider_from_row(row: dict[str, Any]) -> Provider:
         row["name"],
         row["endpoint"],
         region["default"],
-        # Older tables have the IDs alone, under another name.
-        tuple(_region(value) for value in region.get("regions", region.get("examples", ()))),
+        tuple(_region(value) for value in region["regions"]),
         keys["path"],
         keys["url"],
     )
 
 
-def _region(value: str | dict[str, str]) -> Region:
-    if isinstance(value, str):
-        return Region(value)
-    return Region(value["id"], value.get("name") or "")
+def _region(value: dict[str, str]) -> Region:
+    return Region(value["id"], value.get("name") or "", value.get("endpoint") or "")
 
 
 def _read(path: Path) -> dict[str, Provider]:
@@ -84,8 +84,15 @@ PROVIDERS: Final = _read(Path(__file__).with_name("providers.json"))
 
 
 def resolve_endpoint(endpoint: str, region: str) -> str:
-    """The endpoint with `{region}` replaced."""
-    return endpoint.replace("{region}", region)
+    """The endpoint with `{region}` replaced, or the region's own one if it has one."""
+    own = (
+        known.endpoint
+        for provider in PROVIDERS.values()
+        if provider.endpoint == endpoint
+        for known in provider.regions
+        if known.id == region and known.endpoint
+    )
+    return next(own, endpoint.replace("{region}", region))
 
 
 def has_placeholder(endpoint: str) -> bool:

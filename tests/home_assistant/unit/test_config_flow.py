@@ -16,6 +16,7 @@ from custom_components.s3_backup_agent.providers import (
     PROVIDERS,
     has_placeholder,
     provider_from_row,
+    resolve_endpoint,
 )
 from custom_components.s3_backup_agent.target import location_id, target_config
 from homeassistant.config_entries import (
@@ -637,9 +638,7 @@ async def test_form_offers_regions_and_accepts_others(hass: HomeAssistant) -> No
             ["fsn1 (Falkenstein)", "auto"],
         ),
         ({"regions": [{"id": "gra"}, {"id": "sbg", "name": "sbg"}]}, ["gra", "sbg"]),
-        ({"examples": ["us-east-1"]}, ["us-east-1"]),
         ({"regions": []}, []),
-        ({}, []),
     ],
 )
 def test_provider_regions_have_labels(region: dict[str, Any], labels: list[str]) -> None:
@@ -647,6 +646,19 @@ def test_provider_regions_have_labels(region: dict[str, Any], labels: list[str])
     provider = provider_from_row(row | {"region": {"default": "a"} | region})
     assert [known.label for known in provider.regions] == labels
     assert provider.has_choice_of_regions is (len(labels) > 1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "region", "endpoint"),
+    [
+        ("aws", "eu-west-1", "https://s3.eu-west-1.amazonaws.com"),
+        ("aws", "cn-north-1", "https://s3.cn-north-1.amazonaws.com.cn"),
+        ("aws", "new-region-1", "https://s3.new-region-1.amazonaws.com"),
+        ("ovh", "us-east-va", "https://s3.us-east-va.io.cloud.ovh.us"),
+    ],
+)
+def test_region_with_its_own_endpoint_uses_it(provider: str, region: str, endpoint: str) -> None:
+    assert resolve_endpoint(PROVIDERS[provider].endpoint, region) == endpoint
 
 
 async def test_form_refuses_cold_storage_class(hass: HomeAssistant, storage: Storage) -> None:
