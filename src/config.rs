@@ -255,7 +255,7 @@ impl S3Config {
     /// `invalid_config`, `invalid_endpoint` or `invalid_bucket_name`, each naming the field.
     pub fn check(self) -> Result<TargetConfig> {
         if self.kind.is_some_and(|kind| kind != "s3") {
-            return Err(invalid("type", "the type is unknown: use \"s3\""));
+            return Err(invalid("type", "the type is unknown").hint("use \"s3\""));
         }
         let secret_access_key = match self.secret_access_key {
             Some(source) => source.read("secret_access_key")?,

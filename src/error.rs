@@ -150,7 +150,7 @@ impl Error {
         }))
     }
 
-    /// Appends text to the message.
+    /// Appends text to what failed and why, before the hint.
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.0.message.push_str(more);

@@ -125,12 +125,14 @@ impl Download {
     }
 
     fn prepare_stdout(&self) -> Result<Destination> {
-        let refuse = |message: &str| {
-            Err(Error::new(Code::InvalidParams, message).field("output").detail("member", "output"))
+        let refuse = |message: &str, hint: &str| {
+            let error = Error::new(Code::InvalidParams, message).hint(hint);
+            Err(error.field("output").detail("member", "output"))
         };
         if self.common.json {
             return refuse(
-                "--json prints to standard output, where the backup goes: leave one of them out",
+                "--json prints to standard output, where the backup goes",
+                "leave one of them out",
             );
         }
         if platform::stdout_was_closed() {
@@ -140,7 +142,7 @@ impl Download {
                 .field("output"));
         }
         if io::stdout().is_terminal() && !self.force {
-            return refuse("standard output is a terminal: redirect it to a file or a program");
+            return refuse("standard output is a terminal", "redirect it to a file or a program");
         }
         Ok(Destination::Stdout)
     }

@@ -27,12 +27,11 @@ pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
         [backup] => Ok(backup.as_ref().clone()),
         several => {
             let ids: Vec<_> = several.iter().map(|backup| backup.id.as_str()).collect();
-            let message = format!(
-                "{} backups are called \"{wanted}\": give one of their ids, {}",
-                ids.len(),
-                ids.join(", ")
-            );
-            Err(Error::new(Code::InvalidParams, message).field("id").detail("member", "id"))
+            let message = format!("{} backups are called \"{wanted}\"", ids.len());
+            Err(Error::new(Code::InvalidParams, message)
+                .hint(format!("give one of their ids, {}", ids.join(", ")))
+                .field("id")
+                .detail("member", "id"))
         }
     }
 }

@@ -266,9 +266,13 @@ pub fn run(runtime: &Runtime, command: &Command, verbose: bool) -> Exit {
     let aws = OnceCell::new();
     run_with(runtime, command, &cancel, &aws, verbose).unwrap_or_else(|error| {
         let error = match aws.get() {
-            Some(endpoint) if is_about_the_server(&error) => error.and(&format!(
-                " (no endpoint is set, so this is AWS, {endpoint}: set --endpoint for another provider)"
-            )),
+            Some(endpoint) if is_about_the_server(&error) => {
+                let other = "set --endpoint for another provider";
+                let hint = error.remedy().map(|hint| format!("{hint}, or {other}"));
+                error
+                    .and(&format!(" (no endpoint is set, so this is AWS, {endpoint})"))
+                    .hint(hint.unwrap_or_else(|| other.to_owned()))
+            }
             _ => error,
         };
         let json = command.on_target().is_some_and(|it| it.common().json);

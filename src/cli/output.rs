@@ -156,7 +156,7 @@ pub(super) fn report(error: &Error, command: &str, json: bool, verbose: bool) {
     }
     let option = data.field.as_deref().and_then(|field| option_of(field, command));
     let remedy = match (error.remedy(), option) {
-        (Some(remedy), Some(option)) if !remedy.contains("--") => {
+        (Some(remedy), Some(option)) if !remedy.contains(" -") => {
             Some(format!("{remedy} ({option})"))
         }
         (Some(remedy), _) => Some(remedy.to_owned()),

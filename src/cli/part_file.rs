@@ -153,22 +153,20 @@ fn folder_of(path: &Path) -> &Path {
 pub(super) fn unwritable(path: &Path, error: io::Error) -> Error {
     let shown = path.display();
     let message = match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!("cannot write {shown}: {error}; create the folder, or write elsewhere with -o")
-        }
-        io::ErrorKind::NotADirectory => {
-            format!("{shown} is no folder: write elsewhere with -o")
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            format!("cannot write {shown}: {error}; write elsewhere with -o")
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            format!("cannot write {shown}: {error}; free some space, or write elsewhere with -o")
-        }
-        io::ErrorKind::AlreadyExists => {
-            format!("{shown} exists: choose another name, or overwrite it with --force")
-        }
+        io::ErrorKind::NotADirectory => format!("{shown} is no folder"),
+        io::ErrorKind::AlreadyExists => format!("{shown} exists"),
         _ => format!("cannot write {shown}: {error}"),
     };
-    Error::new(Code::LocalIo, message).field("output").source(error)
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "create the folder, or write elsewhere with -o",
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem => "write elsewhere with -o",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "free some space, or write elsewhere with -o"
+        }
+        io::ErrorKind::AlreadyExists => "choose another name, or overwrite it with --force",
+        _ => return Error::new(Code::LocalIo, message).field("output").source(error),
+    };
+    Error::new(Code::LocalIo, message).hint(hint).field("output").source(error)
 }

@@ -175,9 +175,8 @@ impl Upload {
             // After `--` a path may begin with a hyphen.
             (false, None, [path]) => Path::new(path),
             (true, Some(_), _) => {
-                return Err(usage(
-                    "--from-command stores the output of a command, not a file: leave the path out",
-                ));
+                return Err(usage("--from-command stores the output of a command, not a file")
+                    .hint("leave the path out"));
             }
             (false, None, []) => {
                 return Err(usage(

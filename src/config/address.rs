@@ -53,8 +53,9 @@ pub(super) fn read(
         if place.contains(['@', '?', '#']) {
             return Err(invalid_endpoint(
                 "query",
-                "the endpoint contains more than a bucket and a prefix: write s3://bucket/prefix",
-            ));
+                "the endpoint contains more than a bucket and a prefix",
+            )
+            .hint("write s3://bucket/prefix"));
         }
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
         return given.split(aws()?, &decoded(bucket)?, &decoded(prefix)?, Vec::new());
@@ -170,8 +171,9 @@ impl Given<'_> {
         if looks_secret(bucket) || looks_secret(prefix) {
             return Err(invalid_endpoint(
                 "bucket_in_url",
-                "the endpoint contains what looks like a secret: enter only the address of the service",
-            ));
+                "the endpoint contains what looks like a secret",
+            )
+            .hint("enter only the address of the service"));
         }
         let location = Location { endpoint, bucket: bucket.to_owned(), prefix: prefix.to_owned() };
         Ok(Interpretation { location, split: true, others })
@@ -186,16 +188,16 @@ fn contradiction(what: &str, in_endpoint: &str, given: &str) -> Error {
     let (in_endpoint, given) = (shown(in_endpoint), shown(given));
     invalid_endpoint(
         "bucket_in_url",
-        format!(
-            "the endpoint names the {what} {in_endpoint}, but the {what} is set to {given}: remove the \
-             {what} from the endpoint, or set the same {what}"
-        ),
+        format!("the endpoint names the {what} {in_endpoint}, but the {what} is set to {given}"),
     )
+    .hint(format!("remove the {what} from the endpoint, or set the same {what}"))
 }
 
 fn decoded(text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8().map_err(|error| {
-        invalid("endpoint", "the path of the endpoint is not valid UTF-8: check it").source(error)
+        invalid("endpoint", "the path of the endpoint is not valid UTF-8")
+            .hint("check it")
+            .source(error)
     })?;
     Ok(decoded.into_owned())
 }

@@ -28,50 +28,41 @@ pub(super) fn invalid_endpoint(reason: &'static str, message: impl Into<String>)
 pub(super) fn parse_url(text: &str) -> Result<Url> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(invalid_endpoint(
-            "scheme",
-            "the endpoint is empty: enter https:// and the host",
-        ));
+        return Err(
+            invalid_endpoint("scheme", "the endpoint is empty").hint("enter https:// and the host")
+        );
     }
     if !text.contains("://") {
         if text.contains('@') {
             return Err(credentials_in_url());
         }
-        let remedy = match looks_secret(text) || !text.contains(['.', ':']) {
+        let address = match looks_secret(text) || !text.contains(['.', ':']) {
             true => "https:// and the host".to_owned(),
             false => format!("https://{text}"),
         };
-        return Err(invalid_endpoint(
-            "scheme",
-            format!("the endpoint has no scheme: write {remedy}"),
-        ));
+        return Err(invalid_endpoint("scheme", "the endpoint has no scheme")
+            .hint(format!("write {address}")));
     }
     let url = Url::parse(text).map_err(|error| {
         invalid_endpoint("scheme", format!("the endpoint is not a URL: {error}"))
     })?;
     if !matches!(url.scheme(), "https" | "http") {
-        return Err(invalid_endpoint(
-            "scheme",
-            "the scheme of the endpoint is not supported: use https:// (or http://)",
-        ));
+        return Err(invalid_endpoint("scheme", "the scheme of the endpoint is not supported")
+            .hint("use https:// (or http://)"));
     }
     if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
         return Err(credentials_in_url());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(invalid_endpoint(
-            "query",
-            "the endpoint contains ? or #: enter only the scheme, the host and a base path",
-        ));
+        return Err(invalid_endpoint("query", "the endpoint contains ? or #")
+            .hint("enter only the scheme, the host and a base path"));
     }
     Ok(url)
 }
 
 fn credentials_in_url() -> Error {
-    invalid_endpoint(
-        "credentials_in_url",
-        "the endpoint contains a user name or password: remove it and use the access keys",
-    )
+    invalid_endpoint("credentials_in_url", "the endpoint contains a user name or password")
+        .hint("remove it and use the access keys")
 }
 
 pub(super) fn aws_endpoint(region: &str) -> Result<Url> {
@@ -107,52 +98,49 @@ pub(super) fn check_not_secret(
     if looks_secret(value) || secrets.iter().any(|secret| holds(secret)) {
         let name = field.replace('_', " ");
         let message = format!("the {name} contains what looks like a secret key");
-        return Err(match field {
+        let error = match field {
             "endpoint" => invalid_endpoint("credentials_in_url", message),
             "bucket" => wrong_bucket(message),
             _ => invalid(field, message),
-        });
+        };
+        return Err(error.hint("remove it"));
     }
     Ok(())
 }
 
 fn wrong_bucket(message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidBucketName, message).hint("remove it").field("bucket")
+    Error::new(Code::InvalidBucketName, message).field("bucket")
 }
 
 /// Refuses names that no server accepts, and on AWS those that violate its rules.
 pub(super) fn check_bucket(bucket: &str, host: &str) -> Result<()> {
-    let wrong = |message: String| Err(wrong_bucket(message));
+    let wrong = |fact: &str, hint: &str| Err(wrong_bucket(fact).hint(hint));
     if bucket.is_empty() {
-        return wrong("the bucket name is missing".to_owned());
+        return Err(wrong_bucket("the bucket name is missing"));
     }
     if bucket.starts_with("arn:") {
         return wrong(
-            "the bucket is an ARN: enter the alias of the access point, or the name of the bucket"
-                .to_owned(),
+            "the bucket is an ARN",
+            "enter the alias of the access point, or the name of the bucket",
         );
     }
     if bucket.contains("://") {
-        return wrong(
-            "the bucket is an address: enter only its name, and folders as prefix".to_owned(),
-        );
+        return wrong("the bucket is an address", "enter only its name, and folders as prefix");
     }
     if bucket.contains(['/', '\\']) {
         return wrong(
-            "the bucket name contains a slash: enter only the name, and folders as prefix"
-                .to_owned(),
+            "the bucket name contains a slash",
+            "enter only the name, and folders as prefix",
         );
     }
     if bucket.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
-        return wrong(
-            "the bucket name contains a blank or control character: remove it".to_owned(),
-        );
+        return wrong("the bucket name contains a blank or control character", "remove it");
     }
     if bucket.contains(['?', '#']) || bucket.contains("..") || bucket == "." {
-        return wrong("the bucket name contains ?, # or two dots in a row: check it".to_owned());
+        return wrong("the bucket name contains ?, # or two dots in a row", "check it");
     }
     if bucket.len() > LONGEST_BUCKET {
-        return wrong(format!("the bucket name has more than {LONGEST_BUCKET} bytes: check it"));
+        return wrong(&format!("the bucket name has more than {LONGEST_BUCKET} bytes"), "check it");
     }
     let host = host.trim_end_matches(".cn");
     if host == "amazonaws.com" || host.ends_with(".amazonaws.com") {
@@ -202,16 +190,12 @@ pub(super) fn check_encryption(
     let key_id = key_id.filter(|id| !id.is_empty());
     if let Some(id) = &key_id {
         if algorithm != Some(Algorithm::Kms) {
-            return Err(invalid(
-                FIELD,
-                "a KMS key requires the server-side encryption aws:kms: set it, or remove the key",
-            ));
+            return Err(invalid(FIELD, "a KMS key requires the server-side encryption aws:kms")
+                .hint("set it, or remove the key"));
         }
         if id.len() > LONGEST_KEY_ID || !id.chars().all(|letter| letter.is_ascii_graphic()) {
-            return Err(invalid(
-                FIELD,
-                "the KMS key must be an ID, ARN or alias without blanks: copy it again",
-            ));
+            return Err(invalid(FIELD, "the KMS key must be an ID, ARN or alias without blanks")
+                .hint("copy it again"));
         }
     }
     Ok(algorithm.map(|algorithm| Encryption { algorithm, key_id }))
@@ -222,19 +206,18 @@ pub(super) fn check_key(field: &'static str, what: &str, value: &str) -> Result<
         return Err(invalid(field, format!("the {what} is missing")));
     }
     if value.trim().is_empty() {
-        return Err(invalid(field, format!("the {what} is blank: enter it")));
+        return Err(invalid(field, format!("the {what} is blank")).hint("enter it"));
     }
     if value.trim() != value {
         return Err(invalid(
             field,
-            format!("the {what} starts or ends with a blank or line break: remove it"),
-        ));
+            format!("the {what} starts or ends with a blank or line break"),
+        )
+        .hint("remove it"));
     }
     if value.chars().any(|character| character.is_control() || character.is_whitespace()) {
-        return Err(invalid(
-            field,
-            format!("the {what} contains a blank or control character: copy it again"),
-        ));
+        return Err(invalid(field, format!("the {what} contains a blank or control character"))
+            .hint("copy it again"));
     }
     Ok(())
 }
@@ -274,10 +257,10 @@ pub(super) fn check_rate(wanted: Option<u64>) -> Result<Option<u64>> {
         return Err(invalid(
             "bandwidth_limit",
             format!(
-                "the bandwidth limit must be at least {MIN_BYTES_PER_SECOND} bytes per second (64 KiB): \
-                 leave it out for no limit"
+                "the bandwidth limit must be at least {MIN_BYTES_PER_SECOND} bytes per second (64 KiB)"
             ),
-        ));
+        )
+        .hint("leave it out for no limit"));
     }
     Ok(wanted)
 }

@@ -79,10 +79,8 @@ impl SecretSource {
                         return Err(invalid(field, "the credential must be a plain file name"));
                     }
                     None => {
-                        return Err(invalid(
-                            field,
-                            "CREDENTIALS_DIRECTORY is not set: use \"file\" instead of \"credential\"",
-                        ));
+                        return Err(invalid(field, "CREDENTIALS_DIRECTORY is not set")
+                            .hint("use \"file\" instead of \"credential\""));
                     }
                 }
             }

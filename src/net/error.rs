@@ -96,59 +96,77 @@ fn known_fault(endpoint: &str, source: &(dyn StdError + 'static)) -> Option<Erro
 
 fn proxy_failed(endpoint: &str, fault: &ProxyFault) -> Error {
     let (proxy, variable) = (fault.proxy.as_str(), fault.variable);
-    let message = match &fault.problem {
+    let (message, hint) = match &fault.problem {
         ProxyProblem::Login => return login_required(endpoint, variable).detail("host", proxy),
         ProxyProblem::Unreachable => proxy_unreachable(endpoint, fault),
-        ProxyProblem::Refused { status, .. } => format!(
-            "the proxy {proxy} does not connect to {endpoint}: it answered \"{status}\": allow \
-             the host on the proxy, or add it to NO_PROXY if it can be reached without {variable}"
+        ProxyProblem::Refused { status, .. } => (
+            format!("the proxy {proxy} does not connect to {endpoint}: it answered \"{status}\""),
+            format!(
+                "allow the host on the proxy, or add it to NO_PROXY if it can be reached without \
+                 {variable}"
+            ),
         ),
-        ProxyProblem::Garbled => format!(
-            "the proxy {proxy} for {endpoint} does not speak the protocol of its URL: check its \
-             scheme and port in {variable}"
+        ProxyProblem::Garbled => (
+            format!("the proxy {proxy} for {endpoint} does not speak the protocol of its URL"),
+            format!("check its scheme and port in {variable}"),
         ),
-        ProxyProblem::TooLong(limit) => format!(
-            "the proxy {proxy} for {endpoint} answered with headers of more than {limit} bytes: \
-             check its port in {variable}"
+        ProxyProblem::TooLong(limit) => (
+            format!(
+                "the proxy {proxy} for {endpoint} answered with headers of more than {limit} bytes"
+            ),
+            format!("check its port in {variable}"),
         ),
-        ProxyProblem::Closed => format!(
-            "the proxy {proxy} for {endpoint} closed the connection without an answer: check its \
-             scheme and port in {variable}, and its log"
+        ProxyProblem::Closed => (
+            format!("the proxy {proxy} for {endpoint} closed the connection without an answer"),
+            format!("check its scheme and port in {variable}, and its log"),
         ),
-        ProxyProblem::Early => format!(
-            "the proxy {proxy} for {endpoint} sent data that does not come from the server: check \
-             the proxy, or its port in {variable}"
+        ProxyProblem::Early => (
+            format!(
+                "the proxy {proxy} for {endpoint} sent data that does not come from the server"
+            ),
+            format!("check the proxy, or its port in {variable}"),
         ),
-        ProxyProblem::Silent(limit) => format!(
-            "the proxy {proxy} did not connect to {endpoint} within {} seconds: check the proxy, \
-             or its scheme and port in {variable}",
-            limit.as_secs()
+        ProxyProblem::Silent(limit) => (
+            format!(
+                "the proxy {proxy} did not connect to {endpoint} within {} seconds",
+                limit.as_secs()
+            ),
+            format!("check the proxy, or its scheme and port in {variable}"),
         ),
     };
-    let error =
-        Error::new(Code::CannotConnect, message).detail("stage", "proxy").detail("host", proxy);
+    let error = Error::new(Code::CannotConnect, message)
+        .hint(hint)
+        .detail("stage", "proxy")
+        .detail("host", proxy);
     if let ProxyProblem::Refused { status, .. } = &fault.problem {
         return error.detail("answer", status.as_str());
     }
     error
 }
 
-fn proxy_unreachable(endpoint: &str, fault: &ProxyFault) -> String {
+/// What failed and why, and the remedy.
+fn proxy_unreachable(endpoint: &str, fault: &ProxyFault) -> (String, String) {
     let (proxy, variable) = (fault.proxy.as_str(), fault.variable);
     if let Some(refused) = find::<UntrustedCertificate>(fault) {
-        return format!(
-            "the proxy {proxy} for {endpoint} cannot be used: {}: add its CA to the trusted \
-             certificates of this machine (SSL_CERT_FILE), or check {variable}",
-            proxy_reason(refused)
+        let why = proxy_reason(refused);
+        return (
+            format!("the proxy {proxy} for {endpoint} cannot be used: {why}"),
+            format!(
+                "add its CA to the trusted certificates of this machine (SSL_CERT_FILE), or check \
+                 {variable}"
+            ),
         );
     }
     if find::<rustls::Error>(fault).is_some() {
-        return format!(
-            "the proxy {proxy} for {endpoint} does not speak TLS, but its URL is https://: check \
-             its port in {variable}"
+        return (
+            format!("the proxy {proxy} for {endpoint} does not speak TLS, but its URL is https://"),
+            format!("check its port in {variable}"),
         );
     }
-    format!("cannot reach the proxy {proxy} for {endpoint}: check {variable} and NO_PROXY")
+    (
+        format!("cannot reach the proxy {proxy} for {endpoint}"),
+        format!("check {variable} and NO_PROXY"),
+    )
 }
 
 /// The error for a forwarded request that the proxy answered with 407.
@@ -165,24 +183,25 @@ fn login_required(endpoint: &str, variable: &str) -> Error {
 
 fn not_connected(endpoint: &str, source: BoxError) -> Error {
     let io = find::<std::io::Error>(source.as_ref());
-    let reason = match io.map(std::io::Error::kind) {
-        Some(ErrorKind::ConnectionRefused) => {
-            "the connection was refused: check the host and port, and that the server is running"
-        }
+    let (why, hint) = match io.map(std::io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused) => (
+            ": the connection was refused",
+            "check the host and port, and that the server is running",
+        ),
         Some(ErrorKind::TimedOut) => {
-            "the server does not answer: check the host and port, and firewalls"
+            (": the server does not answer", "check the host and port, and firewalls")
         }
-        Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-            "the server closed the connection at once: check the port, and that the server is \
-             running"
-        }
-        _ => "check the host and port",
+        Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => (
+            ": the server closed the connection at once",
+            "check the port, and that the server is running",
+        ),
+        _ => ("", "check the host and port"),
     };
-    let mut error =
-        Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}: {reason}"))
-            .field("endpoint")
-            .detail("stage", "tcp")
-            .detail("host", endpoint.split_once("://").map_or(endpoint, |(_, host)| host));
+    let mut error = Error::new(Code::CannotConnect, format!("cannot connect to {endpoint}{why}"))
+        .hint(hint)
+        .field("endpoint")
+        .detail("stage", "tcp")
+        .detail("host", endpoint.split_once("://").map_or(endpoint, |(_, host)| host));
     if let Some(io) = io {
         error = error.detail("os_error", io.to_string());
     }
@@ -206,50 +225,59 @@ fn not_tls(endpoint: &str, fault: &NotTls) -> Error {
 }
 
 fn not_http(endpoint: &str, fault: &NotHttp) -> Error {
-    let (reason, why) = if fault.is_tls {
-        ("plain_http_on_tls", "uses TLS: write https:// instead of http://")
+    let (reason, why, hint) = if fault.is_tls {
+        ("plain_http_on_tls", "uses TLS", "write https:// instead of http://")
     } else {
         (
             "not_http",
-            "does not answer in HTTP/1.1: use the port of the S3 service, and not that of gRPC or \
-             another service",
+            "does not answer in HTTP/1.1",
+            "use the port of the S3 service, and not that of gRPC or another service",
         )
     };
     Error::new(Code::InvalidEndpoint, format!("{endpoint} {why}"))
+        .hint(hint)
         .field("endpoint")
         .detail("reason", reason)
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library adds variants at will")]
 fn tls_failed(endpoint: &str, fault: &rustls::Error) -> Error {
-    let why = match fault {
+    let (why, hint) = match fault {
         rustls::Error::InvalidMessage(
             InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
-        ) => "the certificate chain is larger than 64 KiB: install a shorter chain on the server",
-        rustls::Error::InvalidMessage(_) => {
-            "the data received is not valid TLS: check the port, and proxies and firewalls"
-        }
+        ) => (
+            "the certificate chain is larger than 64 KiB",
+            Some("install a shorter chain on the server"),
+        ),
+        rustls::Error::InvalidMessage(_) => (
+            "the data received is not valid TLS",
+            Some("check the port, and proxies and firewalls"),
+        ),
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
         | rustls::Error::PeerIncompatible(
             rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13
             | rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => "the server does not speak TLS 1.2 or 1.3: update it",
-        rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
-            "the server does not know this host name: check the host, and the certificate on the \
-             server"
-        }
+        ) => ("the server does not speak TLS 1.2 or 1.3", Some("update it")),
+        rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => (
+            "the server does not know this host name",
+            Some("check the host, and the certificate on the server"),
+        ),
         rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::NoCertificate,
-        ) => "the server requires a client certificate, which is not supported",
-        rustls::Error::InvalidCertificate(_) => {
-            "the signature does not match the certificate: check the key and the certificate on \
-             the server"
-        }
-        other => &format!("the handshake failed: {other}"),
+        ) => ("the server requires a client certificate, which is not supported", None),
+        rustls::Error::InvalidCertificate(_) => (
+            "the signature does not match the certificate",
+            Some("check the key and the certificate on the server"),
+        ),
+        other => (&*format!("the handshake failed: {other}"), None),
     };
-    Error::new(Code::TlsFailed, format!("no TLS connection to {endpoint}: {why}"))
+    let error = Error::new(Code::TlsFailed, format!("no TLS connection to {endpoint}: {why}"))
         .field("endpoint")
-        .detail("alert", fault.to_string())
+        .detail("alert", fault.to_string());
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 /// The error for a fault of the HTTP client, if there is a specific one.
@@ -265,11 +293,12 @@ fn broken_http(endpoint: &str, what: &str, fault: &hyper::Error) -> Option<Error
         return Some(Error::new(Code::RemoteError, message).detail("member", "status line"));
     }
     if fault.is_incomplete_message() && is_http {
-        let message = format!(
-            "{what}: {endpoint} closed the connection without an answer: if the server uses TLS, \
-             write https://"
+        let message = format!("{what}: {endpoint} closed the connection without an answer");
+        return Some(
+            Error::new(Code::NetworkLost, message)
+                .hint("if the server uses TLS, write https://")
+                .detail("stage", "http"),
         );
-        return Some(Error::new(Code::NetworkLost, message).detail("stage", "http"));
     }
     None
 }

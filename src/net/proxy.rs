@@ -105,10 +105,10 @@ impl Proxy {
                 (Protocol::Socks { local_dns: scheme == "socks5", login }, 1080)
             }
             _ => {
-                return Err(refused(format!(
-                    "{variable}: this kind of proxy is not supported: use a URL that begins with \
-                     http://, https://, socks5:// or socks5h://"
-                )));
+                let message = format!("{variable}: this kind of proxy is not supported");
+                return Err(refused(message).hint(
+                    "use a URL that begins with http://, https://, socks5:// or socks5h://",
+                ));
             }
         };
         let port = url.port().unwrap_or(default_port);
@@ -132,10 +132,10 @@ fn refused(message: String) -> Error {
 }
 
 fn not_a_url(variable: &str) -> Error {
-    refused(format!(
-        "{variable} is not a valid proxy URL: write it as http://USER:PASSWORD@HOST:PORT, with \
-         special characters in the password percent-encoded (%2F for a slash)"
-    ))
+    refused(format!("{variable} is not a valid proxy URL")).hint(
+        "write it as http://USER:PASSWORD@HOST:PORT, with special characters in the password \
+         percent-encoded (%2F for a slash)",
+    )
 }
 
 /// The first of these variables that is not empty, with its value.
@@ -145,9 +145,9 @@ fn first(
 ) -> Result<Option<(&'static str, String)>> {
     for name in names {
         let Some(value) = variable(name) else { continue };
-        let value = value
-            .into_string()
-            .map_err(|_| refused(format!("{name} is not valid UTF-8: correct it, or unset it")))?;
+        let value = value.into_string().map_err(|_| {
+            refused(format!("{name} is not valid UTF-8")).hint("correct it, or unset it")
+        })?;
         let value = value.trim();
         if !value.is_empty() {
             return Ok(Some((name, value.to_owned())));

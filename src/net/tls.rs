@@ -33,12 +33,13 @@ pub(super) fn client_config(config: &TargetConfig) -> Result<ClientConfig> {
         let roots = system_roots();
         let verifier = Verifier::new(roots, user.unwrap_or_default(), Arc::clone(&provider))?;
         Arc::new(verifier.ok_or_else(|| {
-            Error::new(
-                Code::TlsUntrusted,
-                "this machine has no trusted certificates",
-            ).hint("install ca-certificates, set SSL_CERT_FILE, or set the CA certificate of the server")
-            .field("ca_certificate")
-            .detail("reason", "unknown_issuer")
+            Error::new(Code::TlsUntrusted, "this machine has no trusted certificates")
+                .hint(
+                    "install ca-certificates, set SSL_CERT_FILE, or set the CA certificate of the \
+                     server",
+                )
+                .field("ca_certificate")
+                .detail("reason", "unknown_issuer")
         })?)
     } else {
         tracing::warn!(
@@ -59,9 +60,12 @@ pub(super) fn for_proxy(variable: &str) -> Result<ClientConfig> {
     let verifier = Verifier::new(system_roots(), Vec::new(), Arc::clone(&provider))?;
     let verifier = verifier.ok_or_else(|| {
         let message = format!(
-            "this machine has no trusted certificates to check the https:// proxy in {variable} against"
+            "this machine has no trusted certificates to check the https:// proxy in {variable} \
+             against"
         );
-        Error::new(Code::CannotConnect, message).hint("install ca-certificates, or set SSL_CERT_FILE").detail("stage", "proxy")
+        Error::new(Code::CannotConnect, message)
+            .hint("install ca-certificates, or set SSL_CERT_FILE")
+            .detail("stage", "proxy")
     })?;
     with(provider, Arc::new(verifier))
 }

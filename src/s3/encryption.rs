@@ -51,10 +51,10 @@ impl RequestedEncryption {
             return Ok(());
         }
         Err(unsupported(format!(
-            "the server encrypts with {} instead of {algorithm}: set server_side_encryption to \
-             that, or leave it out",
+            "the server encrypts with {} instead of {algorithm}",
             crate::error::shortened(named.as_str(), 40)
-        )))
+        ))
+        .hint("set server_side_encryption to that, or leave it out"))
     }
 
     /// Adds the setting at fault to the error of a refused write.
@@ -75,16 +75,16 @@ impl RequestedEncryption {
                 .detail("field", field)
         } else {
             unsupported(format!(
-                "the server refuses server-side encryption with {algorithm} ({}): set another \
-                 server_side_encryption, or leave it out",
+                "the server refuses server-side encryption with {algorithm} ({})",
                 answer.message.as_deref().filter(|words| !words.is_empty()).unwrap_or(named)
             ))
+            .hint("set another server_side_encryption, or leave it out")
         };
         explained.upstream(answer).source(error)
     }
 }
 
-fn unsupported(message: String) -> Error {
+fn unsupported(message: impl Into<String>) -> Error {
     Error::new(Code::UnsupportedFeature, message).field(FIELD).detail("feature", HEADER)
 }
 
@@ -105,9 +105,8 @@ impl Bucket {
     #[must_use]
     pub fn encryption_ignored(&self) -> Error {
         unsupported(
-            "the server does not confirm the requested encryption, and stores objects without it: \
-             leave server_side_encryption out, and encrypt the bucket or the backups"
-                .to_owned(),
+            "the server does not confirm the requested encryption, and stores objects without it",
         )
+        .hint("leave server_side_encryption out, and encrypt the bucket or the backups")
     }
 }

@@ -157,10 +157,12 @@ impl Running {
             }
             () = sleep(OPEN_AFTER_END), if self.status.is_some() => {
                 let message = format!(
-                    "{} ended, but a process that it started keeps its output open: the backup may not be complete",
+                    "{} ended, but a process that it started keeps its output open: the backup \
+                     may not be complete",
                     self.name
                 );
-                return Err(Error::new(Code::SourceFailed, message).hint("start the command in the foreground"));
+                return Err(Error::new(Code::SourceFailed, message)
+                    .hint("start the command in the foreground"));
             }
         }
         Ok(())

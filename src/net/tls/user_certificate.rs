@@ -64,7 +64,7 @@ pub(crate) fn read_pem(pem: &str) -> Result<Vec<UserCertificate>> {
         .map(|der| der.map(UserCertificate::new))
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|error| {
-            invalid("the CA certificate is not valid PEM text: copy it again").source(error)
+            invalid("the CA certificate is not valid PEM text").hint("copy it again").source(error)
         })?;
     if certificates.is_empty() {
         return Err(invalid(

@@ -39,10 +39,8 @@ impl Verifier {
         let (taken, ignored) =
             roots.add_parsable_certificates(user.iter().map(|user| user.der.clone()));
         if taken == 0 && ignored > 0 {
-            return Err(super::user_certificate::invalid(
-                "the CA certificate is damaged: copy it \
-                                                         again",
-            ));
+            return Err(super::user_certificate::invalid("the CA certificate is damaged")
+                .hint("copy it again"));
         }
         if ignored > 0 {
             tracing::warn!(ignored, "some of the CA certificates in the settings are damaged");

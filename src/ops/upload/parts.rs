@@ -165,9 +165,11 @@ impl Archive<'_> {
                 Error::new(
                     Code::TooLarge,
                     format!(
-                        "the backup needs more than the {max_parts} parts that the provider allows, at {part_size} bytes each"
+                        "the backup needs more than the {max_parts} parts that the provider allows, at \
+                         {part_size} bytes each"
                     ),
-                ).hint("announce its size, or raise the part size")
+                )
+                .hint("announce its size, or raise the part size")
                 .field("part_size")
                 .detail("limit", part_size.saturating_mul(max_parts))
             })?;

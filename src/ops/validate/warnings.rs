@@ -52,26 +52,20 @@ pub(super) fn warnings(config: &TargetConfig) -> Warnings {
 fn wrong_service(config: &TargetConfig) -> Option<Error> {
     let host = config.endpoint.host_str()?;
     let (provider, is) = wrong_host(host)?;
-    let message = format!(
-        "{host} is {is}, not the S3 service of {}: enter {}",
-        provider.name, provider.endpoint
-    );
-    Some(invalid_endpoint("wrong_host", message))
+    let message = format!("{host} is {is}, not the S3 service of {}", provider.name);
+    Some(invalid_endpoint("wrong_host", message).hint(format!("enter {}", provider.endpoint)))
 }
 
 fn plain_http(config: &TargetConfig) -> Option<Error> {
     let provider = config.provider.filter(|provider| provider.https_only)?;
     (config.endpoint.scheme() == "http").then(|| {
         let message = format!("{} requires TLS", provider.name);
-        invalid_endpoint("plain_http_on_tls", message)
+        invalid_endpoint("plain_http_on_tls", message).hint("write https:// instead of http://")
     })
 }
 
 fn invalid_endpoint(reason: &'static str, message: String) -> Error {
-    Error::new(Code::InvalidEndpoint, message)
-        .hint("write https:// instead of http://")
-        .field("endpoint")
-        .detail("reason", reason)
+    Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", reason)
 }
 
 fn key_id(config: &TargetConfig) -> Option<Error> {
@@ -81,14 +75,14 @@ fn key_id(config: &TargetConfig) -> Option<Error> {
     }
     let warning = config.provider?.key_id_problem(&config.access_key_id)?;
     let message = format!("the access key ID looks wrong: {warning}");
-    Some(refused("access_key", "access_key_id", message))
+    Some(refused("access_key", "access_key_id", &message))
 }
 
 fn secret(config: &TargetConfig) -> Option<Error> {
     (config.secret_access_key.expose() == config.access_key_id).then(|| {
-        let message = "the secret access key is the same as the access key ID: enter the secret, \
-                       which is shown only once when a key is created";
-        refused("signature", "secret_access_key", message.to_owned())
+        let message = "the secret access key is the same as the access key ID";
+        refused("signature", "secret_access_key", message)
+            .hint("enter the secret, which is shown only once when a key is created")
     })
 }
 
@@ -97,13 +91,11 @@ fn token(config: &TargetConfig) -> Option<Error> {
     let temporary = config.access_key_id.starts_with("ASIA") && config.access_key_id.len() == 20;
     (temporary && config.session_token.is_none()).then(|| {
         let message = "this access key is temporary and needs its session token";
-        refused("access_key", "access_key_id", message.to_owned())
+        refused("access_key", "access_key_id", message)
+            .hint("enter the token, or create a permanent key")
     })
 }
 
-fn refused(which: &'static str, field: &'static str, message: String) -> Error {
-    Error::new(Code::InvalidCredentials, message)
-        .hint("enter the token, or create a permanent key")
-        .field(field)
-        .detail("which", which)
+fn refused(which: &'static str, field: &'static str, message: &str) -> Error {
+    Error::new(Code::InvalidCredentials, message).field(field).detail("which", which)
 }

@@ -28,8 +28,9 @@ impl Rules<'_> {
         };
         let policy_name =
             POLICIES.iter().find(|(name, _)| self.says(name)).map(|(_, words)| *words);
-        let error = |message: String| {
+        let error = |message: String, hint: String| {
             Error::new(Code::AccessDenied, message)
+                .hint(hint)
                 .field("bucket")
                 .detail("action", action)
                 .detail("resource", format!("arn:aws:s3:::{bucket}"))
@@ -40,18 +41,15 @@ impl Rules<'_> {
                 Some(policy) => policy,
                 None => "a policy",
             };
-            let conditions = self.conditions(key);
-            let message = format!(
-                "{policy} forbids {action} on {resource}: check its conditions, such as {conditions}"
-            );
-            return error(message).detail("reason", "explicit_deny");
+            let message = format!("{policy} forbids {action} on {resource}");
+            let hint = format!("check its conditions, such as {}", self.conditions(key));
+            return error(message, hint).detail("reason", "explicit_deny");
         }
         let limit = policy_name
             .filter(|policy| !matches!(*policy, "the bucket policy" | "a policy of the user"));
         if let Some(policy) = limit {
-            return error(format!(
-                "{policy} does not allow {action} on {resource}: allow it there"
-            ));
+            let message = format!("{policy} does not allow {action} on {resource}");
+            return error(message, "allow it there".to_owned());
         }
         let may_be_policy = match self.operation.is_write() && !key && self.is_ambiguous() {
             true => {
@@ -60,10 +58,10 @@ impl Rules<'_> {
             }
             false => "",
         };
-        error(format!(
-            "the keys lack the permission {action} on {resource}: grant \
-                       it{may_be_policy}"
-        ))
+        error(
+            format!("the keys lack the permission {action} on {resource}"),
+            format!("grant it{may_be_policy}"),
+        )
     }
 
     /// Whether the server reports an explicit deny, and not a missing grant.

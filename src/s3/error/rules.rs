@@ -90,19 +90,14 @@ impl Rules<'_> {
             _ => self.status() == 507 || self.says("no space left"),
         };
         if full && self.says("cap exceeded") {
-            let message = format!(
-                "a cap of the account is reached: raise it in the account's settings ({})",
-                self.server_words()
-            );
-            return Some(Error::new(Code::QuotaExceeded, message));
+            let message = format!("a cap of the account is reached ({})", self.server_words());
+            let hint = "raise it in the account's settings";
+            return Some(Error::new(Code::QuotaExceeded, message).hint(hint));
         }
         full.then(|| {
-            let message = format!(
-                "the storage is full or a quota is reached: delete old backups or raise the quota \
-                 ({})",
-                self.server_words()
-            );
-            Error::new(Code::QuotaExceeded, message)
+            let message =
+                format!("the storage is full or a quota is reached ({})", self.server_words());
+            Error::new(Code::QuotaExceeded, message).hint("delete old backups or raise the quota")
         })
     }
 
@@ -184,11 +179,13 @@ impl Rules<'_> {
         }
         match self.code() {
             "AccountProblem" | "AllAccessDisabled" | "UserSuspended" => {
-                let message = format!(
-                    "the server has blocked the account: contact its provider ({})",
-                    self.server_words()
+                let message =
+                    format!("the server has blocked the account ({})", self.server_words());
+                return Some(
+                    Error::new(Code::AccessDenied, message)
+                        .hint("contact its provider")
+                        .field("access_key_id"),
                 );
-                return Some(Error::new(Code::AccessDenied, message).field("access_key_id"));
             }
             "AccessDenied" | "Forbidden" => {}
             _ if self.status() == 403 => {}

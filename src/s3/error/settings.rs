@@ -22,9 +22,8 @@ const SET_CLOCK: &str = "correct it, or turn on time synchronization";
 pub fn clock_skew(ahead_s: i64) -> Error {
     let direction = if ahead_s < 0 { "behind" } else { "ahead of" };
     let difference = duration_text(ahead_s.unsigned_abs());
-    let message =
-        format!("this machine's clock is {difference} {direction} the server's: {SET_CLOCK}");
-    Error::new(Code::ClockSkew, message).detail("skew_s", ahead_s)
+    let message = format!("this machine's clock is {difference} {direction} the server's");
+    Error::new(Code::ClockSkew, message).hint(SET_CLOCK).detail("skew_s", ahead_s)
 }
 
 impl Rules<'_> {
@@ -35,11 +34,7 @@ impl Rules<'_> {
             return Some(crate::net::proxy_login_required(endpoint));
         }
         let invalid = |reason: &'static str, message: String| {
-            Some(
-                Error::new(Code::InvalidEndpoint, message)
-                    .field("endpoint")
-                    .detail("reason", reason),
-            )
+            Error::new(Code::InvalidEndpoint, message).field("endpoint").detail("reason", reason)
         };
         let body = self.answer.body.to_ascii_lowercase();
         let location_header = self.answer.header("location").unwrap_or_default();
@@ -48,8 +43,9 @@ impl Rules<'_> {
             || (status == 403 && (self.says("ssl required") || self.says("ssl is required")))
             || (endpoint.starts_with("http://") && self.redirects_to_tls(location_header))
         {
-            let message = format!("{endpoint} requires TLS: write https:// instead of http://");
-            return invalid("plain_http_on_tls", message);
+            let message = format!("{endpoint} requires TLS");
+            let hint = "write https:// instead of http://";
+            return Some(invalid("plain_http_on_tls", message).hint(hint));
         }
         if status == 413 && self.code().is_empty() {
             return Some(
@@ -77,21 +73,19 @@ impl Rules<'_> {
             let location = shortened(&quoted(location_header), 120);
             let message =
                 format!("{endpoint} does not answer as an S3 service: it redirects to {location}");
-            return invalid("not_s3", message);
+            return Some(invalid("not_s3", message));
         }
         if endpoint.ends_with(":9001") && (self.answer.is_not_s3() || is_redirect || unknown) {
             let message = format!(
                 "{endpoint} does not answer as an S3 service: this looks like the port of a web \
                  console: the S3 port is often 9000"
             );
-            return invalid("console_port", message);
+            return Some(invalid("console_port", message));
         }
         if self.answer.is_not_s3() || is_redirect || login || unknown {
-            let message = format!(
-                "{endpoint} does not answer as an S3 service: check the endpoint, which may be a \
-                 web console, web page or login"
-            );
-            return invalid("not_s3", message);
+            let message = format!("{endpoint} does not answer as an S3 service");
+            let hint = "check the endpoint, which may be a web console, web page or login";
+            return Some(invalid("not_s3", message).hint(hint));
         }
         None
     }
@@ -138,8 +132,8 @@ impl Rules<'_> {
             return None;
         }
         let (Some(server), Some(ahead)) = (server, ahead) else {
-            let message = format!("this machine's clock and the server's differ: {SET_CLOCK}");
-            return Some(Error::new(Code::ClockSkew, message));
+            let message = "this machine's clock and the server's differ";
+            return Some(Error::new(Code::ClockSkew, message).hint(SET_CLOCK));
         };
         Some(clock_skew(ahead).detail("server_time", server.to_rfc3339()))
     }
@@ -153,24 +147,26 @@ impl Rules<'_> {
         if !self.context.keys_look_swapped || !refused || other().is_some() {
             return None;
         }
-        let message = "the access key ID and the secret access key look swapped: exchange them";
+        let message = "the access key ID and the secret access key look swapped";
         Some(
             Error::new(Code::InvalidCredentials, message)
+                .hint("exchange them")
                 .field("access_key_id")
                 .detail("which", "swapped"),
         )
     }
 
     pub(super) fn credentials(&self) -> Option<Error> {
-        let refused = |which: &'static str, field: &'static str, message: &str| {
-            Some(Error::new(Code::InvalidCredentials, message).field(field).detail("which", which))
+        let refused = |which: &'static str, field: &'static str, message: &str, hint: &str| {
+            let error = Error::new(Code::InvalidCredentials, message).hint(hint);
+            Some(error.field(field).detail("which", which))
         };
         let unknown_key = || {
             refused(
                 "access_key",
                 "access_key_id",
-                "the server does not know this access key ID: check it, and that it belongs to \
-                 this endpoint",
+                "the server does not know this access key ID",
+                "check it, and that it belongs to this endpoint",
             )
         };
         let wrong_signature = || {
@@ -178,7 +174,8 @@ impl Rules<'_> {
                 "signature",
                 "secret_access_key",
                 "the server refuses the signature: the secret access key does not match the \
-                 access key ID: check both",
+                 access key ID",
+                "check both",
             )
         };
         match self.code() {
@@ -186,8 +183,8 @@ impl Rules<'_> {
             "InvalidAccessKeyId" if self.says("malformed access key") => refused(
                 "access_key",
                 "access_key_id",
-                "the server does not accept this kind of access key ID: on Backblaze B2 create an \
-                 application key, the master key does not work",
+                "the server does not accept this kind of access key ID",
+                "on Backblaze B2 create an application key, the master key does not work",
             ),
             // Google answers InvalidSecurity.
             "InvalidAccessKeyId" | "NotSignedUp" | "InvalidClientTokenId" | "InvalidSecurity" => {
@@ -196,11 +193,11 @@ impl Rules<'_> {
             // Cloudflare R2, for keys of another length.
             "InvalidArgument" if self.says("credential access key has length") => {
                 let message = format!(
-                    "the server does not accept this kind of access key ID ({}): enter the access \
-                     key ID that belongs to this server",
+                    "the server does not accept this kind of access key ID ({})",
                     self.server_words()
                 );
-                refused("access_key", "access_key_id", &message)
+                let hint = "enter the access key ID that belongs to this server";
+                refused("access_key", "access_key_id", &message, hint)
             }
             // Garage answers AccessDenied for everything; only its message tells.
             "AccessDenied" if self.says("no such key") => unknown_key(),
@@ -209,8 +206,8 @@ impl Rules<'_> {
             "InvalidToken" => refused(
                 "token",
                 "session_token",
-                "the server refuses the session token: get new credentials and enter all three \
-                 parts",
+                "the server refuses the session token",
+                "get new credentials and enter all three parts",
             ),
             "ExpiredToken" | "TokenRefreshRequired" => Some(
                 Error::new(Code::CredentialsExpired, "the credentials have expired")
@@ -224,14 +221,14 @@ impl Rules<'_> {
 
     pub(super) fn addressing_style(&self) -> Option<Error> {
         let bucket = &self.context.bucket;
-        let (usage, message) = match self.code() {
+        let (usage, message, hint) = match self.code() {
             // Alibaba OSS, Tencent COS, Huawei OBS.
             "SecondLevelDomainForbidden"
             | "PathStyleDomainForbidden"
             | "VirtualHostDomainRequired" => (
                 "virtual",
-                "the server requires virtual-hosted-style requests: set the addressing style to \
-                 virtual",
+                "the server requires virtual-hosted-style requests",
+                "set the addressing style to virtual",
             ),
             // A server that ignores the host name takes the first path segment for the bucket.
             "NoSuchBucket"
@@ -239,13 +236,15 @@ impl Rules<'_> {
             {
                 (
                     "path",
-                    "the server requires path-style requests: set the addressing style to path",
+                    "the server requires path-style requests",
+                    "set the addressing style to path",
                 )
             }
             _ => return None,
         };
         Some(
             Error::new(Code::WrongAddressingStyle, message)
+                .hint(hint)
                 .field("addressing_style")
                 .detail("use", usage),
         )
@@ -253,18 +252,18 @@ impl Rules<'_> {
 
     pub(super) fn location(&self) -> Option<Error> {
         let Context { bucket, region, endpoint, .. } = self.context;
-        let unusable = |code, message| {
-            Some(Error::new(code, message).field("bucket").detail("bucket", bucket.as_str()))
+        let unusable = |code, message: String, hint: &str| {
+            let error = Error::new(code, message).hint(hint);
+            Some(error.field("bucket").detail("bucket", bucket.as_str()))
         };
         match self.code() {
             "NoSuchBucket" => {
-                let message =
-                    format!("the bucket \"{bucket}\" does not exist: check its name or create it");
-                return unusable(Code::BucketNotFound, message);
+                let message = format!("the bucket \"{bucket}\" does not exist");
+                return unusable(Code::BucketNotFound, message, "check its name or create it");
             }
             "InvalidBucketName" => {
-                let message = format!("the server refuses \"{bucket}\" as a bucket name: check it");
-                return unusable(Code::InvalidBucketName, message);
+                let message = format!("the server refuses \"{bucket}\" as a bucket name");
+                return unusable(Code::InvalidBucketName, message, "check it");
             }
             "PermanentRedirect"
             | "TemporaryRedirect"
@@ -279,15 +278,15 @@ impl Rules<'_> {
         }
         if let Some(expected) = self.expected_region() {
             let moved = endpoint.replace(&format!(".{region}."), &format!(".{expected}."));
-            let remedy = if moved == *endpoint {
+            let hint = if moved == *endpoint {
                 "set the region".to_owned()
             } else {
                 format!("set the region, and {moved} as endpoint")
             };
-            let message =
-                format!("the bucket is in the region \"{expected}\", not \"{region}\": {remedy}");
+            let message = format!("the bucket is in the region \"{expected}\", not \"{region}\"");
             return Some(
                 Error::new(Code::WrongRegion, message)
+                    .hint(hint)
                     .field("region")
                     .detail("configured", region.as_str())
                     .detail("expected", expected),
