@@ -22,7 +22,7 @@ const LEAVES: [&str; 8] = [
 /// A module and the modules that it may use, besides itself and the leaves.
 const MODULES: &[(&str, &[&str])] = &[
     ("main", &["cli", "session", "protocol", "demo"]),
-    ("cli", &["sources", "ops", "protocol", "demo"]),
+    ("cli", &["sources", "ops", "net", "protocol", "demo"]),
     ("cli/serve", &["cli", "session", "protocol"]),
     ("session", &["ops", "protocol"]),
     ("sources", &["ops", "protocol"]),
