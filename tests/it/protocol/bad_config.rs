@@ -49,7 +49,7 @@ fn refusals() -> Vec<(Value, &'static str, &'static str, &'static str)> {
             json!({"bucket": "Bad_Bucket", "endpoint": "https://s3.eu-west-1.amazonaws.com"}),
             "invalid_bucket_name",
             "bucket",
-            "lower-case",
+            "lowercase",
         ),
         (json!({"bucket": "my/bucket"}), "invalid_bucket_name", "bucket", "prefix"),
         (json!({"bucket": ""}), "invalid_bucket_name", "bucket", "missing"),

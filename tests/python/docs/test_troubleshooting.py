@@ -191,7 +191,7 @@ class Place:
         """Stores a backup before the command runs."""
         (self.folder / "backup.tar").write_bytes(b"bytes of a backup")
         done = self.run("s3-backup-agent upload backup.tar --name nightly --id 1a2b3c4d")
-        assert done.startswith("Stored"), done
+        assert done.startswith("Uploaded"), done
         self.run("s3-backup-agent list")
 
 
