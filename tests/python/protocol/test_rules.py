@@ -114,13 +114,13 @@ def test_named_tests_exist() -> None:
 def test_missing_test_is_found() -> None:
     here = "tests/python/protocol/test_rules.py"
     assert exists(f"{here}::test_missing_test_is_found")
-    assert exists("src/store/layout.rs::every_name_maps_to_keys_and_back")
+    assert exists("src/archives/layout.rs::every_name_maps_to_keys_and_back")
     assert exists("session")
     for wrong in (
         f"{here}::test_a_proof",
         f"{here}::exists",
-        "src/store/layout.rs::safe",
-        "src/store/layout.rs::backup_names_stay",
+        "src/archives/layout.rs::safe",
+        "src/archives/layout.rs::backup_names_stay",
         "src/none.rs::backup_names_stay_readable_in_keys",
         "sessions",
     ):
