@@ -347,7 +347,7 @@ def test_texts_of_json_are_its_values() -> None:
         "it is taken back",
         "fn entity_tag()",
         "enum Rung { First }",
-        "TEST_S3_SERVER=emulation:minio",
+        "TEST_S3_SERVER=personality:minio",
         "use crate::noise::Noise;",
         "tend::refresh(target);",
         "turns: Turns::default()",
