@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use s3_backup_agent::Code;
+use s3_backup_agent::archives::metadata::{Checksums, depth, read, write};
 use s3_backup_agent::protocol::MAX_METADATA_DEPTH;
 use s3_backup_agent::s3::PartChecksums;
-use s3_backup_agent::archives::metadata::{Checksums, depth, read, write};
 
 /// Number of members that the agent adds for other readers.
 const FILLED_IN: usize = 11;

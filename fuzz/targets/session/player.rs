@@ -69,7 +69,11 @@ impl Player {
         let record = Arc::default();
         let paused_until = Arc::new(Mutex::new(Instant::now()));
         Self {
-            reader: tokio::spawn(receive(host.reader, Arc::clone(&record), Arc::clone(&paused_until))),
+            reader: tokio::spawn(receive(
+                host.reader,
+                Arc::clone(&record),
+                Arc::clone(&paused_until),
+            )),
             server,
             record,
             writer: Some(host.writer),
