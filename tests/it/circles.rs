@@ -91,7 +91,7 @@ fn shortest_circle<'a>(
 
 /// The names that a module exports from its children, with the child.
 fn exported(module: &Module, code: &str) -> BTreeMap<String, Module> {
-    let own: Vec<_> = code.split("use self::").skip(1).flat_map(|rest| expand(rest)).collect();
+    let own: Vec<_> = code.split("use self::").skip(1).flat_map(expand).collect();
     own.into_iter()
         .filter(|path| path.len() == 2)
         .map(|path| (path[1].clone(), [module.as_slice(), &path[..1]].concat()))
