@@ -71,8 +71,8 @@ async def test_backups_of_other_version_are_usable(
             assert await fetch(client, number) == data
             with fails("already_exists"):
                 await store(client, number, data)
-            info = client.info
-            if info and "verify" in info.capabilities:
+            if second != setting("OLDER_AGENT_BIN"):
+                # The status has another name in earlier revisions.
                 found = await client.verify("t1", number)
                 assert found.status == "ok", found
         await client.delete("t1", "large")
