@@ -17,7 +17,6 @@ use tower_service::Service;
 use super::connection::{Stream, Transport};
 use super::faults::{BoxError, DnsFault, ProxyFault, ProxyProblem};
 use super::proxy::{Protocol, Proxy};
-use super::stall::STALL_LIMIT;
 use super::tls;
 use super::tunnel;
 use crate::config::TargetConfig;
@@ -57,7 +56,7 @@ impl Connector {
         tcp.set_connect_timeout(Some(CONNECT_LIMIT));
         // The kernel knows whether the server acknowledges the bytes that were written.
         #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(STALL_LIMIT));
+        tcp.set_tcp_user_timeout(Some(super::stall::STALL_LIMIT));
         // `verify_tls` and `ca_certificate` apply to the server, not to the proxy.
         let tls = match &proxy {
             Some(proxy) if proxy.is_https() => tls::for_proxy(proxy.variable)?,
