@@ -39,7 +39,7 @@ fn harmless(what: &str, text: &str) {
 }
 
 fn check(error: &Error) {
-    harmless("the message", error.message());
+    harmless("the message", &error.message());
     assert!(!error.message().is_empty());
     for (name, detail) in error.details() {
         if let Detail::Text(text) = detail {

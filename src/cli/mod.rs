@@ -85,6 +85,7 @@ macro_rules! commands {
             /// Show an upload, a download and a deletion on a built-in server.
             #[cfg(feature = "demo")]
             Demo(demo::Demo),
+            /// Say where the demo is to be had.
             #[cfg(not(feature = "demo"))]
             #[command(hide = true)]
             Demo(no_demo::NoDemo),
