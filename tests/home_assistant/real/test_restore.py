@@ -63,7 +63,7 @@ async def test_backup_is_restored_on_new_machine(
         assert found["id"] == backup["backup_id"]
         (tmp_path / "laptop/restore").mkdir()
         fetch = ("download", found["id"], "--output", "restore/", "--retry-for", "15m")
-        assert "every byte verified" in await laptop.run(*fetch)
+        assert "all checksums match" in await laptop.run(*fetch)
 
         await new.start_only()
         await new.until(new.greets, "the new Home Assistant can take a backup")
