@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::output::{bytes, note, say_done, say_json, text};
 use super::part_file::{self, PartFile, unwritable};
 use super::upload::FILE_NAME;
-use super::{Common, Context, TargetCommand, Work, bar, find};
+use super::{Common, Context, TargetCommand, Work, bar, find, retry_for};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops::{self, Sink};
 use crate::platform;
@@ -46,9 +46,9 @@ pub struct Download {
     #[arg(long, short)]
     force: bool,
 
-    /// Keep retrying for this long if the server becomes unreachable, for example `15m`. At most an
-    /// hour.
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    /// Keep retrying for this long if the server becomes unreachable during the transfer, for example
+    /// `15m`. At most an hour.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = retry_for)]
     retry_for: Duration,
 
     #[command(flatten)]

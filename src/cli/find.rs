@@ -21,7 +21,7 @@ pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
         [] if listing.find(wanted).is_some() => Err(error),
         [] => Err(Error::new(
             Code::NotFound,
-            format!("there is no backup with the id or name \"{wanted}\""),
+            format!("there is no backup with the ID or name \"{wanted}\""),
         )
         .detail("backup_id", wanted)),
         [backup] => Ok(backup.as_ref().clone()),

@@ -46,7 +46,7 @@ pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
 use crate::error::{Code, Error, Kind, Result};
 use crate::ops::{Cancel, Target};
-use crate::protocol::LogLevel;
+use crate::protocol::{LogLevel, MAX_RETRY_FOR_MS};
 use crate::{net, platform};
 
 /// Keeps Home Assistant backups, and any other, on S3-compatible storage.
@@ -198,6 +198,16 @@ pub struct Common {
 
 /// Longest deadline: a month, which no transfer takes.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+
+/// Parses how long a transfer keeps retrying: at most an hour.
+fn retry_for(text: &str) -> std::result::Result<Duration, String> {
+    let time =
+        humantime::parse_duration(text).map_err(|_| "write it like 90s, 15m or 1h".to_owned())?;
+    if time > Duration::from_millis(MAX_RETRY_FOR_MS) {
+        return Err("it must be at most 1h".to_owned());
+    }
+    Ok(time)
+}
 
 fn deadline(text: &str) -> std::result::Result<Duration, String> {
     let time =

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::output::{bytes, note, say_done, say_json, shell_word, text};
-use super::{Common, Context, TargetCommand, Work, bar};
+use super::{Common, Context, TargetCommand, Work, bar, retry_for};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::platform::read_small;
@@ -74,9 +74,9 @@ pub struct Upload {
     #[arg(long)]
     replace: bool,
 
-    /// Keep retrying for this long if the server becomes unreachable, for example `15m`. At most an
-    /// hour.
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    /// Keep retrying for this long if the server becomes unreachable during the transfer, for example
+    /// `15m`. At most an hour.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = retry_for)]
     retry_for: Duration,
 
     /// If the upload is interrupted, keep its parts for a day; the same command then sends only the rest.

@@ -190,7 +190,11 @@ class Place:
     def store(self) -> None:
         """Stores a backup before the command runs."""
         (self.folder / "backup.tar").write_bytes(b"bytes of a backup")
-        done = self.run("s3-backup-agent upload backup.tar --name nightly --id 1a2b3c4d")
+        # A download gets the name of this file, which must be free.
+        stored = self.folder / "stored"
+        stored.mkdir(exist_ok=True)
+        (stored / "nightly.tar").write_bytes(b"bytes of a backup")
+        done = self.run("s3-backup-agent upload stored/nightly.tar --name nightly --id 1a2b3c4d")
         assert done.startswith("Uploaded"), done
         self.run("s3-backup-agent list")
 
