@@ -164,8 +164,8 @@ def test_kit_broken_program_fails_its_checks(
 ) -> None:
     failed = failures(runs[name].result())
     if surprises := sorted(set(failed) ^ meant):
-        # They ran with many others. Alone on the machine they have to be right. A check that watches
-        # the others needs them.
+        # They ran with many others. Alone on the machine they have to be right. A check that
+        # watches the others needs them.
         observed = "P3.last-report" in surprises
         only = [] if observed else [word for check in surprises for word in ("--only", check)]
         program = (sys.executable, str(BROKEN / f"{name}.py"))
