@@ -85,7 +85,7 @@ macro_rules! commands {
             /// Show an upload, a download and a deletion on a built-in server.
             #[cfg(feature = "demo")]
             Demo(demo::Demo),
-            /// Say where the demo is to be had.
+            /// Say how to run the demo.
             #[cfg(not(feature = "demo"))]
             #[command(hide = true)]
             Demo(no_demo::NoDemo),
@@ -98,7 +98,7 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// As it is typed, but for its first letter.
+            /// The name of the variant: the command as it is typed, except that its first letter is in upper case.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self {

@@ -11,7 +11,7 @@ pub struct NoDemo {
     rest: Vec<String>,
 }
 
-/// Says where the demo is to be had.
+/// Says how to run the demo.
 pub(super) fn error() -> Error {
     Error::new(Code::InvalidParams, "demo: this program was built without the demo server")
         .hint("in the source code, run `cargo run --features demo -- demo`")

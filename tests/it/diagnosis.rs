@@ -34,7 +34,7 @@ fn checks(row: &Row) -> &'static [&'static str] {
         (Operation::ListObjectsV2, Code::WrongAddressingStyle) => &["addressing_style"],
         (Operation::ListObjectsV2, Code::Throttled | Code::RemoteError) => &["service", "list"],
         (Operation::ListObjectsV2, _) => &["list"],
-        // The first write of an object with a key that nobody else knows.
+        // The first write of an object with a new key.
         (Operation::PutObject, Code::AlreadyExists) => &[],
         (Operation::PutObject, _) => &["write"],
         (Operation::GetObject, _) => &["read"],

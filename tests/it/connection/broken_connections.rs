@@ -1,4 +1,4 @@
-//! Connections that break and servers that refuse at the worst moments: what is retried, what is
+//! Broken connections and refusals at the worst moments: the requests that are retried, the state that is
 //! cleaned up, and how soon it ends.
 
 use std::collections::BTreeSet;

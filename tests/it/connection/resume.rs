@@ -1,5 +1,5 @@
-//! An upload that a failing server interrupted: what is sent when it resumes, how long it is kept,
-//! and what happens when the completion itself is interrupted.
+//! Resuming an upload that a failing server interrupted: the parts that are sent again, the time they are
+//! kept, and an interrupted completion.
 
 use std::path::Path;
 use std::sync::Arc;
