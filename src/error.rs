@@ -6,6 +6,7 @@ mod code;
 pub mod secrets;
 pub mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -125,7 +126,7 @@ struct Inner {
     code: Code,
     message: String,
     hint: Option<String>,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
     details: BTreeMap<&'static str, Detail>,
     retry_after_ms: Option<u64>,
     cleanup: Option<CleanupOutcome>,
@@ -166,8 +167,8 @@ impl Error {
 
     /// Sets the setting to change.
     #[must_use]
-    pub fn field(mut self, field: &'static str) -> Self {
-        self.0.field = Some(field);
+    pub fn field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.0.field = Some(field.into());
         self
     }
 
@@ -260,7 +261,7 @@ impl Error {
             kind: inner.code.kind(),
             retryable: inner.code.retryable(),
             retry_after_ms: inner.retry_after_ms,
-            field: inner.field.map(str::to_owned),
+            field: inner.field.as_deref().map(str::to_owned),
             details: inner
                 .details
                 .iter()

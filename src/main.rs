@@ -62,7 +62,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         if cli.quiet {
             cli::output::be_quiet();
         }
-        Ok(cli::run(&runtime, &cli.command, cli.verbose > 0).into())
+        Ok(cli::run(&runtime, cli).into())
     };
     let exit = catch_unwind(AssertUnwindSafe(work));
     // A thread that waits for a slow disk or terminal must not delay the exit, even after a panic.

@@ -206,7 +206,44 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
     if cfg!(windows) {
         return env_path("LOCALAPPDATA");
     }
-    env_path("XDG_STATE_HOME").or_else(|| Some(env_path("HOME")?.join(".local/state")))
+    env_path("XDG_STATE_HOME").or_else(|| Some(home_dir()?.join(".local/state")))
+}
+
+/// The directory for the configuration of this user's programs, if it is known: `XDG_CONFIG_HOME` or
+/// `.config` in `HOME`; `APPDATA` on Windows.
+pub(crate) fn config_dir() -> Option<PathBuf> {
+    if cfg!(windows) {
+        return env_path("APPDATA");
+    }
+    env_path("XDG_CONFIG_HOME").or_else(|| Some(home_dir()?.join(".config")))
+}
+
+/// The home directory of this user, if it is known.
+pub(crate) fn home_dir() -> Option<PathBuf> {
+    env_path(if cfg!(windows) { "USERPROFILE" } else { "HOME" })
+}
+
+/// The name of this machine, if it has one.
+pub(crate) fn host_name() -> Option<String> {
+    #[cfg(unix)]
+    let name = rustix::system::uname().nodename().to_str().ok().map(str::to_owned);
+    #[cfg(windows)]
+    let name = std::env::var("COMPUTERNAME").ok();
+    name.filter(|name| !name.is_empty())
+}
+
+/// Whether users other than the owner can read the file. On Windows the folders of a user are private.
+///
+/// # Errors
+/// An error of the system.
+pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
+    }
+    #[cfg(windows)]
+    fs::metadata(path).map(|_| false)
 }
 
 /// The absolute path in an environment variable.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Exit;
-use super::output::{note, say, say_json};
-use super::{Common, Context, TargetCommand, Work, bar};
+use super::output::{note, say};
+use super::{AllTargets, Common, Context, TargetCommand, Work, bar};
 use crate::error::{Result, clean};
 use crate::ops;
-use crate::protocol::{CleanupItem, CleanupItemKind, CleanupItemStatus};
+use crate::protocol::{CleanupItem, CleanupItemKind, CleanupItemStatus, CleanupResult};
 
 /// Shown below the options of this command.
 const HELP: &str = "\
@@ -38,12 +38,19 @@ pub struct Cleanup {
     objects: bool,
 
     #[command(flatten)]
+    all: AllTargets,
+
+    #[command(flatten)]
     common: Common,
 }
 
 impl TargetCommand for Cleanup {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn all_targets(&self) -> Option<AllTargets> {
+        Some(self.all)
     }
 
     fn prepare(&self) -> Result<Work<'_>> {
@@ -57,22 +64,28 @@ impl TargetCommand for Cleanup {
 /// As [`ops::cleanup`].
 async fn run(context: &Context, options: &Cleanup) -> Result<Exit> {
     let Cleanup { older_than, dry_run, objects, .. } = *options;
-    let request = ops::Cleanup { older_than, dry_run, objects };
-    let work = Box::pin(ops::cleanup(context.only(), request, &context.cancel));
-    let cleaned = bar::waiting(work).await?;
+    let work = context.each(async |target| {
+        let request = ops::Cleanup { older_than, dry_run, objects };
+        Box::pin(ops::cleanup(target, request, &context.cancel)).await
+    });
+    let done = bar::waiting(work).await;
+    context.tell(done, exit_of, |all| {
+        for (target, cleaned) in all {
+            let of = target.map(|name| format!("{name}: ")).unwrap_or_default();
+            for item in &cleaned.items {
+                say(format!("{of}{}", line(item, dry_run)))?;
+            }
+            if cleaned.items.is_empty() {
+                note(format!("{of}There are no incomplete uploads."));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn exit_of(cleaned: &CleanupResult) -> Exit {
     let failure = cleaned.items.iter().find_map(|found| found.error.as_ref());
-    let exit = failure.map_or(Exit::Done, |error| Exit::of_kind(error.data.kind));
-    if context.json {
-        say_json(&cleaned)?;
-    } else {
-        for item in &cleaned.items {
-            say(line(item, dry_run))?;
-        }
-        if cleaned.items.is_empty() {
-            note("There are no incomplete uploads.");
-        }
-    }
-    Ok(exit)
+    failure.map_or(Exit::Done, |error| Exit::of_kind(error.data.kind))
 }
 
 fn line(item: &CleanupItem, dry_run: bool) -> String {

@@ -1,14 +1,18 @@
 //! `delete`: one backup, after a question.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Arc;
 
 use clap::Args;
+use futures_util::future::join_all;
+use serde::Serialize;
 
+use super::context::Done;
 use super::exit::Exit;
-use super::output::{bytes, date, note, say_done, say_json, text};
-use super::{Common, Context, TargetCommand, Work, bar, find};
+use super::output::{bytes, date, note, say_done, text};
+use super::{AllTargets, Common, Context, TargetCommand, Work, bar, find};
 use crate::error::{Code, Error, Result, clean};
-use crate::ops;
+use crate::ops::{self, Cancel, Target};
 use crate::protocol::DeleteResult;
 
 /// Shown below the options of this command.
@@ -28,6 +32,9 @@ pub struct Delete {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
+
+    #[command(flatten)]
+    all: AllTargets,
 
     #[command(flatten)]
     common: Common,
@@ -54,10 +61,21 @@ impl TargetCommand for Delete {
         &self.common
     }
 
+    fn all_targets(&self) -> Option<AllTargets> {
+        Some(self.all)
+    }
+
     fn prepare(&self) -> Result<Work<'_>> {
         self.check_terminal()?;
         Ok(Box::new(move |context| Box::pin(run(context, self))))
     }
+}
+
+/// A backup that was found.
+struct Found {
+    id: String,
+    /// For people.
+    what: String,
 }
 
 /// Deletes what was asked for.
@@ -65,31 +83,78 @@ impl TargetCommand for Delete {
 /// # Errors
 /// As [`ops::delete`].
 async fn run(context: &Context, options: &Delete) -> Result<Exit> {
-    let (id, what) = match bar::waiting(find::backup(context, &options.id)).await {
+    let found = context.each(async |target| find(target, &options.id, &context.cancel).await);
+    let found = bar::waiting(found).await;
+    if !options.yes
+        && let Some(question) = question(&found)
+        && !confirmed(context, question).await?
+    {
+        note("Nothing was deleted.");
+        return Ok(Exit::Declined);
+    }
+    let work = found.into_iter().map(async |Done { on, result }| {
+        let result = match (result, &on.target) {
+            (Ok(found), Ok(target)) => {
+                let deleted = Box::pin(ops::delete(target, &found.id, &context.cancel)).await;
+                deleted.map(|()| Deleted { deleted: DeleteResult { deleted: true }, found })
+            }
+            (Ok(_), Err(error)) => Err(error.clone()),
+            (Err(error), _) => Err(error),
+        };
+        Done { on, result: result.map_err(|error| on.explained(error)) }
+    });
+    let done = bar::waiting(join_all(work)).await;
+    context.tell(
+        done,
+        |_| Exit::Done,
+        |all| {
+            for (target, Deleted { found, .. }) in all {
+                let of = target.map(|name| format!("{name}: ")).unwrap_or_default();
+                say_done(format!("{of}Deleted {}.", found.what))?;
+            }
+            Ok(())
+        },
+    )
+}
+
+/// What `--json` prints, and the backup.
+#[derive(Serialize)]
+struct Deleted {
+    #[serde(flatten)]
+    deleted: DeleteResult,
+    #[serde(skip)]
+    found: Found,
+}
+
+async fn find(target: &Arc<Target>, wanted: &str, cancel: &Cancel) -> Result<Found> {
+    match find::backup(target, wanted, cancel).await {
         Ok(backup) => {
             let name =
                 text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
             let (date, size) = (date(&backup.metadata.values()), bytes(backup.stored_size));
-            (backup.id.clone(), format!("{name} ({date}, {size}, ID {})", clean(&backup.id)))
+            let what = format!("{name} ({date}, {size}, ID {})", clean(&backup.id));
+            Ok(Found { id: backup.id, what })
         }
         Err(error) => {
             // An incomplete backup can be deleted by its ID.
-            let listing = Box::pin(ops::list(context.only(), false, &context.cancel)).await?;
-            listing.find(&options.id).ok_or(error)?;
-            (options.id.clone(), format!("the incomplete backup {}", clean(&options.id)))
+            let listing = Box::pin(ops::list(target, false, cancel)).await?;
+            listing.find(wanted).ok_or(error)?;
+            let what = format!("the incomplete backup {}", clean(wanted));
+            Ok(Found { id: wanted.to_owned(), what })
         }
-    };
-    if !options.yes && !confirmed(context, format!("Delete {what}? [y/N] ")).await? {
-        note("Nothing was deleted.");
-        return Ok(Exit::Declined);
     }
-    bar::waiting(Box::pin(ops::delete(context.only(), &id, &context.cancel))).await?;
-    if context.json {
-        say_json(&DeleteResult { deleted: true })?;
-    } else {
-        say_done(format!("Deleted {what}."))?;
-    }
-    Ok(Exit::Done)
+}
+
+/// What to ask before anything is deleted; `None` if nothing was found.
+fn question(found: &[Done<'_, Found>]) -> Option<String> {
+    let whats: Vec<_> = found
+        .iter()
+        .filter_map(|Done { on, result }| {
+            let what = &result.as_ref().ok()?.what;
+            Some(on.name().map_or_else(|| what.clone(), |name| format!("{what} from {name}")))
+        })
+        .collect();
+    (!whats.is_empty()).then(|| format!("Delete {}? [y/N] ", whats.join(", and ")))
 }
 
 async fn confirmed(context: &Context, question: String) -> Result<bool> {

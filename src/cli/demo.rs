@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::size::size;
+use crate::config::size::size;
 use crate::demo::run::{self, Show};
 use crate::error::Result;
 use crate::ops::Cancel;

@@ -233,14 +233,14 @@ impl TargetCommand for Download {
 /// As [`ops::download`]; `local_io`.
 async fn run(context: &Context, options: &Download, destination: Destination) -> Result<Exit> {
     let started = Instant::now();
-    let backup = bar::waiting(find::backup(context, &options.id)).await?;
+    let target = context.only()?;
+    let backup = bar::waiting(find::backup(target, &options.id, &context.cancel)).await?;
     let mut landing = options.open(destination, &backup)?;
     let name = title(&backup);
     let progress = Progress::default();
     let request = ops::Download { id: backup.id.clone(), offset: 0, retry_for: options.retry_for };
     let work = async {
-        let transfer =
-            ops::download(context.only(), request, &mut landing, &progress, &context.cancel);
+        let transfer = ops::download(target, request, &mut landing, &progress, &context.cancel);
         let done = Box::pin(transfer).await?;
         let path = context.cancel.cancellable(landing.finish(options.force)).await?;
         Ok::<_, Error>((done, path))

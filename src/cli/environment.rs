@@ -14,6 +14,21 @@ pub(super) const TOKEN: &str = "S3_BACKUP_AGENT_SESSION_TOKEN";
 const ENDPOINTS: [&str; 4] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", OLDER[0], OLDER[1]];
 const OLDER: [&str; 2] = ["AWS_S3_ENDPOINT", "AWS_ENDPOINT"];
 
+/// Variables of AWS tools, none of which counts for a target of the config file.
+pub(super) const OF_AWS: [&str; 11] = [
+    "AWS_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_CA_BUNDLE",
+    ENDPOINTS[0],
+    ENDPOINTS[1],
+    ENDPOINTS[2],
+    ENDPOINTS[3],
+];
+
 /// Variables of other programs that name an endpoint. They may belong to other keys, so they do not
 /// count.
 const OTHERS: [&str; 5] =

@@ -24,7 +24,7 @@ pub enum Exit {
     Integrity = 8,
     /// The server fails, or a limit is reached.
     Storage = 9,
-    /// The backup is stored, and something of the folder is not in it.
+    /// Done in part: something of the folder is not in the backup, or one of several targets failed.
     Incomplete = 10,
     /// The command line is wrong.
     Usage = 64,
@@ -49,7 +49,10 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Access, "the keys are refused, or lack a permission"),
     (Exit::Integrity, "bytes are missing or damaged"),
     (Exit::Storage, "the server fails or is full, or a limit is reached: try again later"),
-    (Exit::Incomplete, "uploaded, but something in the folder was left out"),
+    (
+        Exit::Incomplete,
+        "done in part: something in the folder was left out, or one of several storages failed",
+    ),
     (Exit::Usage, "the command line is wrong"),
     (Exit::Internal, "a bug in this program"),
     (Exit::LocalIo, "a local file or folder cannot be read or written, or the command failed"),
@@ -80,6 +83,26 @@ impl Exit {
             Kind::Protocol => Self::Usage,
             Kind::Internal => Self::Internal,
             Kind::Cancelled => Self::Interrupted,
+        }
+    }
+
+    /// The end of a command on several targets.
+    #[must_use]
+    pub fn of_all<'a>(ends: impl Iterator<Item = std::result::Result<Self, &'a Error>>) -> Self {
+        let (mut worst, mut failed, mut is_any_done) = (Self::Done, None, false);
+        for end in ends {
+            match end {
+                Ok(exit) if worst == Self::Done => (worst, is_any_done) = (exit, true),
+                Ok(_) => is_any_done = true,
+                // A command that was stopped says so.
+                Err(error) if Self::of(error) == Self::Interrupted => return Self::Interrupted,
+                Err(error) => failed = failed.or(Some(Self::of(error))),
+            }
+        }
+        match failed {
+            None => worst,
+            Some(_) if is_any_done => Self::Incomplete,
+            Some(exit) => exit,
         }
     }
 

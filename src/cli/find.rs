@@ -1,21 +1,22 @@
 //! Which backup somebody means who gives an id or a name.
 
-use super::Context;
+use std::sync::Arc;
+
 use crate::error::{Code, Error, Result};
-use crate::ops;
+use crate::ops::{self, Cancel, Target};
 use crate::protocol::Backup;
 
 /// The backup with this id, else the only one with this name.
 ///
 /// # Errors
 /// `not_found`; `invalid_params` when several have the name.
-pub(super) async fn backup(context: &Context, wanted: &str) -> Result<Backup> {
-    let error = match Box::pin(ops::get(context.only(), wanted, &context.cancel)).await {
+pub(super) async fn backup(target: &Arc<Target>, wanted: &str, cancel: &Cancel) -> Result<Backup> {
+    let error = match Box::pin(ops::get(target, wanted, cancel)).await {
         Ok(backup) => return Ok(backup.as_ref().clone()),
         Err(error) if error.code() == Code::NotFound => error,
         Err(error) => return Err(error),
     };
-    let listing = Box::pin(ops::list(context.only(), false, &context.cancel)).await?;
+    let listing = Box::pin(ops::list(target, false, cancel)).await?;
     let named: Vec<_> = listing.backups().filter(|backup| has_name(backup, wanted)).collect();
     match named.as_slice() {
         [] if listing.find(wanted).is_some() => Err(error),

@@ -1,16 +1,19 @@
 //! `list` and `info`: what is stored.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use clap::Args;
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
+use serde::Serialize;
 use serde_json::Value;
 
+use super::context::Done;
 use super::exit::Exit;
 use super::output::{bytes, date, hint, location, note, say, say_json, shell_word, text};
-use super::{Common, Context, TargetCommand, Work, bar, find};
+use super::{AllTargets, Common, Context, TargetCommand, Work, bar, find};
 use crate::error::{Result, clean};
-use crate::ops::{self, Entry, Listing};
+use crate::ops::{self, Cancel, Entry, Listing, Target};
 use crate::protocol::{Backup, GetResult, ListResult, Skipped};
 use crate::sources::moment;
 
@@ -27,6 +30,9 @@ pub struct List {
     /// Show at most this many backups, the newest.
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
+
+    #[command(flatten)]
+    all: AllTargets,
 
     #[command(flatten)]
     common: Common,
@@ -55,9 +61,26 @@ impl TargetCommand for List {
         &self.common
     }
 
+    fn all_targets(&self) -> Option<AllTargets> {
+        Some(self.all)
+    }
+
     fn prepare(&self) -> Result<Work<'_>> {
         Ok(Box::new(move |context| Box::pin(list(context, self))))
     }
+}
+
+/// What `--json` prints of a target, and what else is to be said.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    result: ListResult,
+    /// Number of backups, more than are shown with `--limit`.
+    #[serde(skip)]
+    count: usize,
+    /// Where the backups are, or where others are.
+    #[serde(skip)]
+    place: String,
 }
 
 /// Prints all backups.
@@ -65,44 +88,70 @@ impl TargetCommand for List {
 /// # Errors
 /// As [`ops::list`].
 async fn list(context: &Context, options: &List) -> Result<Exit> {
-    let work = Box::pin(ops::list(context.only(), false, &context.cancel));
-    let listing = bar::waiting(work).await?;
-    let (mut backups, skipped) = take_apart(&listing);
-    if backups.is_empty() {
-        note(elsewhere(context).await);
-    } else if !context.json {
-        note(format!("Backups in {}:", location(context.only())));
-    }
-    if context.json && options.limit.is_none() {
-        // In the order of the protocol.
-        say_json(&ListResult { backups, next: None, skipped })?;
-        return Ok(Exit::Done);
-    }
-    backups.sort_by_cached_key(|backup| {
-        let moment = text(&backup.metadata.values(), "date").as_deref().and_then(moment);
-        Reverse(moment.map(|moment| moment.timestamp_micros()))
+    let work = context.each(async |target| {
+        let listing = Box::pin(ops::list(target, false, &context.cancel)).await?;
+        let (mut backups, skipped) = take_apart(&listing);
+        let place = match backups.is_empty() {
+            true => elsewhere(target, &context.cancel).await,
+            false => format!("Backups in {}:", location(target)),
+        };
+        // The order of the protocol counts only for all of them as JSON.
+        if !context.json || options.limit.is_some() {
+            backups.sort_by_cached_key(newest_first);
+        }
+        let count = backups.len();
+        if context.json {
+            backups.truncate(options.limit.unwrap_or(usize::MAX));
+        }
+        Ok(Listed { result: ListResult { backups, next: None, skipped }, count, place })
     });
-    if context.json {
-        backups.truncate(options.limit.unwrap_or(usize::MAX));
-        say_json(&ListResult { backups, next: None, skipped })?;
-        return Ok(Exit::Done);
+    let done = bar::waiting(work).await;
+    for Done { on, result } in &done {
+        if let Ok(listed) = result
+            && (!context.json || listed.count == 0)
+        {
+            let of = on.name().filter(|_| context.are_several());
+            let of = of.map(|name| format!("{name}: ")).unwrap_or_default();
+            note(format!("{of}{}", listed.place));
+        }
     }
-    let mut out = table(&backups, options.limit.unwrap_or(usize::MAX));
-    if !skipped.is_empty() {
-        out.push_str(&format!("\n\nIncomplete ({}):", skipped.len()));
+    context.tell(done, |_| Exit::Done, |all| show(all, options.limit.unwrap_or(usize::MAX)))
+}
+
+/// One table of the backups of all targets.
+fn show(all: &[(Option<&str>, &Listed)], limit: usize) -> Result<()> {
+    let mut backups: Vec<_> = all
+        .iter()
+        .flat_map(|(target, listed)| listed.result.backups.iter().map(|backup| (*target, backup)))
+        .collect();
+    backups.sort_by_cached_key(|(_, backup)| newest_first(backup));
+    let mut blocks = Vec::new();
+    if !backups.is_empty() {
+        blocks.push(table(&backups, limit));
     }
-    for Skipped { key, code, message } in &skipped {
-        out.push_str(&format!("\n  {}\n    {} ({code})", clean(key), clean(message)));
+    for (target, Listed { result, .. }) in all {
+        if result.skipped.is_empty() {
+            continue;
+        }
+        let of = target.map(|name| format!(" in {name}")).unwrap_or_default();
+        let mut block = format!("Incomplete{of} ({}):", result.skipped.len());
+        for Skipped { key, code, message } in &result.skipped {
+            block.push_str(&format!("\n  {}\n    {} ({code})", clean(key), clean(message)));
+        }
+        blocks.push(block);
     }
-    say(out)?;
-    Ok(Exit::Done)
+    if blocks.is_empty() { Ok(()) } else { say(blocks.join("\n\n")) }
+}
+
+fn newest_first(backup: &Backup) -> Reverse<Option<i64>> {
+    let moment = text(&backup.metadata.values(), "date").as_deref().and_then(moment);
+    Reverse(moment.map(|moment| moment.timestamp_micros()))
 }
 
 /// The location that has no backups, and another prefix nearby that has some.
-async fn elsewhere(context: &Context) -> String {
-    let target = context.only();
+async fn elsewhere(target: &Arc<Target>, cancel: &Cancel) -> String {
     let mut lines = format!("No backups in {}.", location(target));
-    if let Some(other) = ops::elsewhere(target, &context.cancel).await {
+    if let Some(other) = ops::elsewhere(target, cancel).await {
         let backups = match other.backups {
             1 => "1 backup is".to_owned(),
             count => format!("{count} backups are"),
@@ -129,26 +178,32 @@ fn take_apart(listing: &Listing) -> (Vec<Backup>, Vec<Skipped>) {
     (backups, skipped.collect())
 }
 
-const HEAD: [&str; 6] = ["DATE", "NAME", "SIZE", "ID", "ENCRYPTED", "CHECKSUMS"];
+const HEAD: [&str; 7] = ["DATE", "TARGET", "NAME", "SIZE", "ID", "ENCRYPTED", "CHECKSUMS"];
+
+/// Columns with a meaning for the layout.
+const TARGET: usize = 1;
+const NAME: usize = 2;
+const SIZE: usize = 3;
 
 /// Columns that a narrow terminal shows: the last ones are left out first.
-const LEAST_COLUMNS: usize = 4;
+const LEAST_COLUMNS: usize = 5;
 
 /// Narrowest that the column of the names becomes.
 const LEAST_NAME: usize = 12;
 
-/// The newest `limit` of these backups, and how many there are.
-fn table(backups: &[Backup], limit: usize) -> String {
-    if backups.is_empty() {
-        return "There are no backups.".to_owned();
-    }
+/// The newest `limit` of these backups with their targets, and how many there are.
+fn table(backups: &[(Option<&str>, &Backup)], limit: usize) -> String {
     let head = HEAD.map(str::to_owned);
-    let rows: Vec<[String; 6]> = backups.iter().take(limit).map(row).collect();
+    let rows: Vec<_> =
+        backups.iter().take(limit).map(|(target, backup)| row(*target, backup)).collect();
     let mut widths = head.each_ref().map(|cell| measure_text_width(cell));
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(measure_text_width(cell));
         }
+    }
+    if backups.iter().all(|(target, _)| target.is_none()) {
+        widths[TARGET] = 0;
     }
     let terminal = console::Term::stdout();
     let columns = match (terminal.is_term(), terminal.size_checked()) {
@@ -158,7 +213,8 @@ fn table(backups: &[Backup], limit: usize) -> String {
     let mut lines = vec![style(line(&head, &widths, columns)).bold().to_string()];
     lines.extend(rows.iter().map(|row| line(row, &widths, columns)));
     // The sizes are what the server says.
-    let total = backups.iter().fold(0_u64, |sum, backup| sum.saturating_add(backup.stored_size));
+    let total =
+        backups.iter().fold(0_u64, |sum, (_, backup)| sum.saturating_add(backup.stored_size));
     let count = match (backups.len(), rows.len()) {
         (1, _) => "1 backup".to_owned(),
         (all, shown) if shown < all => format!("{shown} of {all} backups"),
@@ -169,24 +225,28 @@ fn table(backups: &[Backup], limit: usize) -> String {
 }
 
 /// Makes the columns fit a terminal of this width: shortens the names, then leaves out the last columns.
-/// Returns how many are shown.
-fn fit(widths: &mut [usize; 6], terminal: usize) -> usize {
+/// Returns how many are shown. A column without width is not there.
+fn fit(widths: &mut [usize; 7], terminal: usize) -> usize {
     let mut columns = widths.len();
-    let total = |widths: &[usize; 6], columns: usize| {
-        widths.iter().take(columns).map(|width| width + 2).sum::<usize>().saturating_sub(2)
+    let total = |widths: &[usize; 7], columns: usize| {
+        let shown = widths.iter().take(columns).filter(|width| **width > 0);
+        shown.map(|width| width + 2).sum::<usize>().saturating_sub(2)
     };
-    let least = |widths: &[usize; 6]| LEAST_NAME.min(widths[1]);
-    while columns > LEAST_COLUMNS && total(widths, columns) - widths[1] + least(widths) > terminal {
+    let least = |widths: &[usize; 7]| LEAST_NAME.min(widths[NAME]);
+    while columns > LEAST_COLUMNS
+        && total(widths, columns) - widths[NAME] + least(widths) > terminal
+    {
         columns -= 1;
     }
     let too_wide = total(widths, columns).saturating_sub(terminal);
-    widths[1] = widths[1].saturating_sub(too_wide).max(least(widths));
+    widths[NAME] = widths[NAME].saturating_sub(too_wide).max(least(widths));
     columns
 }
 
-fn row(backup: &Backup) -> [String; 6] {
+fn row(target: Option<&str>, backup: &Backup) -> [String; 7] {
     [
         date(&backup.metadata.values()),
+        target.unwrap_or_default().to_owned(),
         text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name)),
         bytes(backup.stored_size),
         clean(&backup.id),
@@ -195,12 +255,12 @@ fn row(backup: &Backup) -> [String; 6] {
     ]
 }
 
-fn line(cells: &[String; 6], widths: &[usize; 6], columns: usize) -> String {
-    let cells =
-        cells.iter().zip(widths).take(columns).enumerate().map(|(column, (cell, width))| {
-            let alignment = if column == 2 { Alignment::Right } else { Alignment::Left };
-            pad_str(&truncate_str(cell, *width, "…"), *width, alignment, None).into_owned()
-        });
+fn line(cells: &[String; 7], widths: &[usize; 7], columns: usize) -> String {
+    let cells = cells.iter().zip(widths).take(columns).enumerate();
+    let cells = cells.filter(|(_, (_, width))| **width > 0).map(|(column, (cell, width))| {
+        let alignment = if column == SIZE { Alignment::Right } else { Alignment::Left };
+        pad_str(&truncate_str(cell, *width, "…"), *width, alignment, None).into_owned()
+    });
     cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }
 
@@ -227,7 +287,7 @@ impl TargetCommand for Info {
 /// # Errors
 /// As [`find`].
 async fn info(context: &Context, options: &Info) -> Result<Exit> {
-    let backup = bar::waiting(find::backup(context, &options.id)).await?;
+    let backup = bar::waiting(find::backup(context.only()?, &options.id, &context.cancel)).await?;
     if context.json {
         say_json(&GetResult { backup })?;
         return Ok(Exit::Done);

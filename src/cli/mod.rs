@@ -8,6 +8,7 @@
 
 pub mod bar;
 mod cleanup;
+mod context;
 mod delete;
 #[cfg(feature = "demo")]
 mod demo;
@@ -24,8 +25,8 @@ pub mod output;
 mod part_file;
 mod repair;
 mod settings;
-mod size;
 mod state;
+mod targets;
 mod upload;
 mod usage;
 mod validate;
@@ -33,19 +34,21 @@ mod verify;
 
 use std::cell::OnceCell;
 use std::io::Write as _;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args, FromArgMatches as _, Parser, Subcommand};
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::Runtime;
 
+use self::context::Context;
 use self::exit::Exit;
 use self::interrupt::interruptible;
 pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
+use self::targets::{AllTargets, Choice, Given, TargetNames};
 use crate::error::{Code, Error, Kind, Result};
-use crate::ops::{Cancel, Target};
+use crate::ops::Cancel;
 use crate::protocol::{LogLevel, MAX_RETRY_FOR_MS};
 use crate::{net, platform};
 
@@ -70,6 +73,22 @@ pub struct Cli {
     /// Print errors only, and what was asked for.
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+
+    /// Config file with named storages; `none` reads none. Default: `s3-backup-agent/config.toml` in
+    /// `~/.config`, otherwise in `/etc`.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "S3_BACKUP_AGENT_CONFIG",
+        hide_env_values = true,
+        global = true,
+        hide_short_help = true
+    )]
+    pub config: Option<PathBuf>,
+
+    /// The flags that were given, as opposed to variables.
+    #[arg(skip)]
+    given: Given,
 }
 
 /// Declares the commands that work on a target: each is a variant of [`Command`] and implements
@@ -151,6 +170,11 @@ trait TargetCommand {
     /// The flags that all of them have.
     fn common(&self) -> &Common;
 
+    /// The flag of those that work on several targets.
+    fn all_targets(&self) -> Option<AllTargets> {
+        None
+    }
+
     /// Checks what needs no network, such as local files, and gives the work.
     ///
     /// # Errors
@@ -190,6 +214,9 @@ pub struct Common {
     deadline: Option<Duration>,
 
     #[command(flatten)]
+    names: TargetNames,
+
+    #[command(flatten)]
     target: TargetOptions,
 
     #[command(flatten)]
@@ -224,8 +251,10 @@ impl Cli {
     /// # Errors
     /// The exit code to end with.
     pub fn read() -> Result<Self, Exit> {
-        let read =
-            help::command().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
+        let read = help::command().try_get_matches().and_then(|matches| {
+            let given = Given::of(&matches);
+            Self::from_arg_matches(&matches).map(|cli| Self { given, ..cli })
+        });
         read.map_err(|error| {
             let error = usage::without_values(error);
             let printed = error.print().and_then(|()| std::io::stdout().flush());
@@ -248,34 +277,12 @@ impl Cli {
     }
 }
 
-/// The open targets of a command, and how to speak about them.
-struct Context {
-    targets: [Arc<Target>; 1],
-    cancel: Cancel,
-    json: bool,
-}
-
-impl Context {
-    fn open(common: &Common, cancel: &Cancel) -> Result<Self> {
-        let (target, notice) = common.target.clone().open(common.state.journal())?;
-        if let Some(line) = notice {
-            output::note(line);
-        }
-        Ok(Self { targets: [target], cancel: cancel.clone(), json: common.json })
-    }
-
-    /// The target of a command that works on one.
-    fn only(&self) -> &Arc<Target> {
-        let [target, ..] = &self.targets;
-        target
-    }
-}
-
-/// Runs a command other than `serve`. With `verbose` it says what was done and where.
-pub fn run(runtime: &Runtime, command: &Command, verbose: bool) -> Exit {
+/// Runs a command other than `serve`.
+pub fn run(runtime: &Runtime, cli: &Cli) -> Exit {
+    let Cli { command, verbose, .. } = cli;
     let cancel = Cancel::default();
     let aws = OnceCell::new();
-    run_with(runtime, command, &cancel, &aws, verbose).unwrap_or_else(|error| {
+    run_with(runtime, cli, &cancel, &aws).unwrap_or_else(|error| {
         let error = match aws.get() {
             Some(endpoint) if is_about_the_server(&error) => {
                 let other = "set --endpoint for another provider";
@@ -287,20 +294,16 @@ pub fn run(runtime: &Runtime, command: &Command, verbose: bool) -> Exit {
             _ => error,
         };
         let json = command.on_target().is_some_and(|it| it.common().json);
-        output::report(&error, &command.name().to_lowercase(), json, verbose);
+        output::report(&error, None, &command.name().to_lowercase(), json, *verbose > 0);
         Exit::of(&error)
     })
 }
 
 /// What needs no network is done first, without listening to signals: reading the command line,
 /// opening files, asking for a secret.
-fn run_with(
-    runtime: &Runtime,
-    command: &Command,
-    cancel: &Cancel,
-    aws: &OnceCell<String>,
-    verbose: bool,
-) -> Result<Exit> {
+fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel, aws: &OnceCell<String>) -> Result<Exit> {
+    let Cli { command, .. } = cli;
+    let verbose = cli.verbose > 0;
     let _inside = runtime.enter();
     platform::survive_file_limit()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
@@ -322,22 +325,43 @@ fn run_with(
     let started = Instant::now();
     let work = on_target.prepare()?;
     let common = on_target.common();
-    let context = Context::open(common, cancel)?;
-    let config = context.only().config();
-    if !config.endpoint_given {
-        aws.get_or_init(|| config.endpoint.as_str().trim_end_matches('/').to_owned());
+    let targets = Choice {
+        config: cli.config.as_deref(),
+        given: &cli.given,
+        names: &common.names,
+        all: on_target.all_targets(),
+        options: &common.target,
+        journal: &|| common.state.journal(),
+        verbose,
+    };
+    let context = Context {
+        targets: targets.open()?,
+        cancel: cancel.clone(),
+        json: common.json,
+        verbose,
+        command: command.name().to_lowercase(),
+    };
+    if let (false, Ok(target)) = (context.are_several(), context.only())
+        && !target.config().endpoint_given
+    {
+        let endpoint = target.config().endpoint.as_str();
+        aws.get_or_init(|| endpoint.trim_end_matches('/').to_owned());
     }
     let ended = runtime.block_on(interruptible(cancel, common.deadline, work(&context)));
     if verbose {
+        let places = context.targets.all.iter().filter_map(|on| on.target.as_ref().ok());
         output::note(format!(
             "{}: {} requests in {:.1} s, {}",
-            command.name().to_lowercase(),
+            context.command,
             net::requests(),
             started.elapsed().as_secs_f64(),
-            output::location(context.only())
+            places.map(|target| output::location(target)).collect::<Vec<_>>().join(", ")
         ));
     }
-    ended
+    ended.map_err(|error| match context.targets.all.as_slice() {
+        [only] if !context.are_several() => only.explained(error),
+        _ => error,
+    })
 }
 
 /// Whether a server, or its absence, caused the error.

@@ -14,7 +14,7 @@ use super::Cli;
 use super::environment::{SECRET, TOKEN};
 use crate::error::secrets::{redact, redact_data};
 use crate::error::text::{is_hidden, quoted};
-use crate::error::{CleanupOutcome, Code, Error, ErrorData, Kind, Result, Upstream, clean};
+use crate::error::{CleanupOutcome, Code, Detail, Error, ErrorData, Kind, Result, Upstream, clean};
 use crate::ops::Target;
 use crate::protocol::{CheckError, ErrorObject};
 use crate::sources::moment;
@@ -135,8 +135,15 @@ pub(super) fn shell_word(value: &str) -> String {
     format!("'{}'", clean(value).replace('\'', r"'\''"))
 }
 
-/// Reports why a command failed, and what to do about it in the flags that the command has.
-pub(super) fn report(error: &Error, command: &str, json: bool, verbose: bool) {
+/// Reports why a command failed, and what to do about it in the flags that the command has. `target` is
+/// named when the command works on several.
+pub(super) fn report(
+    error: &Error,
+    target: Option<&str>,
+    command: &str,
+    json: bool,
+    verbose: bool,
+) {
     if json {
         // The exit code says that it failed, even if this cannot be said.
         let _ = say_json(&json!({ "error": ErrorObject::from(error) }));
@@ -146,7 +153,8 @@ pub(super) fn report(error: &Error, command: &str, json: bool, verbose: bool) {
     // "Cancelled by the host" is for hosts.
     let what = if data.kind == Kind::Cancelled { "stopped" } else { error.fact() };
     let label = style("error").red().bold().for_stderr();
-    let mut text = format!("{label}: {what}{}", details(&data, 2));
+    let target = target.map(|name| format!("{name}: ")).unwrap_or_default();
+    let mut text = format!("{label}: {target}{what}{}", details(&data, 2));
     if verbose {
         let mut cause = error.source();
         while let Some(inner) = cause {
@@ -154,7 +162,12 @@ pub(super) fn report(error: &Error, command: &str, json: bool, verbose: bool) {
             cause = inner.source();
         }
     }
-    let option = data.field.as_deref().and_then(|field| option_of(field, command));
+    let option = data.field.as_deref().and_then(|field| match data.details.get("file") {
+        // The message names the line, if it is wrong there.
+        Some(_) if data.details.contains_key("line") => None,
+        Some(Detail::Text(file)) => in_file(field, file),
+        _ => option_of(field, command),
+    });
     let remedy = match (error.remedy(), option) {
         (Some(remedy), Some(option)) if !remedy.contains(" -") => {
             Some(format!("{remedy} ({option})"))
@@ -218,6 +231,12 @@ fn quote(upstream: &Upstream) -> String {
     }
     text.push(')');
     text
+}
+
+/// The setting of a named target in the config file, such as `bucket in [targets.nas] of config.toml`.
+fn in_file(field: &str, file: &str) -> Option<String> {
+    let (table, member) = field.rsplit_once('.')?;
+    Some(format!("{member} in [{table}] of {file}"))
 }
 
 /// The flag and the variable of a command for a setting of the protocol, if it has them.

@@ -46,7 +46,7 @@ impl TargetCommand for Repair {
 /// # Errors
 /// As [`ops::repair`].
 async fn run(context: &Context, options: &Repair) -> Result<Exit> {
-    let work = Box::pin(ops::repair(context.only(), options.dry_run, &context.cancel));
+    let work = Box::pin(ops::repair(context.only()?, options.dry_run, &context.cancel));
     let repaired = bar::waiting(work).await?;
     let mut found = repaired.archives.iter();
     let failure = found.find_map(|it| match it.status {

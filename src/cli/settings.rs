@@ -10,15 +10,15 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use super::environment::{SECRET, TOKEN, endpoint_of, named, notice, readable};
-use super::size::{rate, size};
-use crate::config::{AddressingStyle, Algorithm, S3Config, Secret, SecretSource, TargetConfig};
+use super::targets::Given;
+use crate::config::size::{rate, size};
+use crate::config::{
+    AddressingStyle, Algorithm, LONGEST_CA_FILE, S3Config, Secret, SecretSource, TargetConfig,
+};
 use crate::error::{Code, Error, Result};
 use crate::journal::Journal;
 use crate::ops::{Budget, Target};
 use crate::platform::read_small;
-
-/// Longest file of certificates, in bytes: several times what all that a system trusts take.
-const LONGEST_CA_FILE: u64 = 4 << 20;
 
 /// The server, the bucket, the keys and the limits.
 #[derive(Args, Clone, Debug, Default)]
@@ -233,6 +233,52 @@ impl TargetOptions {
         Ok((Target::open(config, budget, journal)?, notice))
     }
 
+    /// Whether these options say which storage it is.
+    pub(super) fn name_a_target(&self) -> bool {
+        self.endpoint.is_some() || self.bucket.is_some() || self.access_key_id.is_some()
+    }
+
+    /// Whether these options and the environment describe a whole target.
+    pub(super) fn is_whole(&self, environment: &dyn Fn(&str) -> Option<String>) -> bool {
+        let settings = self.clone().settings(environment);
+        settings.is_ok_and(|settings| settings.check().is_ok())
+    }
+
+    /// Memory in bytes.
+    pub(super) fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
+    /// Replaces what flags may change in the settings of a named target.
+    ///
+    /// # Errors
+    /// `invalid_config` for a file of certificates that cannot be read.
+    pub(super) fn override_with(self, given: &Given, settings: &mut S3Config) -> Result<()> {
+        let mut flags = self;
+        if !given.has("ca_file") {
+            flags.ca_file = None;
+        }
+        let flags = flags.settings(&|_| None)?;
+        macro_rules! replace {
+            ($($flag:literal => $setting:ident,)+) => {
+                $( if given.has($flag) { settings.$setting = flags.$setting; } )+
+            };
+        }
+        replace! {
+            "region" => region,
+            "addressing_style" => addressing_style,
+            "ca_file" => ca_certificate,
+            "insecure_skip_tls_verify" => verify_tls,
+            "storage_class" => storage_class,
+            "server_side_encryption" => server_side_encryption,
+            "server_side_encryption_key_id" => server_side_encryption_key_id,
+            "part_size" => part_size,
+            "concurrency" => concurrency,
+            "bandwidth_limit" => bandwidth_limit,
+        }
+        Ok(())
+    }
+
     pub(super) fn config(
         self,
         environment: &dyn Fn(&str) -> Option<String>,
@@ -341,7 +387,7 @@ fn missing(settings: &S3Config) -> Result<()> {
         .hint(format!(
             "set {variables}{endpoint}; `s3-backup-agent help storage` shows all --flags"
         ))
-        .field(field)
+        .field(*field)
         .detail("field", *field))
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::output::{bytes, note, say_done, say_json, shell_word, text};
-use super::{Common, Context, TargetCommand, Work, bar, retry_for};
+use super::{AllTargets, Common, Context, TargetCommand, Work, bar, retry_for};
 use crate::error::{Code, Error, Result, clean};
 use crate::ops;
 use crate::platform::read_small;
@@ -83,6 +83,9 @@ pub struct Upload {
     /// Needs `--id`, unless the file is a Home Assistant backup.
     #[arg(long)]
     resume: bool,
+
+    #[command(flatten)]
+    all: AllTargets,
 
     #[command(flatten)]
     common: Common,
@@ -263,6 +266,10 @@ impl TargetCommand for Upload {
         &self.common
     }
 
+    fn all_targets(&self) -> Option<AllTargets> {
+        Some(self.all)
+    }
+
     fn prepare(&self) -> Result<Work<'_>> {
         let ready = self.ready()?;
         Ok(Box::new(move |context| Box::pin(run(context, ready))))
@@ -278,7 +285,7 @@ async fn run(context: &Context, ready: Ready) -> Result<Exit> {
     let progress = Progress::default();
     let title = clean(&ready.title);
     let mut feed = Feed::new(ready.input, context.cancel.clone());
-    let work = ops::upload(context.only(), ready.request, &mut feed, &progress, &context.cancel);
+    let work = ops::upload(context.only()?, ready.request, &mut feed, &progress, &context.cancel);
     let uploaded = bar::during(&progress, &format!("Uploading {title}"), Box::pin(work)).await;
     let left_out = feed.end().await;
     let uploaded = uploaded?;

@@ -6,8 +6,8 @@ use clap::Args;
 use console::style;
 
 use super::exit::Exit;
-use super::output::{check_error, say, say_json, shell_word};
-use super::{Common, Context, TargetCommand, Work, bar};
+use super::output::{check_error, say, shell_word};
+use super::{AllTargets, Common, Context, TargetCommand, Work, bar};
 use crate::config::AddressingStyle;
 use crate::error::{Code, Result};
 use crate::ops;
@@ -28,12 +28,19 @@ pub struct Validate {
     read_only: bool,
 
     #[command(flatten)]
+    all: AllTargets,
+
+    #[command(flatten)]
     common: Common,
 }
 
 impl TargetCommand for Validate {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn all_targets(&self) -> Option<AllTargets> {
+        Some(self.all)
     }
 
     fn prepare(&self) -> Result<Work<'_>> {
@@ -47,13 +54,23 @@ impl TargetCommand for Validate {
 /// As [`ops::validate`].
 async fn run(context: &Context, options: &Validate) -> Result<Exit> {
     let level = if options.read_only { Level::Read } else { Level::Write };
-    let work = Box::pin(ops::validate(context.only(), level, &context.cancel));
-    let validated = bar::waiting(work).await?;
-    let exit = exit_of(&validated);
-    if context.json {
-        say_json(&validated)?;
-        return Ok(exit);
-    }
+    let work =
+        context.each(async |target| Box::pin(ops::validate(target, level, &context.cancel)).await);
+    let done = bar::waiting(work).await;
+    context.tell(done, exit_of, |all| {
+        for (index, (target, validated)) in all.iter().enumerate() {
+            if let Some(name) = target {
+                let space = if index > 0 { "\n" } else { "" };
+                say(format!("{space}{}", style(format!("{name}:")).bold()))?;
+            }
+            say(report(validated))?;
+        }
+        Ok(())
+    })
+}
+
+/// The result of every check, for people.
+fn report(validated: &ValidateResult) -> String {
     let details = &validated.details;
     let style_of_requests = match details.addressing_style {
         AddressingStyle::Virtual => "virtual-hosted-style",
@@ -75,8 +92,7 @@ async fn run(context: &Context, options: &Validate) -> Result<Exit> {
         false => style("The bucket cannot be used with these settings.").red().to_string(),
     });
     lines.extend(validated.suggestion.as_ref().map(advice));
-    say(lines.join("\n"))?;
-    Ok(exit)
+    lines.join("\n")
 }
 
 /// The name of a check, for people.

@@ -1,4 +1,4 @@
-//! Sizes on the command line: a number of bytes with a unit.
+//! Sizes as people write them: a number of bytes with a unit.
 
 use bytesize::ByteSize;
 
@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 ///
 /// # Errors
 /// A sentence that says how to write it.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let parsed = text.trim().parse::<ByteSize>().map_err(drop);
     parsed
         .map(|size| size.as_u64())
@@ -18,7 +18,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// A sentence that says how to write it.
-pub(super) fn rate(text: &str) -> Result<u64, String> {
+pub fn rate(text: &str) -> Result<u64, String> {
     let each_second = text.trim().strip_suffix("/s").unwrap_or(text);
     size(each_second).map_err(|_| "write it like 10MiB or 500kB, for each second".to_owned())
 }

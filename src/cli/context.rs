@@ -1,0 +1,137 @@
+//! What a command works with: its targets, and how to speak about each.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::output::{report, say_json};
+use super::targets::{Named, Targets};
+use crate::error::{Code, Error, Result};
+use crate::ops::{Cancel, Target};
+use crate::protocol::ErrorObject;
+
+/// The open targets of a command, and how to speak about them.
+pub(super) struct Context {
+    pub(super) targets: Targets,
+    pub(super) cancel: Cancel,
+    pub(super) json: bool,
+    pub(super) verbose: bool,
+    /// Name of the command.
+    pub(super) command: String,
+}
+
+/// What a command did on a target.
+pub(super) struct Done<'a, T> {
+    pub(super) on: &'a Named,
+    pub(super) result: Result<T>,
+}
+
+/// What `--json` prints of a target, if there are several.
+#[derive(Serialize)]
+pub(super) struct OfTarget<'a, T> {
+    pub(super) target: &'a str,
+    #[serde(flatten)]
+    pub(super) result: Outcome<'a, T>,
+}
+
+/// Either what a command says of one target, or its error.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Outcome<'a, T> {
+    Done(&'a T),
+    Failed { error: ErrorObject },
+}
+
+#[derive(Serialize)]
+struct All<'a, T> {
+    targets: Vec<OfTarget<'a, T>>,
+}
+
+impl Context {
+    /// The target of a command that works on one.
+    ///
+    /// # Errors
+    /// That of opening it.
+    pub(super) fn only(&self) -> Result<&Arc<Target>> {
+        match self.targets.all.first() {
+            Some(Named { target: Ok(target), .. }) => Ok(target),
+            Some(Named { target: Err(error), .. }) => Err(error.clone()),
+            None => Err(Error::new(Code::Internal, "the command has no target")),
+        }
+    }
+
+    /// Whether output says which target it is about.
+    pub(super) fn are_several(&self) -> bool {
+        self.targets.are_several
+    }
+
+    /// Works on all targets at the same time.
+    pub(super) async fn each<T>(
+        &self,
+        work: impl AsyncFn(&Arc<Target>) -> Result<T>,
+    ) -> Vec<Done<'_, T>> {
+        let all = self.targets.all.iter().map(|on| {
+            let work = &work;
+            async move {
+                let result = match &on.target {
+                    Ok(target) => work(target).await.map_err(|error| on.explained(error)),
+                    Err(error) => Err(error.clone()),
+                };
+                Done { on, result }
+            }
+        });
+        join_all(all).await
+    }
+
+    /// Says what was done on each target, and what failed.
+    ///
+    /// # Errors
+    /// That of the only target; `local_io`.
+    pub(super) fn tell<T: Serialize>(
+        &self,
+        done: Vec<Done<'_, T>>,
+        exit: impl Fn(&T) -> Exit,
+        show: impl FnOnce(&[(Option<&str>, &T)]) -> Result<()>,
+    ) -> Result<Exit> {
+        if let (false, [Done { result, .. }]) = (self.are_several(), done.as_slice()) {
+            let only = result.as_ref().map_err(Clone::clone)?;
+            match self.json {
+                true => say_json(only)?,
+                false => show(&[(None, only)])?,
+            }
+            return Ok(exit(only));
+        }
+        if self.json {
+            let targets = done.iter().map(of_target).collect();
+            say_json(&All { targets })?;
+        } else {
+            let whole: Vec<_> = done
+                .iter()
+                .filter_map(|done| Some((done.on.name(), done.result.as_ref().ok()?)))
+                .collect();
+            show(&whole)?;
+            for done in &done {
+                if let Err(error) = &done.result {
+                    self.report(done.on, error);
+                }
+            }
+        }
+        Ok(Exit::of_all(done.iter().map(|done| done.result.as_ref().map(&exit))))
+    }
+
+    /// Reports an error of one of several targets, for people.
+    pub(super) fn report(&self, on: &Named, error: &Error) {
+        report(error, on.name(), &self.command, false, self.verbose);
+    }
+}
+
+/// What `--json` prints of a target.
+pub(super) fn of_target<'a, T>(done: &'a Done<'_, T>) -> OfTarget<'a, T> {
+    let result = match &done.result {
+        Ok(result) => Outcome::Done(result),
+        Err(error) => Outcome::Failed { error: ErrorObject::from(error) },
+    };
+    OfTarget { target: done.on.name().unwrap_or_default(), result }
+}

@@ -1,0 +1,288 @@
+//! The targets of a command: those of the config file that it names, or the one that flags and variables
+//! describe.
+//!
+//! The table of a named target is the whole truth: half a target from the file and half from elsewhere is
+//! how backups get into the wrong bucket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
+
+use super::environment::{OF_AWS, endpoint_of};
+use super::output;
+use super::settings::TargetOptions;
+use crate::config::{ConfigFile, DEFAULT_MEMORY_BUDGET, NamedTarget};
+use crate::error::{Code, Error, Result};
+use crate::journal::Journal;
+use crate::ops::{Budget, Target};
+
+/// Flags that say which storage it is.
+const WHICH: [&str; 7] = [
+    "endpoint",
+    "bucket",
+    "prefix",
+    "folder",
+    "access_key_id",
+    "secret_access_key_file",
+    "session_token_file",
+];
+
+/// The names of targets.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct TargetNames {
+    /// Storage of the config file, by its name.
+    #[arg(
+        long = "target",
+        short = 't',
+        value_name = "NAME",
+        env = "S3_BACKUP_AGENT_TARGET",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    target: Vec<String>,
+}
+
+/// The flag of commands that work on several targets.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(super) struct AllTargets {
+    /// Every storage of the config file. With `-t` repeated: some of them.
+    #[arg(long)]
+    all_targets: bool,
+}
+
+/// What was given as a flag, as opposed to a variable.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given(Vec<String>);
+
+impl Given {
+    /// The flags of the command.
+    pub(super) fn of(matches: &ArgMatches) -> Self {
+        let flags = matches.subcommand().map(|(_, matches)| matches).into_iter();
+        let ids = flags.flat_map(|matches| {
+            matches.ids().map(clap::Id::as_str).filter(|id| {
+                // Groups have no source.
+                matches.try_contains_id(id).is_ok()
+                    && matches.value_source(id) == Some(ValueSource::CommandLine)
+            })
+        });
+        Self(ids.map(str::to_owned).collect())
+    }
+
+    /// Whether this flag was given.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|given| given == id)
+    }
+}
+
+/// What decides on the targets of a command.
+pub(super) struct Choice<'a> {
+    pub(super) config: Option<&'a Path>,
+    pub(super) given: &'a Given,
+    pub(super) names: &'a TargetNames,
+    /// `None` for commands that work on one target.
+    pub(super) all: Option<AllTargets>,
+    pub(super) options: &'a TargetOptions,
+    pub(super) journal: &'a dyn Fn() -> Option<Journal>,
+    pub(super) verbose: bool,
+}
+
+/// A target of a command.
+pub(super) struct Named {
+    /// Its name and table, if it comes from the config file.
+    table: Option<NamedTarget>,
+    name: Option<String>,
+    /// One that cannot be opened does not keep the others from being used.
+    pub(super) target: Result<Arc<Target>>,
+}
+
+impl Named {
+    /// The name in the config file.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The error in the words of the config file, if that is where the settings come from.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        match &self.table {
+            Some(table) => table.explained(error),
+            None => error,
+        }
+    }
+}
+
+/// The targets of a command.
+pub(super) struct Targets {
+    pub(super) all: Vec<Named>,
+    /// Whether several were asked for, so that the output says which target it is about.
+    pub(super) are_several: bool,
+}
+
+impl Choice<'_> {
+    /// Opens the targets. Reads files and runs the programs of secrets; uses no network.
+    ///
+    /// # Errors
+    /// Every code of a wrong setting or flag.
+    pub(super) fn open(self) -> Result<Targets> {
+        let all = self.all.is_some_and(|all| all.all_targets);
+        let by_flag = self.given.has("target");
+        if all && by_flag {
+            return Err(usage("--all-targets and -t exclude each other", "all_targets"));
+        }
+        if all || !self.names.target.is_empty() {
+            return self.named(all);
+        }
+        if self.options.name_a_target() {
+            return self.ad_hoc();
+        }
+        let Some(path) = ConfigFile::find(self.config) else {
+            return self.ad_hoc();
+        };
+        let file = ConfigFile::read(&path)?;
+        self.refuse_aws_alone(&file)?;
+        self.refuse_halves()?;
+        let name = file.usual_target()?.to_owned();
+        self.of_file(&file, &[name], false)
+    }
+
+    fn ad_hoc(self) -> Result<Targets> {
+        let (target, notice) = self.options.clone().open((self.journal)())?;
+        if let Some(line) = notice {
+            output::note(line);
+        }
+        let only = Named { table: None, name: None, target: Ok(target) };
+        Ok(Targets { all: vec![only], are_several: false })
+    }
+
+    fn named(&self, all: bool) -> Result<Targets> {
+        self.refuse_halves()?;
+        let path = ConfigFile::find(self.config).ok_or_else(no_file)?;
+        let file = ConfigFile::read(&path)?;
+        let mut names: Vec<String> = Vec::new();
+        match all {
+            true if file.targets.is_empty() => _ = file.usual_target()?,
+            true => names.extend(file.targets.iter().map(|(name, _)| name.clone())),
+            false => {
+                for name in &self.names.target {
+                    file.known(name)?;
+                    if !names.contains(name) {
+                        names.push(name.clone());
+                    }
+                }
+            }
+        }
+        let are_several = all || names.len() > 1;
+        if are_several && self.all.is_none() {
+            return Err(usage("this command works on one target", "target")
+                .hint(format!("name one of them with -t: {}", names.join(", "))));
+        }
+        self.of_file(&file, &names, are_several)
+    }
+
+    fn of_file(&self, file: &ConfigFile, names: &[String], are_several: bool) -> Result<Targets> {
+        self.tell_what_is_ignored();
+        let memory = match self.given.has("memory") {
+            true => self.options.memory(),
+            false => file.memory,
+        };
+        let memory = share(memory.unwrap_or(DEFAULT_MEMORY_BUDGET), names.len())?;
+        let all = names.iter().map(|name| {
+            let table = file.target(name);
+            let target = match &table {
+                Ok(table) => self.open_one(table, memory),
+                Err(error) => Err(error.clone()),
+            };
+            let table = table.ok().cloned();
+            Named { table, name: Some(name.clone()), target }
+        });
+        let mut all: Vec<_> = all.collect();
+        if let (false, [Named { target: target @ Err(_), .. }]) = (are_several, all.as_mut_slice())
+        {
+            std::mem::replace(target, Err(no_file()))?;
+        }
+        Ok(Targets { all, are_several })
+    }
+
+    fn open_one(&self, table: &NamedTarget, memory: u64) -> Result<Arc<Target>> {
+        let mut settings = table.load()?;
+        self.options.clone().override_with(self.given, &mut settings)?;
+        settings.memory = Some(memory);
+        let config = settings.check().map_err(|error| table.placed(error))?;
+        let budget = Budget::new(memory);
+        Target::open(config, budget, (self.journal)()).map_err(|error| table.placed(error))
+    }
+
+    /// Refuses flags that would make a target of two halves.
+    fn refuse_halves(&self) -> Result<()> {
+        let Some(flag) = WHICH.into_iter().find(|flag| self.given.has(flag)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "--{} cannot change where a target of the config file is",
+            flag.replace('_', "-")
+        );
+        let names = if self.given.has("target") || self.all.is_some_and(|all| all.all_targets) {
+            "leave the flag out, or the name of the target and give all settings as flags"
+        } else {
+            "leave the flag out, or give all settings as flags: --endpoint, --bucket and the keys"
+        };
+        Err(usage(&message, flag).hint(names))
+    }
+
+    /// Refuses to choose between the file and variables that belong to AWS tools: no script changes its
+    /// bucket because a file appeared.
+    fn refuse_aws_alone(&self, file: &ConfigFile) -> Result<()> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let Some((variable, _)) = endpoint_of(&environment) else {
+            return Ok(());
+        };
+        if !self.options.is_whole(&environment) {
+            return Ok(());
+        }
+        let message = format!(
+            "{variable} and {} both name a storage, and the command says neither",
+            file.path.display()
+        );
+        Err(Error::new(Code::InvalidConfig, message)
+            .field("target")
+            .hint("name a target of the file with -t, or read no file with --config none"))
+    }
+
+    /// Says which variables do not count, when it is asked to say more.
+    fn tell_what_is_ignored(&self) {
+        if !self.verbose {
+            return;
+        }
+        let own = TargetOptions::augment_args(Command::new(""));
+        let own = own.get_arguments().filter_map(|argument| argument.get_env()?.to_str());
+        let own = own.chain([super::environment::SECRET, super::environment::TOKEN]);
+        let set: Vec<_> = own
+            .chain(OF_AWS)
+            .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+            .collect();
+        if !set.is_empty() {
+            output::note(format!(
+                "The config file names the target, so these variables do not count: {}.",
+                set.join(", ")
+            ));
+        }
+    }
+}
+
+fn usage(message: &str, flag: &'static str) -> Error {
+    Error::new(Code::InvalidParams, message).field(flag).detail("member", flag)
+}
+
+fn no_file() -> Error {
+    let places = ConfigFile::usual_paths();
+    let places: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+    let message = format!("there is no config file (looked for {})", places.join(" and "));
+    Error::new(Code::InvalidConfig, message)
+        .field("config")
+        .hint("add a target with `s3-backup-agent config add NAME`, or name a file with --config")
+}
+
+fn share(memory: u64, _: usize) -> Result<u64> {
+    Ok(memory)
+}
