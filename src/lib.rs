@@ -4,8 +4,8 @@
 //! keys in the bucket from the archives, and leave through the S3 client:
 //!
 //! ```text
-//! main ── cli ── sources ──┐
-//!      └─ session ─────────┴─► ops ──► archives ──► s3 ──► net
+//! main ── cli ── jobs ── sources ──┐
+//!      └─ session ─────────────────┴─► ops ──► archives ──► s3 ──► net
 //! ```
 
 pub mod archives;
@@ -17,6 +17,7 @@ pub mod demo;
 pub mod error;
 #[cfg(feature = "demo")]
 pub(crate) mod fault_injection;
+pub(crate) mod jobs;
 pub mod journal;
 pub mod logging;
 pub mod net;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use console::truncate_str;
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::output::is_quiet;
 use crate::progress::{Phase, Progress, Snapshot};
@@ -16,32 +16,31 @@ const LONGEST_NAME: usize = 44;
 
 /// Shows how far `work` is until it ends. `what` says what moves, such as `Uploading Nightly`.
 pub async fn during<T>(progress: &Progress, what: &str, work: impl Future<Output = T>) -> T {
-    let bar = match is_quiet() {
-        true => ProgressBar::hidden(),
-        false => ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear),
-    };
-    bar.set_style(style("{spinner} {msg}"));
+    during_all(&[(progress, what.to_owned())], work).await
+}
+
+/// Shows how far each part of `work` is, with a bar for each, until it ends.
+pub(super) async fn during_all<T>(
+    parts: &[(&Progress, String)],
+    work: impl Future<Output = T>,
+) -> T {
+    let all = MultiProgress::new();
+    let mut bars: Vec<_> = parts
+        .iter()
+        .map(|(progress, what)| {
+            let bar = match is_quiet() {
+                true => ProgressBar::hidden(),
+                false => all.add(ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear)),
+            };
+            bar.set_style(style("{spinner} {msg}"));
+            Bar { bar, progress, what, is_transferring: false }
+        })
+        .collect();
     let draw = async {
         let mut ticks = tokio::time::interval(TICK);
-        let mut transferring = false;
         loop {
             ticks.tick().await;
-            let snapshot = progress.snapshot();
-            let moves = matches!(snapshot.phase, Phase::Transferring | Phase::Verifying);
-            if moves && !transferring {
-                transferring = true;
-                // The time before the first byte says nothing about the rate.
-                bar.reset_elapsed();
-                bar.reset_eta();
-                bar.set_style(style(match snapshot.total {
-                    Some(_) => {
-                        "{msg} {bar:20.cyan/dim} {percent:>3}%  {bytes} of {total_bytes}  \
-                         {bytes_per_sec}  {eta} left"
-                    }
-                    None => "{spinner} {msg} {bytes}  {bytes_per_sec}  {elapsed}",
-                }));
-            }
-            show(&bar, &snapshot, what);
+            bars.iter_mut().for_each(Bar::draw);
         }
     };
     let done = tokio::select! {
@@ -49,8 +48,39 @@ pub async fn during<T>(progress: &Progress, what: &str, work: impl Future<Output
         done = work => done,
         never = draw => never,
     };
-    bar.finish_and_clear();
+    for Bar { bar, .. } in bars {
+        bar.finish_and_clear();
+    }
     done
+}
+
+/// A bar of something that moves.
+struct Bar<'a> {
+    bar: ProgressBar,
+    progress: &'a Progress,
+    what: &'a str,
+    is_transferring: bool,
+}
+
+impl Bar<'_> {
+    fn draw(&mut self) {
+        let snapshot = self.progress.snapshot();
+        let moves = matches!(snapshot.phase, Phase::Transferring | Phase::Verifying);
+        if moves && !self.is_transferring {
+            self.is_transferring = true;
+            // The time before the first byte says nothing about the rate.
+            self.bar.reset_elapsed();
+            self.bar.reset_eta();
+            self.bar.set_style(style(match snapshot.total {
+                Some(_) => {
+                    "{msg} {bar:20.cyan/dim} {percent:>3}%  {bytes} of {total_bytes}  \
+                     {bytes_per_sec}  {eta} left"
+                }
+                None => "{spinner} {msg} {bytes}  {bytes_per_sec}  {elapsed}",
+            }));
+        }
+        show(&self.bar, &snapshot, self.what);
+    }
 }
 
 /// Shows that something goes on until `work` ends.

@@ -1,5 +1,6 @@
 //! What a command works with: its targets, and how to speak about each.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -50,21 +51,46 @@ struct All<'a, T> {
 }
 
 impl Context {
+    /// The first target with its name.
+    ///
+    /// # Errors
+    /// `internal`: there is always one.
+    pub(super) fn first(&self) -> Result<&Named> {
+        let first = self.targets.all.first();
+        first.ok_or_else(|| Error::new(Code::Internal, "the command has no target"))
+    }
+
     /// The target of a command that works on one.
     ///
     /// # Errors
     /// That of opening it.
     pub(super) fn only(&self) -> Result<&Arc<Target>> {
-        match self.targets.all.first() {
-            Some(Named { target: Ok(target), .. }) => Ok(target),
-            Some(Named { target: Err(error), .. }) => Err(error.clone()),
-            None => Err(Error::new(Code::Internal, "the command has no target")),
-        }
+        self.first()?.target.as_ref().map_err(Clone::clone)
     }
 
     /// Whether output says which target it is about.
     pub(super) fn are_several(&self) -> bool {
         self.targets.are_several
+    }
+
+    /// Refuses two names for one place: two uploads of one backup would replace each other there.
+    ///
+    /// # Errors
+    /// `invalid_config`, naming both.
+    pub(super) fn refuse_one_place_twice(&self) -> Result<()> {
+        let mut seen = HashMap::new();
+        for on in &self.targets.all {
+            let (Ok(target), Some(name)) = (&on.target, on.name()) else { continue };
+            let config = target.config();
+            let place = (config.endpoint.as_str(), config.bucket.as_str(), target.folder());
+            if let Some(other) = seen.insert(place, name) {
+                let message = format!("the targets {other} and {name} are the same place");
+                return Err(Error::new(Code::InvalidConfig, message)
+                    .field("target")
+                    .hint("name one of them, or give them different prefixes"));
+            }
+        }
+        Ok(())
     }
 
     /// Works on all targets at the same time.

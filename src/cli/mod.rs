@@ -18,6 +18,7 @@ pub mod exit;
 mod find;
 pub mod help;
 mod interrupt;
+mod keys;
 mod list;
 #[cfg(not(feature = "demo"))]
 mod no_demo;

@@ -1,15 +1,13 @@
-//! Settings of a target: flags, our variables, then those of AWS tools.
-//!
-//! The keys come from one place, so that an access key ID is never used with another tool's secret. The
-//! secret itself is no flag, because other users can read flags.
+//! Settings of a target: flags, our variables, then those of AWS tools. The secret is no flag, because other
+//! users can read flags.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
-use super::environment::{SECRET, TOKEN, endpoint_of, named, notice, readable};
+use super::environment::{endpoint_of, named, notice, readable};
+use super::keys::{Keys, ask, missing};
 use super::targets::Given;
 use crate::config::size::{rate, size};
 use crate::config::{
@@ -209,14 +207,6 @@ enum Cipher {
     Kms,
 }
 
-/// The secret and what goes with it, all from one place.
-#[derive(Debug, Default)]
-struct Keys {
-    access_key_id: Option<String>,
-    secret: Option<SecretSource>,
-    token: Option<SecretSource>,
-}
-
 impl TargetOptions {
     /// Opens the target, asking for the secret on a terminal. Does not use the network. The second
     /// result is a line about the server that is used, if the settings do not name it.
@@ -297,7 +287,12 @@ impl TargetOptions {
 
     fn settings(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<S3Config> {
         let first = |names: &[&str]| names.iter().find_map(|name| environment(name));
-        let keys = self.keys(environment);
+        let keys = Keys::of(
+            self.access_key_id,
+            self.secret_access_key_file,
+            self.session_token_file,
+            environment,
+        );
         let ca_file = self.ca_file.or_else(|| environment("AWS_CA_BUNDLE").map(PathBuf::from));
         let ca_certificate = ca_file.map(|path| {
             let read = read_small(&path, LONGEST_CA_FILE).map_err(|error| {
@@ -335,80 +330,6 @@ impl TargetOptions {
             bandwidth_limit: self.bandwidth_limit,
         })
     }
-
-    fn keys(&self, environment: &dyn Fn(&str) -> Option<String>) -> Keys {
-        let inline = |name: &str| environment(name).map(|text| SecretSource::Inline(text.into()));
-        let file = |path: &Option<PathBuf>| path.clone().map(|file| SecretSource::File { file });
-        let ours = Keys {
-            access_key_id: self.access_key_id.clone(),
-            secret: file(&self.secret_access_key_file).or_else(|| inline(SECRET)),
-            token: file(&self.session_token_file).or_else(|| inline(TOKEN)),
-        };
-        if ours.access_key_id.is_some() || ours.secret.is_some() || ours.token.is_some() {
-            return ours;
-        }
-        Keys {
-            access_key_id: environment("AWS_ACCESS_KEY_ID"),
-            secret: inline("AWS_SECRET_ACCESS_KEY"),
-            token: inline("AWS_SESSION_TOKEN"),
-        }
-    }
-}
-
-/// Fails if several settings are missing, and names all of them. A single one is named where it is read.
-fn missing(settings: &S3Config) -> Result<()> {
-    let has_key = settings.access_key_id.as_ref().is_some_and(|id| !id.trim().is_empty());
-    let mut probe = settings.clone();
-    probe.access_key_id = Some("-".to_owned());
-    probe.secret_access_key = Some(SecretSource::Inline(Secret::from("-".to_owned())));
-    probe.session_token = None;
-    // The endpoint may hold the bucket.
-    let has_bucket = settings.bucket.as_ref().is_some_and(|name| !name.trim().is_empty())
-        || probe.check().is_ok();
-    let has_secret = settings.secret_access_key.is_some() || std::io::stderr().is_terminal();
-    let all = [
-        (has_bucket, "bucket", "bucket", "S3_BACKUP_AGENT_BUCKET"),
-        (has_key, "access_key_id", "access key ID", "S3_BACKUP_AGENT_ACCESS_KEY_ID"),
-        (has_secret, "secret_access_key", "secret access key", SECRET),
-    ];
-    let missing: Vec<_> = all.iter().filter(|(is_there, ..)| !is_there).collect();
-    let ([(_, field, ..), _, ..], names, variables) = (
-        missing.as_slice(),
-        missing.iter().map(|(_, _, name, _)| *name).collect::<Vec<_>>().join(", "),
-        missing.iter().map(|(.., variable)| *variable).collect::<Vec<_>>().join(", "),
-    ) else {
-        return Ok(());
-    };
-    let endpoint = match &settings.endpoint {
-        Some(_) => "",
-        None => "; no endpoint is set, so the server is AWS",
-    };
-    Err(Error::new(Code::InvalidConfig, format!("settings are missing: {names}"))
-        .hint(format!(
-            "set {variables}{endpoint}; `s3-backup-agent help storage` shows all --flags"
-        ))
-        .field(*field)
-        .detail("field", *field))
-}
-
-fn ask(environment: &dyn Fn(&str) -> Option<String>) -> Result<SecretSource> {
-    let missing = || {
-        let unused = match environment("AWS_SECRET_ACCESS_KEY") {
-            Some(_) => "; AWS_SECRET_ACCESS_KEY is read together with AWS_ACCESS_KEY_ID only",
-            None => "",
-        };
-        Error::new(Code::InvalidConfig, "the secret access key is missing")
-            .hint(format!(
-                "set {SECRET}, or name a file that holds it with --secret-access-key-file{unused}"
-            ))
-            .field("secret_access_key")
-    };
-    if !std::io::stderr().is_terminal() {
-        return Err(missing());
-    }
-    let answer = rpassword::prompt_password("Secret access key: ")
-        .map_err(|error| missing().source(error))?;
-    Ok(SecretSource::Inline(Secret::from(answer)))
 }
 
 #[cfg(test)]
@@ -420,37 +341,6 @@ mod tests {
         pub(in crate::cli) fn of_bucket(name: &str) -> Self {
             Self { bucket: Some(name.to_owned()), ..Self::default() }
         }
-    }
-
-    fn keys_of(options: &TargetOptions, environment: &[(&str, &str)]) -> (String, String) {
-        let keys = options.keys(&|name| {
-            let found = environment.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        });
-        let secret = match keys.secret {
-            Some(SecretSource::Inline(secret)) => secret.expose().to_owned(),
-            Some(SecretSource::File { file }) => file.display().to_string(),
-            Some(SecretSource::Credential { .. }) | None => String::new(),
-        };
-        (keys.access_key_id.unwrap_or_default(), secret)
-    }
-
-    #[test]
-    fn account_keys_come_from_one_source() {
-        let aws = [("AWS_ACCESS_KEY_ID", "aws"), ("AWS_SECRET_ACCESS_KEY", "aws secret")];
-        let own =
-            TargetOptions { access_key_id: Some("own".to_owned()), ..TargetOptions::default() };
-        let none = TargetOptions::default();
-        assert_eq!(keys_of(&none, &aws), ("aws".to_owned(), "aws secret".to_owned()));
-        assert_eq!(keys_of(&own, &aws), ("own".to_owned(), String::new()));
-        let both = [&aws[..], &[(SECRET, "own secret")]].concat();
-        assert_eq!(keys_of(&own, &both), ("own".to_owned(), "own secret".to_owned()));
-        assert_eq!(keys_of(&none, &both), (String::new(), "own secret".to_owned()));
-        let file = TargetOptions {
-            secret_access_key_file: Some("/run/secret".into()),
-            ..TargetOptions::default()
-        };
-        assert_eq!(keys_of(&file, &both).1, "/run/secret");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::settings::TargetOptions;
 use crate::config::{ConfigFile, DEFAULT_MEMORY_BUDGET, NamedTarget};
 use crate::error::{Code, Error, Result};
 use crate::journal::Journal;
-use crate::ops::{Budget, Target};
+use crate::ops::{self, Budget, Target};
 
 /// Flags that say which storage it is.
 const WHICH: [&str; 7] = [
@@ -186,7 +186,7 @@ impl Choice<'_> {
             true => self.options.memory(),
             false => file.memory,
         };
-        let memory = share(memory.unwrap_or(DEFAULT_MEMORY_BUDGET), names.len())?;
+        let memory = ops::share(memory.unwrap_or(DEFAULT_MEMORY_BUDGET), names.len())?;
         let all = names.iter().map(|name| {
             let table = file.target(name);
             let target = match &table {
@@ -281,8 +281,4 @@ fn no_file() -> Error {
     Error::new(Code::InvalidConfig, message)
         .field("config")
         .hint("add a target with `s3-backup-agent config add NAME`, or name a file with --config")
-}
-
-fn share(memory: u64, _: usize) -> Result<u64> {
-    Ok(memory)
 }

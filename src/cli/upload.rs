@@ -9,10 +9,12 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::context::Done;
 use super::exit::Exit;
-use super::output::{bytes, note, say_done, say_json, shell_word, text};
+use super::output::{bytes, note, say_done, shell_word, text};
 use super::{AllTargets, Common, Context, TargetCommand, Work, bar, retry_for};
 use crate::error::{Code, Error, Result, clean};
+use crate::jobs;
 use crate::ops;
 use crate::platform::read_small;
 use crate::progress::Progress;
@@ -282,41 +284,108 @@ impl TargetCommand for Upload {
 /// As [`ops::upload`].
 async fn run(context: &Context, ready: Ready) -> Result<Exit> {
     let started = Instant::now();
-    let progress = Progress::default();
+    context.refuse_one_place_twice()?;
     let title = clean(&ready.title);
     let mut feed = Feed::new(ready.input, context.cancel.clone());
-    let work = ops::upload(context.only()?, ready.request, &mut feed, &progress, &context.cancel);
-    let uploaded = bar::during(&progress, &format!("Uploading {title}"), Box::pin(work)).await;
-    let left_out = feed.end().await;
-    let uploaded = uploaded?;
-    let is_folder = left_out.is_some();
-    let exit = match &left_out {
-        Some(left_out) if left_out.is_incomplete() => Exit::Incomplete,
-        _ => Exit::Done,
+    let uploaded = match context.are_several() {
+        true => to_several(context, &ready.request, &title, &mut feed).await,
+        false => vec![to_one(context, ready.request, &title, &mut feed).await?],
     };
-    if context.json {
-        return say_json(&Stored { uploaded, left_out }).map(|()| exit);
-    }
-    if let Some(resumed) = uploaded.resumed_bytes {
-        say_done(format!("{} were uploaded before.", bytes(resumed)))?;
-    }
-    let backup = &uploaded.backup;
+    let left_out = feed.end().await;
+    let is_folder = left_out.is_some();
+    let is_incomplete = left_out.as_ref().is_some_and(LeftOut::is_incomplete);
+    let done = uploaded.into_iter().map(|Done { on, result }| {
+        let left_out = left_out.clone();
+        Done { on, result: result.map(|uploaded| Stored { uploaded, left_out }) }
+    });
+    let exit = if is_incomplete { Exit::Incomplete } else { Exit::Done };
+    context.tell(
+        done.collect(),
+        |_| exit,
+        |all| {
+            let Some((_, Stored { uploaded: first, .. })) = all.first() else {
+                return Ok(());
+            };
+            say_done(summary(all, first, started.elapsed()))?;
+            if is_folder {
+                let id = shell_word(&first.backup.id);
+                let on = all.first().and_then(|(target, _)| *target);
+                let on = on.map(|name| format!(" -t {name}")).unwrap_or_default();
+                note(format!("Unpack it with: s3-backup-agent download {id}{on} -o - | tar -x"));
+            }
+            if let Some(summary) = left_out.as_ref().and_then(LeftOut::summary) {
+                note(format!("Not everything in the folder is in the backup: {summary}."));
+            }
+            Ok(())
+        },
+    )
+}
+
+async fn to_one<'a>(
+    context: &'a Context,
+    request: ops::Upload,
+    title: &str,
+    feed: &mut Feed,
+) -> Result<Done<'a, UploadResult>> {
+    let progress = Progress::default();
+    let (on, target) = (context.first()?, context.only()?);
+    let work = ops::upload(target, request, feed, &progress, &context.cancel);
+    let result = bar::during(&progress, &format!("Uploading {title}"), Box::pin(work)).await;
+    Ok(Done { on, result })
+}
+
+/// Reads once, and stores on all targets that could be opened.
+async fn to_several<'a>(
+    context: &'a Context,
+    request: &ops::Upload,
+    title: &str,
+    feed: &mut Feed,
+) -> Vec<Done<'a, UploadResult>> {
+    let open: Vec<_> =
+        context.targets.all.iter().filter_map(|on| on.target.as_ref().ok()).cloned().collect();
+    let progress: Vec<_> = open.iter().map(|_| Progress::default()).collect();
+    let names = context.targets.all.iter().filter(|on| on.target.is_ok());
+    let bars: Vec<_> = names
+        .zip(&progress)
+        .map(|(on, progress)| {
+            (progress, format!("{}: uploading {title}", on.name().unwrap_or_default()))
+        })
+        .collect();
+    let work = jobs::fan_out(&open, request, feed, &progress, &context.cancel);
+    let mut results = bar::during_all(&bars, Box::pin(work)).await.into_iter();
+    let done = context.targets.all.iter().map(|on| {
+        let result = match &on.target {
+            Ok(_) => results.next().unwrap_or_else(|| Err(lost())),
+            Err(error) => Err(error.clone()),
+        };
+        Done { on, result: result.map_err(|error| on.explained(error)) }
+    });
+    done.collect()
+}
+
+fn lost() -> Error {
+    Error::new(Code::Internal, "the upload was lost inside the agent").hint("see its log")
+}
+
+/// What was uploaded, and where it is.
+fn summary(all: &[(Option<&str>, &Stored)], first: &UploadResult, took: Duration) -> String {
+    let backup = &first.backup;
     let name = text(&backup.metadata.values(), "name").unwrap_or_else(|| clean(&backup.name));
-    say_done(format!(
-        "Uploaded {name} ({}) in {:.1} s.\n  ID      {}\n  object  {}.tar",
-        bytes(backup.stored_size),
-        started.elapsed().as_secs_f64(),
-        clean(&backup.id),
-        clean(&backup.name),
-    ))?;
-    if is_folder {
-        let id = shell_word(&backup.id);
-        note(format!("Unpack it with: s3-backup-agent download {id} -o - | tar -x"));
+    let mut lines = Vec::new();
+    for (target, Stored { uploaded, .. }) in all {
+        if let Some(resumed) = uploaded.resumed_bytes {
+            let to = target.map(|name| format!("{name}: ")).unwrap_or_default();
+            lines.push(format!("{to}{} were uploaded before.", bytes(resumed)));
+        }
     }
-    if let Some(summary) = left_out.and_then(|left_out| left_out.summary()) {
-        note(format!("Not everything in the folder is in the backup: {summary}."));
+    let size = bytes(backup.stored_size);
+    lines.push(format!("Uploaded {name} ({size}) in {:.1} s.", took.as_secs_f64()));
+    lines.push(format!("  ID      {}", clean(&backup.id)));
+    for (target, Stored { uploaded, .. }) in all {
+        let label = target.unwrap_or("object");
+        lines.push(format!("  {label:<6}  {}.tar", clean(&uploaded.backup.name)));
     }
-    Ok(exit)
+    lines.join("\n")
 }
 
 /// What `--json` prints: the members of the protocol, and of a folder what is not in the backup.

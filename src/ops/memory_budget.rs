@@ -96,6 +96,32 @@ fn all_permits(size: u64) -> usize {
     permits.min(Semaphore::MAX_PERMITS)
 }
 
+/// The memory for each of several targets that share `memory` bytes, so that their pools together fit into it.
+/// Shares, and not one pool: two transfers that wait for each other must never wait for each other's memory.
+///
+/// # Errors
+/// `too_large` when there is not enough for the smallest pools.
+pub fn share(memory: u64, targets: usize) -> Result<u64> {
+    let targets = targets.max(1) as u64;
+    if targets == 1 {
+        return Ok(memory);
+    }
+    let needed = PROCESS + targets.saturating_mul(SMALLEST_POOL);
+    if memory < needed {
+        let message = format!("{targets} targets need {} of memory", mebibytes(needed));
+        return Err(Error::new(Code::TooLarge, message)
+            .hint(format!("raise memory to {}, or name fewer targets", mebibytes(needed)))
+            .field("memory")
+            .detail("limit", memory)
+            .detail("needed", needed));
+    }
+    Ok(PROCESS + (memory - PROCESS) / targets / UNIT * UNIT)
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes / MIB)
+}
+
 impl Budget {
     /// A budget of `memory` bytes for the whole process.
     #[must_use]

@@ -25,7 +25,7 @@ pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 pub use self::elsewhere::{Elsewhere, elsewhere};
 pub use self::list::{get, list, list_soon};
-pub use self::memory_budget::{Budget, WINDOW};
+pub use self::memory_budget::{Budget, WINDOW, share};
 pub use self::repair::repair;
 pub use self::upload::{Source, Upload, upload};
 pub use self::validate::validate;

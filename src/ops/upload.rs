@@ -48,6 +48,12 @@ pub trait Source: Send {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 }
 
+impl<S: Source> Source for &mut S {
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send {
+        S::next(self)
+    }
+}
+
 /// Parameters of an upload.
 #[derive(Clone, Debug)]
 pub struct Upload {
@@ -67,7 +73,8 @@ pub struct Upload {
     pub resume: Duration,
 }
 
-/// Stores a backup from `source`. The backup is listed once this returns, not before.
+/// Stores a backup from `source`. The backup is listed once this returns, not before. The source is dropped
+/// as soon as no more of it is wanted, before a failed upload is cleaned up.
 ///
 /// # Errors
 /// `already_exists`; `length_mismatch` when the source has fewer bytes than announced, or none;
@@ -76,7 +83,7 @@ pub struct Upload {
 pub async fn upload(
     target: &Arc<Target>,
     request: Upload,
-    source: &mut impl Source,
+    source: impl Source,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<UploadResult> {
@@ -148,7 +155,7 @@ pub(super) fn is_id(id: &str) -> bool {
 async fn store(
     target: &Arc<Target>,
     request: &Upload,
-    source: &mut impl Source,
+    source: impl Source,
     progress: &Progress,
     cancel: &Cancel,
     guard: &mut UploadGuard,

@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::buffer_pool::{BLOCK, Block, Pool};
+use crate::error::secrets::redact_data;
 use crate::error::{Code, Error, Result, clean, no_memory};
 
 /// Time for a program to clean up after it was told to end.
@@ -47,8 +48,9 @@ impl CommandLine {
     pub(super) fn start(self) -> Result<Running> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdout(Stdio::piped()).kill_on_drop(true);
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"S3_BACKUP_AGENT_") || is_secret(&name) {
+        for (name, value) in std::env::vars_os() {
+            let is_ours = name.as_encoded_bytes().starts_with(b"S3_BACKUP_AGENT_");
+            if is_ours || is_secret(&name) || holds_secret(&value) {
                 command.env_remove(name);
             }
         }
@@ -92,6 +94,11 @@ impl CommandLine {
 
 fn is_secret(name: &OsStr) -> bool {
     SECRETS.iter().any(|secret| name == *secret)
+}
+
+/// Whether a variable holds a secret in use, such as one that the config file names.
+fn holds_secret(value: &OsStr) -> bool {
+    value.to_str().is_some_and(|value| redact_data(value) != value)
 }
 
 /// A running program.

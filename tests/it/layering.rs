@@ -22,7 +22,8 @@ const LEAVES: [&str; 8] = [
 /// A module and the modules that it may use, besides itself and the leaves.
 const MODULES: &[(&str, &[&str])] = &[
     ("main", &["cli", "session", "protocol", "demo"]),
-    ("cli", &["sources", "ops", "net", "protocol", "demo"]),
+    ("cli", &["jobs", "sources", "ops", "net", "protocol", "demo"]),
+    ("jobs", &["sources", "ops", "protocol"]),
     ("cli/serve", &["cli", "session", "protocol"]),
     ("session", &["ops", "protocol"]),
     ("sources", &["ops", "protocol"]),
@@ -55,7 +56,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli", "cli/serve"]),
     ("rpassword", &["cli", "cli/serve"]),
     ("rustls", &["net"]),
+    ("strsim", &["config"]),
     ("s3s", &["demo"]),
+    ("toml", &["config"]),
     ("schemars", &["protocol", "config", "error", "progress"]),
 ];
 

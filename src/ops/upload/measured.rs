@@ -7,20 +7,20 @@ use crate::error::{Code, Error, Result};
 
 /// A source that counts its bytes and checks the announced length: the stored length may differ
 /// from what the source delivered.
-pub(super) struct Measured<'a, S> {
-    source: &'a mut S,
+pub(super) struct Measured<S> {
+    source: S,
     announced: Option<u64>,
     exact: bool,
     seen: u64,
 }
 
-impl<'a, S: Source> Measured<'a, S> {
-    pub(super) fn new(source: &'a mut S, request: &Upload) -> Self {
+impl<S: Source> Measured<S> {
+    pub(super) fn new(source: S, request: &Upload) -> Self {
         Self { source, announced: request.size, exact: request.exact, seen: 0 }
     }
 }
 
-impl<S: Source> Source for Measured<'_, S> {
+impl<S: Source> Source for Measured<S> {
     /// # Errors
     /// `length_mismatch` for more bytes than announced, if `exact`, and for fewer or none.
     async fn next(&mut self) -> Result<Option<Bytes>> {

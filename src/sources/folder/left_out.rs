@@ -13,7 +13,7 @@ const MAX_NAMES: usize = 20;
 const LONGEST: usize = 300;
 
 /// Counts of left out entries by reason, and the first names.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct LeftOut {
     /// Entries that were gone or replaced when their turn came.
     vanished: u64,
@@ -27,7 +27,7 @@ pub(crate) struct LeftOut {
     names: Vec<Named>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Named {
     name: String,
     reason: String,
