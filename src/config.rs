@@ -26,7 +26,7 @@ use self::check::{
     aws_endpoint, check_bucket, check_encryption, check_key, check_memory_budget, check_not_secret,
     check_parallel_parts, check_part_size, check_rate, check_region, fits_host, invalid,
 };
-pub use self::file::{ConfigFile, LONGEST_CA_FILE, NamedTarget, Origin};
+pub use self::file::{ConfigFile, LONGEST_CA_FILE, NamedTarget, Origin, Shown, is_target_name};
 pub use self::limits::{Limits, LimitsUpdate, LiveLimits};
 pub use self::provider::{Provider, wrong_host};
 pub use self::secret::{Secret, SecretSource};

@@ -8,6 +8,7 @@
 
 pub mod bar;
 mod cleanup;
+mod config;
 mod context;
 mod delete;
 #[cfg(feature = "demo")]
@@ -109,6 +110,8 @@ macro_rules! commands {
             #[cfg(not(feature = "demo"))]
             #[command(hide = true)]
             Demo(no_demo::NoDemo),
+            /// Show, check and extend the config file.
+            Config(config::Config),
             /// Print a completion script for a shell.
             Completions(help::Completions),
             /// Print a man page.
@@ -124,6 +127,7 @@ macro_rules! commands {
                 match self {
                     $( Self::$name(_) => stringify!($name), )+
                     Self::Serve(_) => "Serve",
+                    Self::Config(_) => "Config",
                     Self::Demo(_) => "Demo",
                     Self::Completions(_) => "Completions",
                     Self::Man(_) => "Man",
@@ -136,6 +140,7 @@ macro_rules! commands {
                     $( Self::$name(options) => Some(options), )+
                     Self::Serve(_)
                     | Self::Demo(_)
+                    | Self::Config(_)
                     | Self::Completions(_)
                     | Self::Man(_)
                     | Self::Help(_) => None,
@@ -317,6 +322,9 @@ fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel, aws: &OnceCell<String
             }
             #[cfg(not(feature = "demo"))]
             Command::Demo(_) => Err(no_demo::error()),
+            Command::Config(options) => {
+                config::run(runtime, options, cli.config.as_deref(), cancel)
+            }
             Command::Completions(options) => done(help::completions(options)),
             Command::Man(options) => done(help::man(options)),
             Command::Help(options) => done(help::help(options)),

@@ -274,7 +274,8 @@ fn usage(message: &str, flag: &'static str) -> Error {
     Error::new(Code::InvalidParams, message).field(flag).detail("member", flag)
 }
 
-fn no_file() -> Error {
+/// There is no config file.
+pub(super) fn no_file() -> Error {
     let places = ConfigFile::usual_paths();
     let places: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
     let message = format!("there is no config file (looked for {})", places.join(" and "));

@@ -70,7 +70,7 @@ async fn run(context: &Context, options: &Validate) -> Result<Exit> {
 }
 
 /// The result of every check, for people.
-fn report(validated: &ValidateResult) -> String {
+pub(super) fn report(validated: &ValidateResult) -> String {
     let details = &validated.details;
     let style_of_requests = match details.addressing_style {
         AddressingStyle::Virtual => "virtual-hosted-style",
@@ -136,7 +136,7 @@ fn advice(suggestion: &Suggestion) -> String {
 }
 
 /// The first failure counts; those after it may be its consequence.
-fn exit_of(validated: &ValidateResult) -> Exit {
+pub(super) fn exit_of(validated: &ValidateResult) -> Exit {
     let failed = validated.checks.iter().find(|check| check.status == Status::Failed);
     match failed.and_then(|check| check.error.as_ref()) {
         Some(error) if error.data.code == Code::LocalIo.as_str() => Exit::LocalIo,

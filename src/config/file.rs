@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use self::secret::Origin;
+pub use self::secret::{Origin, Shown};
 use self::table::{Document, Table};
-pub use self::target::{LONGEST_CA_FILE, NamedTarget};
+pub use self::target::{LONGEST_CA_FILE, NamedTarget, is_target_name};
 use crate::error::{Code, Error, Result};
 use crate::platform::{config_dir, home_dir, host_name, others_can_read, read_small};
 
@@ -75,10 +75,7 @@ impl ConfigFile {
             let message = format!("cannot read the config file {}: {error}", path.display());
             Error::new(Code::InvalidConfig, message).field("config").source(error)
         })?;
-        let variable = |name: &str| std::env::var(name).ok();
-        let home = home_dir();
-        let document = Document { path, text: &text, home: home.as_deref(), variable: &variable };
-        let file = Self::parse(&document)?;
+        let file = Self::parse_text(path, &text)?;
         let mut targets = file.targets.iter().filter_map(|(_, target)| target.as_ref().ok());
         let is_open = targets.any(NamedTarget::has_inline_secret)
             && others_can_read(path).unwrap_or_default();
@@ -90,6 +87,16 @@ impl ConfigFile {
                 .hint(format!("chmod 600 {path}")));
         }
         Ok(file)
+    }
+
+    /// Reads the text of a file that is not written yet.
+    ///
+    /// # Errors
+    /// As [`Self::read`], except for the permissions.
+    pub fn parse_text(path: &Path, text: &str) -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let home = home_dir();
+        Self::parse(&Document { path, text, home: home.as_deref(), variable: &variable })
     }
 
     fn parse(document: &Document<'_>) -> Result<Self> {
@@ -115,7 +122,7 @@ impl ConfigFile {
         }
         let mut read = Vec::new();
         for (name, table) in targets {
-            if !target::is_name(&name) {
+            if !is_target_name(&name) {
                 let what = "the name of a target has a letter that is not allowed, or more than 64";
                 return Err(error("targets", what)
                     .hint("use a-z, 0-9, - and _, and begin with a letter or a digit"));

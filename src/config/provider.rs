@@ -45,6 +45,15 @@ struct WrongHost {
 struct RegionRule {
     rule: Rule,
     default: String,
+    regions: Vec<Region>,
+}
+
+/// A region of the provider.
+#[derive(Debug, Deserialize)]
+struct Region {
+    id: String,
+    /// Its endpoint, where that differs from the others.
+    endpoint: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -130,8 +139,28 @@ pub fn wrong_host(host: &str) -> Option<(&'static Provider, &'static str)> {
 }
 
 impl Provider {
+    /// All of them; the last stands for every other.
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        &TABLE
+    }
+
+    /// The endpoint of a region. It has words in upper case where more has to be known.
+    #[must_use]
+    pub fn endpoint_in(&self, region: &str) -> String {
+        let found = self.region.regions.iter().find(|it| it.id == region);
+        let own = found.and_then(|region| region.endpoint.as_ref());
+        own.map_or_else(|| self.endpoint.replace("{region}", region), Clone::clone)
+    }
+
+    /// Whether the host name contains the region.
+    #[must_use]
+    pub fn has_region_in_host(&self) -> bool {
+        self.region.rule == Rule::InHost
+    }
+
     /// The region if neither a setting nor the host name contains one.
-    pub(super) fn default_region(&self) -> &str {
+    pub fn default_region(&self) -> &str {
         match self.region.rule {
             // The oldest hosts of these providers contain no region and mean this one.
             Rule::InHost => super::DEFAULT_REGION,

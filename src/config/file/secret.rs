@@ -1,5 +1,6 @@
 //! Where the config file says that a secret is.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::command;
@@ -52,10 +53,10 @@ impl Origin {
         }
     }
 
-    /// The kind of place, and what it is there; never the secret.
+    /// Where it comes from; never the secret.
     #[must_use]
-    pub fn describe(&self) -> (&'static str, Option<String>) {
-        match self {
+    pub fn shown(&self) -> Shown {
+        let (from, what) = match self {
             Self::Text { is_inline: true, .. } => ("config file", None),
             Self::Text { is_inline: false, .. } => ("variables", None),
             Self::File(path) => ("file", Some(path.display().to_string())),
@@ -63,6 +64,25 @@ impl Origin {
             Self::Env(name) => ("env", Some(name.clone())),
             // Its arguments may hold a secret.
             Self::Command(words) => ("command", words.first().cloned()),
+        };
+        Shown { from, what }
+    }
+}
+
+/// Where a secret comes from, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The kind of place: `config file`, `variables`, `file`, `credential`, `env` or `command`.
+    pub from: &'static str,
+    /// What it is there: a path, a name or a program.
+    pub what: Option<String>,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            Some(what) => write!(f, "{} {what}", self.from),
+            None => f.write_str(self.from),
         }
     }
 }

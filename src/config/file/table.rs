@@ -32,6 +32,11 @@ pub(super) struct Position {
 }
 
 impl Position {
+    /// The line, from 1.
+    pub(super) fn line(self) -> u64 {
+        self.line as u64
+    }
+
     /// An error about `member` at this position. `what` holds no value of the file: it may be a secret.
     pub(super) fn error(self, path: &Path, member: &str, what: &str) -> Error {
         let Self { line, column } = self;

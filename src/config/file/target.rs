@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::secret::Origin;
+use super::secret::{Origin, Shown};
 use super::table::{Places, Table};
 use crate::config::check::invalid;
 use crate::config::{AddressingStyle, Algorithm, S3Config, SecretSource};
@@ -35,11 +35,17 @@ pub struct NamedTarget {
 }
 
 /// Whether a target can have this name: lower-case letters, digits, `_` and `-`.
-pub(super) fn is_name(name: &str) -> bool {
+#[must_use]
+pub fn is_target_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= LONGEST_NAME
         && name.bytes().next().is_some_and(plain)
         && name.bytes().all(|byte| plain(byte) || matches!(byte, b'_' | b'-'))
+}
+
+fn no_secret() -> Error {
+    invalid("secret_access_key", "the secret access key is missing")
+        .hint("write secret_access_key = { file = \"…\" }")
 }
 
 impl NamedTarget {
@@ -90,7 +96,34 @@ impl NamedTarget {
         self.complete().map_err(|error| self.placed(error))
     }
 
-    fn complete(&self) -> Result<S3Config> {
+    /// The settings with the certificates, which are read now, and without the secrets.
+    ///
+    /// # Errors
+    /// `invalid_config` with the place in the file, also when no secret is named.
+    pub fn without_secrets(&self) -> Result<S3Config> {
+        let settings = self.with_certificates().map_err(|error| self.placed(error))?;
+        match self.secret_access_key {
+            Some(_) => Ok(settings),
+            None => Err(self.placed(no_secret())),
+        }
+    }
+
+    /// The secrets that the table names, and where each comes from, for people.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, Shown)> {
+        let all = [
+            ("secret_access_key", &self.secret_access_key),
+            ("session_token", &self.session_token),
+        ];
+        all.into_iter().filter_map(|(member, origin)| Some((member, origin.as_ref()?.shown())))
+    }
+
+    /// The line of a member, or that of the table.
+    #[must_use]
+    pub fn line(&self, member: &str) -> u64 {
+        self.places.of(member).0.line()
+    }
+
+    fn with_certificates(&self) -> Result<S3Config> {
         let mut settings = self.settings.clone();
         if let Some(path) = &self.ca_file {
             let read = read_small(path, LONGEST_CA_FILE).map_err(|error| {
@@ -99,9 +132,13 @@ impl NamedTarget {
             })?;
             settings.ca_certificate = Some(read.as_str().to_owned());
         }
+        Ok(settings)
+    }
+
+    fn complete(&self) -> Result<S3Config> {
+        let mut settings = self.with_certificates()?;
         let Some(origin) = &self.secret_access_key else {
-            return Err(invalid("secret_access_key", "the secret access key is missing")
-                .hint("write secret_access_key = { file = \"…\" }"));
+            return Err(no_secret());
         };
         let inline = |origin: &Origin, field| origin.read(field).map(SecretSource::Inline);
         settings.secret_access_key = Some(inline(origin, "secret_access_key")?);
