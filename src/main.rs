@@ -57,6 +57,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = runtime.context("cannot start the threads of the agent")?;
     let work = || {
         if let Command::Serve(options) = &cli.command {
+            if let Err(error) = cli.refuse_config_file() {
+                tracing::error!("{error}");
+                return Ok(Exit::of(&error).into());
+            }
             return serve(&runtime, options);
         }
         if cli.quiet {

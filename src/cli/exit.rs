@@ -92,8 +92,13 @@ impl Exit {
         let (mut worst, mut failed, mut is_any_done) = (Self::Done, None, false);
         for end in ends {
             match end {
-                Ok(exit) if worst == Self::Done => (worst, is_any_done) = (exit, true),
-                Ok(_) => is_any_done = true,
+                // What was found is a result, such as damage.
+                Ok(exit @ (Self::Done | Self::Incomplete | Self::Integrity)) => {
+                    is_any_done = true;
+                    worst =
+                        if worst == Self::Done || exit == Self::Integrity { exit } else { worst };
+                }
+                Ok(exit) => failed = failed.or(Some(exit)),
                 // A command that was stopped says so.
                 Err(error) if Self::of(error) == Self::Interrupted => return Self::Interrupted,
                 Err(error) => failed = failed.or(Some(Self::of(error))),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
+use futures_util::future::join;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -89,7 +90,13 @@ struct Listed {
 /// As [`ops::list`].
 async fn list(context: &Context, options: &List) -> Result<Exit> {
     let work = context.each(async |target| {
-        let listing = Box::pin(ops::list(target, false, &context.cancel)).await?;
+        // Whoever looks at the list after a crash finds the bucket tidy as well.
+        let (listing, ()) = join(
+            Box::pin(ops::list(target, false, &context.cancel)),
+            Box::pin(ops::clean_up_interrupted(target)),
+        )
+        .await;
+        let listing = listing?;
         let (mut backups, skipped) = take_apart(&listing);
         let place = match backups.is_empty() {
             true => elsewhere(target, &context.cancel).await,

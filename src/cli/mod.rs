@@ -272,6 +272,23 @@ impl Cli {
         })
     }
 
+    /// Refuses `--config` for a command that reads no config file.
+    ///
+    /// # Errors
+    /// `invalid_params`.
+    pub fn refuse_config_file(&self) -> Result<()> {
+        let reads_it =
+            self.command.on_target().is_some() || matches!(self.command, Command::Config(_));
+        if reads_it || !self.given.has("config") {
+            return Ok(());
+        }
+        let message = format!("{} reads no config file", self.command.name().to_lowercase());
+        Err(Error::new(Code::InvalidParams, message)
+            .hint("leave --config out")
+            .field("config")
+            .detail("member", "config"))
+    }
+
     /// Least important log lines to write.
     #[must_use]
     pub fn log_level(&self) -> LogLevel {
@@ -315,6 +332,7 @@ fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel, aws: &OnceCell<String
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
     let done = |result: Result<()>| result.map(|()| Exit::Done);
     let Some(on_target) = command.on_target() else {
+        cli.refuse_config_file()?;
         return match command {
             #[cfg(feature = "demo")]
             Command::Demo(options) => {

@@ -59,8 +59,8 @@ pub(super) struct Given(Vec<String>);
 impl Given {
     /// The flags of the command.
     pub(super) fn of(matches: &ArgMatches) -> Self {
-        let flags = matches.subcommand().map(|(_, matches)| matches).into_iter();
-        let ids = flags.flat_map(|matches| {
+        let command = matches.subcommand().map(|(_, matches)| matches);
+        let ids = std::iter::once(matches).chain(command).flat_map(|matches| {
             matches.ids().map(clap::Id::as_str).filter(|id| {
                 // Groups have no source.
                 matches.try_contains_id(id).is_ok()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use self::cancel::{Cancel, Cause};
 pub use self::chunks::Chunks;
 use self::cleanup::{Background, TargetJournal, clean_up};
-pub use self::cleanup::{Cleanup, cleanup, start_cleanup};
+pub use self::cleanup::{Cleanup, clean_up_interrupted, cleanup, start_cleanup};
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 pub use self::elsewhere::{Elsewhere, elsewhere};

@@ -7,14 +7,26 @@ mod bad_output;
 mod deadline;
 mod endpoint;
 #[cfg(unix)]
+mod fan_out;
+#[cfg(unix)]
+mod fan_out_kills;
+#[cfg(target_os = "linux")]
+mod fan_out_memory;
+#[cfg(unix)]
 mod from_command;
 mod help_and_logs;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(unix)]
+mod named_targets;
+#[cfg(unix)]
 mod packing;
 mod round_trip;
 mod secrets;
+#[cfg(unix)]
+mod several_targets;
+#[cfg(unix)]
+mod storages;
 mod untrusted_names;
 mod verify;
 

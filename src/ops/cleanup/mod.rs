@@ -7,6 +7,7 @@ mod background;
 mod objects;
 mod orphans;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -26,6 +27,9 @@ use crate::protocol::{
 };
 use crate::s3::OpenUpload;
 
+/// How long a command that is about something else cleans up.
+const A_MOMENT: Duration = Duration::from_secs(15);
+
 /// Uploads checked at the same time.
 const AT_ONCE: usize = 8;
 
@@ -39,6 +43,13 @@ pub struct Cleanup {
     /// Also delete archives without metadata and metadata without an archive. Otherwise they are
     /// only reported, because an archive alone may be a complete backup.
     pub objects: bool,
+}
+
+/// Cleans up after uploads of this machine that were interrupted, which the journal knows. Asks the server
+/// for nothing when there are none. Takes at most [`A_MOMENT`]; what is left is tried again the next time.
+pub async fn clean_up_interrupted(target: &Arc<Target>) {
+    // It may be dropped at any time.
+    let _ = tokio::time::timeout(A_MOMENT, clean_up(target)).await;
 }
 
 /// Aborts multipart uploads of archives that received no part for `older_than`, so that they cost
