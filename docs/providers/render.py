@@ -47,7 +47,7 @@ HACS = "../../hacs-wrapper/README.md"
 WIDTH = 120
 UNKNOWN = "not checked"
 VALIDATE = """\
-http://127.0.0.1:9000, region us-east-1, path addressing style
+http://127.0.0.1:9000, region us-east-1, path-style
   ✓ config           0 ms
   ✓ dns              0 ms  127.0.0.1
   ✓ tcp              0 ms
@@ -187,7 +187,7 @@ def in_home_assistant(row: Row, name: str) -> list[str]:
         items.append(
             f"{REGION}: keep `{row['region']['default']}`, unless your server has another one."
         )
-    prefix = "is `ha`, as in the policy" if row["permissions"]["policy"] else "can stay empty"
+    prefix = "is `ha`, as in the policy" if row["permissions"]["policy"] else "can stay empty; the commands below use `ha`"
     items += [
         f"Enter *Bucket name*, *Access key ID* and *Secret access key*. *Prefix* {prefix}.",
         "Submit. The form tests the settings and saves them only if everything works. The bucket is"
@@ -273,7 +273,7 @@ def left_behind(row: Row) -> list[str]:
     return bullets(
         [
             old,
-            "A failed or cancelled upload cleans up after itself. The integration also looks once"
+            "A failed or canceled upload cleans up after itself. The integration also looks once"
             " a day for incomplete uploads of other programs and machines. On the command line,"
             " `s3-backup-agent cleanup` removes them.",
         ]

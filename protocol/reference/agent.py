@@ -324,7 +324,7 @@ class Upload(Transfer):
     def begin(self) -> None:
         exists = not self.replace and self.session.find(self.backup.id) is not None
         if exists or self.backup.id in self.target.uploading:
-            message = f'a backup with the id "{self.backup.id}" exists already, or is on its way'
+            message = f'a backup with the ID "{self.backup.id}" exists already, or is on its way'
             raise RequestError("already_exists", message, backup_id=self.backup.id)
         self.target.uploading.add(self.backup.id)
         self.begun = True
@@ -557,7 +557,7 @@ class Session:
                 case "cancel":
                     reason = reason and reason.encode()[:1000].decode(errors="ignore")
                     details = {"reason": reason} if reason else {}
-                    raise RequestError("cancelled", "cancelled by the host", **details)
+                    raise RequestError("cancelled", "canceled by the host", **details)
         except RequestError as fault:
             self.answer(transfer, fault)
 

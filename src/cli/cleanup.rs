@@ -6,15 +6,16 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::output::{note, say};
-use super::{AllTargets, Common, Context, TargetCommand, Work, bar};
+use super::{AllTargets, Common, Context, TargetCommand, Work, bar, time};
 use crate::error::{Result, clean};
 use crate::ops;
 use crate::protocol::{CleanupItem, CleanupItemKind, CleanupItemStatus, CleanupResult};
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-If the process is killed in an upload, the next upload of this machine cleans up. This command finds
-incomplete uploads of other machines by their age. Uploads that run on this machine are not touched.
+If the process is killed in an upload, the next upload of this machine cleans
+up. This command finds incomplete uploads of other machines by their age.
+Uploads that run on this machine are not touched.
 
 Examples:
   s3-backup-agent cleanup --dry-run
@@ -25,7 +26,7 @@ Examples:
 #[command(after_help = HELP)]
 pub struct Cleanup {
     /// Keep what is newer than this, for example `90m` or `7d`.
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
     older_than: Duration,
 
     /// Only show what would be removed.

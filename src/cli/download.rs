@@ -23,7 +23,8 @@ use crate::protocol::{Backup, DownloadResult};
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-The file appears under its name when every byte is written and checked, not before.
+The file appears under its name when every byte is written and checked, not
+before.
 
 Examples:
   s3-backup-agent download 1a2b3c4d

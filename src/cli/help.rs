@@ -13,18 +13,25 @@ use super::{Cli, StateOptions, TargetOptions};
 use crate::error::{Code, Error, Result};
 
 const KEYS: &str = "\
+Config file:
+  With -t NAME the settings come from the config file, and these options only
+  change limits and the like. `s3-backup-agent config -h` shows more.
+
 Access keys:
-  The access key ID, the secret access key and the session token come from the same place:
-  S3_BACKUP_AGENT_ACCESS_KEY_ID (or --access-key-id), S3_BACKUP_AGENT_SECRET_ACCESS_KEY (or
-  --secret-access-key-file) and S3_BACKUP_AGENT_SESSION_TOKEN (or --session-token-file), otherwise
-  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. If the secret is in none of them, you are
-  asked on a terminal. It is never a flag, because other users can read flags.
+  The access key ID, the secret access key and the session token come from the
+  same place: S3_BACKUP_AGENT_ACCESS_KEY_ID (or --access-key-id),
+  S3_BACKUP_AGENT_SECRET_ACCESS_KEY (or --secret-access-key-file) and
+  S3_BACKUP_AGENT_SESSION_TOKEN (or --session-token-file), otherwise
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. If the
+  secret is in none of them, you are asked on a terminal. It is never a flag,
+  because other users can read flags.
 
 Other variables:
-  Without --endpoint and S3_BACKUP_AGENT_ENDPOINT, the first of these counts: AWS_ENDPOINT_URL_S3,
-  AWS_ENDPOINT_URL, AWS_S3_ENDPOINT, AWS_ENDPOINT. Without any, the endpoint is AWS. AWS_REGION,
-  AWS_DEFAULT_REGION and AWS_CA_BUNDLE count where no flag is given. HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
-  NO_PROXY name a proxy. Nothing is read from ~/.aws.";
+  Without --endpoint and S3_BACKUP_AGENT_ENDPOINT, the first of these counts:
+  AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_S3_ENDPOINT, AWS_ENDPOINT.
+  Without any, the endpoint is AWS. AWS_REGION, AWS_DEFAULT_REGION and
+  AWS_CA_BUNDLE count where no flag is given. HTTPS_PROXY, HTTP_PROXY,
+  ALL_PROXY and NO_PROXY name a proxy. Nothing is read from ~/.aws.";
 
 const GENERAL: &str = "\
 Examples:
@@ -37,8 +44,8 @@ Examples:
 
 /// Shown below the options of `serve`.
 pub(super) const SERVE: &str = "\
-The host program starts this command as a child process, opens targets and sends requests over stdin.
-Logs go to stderr as JSON.
+The host program starts this command as a child process, opens targets and
+sends requests over stdin. Logs go to stderr as JSON.
 
 Examples:
   s3-backup-agent serve --protocol";

@@ -17,6 +17,7 @@ mod download;
 mod environment;
 pub mod exit;
 mod find;
+mod given;
 pub mod help;
 mod interrupt;
 mod keys;
@@ -45,10 +46,11 @@ use tokio::runtime::Runtime;
 
 use self::context::Context;
 use self::exit::Exit;
+use self::given::Given;
 use self::interrupt::interruptible;
 pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
-use self::targets::{AllTargets, Choice, Given, TargetNames};
+use self::targets::{AllTargets, Choice, TargetNames};
 use crate::error::{Code, Error, Kind, Result};
 use crate::ops::Cancel;
 use crate::protocol::{LogLevel, MAX_RETRY_FOR_MS};
@@ -76,7 +78,7 @@ pub struct Cli {
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Config file with named storages; `none` reads none. Default: `s3-backup-agent/config.toml` in
+    /// Config file with named targets; `none` reads none. Default: `s3-backup-agent/config.toml` in
     /// `~/.config`, otherwise in `/etc`.
     #[arg(
         long,
@@ -232,10 +234,15 @@ pub struct Common {
 /// Longest deadline: a month, which no transfer takes.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
+/// Parses a time such as `90s`, `36h` or `7d`.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    let parsed = humantime::parse_duration(text);
+    parsed.map_err(|_| "give a number with its unit, for example 90s, 36h or 7d".to_owned())
+}
+
 /// Parses how long a transfer keeps retrying: at most an hour.
 fn retry_for(text: &str) -> std::result::Result<Duration, String> {
-    let time =
-        humantime::parse_duration(text).map_err(|_| "write it like 90s, 15m or 1h".to_owned())?;
+    let time = time(text)?;
     if time > Duration::from_millis(MAX_RETRY_FOR_MS) {
         return Err("it must be at most 1h".to_owned());
     }
@@ -243,8 +250,7 @@ fn retry_for(text: &str) -> std::result::Result<Duration, String> {
 }
 
 fn deadline(text: &str) -> std::result::Result<Duration, String> {
-    let time =
-        humantime::parse_duration(text).map_err(|_| "write it like 90s, 15m or 2h".to_owned())?;
+    let time = time(text)?;
     if time < Duration::from_millis(1) || time > LONGEST_DEADLINE {
         return Err("it must be more than 0s and at most 31days".to_owned());
     }
@@ -262,6 +268,10 @@ impl Cli {
             Self::from_arg_matches(&matches).map(|cli| Self { given, ..cli })
         });
         read.map_err(|error| {
+            if let Some(error) = usage::no_backup(&error) {
+                output::report(&error, None, "", false, false);
+                return Exit::Usage;
+            }
             let error = usage::without_values(error);
             let printed = error.print().and_then(|()| std::io::stdout().flush());
             match printed {

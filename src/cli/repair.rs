@@ -11,9 +11,10 @@ use crate::protocol::{RepairStatus, RepairedArchive};
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-A backup is an archive and a metadata object. If the metadata object is lost, this command writes a new
-one from the backup.json in an archive of Home Assistant. It has no checksums. Archives that are being
-uploaded are not touched.
+A backup is an archive and a metadata object. If the metadata object is lost,
+this command writes a new one from the backup.json in an archive of Home
+Assistant. It has no checksums. Archives that are being uploaded are not
+touched.
 
 Examples:
   s3-backup-agent repair --dry-run

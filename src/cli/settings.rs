@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use super::environment::{endpoint_of, named, notice, readable};
+use super::given::Given;
 use super::keys::{Keys, ask, missing};
-use super::targets::Given;
 use crate::config::size::{rate, size};
 use crate::config::{
     AddressingStyle, Algorithm, LONGEST_CA_FILE, S3Config, Secret, SecretSource, TargetConfig,
@@ -282,7 +282,16 @@ impl TargetOptions {
             probe.check()?;
             settings.secret_access_key = Some(ask(environment)?);
         }
-        settings.check()
+        let is_in_file = matches!(settings.secret_access_key, Some(SecretSource::File { .. }));
+        settings.check().map_err(|error| {
+            let is_about_it = error.data().field.as_deref() == Some("secret_access_key");
+            match is_in_file && is_about_it && error.remedy().is_none() {
+                true => error.hint(
+                    "check --secret-access-key-file or S3_BACKUP_AGENT_SECRET_ACCESS_KEY_FILE",
+                ),
+                false => error,
+            }
+        })
     }
 
     fn settings(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<S3Config> {

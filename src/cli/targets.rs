@@ -7,10 +7,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command};
+use clap::{Args, Command};
 
 use super::environment::{OF_AWS, endpoint_of};
+use super::given::Given;
 use super::output;
 use super::settings::TargetOptions;
 use crate::config::{ConfigFile, DEFAULT_MEMORY_BUDGET, NamedTarget};
@@ -32,7 +32,7 @@ const WHICH: [&str; 7] = [
 /// The names of targets.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct TargetNames {
-    /// Storage of the config file, by its name.
+    /// Target of the config file, by its name.
     #[arg(
         long = "target",
         short = 't',
@@ -47,33 +47,9 @@ pub(super) struct TargetNames {
 /// The flag of commands that work on several targets.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(super) struct AllTargets {
-    /// Every storage of the config file. With `-t` repeated: some of them.
+    /// Every target of the config file. With `-t` repeated: some of them.
     #[arg(long)]
     all_targets: bool,
-}
-
-/// What was given as a flag, as opposed to a variable.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Given(Vec<String>);
-
-impl Given {
-    /// The flags of the command.
-    pub(super) fn of(matches: &ArgMatches) -> Self {
-        let command = matches.subcommand().map(|(_, matches)| matches);
-        let ids = std::iter::once(matches).chain(command).flat_map(|matches| {
-            matches.ids().map(clap::Id::as_str).filter(|id| {
-                // Groups have no source.
-                matches.try_contains_id(id).is_ok()
-                    && matches.value_source(id) == Some(ValueSource::CommandLine)
-            })
-        });
-        Self(ids.map(str::to_owned).collect())
-    }
-
-    /// Whether this flag was given.
-    pub(super) fn has(&self, id: &str) -> bool {
-        self.0.iter().any(|given| given == id)
-    }
 }
 
 /// What decides on the targets of a command.
@@ -241,7 +217,7 @@ impl Choice<'_> {
             return Ok(());
         }
         let message = format!(
-            "{variable} and {} both name a storage, and the command says neither",
+            "{variable} and {} both name a target, and the command says neither",
             file.path.display()
         );
         Err(Error::new(Code::InvalidConfig, message)

@@ -26,14 +26,17 @@ use crate::sources::{
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-A file must keep its length while it is read: one that shrinks or grows is refused.
+A file must keep its length while it is read: one that shrinks or grows is
+refused.
 
-A folder is stored as a tar. A file that cannot be read, or that vanishes meanwhile, is left out and named
+A folder is stored as a tar. A file that cannot be read, or that vanishes
+meanwhile, is left out and named
 on standard error, and the exit code is 10. Unpack the folder with:
   s3-backup-agent download NAME -o - | tar -x
 
-With --from-command, the backup is stored only if the command ends with exit code 0. The command does not
-get the environment variables S3_BACKUP_AGENT_*, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
+With --from-command, the backup is stored only if the command ends with exit
+code 0. The command does not get the environment variables S3_BACKUP_AGENT_*,
+AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 
 Examples:
   s3-backup-agent upload /backup/1a2b3c4d.tar

@@ -2,6 +2,8 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::error::{Code, Error};
+
 /// Stands in the place of a value.
 const HIDDEN: &str = "(not shown)";
 
@@ -57,6 +59,19 @@ pub(super) fn without_values(mut error: clap::Error) -> clap::Error {
         error.remove(ContextKind::Suggested);
     }
     error
+}
+
+/// The error in words of its own, if a backup was not named: the usage line shows what variables have
+/// given already.
+pub(super) fn no_backup(error: &clap::Error) -> Option<Error> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_missing = missing.iter().any(|argument| argument.contains("<BACKUP>"));
+    (error.kind() == ErrorKind::MissingRequiredArgument && is_missing).then(|| {
+        Error::new(Code::InvalidParams, "no backup was named")
+            .hint("give the ID or the name that `s3-backup-agent list` shows")
+    })
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {

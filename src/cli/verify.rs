@@ -17,9 +17,9 @@ use crate::protocol::{Skipped, VerifyLevel, VerifyResult, VerifyStatus};
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-Reads every byte and compares it with the checksums that were stored with the backup. Backups that other
-tools wrote have no checksums: their bytes are read, and their length is compared. With --json, each
-backup is one line.
+Reads every byte and compares it with the checksums that were stored with the
+backup. Backups that other tools wrote have no checksums: their bytes are
+read, and their length is compared. With --json, each backup is one line.
 
 Examples:
   s3-backup-agent verify 1a2b3c4d

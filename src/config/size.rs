@@ -9,9 +9,9 @@ use bytesize::ByteSize;
 /// A sentence that says how to write it.
 pub fn size(text: &str) -> Result<u64, String> {
     let parsed = text.trim().parse::<ByteSize>().map_err(drop);
-    parsed
-        .map(|size| size.as_u64())
-        .map_err(|()| "write it like 16MiB, 100kB or 5242880".to_owned())
+    parsed.map(|size| size.as_u64()).map_err(|()| {
+        "give a number of bytes, or one with its unit, for example 16MiB or 100kB".to_owned()
+    })
 }
 
 /// Parses a rate such as `10MiB` or `10MiB/s`, in bytes per second.
@@ -20,7 +20,8 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// A sentence that says how to write it.
 pub fn rate(text: &str) -> Result<u64, String> {
     let each_second = text.trim().strip_suffix("/s").unwrap_or(text);
-    size(each_second).map_err(|_| "write it like 10MiB or 500kB, for each second".to_owned())
+    size(each_second)
+        .map_err(|_| "give the bytes of each second, for example 10MiB or 500kB".to_owned())
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ codes! {
     Timeout "timeout" Transient true;
     /// The host neither sent nor took data for too long.
     Stalled "stalled" Transient true;
-    /// The host cancelled the request.
+    /// The host canceled the request.
     Cancelled "cancelled" Cancelled false;
     /// The agent is shutting down.
     ShuttingDown "shutting_down" Cancelled true;

@@ -77,11 +77,11 @@ impl Cancel {
             Some(Cause::Stream(code, message)) => Error::new(*code, message.clone()),
             Some(Cause::Requested(Some(reason))) => {
                 let reason = shortened(reason, MAX_REASON);
-                Error::new(Code::Cancelled, format!("cancelled by the host: {reason}"))
+                Error::new(Code::Cancelled, format!("canceled by the host: {reason}"))
                     .detail("reason", reason)
             }
             Some(Cause::Requested(None)) | None => {
-                Error::new(Code::Cancelled, "cancelled by the host")
+                Error::new(Code::Cancelled, "canceled by the host")
             }
         }
     }

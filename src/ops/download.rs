@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::plan::Plan;
 use super::concurrency::Concurrency;
 use super::memory_budget::{Reservation, WINDOW};
+use super::replaced::look_again;
 use super::retry::Retry;
 use super::{Cancel, Target};
 use crate::archives::metadata::Checksums;
@@ -78,14 +79,7 @@ async fn fetch(
     retry: &Retry,
 ) -> Result<DownloadResult> {
     progress.enter(Phase::Starting);
-    let mut backup = target.store.find(&request.id).await?;
-    let mut loaded = load(target, &backup).await;
-    if loaded.as_ref().is_err_and(|error| error.code() == Code::NotFound) {
-        // The backup may have been replaced since it was listed.
-        backup = target.store.find(&request.id).await?;
-        loaded = load(target, &backup).await;
-    }
-    let (checksums, archive) = loaded?;
+    let Found { backup, checksums, archive } = look_again(|| find(target, &request.id)).await?;
     let bucket = target.store.bucket().reporting_to(progress);
     let plan = Plan::new(archive, checksums, request.offset)?;
     progress.enter(Phase::Queued);
@@ -99,13 +93,21 @@ async fn fetch(
     Ok(DownloadResult { length: plan.length(), verified: plan.is_verified() })
 }
 
-/// The checksums of a backup, if there are any, and its archive.
-async fn load(target: &Target, backup: &Backup) -> Result<(Option<Checksums>, ObjectInfo)> {
+/// A backup, its checksums, if there are any, and its archive.
+struct Found {
+    backup: Arc<Backup>,
+    checksums: Option<Checksums>,
+    archive: ObjectInfo,
+}
+
+async fn find(target: &Target, id: &str) -> Result<Found> {
+    let backup = target.store.find(id).await?;
     let checksums = match backup.has_checksums {
         true => target.store.metadata_object(&backup.name, &backup.id).await?.checksums,
         false => None,
     };
-    Ok((checksums, target.store.archive(&backup.name, &backup.id).await?))
+    let archive = target.store.archive(&backup.name, &backup.id).await?;
+    Ok(Found { backup, checksums, archive })
 }
 
 /// Where the pieces are fetched from.

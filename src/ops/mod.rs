@@ -10,6 +10,7 @@ mod elsewhere;
 mod list;
 mod memory_budget;
 mod repair;
+mod replaced;
 mod retry;
 mod upload;
 mod validate;

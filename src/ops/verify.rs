@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::download::plan::Plan;
 use super::download::{Sink, Source, transfer};
+use super::replaced::look_again;
 use super::retry::Retry;
 use super::{Cancel, Target};
 use crate::archives::metadata::{Checksums, MetadataObject};
@@ -46,24 +47,16 @@ async fn run(
     cancel: &Cancel,
 ) -> Result<VerifyResult> {
     progress.enter(Phase::Starting);
-    let name = target.store.name_of(&request.id).await?;
-    match verify_named(target, &name, &request, progress, cancel).await {
-        Err(error) if error.code() == Code::NotFound => {
-            // The backup may have been replaced since it was listed.
-            let name = target.store.name_of(&request.id).await?;
-            verify_named(target, &name, &request, progress, cancel).await
-        }
-        result => result,
-    }
+    look_again(|| find_and_verify(target, &request, progress, cancel)).await
 }
 
-async fn verify_named(
+async fn find_and_verify(
     target: &Target,
-    name: &str,
     request: &Verify,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<VerifyResult> {
+    let name = &target.store.name_of(&request.id).await?;
     let &Verify { ref id, level } = request;
     let verified = |length, result: Result<VerifyStatus>| {
         let (status, error) = match result {

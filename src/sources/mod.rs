@@ -87,7 +87,7 @@ async fn run(command: CommandLine, pieces: Sender<Result<Piece>>, cancel: Cancel
     let mut running = match command.start() {
         Ok(running) => running,
         Err(error) => {
-            // Fails when the upload was cancelled.
+            // Fails when the upload was canceled.
             let _ = pieces.send(Err(error)).await;
             return;
         }
@@ -104,7 +104,7 @@ async fn run(command: CommandLine, pieces: Sender<Result<Piece>>, cancel: Cancel
                 }
             };
             let is_last = !matches!(piece, Ok(Piece::Data(_)));
-            // Fails when the upload was cancelled.
+            // Fails when the upload was canceled.
             if pieces.send(piece).await.is_err() || is_last {
                 return;
             }
@@ -179,7 +179,7 @@ impl Feed {
             let mut pipe = Pipe { pieces: pieces.clone(), pool, filling: None };
             let read = local.read(&mut pipe);
             let last = read.and_then(|left_out| pipe.flush().map(|()| Piece::End(left_out)));
-            // Fails when the upload was cancelled.
+            // Fails when the upload was canceled.
             let _ = pieces.blocking_send(last);
         });
         started.map(drop).map_err(|error| {
@@ -267,7 +267,7 @@ impl Pipe {
         };
         self.pieces
             .blocking_send(Ok(Piece::Data(block.freeze())))
-            .map_err(|_| Error::new(Code::Cancelled, "the upload was cancelled"))
+            .map_err(|_| Error::new(Code::Cancelled, "the upload was canceled"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `config add`: a new storage at the end of the file.
+//! `config add`: a new target at the end of the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,18 +19,19 @@ const LONGEST: u64 = 1 << 20;
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-You are asked for what is missing. The settings are tested before anything is written. The secret access
-key goes into a file of its own, which only you can read.
+You are asked for what is missing. The settings are tested before anything is
+written. The secret access key goes into a file of its own, which only you can
+read.
 
 Examples:
   s3-backup-agent config add nas http://nas.lan:9000/backups
   s3-backup-agent config add cloud s3:s3.eu-central-003.backblazeb2.com/anna-backups/ha";
 
-/// Adds a storage to the config file.
+/// Adds a target to the config file.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Add {
-    /// Name of the storage: a-z, 0-9, - and _.
+    /// Name of the target: a-z, 0-9, - and _.
     name: String,
 
     /// Its address with the bucket and the prefix, for example `https://s3.example.org/bucket/prefix`.
@@ -313,12 +314,12 @@ mod tests {
     #[test]
     fn address_of_other_tools_is_understood() {
         for (address, endpoint, bucket, prefix) in [
-            ("https://s3.example.org/b1/ha/x", "https://s3.example.org/", "b1", "ha/x"),
-            ("s3:s3.example.org/b1/ha", "https://s3.example.org/", "b1", "ha"),
-            ("s3:https://s3.example.org:9000/b1", "https://s3.example.org:9000/", "b1", ""),
-            ("s3:http://nas.lan:9000/b1/x", "http://nas.lan:9000/", "b1", "x"),
-            ("s3://s3.example.org/b1/ha", "https://s3.example.org/", "b1", "ha"),
-            ("s3://b1/ha", "https://s3.us-east-1.amazonaws.com/", "b1", "ha"),
+            ("https://s3.example.org/bucket/ha/x", "https://s3.example.org/", "bucket", "ha/x"),
+            ("s3:s3.example.org/bucket/ha", "https://s3.example.org/", "bucket", "ha"),
+            ("s3:https://s3.example.org:9000/bucket", "https://s3.example.org:9000/", "bucket", ""),
+            ("s3:http://nas.lan:9000/bucket/x", "http://nas.lan:9000/", "bucket", "x"),
+            ("s3://s3.example.org/bucket/ha", "https://s3.example.org/", "bucket", "ha"),
+            ("s3://bucket/ha", "https://s3.us-east-1.amazonaws.com/", "bucket", "ha"),
         ] {
             let settings = S3Config { endpoint: Some(as_url(address)), ..S3Config::default() };
             let config = super::super::without_secrets(&with_key_id(&settings)).unwrap();

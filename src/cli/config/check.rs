@@ -13,7 +13,7 @@ use crate::error::{Result, clean};
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-Uses no network: `validate --all-targets` tests the storages.
+Uses no network: `validate --all-targets` tests the targets.
 
 Examples:
   s3-backup-agent config check

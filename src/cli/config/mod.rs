@@ -39,11 +39,11 @@ pub struct Config {
 enum Action {
     /// Say whether the file is right.
     Check(check::Check),
-    /// Show the storages as they are in force, without secrets.
+    /// Show the targets as they are in force, without secrets.
     Show(show::Show),
-    /// Add a storage: asks for its settings, and tests them first.
+    /// Add a target: asks for its settings, and tests them first.
     Add(add::Add),
-    /// Change the keys of a storage: asks for new ones, and tests them first.
+    /// Change the keys of a target: asks for new ones, and tests them first.
     Secret(secret::Change),
 }
 

@@ -13,18 +13,19 @@ use crate::error::{Code, Error, Result};
 
 /// Shown below the options of this command.
 const HELP: &str = "\
-The file that holds the secret access key is replaced when the new keys work. A secret that comes from a
-program or a variable is changed there; this command says where that is.
+The file that holds the secret access key is replaced when the new keys work.
+A secret that comes from a program or a variable is changed there; this
+command says where that is.
 
 Examples:
   s3-backup-agent config secret nas
   s3-backup-agent config secret nas --secret-access-key-file new.key";
 
-/// Changes the keys of a storage.
+/// Changes the keys of a target.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Change {
-    /// Name of the storage.
+    /// Name of the target.
     name: String,
 
     /// New access key ID. Default: you are asked; without a terminal it stays the same.

@@ -1,4 +1,4 @@
-//! `config show`: the storages as they are in force, without secrets.
+//! `config show`: the targets as they are in force, without secrets.
 
 use clap::Args;
 use console::style;
@@ -17,7 +17,7 @@ Examples:
   s3-backup-agent config show
   s3-backup-agent config show --json | jq -r '.targets[].target'";
 
-/// Shows the storages as they are in force, without secrets.
+/// Shows the targets as they are in force, without secrets.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Show {

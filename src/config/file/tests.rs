@@ -193,7 +193,7 @@ fn secret_is_read_from_where_the_file_says() {
 #[cfg(unix)]
 #[test]
 fn file_with_a_secret_that_others_can_read_is_refused() {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     for (secret, is_refused) in

@@ -94,13 +94,19 @@ impl LeftOut {
     /// The counts as text; None if nothing was left out.
     pub(crate) fn summary(&self) -> Option<String> {
         let counts = [
-            (self.unreadable, "could not be read"),
-            (self.vanished, "vanished"),
-            (self.damaged, "changed while being read and are damaged"),
-            (self.special, "are sockets, pipes or devices"),
+            (self.unreadable, "could not be read", "could not be read"),
+            (self.vanished, "vanished", "vanished"),
+            (
+                self.damaged,
+                "changed while being read and is damaged",
+                "changed while being read and are damaged",
+            ),
+            (self.special, "is a socket, pipe or device", "are sockets, pipes or devices"),
         ];
-        let said = counts.iter().filter(|(count, _)| *count > 0);
-        let said: Vec<_> = said.map(|(count, what)| format!("{count} {what}")).collect();
+        let said = counts.iter().filter(|(count, ..)| *count > 0);
+        let said: Vec<_> = said
+            .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
+            .collect();
         (!said.is_empty()).then(|| said.join(", "))
     }
 }

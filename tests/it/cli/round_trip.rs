@@ -79,7 +79,7 @@ async fn home_assistant_backup_round_trips_unchanged() {
         assert_eq!(deleted, json!({"deleted": true}));
     }
     assert_eq!(server.objects().await, []);
-    assert_eq!(shell.run(&[&"list"]).await.stdout, "There are no backups.\n");
+    assert_eq!(shell.run(&[&"list"]).await.stdout, "");
     shell.run(&[&"delete", &"f70bff2b", &"--yes", &"--json"]).await.error(3, "not_found");
 }
 

@@ -56,7 +56,8 @@ def same(output: str) -> str:
 @dataclass
 class Machine:
     """`values`: texts of the document, and their replacements here. `programs`: scripts that play
-    programs which this machine may not have. All prefixes of the document are below the folder's.
+    programs which this machine may not have. `hidden`: how variables begin that the document does not need. All
+    prefixes of the document are below the folder's.
     """
 
     root: Path
@@ -64,6 +65,7 @@ class Machine:
     folder: Folder
     values: dict[str, str] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
 
     def path(self, name: str, content: str | bytes | None = None) -> Path:
         """A path of the document on this machine; with this content if it is a file."""
@@ -94,12 +96,12 @@ class Machine:
 
     def told(self, output: str) -> str:
         """The other way round, for the document."""
+        for example, value in self.values.items():
+            output = output.replace(value, example)
         output = output.replace(setting("TEST_S3_ENDPOINT"), ENDPOINT)
         output = output.replace("127.0.0.1", ADDRESS).replace(f"{self.root}/", "/")
         output = output.replace(f'"{self.folder.bucket}"', '"backups"')
         output = output.replace(f"{self.folder.prefix}/", "")
-        for example, value in self.values.items():
-            output = output.replace(value, example)
         return "".join(f"{line.rstrip()}\n" for line in output.splitlines())
 
     def environment(self) -> dict[str, str]:
@@ -111,11 +113,12 @@ class Machine:
             (programs / name).write_text(script)
             (programs / name).chmod(0o755)
         ca = os.environ.get("TEST_S3_CA_CERTIFICATE")
-        return self.folder.environment | {
+        environment = self.folder.environment | {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self.path("home")),
             **({"S3_BACKUP_AGENT_CA_FILE": ca} if ca else {}),
         }
+        return {k: v for k, v in environment.items() if not k.startswith(self.hidden)}
 
     def run(self, blocks: list[markdown.Block]) -> list[Session]:
         """Runs all of it in one shell, which stops at the first command that fails, but for those

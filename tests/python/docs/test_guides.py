@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -22,9 +23,10 @@ from pathlib import Path
 import markdown
 import pytest
 from conftest import Folder, setting
+from counting_relay import counting_relay
 from markdown import ROOT
 from s3_request import request
-from shell import Machine, check, same
+from shell import ENDPOINT, Machine, check, same
 
 ARCHIVE = ROOT / "tests/data/Automatic_backup_2026.11.0_2026-11-20_04.32_33282898.tar"
 RELEASES = "https://github.com/s3-backup-agent/s3-backup-agent/releases/latest/download"
@@ -257,6 +259,95 @@ def test_several_machines(machine: Machine) -> None:
     store(machine, documents, prefix="nas1")
     store(machine, documents, "--name", "photos", prefix="laptop")
     check("docs/guides/several-machines.md", machine)
+
+
+def named(machine: Machine, nas: str) -> None:
+    """Lets the address of the NAS lead to `nas`, and hides what a document does not set."""
+    endpoint, bucket = setting("TEST_S3_ENDPOINT"), machine.folder.bucket
+    prefix, secret = machine.folder.prefix, machine.path("home") / "secret-access-key"
+    machine.values |= {
+        "http://nas.lan:9000/backups/home": f"{nas}/{bucket}/{prefix}/home",
+        f"{ENDPOINT}/backups/home2": f"{endpoint}/{bucket}/{prefix}/home2",
+        "http://nas.lan:9000": nas,
+        "AKIAEXAMPLE": setting("TEST_S3_ACCESS_KEY_ID"),
+        "/home/anna/secret-access-key": str(secret),
+        "/home/anna": str(machine.path("home")),
+    }
+    machine.hidden = ("S3_BACKUP_AGENT_",)
+
+
+def test_the_readme_stores_in_more_than_one_place(machine: Machine) -> None:
+    text = markdown.section((ROOT / "README.md").read_text("utf-8"), "## More than one place")
+    (table,) = (block.code for block in markdown.blocks(text) if block.language == "toml")
+    folder, prefix = machine.folder, f'prefix = "{machine.folder.prefix}/'
+    for example, value in {
+        "http://nas.lan:9000": setting("TEST_S3_ENDPOINT"),
+        ENDPOINT: setting("TEST_S3_ENDPOINT"),
+        '"backups"': f'"{folder.bucket}"\nregion = "{setting("TEST_S3_REGION")}"',
+        "AKIAEXAMPLE": setting("TEST_S3_ACCESS_KEY_ID"),
+        'prefix = "': prefix,
+        "[targets.nas]": f'[targets.nas]\n{prefix}nas"',
+    }.items():
+        table = table.replace(example, value)
+    machine.programs |= {"pass": PASS}
+    home = "home/.config/s3-backup-agent"
+    machine.path("home/.config")
+    machine.path(f"{home}/config.toml", table)
+    machine.path(f"{home}/nas.key", setting("TEST_S3_SECRET_ACCESS_KEY"))
+    machine.hidden = ("S3_BACKUP_AGENT_",)
+    check("README.md", machine, "## More than one place")
+
+
+def test_several_targets(machine: Machine) -> None:
+    machine.path("here/new-secret", setting("TEST_S3_SECRET_ACCESS_KEY"))
+    with counting_relay(setting("TEST_S3_ENDPOINT")) as relay:
+        named(machine, relay.endpoint)
+        check("docs/guides/several-targets.md", machine)
+    example = ROOT / "docs/config.example.toml"
+    command = [machine.binary, "config", "check", "--config", str(example)]
+    subprocess.run(command, env={"HOME": "/"}, check=True, stdout=subprocess.DEVNULL)
+
+
+# Plays pass and secret-tool: they know one secret.
+PASS = f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(os.environ.get('TEST_S3_SECRET_ACCESS_KEY', ''))}\n"
+
+
+def test_secrets(machine: Machine) -> None:
+    machine.programs |= {"pass": PASS, "secret-tool": NOTHING}
+    named(machine, setting("TEST_S3_ENDPOINT"))
+    folder = machine.folder
+    machine.path("home/.config")
+    machine.path(
+        "home/.config/s3-backup-agent/config.toml",
+        f"""[targets.nas]
+endpoint = "{setting("TEST_S3_ENDPOINT")}"
+region = "{setting("TEST_S3_REGION")}"
+bucket = "{folder.bucket}"
+prefix = "{folder.prefix}/home"
+access_key_id = "{setting("TEST_S3_ACCESS_KEY_ID")}"
+secret_access_key = {{ command = ["pass", "show", "nas"] }}
+""",
+    )
+    check("docs/guides/secrets.md", machine)
+
+
+@pytest.mark.parametrize("guide", ["several-targets", "secrets"])
+def test_settings_in_guides_are_right(binary: str, tmp_path: Path, guide: str) -> None:
+    text = (ROOT / f"docs/guides/{guide}.md").read_text("utf-8")
+    found = [block.code for block in markdown.blocks(text) if block.language == "toml"]
+    assert found
+    for number, code in enumerate(found):
+        # A line alone is one of a table.
+        table = code if "[targets" in code else f'[targets.a]\nbucket = "b"\n{code}'
+        if "access_key_id" not in table.replace("secret_access_key_id", ""):
+            table += 'access_key_id = "AK"\n'
+        if "secret_access_key" not in table:
+            table += 'secret_access_key = { env = "X" }\n'
+        path = tmp_path / f"{number}.toml"
+        path.write_text(table)
+        command = [binary, "config", "check", "--config", str(path)]
+        done = subprocess.run(command, env={"HOME": "/"}, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, table + done.stderr
 
 
 def test_rotate_keys(machine: Machine) -> None:
