@@ -42,7 +42,7 @@ pub(super) struct OfTarget<'a, T> {
 #[serde(untagged)]
 pub(super) enum Outcome<'a, T> {
     Done(&'a T),
-    Failed { error: ErrorObject },
+    Failed { error: Box<ErrorObject> },
 }
 
 #[derive(Serialize)]
@@ -157,7 +157,7 @@ impl Context {
 pub(super) fn of_target<'a, T>(done: &'a Done<'_, T>) -> OfTarget<'a, T> {
     let result = match &done.result {
         Ok(result) => Outcome::Done(result),
-        Err(error) => Outcome::Failed { error: ErrorObject::from(error) },
+        Err(error) => Outcome::Failed { error: Box::new(ErrorObject::from(error)) },
     };
     OfTarget { target: done.on.name().unwrap_or_default(), result }
 }

@@ -12,12 +12,12 @@ use crate::platform::{create_private_file, sync_folder};
 /// # Errors
 /// `local_io`, also when it exists.
 pub(super) fn create(path: &Path, content: &[u8]) -> Result<()> {
-    let mut file = create_private_file(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            let message = format!("{} exists already", path.display());
-            Error::new(Code::LocalIo, message).hint("choose another name, or move that file away")
+    let mut file = create_private_file(path).map_err(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return unwritable(path, error);
         }
-        _ => unwritable(path, error),
+        let message = format!("{} exists already", path.display());
+        Error::new(Code::LocalIo, message).hint("choose another name, or move that file away")
     })?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| {
         // What is there is not complete.

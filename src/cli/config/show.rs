@@ -114,15 +114,12 @@ fn members(target: &NamedTarget) -> Result<Map<String, Value>> {
 }
 
 fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => clean(text),
-        Value::Object(origin) => {
-            let text = |member| origin.get(member).and_then(Value::as_str).map(clean);
-            let parts = [text("from"), text("what")];
-            parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
+    if let Some(origin) = value.as_object() {
+        let text = |member| origin.get(member).and_then(Value::as_str).map(clean);
+        let parts = [text("from"), text("what")];
+        return parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
     }
+    value.as_str().map_or_else(|| value.to_string(), clean)
 }
 
 fn lines(all: &[(&str, String)]) -> String {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, shortened};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest secret, and most of what is read of the error output, in bytes.
-const LONGEST: u64 = 16 << 10;
+const LONGEST: usize = 16 << 10;
 
 /// Longest line of the error output in a message, in characters.
 const LONGEST_LINE: usize = 200;
@@ -64,7 +64,7 @@ pub(super) fn output(words: &[String], field: &'static str) -> Result<Secret> {
         let said = said.recv_timeout(AFTERWARDS).unwrap_or_default();
         return Err(unsuccessful(&failed, &status.to_string(), &said));
     }
-    if printed.len() as u64 > LONGEST {
+    if printed.len() > LONGEST {
         return Err(failed("prints more than 16 KiB".to_owned()));
     }
     match secret {
@@ -90,9 +90,9 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<Zeroizing<Vec<u
     if let Some(pipe) = pipe {
         thread::spawn(move || {
             // Capacity for all of it, so that growing leaves no copy in memory.
-            let mut text = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
+            let mut text = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
             // What was read before a failure is used.
-            let _ = pipe.take(LONGEST + 1).read_to_end(&mut text);
+            let _ = pipe.take(LONGEST as u64 + 1).read_to_end(&mut text);
             let _ = done.send(text);
         });
     }
@@ -116,7 +116,8 @@ fn wait(child: &mut Child) -> io::Result<Option<std::process::ExitStatus>> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -167,14 +167,13 @@ impl<'a> Table<'a> {
         let Some((value, at)) = self.take(name) else {
             return Ok(None);
         };
-        let table = match value {
-            DeValue::String(text) => {
-                let is_inline = !is_from_variables(&text);
-                let secret = Secret::from(self.expanded(name, &DeValue::String(text), at, "")?);
-                return Ok(Some(Origin::Text { secret, is_inline }));
-            }
-            DeValue::Table(table) => table,
-            _ => return Err(self.wrong(name, at, EXPECTED)),
+        if let DeValue::String(text) = &value {
+            let is_inline = !is_from_variables(text);
+            let secret = Secret::from(self.expanded(name, &value, at, EXPECTED)?);
+            return Ok(Some(Origin::Text { secret, is_inline }));
+        }
+        let DeValue::Table(table) = value else {
+            return Err(self.wrong(name, at, EXPECTED));
         };
         let path = self.dotted(name);
         let mut inner = Self::new(self.document, path, at, table);
@@ -316,10 +315,8 @@ impl<'a> Table<'a> {
 }
 
 fn whole(value: &DeValue<'_>) -> Option<u64> {
-    match value {
-        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-        _ => None,
-    }
+    let DeValue::Integer(number) = value else { return None };
+    u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
 /// Where the members of a table are.
