@@ -51,7 +51,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Storage, "the server fails or is full, or a limit is reached: try again later"),
     (
         Exit::Incomplete,
-        "done in part: something in the folder was left out, or one of several targets failed",
+        "done in part: something was left out, or one of the targets failed",
     ),
     (Exit::Usage, "the command line is wrong"),
     (Exit::Internal, "a bug in this program"),

@@ -88,8 +88,9 @@ pub struct Page {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct Topic {
-    /// A command, or `storage` for the options of the server, the keys and the limits.
-    topic: Option<String>,
+    /// A command, such as `list` or `config add`, or `storage` for the options of the server, the keys and
+    /// the limits.
+    topic: Vec<String>,
 }
 
 /// The flags of [`TargetOptions`] and [`StateOptions`] alone.
@@ -144,10 +145,13 @@ pub fn command() -> Command {
 pub(super) fn help(options: &Topic) -> Result<()> {
     let mut whole = command();
     whole.build();
-    let mut page = match options.topic.as_deref() {
-        None => whole,
-        Some(STORAGE) => storage(),
-        Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| unknown(name))?,
+    let topic: Vec<_> = options.topic.iter().map(String::as_str).collect();
+    let mut page = match topic.as_slice() {
+        [STORAGE] => storage(),
+        names => {
+            let found = names.iter().try_fold(&whole, |command, name| command.find_subcommand(name));
+            found.cloned().ok_or_else(|| unknown(&names.join(" ")))?
+        }
     };
     let text = page.render_long_help();
     let text = if io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };

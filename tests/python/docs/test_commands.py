@@ -79,8 +79,9 @@ def faults(binary: str, arguments: list[str]) -> list[str]:
     if command not in commands(binary):
         return [command]
     if command == "help":
-        return [one for one in rest if one not in commands(binary) and one != "COMMAND"]
-    known = set(re.findall(r"(?<![\w-])--?\w[\w-]*", help_of(binary, command)))
+        return [one for one in rest[:1] if one not in commands(binary) and one != "COMMAND"]
+    page = [command, rest[0]] if command == "config" and rest else [command]
+    known = set(re.findall(r"(?<![\w-])--?\w[\w-]*", help_of(binary, *page)))
     flags = [one.split("=")[0] for one in rest if one.startswith("-") and one != "-"]
     return [flag for flag in flags if flag not in known]
 

@@ -338,7 +338,7 @@ def test_settings_in_guides_are_right(binary: str, tmp_path: Path, guide: str) -
     assert found
     for number, code in enumerate(found):
         # A line alone is one of a table.
-        table = code if "[targets" in code else f'[targets.a]\nbucket = "b"\n{code}'
+        table = code if "[targets" in code else f'[targets.a]\nbucket = "backups"\n{code}'
         if "access_key_id" not in table.replace("secret_access_key_id", ""):
             table += 'access_key_id = "AK"\n'
         if "secret_access_key" not in table:

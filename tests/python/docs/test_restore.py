@@ -50,8 +50,10 @@ def machine(tmp_path: Path) -> dict[str, str]:
     """The environment of a shell that has only what every Linux has."""
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "curl").write_text(CURL)
-    (programs / "curl").chmod(0o755)
+    # There is no terminal whose echo can be turned off.
+    for name, script in (("curl", CURL), ("stty", "#!/bin/sh\n")):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
     (tmp_path / "home").mkdir()
     return {
         "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
