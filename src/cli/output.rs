@@ -251,10 +251,16 @@ fn option_of(field: &str, command: &str) -> Option<String> {
     let all = Cli::command();
     let mut arguments = all.find_subcommand(command)?.get_arguments();
     let argument = arguments.find(|argument| argument.get_long() == Some(&flag))?;
+    let own = argument.get_env().and_then(|name| name.to_str());
+    // A secret comes from one of several variables.
+    let first_set = |others: [&'static str; 2]| {
+        let mut names = own.into_iter().chain(others);
+        names.find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    };
     let variable = match field {
-        "secret_access_key" => Some(SECRET),
-        "session_token" => Some(TOKEN),
-        _ => argument.get_env().and_then(|name| name.to_str()),
+        "secret_access_key" => first_set([SECRET, "AWS_SECRET_ACCESS_KEY"]),
+        "session_token" => first_set([TOKEN, "AWS_SESSION_TOKEN"]),
+        _ => own,
     };
     Some(match variable {
         Some(variable) => format!("--{flag} or {variable}"),
