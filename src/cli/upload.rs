@@ -30,8 +30,8 @@ A file must keep its length while it is read: one that shrinks or grows is
 refused.
 
 A folder is stored as a tar. A file that cannot be read, or that vanishes
-meanwhile, is left out and named
-on standard error, and the exit code is 10. Unpack the folder with:
+meanwhile, is left out and named on standard error, and the exit code is 10.
+Unpack the folder with:
   s3-backup-agent download NAME -o - | tar -x
 
 With --from-command, the backup is stored only if the command ends with exit
