@@ -227,7 +227,7 @@ fn quote(upstream: &Upstream) -> String {
     }
     let _ = write!(text, " ({}", upstream.operation);
     if let Some(id) = &upstream.request_id {
-        let _ = write!(text, ", request id {}", clean(id));
+        let _ = write!(text, ", request ID {}", clean(id));
     }
     text.push(')');
     text

@@ -241,7 +241,7 @@ fn usage(message: &str) -> Error {
 }
 
 fn resume_without_id() -> Error {
-    let message = "--resume needs the id of the backup, so that a repetition finds what is stored";
+    let message = "--resume needs the ID of the backup, so that a repetition finds what is stored";
     Error::new(Code::InvalidParams, message)
         .hint("give one with --id, and the same one when you repeat the upload")
         .field("id")
