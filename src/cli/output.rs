@@ -150,7 +150,7 @@ pub(super) fn report(
         return;
     }
     let data = error.data();
-    // "Cancelled by the host" is for hosts.
+    // "Canceled by the host" is for hosts.
     let what = if data.kind == Kind::Cancelled { "stopped" } else { error.fact() };
     let label = style("error").red().bold().for_stderr();
     let target = target.map(|name| format!("{name}: ")).unwrap_or_default();
