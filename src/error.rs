@@ -75,7 +75,7 @@ impl fmt::Display for Detail {
     }
 }
 
-/// What is left in the bucket after a failed or cancelled upload.
+/// What is left in the bucket after a failed or canceled upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -34,7 +34,7 @@ async function* frames(input) {
 /** Writes a frame. Returns a promise if the pipe is full, which resolves when it is not. */
 function send(message, payload) {
   const line = Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', ...message, payload: payload?.length })}\n`);
-  if (line.length > limits?.max_line) throw fault('usage', 'a setting or an id is too long for a line', 64);
+  if (line.length > limits?.max_line) throw fault('usage', 'a setting or an ID is too long for a line', 64);
   const frame = payload ? Buffer.concat([line, payload, Buffer.of(LF)]) : line;
   return agent.stdin.write(frame) || new Promise(resolve => { agent.stdin.once('drain', resolve); });
 }

@@ -1,4 +1,4 @@
-//! Which backup somebody means who gives an id or a name.
+//! The backup that an ID or a name on the command line means.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{self, Cancel, Target};
 use crate::protocol::Backup;
 
-/// The backup with this id, else the only one with this name.
+/// The backup with this ID, else the only one with this name.
 ///
 /// # Errors
 /// `not_found`; `invalid_params` when several have the name.
@@ -30,7 +30,7 @@ pub(super) async fn backup(target: &Arc<Target>, wanted: &str, cancel: &Cancel) 
             let ids: Vec<_> = several.iter().map(|backup| backup.id.as_str()).collect();
             let message = format!("{} backups are called \"{wanted}\"", ids.len());
             Err(Error::new(Code::InvalidParams, message)
-                .hint(format!("give one of their ids, {}", ids.join(", ")))
+                .hint(format!("give one of their IDs, {}", ids.join(", ")))
                 .field("id")
                 .detail("member", "id"))
         }

@@ -90,6 +90,10 @@ pub struct Cli {
     )]
     pub config: Option<PathBuf>,
 
+    /// The name of the command.
+    #[arg(skip)]
+    name: String,
+
     /// The flags that were given, as opposed to variables.
     #[arg(skip)]
     given: Given,
@@ -123,20 +127,6 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// The name of the variant: the command as it is typed, except that its first letter is in upper case.
-            #[must_use]
-            pub fn name(&self) -> &'static str {
-                match self {
-                    $( Self::$name(_) => stringify!($name), )+
-                    Self::Serve(_) => "Serve",
-                    Self::Config(_) => "Config",
-                    Self::Demo(_) => "Demo",
-                    Self::Completions(_) => "Completions",
-                    Self::Man(_) => "Man",
-                    Self::Help(_) => "Help",
-                }
-            }
-
             fn on_target(&self) -> Option<&dyn TargetCommand> {
                 match self {
                     $( Self::$name(options) => Some(options), )+
@@ -264,8 +254,9 @@ impl Cli {
     /// The exit code to end with.
     pub fn read() -> Result<Self, Exit> {
         let read = help::command().try_get_matches().and_then(|matches| {
+            let name = matches.subcommand_name().unwrap_or_default().to_owned();
             let given = Given::of(&matches);
-            Self::from_arg_matches(&matches).map(|cli| Self { given, ..cli })
+            Self::from_arg_matches(&matches).map(|cli| Self { name, given, ..cli })
         });
         read.map_err(|error| {
             if let Some(error) = usage::no_backup(&error) {
@@ -292,7 +283,7 @@ impl Cli {
         if reads_it || !self.given.has("config") {
             return Ok(());
         }
-        let message = format!("{} reads no config file", self.command.name().to_lowercase());
+        let message = format!("{} reads no config file", self.name);
         Err(Error::new(Code::InvalidParams, message)
             .hint("leave --config out")
             .field("config")
@@ -312,7 +303,7 @@ impl Cli {
 
 /// Runs a command other than `serve`.
 pub fn run(runtime: &Runtime, cli: &Cli) -> Exit {
-    let Cli { command, verbose, .. } = cli;
+    let Cli { command, name, verbose, .. } = cli;
     let cancel = Cancel::default();
     let aws = OnceCell::new();
     run_with(runtime, cli, &cancel, &aws).unwrap_or_else(|error| {
@@ -327,7 +318,7 @@ pub fn run(runtime: &Runtime, cli: &Cli) -> Exit {
             _ => error,
         };
         let json = command.on_target().is_some_and(|it| it.common().json);
-        output::report(&error, None, &command.name().to_lowercase(), json, *verbose > 0);
+        output::report(&error, None, name, json, *verbose > 0);
         Exit::of(&error)
     })
 }
@@ -376,7 +367,7 @@ fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel, aws: &OnceCell<String
         cancel: cancel.clone(),
         json: common.json,
         verbose,
-        command: command.name().to_lowercase(),
+        command: cli.name.clone(),
     };
     if let (false, Ok(target)) = (context.are_several(), context.only())
         && !target.config().endpoint_given

@@ -150,7 +150,7 @@ pub(super) fn report(
         return;
     }
     let data = error.data();
-    // "Cancelled by the host" is for hosts.
+    // "Canceled by the host" is for hosts.
     let what = if data.kind == Kind::Cancelled { "stopped" } else { error.fact() };
     let label = style("error").red().bold().for_stderr();
     let target = target.map(|name| format!("{name}: ")).unwrap_or_default();
@@ -227,7 +227,7 @@ fn quote(upstream: &Upstream) -> String {
     }
     let _ = write!(text, " ({}", upstream.operation);
     if let Some(id) = &upstream.request_id {
-        let _ = write!(text, ", request id {}", clean(id));
+        let _ = write!(text, ", request ID {}", clean(id));
     }
     text.push(')');
     text
@@ -251,10 +251,16 @@ fn option_of(field: &str, command: &str) -> Option<String> {
     let all = Cli::command();
     let mut arguments = all.find_subcommand(command)?.get_arguments();
     let argument = arguments.find(|argument| argument.get_long() == Some(&flag))?;
+    let own = argument.get_env().and_then(|name| name.to_str());
+    // A secret comes from one of several variables.
+    let first_set = |others: [&'static str; 2]| {
+        let mut names = own.into_iter().chain(others);
+        names.find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    };
     let variable = match field {
-        "secret_access_key" => Some(SECRET),
-        "session_token" => Some(TOKEN),
-        _ => argument.get_env().and_then(|name| name.to_str()),
+        "secret_access_key" => first_set([SECRET, "AWS_SECRET_ACCESS_KEY"]),
+        "session_token" => first_set([TOKEN, "AWS_SESSION_TOKEN"]),
+        _ => own,
     };
     Some(match variable {
         Some(variable) => format!("--{flag} or {variable}"),

@@ -282,16 +282,7 @@ impl TargetOptions {
             probe.check()?;
             settings.secret_access_key = Some(ask(environment)?);
         }
-        let is_in_file = matches!(settings.secret_access_key, Some(SecretSource::File { .. }));
-        settings.check().map_err(|error| {
-            let is_about_it = error.data().field.as_deref() == Some("secret_access_key");
-            match is_in_file && is_about_it && error.remedy().is_none() {
-                true => error.hint(
-                    "check --secret-access-key-file or S3_BACKUP_AGENT_SECRET_ACCESS_KEY_FILE",
-                ),
-                false => error,
-            }
-        })
+        settings.check()
     }
 
     fn settings(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<S3Config> {

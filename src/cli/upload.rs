@@ -30,8 +30,8 @@ A file must keep its length while it is read: one that shrinks or grows is
 refused.
 
 A folder is stored as a tar. A file that cannot be read, or that vanishes
-meanwhile, is left out and named
-on standard error, and the exit code is 10. Unpack the folder with:
+meanwhile, is left out and named on standard error, and the exit code is 10.
+Unpack the folder with:
   s3-backup-agent download NAME -o - | tar -x
 
 With --from-command, the backup is stored only if the command ends with exit
@@ -241,7 +241,7 @@ fn usage(message: &str) -> Error {
 }
 
 fn resume_without_id() -> Error {
-    let message = "--resume needs the id of the backup, so that a repetition finds what is stored";
+    let message = "--resume needs the ID of the backup, so that a repetition finds what is stored";
     Error::new(Code::InvalidParams, message)
         .hint("give one with --id, and the same one when you repeat the upload")
         .field("id")

@@ -67,10 +67,12 @@ pub(super) fn no_backup(error: &clap::Error) -> Option<Error> {
     let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let is_missing = missing.iter().any(|argument| argument.contains("<BACKUP>"));
-    (error.kind() == ErrorKind::MissingRequiredArgument && is_missing).then(|| {
-        Error::new(Code::InvalidParams, "no backup was named")
-            .hint("give the ID or the name that `s3-backup-agent list` shows")
+    let missing = missing.iter().find(|argument| argument.contains("<BACKUP>"))?;
+    (error.kind() == ErrorKind::MissingRequiredArgument).then(|| {
+        // Only `verify` takes several, or all.
+        let all = if missing.ends_with("...") { ", or check all with --all" } else { "" };
+        let hint = format!("give the ID or the name that `s3-backup-agent list` shows{all}");
+        Error::new(Code::InvalidParams, "no backup was named").hint(hint)
     })
 }
 

@@ -79,8 +79,8 @@ pub(super) fn check_region(region: String) -> Result<String> {
     if region.is_empty() || region.len() > 64 || !region.chars().all(plain) {
         return Err(invalid(
             "region",
-            "the region must be letters, digits, hyphens, underscores and dots, such as eu-central-1, auto or garage; \
-             leave it out if your server has none",
+            "the region must be letters, digits, hyphens, underscores and dots, such as eu-central-1, \
+             auto or garage; leave it out if your server has none",
         ));
     }
     Ok(region.to_owned())

@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Code, Error, shortened};
 use crate::protocol::MAX_REASON;
 
-/// Time for a cancelled operation to clean up.
+/// Time for a canceled operation to clean up.
 pub(super) const CLEANUP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Reason why an operation is cancelled.
+/// Reason why an operation is canceled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The caller cancelled it, with this reason.
+    /// The caller canceled it, with this reason.
     Requested(Option<String>),
     /// The deadline has passed.
     Deadline {
@@ -45,12 +45,12 @@ impl Cancel {
         self.token.cancel();
     }
 
-    /// Completes when the token is cancelled.
+    /// Completes when the token is canceled.
     pub async fn cancelled(&self) {
         self.token.cancelled().await;
     }
 
-    /// Whether the token is cancelled.
+    /// Whether the token is canceled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
@@ -62,7 +62,7 @@ impl Cancel {
         matches!(self.cause.get(), Some(Cause::Requested(_) | Cause::ShutdownRequested))
     }
 
-    /// The error of a cancelled operation.
+    /// The error of a canceled operation.
     #[must_use]
     pub fn error(&self) -> Error {
         match self.cause.get() {
@@ -105,7 +105,7 @@ impl Cancel {
         })
     }
 
-    /// Runs `work` until it is done or the token is cancelled. Cancellation drops `work`.
+    /// Runs `work` until it is done or the token is canceled. Cancellation drops `work`.
     ///
     /// # Errors
     /// [`Cancel::error`], or the error of `work`.

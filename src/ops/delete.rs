@@ -8,7 +8,7 @@ use crate::journal::{Intent, Record, Replacement, is_upload_marker};
 
 /// Deletes the backup with this ID: its metadata first, then its archive. A missing archive is not
 /// an error. If several backups have the ID, the current one is deleted last. A deletion that has
-/// begun continues even if cancelled, so that no half-deleted backup remains.
+/// begun continues even if canceled, so that no half-deleted backup remains.
 ///
 /// # Errors
 /// `not_found` when there is no such backup, `access_denied` or `object_locked` when the server

@@ -79,7 +79,8 @@ async fn fetch(
     retry: &Retry,
 ) -> Result<DownloadResult> {
     progress.enter(Phase::Starting);
-    let Found { backup, checksums, archive } = look_again(|| find(target, &request.id)).await?;
+    let found = look_again(|| target.store.find(&request.id), |backup| load(target, backup));
+    let Found { backup, checksums, archive } = found.await?;
     let bucket = target.store.bucket().reporting_to(progress);
     let plan = Plan::new(archive, checksums, request.offset)?;
     progress.enter(Phase::Queued);
@@ -100,8 +101,7 @@ struct Found {
     archive: ObjectInfo,
 }
 
-async fn find(target: &Target, id: &str) -> Result<Found> {
-    let backup = target.store.find(id).await?;
+async fn load(target: &Target, backup: Arc<Backup>) -> Result<Found> {
     let checksums = match backup.has_checksums {
         true => target.store.metadata_object(&backup.name, &backup.id).await?.checksums,
         false => None,

@@ -1,7 +1,7 @@
 //! Upload of a backup: archive, check, metadata, in this order.
 //!
 //! An archive under 20 MiB is one request; a larger one is a multipart upload with equal parts,
-//! sent in parallel within the memory budget. When an upload ends early (cancelled, failed source,
+//! sent in parallel within the memory budget. When an upload ends early (canceled, failed source,
 //! failed server, lost host), one code path cleans up, or keeps the parts for a later upload that
 //! resumes.
 

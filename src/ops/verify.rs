@@ -47,16 +47,21 @@ async fn run(
     cancel: &Cancel,
 ) -> Result<VerifyResult> {
     progress.enter(Phase::Starting);
-    look_again(|| find_and_verify(target, &request, progress, cancel)).await
+    look_again(
+        || target.store.name_of(&request.id),
+        |name| verify_named(target, name, &request, progress, cancel),
+    )
+    .await
 }
 
-async fn find_and_verify(
+async fn verify_named(
     target: &Target,
+    name: String,
     request: &Verify,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<VerifyResult> {
-    let name = &target.store.name_of(&request.id).await?;
+    let name = name.as_str();
     let &Verify { ref id, level } = request;
     let verified = |length, result: Result<VerifyStatus>| {
         let (status, error) = match result {

@@ -141,7 +141,7 @@ pub struct ShutdownRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShutdownResult {
-    /// IDs of the cancelled requests.
+    /// IDs of the canceled requests.
     #[cfg_attr(test, schemars(inner(range(min = 1))))]
     pub aborted: Vec<u64>,
 }

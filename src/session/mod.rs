@@ -3,7 +3,7 @@
 //! Messages with a fixed order (`initialize`, targets, `cancel`, streams) take effect in the loop
 //! here; requests on a target run as tasks and respond in any order. The loop never waits, not even
 //! for local files. Each request gets exactly one response. When the input ends for any reason, all
-//! running requests are cancelled and cleaned up before the process exits.
+//! running requests are canceled and cleaned up before the process exits.
 
 mod dispatch;
 pub mod frame;
@@ -26,7 +26,7 @@ use crate::journal::Journal;
 use crate::ops::Cause;
 use crate::platform::{ShutdownSignals, survive_file_limit};
 
-/// Time limit for cleaning up cancelled requests when the session ends.
+/// Time limit for cleaning up canceled requests when the session ends.
 const CLEANUP: Duration = Duration::from_secs(12);
 
 /// Time limit for writing the last responses.

@@ -1,7 +1,7 @@
 //! Standard input and output of `serve`.
 //!
 //! One thread reads and one writes, with blocking calls, because asynchronous standard streams
-//! cannot be cancelled. The writer sends responses before stream data. Except on Windows, standard
+//! cannot be canceled. The writer sends responses before stream data. Except on Windows, standard
 //! output is redirected to standard error for the rest of the process, so that a stray print does
 //! not end up between two frames.
 

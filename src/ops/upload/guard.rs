@@ -1,7 +1,7 @@
 //! Upload guard: tracks what an upload may have stored, and rolls it back.
 //!
 //! Calls that must not be dropped halfway (storing an object, creating a multipart upload,
-//! committing) run as tasks, so that a cancelled upload can wait for their outcome and undo it.
+//! committing) run as tasks, so that a canceled upload can wait for their outcome and undo it.
 //! Otherwise an object could arrive after it was deleted.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -126,3 +126,26 @@ fn is_gone(error: &io::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_tells_one_from_several() {
+        let summary = |unreadable, vanished, damaged, special| {
+            LeftOut { unreadable, vanished, damaged, special, names: Vec::new() }.summary()
+        };
+        assert_eq!(summary(0, 0, 0, 0), None);
+        assert_eq!(
+            summary(1, 1, 1, 1).unwrap(),
+            "1 could not be read, 1 vanished, 1 changed while being read and is damaged, 1 is a \
+             socket, pipe or device"
+        );
+        assert_eq!(
+            summary(2, 2, 2, 2).unwrap(),
+            "2 could not be read, 2 vanished, 2 changed while being read and are damaged, 2 are \
+             sockets, pipes or devices"
+        );
+    }
+}

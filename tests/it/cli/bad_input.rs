@@ -52,6 +52,47 @@ async fn invalid_setting_is_named_with_its_flag() {
 }
 
 #[tokio::test]
+async fn hint_about_a_secret_names_where_it_comes_from() {
+    let shell = Shell::of(&TestServer::embedded().await);
+    let two_lines = shell.write("secret", "two\nlines\n");
+    let from_variable = shell.set("SECRET_ACCESS_KEY", "two\nlines");
+    let from_file = shell.set("SECRET_ACCESS_KEY_FILE", two_lines.to_str().unwrap());
+    let no_file = shell.set("SECRET_ACCESS_KEY_FILE", "/no/such/file");
+    let no_token = shell.set("SESSION_TOKEN_FILE", "/no/such/file");
+    for (shell, error, hint) in [
+        (
+            from_variable,
+            "contains a blank or control character",
+            "copy it again (--secret-access-key-file or S3_BACKUP_AGENT_SECRET_ACCESS_KEY)",
+        ),
+        (
+            from_file,
+            "contains a blank or control character",
+            "copy it again (--secret-access-key-file or S3_BACKUP_AGENT_SECRET_ACCESS_KEY_FILE)",
+        ),
+        (
+            no_file,
+            "cannot read the file with the secret access key",
+            "check --secret-access-key-file or S3_BACKUP_AGENT_SECRET_ACCESS_KEY_FILE",
+        ),
+        (
+            no_token,
+            "cannot read the file with the session token",
+            "check --session-token-file or S3_BACKUP_AGENT_SESSION_TOKEN_FILE",
+        ),
+    ] {
+        let ran = shell.run(&[&"list"]).await;
+        assert_eq!(ran.code, 5, "{ran:?}");
+        assert!(ran.stderr.contains(error), "{ran:?}");
+        assert!(ran.stderr.ends_with(&format!("\nhint: {hint}\n")), "{ran:?}");
+    }
+    // Without a variable, the flag alone.
+    let flag_alone = shell.without("SECRET_ACCESS_KEY");
+    let ran = flag_alone.run(&[&"list", &"--secret-access-key-file", &"/no/such/file"]).await;
+    assert!(ran.stderr.ends_with("\nhint: check --secret-access-key-file\n"), "{ran:?}");
+}
+
+#[tokio::test]
 async fn account_keys_from_mixed_sources_are_refused() {
     let server = TestServer::embedded().await;
     let mut shell = Shell::of(&server);

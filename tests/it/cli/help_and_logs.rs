@@ -89,6 +89,19 @@ async fn backup_and_restore_lead_to_the_command_that_is_meant() {
 }
 
 #[tokio::test]
+async fn missing_backup_is_the_only_one_that_is_asked_for() {
+    let shell = shell().set("BUCKET", "backups").set("ACCESS_KEY_ID", "key");
+    let hint = "hint: give the ID or the name that `s3-backup-agent list` shows";
+    for (command, more) in
+        [("info", ""), ("download", ""), ("delete", ""), ("verify", ", or check all with --all")]
+    {
+        let ran = shell.run(&[&command]).await;
+        assert_eq!(ran.code, 64, "{ran:?}");
+        assert_eq!(ran.stderr, format!("error: no backup was named\n{hint}{more}\n"), "{command}");
+    }
+}
+
+#[tokio::test]
 async fn missing_settings_are_named_together_with_a_hint() {
     let ran = Shell::with(Vec::new()).run(&[&"list"]).await;
     assert_eq!(ran.code, 5, "{ran:?}");
