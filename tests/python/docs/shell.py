@@ -56,8 +56,9 @@ def same(output: str) -> str:
 @dataclass
 class Machine:
     """`values`: texts of the document, and their replacements here. `programs`: scripts that play
-    programs which this machine may not have. `hidden`: how variables begin that the document does not need. All
-    prefixes of the document are below the folder's.
+    programs which this machine may not have. `typed`: what the reader of the document types.
+    `hidden`: how variables begin that the document does not need. All prefixes of the document are
+    below the folder's.
     """
 
     root: Path
@@ -65,6 +66,7 @@ class Machine:
     folder: Folder
     values: dict[str, str] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
+    typed: str = ""
     hidden: tuple[str, ...] = ()
 
     def path(self, name: str, content: str | bytes | None = None) -> Path:
@@ -143,7 +145,7 @@ class Machine:
             ["bash", "-euo", "pipefail", "-c", "\n".join(script)],
             cwd=self.path("here"),
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            input=self.typed,
             capture_output=True,
             encoding="utf-8",
         )

@@ -355,11 +355,13 @@ def test_rotate_keys(machine: Machine) -> None:
     machine.programs |= {"systemctl": SYSTEMCTL}
     units(machine, "docs/guides/nightly.md")
     secret = setting("TEST_S3_SECRET_ACCESS_KEY")
-    for place in ("here", "etc/s3-backup-agent"):
-        machine.path(f"{place}/secret.new", secret)
+    machine.path("here/secret.new", secret)
     machine.path("etc/s3-backup-agent/secret", "of the old key")
+    machine.typed = f"{secret}\n"
     check("docs/guides/rotate-keys.md", machine)
-    assert machine.path("etc/s3-backup-agent").joinpath("secret").read_text() == secret
+    for name in ("environment", "secret"):
+        assert (machine.path("etc/s3-backup-agent") / name).stat().st_mode & 0o777 == 0o600
+    assert (machine.path("etc/s3-backup-agent") / "secret").read_text() == f"{secret}\n"
     assert nightly(machine)
 
 
