@@ -44,6 +44,7 @@ EXPLAINED = {
 STYLES = {"path": "path-style", "virtual": "virtual-hosted-style"}
 ENDPOINT, REGION = "*Endpoint URL*", "*Region*"
 HACS = "../../hacs-wrapper/README.md"
+PREFIX_COMMENT = '     # "Prefix" in the form; leave this out if it is empty'
 WIDTH = 120
 UNKNOWN = "not checked"
 VALIDATE = """\
@@ -167,7 +168,7 @@ def permissions(row: Row, policy: str) -> list[str]:
         return [wrapped(least)]
     example = (
         "This policy is for the bucket `backups` and the prefix `ha`. Replace both names with"
-        " yours. [Security](../security.md) explains each permission."
+        " yours. [Security](../security.md#permissions) explains each permission."
     )
     return [wrapped(f"{least} {example}"), "", policy]
 
@@ -187,7 +188,7 @@ def in_home_assistant(row: Row, name: str) -> list[str]:
         items.append(
             f"{REGION}: keep `{row['region']['default']}`, unless your server has another one."
         )
-    prefix = "is `ha`, as in the policy" if row["permissions"]["policy"] else "can stay empty; the commands below use `ha`"
+    prefix = "is `ha`, as in the policy" if row["permissions"]["policy"] else "can stay empty"
     items += [
         f"Enter *Bucket name*, *Access key ID* and *Secret access key*. *Prefix* {prefix}.",
         "Submit. The form tests the settings and saves them only if everything works. The bucket is"
@@ -197,7 +198,8 @@ def in_home_assistant(row: Row, name: str) -> list[str]:
 
 
 def on_the_command_line(row: Row) -> list[str]:
-    exports = [("ENDPOINT", filled_in(row)), ("BUCKET", "backups"), ("PREFIX", "ha")]
+    optional = "" if row["permissions"]["policy"] else PREFIX_COMMENT
+    exports = [("ENDPOINT", filled_in(row)), ("BUCKET", "backups"), ("PREFIX", f"ha{optional}")]
     if not row["hosts"]:
         exports.insert(1, ("REGION", row["region"]["default"]))
     exports.append(("ACCESS_KEY_ID", "ACCESS_KEY_ID"))
