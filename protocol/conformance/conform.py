@@ -1290,7 +1290,7 @@ def fill_places(session: Session, count: int) -> tuple[list[int], list[int]]:
 
 @agent_check("O4.line")
 def line(run: AgentRun) -> None:
-    """Further transfers wait in a queue in order, can be cancelled, and report queued."""
+    """Further transfers wait in a queue in order, can be canceled, and report queued."""
     with run.session() as session:
         limit = session.hello["limits"]["max_transfers"]
         if limit > 50:
@@ -1932,7 +1932,7 @@ def deadline(run: AgentRun) -> None:
 
 @agent_check("C1.cancel-upload")
 def cancel_upload(run: AgentRun) -> None:
-    """A cancelled upload gets cancelled and the reason, and nothing is stored."""
+    """A canceled upload gets cancelled and the reason, and nothing is stored."""
     with run.session() as session:
         backup_id = run.new_id()
         for sent in (0, 700_000):
@@ -1947,7 +1947,7 @@ def cancel_upload(run: AgentRun) -> None:
 
 @agent_check("C1+C4.cancel-download")
 def cancel_download(run: AgentRun) -> None:
-    """A cancelled download is answered, with or without credit."""
+    """A canceled download is answered, with or without credit."""
     with run.session() as session:
         backup_id = run.new_id()
         session.upload(pattern(600_000), backup_id)

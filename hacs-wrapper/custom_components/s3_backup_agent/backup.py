@@ -1,7 +1,7 @@
 """The backup location: implements Home Assistant's backup agent with calls of the agent.
 
 The agent guarantees that only complete backups are listed, that a truncated source is refused, that
-downloaded bytes are checked before they are passed on, and that a cancelled call is cleaned up.
+downloaded bytes are checked before they are passed on, and that a canceled call is cleaned up.
 Exceptions of the source of an upload are raised unchanged.
 """
 

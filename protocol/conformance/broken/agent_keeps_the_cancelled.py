@@ -1,4 +1,4 @@
-"""Keeps the data of a cancelled upload."""
+"""Keeps the data of a canceled upload."""
 
 from replacing import replace
 from the_agent import agent

@@ -34,7 +34,7 @@ _TRANSIENT_KINDS = {Kind.CONNECT, Kind.TRANSIENT}  # failures of the server or t
 class AgentClient(Requests):
     """An agent process that starts on demand. Use all methods in one event loop.
 
-    Every method raises `AgentError` (see errors.py). Every method can be cancelled: the agent
+    Every method raises `AgentError` (see errors.py). Every method can be canceled: the agent
     cleans up before `CancelledError` is raised. If the agent ended, the next call starts it again
     and opens its targets again; after repeated failures, calls wait for some seconds or fail at
     once. Deadlines are in seconds.

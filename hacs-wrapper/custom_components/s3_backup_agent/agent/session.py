@@ -32,7 +32,7 @@ from .process import AgentProcess
 _LOGGER = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 10.0  # seconds for `hello`, and for the answer to `initialize`
-CANCEL_TIMEOUT = 15.0  # seconds for the answer to a cancelled request; the agent needs up to 10
+CANCEL_TIMEOUT = 15.0  # seconds for the answer to a canceled request; the agent needs up to 10
 OPEN_DEADLINE = 15.0  # seconds for `target.open`, which uses no network
 GRACE = 12.0  # seconds after a deadline for the answer; the agent needs up to 10 to clean up
 PING_AFTER = 30.0  # seconds without a message from the agent, while requests run, before a ping
@@ -234,7 +234,7 @@ class Session:
         self._process.write(line)
 
     async def result(self, exchange: Exchange, *, timeout: float | None = None) -> Json:
-        """Waits for the answer. If the task is cancelled, waits until the agent has cleaned up."""
+        """Waits for the answer. If the task is canceled, waits until the agent has cleaned up."""
         try:
             done, _ = await asyncio.wait((exchange.answer,), timeout=timeout)
         except asyncio.CancelledError:
