@@ -50,9 +50,9 @@ def test_every_command_is_described(binary: str) -> None:
 def test_examples_print_what_the_page_shows(machine: Machine) -> None:
     machine.path("backup/b52acd05.tar", ARCHIVE.read_bytes())
     named(machine, setting("TEST_S3_ENDPOINT"))
-    folder = machine.folder
+    place = f"{machine.folder.bucket}/{machine.folder.prefix}"
     machine.values |= {
-        f"{ENDPOINT}/backups/nas": f"{setting('TEST_S3_ENDPOINT')}/{folder.bucket}/{folder.prefix}/nas",
+        f"{ENDPOINT}/backups/nas": f"{setting('TEST_S3_ENDPOINT')}/{place}/nas",
         "EXAMPLEKEY": setting("TEST_S3_ACCESS_KEY_ID"),
     }
     machine.hidden = ()
