@@ -251,14 +251,16 @@ impl Journal {
         Ok(kept.max_by_key(Record::stored_bytes))
     }
 
-    /// The archive keys of all records, in any bucket, and whether their owners are running.
+    /// The archive keys of the `wanted` records, in any bucket, and whether their owners are running.
     /// Blocks.
     ///
     /// # Errors
     /// When the folder cannot be read or trusted.
-    pub fn archives(&self) -> io::Result<HashMap<String, Owner>> {
+    pub fn archives(&self, wanted: impl Fn(&Intent) -> bool) -> io::Result<HashMap<String, Owner>> {
         let Some((_lock, paths)) = self.paths()? else { return Ok(HashMap::new()) };
-        Ok(paths.into_iter().filter_map(|path| record::owner(&path)).collect())
+        let owners = paths.into_iter().filter_map(|path| record::owner(&path));
+        let owners = owners.filter(|(intent, _)| wanted(intent));
+        Ok(owners.map(|(intent, owner)| (intent.archive, owner)).collect())
     }
 
     /// All records, and the lock that keeps other processes from adding or adopting records.

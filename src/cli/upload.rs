@@ -171,6 +171,7 @@ impl Upload {
             if_exists: if self.replace { IfExists::Replace } else { IfExists::Fail },
             retry_for: self.retry_for,
             resume: Duration::from_secs(if self.resume { MAX_RESUME_S } else { 0 }),
+            beside: Vec::new(),
         };
         Ok(Ready { input, title, request })
     }

@@ -39,7 +39,10 @@ pub(crate) async fn fan_out(
 ) -> Vec<Result<UploadResult>> {
     let (branches, queues): (Vec<_>, Vec<_>) = targets.iter().map(|_| branch()).unzip();
     let uploads = targets.iter().zip(progress).zip(branches).map(|((target, progress), branch)| {
-        Box::pin(ops::upload(target, request.clone(), branch, progress, cancel))
+        let others = targets.iter().map(|other| other.place());
+        let beside = others.filter(|other| *other != target.place()).collect();
+        let request = Upload { beside, ..request.clone() };
+        Box::pin(ops::upload(target, request, branch, progress, cancel))
     });
     let (results, ()) = join(join_all(uploads), pump(source, queues)).await;
     results

@@ -309,15 +309,15 @@ fn lock(path: &Path, record: &File) -> Result<Option<LockFile>, TryLockError> {
     Ok(Some(LockFile(file)))
 }
 
-/// The archive key of a record, and whether its owner is running.
-pub(super) fn owner(path: &Path) -> Option<(String, Owner)> {
+/// What a record is about, and whether its owner is running.
+pub(super) fn owner(path: &Path) -> Option<(Intent, Owner)> {
     let file = open_own(path, LONGEST).ok()?;
     let is_locked = lock(path, &file).is_err();
     let text = read_text(&file)?;
     let (intent, mut lines) = parse(&text).filter(|(intent, _)| intent.is_valid())?;
     // An orphan is locked too, while a process cleans up.
     let is_running = is_locked && lines.all(|line| line.orphan_since.is_none());
-    Some((intent.archive, if is_running { Owner::Alive } else { Owner::Gone }))
+    Some((intent, if is_running { Owner::Alive } else { Owner::Gone }))
 }
 
 /// Not all of it was synced, so after a power failure it may contain anything.

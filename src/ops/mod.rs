@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use self::cancel::{Cancel, Cause};
 pub use self::chunks::Chunks;
 use self::cleanup::{Background, TargetJournal, clean_up};
-pub use self::cleanup::{Cleanup, clean_up_interrupted, cleanup, start_cleanup};
+pub use self::cleanup::{Cleanup, Place, clean_up_interrupted, cleanup, start_cleanup};
 pub use self::delete::delete;
 pub use self::download::{Download, Sink, download};
 pub use self::elsewhere::{Elsewhere, elsewhere};
@@ -69,6 +69,13 @@ impl Target {
             self.store.changed();
         }
         Ok(now)
+    }
+
+    /// The address of the bucket.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let endpoint = self.config.endpoint.as_str().to_owned();
+        Place { endpoint, bucket: self.config.bucket.clone() }
     }
 
     /// The folder of the backups, with a final slash; empty for the root of the bucket.

@@ -25,7 +25,7 @@ use self::parts::{Archive, Plan};
 use self::sent::Sent;
 use super::delete::Removal;
 use super::retry::Retry;
-use super::{Cancel, Target, clean_up};
+use super::{Cancel, Place, Target, clean_up};
 use crate::archives::metadata::{self, Checksums};
 use crate::archives::{self, ReservedName, taken};
 use crate::error::{CleanupOutcome, Code, Error, Result};
@@ -71,6 +71,8 @@ pub struct Upload {
     /// How long stored parts are kept for another upload of the same backup, after an error that a
     /// retry may solve. At most a day; with zero the upload is always cleaned up.
     pub resume: Duration,
+    /// Other buckets that get the same backup at the same time: their names for it are not taken here.
+    pub beside: Vec<Place>,
 }
 
 /// Stores a backup from `source`. The backup is listed once this returns, not before. The source is dropped
@@ -227,7 +229,7 @@ async fn choose_names(target: &Target, request: &Upload) -> Result<(Vec<String>,
             .detail("backup_id", id.as_str()));
         }
         // Data of a killed upload may still arrive, so its name is not free yet.
-        let known = target.journal.archives().await;
+        let known = target.journal.archives_outside(&request.beside).await;
         let is_taken = |archive: &str| known.contains_key(archive);
         if let Some(name) = target.store.reserve((&listing, ended), wished, id, is_taken)? {
             return Ok((old, name));

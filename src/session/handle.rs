@@ -158,6 +158,7 @@ async fn upload(request: UploadRequest, inbound: Arc<Inbound>, context: Context)
         if_exists: request.if_exists,
         retry_for: Duration::from_millis(request.retry_for_ms),
         resume: Duration::from_secs(request.resume_s),
+        beside: Vec::new(),
     };
     answer(&ops::upload(&target, upload, &mut source, &progress, &cancel).await?)
 }

@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use self::background::start_cleanup;
 pub(in crate::ops) use self::background::{Background, refresh, release};
+pub use self::orphans::Place;
 pub(in crate::ops) use self::orphans::{
     TargetJournal, abort_unknown, append, clean_up, delete_record,
 };

@@ -35,6 +35,15 @@ pub(super) const MAX_RECORDS: usize = 32;
 /// Multipart uploads of one archive that one run handles.
 pub(super) const MAX_UPLOADS: usize = 100;
 
+/// The address of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// URL of the service.
+    pub endpoint: String,
+    /// Name of the bucket.
+    pub bucket: String,
+}
+
 /// The journal, limited to the bucket of one target.
 #[derive(Debug)]
 pub(in crate::ops) struct TargetJournal {
@@ -80,9 +89,23 @@ impl TargetJournal {
     }
 
     /// Keys of archives that a process of this machine is storing, or was storing when it was
-    /// killed.
+    /// killed. Those of other buckets as well: one bucket may have several addresses.
     pub(in crate::ops) async fn archives(&self) -> HashMap<String, Owner> {
-        self.run(|journal| journal.archives()).await.unwrap_or_default()
+        self.archives_outside(&[]).await
+    }
+
+    /// The same without those in the buckets of `others`, which are known to be other ones.
+    pub(in crate::ops) async fn archives_outside(
+        &self,
+        others: &[Place],
+    ) -> HashMap<String, Owner> {
+        let others = others.to_vec();
+        let wanted = move |intent: &Intent| {
+            let is_there =
+                |it: &Place| it.endpoint == intent.endpoint && it.bucket == intent.bucket;
+            !others.iter().any(is_there)
+        };
+        self.run(move |journal| journal.archives(wanted)).await.unwrap_or_default()
     }
 
     /// The record of a kept upload of the backup `id` into this folder. The caller owns it from now
