@@ -39,6 +39,7 @@ use std::cell::OnceCell;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use clap::{ArgAction, Args, FromArgMatches as _, Parser, Subcommand};
 use futures_util::future::LocalBoxFuture;
@@ -82,6 +83,8 @@ pub struct Cli {
     /// `~/.config`, otherwise in `/etc`.
     #[arg(
         long,
+        // Unlike the usual one for paths, it accepts a variable without a value.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         value_name = "PATH",
         env = "S3_BACKUP_AGENT_CONFIG",
         hide_env_values = true,
@@ -256,7 +259,13 @@ impl Cli {
         let read = help::command().try_get_matches().and_then(|matches| {
             let name = matches.subcommand_name().unwrap_or_default().to_owned();
             let given = Given::of(&matches);
-            Self::from_arg_matches(&matches).map(|cli| Self { name, given, ..cli })
+            Self::from_arg_matches(&matches).map(|mut cli| {
+                // A variable without a value counts as one that is not set.
+                if !given.has("config") {
+                    cli.config = cli.config.filter(|path| !path.as_os_str().is_empty());
+                }
+                Self { name, given, ..cli }
+            })
         });
         read.map_err(|error| {
             if let Some(error) = usage::no_backup(&error) {

@@ -106,7 +106,8 @@ impl Choice<'_> {
         if all && by_flag {
             return Err(usage("--all-targets and -t exclude each other", "all_targets"));
         }
-        if all || !self.names.target.is_empty() {
+        let is_any_named = self.names().next().is_some();
+        if all || is_any_named {
             return self.named(all);
         }
         if self.options.name_a_target() {
@@ -140,7 +141,7 @@ impl Choice<'_> {
             true if file.targets.is_empty() => _ = file.usual_target()?,
             true => names.extend(file.targets.iter().map(|(name, _)| name.clone())),
             false => {
-                for name in &self.names.target {
+                for name in self.names() {
                     file.known(name)?;
                     if !names.contains(name) {
                         names.push(name.clone());
@@ -148,6 +149,12 @@ impl Choice<'_> {
                 }
             }
         }
+    /// The names that were given. A variable without a value counts as one that is not set.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let by_flag = self.given.has("target");
+        self.names.target.iter().filter(move |name| by_flag || !name.is_empty())
+    }
+
         let are_several = all || names.len() > 1;
         if are_several && self.all.is_none() {
             return Err(usage("this command works on one target", "target")
