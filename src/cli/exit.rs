@@ -49,10 +49,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Access, "the keys are refused, or lack a permission"),
     (Exit::Integrity, "bytes are missing or damaged"),
     (Exit::Storage, "the server fails or is full, or a limit is reached: try again later"),
-    (
-        Exit::Incomplete,
-        "done in part: something was left out, or one of the targets failed",
-    ),
+    (Exit::Incomplete, "done in part: something was left out, or one of the targets failed"),
     (Exit::Usage, "the command line is wrong"),
     (Exit::Internal, "a bug in this program"),
     (Exit::LocalIo, "a local file or folder cannot be read or written, or the command failed"),

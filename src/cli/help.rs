@@ -149,7 +149,8 @@ pub(super) fn help(options: &Topic) -> Result<()> {
     let mut page = match topic.as_slice() {
         [STORAGE] => storage(),
         names => {
-            let found = names.iter().try_fold(&whole, |command, name| command.find_subcommand(name));
+            let found =
+                names.iter().try_fold(&whole, |command, name| command.find_subcommand(name));
             found.cloned().ok_or_else(|| unknown(&names.join(" ")))?
         }
     };
