@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::output::{report, say_json};
 use super::targets::{Named, Targets};
+use crate::config::NamedTarget;
 use crate::error::{Code, Error, Result};
 use crate::ops::{Cancel, Target};
 use crate::protocol::ErrorObject;
@@ -102,13 +103,25 @@ impl Context {
             let work = &work;
             async move {
                 let result = match &on.target {
-                    Ok(target) => work(target).await.map_err(|error| on.explained(error)),
+                    Ok(target) => work(target).await.map_err(|error| self.explained(on, error)),
                     Err(error) => Err(error.clone()),
                 };
                 Done { on, result }
             }
         });
         join_all(all).await
+    }
+
+    /// The error of a target in the words of the config file. That of the only target is explained at the
+    /// end of the command.
+    pub(super) fn explained(&self, on: &Named, error: Error) -> Error {
+        if self.are_several() { on.explained(error) } else { error }
+    }
+
+    /// The table in the config file of a target that [`tell`](Self::tell) shows.
+    pub(super) fn table(&self, target: Option<&str>) -> Option<&NamedTarget> {
+        let mut all = self.targets.all.iter();
+        all.find(|on| target.is_none() || on.name() == target)?.table()
     }
 
     /// Says what was done on each target, and what failed.

@@ -101,7 +101,7 @@ async fn run(context: &Context, options: &Delete) -> Result<Exit> {
             (Ok(_), Err(error)) => Err(error.clone()),
             (Err(error), _) => Err(error),
         };
-        Done { on, result: result.map_err(|error| on.explained(error)) }
+        Done { on, result: result.map_err(|error| context.explained(on, error)) }
     });
     let done = bar::waiting(join_all(work)).await;
     context.tell(

@@ -57,6 +57,11 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Interrupted, "interrupted, and cleaned up"),
 ];
 
+/// Whether a server, or its absence, caused the error.
+pub(super) fn is_about_the_server(error: &Error) -> bool {
+    error.upstream_answer().is_some() || matches!(error.code().kind(), Kind::Connect | Kind::Auth)
+}
+
 impl Exit {
     /// The end of a command that failed.
     #[must_use]

@@ -25,4 +25,13 @@ impl Given {
     pub(super) fn has(&self, id: &str) -> bool {
         self.0.iter().any(|given| given == id)
     }
+
+    /// Whether a flag was given in place of this setting of a target.
+    pub(super) fn replaces(&self, setting: &str) -> bool {
+        self.has(match setting {
+            "ca_certificate" => "ca_file",
+            "verify_tls" => "insecure_skip_tls_verify",
+            setting => setting,
+        })
+    }
 }

@@ -1,7 +1,6 @@
 //! `list` and `info`: what is stored.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
 use clap::Args;
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
@@ -11,10 +10,13 @@ use serde_json::Value;
 
 use super::context::Done;
 use super::exit::Exit;
-use super::output::{bytes, date, hint, location, note, say, say_json, shell_word, text};
+use super::output::{
+    bytes, date, flags, hint, lines_of_table, location, note, say, say_json, text,
+};
 use super::{AllTargets, Common, Context, TargetCommand, Work, bar, find};
+use crate::config::NamedTarget;
 use crate::error::{Result, clean};
-use crate::ops::{self, Cancel, Entry, Listing, Target};
+use crate::ops::{self, Elsewhere, Entry, Listing, Target};
 use crate::protocol::{Backup, GetResult, ListResult, Skipped};
 use crate::sources::moment;
 
@@ -79,9 +81,12 @@ struct Listed {
     /// Number of backups, more than are shown with `--limit`.
     #[serde(skip)]
     count: usize,
-    /// Where the backups are, or where others are.
+    /// Where the backups are, or are not.
     #[serde(skip)]
     place: String,
+    /// Where backups are, if there are none.
+    #[serde(skip)]
+    elsewhere: Option<Elsewhere>,
 }
 
 /// Prints all backups.
@@ -98,9 +103,12 @@ async fn list(context: &Context, options: &List) -> Result<Exit> {
         .await;
         let listing = listing?;
         let (mut backups, skipped) = take_apart(&listing);
-        let place = match backups.is_empty() {
-            true => elsewhere(target, &context.cancel).await,
-            false => format!("Backups in {}:", location(target)),
+        let (place, elsewhere) = match backups.is_empty() {
+            true => {
+                let elsewhere = ops::elsewhere(target, &context.cancel).await;
+                (format!("No backups in {}.", location(target)), elsewhere)
+            }
+            false => (format!("Backups in {}:", location(target)), None),
         };
         // The order of the protocol counts only for all of them as JSON.
         if !context.json || options.limit.is_some() {
@@ -110,7 +118,8 @@ async fn list(context: &Context, options: &List) -> Result<Exit> {
         if context.json {
             backups.truncate(options.limit.unwrap_or(usize::MAX));
         }
-        Ok(Listed { result: ListResult { backups, next: None, skipped }, count, place })
+        let result = ListResult { backups, next: None, skipped };
+        Ok(Listed { result, count, place, elsewhere })
     });
     let done = bar::waiting(work).await;
     for Done { on, result } in &done {
@@ -120,6 +129,9 @@ async fn list(context: &Context, options: &List) -> Result<Exit> {
             let of = on.name().filter(|_| context.are_several());
             let of = of.map(|name| format!("{name}: ")).unwrap_or_default();
             note(format!("{of}{}", listed.place));
+            if let (Some(other), Ok(target)) = (&listed.elsewhere, &on.target) {
+                note(advice(other, target, on.table()));
+            }
         }
     }
     context.tell(done, |_| Exit::Done, |all| show(all, options.limit.unwrap_or(usize::MAX)))
@@ -155,25 +167,29 @@ fn newest_first(backup: &Backup) -> Reverse<Option<i64>> {
     Reverse(moment.map(|moment| moment.timestamp_micros()))
 }
 
-/// The location that has no backups, and another prefix nearby that has some.
-async fn elsewhere(target: &Arc<Target>, cancel: &Cancel) -> String {
-    let mut lines = format!("No backups in {}.", location(target));
-    if let Some(other) = ops::elsewhere(target, cancel).await {
-        let backups = match other.backups {
-            1 => "1 backup is".to_owned(),
-            count => format!("{count} backups are"),
-        };
-        let place = match other.place.as_str() {
-            "" => "at the top of the bucket".to_owned(),
-            place => format!("in \"{}\"", clean(place)),
-        };
-        let mut flags = vec![format!("--prefix {}", shell_word(&other.prefix))];
-        if other.folder != target.config().folder {
-            flags.push(format!("--folder {}", shell_word(&other.folder)));
-        }
-        lines.push_str(&format!("\n{}: {backups} {place}: use {}", hint(), flags.join(" ")));
+/// Another prefix nearby that has backups, and how to use it.
+fn advice(other: &Elsewhere, target: &Target, table: Option<&NamedTarget>) -> String {
+    let backups = match other.backups {
+        1 => "1 backup is".to_owned(),
+        count => format!("{count} backups are"),
+    };
+    let place = match other.place.as_str() {
+        "" => "at the top of the bucket".to_owned(),
+        place => format!("in \"{}\"", clean(place)),
+    };
+    let mut settings = vec![("prefix", other.prefix.as_str())];
+    if other.folder != target.config().folder {
+        settings.push(("folder", &other.folder));
     }
-    lines
+    let (hint, found) = (hint(), format!("{backups} {place}"));
+    match table {
+        Some(table) => format!(
+            "{hint}: {found}: write this in {}\n{}",
+            table.place(),
+            lines_of_table(&settings)
+        ),
+        None => format!("{hint}: {found}: use {}", flags(&settings)),
+    }
 }
 
 fn take_apart(listing: &Listing) -> (Vec<Backup>, Vec<Skipped>) {

@@ -35,11 +35,11 @@ mod usage;
 mod validate;
 mod verify;
 
-use std::cell::OnceCell;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgAction, Args, FromArgMatches as _, Parser, Subcommand};
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::Runtime;
@@ -51,7 +51,7 @@ use self::interrupt::interruptible;
 pub use self::settings::TargetOptions;
 pub use self::state::StateOptions;
 use self::targets::{AllTargets, Choice, TargetNames};
-use crate::error::{Code, Error, Kind, Result};
+use crate::error::{Code, Error, Result};
 use crate::ops::Cancel;
 use crate::protocol::{LogLevel, MAX_RETRY_FOR_MS};
 use crate::{net, platform};
@@ -83,6 +83,8 @@ pub struct Cli {
     #[arg(
         long,
         value_name = "PATH",
+        // Unlike the usual one for paths, it accepts a variable without a value.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         env = "S3_BACKUP_AGENT_CONFIG",
         hide_env_values = true,
         global = true,
@@ -256,7 +258,13 @@ impl Cli {
         let read = help::command().try_get_matches().and_then(|matches| {
             let name = matches.subcommand_name().unwrap_or_default().to_owned();
             let given = Given::of(&matches);
-            Self::from_arg_matches(&matches).map(|cli| Self { name, given, ..cli })
+            Self::from_arg_matches(&matches).map(|mut cli| {
+                // A variable without a value counts as one that is not set.
+                if !given.has("config") {
+                    cli.config = cli.config.filter(|path| !path.as_os_str().is_empty());
+                }
+                Self { name, given, ..cli }
+            })
         });
         read.map_err(|error| {
             if let Some(error) = usage::no_backup(&error) {
@@ -305,18 +313,7 @@ impl Cli {
 pub fn run(runtime: &Runtime, cli: &Cli) -> Exit {
     let Cli { command, name, verbose, .. } = cli;
     let cancel = Cancel::default();
-    let aws = OnceCell::new();
-    run_with(runtime, cli, &cancel, &aws).unwrap_or_else(|error| {
-        let error = match aws.get() {
-            Some(endpoint) if is_about_the_server(&error) => {
-                let other = "set --endpoint for another provider";
-                let hint = error.remedy().map(|hint| format!("{hint}, or {other}"));
-                error
-                    .and(&format!(" (no endpoint is set, so this is AWS, {endpoint})"))
-                    .hint(hint.unwrap_or_else(|| other.to_owned()))
-            }
-            _ => error,
-        };
+    run_with(runtime, cli, &cancel).unwrap_or_else(|error| {
         let json = command.on_target().is_some_and(|it| it.common().json);
         output::report(&error, None, name, json, *verbose > 0);
         Exit::of(&error)
@@ -325,7 +322,7 @@ pub fn run(runtime: &Runtime, cli: &Cli) -> Exit {
 
 /// What needs no network is done first, without listening to signals: reading the command line,
 /// opening files, asking for a secret.
-fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel, aws: &OnceCell<String>) -> Result<Exit> {
+fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel) -> Result<Exit> {
     let Cli { command, .. } = cli;
     let verbose = cli.verbose > 0;
     let _inside = runtime.enter();
@@ -369,12 +366,6 @@ fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel, aws: &OnceCell<String
         verbose,
         command: cli.name.clone(),
     };
-    if let (false, Ok(target)) = (context.are_several(), context.only())
-        && !target.config().endpoint_given
-    {
-        let endpoint = target.config().endpoint.as_str();
-        aws.get_or_init(|| endpoint.trim_end_matches('/').to_owned());
-    }
     let ended = runtime.block_on(interruptible(cancel, common.deadline, work(&context)));
     if verbose {
         let places = context.targets.all.iter().filter_map(|on| on.target.as_ref().ok());
@@ -390,9 +381,4 @@ fn run_with(runtime: &Runtime, cli: &Cli, cancel: &Cancel, aws: &OnceCell<String
         [only] if !context.are_several() => only.explained(error),
         _ => error,
     })
-}
-
-/// Whether a server, or its absence, caused the error.
-fn is_about_the_server(error: &Error) -> bool {
-    error.upstream_answer().is_some() || matches!(error.code().kind(), Kind::Connect | Kind::Auth)
 }

@@ -135,6 +135,37 @@ pub(super) fn shell_word(value: &str) -> String {
     format!("'{}'", clean(value).replace('\'', r"'\''"))
 }
 
+/// Settings as flags of the command line.
+pub(super) fn flags(settings: &[(&str, &str)]) -> String {
+    let flags = settings
+        .iter()
+        .map(|(name, value)| format!("--{} {}", name.replace('_', "-"), shell_word(value)));
+    flags.collect::<Vec<_>>().join(" ")
+}
+
+/// Settings as lines of a table of the config file.
+pub(super) fn lines_of_table(settings: &[(&str, &str)]) -> String {
+    let lines = settings.iter().map(|(name, value)| format!("  {name} = {}", toml_text(value)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A text of TOML, in which nothing is a variable.
+pub(super) fn toml_text(text: &str) -> String {
+    let mut out = "\"".to_owned();
+    for letter in text.replace("${", "$${").chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            letter if letter.is_control() || is_hidden(letter) => {
+                let _ = write!(out, "\\U{:08X}", u32::from(letter));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// Reports why a command failed, and what to do about it in the flags that the command has. `target` is
 /// named when the command works on several.
 pub(super) fn report(

@@ -223,9 +223,11 @@ impl TargetOptions {
         Ok((Target::open(config, budget, journal)?, notice))
     }
 
-    /// Whether these options say which storage it is.
+    /// Whether these options say which storage it is. A variable without a value says nothing.
     pub(super) fn name_a_target(&self) -> bool {
-        self.endpoint.is_some() || self.bucket.is_some() || self.access_key_id.is_some()
+        [&self.endpoint, &self.bucket, &self.access_key_id]
+            .into_iter()
+            .any(|setting| setting.as_ref().is_some_and(|value| !value.is_empty()))
     }
 
     /// Whether these options and the environment describe a whole target.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use clap::{Args, Command};
 
 use super::environment::{OF_AWS, endpoint_of};
+use super::exit::is_about_the_server;
 use super::given::Given;
 use super::output;
 use super::settings::TargetOptions;
@@ -69,6 +70,7 @@ pub(super) struct Named {
     /// Its name and table, if it comes from the config file.
     table: Option<NamedTarget>,
     name: Option<String>,
+    given: Given,
     /// One that cannot be opened does not keep the others from being used.
     pub(super) target: Result<Arc<Target>>,
 }
@@ -79,12 +81,36 @@ impl Named {
         self.name.as_deref()
     }
 
-    /// The error in the words of the config file, if that is where the settings come from.
+    /// Its table in the config file.
+    pub(super) fn table(&self) -> Option<&NamedTarget> {
+        self.table.as_ref()
+    }
+
+    /// The error in the words of the config file, if that is where the settings come from. It names AWS if
+    /// that is the server because no endpoint is set.
     pub(super) fn explained(&self, error: Error) -> Error {
+        let error = match &self.target {
+            Ok(target) if !target.config().endpoint_given && is_about_the_server(&error) => {
+                self.about_aws(error, target.config().endpoint.as_str().trim_end_matches('/'))
+            }
+            _ => error,
+        };
+        let is_flag = error.data().field.is_some_and(|field| self.given.replaces(&field));
         match &self.table {
-            Some(table) => table.explained(error),
-            None => error,
+            Some(table) if !is_flag => table.explained(error),
+            _ => error,
         }
+    }
+
+    fn about_aws(&self, error: Error, endpoint: &str) -> Error {
+        let other = match &self.table {
+            Some(table) => format!("write an {} for another provider", table.place_of("endpoint")),
+            None => "set --endpoint for another provider".to_owned(),
+        };
+        let hint = error.remedy().map(|hint| format!("{hint}, or {other}"));
+        error
+            .and(&format!(" (no endpoint is set, so this is AWS, {endpoint})"))
+            .hint(hint.unwrap_or(other))
     }
 }
 
@@ -106,7 +132,8 @@ impl Choice<'_> {
         if all && by_flag {
             return Err(usage("--all-targets and -t exclude each other", "all_targets"));
         }
-        if all || !self.names.target.is_empty() {
+        let is_any_named = self.names().next().is_some();
+        if all || is_any_named {
             return self.named(all);
         }
         if self.options.name_a_target() {
@@ -122,25 +149,32 @@ impl Choice<'_> {
         self.of_file(&file, &[name], false)
     }
 
+    /// The names that were given. A variable without a value counts as one that is not set.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let by_flag = self.given.has("target");
+        self.names.target.iter().filter(move |name| by_flag || !name.is_empty())
+    }
+
     fn ad_hoc(self) -> Result<Targets> {
         let (target, notice) = self.options.clone().open((self.journal)())?;
         if let Some(line) = notice {
             output::note(line);
         }
-        let only = Named { table: None, name: None, target: Ok(target) };
+        let given = self.given.clone();
+        let only = Named { table: None, name: None, given, target: Ok(target) };
         Ok(Targets { all: vec![only], are_several: false })
     }
 
     fn named(&self, all: bool) -> Result<Targets> {
         self.refuse_halves()?;
-        let path = ConfigFile::find(self.config).ok_or_else(no_file)?;
+        let path = ConfigFile::find(self.config).ok_or_else(|| no_file(self.config))?;
         let file = ConfigFile::read(&path)?;
         let mut names: Vec<String> = Vec::new();
         match all {
             true if file.targets.is_empty() => _ = file.usual_target()?,
             true => names.extend(file.targets.iter().map(|(name, _)| name.clone())),
             false => {
-                for name in &self.names.target {
+                for name in self.names() {
                     file.known(name)?;
                     if !names.contains(name) {
                         names.push(name.clone());
@@ -162,7 +196,11 @@ impl Choice<'_> {
             true => self.options.memory(),
             false => file.memory,
         };
-        let memory = ops::share(memory.unwrap_or(DEFAULT_MEMORY_BUDGET), names.len())?;
+        let memory = ops::share(memory.unwrap_or(DEFAULT_MEMORY_BUDGET), names.len());
+        let memory = memory.map_err(|error| {
+            let path = file.path.display();
+            error.hint(format!("raise --memory, or memory in {path}, or name fewer targets"))
+        })?;
         let all = names.iter().map(|name| {
             let table = file.target(name);
             let target = match &table {
@@ -170,12 +208,12 @@ impl Choice<'_> {
                 Err(error) => Err(error.clone()),
             };
             let table = table.ok().cloned();
-            Named { table, name: Some(name.clone()), target }
+            Named { table, name: Some(name.clone()), given: self.given.clone(), target }
         });
         let mut all: Vec<_> = all.collect();
         if let (false, [Named { target: target @ Err(_), .. }]) = (are_several, all.as_mut_slice())
         {
-            std::mem::replace(target, Err(no_file()))?;
+            std::mem::replace(target, Err(no_file(None)))?;
         }
         Ok(Targets { all, are_several })
     }
@@ -184,9 +222,17 @@ impl Choice<'_> {
         let mut settings = table.load()?;
         self.options.clone().override_with(self.given, &mut settings)?;
         settings.memory = Some(memory);
-        let config = settings.check().map_err(|error| table.placed(error))?;
+        let config = settings.check().map_err(|error| self.placed(table, error))?;
         let budget = Budget::new(memory);
-        Target::open(config, budget, (self.journal)()).map_err(|error| table.placed(error))
+        Target::open(config, budget, (self.journal)()).map_err(|error| self.placed(table, error))
+    }
+
+    /// The error with the place in the file, unless a flag is wrong.
+    fn placed(&self, table: &NamedTarget, error: Error) -> Error {
+        match error.data().field.is_some_and(|field| self.given.replaces(&field)) {
+            true => error,
+            false => table.placed(error),
+        }
     }
 
     /// Refuses flags that would make a target of two halves.
@@ -200,6 +246,8 @@ impl Choice<'_> {
         );
         let names = if self.given.has("target") || self.all.is_some_and(|all| all.all_targets) {
             "leave the flag out, or the name of the target and give all settings as flags"
+        } else if self.names().next().is_some() {
+            "leave the flag out, or unset S3_BACKUP_AGENT_TARGET and give all settings as flags"
         } else {
             "leave the flag out, or give all settings as flags: --endpoint, --bucket and the keys"
         };
@@ -250,8 +298,14 @@ fn usage(message: &str, flag: &'static str) -> Error {
     Error::new(Code::InvalidParams, message).field(flag).detail("member", flag)
 }
 
-/// There is no config file.
-pub(super) fn no_file() -> Error {
+/// There is no config file; or none is read, if one was asked for.
+pub(super) fn no_file(wanted: Option<&Path>) -> Error {
+    if wanted.is_some() {
+        let message = "there is no config file, because --config or S3_BACKUP_AGENT_CONFIG is none";
+        return Error::new(Code::InvalidConfig, message)
+            .field("config")
+            .hint("name a file with --config");
+    }
     let places = ConfigFile::usual_paths();
     let places: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
     let message = format!("there is no config file (looked for {})", places.join(" and "));

@@ -362,7 +362,7 @@ async fn to_several<'a>(
             Ok(_) => results.next().unwrap_or_else(|| Err(lost())),
             Err(error) => Err(error.clone()),
         };
-        Done { on, result: result.map_err(|error| on.explained(error)) }
+        Done { on, result: result.map_err(|error| context.explained(on, error)) }
     });
     done.collect()
 }

@@ -6,9 +6,9 @@ use clap::Args;
 use console::style;
 
 use super::exit::Exit;
-use super::output::{check_error, say, shell_word};
+use super::output::{check_error, flags, lines_of_table, say};
 use super::{AllTargets, Common, Context, TargetCommand, Work, bar};
-use crate::config::AddressingStyle;
+use crate::config::{AddressingStyle, NamedTarget};
 use crate::error::{Code, Result};
 use crate::ops;
 use crate::protocol::{Check, Level, Status, Suggestion, ValidateResult};
@@ -63,14 +63,14 @@ async fn run(context: &Context, options: &Validate) -> Result<Exit> {
                 let space = if index > 0 { "\n" } else { "" };
                 say(format!("{space}{}", style(format!("{name}:")).bold()))?;
             }
-            say(report(validated))?;
+            say(report(validated, context.table(*target)))?;
         }
         Ok(())
     })
 }
 
-/// The result of every check, for people.
-pub(super) fn report(validated: &ValidateResult) -> String {
+/// The result of every check, for people. The settings are in `table`, if they come from the config file.
+pub(super) fn report(validated: &ValidateResult, table: Option<&NamedTarget>) -> String {
     let details = &validated.details;
     let style_of_requests = match details.addressing_style {
         AddressingStyle::Virtual => "virtual-hosted-style",
@@ -91,7 +91,7 @@ pub(super) fn report(validated: &ValidateResult) -> String {
         true => style("The bucket can be used.").green().to_string(),
         false => style("The bucket cannot be used with these settings.").red().to_string(),
     });
-    lines.extend(validated.suggestion.as_ref().map(advice));
+    lines.extend(validated.suggestion.as_ref().map(|suggestion| advice(suggestion, table)));
     lines.join("\n")
 }
 
@@ -117,22 +117,25 @@ fn line(check: &Check) -> String {
     line
 }
 
-/// What to type instead.
-fn advice(suggestion: &Suggestion) -> String {
+/// What to type or to write instead.
+fn advice(suggestion: &Suggestion, table: Option<&NamedTarget>) -> String {
     let addressing_style =
         suggestion.addressing_style.map(|addressing_style| addressing_style.as_str().to_owned());
     let settings = [
-        ("--endpoint", &suggestion.endpoint),
-        ("--region", &suggestion.region),
-        ("--bucket", &suggestion.bucket),
-        ("--prefix", &suggestion.prefix),
-        ("--addressing-style", &addressing_style),
+        ("endpoint", suggestion.endpoint.as_deref()),
+        ("region", suggestion.region.as_deref()),
+        ("bucket", suggestion.bucket.as_deref()),
+        ("prefix", suggestion.prefix.as_deref()),
+        ("addressing_style", addressing_style.as_deref()),
     ];
-    let settings = settings.into_iter().filter_map(|(flag, value)| {
-        let value = value.as_ref()?;
-        Some(format!("{flag} {}", shell_word(value)))
-    });
-    format!("It works with: {}", settings.collect::<Vec<_>>().join(" "))
+    let settings: Vec<_> =
+        settings.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    match table {
+        Some(table) => {
+            format!("It works with this in {}:\n{}", table.place(), lines_of_table(&settings))
+        }
+        None => format!("It works with: {}", flags(&settings)),
+    }
 }
 
 /// The first failure counts; those after it may be its consequence.

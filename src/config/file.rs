@@ -15,6 +15,7 @@ use toml::de::DeTable;
 pub use self::secret::{Origin, Shown};
 use self::table::{Document, Table};
 pub use self::target::{LONGEST_CA_FILE, NamedTarget, is_target_name};
+use crate::config::check::check_memory_budget;
 use crate::error::{Code, Error, Result};
 use crate::platform::{config_dir, home_dir, host_name, others_can_read, read_small};
 
@@ -44,6 +45,8 @@ pub struct ConfigFile {
     /// The targets by name, in the order of the file. One with an error does not keep others from being
     /// used.
     pub targets: Vec<(String, Result<NamedTarget>)>,
+    /// Whether a secret is in the file itself.
+    holds_secret: bool,
 }
 
 impl ConfigFile {
@@ -76,10 +79,7 @@ impl ConfigFile {
             Error::new(Code::InvalidConfig, message).field("config").source(error)
         })?;
         let file = Self::parse_text(path, &text)?;
-        let mut targets = file.targets.iter().filter_map(|(_, target)| target.as_ref().ok());
-        let is_open = targets.any(NamedTarget::has_inline_secret)
-            && others_can_read(path).unwrap_or_default();
-        if is_open {
+        if file.holds_secret && others_can_read(path).unwrap_or_default() {
             let path = path.display();
             let message = format!("{path} holds a secret, and other users can read the file");
             return Err(Error::new(Code::InvalidConfig, message)
@@ -116,17 +116,23 @@ impl ConfigFile {
             at.error(document.path, path.trim_start_matches('.'), what)
         };
         let names: Vec<_> = targets.iter().map(|(name, _)| name.clone()).collect();
+        if memory.is_some() {
+            check_memory_budget(memory).map_err(|wrong| error("memory", wrong.fact()))?;
+        }
         if let Some(name) = default_target.as_ref().filter(|name| !names.contains(name)) {
             let what = format!("there is no target \"{name}\"");
             return Err(error("default_target", &what).hint(known(&names)));
         }
-        let mut read = Vec::new();
+        let (mut read, mut holds_secret) = (Vec::new(), false);
         for (name, table) in targets {
             if !is_target_name(&name) {
                 let what = "the name of a target has a letter that is not allowed, or more than 64";
-                return Err(error("targets", what)
+                return Err(table
+                    .error_of_name(what)
                     .hint("use a-z, 0-9, - and _, and begin with a letter or a digit"));
             }
+            // Also in a table with an error, whose other members are not read.
+            holds_secret |= table.holds_secret(&["secret_access_key", "session_token"]);
             let target = NamedTarget::read(&name, table, document.path);
             read.push((name, target));
         }
@@ -136,6 +142,7 @@ impl ConfigFile {
             default_target,
             memory,
             targets: read,
+            holds_secret,
         })
     }
 

@@ -4,6 +4,8 @@
 mod archives;
 mod bad_input;
 mod bad_output;
+#[cfg(unix)]
+mod config_file;
 mod deadline;
 mod endpoint;
 #[cfg(unix)]
@@ -27,6 +29,12 @@ mod secrets;
 mod several_targets;
 #[cfg(unix)]
 mod storages;
+#[cfg(unix)]
+mod target_hints;
+#[cfg(unix)]
+mod target_questions;
+#[cfg(unix)]
+mod target_secrets;
 mod untrusted_names;
 mod verify;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::exit::Exit;
-use super::super::output::{note, say_done};
+use super::super::output::{note, say_done, toml_text};
 use super::replace::{create, replace};
 use super::secret::with_line_end;
 use super::{Tester, ask, invalid};
@@ -278,28 +278,13 @@ impl Table<'_> {
         text.push_str(&format!("[targets.{}]\n", self.name));
         for (member, value) in &self.members {
             if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-                text.push_str(&format!("{member} = {}\n", quoted(value)));
+                text.push_str(&format!("{member} = {}\n", toml_text(value)));
             }
         }
-        let file = quoted(&self.key_file.to_string_lossy());
+        let file = toml_text(&self.key_file.to_string_lossy());
         text.push_str(&format!("secret_access_key = {{ file = {file} }}\n"));
         text
     }
-}
-
-/// A text of TOML, in which nothing is a variable.
-fn quoted(text: &str) -> String {
-    let mut out = "\"".to_owned();
-    for letter in text.replace("${", "$${").chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            letter if letter.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(letter))),
-            letter => out.push(letter),
-        }
-    }
-    out.push('"');
-    out
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

@@ -67,7 +67,7 @@ pub(super) fn run(
 }
 
 fn read(wanted: Option<&Path>) -> Result<ConfigFile> {
-    ConfigFile::read(&ConfigFile::find(wanted).ok_or_else(no_file)?)
+    ConfigFile::read(&ConfigFile::find(wanted).ok_or_else(|| no_file(wanted))?)
 }
 
 /// The file that exists, or else the one of this user.
@@ -75,8 +75,8 @@ fn path_to_write(wanted: Option<&Path>) -> Result<PathBuf> {
     let usual = ConfigFile::usual_paths().into_iter().next();
     match ConfigFile::find(wanted) {
         Some(path) => Ok(path),
-        None if wanted.is_some() => Err(no_file()),
-        None => usual.ok_or_else(no_file),
+        None if wanted.is_some() => Err(no_file(wanted)),
+        None => usual.ok_or_else(|| no_file(None)),
     }
 }
 
@@ -99,7 +99,7 @@ impl Tester<'_> {
         if validated.ok {
             return Ok(None);
         }
-        output::say(validate::report(&validated))?;
+        output::say(validate::report(&validated, None))?;
         Ok(Some(validate::exit_of(&validated)))
     }
 }

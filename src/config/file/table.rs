@@ -189,6 +189,14 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whether one of these members is a secret that the file itself holds.
+    pub(super) fn holds_secret(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| match self.members.get(*name).map(Spanned::get_ref) {
+            Some(DeValue::String(text)) => !is_from_variables(text),
+            _ => false,
+        })
+    }
+
     /// A list of texts with at least one.
     fn words(&mut self, name: &'static str) -> Result<Option<Vec<String>>> {
         const EXPECTED: &str = "a list of texts: the program, then its arguments";
@@ -306,6 +314,11 @@ impl<'a> Table<'a> {
 
     fn wrong(&self, name: &str, at: usize, expected: &str) -> Error {
         self.error(name, at, &format!("{name} has a wrong value")).hint(format!("write {expected}"))
+    }
+
+    /// An error about the name of this table.
+    pub(super) fn error_of_name(&self, what: &str) -> Error {
+        self.document.position(self.start).error(self.document.path, "", what)
     }
 
     /// An error about a member of this table.

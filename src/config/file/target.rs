@@ -168,6 +168,18 @@ impl NamedTarget {
         placed
     }
 
+    /// Where a setting is written, for people: `bucket in [targets.nas] of config.toml`.
+    #[must_use]
+    pub fn place_of(&self, member: &str) -> String {
+        format!("{member} in {}", self.place())
+    }
+
+    /// The table, for people: `[targets.nas] of config.toml`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("[targets.{}] of {}", self.name, self.file.display())
+    }
+
     /// The error in the words of the config file: it names the setting there instead of a flag.
     #[must_use]
     pub fn explained(&self, error: Error) -> Error {
@@ -178,11 +190,5 @@ impl NamedTarget {
                 .detail("file", self.file.display().to_string()),
             None => error,
         }
-    }
-
-    /// Whether the file holds one of its secrets.
-    pub(super) fn has_inline_secret(&self) -> bool {
-        let origins = [&self.secret_access_key, &self.session_token];
-        origins.iter().any(|origin| matches!(origin, Some(Origin::Text { is_inline: true, .. })))
     }
 }

@@ -218,3 +218,39 @@ fn file_is_looked_for_until_one_is_found() {
     assert_eq!(ConfigFile::find(Some(wanted)).as_deref(), Some(wanted));
     assert!(ConfigFile::read(wanted).unwrap_err().message().contains("/does/not/exist"));
 }
+
+#[test]
+fn damaged_file_shows_no_part_of_a_secret() {
+    const SECRET: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCY0hunter2K7MD";
+    let text = format!(
+        "memory = \"96MiB\"\n[targets.nas]\nsecret_access_key = \"{SECRET}\"\n\
+         session_token = {{ command = [\"pass\", \"{SECRET}\"] }}\nbucket = '{SECRET}'\n"
+    );
+    let mut seen = std::collections::BTreeSet::new();
+    let mut look = |text: &str| {
+        let errors = match parse(text) {
+            Err(error) => vec![error],
+            Ok(file) => file.targets.into_iter().filter_map(|(_, target)| target.err()).collect(),
+        };
+        for error in errors {
+            let shown = format!("{} {:?}", error.message(), error.data());
+            let parts = (0..SECRET.len() - 7).map(|at| &SECRET[at..at + 8]);
+            let found = parts.filter(|part| shown.contains(part)).collect::<Vec<_>>();
+            assert_eq!(found, Vec::<&str>::new(), "{text}\n{shown}");
+            seen.insert(error.fact().split(": ").last().unwrap_or_default().to_owned());
+        }
+    };
+    for at in 0..text.len() {
+        let (before, after) = text.split_at(at);
+        look(before);
+        look(&format!("{before}{}", &after[1..]));
+        for inserted in [
+            "\"", "'", "\"\"\"", "\\", "[", "]", "{", "}", "=", ".", ",", "\n", "#", "$", "${",
+            "\u{1}", "é",
+        ] {
+            look(&format!("{before}{inserted}{after}"));
+            look(&format!("{before}{inserted}{}", &after[1..]));
+        }
+    }
+    assert!(seen.len() > 10, "{seen:#?}");
+}

@@ -62,7 +62,7 @@ async fn half_a_target_from_flags_is_refused() {
         "[targets.nas]\nendpoint = \"{address}\"\nbucket = \"b\"\naccess_key_id = \"AK\"\n\
          secret_access_key = \"{CANARY}\"\n"
     );
-    let storages = Storages::with(&text);
+    let mut storages = Storages::with(&text);
     for flag in [
         "--endpoint http://x",
         "--bucket x",
@@ -82,6 +82,9 @@ async fn half_a_target_from_flags_is_refused() {
     for flag in ["--prefix x", "--folder x", "--secret-access-key-file x"] {
         assert_eq!(storages.run(&format!("list {flag}")).await.code, 64);
     }
+    storages.set("S3_BACKUP_AGENT_TARGET", "nas");
+    let ran = storages.run("list --bucket x").await;
+    assert!(ran.code == 64 && ran.stderr.contains("unset S3_BACKUP_AGENT_TARGET"), "{ran:?}");
     assert_untouched(&decoy).await;
 }
 
@@ -272,9 +275,15 @@ async fn readable_file_with_a_secret_is_refused() {
     let storages = Storages::with(&format!("[targets.nas]\nsecret_access_key = \"{CANARY}\"\n"));
     let path = storages.shell.path("config.toml");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-    let ran = storages.run("list -t nas").await;
-    assert_eq!(ran.code, 5);
-    assert!(ran.stderr.contains("chmod 600"), "{ran:?}");
+    // An error in one table leaves the others usable, but not its secret readable.
+    for more in ["", "bukket = \"x\"\n[targets.cloud]\nbucket = \"b\"\n"] {
+        storages.append(more);
+        for line in ["list -t nas", "list --all-targets", "list", "config check"] {
+            let ran = storages.run(line).await;
+            assert_eq!(ran.code, 5);
+            assert!(ran.stderr.contains(&format!("chmod 600 {}", path.display())), "{ran:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::storages::Storages;
+use super::storages::{Storages, tables};
 use crate::support::TestServer;
 
 /// Appended to a config file: a server that is away.
@@ -134,4 +134,63 @@ async fn delete_works_where_the_backup_is() {
     assert_eq!(targets.iter().map(|it| &it["deleted"]).collect::<Vec<_>>(), [true, true]);
     assert_eq!((one.objects().await.len(), other.objects().await.len()), (2, 0));
     assert_eq!(storages.run("delete c --all-targets --yes").await.code, 3);
+}
+
+#[tokio::test]
+async fn json_of_every_command_has_an_entry_for_each_target() {
+    let (one, _other, storages) = two().await;
+    storages.append(AWAY);
+    one.abandon_upload("backups/x.tar", true).await;
+    let targets = storages.targets("validate --all-targets --json", 10).await;
+    assert_eq!(targets.iter().map(|it| &it["ok"]).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(targets[2]["target"], "away");
+    let targets = storages.targets("cleanup --all-targets --older-than 0s --json", 10).await;
+    assert_eq!(targets.iter().map(code_of).collect::<Vec<_>>(), ["", "", "cannot_connect"]);
+    assert_eq!(targets[0]["items"][0]["key"], "backups/x.tar");
+    assert_eq!((&targets[1]["items"], targets[2].get("items")), (&json!([]), None));
+    let targets = storages.targets("delete a --all-targets --yes --json", 10).await;
+    let codes: Vec<_> = targets.iter().map(code_of).collect();
+    assert_eq!(codes, ["", "not_found", "cannot_connect"]);
+    assert_eq!((&targets[0]["deleted"], targets[1].get("deleted")), (&json!(true), None));
+    assert_eq!(targets[2]["error"]["data"]["field"], "targets.away.endpoint");
+    // `verify` prints a line for each backup, and one for a target that fails.
+    let ran = storages.run("verify --all --all-targets --json").await;
+    assert_eq!(ran.code, 10, "{ran:?}");
+    let lines: Vec<Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = lines.iter().map(|line| line["target"].as_str().unwrap()).collect();
+    assert_eq!(names, ["nas", "cloud", "away"]);
+    assert_eq!(code_of(&lines[2]), "cannot_connect");
+}
+
+#[tokio::test]
+async fn command_that_fails_everywhere_ends_with_the_first_error() {
+    let (one, _other, storages) = two().await;
+    let table = |name: &str| tables(&[(name, &one)]).replace(&format!("{name}.key"), "nas.key");
+    let gone = table("gone").replace(&one.bucket, "test-there-is-no-such-bucket");
+    let id = one.config()["access_key_id"].as_str().unwrap().to_owned();
+    let locked = table("locked").replace(&id, "AKIAUNKNOWN");
+    let text = std::fs::read_to_string(storages.shell.path("config.toml")).unwrap();
+    storages.shell.write("config.toml", [text, gone, locked].join("\n"));
+    for line in ["list", "validate", "verify --all", "cleanup", "delete a --yes"] {
+        for json in ["", " --json"] {
+            for (order, code) in [("-t gone -t locked", 3), ("-t locked -t gone", 7)] {
+                let ran = storages.run(&format!("{line} {order}{json}")).await;
+                assert_eq!(ran.code, code, "{line} {order}: {ran:?}");
+            }
+            let ran = storages.run(&format!("{line} -t gone -t nas -t locked{json}")).await;
+            let is_gone = line.starts_with("delete") && !json.is_empty();
+            assert_eq!(ran.code, if is_gone { 3 } else { 10 }, "{line}: {ran:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn target_that_is_named_twice_counts_once() {
+    let (one, _other, storages) = two().await;
+    let single = storages.run("list -t nas -t nas --json").await.json(0);
+    assert_eq!(single["backups"].as_array().unwrap().len(), 2);
+    let ran = storages.run("upload c --id c -t nas -t nas --json").await.json(0);
+    assert_eq!(ran["backup"]["id"], "c");
+    assert_eq!(one.objects().await.len(), 6);
 }

@@ -39,8 +39,12 @@ impl Storages {
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        self.shell.env.retain(|(other, _)| other != name);
+        self.unset(name);
         self.shell.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(super) fn unset(&mut self, name: &str) {
+        self.shell.env.retain(|(other, _)| other != name);
     }
 
     /// Appends a line to the table of the last target.
