@@ -77,6 +77,9 @@ async fn backup_is_read_once_and_stored_on_every_target() {
         let targets = two.storages.targets(&line, 0).await;
         assert_eq!(targets[0]["target"], "nas");
         assert_eq!(targets[1]["backup"]["id"], id);
+        for target in &targets {
+            assert_eq!(target["backup"]["name"], id, "the other target does not take the name");
+        }
         for server in [&two.nas, &two.cloud] {
             assert_whole(server, &content).await;
         }
