@@ -6,6 +6,7 @@
 //! A command is a file with a struct of its flags that implements [`TargetCommand`], and a line in
 //! [`Command`].
 
+mod ask;
 pub mod bar;
 mod cleanup;
 mod config;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::super::ask;
 use super::super::exit::Exit;
 use super::super::output::{note, say_done, toml_text};
 use super::replace::{create, replace};
 use super::secret::with_line_end;
-use super::{Tester, ask, invalid};
+use super::{Tester, invalid};
 use crate::config::{ConfigFile, Origin, Provider, S3Config, Secret, SecretSource, is_target_name};
 use crate::error::{Error, Result};
 use crate::platform::{create_private, read_small};

@@ -1,7 +1,6 @@
 //! `config`: shows, checks and extends the config file.
 
 mod add;
-mod ask;
 mod check;
 mod replace;
 mod secret;

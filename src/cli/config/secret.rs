@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::super::ask;
 use super::super::exit::Exit;
 use super::super::output::{note, say_done};
 use super::replace::replace;
-use super::{Tester, ask, invalid};
+use super::{Tester, invalid};
 use crate::config::{ConfigFile, Origin, Secret, SecretSource};
 use crate::error::{Code, Error, Result};
 
