@@ -67,9 +67,7 @@ pub(super) fn secret(question: &str) -> Result<Secret> {
 
 /// Asks, until there is an answer or a signal. A signal would end the process otherwise while the terminal
 /// does not show what is typed.
-fn answered<T: Send + 'static>(
-    ask: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T> {
+fn answered<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
     let runtime = Handle::current();
     let _inside = runtime.enter();
     let mut signals = ShutdownSignals::listen_unless_ignored()
