@@ -50,6 +50,13 @@ enum Action {
     Secret(secret::Change),
 }
 
+impl Config {
+    /// Whether the command prints JSON, also for an error.
+    pub(super) fn prints_json(&self) -> bool {
+        matches!(&self.action, Action::Show(options) if options.json)
+    }
+}
+
 /// Runs the command on the file that `wanted` names, or the usual one.
 ///
 /// # Errors
