@@ -30,6 +30,7 @@ pub use self::file::{ConfigFile, LONGEST_CA_FILE, NamedTarget, Origin, Shown, is
 pub use self::limits::{Limits, LimitsUpdate, LiveLimits};
 pub use self::provider::{Provider, wrong_host};
 pub use self::secret::{Secret, SecretSource};
+pub use self::suspect::looks_secret;
 use crate::error::Result;
 use crate::error::secrets::Known;
 

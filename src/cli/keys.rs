@@ -98,9 +98,11 @@ pub(super) fn ask(environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret
     if !std::io::stderr().is_terminal() {
         return Err(missing());
     }
-    let answer = rpassword::prompt_password("Secret access key: ")
-        .map_err(|error| missing().source(error))?;
-    Ok(SecretSource::Inline(Secret::from(answer)))
+    match super::ask::secret("Secret access key") {
+        Ok(secret) => Ok(SecretSource::Inline(secret)),
+        Err(error) if error.code() == Code::Cancelled => Err(error),
+        Err(error) => Err(missing().source(error)),
+    }
 }
 
 #[cfg(test)]

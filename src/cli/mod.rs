@@ -6,6 +6,7 @@
 //! A command is a file with a struct of its flags that implements [`TargetCommand`], and a line in
 //! [`Command`].
 
+mod ask;
 pub mod bar;
 mod cleanup;
 mod config;
@@ -314,7 +315,8 @@ pub fn run(runtime: &Runtime, cli: &Cli) -> Exit {
     let Cli { command, name, verbose, .. } = cli;
     let cancel = Cancel::default();
     run_with(runtime, cli, &cancel).unwrap_or_else(|error| {
-        let json = command.on_target().is_some_and(|it| it.common().json);
+        let json = command.on_target().is_some_and(|it| it.common().json)
+            || matches!(command, Command::Config(options) if options.prints_json());
         output::report(&error, None, name, json, *verbose > 0);
         Exit::of(&error)
     })

@@ -190,10 +190,20 @@ pub struct TargetOptions {
 
 /// [`AddressingStyle`] as a flag.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Style {
+pub(super) enum Style {
     Auto,
     Path,
     Virtual,
+}
+
+impl From<Style> for AddressingStyle {
+    fn from(style: Style) -> Self {
+        match style {
+            Style::Auto => Self::Auto,
+            Style::Path => Self::Path,
+            Style::Virtual => Self::Virtual,
+        }
+    }
 }
 
 /// [`Algorithm`] as a flag.
@@ -313,11 +323,7 @@ impl TargetOptions {
             access_key_id: keys.access_key_id,
             secret_access_key: keys.secret,
             session_token: keys.token,
-            addressing_style: self.addressing_style.map(|style| match style {
-                Style::Auto => AddressingStyle::Auto,
-                Style::Path => AddressingStyle::Path,
-                Style::Virtual => AddressingStyle::Virtual,
-            }),
+            addressing_style: self.addressing_style.map(Style::into),
             ca_certificate: ca_certificate.transpose()?,
             verify_tls: Some(!self.insecure_skip_tls_verify),
             storage_class: self.storage_class,

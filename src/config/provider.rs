@@ -159,8 +159,14 @@ impl Provider {
         self.region.rule == Rule::InHost
     }
 
+    /// A region to propose to someone who chooses the provider.
+    #[must_use]
+    pub fn usual_region(&self) -> &str {
+        &self.region.default
+    }
+
     /// The region if neither a setting nor the host name contains one.
-    pub fn default_region(&self) -> &str {
+    pub(super) fn default_region(&self) -> &str {
         match self.region.rule {
             // The oldest hosts of these providers contain no region and mean this one.
             Rule::InHost => super::DEFAULT_REGION,

@@ -12,7 +12,8 @@ const SHORTEST: usize = 30;
 const HEXADECIMAL: usize = 64;
 
 /// Whether a part of the text is as random as a key.
-pub(super) fn looks_secret(text: &str) -> bool {
+#[must_use]
+pub fn looks_secret(text: &str) -> bool {
     // Many secrets contain slashes and plus signs, so they do not end a run.
     let mut runs =
         text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"/+=".contains(letter));

@@ -5,7 +5,11 @@ mod archives;
 mod bad_input;
 mod bad_output;
 #[cfg(unix)]
+mod config_commands;
+#[cfg(unix)]
 mod config_file;
+#[cfg(target_os = "linux")]
+mod config_questions;
 mod deadline;
 mod endpoint;
 #[cfg(unix)]
@@ -35,6 +39,8 @@ mod target_hints;
 mod target_questions;
 #[cfg(unix)]
 mod target_secrets;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod untrusted_names;
 mod verify;
 

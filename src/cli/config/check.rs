@@ -7,9 +7,10 @@ use console::style;
 
 use super::super::exit::Exit;
 use super::super::output::{note, report, say};
-use super::without_secrets;
-use crate::config::{ConfigFile, NamedTarget, TargetConfig};
-use crate::error::{Result, clean};
+use super::open;
+use crate::config::{ConfigFile, NamedTarget, S3Config, Secret, SecretSource, Shown};
+use crate::error::{Error, Result, clean};
+use crate::ops::Target;
 
 /// Shown below the options of this command.
 const HELP: &str = "\
@@ -33,7 +34,7 @@ pub(super) struct Check {
 /// # Errors
 /// `local_io`.
 pub(super) fn run(file: &ConfigFile, options: &Check) -> Result<Exit> {
-    say(file.path.display().to_string())?;
+    say(clean(&file.path.display().to_string()))?;
     if file.targets.is_empty() {
         note("There are no targets: add one with `s3-backup-agent config add NAME`.");
     }
@@ -41,49 +42,90 @@ pub(super) fn run(file: &ConfigFile, options: &Check) -> Result<Exit> {
     let mut places = HashMap::new();
     let longest = file.targets.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, target) in &file.targets {
-        let checked = target.as_ref().map_err(Clone::clone).and_then(|target| {
-            let config = check(target)?;
-            if options.secrets {
-                target.load()?;
-            }
-            Ok((target, config))
-        });
-        match checked {
-            Ok((target, config)) => {
-                let mark = style("✓").green();
-                say(format!("  {mark} {name:<longest$}  {}", place_of(&config)))?;
-                if options.secrets {
-                    for (member, origin) in target.secrets() {
-                        say(format!("      {member} comes from {origin}"))?;
-                    }
-                }
-                let place =
-                    (config.endpoint.to_string(), config.bucket, config.prefix, config.folder);
-                if let Some(other) = places.insert(place, name) {
-                    note(format!("{other} and {name} are the same place."));
-                }
-            }
-            Err(error) => {
-                say(format!("  {} {name}", style("✗").red()))?;
-                report(&error, Some(name), "config", false, false);
-                exit = Exit::Settings;
-            }
+        let checked = match target {
+            Ok(target) => check(target, options.secrets),
+            Err(error) => Checked { errors: vec![error.clone()], ..Checked::default() },
+        };
+        let (mark, place) = match (checked.errors.as_slice(), &checked.place) {
+            ([], Some(place)) => (style("✓").green(), format!("  {}", place.shown)),
+            _ => (style("✗").red(), String::new()),
+        };
+        say(format!("  {mark} {name:<longest$}{place}").trim_end())?;
+        for (member, origin) in &checked.secrets {
+            say(format!("      {member} comes from {}", clean(&origin.to_string())))?;
         }
+        for error in &checked.errors {
+            report(error, Some(name), "config", false, false);
+            exit = Exit::Settings;
+        }
+        if let Some(place) = checked.place
+            && let Some(other) = places.insert(place.identity, name)
+        {
+            note(format!("{other} and {name} are the same place."));
+        }
+    }
+    if file.targets.len() > 1 && file.default_target.is_none() {
+        note("There is no default_target: commands need -t or --all-targets.");
     }
     Ok(exit)
 }
 
-/// Checks what needs neither the network nor a secret.
-fn check(target: &NamedTarget) -> Result<TargetConfig> {
-    let settings = target.without_secrets()?;
-    without_secrets(&settings).map_err(|error| target.placed(error))
+/// What is known of a target.
+#[derive(Default)]
+struct Checked {
+    place: Option<Place>,
+    /// The secrets that were read.
+    secrets: Vec<(&'static str, Shown)>,
+    errors: Vec<Error>,
 }
 
-fn place_of(config: &TargetConfig) -> String {
+struct Place {
+    /// Two targets with the same one overwrite each other.
+    identity: (String, String, String),
+    shown: String,
+}
+
+/// Checks what needs no network, with the real secrets or with none.
+fn check(target: &NamedTarget, with_secrets: bool) -> Checked {
+    let mut checked = Checked::default();
+    let mut settings = match target.without_secrets() {
+        Ok(settings) => settings,
+        Err(error) => {
+            checked.errors.push(error);
+            S3Config { secret_access_key: None, session_token: None, ..target.settings.clone() }
+        }
+    };
+    for (member, origin) in target.secrets().filter(|_| with_secrets) {
+        match origin.read(member) {
+            Ok(secret) => {
+                checked.secrets.push((member, origin.shown()));
+                let place = match member {
+                    "session_token" => &mut settings.session_token,
+                    _ => &mut settings.secret_access_key,
+                };
+                *place = Some(SecretSource::Inline(secret));
+            }
+            Err(error) => checked.errors.push(target.placed(error)),
+        }
+    }
+    let placeholder = || SecretSource::Inline(Secret::from("-".to_owned()));
+    settings.secret_access_key.get_or_insert_with(placeholder);
+    match settings.check().and_then(open) {
+        Ok(target) => checked.place = Some(place_of(&target)),
+        Err(error) => checked.errors.push(target.placed(error)),
+    }
+    checked
+}
+
+fn place_of(target: &Target) -> Place {
+    let config = target.config();
     let endpoint = config.endpoint.as_str().trim_end_matches('/');
     let prefix = match config.prefix.trim_matches('/') {
         "" => String::new(),
         prefix => format!(" under \"{}\"", clean(prefix)),
     };
-    format!("bucket \"{}\"{prefix} ({})", clean(&config.bucket), clean(endpoint))
+    Place {
+        identity: (endpoint.to_owned(), config.bucket.clone(), target.folder().to_owned()),
+        shown: format!("bucket \"{}\"{prefix} ({})", clean(&config.bucket), clean(endpoint)),
+    }
 }

@@ -1,22 +1,25 @@
 //! `config`: shows, checks and extends the config file.
 
 mod add;
-mod ask;
 mod check;
+mod place;
 mod replace;
 mod secret;
 mod show;
+mod table;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
 
 use super::exit::Exit;
 use super::interrupt::interruptible;
 use super::targets::no_file;
 use super::{bar, output, validate};
-use crate::config::{ConfigFile, S3Config, TargetConfig};
+use crate::config::{ConfigFile, Origin, S3Config, Secret, SecretSource, TargetConfig};
 use crate::error::{Code, Error, Result};
 use crate::ops::{self, Budget, Cancel, Target};
 use crate::protocol::Level;
@@ -45,6 +48,13 @@ enum Action {
     Add(add::Add),
     /// Change the keys of a target: asks for new ones, and tests them first.
     Secret(secret::Change),
+}
+
+impl Config {
+    /// Whether the command prints JSON, also for an error.
+    pub(super) fn prints_json(&self) -> bool {
+        matches!(&self.action, Action::Show(options) if options.json)
+    }
 }
 
 /// Runs the command on the file that `wanted` names, or the usual one.
@@ -87,10 +97,13 @@ struct Tester<'a> {
 }
 
 impl Tester<'_> {
-    /// Prints the checks if one fails. Returns how the command ends then.
-    fn test(&self, config: TargetConfig) -> Result<Option<Exit>> {
-        let budget = Budget::new(config.limits.get().memory_budget);
-        let target = Target::open(config, budget, None)?;
+    /// Checks the settings, on their server unless `is_offline`. Prints the checks if one fails, and returns
+    /// how the command ends then.
+    fn test(&self, config: TargetConfig, is_offline: bool) -> Result<Option<Exit>> {
+        let target = open(config)?;
+        if is_offline {
+            return Ok(None);
+        }
         let work = async {
             let work = Box::pin(ops::validate(&target, Level::Write, self.cancel));
             bar::waiting(work).await
@@ -104,13 +117,29 @@ impl Tester<'_> {
     }
 }
 
+/// The target of these settings. Checks what needs no network.
+fn open(config: TargetConfig) -> Result<Arc<Target>> {
+    let budget = Budget::new(config.limits.get().memory_budget);
+    Target::open(config, budget, None)
+}
+
 /// The settings as they count, without the need for their secrets.
 fn without_secrets(settings: &S3Config) -> Result<TargetConfig> {
-    use crate::config::{Secret, SecretSource};
     let mut settings = settings.clone();
     settings.secret_access_key = Some(SecretSource::Inline(Secret::from("-".to_owned())));
     settings.session_token = None;
     settings.check()
+}
+
+/// The secret access key in a file that a flag names.
+fn read_secret(file: &Path) -> Result<Secret> {
+    let read = Origin::File(file.to_owned()).read("secret_access_key");
+    read.map_err(|error| error.hint("check --secret-access-key-file"))
+}
+
+/// What a file with this secret holds.
+fn with_line_end(secret: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(format!("{}\n", secret.expose()))
 }
 
 fn invalid(field: &'static str, message: impl Into<String>) -> Error {

@@ -1,6 +1,6 @@
 //! Files that are replaced in one step: whatever happens, the old content or the new one is there.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,8 @@ use crate::platform::{create_private_file, sync_folder};
 /// `local_io`, also when it exists.
 pub(super) fn create(path: &Path, content: &[u8]) -> Result<()> {
     let mut file = create_private_file(path).map_err(|error| {
-        if error.kind() != io::ErrorKind::AlreadyExists {
-            return unwritable(path, error);
-        }
-        let message = format!("{} exists already", path.display());
-        Error::new(Code::LocalIo, message).hint("choose another name, or move that file away")
+        let is_there = error.kind() == io::ErrorKind::AlreadyExists;
+        if is_there { exists(path) } else { unwritable(path, error) }
     })?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| {
         // What is there is not complete.
@@ -26,8 +23,21 @@ pub(super) fn create(path: &Path, content: &[u8]) -> Result<()> {
     })
 }
 
-/// Replaces the content of a file, or creates it. An existing file keeps its permissions; a new one can only be
-/// read by this user. Links are followed.
+/// Refuses what [`create`] would refuse, before it is time to write.
+///
+/// # Errors
+/// `local_io` when the file exists.
+pub(super) fn refuse_existing(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok() { Err(exists(path)) } else { Ok(()) }
+}
+
+fn exists(path: &Path) -> Error {
+    let message = format!("{} exists already", path.display());
+    Error::new(Code::LocalIo, message).hint("choose another name, or move that file away")
+}
+
+/// Replaces the content of a file, or creates it. An existing file keeps its owner and its permissions; a new
+/// one can only be read by this user. Links are followed.
 ///
 /// # Errors
 /// `local_io`; then nothing has changed.
@@ -37,9 +47,9 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         Err(error) => return Err(unwritable(path, error)),
     };
-    let permissions = fs::metadata(&real).ok().map(|found| found.permissions());
+    let found = fs::metadata(&real).ok();
     let part = part_of(&real);
-    let written = write(&part, content, permissions).and_then(|()| fs::rename(&part, &real));
+    let written = write(&part, content, found).and_then(|()| fs::rename(&part, &real));
     written.map_err(|error| {
         let _ = fs::remove_file(&part);
         unwritable(path, error)
@@ -49,13 +59,30 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn write(part: &Path, content: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+fn write(part: &Path, content: &[u8], like: Option<Metadata>) -> io::Result<()> {
     let mut file: File = create_private_file(part)?;
     file.write_all(content)?;
-    if let Some(permissions) = permissions {
-        file.set_permissions(permissions)?;
+    if let Some(like) = like {
+        keep_owner(&file, &like)?;
+        file.set_permissions(like.permissions())?;
     }
     file.sync_all()
+}
+
+/// Gives the file to another owner, where it was theirs: they could not read it any more.
+#[cfg(unix)]
+fn keep_owner(file: &File, like: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) == (like.uid(), like.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(like.uid()), Some(like.gid()))
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &Metadata) -> io::Result<()> {
+    Ok(())
 }
 
 fn part_of(path: &Path) -> PathBuf {
@@ -87,7 +114,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn replaced_file_keeps_its_permissions_and_its_link() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::fs::Permissions;
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("a"), folder.path().join("link"));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -98,5 +126,11 @@ mod tests {
         replace(&link, b"two").unwrap();
         assert_eq!((mode(&path), fs::read(&path).unwrap()), (0o640, b"two".to_vec()));
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        // Only root can give files away.
+        if std::os::unix::fs::chown(&path, Some(65534), Some(65533)).is_ok() {
+            replace(&link, b"three").unwrap();
+            let found = fs::metadata(&path).unwrap();
+            assert_eq!((found.uid(), found.gid(), mode(&path)), (65534, 65533, 0o640));
+        }
     }
 }

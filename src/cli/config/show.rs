@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::super::exit::Exit;
 use super::super::output::{bytes, say, say_json};
 use super::without_secrets;
-use crate::config::{ConfigFile, DEFAULT_MEMORY_BUDGET, NamedTarget};
+use crate::config::{ConfigFile, DEFAULT_MEMORY_BUDGET, NamedTarget, Shown, looks_secret};
+use crate::error::secrets::REDACTED;
 use crate::error::{Error, Result, clean};
 use crate::protocol::ErrorObject;
 
@@ -23,7 +24,7 @@ Examples:
 pub(super) struct Show {
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Shows the file, with variables replaced.
@@ -97,9 +98,15 @@ fn members(target: &NamedTarget) -> Result<Map<String, Value>> {
     add("bucket", json!(config.bucket));
     add("prefix", json!(Some(&config.prefix).filter(|prefix| !prefix.is_empty())));
     add("folder", json!(config.folder));
-    add("access_key_id", json!(config.access_key_id));
+    // It may be the secret, in the wrong place.
+    let is_secret = looks_secret(&config.access_key_id);
+    add("access_key_id", json!(if is_secret { REDACTED } else { &config.access_key_id }));
     for (member, origin) in target.secrets() {
-        add(member, json!({"from": origin.from, "what": origin.what}));
+        let Shown { from, what } = origin.shown();
+        add(
+            member,
+            what.map_or_else(|| json!({"from": from}), |it| json!({"from": from, "what": it})),
+        );
     }
     add("addressing_style", json!(settings.addressing_style));
     add("ca_file", json!(target.ca_file.as_ref().map(|path| path.display().to_string())));
@@ -116,8 +123,11 @@ fn members(target: &NamedTarget) -> Result<Map<String, Value>> {
 fn plain(value: &Value) -> String {
     if let Some(origin) = value.as_object() {
         let text = |member| origin.get(member).and_then(Value::as_str).map(clean);
-        let parts = [text("from"), text("what")];
-        return parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        return match (text("from").as_deref(), text("what")) {
+            (Some("inline"), _) => "in this file".to_owned(),
+            (from, Some(what)) => format!("{} {what}", from.unwrap_or_default()),
+            (from, None) => from.unwrap_or_default().to_owned(),
+        };
     }
     value.as_str().map_or_else(|| value.to_string(), clean)
 }

@@ -57,7 +57,7 @@ impl Origin {
     #[must_use]
     pub fn shown(&self) -> Shown {
         let (from, what) = match self {
-            Self::Text { is_inline: true, .. } => ("config file", None),
+            Self::Text { is_inline: true, .. } => ("inline", None),
             Self::Text { is_inline: false, .. } => ("variables", None),
             Self::File(path) => ("file", Some(path.display().to_string())),
             Self::Credential(name) => ("credential", Some(name.clone())),
@@ -72,7 +72,7 @@ impl Origin {
 /// Where a secret comes from, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// The kind of place: `config file`, `variables`, `file`, `credential`, `env` or `command`.
+    /// The kind of place: `inline` (the config file), `variables`, `file`, `credential`, `env` or `command`.
     pub from: &'static str,
     /// What it is there: a path, a name or a program.
     pub what: Option<String>,
@@ -80,9 +80,10 @@ pub struct Shown {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.what {
-            Some(what) => write!(f, "{} {what}", self.from),
-            None => f.write_str(self.from),
+        match (self.from, &self.what) {
+            ("inline", _) => f.write_str("the config file"),
+            (from, Some(what)) => write!(f, "{from} {what}"),
+            (from, None) => f.write_str(from),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::secret::{Origin, Shown};
+use super::secret::Origin;
 use super::table::{Places, Table};
 use crate::config::check::invalid;
 use crate::config::{AddressingStyle, Algorithm, S3Config, SecretSource};
@@ -108,13 +108,13 @@ impl NamedTarget {
         }
     }
 
-    /// The secrets that the table names, and where each comes from, for people.
-    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, Shown)> {
+    /// The secrets that the table names.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &Origin)> {
         let all = [
             ("secret_access_key", &self.secret_access_key),
             ("session_token", &self.session_token),
         ];
-        all.into_iter().filter_map(|(member, origin)| Some((member, origin.as_ref()?.shown())))
+        all.into_iter().filter_map(|(member, origin)| Some((member, origin.as_ref()?)))
     }
 
     /// The line of a member, or that of the table.

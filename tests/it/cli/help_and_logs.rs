@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Shell;
 use crate::support::agent_command;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "serve",
     "validate",
     "upload",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 14] = [
     "delete",
     "cleanup",
     "repair",
+    "config",
     "demo",
     "completions",
     "man",
@@ -64,6 +65,11 @@ async fn short_help_has_the_options_of_the_command_only() {
     assert!(list.lines().count() <= 20 && list.contains("--limit"), "{list}");
     assert!(!list.contains("--endpoint") && list.contains("help storage"), "{list}");
     assert!(shell.run(&[]).await.stderr.lines().count() <= 30);
+    for action in ["check", "show", "add", "secret"] {
+        let help = shell.run(&[&"config", &action, &"-h"]).await.stdout;
+        assert!(help.lines().count() <= 20, "{help}");
+        assert!(help.contains(&format!("Examples:\n  s3-backup-agent config {action}")), "{help}");
+    }
     let long = shell.run(&[&"list", &"--help"]).await.stdout;
     let storage = shell.run(&[&"help", &"storage"]).await;
     assert_eq!(storage.code, 0);
