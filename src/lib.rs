@@ -17,7 +17,7 @@ pub mod demo;
 pub mod error;
 #[cfg(feature = "demo")]
 pub(crate) mod fault_injection;
-pub(crate) mod jobs;
+pub mod jobs;
 pub mod journal;
 pub mod logging;
 pub mod net;

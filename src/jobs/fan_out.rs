@@ -2,14 +2,15 @@
 //!
 //! A pump reads the source and hands each piece to a bounded queue for each target. It reads the next piece
 //! when every queue has room, so that the slowest target sets the pace and memory stays bounded: pieces are
-//! shared, and at most one window of them waits, besides what the source itself holds ready. Both together
-//! are less than the windows that the uploads of two targets have reserved.
+//! shared, and at most one window of them waits, besides what the source itself holds ready.
 //!
 //! A target that fails leaves, and the others go on. A source that fails reaches all of them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::{join, join_all};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
@@ -19,18 +20,25 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{self, Cancel, Source, Target, Upload, WINDOW};
 use crate::progress::Progress;
 use crate::protocol::UploadResult;
+use crate::sources;
 
-/// Pieces that may wait for one target.
-#[allow(clippy::cast_possible_truncation, reason = "a window has a few MiB")]
-const WAITING: usize = WINDOW as usize / BLOCK;
+/// Pieces that may wait for one target. Each counts as a block, however short it is, because it may keep a
+/// whole one. The queues share their pieces: together they hold no more blocks than the fullest of them.
+const WAITING: usize = 28;
+
+/// All blocks besides those of the parts fit into the window that each upload has reserved, also when only one
+/// upload is left: the blocks that wait here and in the source, the one that the source reads, the one that
+/// it hands over, the one that the pump hands over, and the one that reaches beyond the end of a part.
+const _: () = assert!(((WAITING + sources::WAITING + 4) * BLOCK) as u64 <= WINDOW);
 
 /// Stores one backup on each of `targets` from a single read of `source`. The source is asked for its first
 /// byte when every target is ready for it or has failed, and no longer when all have failed. Returns the
-/// result of each target, in the same order; `progress` has one for each.
+/// result of each target, in the same order; `progress` has one for each. Each target needs a budget of its
+/// own: two uploads that wait for each other must not wait for each other's memory.
 ///
 /// # Errors
-/// As [`ops::upload`], for each target.
-pub(crate) async fn fan_out(
+/// As [`ops::upload`], for each target; `internal` for all of them when the source panics.
+pub async fn fan_out(
     targets: &[Arc<Target>],
     request: &Upload,
     source: &mut impl Source,
@@ -44,7 +52,9 @@ pub(crate) async fn fan_out(
         let request = Upload { beside, ..request.clone() };
         Box::pin(ops::upload(target, request, branch, progress, cancel))
     });
-    let (results, ()) = join(join_all(uploads), pump(source, queues)).await;
+    // A panic closes the queues, and each upload rolls back.
+    let pump = AssertUnwindSafe(pump(source, queues)).catch_unwind();
+    let (results, _) = join(join_all(uploads), pump).await;
     results
 }
 
@@ -109,7 +119,9 @@ async fn pump(source: &mut impl Source, queues: Vec<Queue>) {
             true => {
                 let all_gone = join_all(queues.iter().map(Sender::closed));
                 tokio::select! {
+                    // Not asked again when the last one has failed.
                     biased;
+                    _ = all_gone => return,
                     next = source.next() => match next {
                         Ok(Some(bytes)) => {
                             rest = bytes;
@@ -119,7 +131,6 @@ async fn pump(source: &mut impl Source, queues: Vec<Queue>) {
                         Ok(None) => Piece::End,
                         Err(error) => Piece::Failed(error),
                     },
-                    _ = all_gone => return,
                 }
             }
         };
@@ -135,3 +146,6 @@ async fn pump(source: &mut impl Source, queues: Vec<Queue>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,4 +2,4 @@
 
 mod fan_out;
 
-pub(crate) use self::fan_out::fan_out;
+pub use self::fan_out::fan_out;

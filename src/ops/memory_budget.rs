@@ -106,7 +106,7 @@ pub fn share(memory: u64, targets: usize) -> Result<u64> {
     if targets == 1 {
         return Ok(memory);
     }
-    let needed = PROCESS + targets.saturating_mul(SMALLEST_POOL);
+    let needed = targets.saturating_mul(SMALLEST_POOL).saturating_add(PROCESS);
     if memory < needed {
         let message = format!("{targets} targets need {} of memory", mebibytes(needed));
         return Err(Error::new(Code::TooLarge, message)
@@ -314,5 +314,48 @@ mod tests {
         drop(held);
         drop(small.now_or_never().unwrap().unwrap());
         assert_eq!(free(&budget), (24, 0));
+    }
+    #[test]
+    fn memory_of_several_targets_is_divided() {
+        let pool = |memory, targets| *Budget::new(share(memory, targets).unwrap()).size.borrow();
+        for (memory, targets, expected) in [
+            (96 * MIB, 2, 38 * MIB),
+            (96 * MIB, 3, 25 * MIB),
+            (116 * MIB, 4, 24 * MIB),
+            (97 * MIB + UNIT - 1, 2, 38 * MIB + UNIT),
+            (68 * MIB, 2, 24 * MIB),
+        ] {
+            assert_eq!(pool(memory, targets), expected, "{memory} for {targets}");
+        }
+        for memory in (44..400).map(|mib| mib * MIB + 12_345) {
+            for targets in 2..10 {
+                if share(memory, targets).is_ok() {
+                    let all = PROCESS + pool(memory, targets) * targets as u64;
+                    assert!(all <= memory && all + UNIT * targets as u64 > memory, "{memory}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_one_target_is_not_divided() {
+        for memory in [32 * MIB, 96 * MIB, u64::MAX] {
+            assert_eq!(share(memory, 1).unwrap(), memory);
+        }
+    }
+
+    #[test]
+    fn memory_too_small_for_all_targets_is_refused() {
+        for (memory, targets, needed) in
+            [(96 * MIB, 4, 116 * MIB), (68 * MIB - 1, 2, 68 * MIB), (96 * MIB, 20, 500 * MIB)]
+        {
+            let error = share(memory, targets).unwrap_err();
+            assert_eq!(error.code(), Code::TooLarge);
+            let data = error.data();
+            assert_eq!(data.field.as_deref(), Some("memory"));
+            let details = ["needed", "limit"].map(|name| data.details[name].to_string());
+            assert_eq!(details, [needed.to_string(), memory.to_string()]);
+        }
+        assert!(share(u64::MAX - 1, usize::MAX).is_err());
     }
 }

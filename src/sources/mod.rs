@@ -31,7 +31,7 @@ use crate::ops::{Cancel, Source};
 
 /// Blocks that may wait. Together with the block being read and the one being sent they fit into
 /// the window of the memory budget.
-const WAITING: usize = (2 << 20) / BLOCK;
+pub(crate) const WAITING: usize = (2 << 20) / BLOCK;
 
 /// How long a cancellation may arrive after the end of a program that it ended.
 const CANCEL_DELAY: Duration = Duration::from_millis(100);

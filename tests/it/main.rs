@@ -16,6 +16,7 @@ mod connection;
 mod diagnosis;
 mod e2e;
 mod embedded_server;
+mod fan_out;
 mod faults;
 #[cfg(target_os = "linux")]
 mod hostile;
