@@ -126,31 +126,36 @@ async fn target_that_is_away_leaves_the_others_alone() {
 }
 
 #[tokio::test]
-async fn target_that_dies_in_the_middle_is_rolled_back_and_the_other_is_whole() {
-    let two = two().await;
-    let content = random(LARGE);
-    // The source waits in the middle until the link is cut.
-    let script = two.storages.shell.write(
-        "source.sh",
-        "head -c 30000000 content; echo > half; while [ ! -e cut ]; do sleep 0.05; done; tail -c +30000001 content",
-    );
-    two.storages.shell.write("content", &content);
-    let line = format!(
-        "upload --from-command --name x --id x -t nas -t cloud --json -- sh {}",
-        script.display()
-    );
-    let cutting = async {
-        wait_until(async || two.storages.shell.path("half").exists()).await;
-        two.link.set(State::Broken);
-        two.storages.shell.write("cut", "");
-    };
-    let (ran, ()) = tokio::join!(two.storages.run(&line), cutting);
-    let json = ran.json(10);
-    assert_eq!(json["targets"][0]["backup"]["id"], "x", "{ran:?}");
-    assert!(json["targets"][1]["error"].is_object(), "{ran:?}");
-    two.link.set(State::Working);
-    assert_eq!(two.storages.run("list -t cloud").await.code, 0);
-    two.assert_only_on(&ran, &two.nas, &content).await;
+async fn target_that_dies_is_rolled_back_and_the_other_is_whole() {
+    // Before the multipart upload begins, in it, and in its last part.
+    for position in [1 << 20, 19 << 20, 21 << 20, 30 << 20, LARGE - 1] {
+        let two = two().await;
+        let content = random(LARGE);
+        // The source waits there until the link is cut.
+        let script = format!(
+            "head -c {position} content; echo > there; while [ ! -e cut ]; do sleep 0.05; done; \
+             tail -c +{} content",
+            position + 1
+        );
+        let script = two.storages.shell.write("source.sh", script);
+        two.storages.shell.write("content", &content);
+        let line = format!(
+            "upload --from-command --name x --id x -t nas -t cloud --json -- sh {}",
+            script.display()
+        );
+        let cutting = async {
+            wait_until(async || two.storages.shell.path("there").exists()).await;
+            two.link.set(State::Broken);
+            two.storages.shell.write("cut", "");
+        };
+        let (ran, ()) = tokio::join!(two.storages.run(&line), cutting);
+        let json = ran.json(10);
+        assert_eq!(json["targets"][0]["backup"]["id"], "x", "{ran:?}");
+        assert!(json["targets"][1]["error"].is_object(), "{position}: {ran:?}");
+        two.link.set(State::Working);
+        assert_eq!(two.storages.run("list -t cloud").await.code, 0);
+        two.assert_only_on(&ran, &two.nas, &content).await;
+    }
 }
 
 #[tokio::test]
