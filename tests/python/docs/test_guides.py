@@ -12,6 +12,7 @@ import random
 import re
 import shlex
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -300,20 +301,41 @@ def test_the_readme_stores_in_more_than_one_place(machine: Machine) -> None:
 
 def test_several_targets(machine: Machine) -> None:
     machine.path("here/new-secret", setting("TEST_S3_SECRET_ACCESS_KEY"))
-    with counting_relay(setting("TEST_S3_ENDPOINT")) as relay:
+    with counting_relay(setting("TEST_S3_ENDPOINT")) as relay, socket.socket() as closed:
+        # Nothing listens there.
+        closed.bind(("127.0.0.1", 0))
         named(machine, relay.endpoint)
+        office = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        machine.values |= {
+            "http://office.lan:9000/backups/home": f"{office}/backups/home",
+            "http://office.lan:9000": office,
+        }
         check("docs/guides/several-targets.md", machine)
     example = ROOT / "docs/config.example.toml"
     command = [machine.binary, "config", "check", "--config", str(example)]
     subprocess.run(command, env={"HOME": "/"}, check=True, stdout=subprocess.DEVNULL)
 
 
-# Plays pass and secret-tool: they know one secret.
+# Plays pass: it knows one secret.
 PASS = f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(os.environ.get('TEST_S3_SECRET_ACCESS_KEY', ''))}\n"
 
 
+LOCKED = "#!/bin/sh\necho 'Vault is locked.' >&2\nexit 1\n"
+
+
 def test_secrets(machine: Machine) -> None:
-    machine.programs |= {"pass": PASS, "secret-tool": NOTHING}
+    others = ("secret-tool", "systemd-creds", "systemd-run", "vault")
+    machine.programs |= {"pass": PASS, "bw": LOCKED} | dict.fromkeys(others, NOTHING)
+    machine.path("here/nas.key", "of the NAS")
+    machine.path(
+        "here/bitwarden.toml",
+        """[targets.cloud]
+endpoint = "https://s3.example.org"
+bucket = "backups"
+access_key_id = "AKIAEXAMPLE"
+secret_access_key = { command = ["bw", "get", "password", "backups-nas", "--nointeraction"] }
+""",
+    )
     named(machine, setting("TEST_S3_ENDPOINT"))
     folder = machine.folder
     machine.path("home/.config")
@@ -331,9 +353,9 @@ secret_access_key = {{ command = ["pass", "show", "nas"] }}
     check("docs/guides/secrets.md", machine)
 
 
-@pytest.mark.parametrize("guide", ["several-targets", "secrets"])
-def test_settings_in_guides_are_right(binary: str, tmp_path: Path, guide: str) -> None:
-    text = (ROOT / f"docs/guides/{guide}.md").read_text("utf-8")
+@pytest.mark.parametrize("page", ["guides/several-targets", "guides/secrets", "coming-from"])
+def test_settings_in_guides_are_right(binary: str, tmp_path: Path, page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text("utf-8")
     found = [block.code for block in markdown.blocks(text) if block.language == "toml"]
     assert found
     for number, code in enumerate(found):
