@@ -1,6 +1,8 @@
 //! Secrets of named targets: how often they are read, what a failure leaves working, and who sees them.
 
-use super::storages::{CANARY, Storages, secret_of, tables};
+#[cfg(target_os = "linux")]
+use super::storages::secret_of;
+use super::storages::{CANARY, Storages, tables};
 use crate::support::TestServer;
 
 /// A table whose secret comes from this source.
@@ -92,6 +94,7 @@ async fn session_token_comes_from_a_command_too() {
 }
 
 /// Writes down what it sees of the agent and of itself.
+#[cfg(target_os = "linux")]
 const SPY: &str = "for file in /proc/$PPID/cmdline /proc/self/cmdline /proc/self/environ; do
     tr '\\0' '\\n' < $file >> spied
 done; echo seen >> spied";
