@@ -8,12 +8,12 @@ use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::error::{Code, Error, Result};
-use crate::platform::ShutdownSignals;
+use crate::platform::{ShutdownSignals, TerminalModes};
 
 /// Longest answer, in bytes.
 const LONGEST: u64 = 4096;
 
-/// Time for a question to end after a signal: one for a secret has to show again what is typed.
+/// Time for a question to end after a signal.
 const RESTORE: Duration = Duration::from_millis(200);
 
 /// Whether there is a terminal to ask on.
@@ -72,6 +72,7 @@ fn answered<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'sta
     let _inside = runtime.enter();
     let mut signals = ShutdownSignals::listen_unless_ignored()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
+    let modes = TerminalModes::of_stderr();
     let mut asking = tokio::task::spawn_blocking(ask);
     let answer = runtime.block_on(async {
         tokio::select! {
@@ -81,6 +82,8 @@ fn answered<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'sta
                 if timeout(RESTORE, asking).await.is_err() {
                     end_line();
                 }
+                // A question for a secret hides what is typed, and may not have ended.
+                modes.restore();
                 Err(io::ErrorKind::Interrupted.into())
             }
         }
