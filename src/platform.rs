@@ -139,6 +139,39 @@ pub(crate) fn stdout() -> io::Result<File> {
     Ok(own.into())
 }
 
+/// How the terminal of this process was: whether it shows what is typed, and the like.
+pub(crate) struct TerminalMode {
+    #[cfg(unix)]
+    saved: Option<(File, rustix::termios::Termios)>,
+}
+
+impl TerminalMode {
+    /// The mode now. On Windows, and without a terminal, there is nothing to remember.
+    pub(crate) fn now() -> Self {
+        #[cfg(unix)]
+        {
+            let terminal = File::open("/dev/tty").ok();
+            let saved = terminal.and_then(|terminal| {
+                let mode = rustix::termios::tcgetattr(&terminal).ok()?;
+                Some((terminal, mode))
+            });
+            Self { saved }
+        }
+        #[cfg(windows)]
+        Self {}
+    }
+
+    /// Goes back to it.
+    pub(crate) fn restore(&self) {
+        #[cfg(unix)]
+        if let Some((terminal, mode)) = &self.saved {
+            // Fails when the terminal is gone.
+            let _ =
+                rustix::termios::tcsetattr(terminal, rustix::termios::OptionalActions::Now, mode);
+        }
+    }
+}
+
 /// Whether standard output was closed when the program started, as far as that is known. The Rust
 /// runtime opens the null device in its place for reading and writing; a shell that redirects to
 /// `/dev/null` opens it only for writing.

@@ -8,13 +8,13 @@ use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::error::{Code, Error, Result};
-use crate::platform::{ShutdownSignals, TerminalModes};
+use crate::platform::{ShutdownSignals, TerminalMode};
 
 /// Longest answer, in bytes.
 const LONGEST: u64 = 4096;
 
-/// Time for a question to end after a signal.
-const RESTORE: Duration = Duration::from_millis(200);
+/// Time for a question to end by itself after a signal.
+const END: Duration = Duration::from_millis(200);
 
 /// Whether there is a terminal to ask on.
 pub(super) fn can_ask() -> bool {
@@ -72,14 +72,15 @@ fn answered<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'sta
     let _inside = runtime.enter();
     let mut signals = ShutdownSignals::listen_unless_ignored()
         .map_err(|error| Error::new(Code::Internal, "cannot listen to signals").source(error))?;
-    let modes = TerminalModes::of_stderr();
+    let mode = TerminalMode::now();
     let mut asking = tokio::task::spawn_blocking(ask);
     let answer = runtime.block_on(async {
         tokio::select! {
             biased;
             answer = &mut asking => answer.map_err(io::Error::other)?,
             () = signals.next() => {
-                if timeout(RESTORE, asking).await.is_err() {
+                if timeout(END, asking).await.is_err() {
+                    mode.restore();
                     end_line();
                 }
                 // A question for a secret hides what is typed, and may not have ended.

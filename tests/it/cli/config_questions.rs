@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::Shell;
 use super::config_commands::{assert_private, user};
 use super::storages::{CANARY, Storages, secret_of};
-use super::terminal::{CTRL_C, CTRL_D, answer, answer_after};
+use super::terminal::{CTRL_C, CTRL_D, SIGTERM, answer, answer_after};
 use crate::support::TestServer;
 
 const CONFIG: &str = "home/.config/s3-backup-agent/config.toml";
@@ -161,7 +161,11 @@ async fn ctrl_c_at_any_question_ends_the_command_and_writes_nothing() {
         ("Description, Enter for none: ", ""),
     ];
     for count in 0..all.len() {
-        for (key, code, said) in [(CTRL_C, 130, "error: stopped"), (CTRL_D, 74, "has ended")] {
+        for (key, code, said) in [
+            (CTRL_C, 130, "error: stopped"),
+            (SIGTERM, 130, "error: stopped"),
+            (CTRL_D, 74, "has ended"),
+        ] {
             let mut answers = all[..=count].to_vec();
             answers[count].1 = key;
             let ended = answer(&storages.shell, "config add nas --no-validate", &answers).await;
@@ -197,8 +201,10 @@ async fn secret_asks_for_both_keys_and_enter_keeps_the_id() {
     assert!(ended.shown.contains("The access key ID is the same as before."), "{ended:?}");
     assert_eq!(text(&storages.shell, "nas.key"), format!("{secret}\n"));
     assert_eq!(text(&storages.shell, "config.toml"), config);
-    for answers in [&[(question.as_str(), CTRL_C)][..], &[(&question, ""), ("New secret", CTRL_C)]]
-    {
+    for answers in [
+        &[(question.as_str(), CTRL_C)][..],
+        &[(&question, ""), ("New secret access key: ", CTRL_C)],
+    ] {
         let ended = answer(&storages.shell, "config secret nas", answers).await;
         assert_eq!((ended.code, ended.echoes), (Some(130), true), "{ended:?}");
     }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio::process::Command;
@@ -17,6 +18,9 @@ use crate::support::agent_command;
 /// What a person types for Ctrl-C, and for Ctrl-D in an empty line.
 pub(super) const CTRL_C: &str = "\u{3}";
 pub(super) const CTRL_D: &str = "\u{4}";
+
+/// Stands for a signal from elsewhere.
+pub(super) const SIGTERM: &str = "SIGTERM";
 
 /// Longest time that a command takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -60,15 +64,21 @@ pub(super) async fn answer_after(
     drop(command);
     let to_owned = |(question, answer): &(&str, &str)| (question.to_string(), answer.to_string());
     let answers: Vec<_> = answers.iter().map(to_owned).collect();
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
     let typing =
-        tokio::task::spawn_blocking(move || type_answers(terminal.into(), &answers, before));
+        tokio::task::spawn_blocking(move || type_answers(terminal.into(), pid, &answers, before));
     let status = tokio::time::timeout(LIMIT, child.wait()).await.expect("it ends").unwrap();
     let ended = Ended { code: status.code(), ..typing.await.unwrap() };
     assert!(!ended.shown.contains(CANARY), "{ended:?}");
     ended
 }
 
-fn type_answers(mut terminal: File, answers: &[(String, String)], before: impl Fn(&str)) -> Ended {
+fn type_answers(
+    mut terminal: File,
+    pid: Pid,
+    answers: &[(String, String)],
+    before: impl Fn(&str),
+) -> Ended {
     let mut answers = answers.iter().peekable();
     let (mut shown, mut chunk, mut from, mut asked) = (Vec::new(), [0; 4096], 0, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -83,6 +93,10 @@ fn type_answers(mut terminal: File, answers: &[(String, String)], before: impl F
             while tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO) {
                 std::thread::sleep(Duration::from_millis(2));
             }
+        }
+        if answer == SIGTERM {
+            kill_process(pid, Signal::TERM).unwrap();
+            continue;
         }
         let end = if [CTRL_C, CTRL_D].contains(&answer.as_str()) { "" } else { "\n" };
         write!(terminal, "{answer}{end}").unwrap();
