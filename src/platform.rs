@@ -265,32 +265,6 @@ pub(crate) fn host_name() -> Option<String> {
     name.filter(|name| !name.is_empty())
 }
 
-/// How a terminal behaves, such as whether it shows what is typed. Windows restores that by itself.
-pub(crate) struct TerminalModes {
-    #[cfg(unix)]
-    modes: Option<rustix::termios::Termios>,
-}
-
-impl TerminalModes {
-    /// Those of the terminal at standard error, if there is one.
-    pub(crate) fn of_stderr() -> Self {
-        Self {
-            #[cfg(unix)]
-            modes: rustix::termios::tcgetattr(io::stderr()).ok(),
-        }
-    }
-
-    /// Gives them back to the terminal.
-    pub(crate) fn restore(&self) {
-        #[cfg(unix)]
-        if let Some(modes) = &self.modes {
-            use rustix::termios::{OptionalActions, tcsetattr};
-            // The terminal may be gone.
-            let _ = tcsetattr(io::stderr(), OptionalActions::Now, modes);
-        }
-    }
-}
-
 /// Whether users other than the owner can read the file. On Windows the folders of a user are private.
 ///
 /// # Errors

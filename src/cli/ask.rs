@@ -83,8 +83,6 @@ fn answered<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'sta
                     mode.restore();
                     end_line();
                 }
-                // A question for a secret hides what is typed, and may not have ended.
-                modes.restore();
                 Err(io::ErrorKind::Interrupted.into())
             }
         }
